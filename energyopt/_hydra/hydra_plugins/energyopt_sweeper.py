@@ -1,0 +1,152 @@
+"""What Hydra discovers: the sweeper, the launcher and the sampler options of energyopt.
+
+Hydra imports this at every start of every app, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.errors import CompactHydraException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class EnergyoptSweeper(Sweeper):
+    """Optuna study as a Hydra sweeper; see `energyopt.sweeper`."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what the multirun is about."""
+        self._about: dict[str, Any] = {
+            "hydra_context": hydra_context,
+            "task_function": task_function,
+            "config": config,
+        }
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the study; what the user can mend is said without a traceback."""
+        from energyopt.errors import EnergyoptError
+        from energyopt.sweeper import StudySweeper
+
+        sweeper = StudySweeper(**self._options)
+        sweeper.setup(**self._about)
+        try:
+            sweeper.sweep(arguments)
+        except EnergyoptError as error:
+            raise CompactHydraException(str(error)) from error
+
+
+class EnergyoptLauncher(Launcher):
+    """Each job in a process of its own on this host; see `energyopt.launcher`."""
+
+    def __init__(self, **options: Any) -> None:
+        from energyopt.launcher import LocalLauncher
+
+        self.local = LocalLauncher(**options)
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what all jobs share."""
+        self.local.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run jobs."""
+        return self.local.launch(job_overrides, initial_job_idx)
+
+
+def _store(group: str, name: str, node: dict[str, Any]) -> None:
+    ConfigStore.instance().store(group=group, name=name, node=node, provider="energyopt")
+
+
+_store(
+    "hydra/sweeper",
+    "energyopt",
+    {
+        "_target_": f"{__name__}.EnergyoptSweeper",
+        "_recursive_": False,
+        "defaults": [{"sampler": "tpe"}, "_self_"],
+        "app": None,
+        "direction": "minimize",
+        "metric_names": None,
+        "storage": None,
+        "study_name": None,
+        "n_trials": 20,
+        "n_jobs": 1,
+        "max_failures": None,
+        "max_failure_rate": None,
+        "params": None,
+        "custom_search_space": None,
+    },
+)
+_store(
+    "hydra/launcher",
+    "energyopt",
+    {
+        "_target_": f"{__name__}.EnergyoptLauncher",
+        "output": "inherit",
+        "start_method": "auto",
+    },
+)
+# The names and keys that apps of hydra-optuna-sweeper use.
+_TPE = {
+    "_target_": "optuna.samplers.TPESampler",
+    "seed": None,
+    "n_startup_trials": 10,
+    "n_ei_candidates": 24,
+}
+_NSGA = {
+    "seed": None,
+    "population_size": 50,
+    "mutation_prob": None,
+    "crossover_prob": 0.9,
+    "swapping_prob": 0.5,
+}
+_SAMPLERS: dict[str, dict[str, Any]] = {
+    "tpe": _TPE,
+    "motpe": _TPE,
+    "random": {"_target_": "optuna.samplers.RandomSampler", "seed": None},
+    "grid": {"_target_": "grid"},
+    "gp": {
+        "_target_": "optuna.samplers.GPSampler",
+        "seed": None,
+        "n_startup_trials": 10,
+        "deterministic_objective": False,
+    },
+    "qmc": {
+        "_target_": "optuna.samplers.QMCSampler",
+        "seed": None,
+        "qmc_type": "sobol",
+        "scramble": False,
+        "warn_independent_sampling": True,
+    },
+    "cmaes": {
+        "_target_": "optuna.samplers.CmaEsSampler",
+        "seed": None,
+        "sigma0": None,
+        "n_startup_trials": 1,
+        "warn_independent_sampling": True,
+        "restart_strategy": None,
+    },
+    **{
+        name: {"_target_": "optuna.samplers.NSGAIISampler", **_NSGA} for name in ("nsgaii", "nsga2")
+    },
+    **{
+        name: {"_target_": "optuna.samplers.NSGAIIISampler", **_NSGA}
+        for name in ("nsgaiii", "nsga3")
+    },
+}
+for _name, _node in _SAMPLERS.items():
+    _store("hydra/sweeper/sampler", _name, _node)

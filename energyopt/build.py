@@ -1,0 +1,245 @@
+"""From a composed config to objects: the only place that instantiates.
+
+An option gets from here what its constructor names: a model that takes `input_shape` is told
+the task's; a paradigm that takes `task` gets the data. What is not asked for is not built.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from energyopt.errors import ConfigError, EnergyoptError
+from energyopt.protocols import EnergyMeter, Objective, Paradigm
+from energyopt.records import TrialStart
+from energyopt.trial import Plan
+from energyopt.trust import targets_in, trusted_target
+
+GROUPS = ("task", "model", "paradigm", "optimizer", "scheduler", "hardware", "objective")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What a root key may hold."""
+
+    types: tuple[type, ...]
+    allowed: Callable[[Any], bool]
+    says: str
+    optional: bool = False
+
+
+_NUMBER = (int, float)
+_RULES: Mapping[str, _Rule] = {
+    "lr": _Rule(_NUMBER, lambda v: 0 < v < float("inf"), "a number above 0"),
+    "batch_size": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
+    "epochs": _Rule(_NUMBER, lambda v: 0 < v < float("inf"), "a number above 0"),
+    "target": _Rule(_NUMBER, lambda v: 0 < v <= 1, "a number above 0 and at most 1"),
+    "seed": _Rule((int,), lambda v: 0 <= v < 2**63, "a whole number of at least 0"),
+    "num_threads": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
+    "eval_every": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1", optional=True),
+    "patience": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1", optional=True),
+    "n_trials": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
+    "n_jobs": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
+    "max_failures": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1", optional=True),
+}
+
+
+def check_roots(cfg: DictConfig) -> None:
+    """Check the types and ranges of the root keys, without importing torch.
+
+    Raises:
+        ConfigError: Naming the key, its value, and what is allowed.
+    """
+    for key, rule in _RULES.items():
+        try:
+            value = cfg.get(key)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+        if value is None and rule.optional:
+            continue
+        wrong_type = isinstance(value, bool) or not isinstance(value, rule.types)
+        if wrong_type or not rule.allowed(value):
+            or_null = " or null" if rule.optional else ""
+            raise ConfigError(f"{key}={value} is not allowed: {rule.says}{or_null} is needed")
+
+
+class Setup:
+    """All objects of one trial, each built when first asked for.
+
+    Args:
+        cfg: The composed config of a job.
+        folders: Folders whose modules a config may name beside the current one.
+
+    Raises:
+        ConfigError: If a root key holds what it may not.
+    """
+
+    def __init__(self, cfg: DictConfig, folders: tuple[Path, ...] = ()) -> None:
+        check_roots(cfg)
+        self._cfg = cfg
+        self._folders = (Path.cwd(), *folders)
+        for folder in folders:
+            if str(folder) not in sys.path:
+                sys.path.append(str(folder))
+        self._offers: Mapping[str, Callable[[], Any]] = {
+            "task": lambda: self.task,
+            "model": lambda: self.model,
+            "optimizer": lambda: self._make("optimizer", cfg.optimizer),
+            "scheduler": lambda: self._make("scheduler", cfg.scheduler),
+            "input_shape": lambda: self.task.input_shape,
+            "num_classes": lambda: self.task.num_classes,
+            "device": lambda: self.device,
+            **{
+                key: (lambda key=key: cfg[key])
+                for key in ("lr", "batch_size", "epochs", "target", "seed", "num_threads")
+            },
+        }
+
+    @cached_property
+    def device(self) -> str:
+        """Where to train: "cpu", "cuda:N" or "mps"."""
+        from energyopt.hardware.host import resolve_device
+
+        return resolve_device(str(self._cfg.device))
+
+    @cached_property
+    def task(self) -> Any:
+        """The data."""
+        return self._make("task", self._cfg.task)
+
+    @cached_property
+    def model(self) -> Any:
+        """The network, freshly initialised."""
+        return self._make("model", self._cfg.model)
+
+    @cached_property
+    def meter(self) -> EnergyMeter:
+        """What meters the windows."""
+        return cast(EnergyMeter, self._make("hardware.meter", self._cfg.hardware.meter))
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What is told to a study."""
+        return cast(Objective, self._make("objective", self._cfg.objective))
+
+    @property
+    def plan(self) -> Plan:
+        """How long to train and when to evaluate."""
+        cfg = self._cfg
+        return Plan(
+            target=cfg.target,
+            epochs=cfg.epochs,
+            eval_every=cfg.eval_every,
+            patience=cfg.patience,
+            stop_at_target=self.objective.stops_at_target,
+        )
+
+    @property
+    def start(self) -> TrialStart:
+        """What is known before the first window."""
+        from energyopt.hardware.auto import condition_flags
+
+        return TrialStart(
+            target=self._cfg.target,
+            epochs=self._cfg.epochs,
+            seed=self._cfg.seed,
+            provenance=self.meter.provenance,
+            flags=condition_flags(self.meter, self.device),
+        )
+
+    def make_paradigm(self) -> Paradigm:
+        """Load the data and build what is trained, from the seed."""
+        import torch
+
+        torch.set_num_threads(self._cfg.num_threads)
+        torch.manual_seed(self._cfg.seed)
+        paradigm = self._make("paradigm", self._cfg.paradigm)
+        missing = [
+            name for name in ("epoch_samples", "train", "evaluate") if not hasattr(paradigm, name)
+        ]
+        if missing:
+            raise ConfigError(
+                f"paradigm._target_={self._cfg.paradigm.get('_target_')} has no "
+                f"{', '.join(missing)}; a paradigm has epoch_samples, train(samples) and evaluate()"
+            )
+        return cast(Paradigm, paradigm)
+
+    def _make(self, key: str, node: Any) -> Any:
+        """Instantiate a config node, offering what its target names."""
+        plain = _plain(key, node)
+        targets = list(targets_in(plain))
+        if not isinstance(plain, dict) or "_target_" not in plain:
+            raise ConfigError(f"{key}={plain} names no code to run: it needs a _target_")
+        for target in targets:
+            trusted_target(target, self._folders, list(self._cfg.trusted_targets))
+        if plain.get("_partial_"):
+            return self._guard(key, plain, lambda: instantiate(node, _convert_="all"))
+        factory = self._guard(
+            key, plain, lambda: instantiate(node, _convert_="all", _partial_=True)
+        )
+        wanted = inspect.signature(factory.func).parameters
+        given = factory.keywords
+        offered = {
+            name: offer()
+            for name, offer in self._offers.items()
+            if name in wanted and name not in given
+        }
+        return self._guard(key, plain, lambda: factory(**offered))
+
+    def _guard(self, key: str, plain: dict[str, Any], make: Callable[[], Any]) -> Any:
+        """Turn what a constructor says of its arguments into a sentence that names the key."""
+        try:
+            return make()
+        except EnergyoptError:
+            raise
+        except Exception as error:
+            message = str(error).splitlines()[0] if str(error) else type(error).__name__
+            options = {k: v for k, v in plain.items() if not k.startswith("_")}
+            raise ConfigError(
+                f"{key} ({plain['_target_']}) cannot be built with {options}: {message}"
+            ) from error
+
+
+def _plain(key: str, node: Any) -> Any:
+    try:
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        message = str(error).splitlines()[0]
+        raise ConfigError(f"{key}: {message}; set it on the command line") from error
+    except ValueError as error:  # not a config node
+        raise ConfigError(f"{key}={node} is not a group of options") from error
+
+
+def make_sampler(node: dict[str, Any], seed: int | None, cfg: DictConfig) -> Any:
+    """Make an Optuna sampler from a node, seeded where it can be and was not.
+
+    Args:
+        node: A `_target_` and its options.
+        seed: For samplers that take one.
+        cfg: The root config, for `trusted_targets`.
+
+    Raises:
+        ConfigError: If it may not be named, or cannot be built.
+    """
+    target = node["_target_"]
+    trusted = list(cfg.get("trusted_targets") or [])
+    options = {key: value for key, value in node.items() if key != "_target_"}
+    made = trusted_target(target, (Path.cwd(),), trusted)
+    if "seed" in inspect.signature(made).parameters and seed is not None:
+        options["seed"] = seed
+    try:
+        return instantiate({"_target_": target, "_convert_": "all", **options})
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise ConfigError(
+            f"sampler {target} cannot be built: {str(cause).splitlines()[0]}"
+        ) from error

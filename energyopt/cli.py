@@ -1,0 +1,89 @@
+"""The door: Hydra's for words with "=", commands for a first word without."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from energyopt.paths import PLUGINS, conf_dir
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_COMMAND = re.compile(r"[a-z][a-z-]*")
+_USER_ERROR = 2
+_INTERRUPTED = 130
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+def script() -> NoReturn:
+    """The console script: like `python -m energyopt`, with the current folder importable."""
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109  # sys.path holds strings
+    main()
+
+
+def main() -> NoReturn:
+    """Run a command or a Hydra job; errors are one sentence and exit code 2."""
+    words = sys.argv[1:]
+    full_error = os.environ.get(_FULL_ERROR) == "1"
+    try:
+        if words and _COMMAND.fullmatch(words[0]):
+            from energyopt.commands import run
+
+            run(words)
+        else:
+            _run_hydra()
+    except KeyboardInterrupt:
+        _say("interrupted")
+        sys.exit(_INTERRUPTED)
+    except Exception as error:
+        if full_error:
+            raise
+        from energyopt.explain import explain
+
+        _say(explain(error))
+        sys.exit(_USER_ERROR)
+    sys.exit(0)
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"energyopt: {message}\n")
+
+
+def _run_hydra() -> None:
+    _make_plugins_importable()
+    import hydra
+
+    app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_task)
+    before = os.environ.get(_FULL_ERROR)
+    # Hydra would print errors in its own way and exit; this hands them to us.
+    os.environ[_FULL_ERROR] = "1"
+    try:
+        app()
+    finally:
+        if before is None:
+            del os.environ[_FULL_ERROR]
+        else:
+            os.environ[_FULL_ERROR] = before
+
+
+def _make_plugins_importable() -> None:
+    """In a bare checkout the namespace package of our Hydra plugins is not on the path."""
+    if PLUGINS.is_dir() and str(PLUGINS) not in sys.path:
+        sys.path.append(str(PLUGINS))
+
+
+def _task(cfg: DictConfig) -> Any:
+    """What Hydra runs: a trial of a study, or one training by itself."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if "num" in HydraConfig.get().job and HydraConfig.get().job.num is not None:
+        from energyopt.app import job
+
+        return job(cfg)
+    from energyopt.once import train_once
+
+    train_once(cfg)
+    return None

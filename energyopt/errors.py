@@ -1,0 +1,35 @@
+"""What can go wrong, as one tree.
+
+EnergyoptError            the user can mend it; printed as one sentence, exit code 2
+├── ConfigError           a key, value, type or combination of options is wrong
+├── HardwareError         a sensor or device refuses; the message names the remedy
+├── StorageError          a study database cannot be opened, read or written
+├── StudyError            a study is missing, busy, or asks another question
+└── TrialError            a trial ended without a result (exception, crash, rubbish)
+
+Expected outcomes are data, not exceptions: a missed target is a `TrialResult`.
+"""
+
+
+class EnergyoptError(Exception):
+    """Base of all errors that a user can mend; the message is one whole sentence."""
+
+
+class ConfigError(EnergyoptError, ValueError):
+    """A key, a value, a type or a combination of options is wrong."""
+
+
+class HardwareError(EnergyoptError):
+    """A sensor or a device refuses, or is not there."""
+
+
+class StorageError(EnergyoptError):
+    """A study database cannot be opened, read or written."""
+
+
+class StudyError(EnergyoptError):
+    """A study does not exist, is being run elsewhere, or asks another question."""
+
+
+class TrialError(EnergyoptError):
+    """A trial ended without a result: it raised, crashed, or returned rubbish."""

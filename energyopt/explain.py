@@ -1,0 +1,107 @@
+"""One sentence for whatever went wrong: what, the value, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+
+from energyopt.errors import EnergyoptError
+from energyopt.paths import conf_dir
+
+_HINT = "HYDRA_FULL_ERROR=1 shows where"
+
+
+def explain(error: BaseException) -> str:
+    """Say in one sentence what went wrong.
+
+    Our own errors are sentences already; Hydra's and OmegaConf's are translated; what else
+    there is keeps its words, with the way to its traceback.
+    """
+    chain = _chain(error)
+    for link in chain:
+        if isinstance(link, EnergyoptError):
+            return _one_line(str(link))
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'}: {error.strerror}"
+    text = "\n".join(dict.fromkeys(str(link) for link in chain if str(link)))
+    for pattern, say in _TRANSLATIONS.items():
+        found = re.search(pattern, text, re.MULTILINE | re.DOTALL)
+        if found:
+            return _one_line(say(found, text))
+    if type(error).__module__.startswith(("hydra.", "omegaconf.")):
+        return _one_line(text.splitlines()[0] if text else type(error).__name__)
+    first = text.splitlines()[0] if text else "no message"
+    return f"{type(error).__name__}: {first} ({_HINT})"
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return chain
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _unknown_key(found: re.Match[str], _text: str) -> str:
+    key = found["key"]
+    near = difflib.get_close_matches(key.rpartition(".")[2], _root_keys(), n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{key}: there is no such key; {hint}--help lists them, +{key}=... adds one"
+
+
+def _root_keys() -> list[str]:
+    text = (conf_dir() / "config.yaml").read_text()
+    return [*re.findall(r"^([a-z_]+):", text, re.MULTILINE), *_groups()]
+
+
+def _groups() -> list[str]:
+    return sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir())
+
+
+def _unknown_option(found: re.Match[str], text: str) -> str:
+    group, _, option = found["path"].rpartition("/")
+    options = re.findall(r"^\s*\t(\S+)", text, re.MULTILINE)
+    allowed = f"choose one of {', '.join(options)}" if options else "there is no such group"
+    return f"{group}={option}: there is no such option; {allowed}"
+
+
+def _unknown_group(found: re.Match[str], _text: str) -> str:
+    return (
+        f"{found['key']}: there is no such group or key to override; the groups are "
+        f"{', '.join(g for g in _groups() if g != 'hydra')}"
+    )
+
+
+def _unknown_config(found: re.Match[str], _text: str) -> str:
+    return (
+        f"there is no config {found['name']!r} in the config folders; check --config-name and "
+        "--config-dir"
+    )
+
+
+def _unparsed(found: re.Match[str], _text: str) -> str:
+    word = found["word"]
+    return (
+        f"the word {word!r} cannot be read ({found['why'].strip()}); write key=value, quote words "
+        "with brackets for the shell, such as 'lr=tag(log,interval(1e-4,1e-1))'"
+    )
+
+
+def _missing(found: re.Match[str], _text: str) -> str:
+    return f"{found['key']} has no value; set it with {found['key']}=..."
+
+
+_TRANSLATIONS: Mapping[str, Callable[[re.Match[str], str], str]] = {
+    r"Could not override '(?P<key>[^']+)'\.\s*To append": _unknown_key,
+    r"Could not override '(?P<key>[^']+)'": _unknown_group,
+    r"Could not find '(?P<path>[^']+/[^']+)'": _unknown_option,
+    r"Cannot find primary config '(?P<name>[^']+)'": _unknown_config,
+    r"Error parsing override '(?P<word>.*?)'\n(?P<why>[^\n]*)": _unparsed,
+    r"Missing mandatory value: (?P<key>\S+)": _missing,
+}

@@ -1,0 +1,61 @@
+"""Play back the windows that an earlier trial recorded in its journal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from energyopt.errors import ConfigError, HardwareError
+from energyopt.journal import JournalReader
+from energyopt.records import Energy, Window
+
+
+class ReplayMeter:
+    """Hands out recorded windows in order, whatever this machine does meanwhile.
+
+    Training is deterministic for a seed, so replaying the journal of the same setup gives
+    its joules again, on a machine without the sensor.
+
+    Args:
+        path: A trial's journal (`progress.jsonl`), or the folder that holds it.
+
+    Raises:
+        ConfigError: If there is no journal, or it holds no windows.
+    """
+
+    def __init__(self, path: str) -> None:
+        file = Path(path)
+        file = file / "progress.jsonl" if file.is_dir() else file
+        if not file.is_file():
+            raise ConfigError(
+                f"hardware.meter.path={path}: there is no such journal; give the folder or the "
+                "progress.jsonl of a recorded trial, such as studies/demo/0"
+            )
+        journal = JournalReader(file).read()
+        if journal.start is None or not journal.windows:
+            raise ConfigError(f"hardware.meter.path={path} holds no recorded windows")
+        self._path = file
+        self._windows: Iterator[Window] = iter(journal.windows)
+        self.provenance = dataclasses.replace(
+            journal.start.provenance,
+            kind="replayed",
+            meter=f"replay of {journal.start.provenance.meter}",
+        )
+
+    def start(self) -> None:
+        """Open a window."""
+
+    def stop(self) -> Energy:
+        """Close the window: the next recorded one.
+
+        Raises:
+            HardwareError: If the recording is over.
+        """
+        try:
+            return next(self._windows).energy
+        except StopIteration:
+            raise HardwareError(
+                f"{self._path} has no further windows: the trial runs longer than the recorded "
+                "one; replay it with the recorded setup"
+            ) from None

@@ -1,0 +1,107 @@
+"""A trial's progress, one JSON line at a time, in its own folder.
+
+Written by the job, read by the coordinator: for the live display, and for the joules of a
+trial that dies. Plain files, so that any launcher can carry the job.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from energyopt.records import (
+    Checkpoint,
+    End,
+    TrialResult,
+    TrialStart,
+    Window,
+    checkpoint_from_dict,
+    start_from_dict,
+    window_from_dict,
+)
+
+NAME = "progress.jsonl"
+"""The journal's file name in a job's folder."""
+
+
+class JournalWriter:
+    """Appends records to a journal, each written out at once.
+
+    Args:
+        path: The file; None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+
+    def append(self, record: TrialStart | Window | Checkpoint) -> None:
+        """Append one record."""
+        if self._path is None:
+            return
+        line = json.dumps({type(record).__name__: dataclasses.asdict(record)})
+        with self._path.open("a") as file:
+            file.write(line + "\n")
+
+
+@dataclass(slots=True)
+class Journal:
+    """What a journal holds so far."""
+
+    start: TrialStart | None = None
+    windows: list[Window] = field(default_factory=list)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+
+    def result(self, end: End, reason: str) -> TrialResult | None:
+        """The record of a trial that left only its journal; None if it never started."""
+        if self.start is None:
+            return None
+        return TrialResult.assemble(self.start, self.windows, self.checkpoints, end, reason)
+
+
+class JournalReader:
+    """Follows a journal while it grows; a torn last line waits for the next call.
+
+    Args:
+        path: The file; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self.journal = Journal()
+
+    def read(self) -> Journal:
+        """Take in what was appended since the last call."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return self.journal
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            self._take(line)
+        return self.journal
+
+    def _take(self, line: bytes) -> None:
+        try:
+            ((kind, data),) = json.loads(line).items()
+        except ValueError:  # a line damaged by a full disk or a crash says nothing
+            return
+        self._add(kind, data)
+
+    def _add(self, kind: str, data: dict[str, Any]) -> None:
+        match kind:
+            case "TrialStart":
+                self.journal.start = start_from_dict(data)
+            case "Window":
+                self.journal.windows.append(window_from_dict(data))
+            case "Checkpoint":
+                self.journal.checkpoints.append(checkpoint_from_dict(data))

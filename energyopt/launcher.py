@@ -1,0 +1,319 @@
+"""Our own local launcher: a warm server forks a process for each job.
+
+The server is forked before the coordinator has threads or database connections, so that it
+inherits the config and the task function: nothing is pickled, no `__main__` guard is needed.
+It pays imports once, one job costs a fork and a composition, and a crash costs one job.
+Where forking is unsafe (macOS) each job is a fresh interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import io
+import os
+import pickle
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from energyopt.errors import ConfigError, TrialError
+from energyopt.worker import Job, Program, be_a_job, send
+
+_PR_SET_PDEATHSIG = 1
+_READ = 1 << 16
+
+
+class LocalLauncher(Launcher):
+    """Runs each job in a process of its own on this host; `launch` may be called from threads.
+
+    Args:
+        output: "inherit" lets jobs print to the terminal, "file" keeps what they print in
+            `output.log` in the job's folder.
+        start_method: "fork" from a warm server, "spawn" a fresh interpreter a job, or "auto".
+
+    Raises:
+        ConfigError: If an option is not of these.
+    """
+
+    def __init__(
+        self,
+        output: Literal["inherit", "file"] = "inherit",
+        start_method: Literal["auto", "fork", "spawn"] = "auto",
+    ) -> None:
+        if output not in ("inherit", "file"):
+            raise ConfigError(f"hydra.launcher.output={output}: choose inherit or file")
+        if start_method not in ("auto", "fork", "spawn"):
+            raise ConfigError(
+                f"hydra.launcher.start_method={start_method}: choose auto, fork or spawn"
+            )
+        self._output = output
+        self._fork = start_method == "fork" or (
+            start_method == "auto" and sys.platform.startswith("linux")
+        )
+        self._program: Program | None = None
+        self._server: _Server | None = None
+        self._fresh: set[subprocess.Popen[bytes]] = set()
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what all jobs share."""
+        self._program = Program(hydra_context, task_function, config, self._output)
+
+    def open(self, warm_up: Callable[[], None] | None = None) -> None:
+        """Fork the server. Call it before there are threads or database connections.
+
+        Args:
+            warm_up: Run once in the server, to pay what each job would pay again.
+        """
+        if self._fork and self._server is None:
+            self._server = _Server(self._ready(), warm_up)
+
+    def close(self) -> None:
+        """End the server and all jobs that still run."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for process in list(self._fresh):
+            process.kill()
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run jobs one after the other; several threads run several at a time."""
+        opened_here = self._fork and self._server is None
+        if opened_here:
+            self.open()
+        try:
+            return [
+                self._launch(Job(tuple(overrides), initial_job_idx + i))
+                for i, overrides in enumerate(job_overrides)
+            ]
+        finally:
+            if opened_here:
+                self.close()
+
+    def _ready(self) -> Program:
+        if self._program is None:
+            raise RuntimeError("launch() before setup()")
+        return self._program
+
+    def _launch(self, job: Job) -> JobReturn:
+        answer, status = self._server.run(job) if self._server else self._spawn(job)
+        with contextlib.suppress(pickle.UnpicklingError, EOFError):
+            returned = pickle.load(io.BytesIO(answer))  # noqa: S301  # our own process' bytes
+            if isinstance(returned, JobReturn):
+                return returned
+        return JobReturn(
+            overrides=list(job.overrides),
+            status=JobStatus.FAILED,
+            _return_value=TrialError(f"the trial's process {_fate(status)}"),
+        )
+
+    def _spawn(self, job: Job) -> tuple[bytes, int]:
+        import cloudpickle
+        from hydra.core.singleton import Singleton
+
+        payload = {
+            "path": sys.path,
+            "program": cloudpickle.dumps((self._ready(), job, Singleton.get_state())),
+        }
+        ours, theirs = os.pipe()
+        try:
+            process = subprocess.Popen(  # noqa: S603  # this interpreter, our own module
+                [sys.executable, "-m", "energyopt.worker", str(theirs)],
+                stdin=subprocess.PIPE,
+                pass_fds=[theirs],
+            )
+        finally:
+            os.close(theirs)
+        self._fresh.add(process)
+        with os.fdopen(ours, "rb") as pipe, contextlib.suppress(BrokenPipeError):
+            assert process.stdin is not None  # noqa: S101  # for the type checker
+            with process.stdin as stdin:
+                pickle.dump(payload, stdin)
+            answer = pipe.read()
+        status = process.wait()
+        self._fresh.discard(process)
+        return answer, status
+
+
+def _fate(status: int) -> str:
+    """What became of a process, from its exit code (negative: a signal)."""
+    if status < 0:
+        name = signal.Signals(-status).name
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return f"was killed by {name}{hint}"
+    return f"ended with exit code {status} before it answered"
+
+
+class _Server:
+    """The coordinator's end of the fork server.
+
+    A request is two descriptors sent over the control socket: one on which the job's
+    process reads its job and writes its answer, one on which the server writes the exit
+    status. Closing the control socket, or dying, ends the server and its jobs.
+    """
+
+    def __init__(self, program: Program, warm_up: Callable[[], None] | None) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._lock = threading.Lock()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        coordinator = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._control.close()
+            _in_child(lambda: _serve(theirs, program, warm_up, coordinator))
+        theirs.close()
+
+    def run(self, job: Job) -> tuple[bytes, int]:
+        """Run a job; its answer (possibly cut short) and its exit code."""
+        ours, theirs = socket.socketpair()
+        status_ours, status_theirs = os.pipe()
+        with ours, theirs, os.fdopen(status_ours, "rb", buffering=0) as status:
+            try:
+                with self._lock:
+                    socket.send_fds(self._control, [b"job"], [theirs.fileno(), status_theirs])
+            except OSError as error:
+                raise TrialError(f"the launcher's server is gone ({error})") from error
+            finally:
+                theirs.close()
+                os.close(status_theirs)
+            with contextlib.suppress(BrokenPipeError):
+                ours.sendall(pickle.dumps(job))
+                ours.shutdown(socket.SHUT_WR)
+            return _receive(ours, status.fileno())
+
+    def close(self) -> None:
+        """End the server and its jobs, and wait for it."""
+        self._control.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
+
+
+def _receive(answer: socket.socket, status: int) -> tuple[bytes, int]:
+    """Collect the answer until the exit status arrives, and what is left of it then."""
+    data = bytearray()
+    with selectors.DefaultSelector() as ready:
+        ready.register(answer, selectors.EVENT_READ)
+        ready.register(status, selectors.EVENT_READ)
+        while True:
+            events = {key.fd for key, _ in ready.select()}
+            if answer.fileno() in events:
+                part = answer.recv(_READ)
+                data += part
+                if not part:
+                    ready.unregister(answer)
+                continue
+            code = os.read(status, _READ)
+            if not code:
+                raise TrialError("the launcher's server died")
+            return bytes(data), int(code)
+
+
+def _in_child(run: Callable[[], None]) -> None:
+    """Run in a forked process and end it there, whatever happens: never return to the caller."""
+    code = 1
+    try:
+        run()
+        code = 0
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _serve(
+    control: socket.socket,
+    program: Program,
+    warm_up: Callable[[], None] | None,
+    coordinator: int,
+) -> None:
+    """The server: fork a process for each request until the coordinator is gone."""
+    be_a_job()
+    _die_with_parent(coordinator)
+    if warm_up is not None:
+        warm_up()
+    gc.collect()
+    gc.freeze()  # what is warm stays shared: no collection in a job writes to its pages
+    running: dict[int, tuple[int, int]] = {}  # pidfd -> (pid, status descriptor)
+    with selectors.DefaultSelector() as ready:
+        ready.register(control, selectors.EVENT_READ)
+        while True:
+            for key, _ in ready.select():
+                if key.fd != control.fileno():
+                    ready.unregister(key.fd)
+                    _report(key.fd, *running.pop(key.fd))
+                    continue
+                request, descriptors, _, _ = socket.recv_fds(control, 16, 2)
+                if not request:  # the coordinator closed the socket, or died
+                    _kill(pid for pid, _ in running.values())
+                    return
+                pidfd, pid = _start(control, program, *descriptors, running)
+                running[pidfd] = (pid, descriptors[1])
+                ready.register(pidfd, selectors.EVENT_READ)
+
+
+def _start(
+    control: socket.socket,
+    program: Program,
+    channel: int,
+    status: int,
+    running: dict[int, tuple[int, int]],
+) -> tuple[int, int]:
+    server = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        control.close()
+        os.close(status)
+        for pidfd, (_, other) in running.items():
+            os.close(pidfd)
+            os.close(other)
+        _in_child(lambda: _answer(program, channel, server))
+    os.close(channel)
+    return os.pidfd_open(pid), pid
+
+
+def _answer(program: Program, channel: int, server: int) -> None:
+    _die_with_parent(server)
+    os.setpgid(0, 0)  # so that what the job starts can be ended with it
+    with os.fdopen(os.dup(channel), "rb") as request:
+        job = pickle.load(request)  # noqa: S301  # from our own coordinator
+    send(program.run(job), channel)
+
+
+def _report(pidfd: int, pid: int, status: int) -> None:
+    _, wait_status = os.waitpid(pid, 0)
+    _kill([pid])  # what the job left running
+    with contextlib.suppress(BrokenPipeError):
+        os.write(status, str(os.waitstatus_to_exitcode(wait_status)).encode())
+    os.close(status)
+    os.close(pidfd)
+
+
+def _kill(groups: Iterable[int]) -> None:
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _die_with_parent(parent: int) -> None:
+    """Ask Linux to kill this process when its parent dies."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(1)

@@ -1,0 +1,160 @@
+"""What a study minimises or maximises, and what is told to it for each kind of ending.
+
+An objective is anything with `metrics`, `stops_at_target` and `__call__(TrialResult)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from energyopt.errors import ConfigError, TrialError
+from energyopt.protocols import Objective
+from energyopt.records import RAN_ITS_COURSE, Metric, Outcome, TrialResult
+
+
+def cost_j(result: TrialResult) -> float:
+    """Energy to the target, in J; for a missed target the energy spent, a lower bound."""
+    at = result.energy_to_target_j
+    return result.training_j if at is None else at
+
+
+def cost_s(result: TrialResult) -> float:
+    """Training time to the target, in s; for a missed target the time spent, a lower bound."""
+    at = result.time_to_target_s
+    return result.booked("training").time_s if at is None else at
+
+
+class EnergyVsAccuracy:
+    """Two objectives: less energy to the target, more accuracy. Trains beyond the target."""
+
+    metrics = (Metric("energy_to_target_j", "minimize"), Metric("accuracy", "maximize"))
+    stops_at_target = False
+
+    def __call__(self, result: TrialResult) -> tuple[float, ...]:
+        """Energy to target in J, best accuracy in [0, 1]."""
+        return cost_j(result), result.best_accuracy
+
+
+class EnergyToTarget:
+    """One objective: the energy to the target. A trial stops there."""
+
+    metrics = (Metric("energy_to_target_j", "minimize"),)
+    stops_at_target = True
+
+    def __call__(self, result: TrialResult) -> tuple[float, ...]:
+        """Energy to target in J."""
+        return (cost_j(result),)
+
+
+class EnergyDelayProduct:
+    """One objective: energy to target times time to target. A trial stops at the target."""
+
+    metrics = (Metric("energy_delay_product_js", "minimize"),)
+    stops_at_target = True
+
+    def __call__(self, result: TrialResult) -> tuple[float, ...]:
+        """Energy times time to target, in J s."""
+        return (cost_j(result) * cost_s(result),)
+
+
+class TimeVsEnergy:
+    """Two objectives: less time and less energy to the target. A trial stops there."""
+
+    metrics = (Metric("time_to_target_s", "minimize"), Metric("energy_to_target_j", "minimize"))
+    stops_at_target = True
+
+    def __call__(self, result: TrialResult) -> tuple[float, ...]:
+        """Time to target in s, energy to target in J."""
+        return cost_s(result), cost_j(result)
+
+
+class FunctionObjective:
+    """A user's own function of a `TrialResult`.
+
+    Args:
+        function: Takes a `TrialResult`; returns a number, or one number a metric.
+        metrics: Name (with the unit as suffix) to "minimize" or "maximize", in order.
+        stops_at_target: Whether training beyond the target tells the function nothing.
+
+    Raises:
+        ConfigError: If a direction is neither "minimize" nor "maximize", or none is given.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[TrialResult], float | Sequence[float]],
+        metrics: Mapping[str, Literal["minimize", "maximize"]],
+        *,
+        stops_at_target: bool = False,
+    ) -> None:
+        if not metrics:
+            raise ConfigError(
+                "objective.metrics is empty; name each value, such as "
+                "'objective.metrics={carbon_g: minimize}'"
+            )
+        for name, direction in metrics.items():
+            if direction not in ("minimize", "maximize"):
+                raise ConfigError(
+                    f"objective.metrics.{name}={direction}: choose minimize or maximize"
+                )
+        self.metrics = tuple(Metric(name, direction) for name, direction in metrics.items())
+        self.stops_at_target = stops_at_target
+        self._function = function
+
+    def __call__(self, result: TrialResult) -> tuple[float, ...]:
+        """Whatever the function says, as a tuple."""
+        values = self._function(result)
+        return tuple(values) if isinstance(values, Sequence) else (values,)
+
+
+def judge(result: TrialResult, objective: Objective) -> Outcome:
+    """Decide what is told to the study.
+
+    Reached, or ran its course: complete. Stopped before the target (divergence, a stopping
+    rule): pruned. The constraint `target - best accuracy` is set on each; a missed target
+    violates it, and the energy told is a lower bound, marked `censored`.
+
+    Raises:
+        TrialError: If the objective returns other than one finite number a metric.
+    """
+    complete = result.reached or result.end in RAN_ITS_COURSE
+    return Outcome(
+        state="complete" if complete else "pruned",
+        values=_values(result, objective) if complete else (),
+        constraints={"target_missed_by": result.target - result.best_accuracy},
+        attributes=_attributes(result),
+        reason=result.reason,
+        result=result,
+    )
+
+
+def _values(result: TrialResult, objective: Objective) -> tuple[float, ...]:
+    names = [metric.name for metric in objective.metrics]
+    values = tuple(float(value) for value in objective(result))
+    if len(values) != len(names) or not all(math.isfinite(value) for value in values):
+        raise TrialError(
+            f"{type(objective).__name__} returned {values}; one finite number for each of "
+            f"{', '.join(names)} is expected"
+        )
+    return values
+
+
+def _attributes(result: TrialResult) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        "provenance": result.start.provenance.kind,
+        "meter": result.start.provenance.meter,
+        "end": result.end,
+        "censored": not result.reached,
+        "best_accuracy": result.best_accuracy,
+        "training_j": result.training_j,
+        "evaluation_j": result.booked("evaluation").total_j,
+        "spent_j": result.spent_j,
+    }
+    if result.hit is not None:
+        attributes["energy_to_target_j"] = result.hit.training_j
+        attributes["epochs_to_target"] = result.hit.epoch
+    if result.flags:
+        attributes["flags"] = list(result.flags)
+    return attributes

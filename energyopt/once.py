@@ -1,0 +1,86 @@
+"""Train one setup by itself and show its curve and its joules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
+
+from energyopt.app import config_folders, journal_path
+from energyopt.build import Setup
+from energyopt.journal import JournalWriter
+from energyopt.protocols import Paradigm
+from energyopt.records import TrialResult, TrialStart
+from energyopt.report.live import LiveTrial
+from energyopt.report.tables import curve_table
+from energyopt.trial import run_trial
+from energyopt.units import joules
+
+
+def train_once(cfg: DictConfig) -> None:
+    """Train the composed setup, with progress, and print what it cost.
+
+    Raises:
+        EnergyoptError: If the setup cannot be built or metered.
+    """
+    console = Console()
+    result, _ = train_shown(Setup(cfg, config_folders()), journal_path(), console)
+    print_result(result, console)
+    console.print(f"Kept in {_shown(journal_path().parent)}", highlight=False, soft_wrap=True)
+
+
+def train_shown(setup: Setup, journal: Path, console: Console) -> tuple[TrialResult, Paradigm]:
+    """Train a setup with live progress; its record, and what was trained."""
+    made: list[Paradigm] = []
+
+    def make_paradigm() -> Paradigm:
+        made.append(setup.make_paradigm())
+        return made[0]
+
+    start = setup.start
+    console.print(describe_source(start), highlight=False, soft_wrap=True)
+    with LiveTrial(journal, console):
+        result = run_trial(make_paradigm, setup.meter, setup.plan, start, JournalWriter(journal))
+    return result, made[0]
+
+
+def describe_source(start: TrialStart) -> Text:
+    """Say where the joules will come from, and what is doubtful about them."""
+    provenance = start.provenance
+    text = (
+        f"energy    {provenance.kind.upper()} by {provenance.meter}, {provenance.scope}; "
+        f"{provenance.uncertainty}\non        {provenance.device}"
+    )
+    if start.flags:
+        text += f"\nmind      {', '.join(start.flags)}"
+    return Text(text)
+
+
+def print_result(result: TrialResult, console: Console) -> None:
+    """Print a trial's curve, its energy to target, and its books."""
+    console.print()
+    console.print(curve_table(result))
+    if result.hit is None:
+        line = f"The target {result.target:g} was missed; {joules(result.training_j)} of training."
+    else:
+        line = (
+            f"{joules(result.hit.training_j)} to the target {result.target:g} (epoch "
+            f"{result.hit.epoch:.3g}), {joules(result.training_j)} of training in all."
+        )
+    beside = ", ".join(
+        f"{purpose} {joules(energy.total_j)}"
+        for purpose, energy in result.books.items()
+        if purpose != "training"
+    )
+    console.print(Text(f"{line} Beside it: {beside}."), soft_wrap=True)
+    if result.flags:
+        console.print(Text(f"Mind: {', '.join(result.flags)}."), soft_wrap=True)
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,141 @@
+"""The few seams of the house. Each is owned by the code that calls it; no base classes.
+
+A user's own model, task, paradigm, meter or objective fits by shape alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+from energyopt.records import Energy, Metric, Provenance, TrialResult
+
+if TYPE_CHECKING:
+    import torch
+
+
+@runtime_checkable
+class EnergyMeter(Protocol):
+    """Meters one window at a time.
+
+    A meter that cannot read raises `HardwareError` when it is built; it never reads a silent 0.
+    """
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where its joules come from."""
+
+    def start(self) -> None:
+        """Open a window; pending device work is waited for first."""
+
+    def stop(self) -> Energy:
+        """Close the window; parts that are not metered are None."""
+
+
+class Trained(NamedTuple):
+    """What one call of `train` did.
+
+    Attributes:
+        samples: Training samples seen.
+        steps: Optimizer steps made.
+        loss: Mean loss over them.
+    """
+
+    samples: int
+    steps: int
+    loss: float
+
+
+@runtime_checkable
+class Paradigm(Protocol):
+    """How a model is trained and scored. It knows nothing of energy, Hydra or Optuna."""
+
+    @property
+    def epoch_samples(self) -> int:
+        """Size of the training set, in samples."""
+
+    def train(self, samples: int) -> Trained:
+        """Train on whole batches, at least that many samples."""
+
+    def evaluate(self) -> float:
+        """Accuracy on the validation split, in [0, 1]; must not change what training does."""
+
+
+@runtime_checkable
+class WarmsUp(Protocol):
+    """A paradigm that can pay one-time costs (lazy imports, kernels, caches) beforehand."""
+
+    def warm_up(self) -> None:
+        """Run a few real steps on a throw-away copy; weights and random state stay as they are."""
+
+
+@runtime_checkable
+class Tests(Protocol):
+    """A paradigm with a test split, for what is reported after the search."""
+
+    def test(self) -> float:
+        """Accuracy on the test split, in [0, 1]."""
+
+
+@runtime_checkable
+class Saves(Protocol):
+    """A paradigm whose trained model can be kept."""
+
+    def save(self, path: Path) -> None:
+        """Write the weights to a safetensors file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A part of a data set, in memory.
+
+    Attributes:
+        inputs: Float tensor of shape (samples, *input_shape), standardised.
+        labels: Integer tensor of shape (samples,), classes from 0.
+    """
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A data set in three splits. The search sees validation; `retrain` reports test."""
+
+    @property
+    def train(self) -> Split:
+        """What models learn from."""
+
+    @property
+    def validation(self) -> Split:
+        """What the search scores on."""
+
+    @property
+    def test(self) -> Split:
+        """What is reported at the end."""
+
+    @property
+    def input_shape(self) -> Sequence[int]:
+        """Shape of one sample: (channels, height, width), (channels, time) or (features,)."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What a study minimises or maximises, computed from a trial's whole record."""
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """Names and directions of the values, in order."""
+
+    @property
+    def stops_at_target(self) -> bool:
+        """Whether training beyond the target tells it nothing."""
+
+    def __call__(self, result: TrialResult) -> Sequence[float]:
+        """The values; for a trial that missed the target, lower bounds from what it spent."""

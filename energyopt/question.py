@@ -1,0 +1,95 @@
+"""What a study of our own app asks: its identity, its name, and what it may not sweep."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from energyopt.errors import ConfigError
+from energyopt.records import Metric
+from energyopt.search.space import Space
+from energyopt.store.studies import Identity
+
+# May differ between the runs of one study.
+_NOT_ASKED = ("n_trials", "n_jobs", "max_failures", "study", "storage", "trusted_targets")
+
+_UNSWEEPABLE: Mapping[str, str] = {
+    "n_trials": "it belongs to the whole study",
+    "n_jobs": "it belongs to the whole study",
+    "max_failures": "it belongs to the whole study",
+    "sampler": "it belongs to the whole study",
+    "trusted_targets": "it belongs to the whole study",
+    "study": "it belongs to the whole study",
+    "storage": "it belongs to the whole study",
+    "target": "one curve answers every target: see `pareto STUDY --target`",
+    "objective": "values of two objectives cannot be compared",
+    "task": "accuracies of two tasks cannot be compared",
+    "hardware": "joules of two meters do not mix",
+    "eval_every": "the energy to target would be read at different grains",
+    "device": "joules of two devices do not mix",
+}
+
+
+def refuse_unsweepable(space: Space, sampler: object) -> None:
+    """Refuse axes that would compare what cannot be compared.
+
+    Raises:
+        ConfigError: Naming the axis and the reason.
+    """
+    for dimension in space.dimensions:
+        root = dimension.key.partition(".")[0].partition("/")[0].partition("@")[0]
+        if root == "hydra":
+            raise ConfigError(f"{dimension.key} cannot be swept: it belongs to the whole study")
+        if root in _UNSWEEPABLE and not _is_power_limit(dimension.key):
+            raise ConfigError(f"{dimension.key} cannot be swept: {_UNSWEEPABLE[root]}")
+        if root == "seed" and sampler != "grid":
+            raise ConfigError(
+                "seed cannot be swept except with sampler=grid: a sampler would pick lucky seeds; "
+                "all trials train with the same one"
+            )
+
+
+def _is_power_limit(key: str) -> bool:
+    return key == "hardware.power_limit_w"
+
+
+def identify(cfg: DictConfig, space: Space, metrics: Sequence[Metric]) -> Identity:
+    """What a study asks, from the composed default config and the space.
+
+    Args:
+        cfg: The config of a job with the fixed words alone, without the hydra node.
+        space: What is searched.
+        metrics: The objectives.
+    """
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    for key in _NOT_ASKED:
+        config.pop(key, None)
+    return Identity(
+        metrics=tuple(metrics),
+        overrides=tuple(word for word in space.fixed if not _is_not_asked(word)),
+        sweep=space.sweep,
+        config=config,
+        target=float(cfg.target),
+    )
+
+
+def _is_not_asked(word: str) -> bool:
+    return word.lstrip("+").partition("=")[0] in _NOT_ASKED
+
+
+def name_study(choices: Mapping[str, str], identity: Identity) -> str:
+    """A name made from the task, the model and a hash of what is asked.
+
+    Args:
+        choices: Hydra's chosen option of each group.
+        identity: What is asked.
+    """
+    asked = json.dumps([identity.config, sorted(identity.sweep)], sort_keys=True, default=str)
+    digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
+    swept = [word for word in identity.sweep if word.startswith("model=")]
+    model = "models" if swept else choices.get("model", "own")
+    return f"{choices.get('task', 'own')}-{model}-{digest}"

@@ -1,0 +1,420 @@
+"""The frozen records that flow through the house, from a measured window to a study.
+
+All numbers are SI with the unit as suffix (`_j`, `_s`, `_w`); a number without suffix
+has no dimension. What was not measured is None, never 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["measured", "estimated", "replayed", "simulated"]
+"""Provenance of a number: read from a sensor, modelled, played back, or made up for a test."""
+
+Purpose = Literal["loading", "warmup", "training", "evaluation"]
+"""What a window's energy was spent on; each has its own column in the books."""
+
+End = Literal["target", "epochs", "plateau", "diverged", "stopped", "failed", "interrupted", "lost"]
+"""How a trial ended. The first three ran their course; the last three left no valid result."""
+
+RAN_ITS_COURSE: frozenset[End] = frozenset({"target", "epochs", "plateau"})
+BROKEN: frozenset[End] = frozenset({"failed", "interrupted", "lost"})
+
+
+def _sum(a: float | None, b: float | None) -> float | None:
+    if a is None:
+        return b
+    return a if b is None else a + b
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Energy and time of one window, by device.
+
+    Attributes:
+        time_s: Monotonic wall time of the window, in s.
+        gpu_j: Energy of the GPU boards, in J; None where they were not metered.
+        cpu_j: Energy of the CPU packages (or its estimate), in J; None where not metered.
+        dram_j: Energy of the memory, in J; None where not metered.
+    """
+
+    time_s: float = 0.0
+    gpu_j: float | None = None
+    cpu_j: float | None = None
+    dram_j: float | None = None
+
+    @property
+    def total_j(self) -> float:
+        """Sum of the parts that were metered, in J."""
+        return sum(part for part in (self.gpu_j, self.cpu_j, self.dram_j) if part is not None)
+
+    def __add__(self, other: Energy) -> Energy:
+        return Energy(
+            self.time_s + other.time_s,
+            _sum(self.gpu_j, other.gpu_j),
+            _sum(self.cpu_j, other.cpu_j),
+            _sum(self.dram_j, other.dram_j),
+        )
+
+
+def total(energies: Iterable[Energy]) -> Energy:
+    """Add windows up; the sum of none is zero seconds and no metered part."""
+    return sum(energies, start=Energy())
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a trial's joules come from.
+
+    Attributes:
+        kind: Measured, estimated, replayed or simulated.
+        meter: Name of the meter with the constants that change its numbers.
+        version: Version of the meter, such as "zeus 0.16.0".
+        scope: What the joules cover, such as "GPU board" or "CPU package + DRAM".
+        device: Model of the device that trains, such as "NVIDIA H200".
+        host: Name of the machine.
+        uncertainty: What is known of the error, in words.
+        resolution_s: Update period of the sensor, in s; 0 where it does not matter.
+    """
+
+    kind: Kind
+    meter: str
+    version: str
+    scope: str
+    device: str
+    host: str
+    uncertainty: str
+    resolution_s: float = 0.0
+
+    @property
+    def binding(self) -> tuple[str, str, str, str]:
+        """What all trials of a study must share: kind, meter, scope and device model."""
+        return (self.kind, self.meter, self.scope, self.device)
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.meter} ({self.scope}) on {self.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStart:
+    """What is known of a trial before its first window.
+
+    Attributes:
+        target: Accuracy to reach, in [0, 1].
+        epochs: The most epochs it may train.
+        seed: Seed of weights and data order.
+        provenance: Where its joules will come from.
+        flags: Warnings about the measuring conditions, as short words.
+    """
+
+    target: float
+    epochs: float
+    seed: int
+    provenance: Provenance
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One metered window: what it was for and what it cost."""
+
+    purpose: Purpose
+    energy: Energy
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One evaluation, with the two windows that led to it.
+
+    Attributes:
+        samples: Training samples seen since the first step.
+        steps: Optimizer steps since the first.
+        epoch: Samples in units of the training set.
+        accuracy: Validation accuracy in [0, 1]; higher is better.
+        loss: Mean training loss since the last checkpoint.
+        training: Energy of the training window since the last checkpoint.
+        evaluation: Energy of the evaluation window.
+    """
+
+    samples: int
+    steps: int
+    epoch: float
+    accuracy: float
+    loss: float
+    training: Energy
+    evaluation: Energy
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """A setup one could stop at: what the training cost so far, and what it reached."""
+
+    training_j: float
+    training_s: float
+    accuracy: float
+    samples: int
+    steps: int
+    epoch: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """The record of a trial; it carries the whole curve of checkpoints.
+
+    Attributes:
+        start: What was known before the first window.
+        checkpoints: All evaluations, in order.
+        books: Energy by purpose: everything the trial burnt.
+        end: How it ended.
+        reason: The same in words, for people.
+    """
+
+    start: TrialStart
+    checkpoints: tuple[Checkpoint, ...]
+    books: Mapping[Purpose, Energy]
+    end: End
+    reason: str
+
+    @classmethod
+    def assemble(
+        cls,
+        start: TrialStart,
+        windows: Iterable[Window],
+        checkpoints: Iterable[Checkpoint],
+        end: End,
+        reason: str,
+    ) -> TrialResult:
+        """Book the windows by purpose and make the record."""
+        books: dict[Purpose, Energy] = {}
+        for window in windows:
+            books[window.purpose] = books.get(window.purpose, Energy()) + window.energy
+        return cls(start, tuple(checkpoints), books, end, reason)
+
+    @property
+    def target(self) -> float:
+        """Accuracy to reach, in [0, 1]."""
+        return self.start.target
+
+    @property
+    def valid(self) -> bool:
+        """Whether the trial was metered to its end, so that its curve may be compared."""
+        return self.end not in BROKEN
+
+    @property
+    def curve(self) -> tuple[CurvePoint, ...]:
+        """The checkpoints with training energy and time summed from the first step."""
+        points = []
+        energy_j = time_s = 0.0
+        for at in self.checkpoints:
+            energy_j += at.training.total_j
+            time_s += at.training.time_s
+            points.append(CurvePoint(energy_j, time_s, at.accuracy, at.samples, at.steps, at.epoch))
+        return tuple(points)
+
+    def first_at(self, target: float) -> CurvePoint | None:
+        """The first evaluation at or above a target, or None where it was missed."""
+        return next((point for point in self.curve if point.accuracy >= target), None)
+
+    @property
+    def hit(self) -> CurvePoint | None:
+        """The first evaluation at or above the trial's own target."""
+        return self.first_at(self.target)
+
+    @property
+    def reached(self) -> bool:
+        """Whether an evaluation was at or above the target."""
+        return self.hit is not None
+
+    @property
+    def energy_to_target_j(self) -> float | None:
+        """Training energy up to the first evaluation at the target, in J; None if missed."""
+        return None if self.hit is None else self.hit.training_j
+
+    @property
+    def time_to_target_s(self) -> float | None:
+        """Training time up to the first evaluation at the target, in s; None if missed."""
+        return None if self.hit is None else self.hit.training_s
+
+    @property
+    def best_accuracy(self) -> float:
+        """The best validation accuracy of all evaluations; 0 without any."""
+        return max((at.accuracy for at in self.checkpoints), default=0.0)
+
+    def booked(self, purpose: Purpose) -> Energy:
+        """Energy spent on a purpose."""
+        return self.books.get(purpose, Energy())
+
+    @property
+    def training_j(self) -> float:
+        """All training energy, in J: also what came after the target."""
+        return self.booked("training").total_j
+
+    @property
+    def spent_j(self) -> float:
+        """Everything the trial burnt, in J: its share of `search_energy_j`."""
+        return total(self.books.values()).total_j
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Warnings about the measuring conditions, the length of the measurement included."""
+        quality = length_quality(self.booked("training").time_s, self.start.provenance)
+        return self.start.flags if quality == "ok" else (*self.start.flags, f"{quality}_window")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TrialResult:
+        """Read what `to_dict` wrote."""
+        return cls(
+            start=start_from_dict(data["start"]),
+            checkpoints=tuple(checkpoint_from_dict(at) for at in data["checkpoints"]),
+            books={purpose: Energy(**energy) for purpose, energy in data["books"].items()},
+            end=data["end"],
+            reason=data["reason"],
+        )
+
+
+def length_quality(
+    training_s: float, provenance: Provenance
+) -> Literal["ok", "short", "poor", "invalid"]:
+    """Judge whether a trial trained long enough for its sensor.
+
+    A counter that moves every 100 ms is off by up to 2 % after 5 s and by 0.2 % after 60 s
+    (quantisation alone). Meters without such a period are never too short.
+
+    Args:
+        training_s: Summed training time of the trial, in s.
+        provenance: The meter, with its sensor's update period.
+    """
+    if provenance.resolution_s == 0 or training_s >= 600 * provenance.resolution_s:
+        return "ok"
+    if training_s >= 100 * provenance.resolution_s:
+        return "short"
+    return "poor" if training_s >= 50 * provenance.resolution_s else "invalid"
+
+
+def start_from_dict(data: Mapping[str, Any]) -> TrialStart:
+    """Read a `TrialStart` from plain data."""
+    fields = dict(data)
+    fields["provenance"] = Provenance(**fields["provenance"])
+    fields["flags"] = tuple(fields["flags"])
+    return TrialStart(**fields)
+
+
+def checkpoint_from_dict(data: Mapping[str, Any]) -> Checkpoint:
+    """Read a `Checkpoint` from plain data."""
+    fields = dict(data)
+    fields["training"] = Energy(**fields["training"])
+    fields["evaluation"] = Energy(**fields["evaluation"])
+    return Checkpoint(**fields)
+
+
+def window_from_dict(data: Mapping[str, Any]) -> Window:
+    """Read a `Window` from plain data."""
+    return Window(data["purpose"], Energy(**data["energy"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One objective of a study: its name (with the unit as suffix) and its direction."""
+
+    name: str
+    direction: Literal["minimize", "maximize"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a job tells its study, whatever app it came from.
+
+    Attributes:
+        state: "complete" with values, "pruned" or "failed" without.
+        values: One number an objective.
+        constraints: Violations by name; all <= 0 means feasible.
+        attributes: Plain data to show beside the trial.
+        reason: Why it was stopped or failed, in words.
+        result: The whole record, where the job was one of ours.
+    """
+
+    state: Literal["complete", "pruned", "failed"]
+    values: tuple[float, ...] = ()
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    result: TrialResult | None = None
+
+    def __post_init__(self) -> None:
+        if self.state == "complete" and not all(math.isfinite(v) for v in self.values):
+            raise ValueError(f"values={self.values} are not finite; report such a trial as failed")
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """A trial as the store remembers it.
+
+    Attributes:
+        number: Its number in the study, from 0.
+        state: "complete", "pruned", "failed", "running" or "waiting".
+        params: The values that the sampler chose, by config key.
+        overrides: The same as command-line words that set them.
+        values: What was told, one number an objective; empty if not complete.
+        feasible: Whether all constraints held.
+        reason: Why it was stopped or failed, in words.
+        default: Whether it is the default setup, trained for comparison.
+        result: The whole record; None where the trial came from another app or never started.
+    """
+
+    number: int
+    state: Literal["complete", "pruned", "failed", "running", "waiting"]
+    params: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    values: tuple[float, ...] = ()
+    feasible: bool = True
+    reason: str = ""
+    default: bool = False
+    result: TrialResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """A study as the store remembers it.
+
+    Attributes:
+        name: Its name.
+        metrics: The objectives, in the order of the told values.
+        overrides: The fixed command-line words that all its trials share.
+        sweep: The words that span the search space, such as "lr=interval(0,1)".
+        target: Accuracy to reach; None for another app's study.
+        trials: All trials, by number.
+    """
+
+    name: str
+    metrics: tuple[Metric, ...]
+    overrides: tuple[str, ...]
+    sweep: tuple[str, ...]
+    target: float | None
+    trials: tuple[TrialRecord, ...]
+
+    @property
+    def results(self) -> tuple[tuple[TrialRecord, TrialResult], ...]:
+        """The trials whose curves may be compared, with their records."""
+        return tuple(
+            (trial, trial.result)
+            for trial in self.trials
+            if trial.result is not None and trial.result.valid
+        )
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """Where the joules of all trials come from; None before the first."""
+        return next((t.result.start.provenance for t in self.trials if t.result), None)
+
+    @property
+    def search_energy_j(self) -> float:
+        """All energy that the study burnt, in J: failed and stopped trials included."""
+        return sum(t.result.spent_j for t in self.trials if t.result is not None)

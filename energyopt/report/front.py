@@ -1,0 +1,218 @@
+"""The Pareto front: what each further point of accuracy costs in joules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from energyopt.records import CurvePoint, Provenance, StudyRecord, TrialRecord, TrialResult
+
+P = TypeVar("P")
+
+PointKind = Literal["checkpoint", "final"]
+"""What a point is: one evaluation on a trial's curve, or the told end result of a trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrontPoint:
+    """One setup, what it costs and what it reaches.
+
+    Attributes:
+        energy_j: Training energy from the first step to this point, in J.
+        accuracy: Validation accuracy in [0, 1].
+        time_s: Training time to this point, in s.
+        samples: Training samples seen.
+        epoch: The same in units of the training set.
+        trial: Number of the trial it comes from.
+        params: The searched values, by config key.
+        overrides: The command-line words that reproduce it.
+        provenance: Where its joules come from.
+        kind_of_point: A checkpoint of the curve, or the told end result.
+        default: Whether it belongs to the default setup.
+    """
+
+    energy_j: float
+    accuracy: float
+    time_s: float
+    samples: int
+    epoch: float
+    trial: int
+    params: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    provenance: Provenance
+    kind_of_point: PointKind
+    default: bool = False
+
+
+def non_dominated(points: Iterable[P], *, values: Callable[[P], tuple[float, float]]) -> list[P]:
+    """Find the points that no other beats in both energy and accuracy.
+
+    Args:
+        points: Candidates; of equal ones the first is kept.
+        values: Gives (energy, accuracy) of a point: the first is minimised, the second maximised.
+
+    Returns:
+        The front by rising energy; accuracy then rises strictly, too.
+
+    Raises:
+        ValueError: A value is not finite, so that the points have no order.
+    """
+    scored = [(*values(point), point) for point in points]
+    for energy, accuracy, _ in scored:
+        if not (math.isfinite(energy) and math.isfinite(accuracy)):
+            raise ValueError(f"({energy}, {accuracy}) is not finite; leave such points out")
+    # Sorting is stable, so the first of equal points comes first and the others fail the test.
+    scored.sort(key=lambda item: (item[0], -item[1]))
+    front: list[P] = []
+    best = -math.inf
+    for _, accuracy, point in scored:
+        if accuracy > best:
+            front.append(point)
+            best = accuracy
+    return front
+
+
+def curve_front(study: StudyRecord) -> tuple[FrontPoint, ...]:
+    """Find the front of all checkpoints of all validly metered trials.
+
+    Missed and stopped trials take part: each checkpoint is a setup one could stop at.
+    """
+    return tuple(
+        at_checkpoint(study, trial, result, point)
+        for trial, result, point in non_dominated(_checkpoints(study), values=_curve_values)
+    )
+
+
+def final_front(study: StudyRecord) -> tuple[FrontPoint, ...]:
+    """Find the front of the told end results of feasible complete trials.
+
+    A point's energy is that up to the target, its accuracy the best of the whole trial.
+    """
+    return tuple(non_dominated(_finals(study), values=_point_values))
+
+
+def front_of(points: Sequence[FrontPoint], study: StudyRecord) -> str:
+    """Say in words what a front is a front of."""
+    if not points:
+        return "no points"
+    if points[0].kind_of_point == "final":
+        count = _count(sum(1 for _ in _finals(study)), "feasible trial")
+        return f"best accuracy against energy to target, over the end results of {count}"
+    count = _count(len({trial.number for trial, _, _ in _checkpoints(study)}), "trial")
+    return f"accuracy against training energy, over all checkpoints of {count}"
+
+
+def at_target(study: StudyRecord, target: float) -> list[tuple[TrialRecord, CurvePoint]]:
+    """Find what each trial needed to a target, which need not be the study's own.
+
+    Returns:
+        The trials that reached it, with the first evaluation at or above it, cheapest first.
+    """
+    hits = [
+        (trial, point)
+        for trial, result in study.results
+        if (point := result.first_at(target)) is not None
+    ]
+    return sorted(hits, key=lambda hit: (hit[1].training_j, -hit[1].accuracy, hit[0].number))
+
+
+def at_checkpoint(
+    study: StudyRecord,
+    trial: TrialRecord,
+    result: TrialResult,
+    point: CurvePoint,
+    target: float | None = None,
+) -> FrontPoint:
+    """Make the front point of one evaluation.
+
+    Args:
+        study: The study it belongs to.
+        trial: The trial it belongs to.
+        result: That trial's record.
+        point: The evaluation; the first of its trial at or above the target.
+        target: Accuracy at which a repeated training stops; the point's own if None.
+    """
+    stop_at = point.accuracy if target is None else target
+    # Repeated with its accuracy as target, the trial stops right here: a point of the front
+    # is better than all that came before it on its curve.
+    return FrontPoint(
+        energy_j=point.training_j,
+        accuracy=point.accuracy,
+        time_s=point.training_s,
+        samples=point.samples,
+        epoch=point.epoch,
+        trial=trial.number,
+        params=trial.params,
+        overrides=_stopping(join_overrides(study.overrides, trial.overrides), stop_at),
+        provenance=result.start.provenance,
+        kind_of_point="checkpoint",
+        default=trial.default,
+    )
+
+
+def join_overrides(*groups: Iterable[str]) -> tuple[str, ...]:
+    """Join command-line words; a later word for a key takes the place of an earlier one."""
+    words: dict[str, str] = {}
+    for word in (word for group in groups for word in group):
+        key = _key(word)
+        earlier = words.pop(key, None)
+        words[key] = word if earlier is None else _sigil(earlier) + word.lstrip("+")
+    return tuple(words.values())
+
+
+def _stopping(words: tuple[str, ...], target: float) -> tuple[str, ...]:
+    """Add what ends a training at a target."""
+    # Options of another objective would be unknown keys of this one.
+    kept = [word for word in words if not _key(word).startswith("objective.")]
+    return join_overrides(kept, (f"target={float(target)!r}", "objective=energy_to_target"))
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+")
+
+
+def _sigil(word: str) -> str:
+    """The "+" or "++" that adds a key; it must stay with the first word that names the key."""
+    return word[: len(word) - len(word.lstrip("+"))]
+
+
+def _checkpoints(study: StudyRecord) -> Iterator[tuple[TrialRecord, TrialResult, CurvePoint]]:
+    for trial, result in study.results:
+        for point in result.curve:
+            # A user's evaluate() can answer NaN: such a checkpoint reached nothing.
+            if math.isfinite(point.accuracy) and math.isfinite(point.training_j):
+                yield trial, result, point
+
+
+def _finals(study: StudyRecord) -> Iterator[FrontPoint]:
+    for trial, result in study.results:
+        hit = result.hit
+        if trial.state != "complete" or not trial.feasible or hit is None:
+            continue
+        yield FrontPoint(
+            energy_j=hit.training_j,
+            accuracy=result.best_accuracy,
+            time_s=hit.training_s,
+            samples=hit.samples,
+            epoch=hit.epoch,
+            trial=trial.number,
+            params=trial.params,
+            overrides=join_overrides(study.overrides, trial.overrides),
+            provenance=result.start.provenance,
+            kind_of_point="final",
+            default=trial.default,
+        )
+
+
+def _curve_values(item: tuple[TrialRecord, TrialResult, CurvePoint]) -> tuple[float, float]:
+    return item[2].training_j, item[2].accuracy
+
+
+def _point_values(point: FrontPoint) -> tuple[float, float]:
+    return point.energy_j, point.accuracy
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,207 @@
+"""Progress of a study while it runs: live on a terminal, a line a trial in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from energyopt.journal import JournalReader
+from energyopt.records import TrialRecord, TrialResult, total
+from energyopt.units import duration, joules
+
+_REFRESHES_PER_S = 4
+
+
+@dataclass(slots=True)
+class _Running:
+    words: Sequence[str]
+    reader: JournalReader
+    since_s: float
+
+
+class LiveStudy:
+    """Shows a study that runs. A context manager; what is told it is what it shows.
+
+    Args:
+        n_trials: The study's total.
+        console: Where to show; live if it is a terminal.
+    """
+
+    def __init__(self, n_trials: int, console: Console) -> None:
+        self._n_trials = n_trials
+        self._console = console
+        self._began_s = time.monotonic()
+        self._running: dict[int, _Running] = {}
+        self._counted = self._counted_before = 0
+        self._spent_j = 0.0
+        self._best: TrialRecord | None = None
+        self._live = Live(
+            get_renderable=self._render,
+            console=console,
+            refresh_per_second=_REFRESHES_PER_S,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def take_up(self, counted: int, trials: Sequence[TrialRecord]) -> None:
+        """Begin with the trials that the study already has."""
+        self._counted = self._counted_before = counted
+        for trial in trials:
+            self._account(trial)
+
+    def started(self, number: int, words: Sequence[str], journal: Path) -> None:
+        """A trial began."""
+        self._running[number] = _Running(words, JournalReader(journal), time.monotonic())
+
+    def ended(self, trial: TrialRecord, *, counts: bool = True) -> None:
+        """A trial ended, counting towards the total or (lost) not."""
+        self._running.pop(trial.number, None)
+        self._counted += counts
+        self._account(trial)
+        if not self._console.is_terminal or trial.state == "failed":
+            self._console.print(self._line(trial), highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Say something above the progress."""
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def _account(self, trial: TrialRecord) -> None:
+        if trial.result is None:
+            return
+        self._spent_j += trial.result.spent_j
+        energy_j = trial.result.energy_to_target_j
+        if trial.result.valid and energy_j is not None:
+            best = (
+                self._best.result.energy_to_target_j if self._best and self._best.result else None
+            )
+            if best is None or energy_j < best:
+                self._best = trial
+
+    def _line(self, trial: TrialRecord) -> Text:
+        words = " ".join(trial.overrides)
+        text = f"[{self._counted}/{self._n_trials}] trial {trial.number}: {_outcome(trial)}"
+        text += f" ({words})" if words else ""
+        if self._spent_j:
+            text += f"; {joules(self._spent_j)} so far"
+        return Text(text, style="red" if trial.state == "failed" else "")
+
+    def _render(self) -> RenderableType:
+        parts: list[RenderableType] = [self._bar()]
+        if self._best is not None:
+            line = f"best  {_outcome(self._best)} ({' '.join(self._best.overrides)})"
+            parts.append(Text(line, style="green", overflow="ellipsis", no_wrap=True))
+        parts.extend(_now(f"trial {number}", run) for number, run in sorted(self._running.items()))
+        return Group(*parts)
+
+    def _bar(self) -> RenderableType:
+        elapsed_s = time.monotonic() - self._began_s
+        done_here = self._counted - self._counted_before
+        left = ""
+        if done_here:
+            left_s = elapsed_s / done_here * (self._n_trials - self._counted)
+            left = f", about {duration(left_s)} left"
+        now_j = sum(
+            total(w.energy for w in run.reader.journal.windows).total_j
+            for run in self._running.values()
+        )
+        row = Table.grid(padding=(0, 1))
+        row.add_row(
+            ProgressBar(self._n_trials, self._counted, width=24),
+            Text(
+                f"{self._counted}/{self._n_trials} trials, {joules(self._spent_j + now_j)} so far, "
+                f"{duration(elapsed_s)}{left}"
+            ),
+        )
+        return row
+
+
+class LiveTrial:
+    """Shows one training while it runs, on a terminal. A context manager.
+
+    Args:
+        journal: The trial's journal.
+        console: Where to show.
+    """
+
+    def __init__(self, journal: Path, console: Console) -> None:
+        self._run = _Running((), JournalReader(journal), time.monotonic())
+        self._console = console
+        self._live = Live(
+            get_renderable=lambda: _now("training", self._run),
+            console=console,
+            refresh_per_second=_REFRESHES_PER_S,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+
+def _now(what: str, run: _Running) -> Text:
+    """One training that runs, in a line."""
+    journal = run.reader.read()
+    line = f"now   {what}{': ' if run.words else ''}{' '.join(run.words)}"
+    if not journal.checkpoints:
+        line += f"  starting, {duration(time.monotonic() - run.since_s)}"
+    elif journal.start is not None:
+        at = journal.checkpoints[-1]
+        spent_j = total(w.energy for w in journal.windows).total_j
+        line += (
+            f"  epoch {at.epoch:.3g}/{journal.start.epochs:g}, accuracy {at.accuracy:.3f}, "
+            f"{joules(spent_j)}"
+        )
+    return Text(line, style="dim", overflow="ellipsis", no_wrap=True)
+
+
+def _outcome(trial: TrialRecord) -> str:
+    """How a trial ended, in a few words."""
+    if trial.state == "failed":
+        return f"failed: {trial.reason}"
+    if trial.result is None:
+        if trial.state == "pruned":
+            return f"pruned{': ' + trial.reason if trial.reason else ''}"
+        return ", ".join(f"{value:.6g}" for value in trial.values)
+    return result_line(trial.result)
+
+
+def result_line(result: TrialResult) -> str:
+    """A trial's outcome: "1.2 J to 0.95, best accuracy 0.972", or that it missed."""
+    best = f"best accuracy {result.best_accuracy:.3f}"
+    if result.energy_to_target_j is not None:
+        return f"{joules(result.energy_to_target_j)} to {result.target:g}, {best}"
+    how = f"stopped ({result.reason})" if result.end == "diverged" else f"missed {result.target:g}"
+    return f"{how}, {best}, {joules(result.training_j)} spent training"

@@ -1,0 +1,73 @@
+"""What a study says on the terminal: its banner before, its answer at the end."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from energyopt import __version__
+from energyopt.records import Provenance, StudyRecord
+from energyopt.report.summary import summarize
+from energyopt.report.tables import summary_panel
+
+_COMMAND = "python -m energyopt"
+
+
+def banner(
+    *,
+    name: str,
+    target: float | None,
+    setup: str,
+    space: str,
+    sampler: str,
+    provenance: Provenance | None,
+    n_trials: int,
+    counted: int,
+) -> str:
+    """What is searched, and where its joules will come from.
+
+    Args:
+        name: The study's name.
+        target: Accuracy to reach.
+        setup: Task and model, in words.
+        space: The axes, in words.
+        sampler: Its name.
+        provenance: Of the joules; None while the first trial has not said.
+        n_trials: The study's total.
+        counted: Trials that it already has.
+    """
+    lines = [f"energyopt {__version__}, study {name}: {setup}, to {target:g} validation accuracy"]
+    if provenance is None:
+        lines.append("energy    as the first trial says")
+    else:
+        lines.append(
+            f"energy    {provenance.kind.upper()} by {provenance.meter}, {provenance.scope}"
+        )
+        lines.append(f"          {provenance.uncertainty}")
+        lines.append(f"on        {provenance.device}")
+    lines.append(f"search    {sampler} over {space}")
+    done = f", {counted} of them done before" if counted else ""
+    lines.append(f"trials    {n_trials}{done}")
+    return "\n".join(lines)
+
+
+def print_end(console: Console, study: StudyRecord, storage: str, folder: Path) -> None:
+    """The summary, and the three commands to type next."""
+    summary = summarize(study)
+    console.print()
+    console.print(summary_panel(summary))
+    if summary.recommended is None:
+        return
+    name = shlex.quote(study.name)
+    elsewhere = "" if storage == "studies/energyopt.db" else f" --storage {shlex.quote(storage)}"
+    console.print()
+    for words, why in (
+        (f"pareto {name} --out front.csv{elsewhere}", "the front, each point with its overrides"),
+        (f"retrain {name} --out model.safetensors{elsewhere}", "train the cheapest setup again"),
+        (f"show {name} {elsewhere}".rstrip(), f"this again; runs are in {folder}"),
+    ):
+        console.print(Text(f"  {_COMMAND} {words}", style="bold"), soft_wrap=True)
+        console.print(Text(f"      {why}", style="dim"), soft_wrap=True)

@@ -1,0 +1,241 @@
+"""A study in a few numbers: the cheapest setup, what finding it cost, when that pays back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from energyopt.records import RAN_ITS_COURSE, Provenance, Purpose, StudyRecord, TrialRecord
+from energyopt.report.front import FrontPoint, at_checkpoint, at_target, curve_front, front_of
+
+Fate = Literal["reached", "missed", "stopped", "failed", "lost"]
+"""What became of a finished trial, seen from one target.
+
+`missed` ran its course without reaching it; `stopped` ended before its course was run
+(stopped, diverged, or content with a lower target); `lost` was interrupted or never came back.
+"""
+
+_WITHOUT_RESULT: dict[str, Fate] = {"failed": "failed", "pruned": "stopped"}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many trials there are, by state and by what became of them.
+
+    Attributes:
+        states: Trials by state in the study.
+        fates: Finished trials by what became of them, seen from the target.
+    """
+
+    states: Mapping[str, int]
+    fates: Mapping[Fate, int]
+
+    @property
+    def trials(self) -> int:
+        """All trials, finished or not."""
+        return sum(self.states.values())
+
+    @property
+    def finished(self) -> int:
+        """Trials that are over."""
+        return self.trials - self.states.get("running", 0) - self.states.get("waiting", 0)
+
+    @property
+    def reached(self) -> int:
+        """Trials that reached the target."""
+        return self.fates.get("reached", 0)
+
+    @property
+    def missed(self) -> int:
+        """Trials that ran their course without reaching it."""
+        return self.fates.get("missed", 0)
+
+    @property
+    def stopped(self) -> int:
+        """Trials that ended earlier, without reaching it."""
+        return self.fates.get("stopped", 0)
+
+    @property
+    def failed(self) -> int:
+        """Trials without a valid result, through their own fault."""
+        return self.fates.get("failed", 0)
+
+    @property
+    def lost(self) -> int:
+        """Trials that were interrupted or never came back."""
+        return self.fates.get("lost", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A study in a few numbers, seen from one target.
+
+    Attributes:
+        study: Name of the study.
+        target: Accuracy to reach; None for another app's study.
+        counts: How many trials there are and what became of them.
+        recommended: The cheapest setup that reached the target; None if no trial did.
+        worst: The dearest one that reached it.
+        spread: Energy of the worst over that of the recommended one; None if unknown.
+        default: The default setup at the target; None if not trained or if it missed.
+        saving: Share of the default's energy that the recommended setup saves.
+        search_energy_j: All energy that the study burnt, in J.
+        parts_j: The same by purpose, in J.
+        missed_share: Share of the search energy burnt in trials that did not reach the target.
+        break_even: Search energy over the saving of one training, in trainings; None if none.
+        break_even_reason: Why there is none, in words; empty if there is one.
+        flags: Warnings about the measuring conditions, with the number of trials.
+        provenance: Where the joules come from; None before the first.
+        front: The front of all checkpoints.
+        front_of: What that front is a front of, in words.
+    """
+
+    study: str
+    target: float | None
+    counts: Counts
+    recommended: FrontPoint | None
+    worst: FrontPoint | None
+    spread: float | None
+    default: FrontPoint | None
+    saving: float | None
+    search_energy_j: float
+    parts_j: Mapping[Purpose, float]
+    missed_share: float | None
+    break_even: float | None
+    break_even_reason: str
+    flags: Mapping[str, int]
+    provenance: Provenance | None
+    front: tuple[FrontPoint, ...]
+    front_of: str
+
+
+def summarize(study: StudyRecord, target: float | None = None) -> Summary:
+    """Sum a study up.
+
+    Args:
+        study: The study as the store remembers it.
+        target: Accuracy to look at; the study's own if None.
+    """
+    target = study.target if target is None else target
+    reaching = _reaching(study, target)
+    recommended = reaching[0] if reaching else None
+    worst = reaching[-1] if reaching else None
+    default = next((point for point in reaching if point.default), None)
+    spent_j = study.search_energy_j
+    front = curve_front(study)
+    saved_j = default.energy_j - recommended.energy_j if default and recommended else 0.0
+    return Summary(
+        study=study.name,
+        target=target,
+        counts=_count(study, target),
+        recommended=recommended,
+        worst=worst,
+        spread=_ratio(worst, recommended),
+        default=default,
+        saving=saved_j / default.energy_j if default and default.energy_j else None,
+        search_energy_j=spent_j,
+        parts_j=_parts_j(study),
+        missed_share=_missed_share(study, target),
+        break_even=spent_j / saved_j if saved_j > 0 else None,
+        break_even_reason=(
+            "" if saved_j > 0 else _no_break_even(study, target, recommended, default)
+        ),
+        flags=_flags(study),
+        provenance=study.provenance,
+        front=front,
+        front_of=front_of(front, study),
+    )
+
+
+def fate(trial: TrialRecord, target: float | None) -> Fate | None:
+    """Say what became of a trial, seen from a target; None if it is not over or not comparable."""
+    result = trial.result
+    if result is None:
+        return _WITHOUT_RESULT.get(trial.state)
+    if not result.valid:
+        return "failed" if result.end == "failed" else "lost"
+    if target is None:
+        return None
+    if result.first_at(target) is not None:
+        return "reached"
+    # A trial that ended at its own, lower target might have reached this one.
+    return "missed" if result.end in RAN_ITS_COURSE - {"target"} else "stopped"
+
+
+def _reaching(study: StudyRecord, target: float | None) -> list[FrontPoint]:
+    if target is None:
+        return []
+    return [
+        at_checkpoint(study, trial, trial.result, point, target)
+        for trial, point in at_target(study, target)
+        if trial.result is not None
+    ]
+
+
+def _count(study: StudyRecord, target: float | None) -> Counts:
+    fates = (fate(trial, target) for trial in study.trials)
+    return Counts(
+        states=dict(Counter(str(trial.state) for trial in study.trials)),
+        fates=dict(Counter(each for each in fates if each is not None)),
+    )
+
+
+def _parts_j(study: StudyRecord) -> dict[Purpose, float]:
+    results = [trial.result for trial in study.trials if trial.result is not None]
+    purposes: tuple[Purpose, ...] = get_args(Purpose)
+    return {each: sum(result.booked(each).total_j for result in results) for each in purposes}
+
+
+def _missed_share(study: StudyRecord, target: float | None) -> float | None:
+    if target is None or not study.search_energy_j:
+        return None
+    missed_j = sum(
+        trial.result.spent_j
+        for trial in study.trials
+        if trial.result is not None and fate(trial, target) not in {"reached", None}
+    )
+    return missed_j / study.search_energy_j
+
+
+def _flags(study: StudyRecord) -> dict[str, int]:
+    results = (trial.result for trial in study.trials if trial.result is not None)
+    return dict(sorted(Counter(flag for result in results for flag in set(result.flags)).items()))
+
+
+def _ratio(over: FrontPoint | None, under: FrontPoint | None) -> float | None:
+    if over is None or under is None or under.energy_j <= 0:
+        return None
+    return over.energy_j / under.energy_j
+
+
+def _no_break_even(
+    study: StudyRecord,
+    target: float | None,
+    recommended: FrontPoint | None,
+    default: FrontPoint | None,
+) -> str:
+    if target is None:
+        return "the study has no target accuracy"
+    if recommended is None:
+        return f"no trial reached {target:.6g}"
+    if default is None:
+        return _no_default(study, target)
+    if recommended.trial == default.trial:
+        return f"the default setup (trial {default.trial}) is itself the cheapest"
+    return f"the default setup (trial {default.trial}) is not dearer than the recommended one"
+
+
+def _no_default(study: StudyRecord, target: float) -> str:
+    trial = next((trial for trial in study.trials if trial.default), None)
+    if trial is None:
+        return "the default setup was not trained in this study"
+    verbs: dict[Fate | None, str] = {
+        "missed": f"missed {target:.6g}",
+        "stopped": f"ended before {target:.6g}",
+        "failed": "failed",
+        "lost": "was lost",
+    }
+    verb = verbs.get(fate(trial, target), "is not finished")
+    return f"the default setup (trial {trial.number}) {verb}"

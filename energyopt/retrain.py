@@ -1,0 +1,153 @@
+"""Train a setup of a study again, report test accuracy, and keep the model."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
+
+from energyopt.build import Setup
+from energyopt.errors import ConfigError, StorageError, StudyError
+from energyopt.journal import NAME
+from energyopt.once import print_result, train_shown
+from energyopt.paths import conf_dir
+from energyopt.protocols import Paradigm, Saves, Tests
+from energyopt.records import StudyRecord, TrialRecord
+from energyopt.report.front import join_overrides
+from energyopt.report.summary import summarize
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to train again, and what to do with it.
+
+    Attributes:
+        overrides: Words that change the setup.
+        trial: Number of the trial; None takes the cheapest that reached the target.
+        seed: Another seed; None keeps the study's.
+        out: Where to keep the model; None keeps none.
+        force: Overwrite that file.
+        config_dir: A folder of the user's own configs.
+    """
+
+    overrides: tuple[str, ...] = ()
+    trial: int | None = None
+    seed: int | None = None
+    out: Path | None = None
+    force: bool = False
+    config_dir: Path | None = None
+
+
+def retrain(study: StudyRecord, request: Request, console: Console) -> None:
+    """Train a trial's setup again.
+
+    Args:
+        study: The study.
+        request: Which trial, and what to do with it.
+        console: Where to show it.
+
+    Raises:
+        StudyError: If there is no such trial.
+        ConfigError: If the setup cannot be built, or names code that nobody vouches for.
+        StorageError: If the model cannot be written.
+    """
+    _check_out(request)
+    trial = _chosen(study, request.trial)
+    words = _words(study, trial, request)
+    console.print(Text(f"trial {trial.number} of {study.name}: {' '.join(words)}"), soft_wrap=True)
+    folder = Path("studies") / study.name / f"retrain-{os.getpid()}"
+    setup = Setup(_compose(words, request), _folders(request))
+    result, paradigm = train_shown(setup, folder / NAME, console)
+    print_result(result, console)
+    if isinstance(paradigm, Tests):
+        line = f"Test accuracy {paradigm.test():.4f}, of the model as it ended "
+        line += f"(validation {result.checkpoints[-1].accuracy:.4f})."
+    else:
+        line = "This paradigm has no test(): no test accuracy."
+    console.print(Text(line, style="bold"), soft_wrap=True)
+    if request.out is not None:
+        _save(paradigm, request.out)
+        console.print(Text(f"Model: {request.out}"), soft_wrap=True)
+
+
+def _check_out(request: Request) -> None:
+    out = request.out
+    if out is None:
+        return
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"--out {out}: the model is kept as .safetensors; give such a file")
+    if out.exists() and not request.force:
+        raise ConfigError(f"{out} exists; add --force to overwrite it, or give another file")
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise ConfigError(
+            f"--out {out}: the folder {out.parent} is not there or may not be written"
+        )
+
+
+def _chosen(study: StudyRecord, number: int | None) -> TrialRecord:
+    if number is None:
+        recommended = summarize(study).recommended
+        if recommended is None:
+            raise StudyError(
+                f"no trial of study {study.name} reached its target; choose one with --trial N"
+            )
+        number = recommended.trial
+    found = next((trial for trial in study.trials if trial.number == number), None)
+    if found is None:
+        last = len(study.trials) - 1
+        raise StudyError(f"study {study.name} has no trial {number}; its trials are 0 to {last}")
+    if study.target is None:
+        raise StudyError(f"study {study.name} is another app's; run that app to train it again")
+    return found
+
+
+def _words(study: StudyRecord, trial: TrialRecord, request: Request) -> tuple[str, ...]:
+    stored = [word for word in (*study.overrides, *trial.overrides) if not word.startswith("--")]
+    flags = [word for word in study.overrides if word.startswith("--")]
+    if flags and request.config_dir is None:
+        raise ConfigError(
+            f"study {study.name} was run with {' '.join(flags)}; nothing that a database names is "
+            "run: type it again, with --config-dir"
+        )
+    for word in stored:
+        if ("_target_" in word or "${" in word) and word not in request.overrides:
+            raise ConfigError(
+                f"study {study.name} was run with {word}; nothing that a database names is run: "
+                "type that word again after the study's name"
+            )
+    if trial.result is not None and trial.result.reached:
+        stored = list(join_overrides(stored, ["objective=energy_to_target"]))
+    seed = [] if request.seed is None else [f"seed={request.seed}"]
+    return join_overrides(stored, seed, request.overrides)
+
+
+def _compose(words: tuple[str, ...], request: Request) -> DictConfig:
+    search = []
+    if request.config_dir is not None:
+        search.append(f"hydra.searchpath=[file://{request.config_dir.resolve()}]")
+    with initialize_config_dir(
+        version_base="1.3", config_dir=str(conf_dir()), job_name="energyopt"
+    ):
+        return compose("config", overrides=[*words, *search])
+
+
+def _folders(request: Request) -> tuple[Path, ...]:
+    return () if request.config_dir is None else (request.config_dir.resolve(),)
+
+
+def _save(paradigm: Paradigm, out: Path) -> None:
+    if not isinstance(paradigm, Saves):
+        raise ConfigError("this paradigm has no save(path): the model cannot be kept")
+    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        paradigm.save(partial)
+        partial.replace(out)
+    except OSError as error:
+        raise StorageError(f"{out} cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)

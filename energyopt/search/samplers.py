@@ -1,0 +1,52 @@
+"""Optuna's samplers by short names, seeded so that a resumed study repeats no suggestion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.random import SeedSequence
+
+from energyopt.errors import ConfigError
+
+SAMPLERS: Mapping[str, str] = {
+    "tpe": "optuna.samplers.TPESampler",
+    "nsga2": "optuna.samplers.NSGAIISampler",
+    "nsga3": "optuna.samplers.NSGAIIISampler",
+    "gp": "optuna.samplers.GPSampler",
+    "random": "optuna.samplers.RandomSampler",
+    "qmc": "optuna.samplers.QMCSampler",
+    # All points are planned beforehand: there is nothing left to suggest.
+    "grid": "optuna.samplers.RandomSampler",
+}
+_ALIASES = {"nsgaii": "nsga2", "nsgaiii": "nsga3", "motpe": "tpe"}
+
+
+def sampler_node(spec: object) -> dict[str, Any]:
+    """The config node of a sampler given by a short name or as a node itself.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    if isinstance(spec, str):
+        name = _ALIASES.get(spec, spec)
+        if name in SAMPLERS:
+            return {"_target_": SAMPLERS[name]}
+    elif isinstance(spec, Mapping) and isinstance(spec.get("_target_"), str):
+        return {str(key): value for key, value in spec.items()}
+    raise ConfigError(
+        f"sampler={spec} is not known; choose {', '.join(SAMPLERS)}, or give your own as "
+        "'sampler={_target_: optuna.samplers.TPESampler, n_startup_trials: 5}'"
+    )
+
+
+def continued_seed(seed: int | None, existing: int) -> int | None:
+    """A seed for a study that already has trials: the same one would suggest them again.
+
+    Args:
+        seed: The user's, or None for none.
+        existing: Number of trials that the study has.
+    """
+    if seed is None or existing == 0:
+        return seed
+    return int(SeedSequence([seed, existing]).generate_state(1)[0])

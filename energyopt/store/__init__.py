@@ -1,0 +1,1 @@
+"""Study storage: Optuna's tables, and our own beside them."""

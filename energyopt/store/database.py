@@ -1,0 +1,158 @@
+"""Open a study database so that it holds under writers, and say in a sentence why it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from energyopt.errors import StorageError
+
+_SQLITE_HEADER = b"SQLite format 3\x00"
+_BUSY_TIMEOUT_S = 60
+
+
+def storage_url(where: str) -> str:
+    """The SQLAlchemy URL of a storage: a URL as it is, a path as an SQLite file.
+
+    Raises:
+        StorageError: If it is neither.
+    """
+    if "://" not in where:
+        return f"sqlite:///{Path(where).expanduser()}"
+    try:
+        make_url(where)
+    except ArgumentError as error:
+        raise StorageError(
+            f"storage={where} is not a database URL; give a file, such as studies/energyopt.db, "
+            "or a URL, such as postgresql+psycopg://user@host/name"
+        ) from error
+    return where
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file behind an SQLite URL; None for other databases and for memory."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parsed.database))
+
+
+def masked(url: str) -> str:
+    """The URL without its password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def open_database(where: str, *, create: bool) -> RDBStorage:
+    """Open a storage for ask and tell (create) or for reading alone.
+
+    SQLite takes its write lock at the beginning of a transaction: without that, Optuna runs
+    queued trials twice. A server's dropped connections are noticed and made again.
+
+    Args:
+        where: A file or a SQLAlchemy URL.
+        create: Make the database if there is none, and lock for writing.
+
+    Raises:
+        StorageError: If it cannot be opened; nothing is changed then.
+    """
+    url = storage_url(where)
+    file = sqlite_file(url)
+    if file is not None:
+        _check_file(file, create=create)
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if file is not None:
+        options["connect_args"] = {"timeout": _BUSY_TIMEOUT_S}
+    with speaking(url), quiet_optuna():
+        storage = RDBStorage(url, engine_kwargs=options, skip_table_creation=not create)
+        if file is not None and create:
+            _lock_early(storage.engine)
+    return storage
+
+
+@contextlib.contextmanager
+def speaking(url: str) -> Iterator[None]:
+    """Turn what a database raises into a `StorageError` that names it and the cause."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError, ModuleNotFoundError) as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        original = getattr(cause, "orig", None) or cause
+        raise StorageError(
+            f"storage {masked(url)} cannot be used: {str(original).splitlines()[0]}"
+        ) from error
+
+
+@contextlib.contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Silence Optuna's notes on experimental parts that we chose, and its log lines."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
+
+
+def _check_file(file: Path, *, create: bool) -> None:
+    if file.is_dir():
+        raise StorageError(
+            f"storage={file} is a folder; give a file in it, such as {file}/studies.db"
+        )
+    if not file.exists():
+        if not create:
+            raise StorageError(
+                f"there is no study database {file}; run a study first, or say where it is with "
+                "--storage or ENERGYOPT_STORAGE"
+            )
+        _make_folder(file.parent)
+        return
+    try:
+        with file.open("rb") as opened:
+            header = opened.read(len(_SQLITE_HEADER))
+    except OSError as error:
+        raise StorageError(f"storage={file} cannot be read: {error.strerror}") from error
+    if header != _SQLITE_HEADER:
+        what = "is empty" if not header else "is not an SQLite database"
+        raise StorageError(f"storage={file} {what}; it was left as it is, give another file")
+    if create and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
+        raise StorageError(
+            f"storage={file} may not be written (file and folder must be writable); change the "
+            "permissions or give another file"
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the folder {folder} cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise StorageError(
+            f"the folder {folder} may not be written; change its permissions or give "
+            "storage=another/file.db"
+        )
+
+
+def _lock_early(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we begin transactions ourselves
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections made before the listeners do not obey them

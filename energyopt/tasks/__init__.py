@@ -1,0 +1,1 @@
+"""Data sets in three splits, one file each; see `energyopt.protocols.Task`."""

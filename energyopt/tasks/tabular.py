@@ -1,0 +1,69 @@
+"""Two small real tables, solved in a blink: for smoke tests and first tries."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from energyopt.errors import ConfigError
+from energyopt.protocols import Split
+from energyopt.tasks._splits import read_table, sklearn_data_file, split, standardised
+
+_FILES = {"wine": "wine_data.csv", "breast_cancer": "breast_cancer.csv"}
+
+
+class Tabular:
+    """A table of measurements with one class a row, from the files in scikit-learn.
+
+    "wine": 178 wines, 13 chemical measurements, 3 cultivars (S. Aeberhard, M. Forina, UCI
+    Machine Learning Repository, https://doi.org/10.24432/C5PC7J). "breast_cancer": 569 tumours,
+    30 features of cell nuclei, malignant (0) or benign (1) (W. Wolberg et al., UCI Machine
+    Learning Repository, https://doi.org/10.24432/C5DW2B).
+
+    Args:
+        name: "wine" or "breast_cancer".
+        n_train: Training rows; None takes all that are not held out.
+        n_validation: Validation rows.
+        n_test: Test rows.
+        split_seed: Seed of the split; validation and test do not depend on `n_train`.
+
+    Attributes:
+        train: Inputs of shape (n_train, features), standardised, and labels.
+        validation: The same for `n_validation` rows.
+        test: The same for `n_test` rows.
+        input_shape: (13,) or (30,).
+        num_classes: 3 or 2.
+
+    Raises:
+        ConfigError: If the name is unknown, scikit-learn's file is missing, or a size is not
+            possible.
+    """
+
+    input_shape: tuple[int, ...]
+    num_classes: int
+    train: Split
+    validation: Split
+    test: Split
+
+    def __init__(
+        self,
+        name: Literal["wine", "breast_cancer"],
+        *,
+        n_train: int | None = None,
+        n_validation: int = 36,
+        n_test: int = 36,
+        split_seed: int = 0,
+    ) -> None:
+        if name not in _FILES:
+            raise ConfigError(f"task.name={name} is unknown: choose {' or '.join(_FILES)}.")
+        features, labels = read_table(sklearn_data_file(_FILES[name]), header_rows=1)
+        self.input_shape = (features.shape[1],)
+        self.num_classes = int(labels.max()) + 1
+        parts = split(
+            features,
+            labels,
+            n_train=n_train,
+            n_validation=n_validation,
+            n_test=n_test,
+            seed=split_seed,
+        )
+        self.train, self.validation, self.test = standardised(parts)

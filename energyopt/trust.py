@@ -1,0 +1,99 @@
+"""Which code a config may name: a `_target_` is a program, so it needs somebody's word."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from energyopt.errors import ConfigError
+
+TRUSTED = ("energyopt", "torch.nn", "torch.optim", "optuna.samplers")
+
+
+def trusted_target(target: str, folders: Sequence[Path], packages: Sequence[str]) -> Any:
+    """Resolve a `_target_`, if it may be named.
+
+    Allowed: energyopt, torch.nn, torch.optim, optuna.samplers; modules in the given folders;
+    and the given packages. Both the name and the object that it resolves to are checked, so
+    that `energyopt.build.os.system` is refused as what it is.
+
+    Args:
+        target: Dotted path of a class or function.
+        folders: Whose own modules are trusted: the current folder, and --config-dir.
+        packages: What the user trusts by name (`trusted_targets`).
+
+    Raises:
+        ConfigError: If it may not be named, or there is no such thing.
+    """
+    _check(target, target, folders, packages)
+    found = _locate(target)
+    if not callable(found):
+        raise ConfigError(f"_target_={target} is not a class or function that can be called")
+    module = getattr(found, "__module__", None) or type(found).__module__
+    _check(f"{module}.{getattr(found, '__qualname__', '?')}", target, folders, packages)
+    return found
+
+
+def targets_in(node: Any) -> Iterator[str]:
+    """All `_target_` values in plain config data."""
+    if isinstance(node, dict):
+        if isinstance(node.get("_target_"), str):
+            yield node["_target_"]
+        for value in node.values():
+            yield from targets_in(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from targets_in(value)
+
+
+def _check(name: str, target: str, folders: Sequence[Path], packages: Sequence[str]) -> None:
+    trusted = (*TRUSTED, *packages)
+    if any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted):
+        return
+    top = name.partition(".")[0]
+    if _is_in(top, folders):
+        return
+    raise ConfigError(
+        f"_target_={target} names code of {top!r}, which is neither part of energyopt, torch.nn, "
+        "torch.optim or optuna.samplers nor in this folder; if you trust it, add "
+        f"'trusted_targets=[{top}]'"
+    )
+
+
+def _is_in(module: str, folders: Sequence[Path]) -> bool:
+    """Whether a top-level module lies directly in one of the folders."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return False
+    if spec is None:
+        return False
+    places = list(spec.submodule_search_locations or [])
+    if spec.origin and not places:
+        places = [spec.origin]
+    parents = {Path(place).resolve().parent for place in places}
+    return bool(parents) and parents <= {folder.resolve() for folder in folders}
+
+
+def _locate(target: str) -> Callable[..., Any] | Any:
+    parts = target.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        module_name = ".".join(parts[:cut])
+        try:
+            found: Any = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and module_name.startswith(error.name):
+                continue  # that was the part which names a class
+            raise ConfigError(f"_target_={target}: {error}") from error
+        for part in parts[cut:]:
+            if not hasattr(found, part):
+                raise ConfigError(f"_target_={target}: {module_name} has no {part!r}")
+            found = getattr(found, part)
+        return found
+    raise ConfigError(
+        f"_target_={target}: there is no module {parts[0]!r} in this folder or "
+        "among the installed packages"
+    )

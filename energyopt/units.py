@@ -1,0 +1,60 @@
+"""SI quantities for people: `12.3 kJ`, `4.56 s`. Code and files keep plain SI numbers."""
+
+from __future__ import annotations
+
+import math
+
+_PREFIXES = {-9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+_MINUTE_S = 60.0
+_HOUR_S = 3600.0
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """Write a quantity with an SI prefix and three significant digits.
+
+    Args:
+        value: The quantity in the SI unit, or None for "not known".
+        unit: The unit's symbol, such as "J" or "W".
+
+    Returns:
+        Text such as "12.3 kJ"; "-" for None.
+    """
+    if value is None:
+        return "-"
+    if not math.isfinite(value):
+        return f"{value} {unit}"
+    if value == 0:
+        return f"0 {unit}"
+    # Rounding first decides the prefix, so that 999.9 becomes 1 k and not 1000.
+    rounded = float(f"{value:.3g}")
+    exponent = 3 * math.floor(math.log10(abs(rounded)) / 3)
+    exponent = min(max(exponent, min(_PREFIXES)), max(_PREFIXES))
+    scaled = rounded / 10**exponent
+    digits = max(0, 2 - math.floor(math.log10(abs(scaled)))) if scaled else 0
+    text = f"{scaled:.{digits}f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text} {_PREFIXES[exponent]}{unit}"
+
+
+def joules(value: float | None) -> str:
+    """Write an energy, in J, for people."""
+    return quantity(value, "J")
+
+
+def duration(value: float | None) -> str:
+    """Write a duration, in s, for people: "850 ms", "12.3 s", "4 min 05 s", "2 h 10 min"."""
+    if value is None:
+        return "-"
+    if value < _MINUTE_S:
+        return quantity(value, "s")
+    if value < _HOUR_S:
+        minutes, seconds = divmod(round(value), 60)
+        return f"{minutes} min {seconds:02d} s"
+    hours, minutes = divmod(round(value / 60), 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def percent(value: float | None) -> str:
+    """Write a share in [0, 1] as a percentage with one decimal."""
+    return "-" if value is None else f"{100 * value:.1f} %"

@@ -1,0 +1,153 @@
+"""Run one Hydra job in a process of its own and send its answer back.
+
+Shared by both ways of starting one: forked from a warm server, or in a fresh interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from energyopt.errors import TrialError
+
+OUTPUT = "output.log"
+"""What a job printed, in its folder, where the launcher keeps it in a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job: the words that compose it and its number."""
+
+    overrides: tuple[str, ...]
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What all jobs of a launcher share.
+
+    Attributes:
+        context: Hydra's, with the config loader.
+        task_function: What each job runs.
+        config: The multirun's own config.
+        output: "inherit" prints to the terminal, "file" into the job's folder.
+    """
+
+    context: HydraContext
+    task_function: TaskFunction
+    config: DictConfig
+    output: str
+
+    def run(self, job: Job) -> bytes:
+        """Compose and run a job; the pickled `JobReturn` is safe to read elsewhere."""
+        try:
+            returned = self._run(job)
+        # The boundary of the process: whatever user code raises (sys.exit included) is an answer.
+        except BaseException as error:  # noqa: BLE001
+            returned = JobReturn(status=JobStatus.FAILED, _return_value=error)
+        returned.cfg = returned.hydra_cfg = None  # large, and known to the coordinator
+        return _pickled(returned)
+
+    def _run(self, job: Job) -> JobReturn:
+        setup_globals()
+        config = self.context.config_loader.load_sweep_config(self.config, list(job.overrides))
+        with open_dict(config):
+            config.hydra.job.id = str(job.number)
+            config.hydra.job.num = job.number
+        if self.output == "file":
+            folder = Path(str(config.hydra.sweep.dir)) / str(job.number)
+            folder.mkdir(parents=True, exist_ok=True)
+            _print_into(folder / OUTPUT)
+        return run_job(
+            hydra_context=self.context,
+            task_function=self.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+
+def be_a_job() -> None:
+    """Settings of a job's process: Ctrl-C is the coordinator's business; no input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def _print_into(path: Path) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _pickled(returned: JobReturn) -> bytes:
+    value = returned._return_value  # noqa: SLF001  # the property raises a job's exception
+    if isinstance(value, BaseException):
+        traceback.print_exception(value)
+        returned._return_value = _portable(value)  # noqa: SLF001
+    try:
+        return pickle.dumps(returned)
+    except Exception as error:  # noqa: BLE001  # pickle raises whatever user types raise
+        returned.status = JobStatus.FAILED
+        returned._return_value = TrialError(  # noqa: SLF001
+            f"the job returned a {type(value).__name__}, which cannot be sent back: {error}"
+        )
+        return pickle.dumps(returned)
+
+
+def _portable(error: BaseException) -> Exception:
+    """The exception itself where it survives pickling, else its words."""
+    if isinstance(error, Exception):
+        try:
+            copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
+        except Exception:  # noqa: BLE001  # user exceptions break pickling in any way
+            copy = None
+        if type(copy) is type(error) and str(copy) == str(error):
+            return error
+    return TrialError(f"{type(error).__name__}: {error}")
+
+
+def main() -> None:
+    """A fresh interpreter: read a program and a job from standard input, answer on a pipe."""
+    answer = int(sys.argv[1])
+    payload: dict[str, Any] = pickle.load(sys.stdin.buffer)  # noqa: S301  # from our parent
+    sys.path[:] = payload["path"]
+    program, job, singletons = pickle.loads(payload["program"])  # noqa: S301
+    from hydra.core.singleton import Singleton
+
+    setup_globals()
+    Singleton.set_state(singletons)
+    be_a_job()
+    with os.fdopen(answer, "wb") as pipe:
+        pipe.write(program.run(job))
+
+
+def send(data: bytes, descriptor: int) -> None:
+    """Write all bytes to a descriptor."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def shown(overrides: Sequence[str]) -> str:
+    """Words of a job for people, without those that only Hydra needs."""
+    return " ".join(word for word in overrides if not word.lstrip("+").startswith("hydra."))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energyopt.report.front import (
+    at_target,
+    curve_front,
+    final_front,
+    front_of,
+    join_overrides,
+    non_dominated,
+)
+from tests.toys import EPOCH_SAMPLES, result, study, trial
+
+Point = tuple[float, float]
+
+# Few distinct values make ties in one or both coordinates common.
+TIED = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=30)
+ANY = st.lists(
+    st.tuples(
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.floats(allow_nan=False, allow_infinity=False),
+    ),
+    max_size=30,
+)
+CURVES = st.lists(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(0, 8)), min_size=1, max_size=6), max_size=6
+)
+
+
+def brute_force(points: list[Point]) -> list[int]:
+    """Positions of the first of all points that no other one dominates."""
+
+    def beaten(at: int) -> bool:
+        energy, accuracy = points[at]
+        return any(
+            (e <= energy and a >= accuracy and (e, a) != (energy, accuracy))
+            or ((e, a) == (energy, accuracy) and other < at)
+            for other, (e, a) in enumerate(points)
+        )
+
+    front = [at for at in range(len(points)) if not beaten(at)]
+    return sorted(front, key=lambda at: points[at])
+
+
+@given(st.one_of(TIED, ANY))
+def test_front_is_that_of_brute_force(points: list[Point]):
+    numbered = list(enumerate(points))
+    front = non_dominated(numbered, values=lambda item: item[1])
+    assert [at for at, _ in front] == brute_force(points)
+
+
+@given(TIED)
+def test_energy_and_accuracy_rise_strictly_along_a_front(points: list[Point]):
+    front = non_dominated(points, values=lambda point: point)
+    for before, after in itertools.pairwise(front):
+        assert before[0] < after[0]
+        assert before[1] < after[1]
+
+
+@pytest.mark.parametrize("point", [(math.nan, 0.5), (math.inf, 0.5), (1.0, math.nan)])
+def test_points_without_order_are_refused(point: Point):
+    with pytest.raises(ValueError, match="not finite"):
+        non_dominated([(1.0, 0.5), point], values=lambda item: item)
+
+
+@given(CURVES)
+def test_repeating_a_front_point_stops_at_that_point(curves: list[list[tuple[int, int]]]):
+    trials = []
+    for number, curve in enumerate(curves):
+        energy_j = 0
+        points = []
+        for at, (step_j, eighths) in enumerate(curve, start=1):
+            energy_j += step_j
+            points.append((at * EPOCH_SAMPLES, float(energy_j), eighths / 8))
+        trials.append(trial(number, result(points)))
+    toy = study(trials)
+    for point in curve_front(toy):
+        target = next(word for word in point.overrides if word.startswith("target="))
+        record = trials[point.trial].result
+        assert record is not None
+        stop = record.first_at(float(target.partition("=")[2]))
+        assert stop is not None
+        assert (stop.training_j, stop.accuracy) == (point.energy_j, point.accuracy)
+
+
+def test_curve_front_takes_missed_and_stopped_trials_but_no_broken_ones():
+    toy = study(
+        [
+            trial(0, result([(100, 4, 0.6), (200, 8, 0.9)])),
+            trial(1, result([(100, 2, 0.5)], end="stopped")),
+            trial(2, result([(100, 3, 0.55)])),
+            trial(3, result([(100, 1, 0.99)], end="failed")),
+            trial(4),
+        ]
+    )
+    front = [(p.energy_j, p.accuracy, p.trial) for p in curve_front(toy)]
+    assert front == [(2, 0.5, 1), (3, 0.55, 2), (4, 0.6, 0), (8, 0.9, 0)]
+    assert "all checkpoints of 3 trials" in front_of(curve_front(toy), toy)
+
+
+def test_an_accuracy_that_is_no_number_is_left_out():
+    toy = study([trial(0, result([(100, 1, math.nan), (200, 2, 0.5)]))])
+    assert [point.energy_j for point in curve_front(toy)] == [2]
+
+
+def test_a_point_knows_where_it_is_and_how_to_get_there():
+    (point,) = curve_front(
+        study(
+            [trial(3, result([(150, 4, 1 / 3)]), params={"lr": 0.01}, default=True)],
+            overrides=("task=digits", "target=0.9", "objective=weighted", "objective.weight=2"),
+        )
+    )
+    assert (point.time_s, point.samples, point.epoch) == (2.0, 150, 1.5)
+    assert point.default
+    assert point.provenance.kind == "estimated"
+    assert point.overrides == (
+        "task=digits",
+        "lr=0.01",
+        "target=0.3333333333333333",
+        "objective=energy_to_target",
+    )
+
+
+def test_final_front_has_the_end_results_of_feasible_complete_trials():
+    toy = study(
+        [
+            trial(0, result([(100, 4, 0.9), (200, 8, 0.95)])),
+            trial(1, result([(100, 6, 0.92)])),
+            trial(2, result([(100, 1, 0.5)])),
+            trial(3, result([(100, 2, 0.91)]), state="pruned"),
+            trial(4, result([(100, 8, 0.99)])),
+        ],
+        overrides=("task=digits",),
+    )
+    front = final_front(toy)
+    assert [(p.energy_j, p.accuracy, p.trial) for p in front] == [(4, 0.95, 0), (8, 0.99, 4)]
+    assert front[0].overrides == ("task=digits", "lr=0.01")
+    assert "end results of 3 feasible trials" in front_of(front, toy)
+
+
+def test_at_target_takes_any_target():
+    toy = study(
+        [
+            trial(0, result([(100, 4, 0.6), (200, 8, 0.9)])),
+            trial(1, result([(100, 2, 0.5), (200, 4, 0.7)])),
+            trial(2, result([(100, 9, 0.95)], end="interrupted")),
+        ]
+    )
+    assert [(t.number, p.training_j) for t, p in at_target(toy, 0.55)] == [(1, 4), (0, 4)]
+    assert [(t.number, p.training_j) for t, p in at_target(toy, 0.9)] == [(0, 8)]
+    assert at_target(toy, 0.99) == []
+
+
+def test_the_front_of_nothing_is_empty():
+    assert curve_front(study()) == final_front(study()) == ()
+    assert front_of((), study()) == "no points"
+
+
+def test_later_words_replace_earlier_ones_and_keep_what_adds_the_key():
+    words = join_overrides(("+width=8", "lr=0.1", "~scheduler"), ("width=16", "lr=0.2"))
+    assert words == ("~scheduler", "+width=16", "lr=0.2")

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import pytest
+
+from energyopt.records import Metric, StudyRecord
+from energyopt.report.summary import summarize
+from tests.toys import result, study, trial
+
+WEAK = result([(100, 4, 0.5), (200, 8, 0.6)], evaluation_j=1)
+
+
+def mixed() -> StudyRecord:
+    """Eight trials of every fate; they burn 64 J, 30 J of it where the target was missed."""
+    return study(
+        [
+            trial(0, result([(100, 8, 0.8), (200, 16, 0.9)]), default=True, params={}),
+            trial(1, result([(100, 4, 0.92)], warmup_j=2, flags=("shared GPU",))),
+            trial(2, result([(100, 12, 0.9)], flags=("shared GPU", "throttled"))),
+            trial(3, WEAK),
+            trial(4, result([(100, 8, 0.3)], end="stopped")),
+            trial(5, result([(100, 8, 0.95)], end="failed")),
+            trial(6, result([(100, 4, 0.2)], end="lost")),
+            trial(7, state="waiting"),
+        ],
+        overrides=("task=digits",),
+    )
+
+
+def test_every_finished_trial_is_counted_once():
+    counts = summarize(mixed()).counts
+    assert counts.trials == 8
+    assert counts.finished == 7
+    assert counts.states == {"complete": 4, "pruned": 1, "failed": 2, "waiting": 1}
+    assert (counts.reached, counts.missed, counts.stopped) == (3, 1, 1)
+    assert (counts.failed, counts.lost) == (1, 1)
+
+
+def test_the_cheapest_trial_at_the_target_is_recommended():
+    summary = summarize(mixed())
+    assert summary.recommended is not None
+    assert summary.worst is not None
+    assert (summary.recommended.trial, summary.recommended.energy_j) == (1, 4)
+    assert summary.recommended.overrides == (
+        "task=digits",
+        "lr=0.02",
+        "target=0.9",
+        "objective=energy_to_target",
+    )
+    assert (summary.worst.trial, summary.worst.energy_j) == (0, 16)
+    assert summary.spread == 4
+    # The front's own words hold its accuracy as target; all else is the same point.
+    assert (1, 4) in [(point.trial, point.energy_j) for point in summary.front]
+
+
+def test_all_energy_is_booked_by_purpose():
+    summary = summarize(mixed())
+    assert summary.search_energy_j == 64
+    assert summary.parts_j == {"loading": 0, "warmup": 2, "training": 60, "evaluation": 2}
+    assert summary.missed_share == 30 / 64
+
+
+def test_break_even_is_search_energy_over_the_saving_of_a_training():
+    summary = summarize(mixed())
+    assert summary.default is not None
+    assert summary.default.energy_j == 16
+    assert summary.break_even == 64 / 12
+    assert summary.break_even_reason == ""
+    assert summary.saving == 0.75
+
+
+def test_flags_are_counted_by_trial():
+    assert summarize(mixed()).flags == {"shared GPU": 2, "throttled": 1}
+
+
+def test_another_target_gives_another_answer():
+    summary = summarize(mixed(), target=0.55)
+    assert summary.target == 0.55
+    assert summary.recommended is not None
+    assert summary.recommended.trial == 1
+    assert summary.counts.reached == 4
+    above = summarize(mixed(), target=0.91)
+    # Trials that ended at 0.9 were content with less: they did not run their course.
+    assert (above.counts.reached, above.counts.missed, above.counts.stopped) == (1, 1, 3)
+    assert above.break_even_reason == "the default setup (trial 0) ended before 0.91"
+
+
+@pytest.mark.parametrize(
+    ("toy", "reason"),
+    [
+        (study(), "no trial reached 0.9"),
+        (study([trial(0, WEAK)]), "no trial reached 0.9"),
+        (study([trial(0, result([(100, 4, 0.9)]))]), "was not trained"),
+        (study([trial(0, WEAK, default=True), trial(1, result([(9, 4, 0.9)]))]), "missed 0.9"),
+        (study([trial(0, default=True), trial(1, result([(9, 4, 0.9)]))]), "is not finished"),
+        (study([trial(0, result([(9, 4, 0.9)]), default=True)]), "is itself the cheapest"),
+        (
+            study([trial(n, result([(9, 4, 0.9)]), default=n == 1) for n in range(2)]),
+            "is not dearer",
+        ),
+    ],
+)
+def test_without_break_even_the_reason_is_given(toy: StudyRecord, reason: str):
+    summary = summarize(toy)
+    assert summary.break_even is None
+    assert reason in summary.break_even_reason
+
+
+def test_no_trials():
+    summary = summarize(study())
+    assert summary.counts.trials == 0
+    assert summary.recommended is None
+    assert summary.worst is None
+    assert summary.provenance is None
+    assert summary.missed_share is None
+    assert summary.front == ()
+
+
+def test_all_missed():
+    summary = summarize(study([trial(0, WEAK), trial(1, WEAK)]))
+    assert summary.recommended is None
+    assert summary.missed_share == 1
+    assert len(summary.front) == 2
+
+
+def test_a_single_trial_is_best_and_worst():
+    summary = summarize(study([trial(0, result([(100, 4, 0.9)]))]))
+    assert summary.spread == 1
+    assert summary.missed_share == 0
+
+
+def test_another_apps_study_has_no_energy():
+    toy = study(
+        [trial(0, state="complete"), trial(1, state="failed"), trial(2, state="pruned")],
+        target=None,
+        metrics=(Metric("loss", "minimize"),),
+    )
+    summary = summarize(toy)
+    assert summary.counts.states == {"complete": 1, "failed": 1, "pruned": 1}
+    assert (summary.counts.failed, summary.counts.stopped) == (1, 1)
+    assert summary.recommended is None
+    assert summary.search_energy_j == 0
+    assert summary.break_even_reason == "the study has no target accuracy"
+
+
+def test_results_without_a_target_still_have_a_front():
+    summary = summarize(study([trial(0, WEAK)], target=None))
+    assert len(summary.front) == 2
+    assert summary.counts.fates == {}
+    assert summary.missed_share is None
+
+
+def test_a_target_reached_for_nothing_has_no_ratio():
+    toy = study([trial(0, result([(100, 0, 0.9)]), default=True), trial(1, result([(9, 4, 0.9)]))])
+    summary = summarize(toy)
+    assert summary.spread is None
+    assert summary.saving is None

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console, RenderableType
+
+from energyopt.records import StudyRecord
+from energyopt.report.front import curve_front, final_front, front_of
+from energyopt.report.summary import summarize
+from energyopt.report.tables import (
+    curve_table,
+    front_table,
+    studies_table,
+    study_row,
+    summary_lines,
+    summary_panel,
+)
+from tests.toys import result, study, trial
+
+LONG = result([(100 * n, float(n), n / 100) for n in range(1, 61)], target=0.42, end="epochs")
+
+
+def printed(what: RenderableType, width: int = 80, *, color: bool = False) -> str:
+    file = StringIO()
+    console = Console(
+        width=width,
+        file=file,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        legacy_windows=False,
+    )
+    console.print(what)
+    return file.getvalue()
+
+
+def toy() -> StudyRecord:
+    return study(
+        [
+            trial(0, result([(100, 8, 0.8), (200, 16, 0.9)]), default=True, params={}),
+            trial(
+                1,
+                result([(50, 2, 0.7), (100, 4, 0.92)], warmup_j=2, flags=("shared GPU",)),
+                params={"lr": 0.0123456, "batch_size": 64},
+            ),
+            trial(2, result([(100, 12, 0.9)]), params={"lr": 0.5, "batch_size": 8}),
+            trial(3, result([(100, 6, 0.5)]), params={"lr": 1e-05, "batch_size": 8}),
+        ],
+        overrides=("task=digits",),
+    )
+
+
+def test_a_summary_reads_as_sentences():
+    assert summary_lines(summarize(toy())) == (
+        "Study toy: 4 trials (4 complete).",
+        "Cheapest setup reaching 0.9: lr=0.01235 batch_size=64 - 4 J to target (trial 1, epoch 1).",
+        "The worst setup that reached 0.9 cost 4.0x the best (16 J, trial 0); "
+        "1 of 4 trials missed the target (1 ran their course).",
+        "The search cost 40 J (warmup 2 J, training 38 J), "
+        "15.0 % of it in trials that missed the target.",
+        "Break-even: the search pays back after 4 trainings against the default setup "
+        "(trial 0: 16 J to target; the recommended one saves 75.0 % of it).",
+        "Measuring: estimated by cpu-time 4 W/core (CPU package) on Toy CPU, energyopt 0.1.0; "
+        "uncertainty: a constant power: good for comparing, not as absolute joules.",
+        "Conditions to mind: shared GPU (1 trial).",
+    )
+
+
+def test_a_summary_shows_the_front_with_its_provenance_and_the_way_back():
+    text = printed(summary_panel(summarize(toy())))
+    lines = text.splitlines()
+    assert lines[0] == "Front: accuracy against training energy, over all checkpoints of 4 trials "
+    assert lines[1] == "(validation accuracy; estimated by cpu-time 4 W/core)"
+    assert lines[2].split() == ["energy", "accuracy", "lr", "batch_size", "trial", "epoch"]
+    assert lines[4].split() == ["2", "J", "0.7000", "0.01235", "64", "1", "0.5"]
+    assert lines[5].split() == ["*", "4", "J", "0.9200", "0.01235", "64", "1", "1"]
+    assert "* cheapest point at or above 0.9" in text
+    assert "python -m energyopt task=digits lr=0.0123456 batch_size=64 target=0.9 \\\n" in text
+    assert "    objective=energy_to_target\n" in text
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_nothing_is_cut_off_at_any_width(width: int):
+    params = {f"model.option_number_{n}": "x" * 9 for n in range(6)}
+    many = study([trial(0, result([(100, 4, 0.95)]), params=params)])
+    text = printed(front_table(curve_front(many)), width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "…" not in text
+    assert "".join(text.split()).count("x" * 9) == 6
+
+
+def test_colour_adds_to_what_is_said_but_says_nothing_alone():
+    plain = printed(summary_panel(summarize(toy())))
+    colored = printed(summary_panel(summarize(toy())), color=True)
+    assert "\x1b[" in colored
+    assert "\x1b[" not in plain
+    assert "* 4 J" in plain
+
+
+def test_text_from_a_database_is_neither_markup_nor_terminal_codes():
+    odd = study(
+        [
+            trial(
+                0, result([(100, 4, 0.95)]), params={"layers": "[red]8[/red]", "note": "\x1b[2J:x:"}
+            )
+        ]
+    )
+    text = printed(front_table(curve_front(odd)))
+    assert "[red]8[/red]" in text
+    assert "?[2J:x:" in text
+    assert "\x1b" not in text
+
+
+def test_a_long_front_is_thinned_and_says_so():
+    points = curve_front(study([trial(0, LONG)]))
+    text = printed(front_table(points, study="my study", target=0.42))
+    assert "45 points not shown; all 60: python -m energyopt pareto 'my study'" in text
+    assert sum(" 0." in line and " J" in line for line in text.splitlines()) == 15
+    for kept in ("1 J", "* 42 J", "60 J"):
+        assert kept in text
+    assert "not shown" not in printed(front_table(points, limit=None))
+
+
+def test_a_final_front_says_what_it_is():
+    points = final_front(toy())
+    assert "end results (validation" in printed(front_table(points), 200)
+    assert "of 3 feasible trials" in printed(front_table(points, front_of(points, toy())), 200)
+
+
+def test_an_empty_front_is_explained():
+    assert printed(front_table(())).startswith("Front: none, because")
+
+
+def test_the_default_trial_is_named():
+    text = printed(front_table(curve_front(study([trial(0, LONG, default=True, params={})]))))
+    assert "0 (default)" in text
+    (_, cheapest, *_) = summary_lines(
+        summarize(study([trial(0, LONG, default=True, params={})], target=0.5))
+    )
+    assert "the default setup - 50 J" in cheapest
+
+
+@pytest.mark.parametrize(
+    ("summarized", "sentence"),
+    [
+        (study(), "Study toy has no trials yet."),
+        (study(), "Measuring: no trial was metered."),
+        (
+            study([trial(0, result([(100, 4, 0.5)]))]),
+            "No trial reached 0.9. The best accuracy was 0.5 (lr=0.01; 4 J, trial 0, epoch 1).",
+        ),
+        (
+            study([trial(0, result([(100, 4, 0.5)], end="stopped"))]),
+            "1 of 1 trial missed the target (1 stopped early).",
+        ),
+        (
+            study([trial(0, result([(100, 4, 0.95)]))]),
+            "Trial 0 is the only one that reached 0.9.",
+        ),
+        (
+            study([trial(0, result([(100, 4, 0.95)]))]),
+            "Break-even: none, because the default setup was not trained in this study.",
+        ),
+        (study([trial(0, state="complete")], target=None), "It has no target accuracy"),
+    ],
+)
+def test_summaries_of_odd_studies(summarized: StudyRecord, sentence: str):
+    summary = summarize(summarized)
+    assert sentence in "\n".join(summary_lines(summary))
+    assert printed(summary_panel(summary))
+
+
+def test_a_curve_is_thinned_but_keeps_what_matters():
+    text = printed(curve_table(LONG, heading="Curve of trial 7"))
+    assert "Curve of trial 7: target 0.42 (validation accuracy; estimated by cpu-time" in text
+    rows = [line for line in text.splitlines() if " J " in line]
+    assert len(rows) == 20
+    assert any(
+        row.split() == ["42", "4200", "42", "J", "21", "s", "0.4200", "target"] for row in rows
+    )
+    assert rows[-1].split()[-1] == "best"
+    assert "40 of 60 evaluations are not shown. Ended: epochs" in text
+
+
+def test_a_short_curve_is_shown_whole_with_its_end():
+    text = printed(curve_table(result([(100, 4, 0.95)], reason="target 0.9 reached")))
+    assert "target best" in text
+    assert "not shown" not in text
+    assert "Ended: target, target 0.9 reached" in text
+
+
+def test_a_trial_without_evaluation_has_no_curve():
+    text = printed(curve_table(result(end="failed", reason="out of memory")))
+    assert "No evaluation was made. Ended: failed, out of memory" in text
+
+
+def test_studies_are_listed_with_their_provenance():
+    rows = [study_row(toy()), study_row(study(name="empty")), study_row(study(target=None))]
+    text = printed(studies_table(rows), 100)
+    first = next(line for line in text.splitlines() if line.startswith("toy"))
+    expected = ["toy", "4", "3", "4", "J", "40", "J", "estimated", "by", "cpu-time", "4", "W/core"]
+    assert first.split() == expected
+    assert next(line for line in text.splitlines() if line.startswith("empty")).split()[-1] == "-"
+
+
+def test_no_studies():
+    assert printed(studies_table([])) == "No studies yet.\n"
