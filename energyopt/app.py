@@ -45,13 +45,16 @@ def journal_path() -> Path:
     return Path(HydraConfig.get().runtime.output_dir) / NAME
 
 
-def config_folders() -> tuple[Path, ...]:
-    """The folder given with --config-dir, if any: its modules may be named too."""
-    if not HydraConfig.initialized():
-        return ()
+def config_folders(config: DictConfig | None = None) -> tuple[Path, ...]:
+    """The folder given with --config-dir, if any: its modules may be named too.
+
+    Args:
+        config: A config with its hydra node; the running job's if None.
+    """
+    hydra = HydraConfig.get() if config is None else config.hydra
     return tuple(
         Path(source.path)
-        for source in HydraConfig.get().runtime.config_sources
+        for source in hydra.runtime.config_sources
         if source.provider == "command-line" and source.schema == "file"
     )
 

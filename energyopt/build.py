@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from energyopt.records import TrialStart
 from energyopt.trial import Plan
 from energyopt.trust import targets_in, trusted_target
 
+_OFFERED_ROOTS = ("lr", "batch_size", "epochs", "target", "seed", "num_threads")
 GROUPS = ("task", "model", "paradigm", "optimizer", "scheduler", "hardware", "objective")
 
 
@@ -98,10 +99,7 @@ class Setup:
             "input_shape": lambda: self.task.input_shape,
             "num_classes": lambda: self.task.num_classes,
             "device": lambda: self.device,
-            **{
-                key: (lambda key=key: cfg[key])
-                for key in ("lr", "batch_size", "epochs", "target", "seed", "num_threads")
-            },
+            **{key: partial(cfg.__getitem__, key) for key in _OFFERED_ROOTS},
         }
 
     @cached_property

@@ -16,6 +16,7 @@ _COMMAND = re.compile(r"[a-z][a-z-]*")
 _USER_ERROR = 2
 _INTERRUPTED = 130
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_full_error = os.environ.get(_FULL_ERROR) == "1"  # as the user set it
 
 
 def script() -> NoReturn:
@@ -27,7 +28,6 @@ def script() -> NoReturn:
 def main() -> NoReturn:
     """Run a command or a Hydra job; errors are one sentence and exit code 2."""
     words = sys.argv[1:]
-    full_error = os.environ.get(_FULL_ERROR) == "1"
     try:
         if words and _COMMAND.fullmatch(words[0]):
             from energyopt.commands import run
@@ -39,13 +39,17 @@ def main() -> NoReturn:
         _say("interrupted")
         sys.exit(_INTERRUPTED)
     except Exception as error:
-        if full_error:
+        if _full_error:
             raise
-        from energyopt.explain import explain
-
-        _say(explain(error))
-        sys.exit(_USER_ERROR)
+        _refuse(error)
     sys.exit(0)
+
+
+def _refuse(error: Exception) -> NoReturn:
+    from energyopt.explain import explain
+
+    _say(explain(error))
+    sys.exit(_USER_ERROR)
 
 
 def _say(message: str) -> None:
@@ -78,12 +82,18 @@ def _make_plugins_importable() -> None:
 def _task(cfg: DictConfig) -> Any:
     """What Hydra runs: a trial of a study, or one training by itself."""
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
 
-    if "num" in HydraConfig.get().job and HydraConfig.get().job.num is not None:
+    if not OmegaConf.is_missing(HydraConfig.get().job, "num"):
         from energyopt.app import job
 
         return job(cfg)
     from energyopt.once import train_once
 
-    train_once(cfg)
+    try:
+        train_once(cfg)
+    except Exception as error:
+        if _full_error:
+            raise
+        _refuse(error)
     return None

@@ -28,8 +28,8 @@ def run(words: Sequence[str]) -> None:
     name, *rest = words
     if name not in COMMANDS:
         raise ConfigError(
-            f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}; to set a config "
-            f"key write {name}=value"
+            f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}; "
+            f"to set a config key write {name}=value"
         )
     COMMANDS[name](rest)
 

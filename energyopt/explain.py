@@ -6,6 +6,8 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 
+from hydra.errors import OverrideParseException
+
 from energyopt.errors import EnergyoptError
 from energyopt.paths import conf_dir
 
@@ -22,6 +24,9 @@ def explain(error: BaseException) -> str:
     for link in chain:
         if isinstance(link, EnergyoptError):
             return _one_line(str(link))
+    for link in chain:
+        if isinstance(link, OverrideParseException):
+            return _unparsed(link)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'}: {error.strerror}"
     text = "\n".join(dict.fromkeys(str(link) for link in chain if str(link)))
@@ -66,7 +71,8 @@ def _groups() -> list[str]:
 
 def _unknown_option(found: re.Match[str], text: str) -> str:
     group, _, option = found["path"].rpartition("/")
-    options = re.findall(r"^\s*\t(\S+)", text, re.MULTILINE)
+    listed = text.partition("Available options")[2].partition("Config search path")[0]
+    options = re.findall(r"^\t(\S+)$", listed, re.MULTILINE)
     allowed = f"choose one of {', '.join(options)}" if options else "there is no such group"
     return f"{group}={option}: there is no such option; {allowed}"
 
@@ -85,11 +91,11 @@ def _unknown_config(found: re.Match[str], _text: str) -> str:
     )
 
 
-def _unparsed(found: re.Match[str], _text: str) -> str:
-    word = found["word"]
-    return (
-        f"the word {word!r} cannot be read ({found['why'].strip()}); write key=value, quote words "
-        "with brackets for the shell, such as 'lr=tag(log,interval(1e-4,1e-1))'"
+def _unparsed(error: OverrideParseException) -> str:
+    why = error.message.strip().splitlines()[0]
+    return _one_line(
+        f"the word {error.override} cannot be read ({why}); write key=value, and quote words with "
+        "brackets for the shell, such as 'lr=tag(log,interval(1e-4,1e-1))'"
     )
 
 
@@ -102,6 +108,5 @@ _TRANSLATIONS: Mapping[str, Callable[[re.Match[str], str], str]] = {
     r"Could not override '(?P<key>[^']+)'": _unknown_group,
     r"Could not find '(?P<path>[^']+/[^']+)'": _unknown_option,
     r"Cannot find primary config '(?P<name>[^']+)'": _unknown_config,
-    r"Error parsing override '(?P<word>.*?)'\n(?P<why>[^\n]*)": _unparsed,
     r"Missing mandatory value: (?P<key>\S+)": _missing,
 }

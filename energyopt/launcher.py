@@ -263,7 +263,7 @@ def _serve(
                 if not request:  # the coordinator closed the socket, or died
                     _kill(pid for pid, _ in running.values())
                     return
-                pidfd, pid = _start(control, program, *descriptors, running)
+                pidfd, pid = _start(control, program, descriptors, running)
                 running[pidfd] = (pid, descriptors[1])
                 ready.register(pidfd, selectors.EVENT_READ)
 
@@ -271,10 +271,10 @@ def _serve(
 def _start(
     control: socket.socket,
     program: Program,
-    channel: int,
-    status: int,
+    descriptors: Sequence[int],
     running: dict[int, tuple[int, int]],
 ) -> tuple[int, int]:
+    channel, status = descriptors
     server = os.getpid()
     pid = os.fork()
     if pid == 0:

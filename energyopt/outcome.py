@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 
 from energyopt.errors import EnergyoptError
-from energyopt.records import Metric, Outcome
+from energyopt.records import Metric, Outcome, TrialResult
 
 _KEYS = ("objectives", "constraints", "attributes")
 
@@ -62,20 +62,19 @@ def outcome_of_error(error: object) -> Outcome:
     return failed(f"{type(error).__name__}: {first}" if first else type(error).__name__)
 
 
-def failed(reason: str) -> Outcome:
-    """The outcome of a trial without a result."""
-    return Outcome("failed", reason=reason)
+def failed(reason: str, result: TrialResult | None = None) -> Outcome:
+    """The outcome of a trial that did not come to its end, with what its journal kept."""
+    return Outcome("failed", reason=reason, result=result)
 
 
 def _numbers(value: object) -> tuple[float, ...] | None:
     """The numbers of a scalar or a sequence; numpy's and torch's scalars are numbers too."""
     if isinstance(value, str | bytes) or value is None:
         return None
-    items = value if isinstance(value, Sequence) else [value]
+    items: Sequence[Any] = value if isinstance(value, Sequence) else [value]
     try:
         return tuple(
-            float(item) if isinstance(item, numbers.Real) else float(item.item())  # type: ignore[attr-defined]
-            for item in items
+            float(item if isinstance(item, numbers.Real) else item.item()) for item in items
         )
     except (AttributeError, TypeError, ValueError):
         return None

@@ -34,7 +34,7 @@ _UNSWEEPABLE: Mapping[str, str] = {
 }
 
 
-def refuse_unsweepable(space: Space, sampler: object) -> None:
+def refuse_unsweepable(space: Space, *, grid: bool) -> None:
     """Refuse axes that would compare what cannot be compared.
 
     Raises:
@@ -46,7 +46,7 @@ def refuse_unsweepable(space: Space, sampler: object) -> None:
             raise ConfigError(f"{dimension.key} cannot be swept: it belongs to the whole study")
         if root in _UNSWEEPABLE and not _is_power_limit(dimension.key):
             raise ConfigError(f"{dimension.key} cannot be swept: {_UNSWEEPABLE[root]}")
-        if root == "seed" and sampler != "grid":
+        if root == "seed" and not grid:
             raise ConfigError(
                 "seed cannot be swept except with sampler=grid: a sampler would pick lucky seeds; "
                 "all trials train with the same one"
@@ -57,20 +57,23 @@ def _is_power_limit(key: str) -> bool:
     return key == "hardware.power_limit_w"
 
 
-def identify(cfg: DictConfig, space: Space, metrics: Sequence[Metric]) -> Identity:
+def identify(
+    cfg: DictConfig, space: Space, metrics: Sequence[Metric], command: Sequence[str] = ()
+) -> Identity:
     """What a study asks, from the composed default config and the space.
 
     Args:
         cfg: The config of a job with the fixed words alone, without the hydra node.
         space: What is searched.
         metrics: The objectives.
+        command: Words that say where the configs are.
     """
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     for key in _NOT_ASKED:
         config.pop(key, None)
     return Identity(
         metrics=tuple(metrics),
-        overrides=tuple(word for word in space.fixed if not _is_not_asked(word)),
+        overrides=(*command, *(word for word in space.fixed if not _is_not_asked(word))),
         sweep=space.sweep,
         config=config,
         target=float(cfg.target),
@@ -93,3 +96,15 @@ def name_study(choices: Mapping[str, str], identity: Identity) -> str:
     swept = [word for word in identity.sweep if word.startswith("model=")]
     model = "models" if swept else choices.get("model", "own")
     return f"{choices.get('task', 'own')}-{model}-{digest}"
+
+
+def command_words(config: DictConfig) -> tuple[str, ...]:
+    """The flags that say where a multirun's configs are, if they are not ours alone."""
+    words = [
+        f"--config-dir={source.path}"
+        for source in config.hydra.runtime.config_sources
+        if source.provider == "command-line" and source.schema == "file"
+    ]
+    if config.hydra.job.config_name != "config":
+        words += [f"--config-name={config.hydra.job.config_name}", "hydra.mode=RUN"]
+    return tuple(words)

@@ -54,7 +54,7 @@ class Program:
         try:
             returned = self._run(job)
         # The boundary of the process: whatever user code raises (sys.exit included) is an answer.
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             returned = JobReturn(status=JobStatus.FAILED, _return_value=error)
         returned.cfg = returned.hydra_cfg = None  # large, and known to the coordinator
         return _pickled(returned)
@@ -102,7 +102,7 @@ def _pickled(returned: JobReturn) -> bytes:
         returned._return_value = _portable(value)  # noqa: SLF001
     try:
         return pickle.dumps(returned)
-    except Exception as error:  # noqa: BLE001  # pickle raises whatever user types raise
+    except Exception as error:  # pickle raises whatever user types raise
         returned.status = JobStatus.FAILED
         returned._return_value = TrialError(  # noqa: SLF001
             f"the job returned a {type(value).__name__}, which cannot be sent back: {error}"
@@ -115,7 +115,7 @@ def _portable(error: BaseException) -> Exception:
     if isinstance(error, Exception):
         try:
             copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
-        except Exception:  # noqa: BLE001  # user exceptions break pickling in any way
+        except Exception:  # user exceptions break pickling in any way
             copy = None
         if type(copy) is type(error) and str(copy) == str(error):
             return error

@@ -26,6 +26,7 @@ class SimulatedMeter:
     def __init__(
         self,
         batch_size: int,
+        *,
         step_j: float = 0.05,
         sample_j: float = 0.001,
         window_j: float = 0.01,

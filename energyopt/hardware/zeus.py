@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from energyopt.errors import HardwareError
 from energyopt.hardware.host import device_model, hostname
@@ -74,8 +75,8 @@ class NvmlMeter:
             ) from error
         if counter_mj <= 0:
             raise HardwareError(
-                f"GPU {self._index} ({gpus.get_name(self._index)}) has no energy counter (Volta and "
-                "newer have one, virtual GPUs and MIG slices do not); choose another hardware=..."
+                f"GPU {self._index} ({gpus.get_name(self._index)}) has no energy counter (Volta "
+                "and newer have one, virtual GPUs and MIG slices do not); choose other hardware=..."
             )
         self._window = _Window(self._monitor)
         self.provenance = Provenance(
@@ -161,7 +162,7 @@ class _Window:
 
     _KEY = "energyopt"
 
-    def __init__(self, monitor) -> None:  # type: ignore[no-untyped-def]  # zeus is untyped
+    def __init__(self, monitor: Any) -> None:  # zeus is untyped
         self._monitor = monitor
         self._began_s = 0.0
 
@@ -169,7 +170,7 @@ class _Window:
         self._monitor.begin_window(self._KEY, sync_execution=_cuda_in_use(), restart=True)
         self._began_s = time.perf_counter()
 
-    def stop(self):  # type: ignore[no-untyped-def]  # zeus is untyped
+    def stop(self) -> tuple[float, Any]:
         measured = self._monitor.end_window(self._KEY, sync_execution=_cuda_in_use())
         return time.perf_counter() - self._began_s, measured
 
@@ -179,7 +180,7 @@ def _cuda_in_use() -> bool:
     return torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
 
 
-def _monitor(gpu_indices: list[int], cpu_indices: list[int]):  # type: ignore[no-untyped-def]
+def _monitor(gpu_indices: list[int], cpu_indices: list[int]) -> Any:
     logging.getLogger("zeus").setLevel(logging.ERROR)
     from zeus.exception import ZeusBaseError
     from zeus.monitor import ZeusMonitor

@@ -39,6 +39,7 @@ class Scratch:
 
     def __init__(
         self,
+        *,
         task: Task,
         model: nn.Module,
         optimizer: Callable[[Iterator[nn.Parameter]], Optimizer],

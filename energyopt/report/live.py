@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from energyopt.journal import JournalReader
 from energyopt.records import TrialRecord, TrialResult, total
+from energyopt.report.tables import setup
 from energyopt.units import duration, joules
 
 _REFRESHES_PER_S = 4
@@ -24,7 +25,7 @@ _REFRESHES_PER_S = 4
 
 @dataclass(slots=True)
 class _Running:
-    words: Sequence[str]
+    setup: str
     reader: JournalReader
     since_s: float
 
@@ -72,9 +73,9 @@ class LiveStudy:
         for trial in trials:
             self._account(trial)
 
-    def started(self, number: int, words: Sequence[str], journal: Path) -> None:
+    def started(self, number: int, params: Mapping[str, Any], journal: Path) -> None:
         """A trial began."""
-        self._running[number] = _Running(words, JournalReader(journal), time.monotonic())
+        self._running[number] = _Running(setup(params), JournalReader(journal), time.monotonic())
 
     def ended(self, trial: TrialRecord, *, counts: bool = True) -> None:
         """A trial ended, counting towards the total or (lost) not."""
@@ -101,7 +102,7 @@ class LiveStudy:
                 self._best = trial
 
     def _line(self, trial: TrialRecord) -> Text:
-        words = " ".join(trial.overrides)
+        words = setup(trial.params)
         text = f"[{self._counted}/{self._n_trials}] trial {trial.number}: {_outcome(trial)}"
         text += f" ({words})" if words else ""
         if self._spent_j:
@@ -111,7 +112,7 @@ class LiveStudy:
     def _render(self) -> RenderableType:
         parts: list[RenderableType] = [self._bar()]
         if self._best is not None:
-            line = f"best  {_outcome(self._best)} ({' '.join(self._best.overrides)})"
+            line = f"best  {_outcome(self._best)} ({setup(self._best.params)})"
             parts.append(Text(line, style="green", overflow="ellipsis", no_wrap=True))
         parts.extend(_now(f"trial {number}", run) for number, run in sorted(self._running.items()))
         return Group(*parts)
@@ -147,7 +148,7 @@ class LiveTrial:
     """
 
     def __init__(self, journal: Path, console: Console) -> None:
-        self._run = _Running((), JournalReader(journal), time.monotonic())
+        self._run = _Running("", JournalReader(journal), time.monotonic())
         self._console = console
         self._live = Live(
             get_renderable=lambda: _now("training", self._run),
@@ -174,7 +175,7 @@ class LiveTrial:
 def _now(what: str, run: _Running) -> Text:
     """One training that runs, in a line."""
     journal = run.reader.read()
-    line = f"now   {what}{': ' if run.words else ''}{' '.join(run.words)}"
+    line = f"now   {what}{': ' if run.setup else ''}{run.setup}"
     if not journal.checkpoints:
         line += f"  starting, {duration(time.monotonic() - run.since_s)}"
     elif journal.start is not None:

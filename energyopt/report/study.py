@@ -64,10 +64,16 @@ def print_end(console: Console, study: StudyRecord, storage: str, folder: Path) 
     name = shlex.quote(study.name)
     elsewhere = "" if storage == "studies/energyopt.db" else f" --storage {shlex.quote(storage)}"
     console.print()
+    more = [
+        *study.overrides,
+        *study.sweep,
+        f"study={study.name}",
+        f"n_trials={2 * len(study.trials)}",
+    ]
     for words, why in (
         (f"pareto {name} --out front.csv{elsewhere}", "the front, each point with its overrides"),
         (f"retrain {name} --out model.safetensors{elsewhere}", "train the cheapest setup again"),
-        (f"show {name} {elsewhere}".rstrip(), f"this again; runs are in {folder}"),
+        (f"-m {shlex.join(more)}", f"search on; the runs so far are in {folder}"),
     ):
         console.print(Text(f"  {_COMMAND} {words}", style="bold"), soft_wrap=True)
         console.print(Text(f"      {why}", style="dim"), soft_wrap=True)

@@ -71,16 +71,13 @@ class Dimension:
         at = self.distribution
         if isinstance(at, CategoricalDistribution):
             return _nearest_choice(at, value)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            value = at.low  # type: ignore[attr-defined]
-        if isinstance(at, IntDistribution):
-            clipped = min(max(round(value), at.low), at.high)
-            return at.low + round((clipped - at.low) / at.step) * at.step
-        assert isinstance(at, FloatDistribution)  # noqa: S101  # for the type checker
-        clipped = min(max(float(value), at.low), at.high)
-        if at.step is None:
-            return clipped
-        return min(at.low + round((clipped - at.low) / at.step) * at.step, at.high)
+        assert isinstance(at, FloatDistribution | IntDistribution)  # noqa: S101  # for mypy
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = float(value) if is_number else float(at.low)  # type: ignore[arg-type]
+        clipped = min(max(number, at.low), at.high)
+        if at.step is not None:
+            clipped = min(at.low + round((clipped - at.low) / at.step) * at.step, at.high)
+        return round(clipped) if isinstance(at, IntDistribution) else float(clipped)
 
     def grid(self) -> list[Value]:
         """All values, in order.

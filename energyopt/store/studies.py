@@ -365,7 +365,10 @@ def _check_same(name: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -
 
 def _flat(data: Mapping[str, Any]) -> dict[str, Any]:
     """What is compared: the space and the config (which the fixed words only lead to)."""
-    flat: dict[str, Any] = {"sweep": ", ".join(sorted(data["sweep"]))}
+    flat: dict[str, Any] = {
+        f"search of {key}": axis
+        for key, _, axis in (word.lstrip("+").partition("=") for word in data["sweep"])
+    }
 
     def descend(prefix: str, value: Any) -> None:
         if isinstance(value, dict):
@@ -408,19 +411,14 @@ def _read(study: Study, rows: Sequence[sa.Row[Any]], url: str) -> StudyRecord:
 
 def _record(trial: FrozenTrial, row: sa.Row[Any] | None) -> TrialRecord:
     state = _STATES[trial.state]
-    told = dict(
+    return TrialRecord(
         number=trial.number,
         state=state,
         params=trial.params,
+        overrides=tuple(json.loads(row.overrides)) if row else (),
         values=tuple(trial.values or ()) if state == "complete" else (),
         feasible=all(violation <= 0 for violation in trial.constraints.values()),
-    )
-    if row is None:
-        return TrialRecord(overrides=(), **told)
-    return TrialRecord(
-        overrides=tuple(json.loads(row.overrides)),
-        reason=row.reason,
-        default=row.is_default,
-        result=TrialResult.from_dict(json.loads(row.result)) if row.result else None,
-        **told,
+        reason=row.reason if row else "",
+        default=bool(row and row.is_default),
+        result=TrialResult.from_dict(json.loads(row.result)) if row and row.result else None,
     )

@@ -1,0 +1,104 @@
+"""The keys of `hydra.sweeper`, those of hydra-optuna-sweeper among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from omegaconf import OmegaConf
+
+from energyopt.errors import ConfigError
+from energyopt.records import Metric
+
+_DIRECTIONS: Mapping[str, Literal["minimize", "maximize"]] = {
+    "minimize": "minimize",
+    "maximize": "maximize",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a sweep is told.
+
+    Attributes:
+        app: "energyopt" in our own app; None in any other.
+        sampler: A short name, or a node with a `_target_`.
+        direction: "minimize" or "maximize", or a list of them, one an objective.
+        metric_names: Names of the objectives; None numbers them.
+        storage: A file or a SQLAlchemy URL.
+        study_name: The study's name; None makes one.
+        n_trials: The study's total.
+        n_jobs: Trials at a time.
+        max_failures: Failed trials that end the run; None never.
+        max_failure_rate: Share of n_trials that may fail; None any.
+        params: Sweeps from the config, by key; the command line has precedence.
+        custom_search_space: A function of (config, trial) that suggests more, or its path.
+    """
+
+    app: str | None = None
+    sampler: Any = "tpe"
+    direction: Any = "minimize"
+    metric_names: Sequence[str] | None = None
+    storage: str | None = None
+    study_name: str | None = None
+    n_trials: int = 20
+    n_jobs: int = 1
+    max_failures: int | None = None
+    max_failure_rate: float | None = None
+    params: Mapping[str, Any] | None = None
+    custom_search_space: Any = None
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Options:
+        """Read the node; unknown keys are refused by Hydra already.
+
+        Raises:
+            ConfigError: If a number is none, or a direction is not one.
+        """
+        known = {field.name for field in fields(cls)}
+        plain: dict[str, Any] = {
+            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for key, value in given.items()
+            if key in known
+        }
+        options = cls(**plain)
+        for key in ("n_trials", "n_jobs"):
+            value = getattr(options, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(f"{key}={value}: a whole number of at least 1 is needed")
+        return options
+
+    @property
+    def grid(self) -> bool:
+        """Whether all points are trained in order, and none suggested."""
+        named = self.sampler.get("_target_") if isinstance(self.sampler, Mapping) else self.sampler
+        return bool(named == "grid")
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The objectives as another app names them.
+
+        Raises:
+            ConfigError: If a direction is unknown, or the names are not one each.
+        """
+        given = [self.direction] if isinstance(self.direction, str) else list(self.direction)
+        directions = [_DIRECTIONS.get(getattr(d, "name", str(d)).lower()) for d in given]
+        if None in directions or not directions:
+            raise ConfigError(
+                f"hydra.sweeper.direction={self.direction}: choose minimize or maximize, or a list "
+                "of them, one an objective"
+            )
+        numbered = [f"value_{i}" for i in range(len(directions))]
+        names = list(self.metric_names or (numbered if len(numbered) > 1 else ["value"]))
+        if len(names) != len(directions):
+            raise ConfigError(
+                f"hydra.sweeper.metric_names={names} needs {len(directions)} names, one a direction"
+            )
+        return tuple(Metric(n, d) for n, d in zip(names, directions, strict=True) if d is not None)
+
+    def words(self, arguments: Sequence[str]) -> list[str]:
+        """The command line's words, and those of `params` that it does not set."""
+        given = {word.lstrip("+").partition("=")[0] for word in arguments}
+        params = self.params or {}
+        return [*arguments, *(f"{k}={v}" for k, v in params.items() if k not in given)]
