@@ -1,0 +1,31 @@
+# make demo   builds .venv, runs a study of 20 trainings on real data, shows its front
+# make test   builds .venv, runs every check and test; SLOW=1 runs the slow ones too
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SLOW ?=
+
+.PHONY: demo test lint clean
+
+demo: $(STAMP)
+	$(BIN)/python -m energyopt -m 'lr=tag(log,interval(1e-4,1e-1))' \
+	    'batch_size=choice(16,32,64,128,256)' n_trials=20 study=demo
+
+test: lint
+	$(BIN)/python -m pytest $(if $(SLOW),,-m "not slow")
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "energyopt needs Python 3.11 or newer; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
