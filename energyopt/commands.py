@@ -12,8 +12,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from energyopt.errors import ConfigError
-
-_DEFAULT_STORAGE = "studies/energyopt.db"
+from energyopt.store import DEFAULT_STORAGE
 
 
 def run(words: Sequence[str]) -> None:
@@ -51,8 +50,8 @@ def _parser(name: str, description: str, examples: Sequence[str]) -> _Parser:
     parser.add_argument(
         "--storage",
         metavar="FILE_OR_URL",
-        default=os.environ.get("ENERGYOPT_STORAGE", _DEFAULT_STORAGE),
-        help=f"where studies are (default: ENERGYOPT_STORAGE, else {_DEFAULT_STORAGE})",
+        default=os.environ.get("ENERGYOPT_STORAGE", DEFAULT_STORAGE),
+        help=f"where studies are (default: ENERGYOPT_STORAGE, else {DEFAULT_STORAGE})",
     )
     return parser
 

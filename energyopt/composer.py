@@ -67,7 +67,7 @@ class Composer:
         return [
             f"{d.key}={OmegaConf.select(cfg, d.key)}"
             for d in self._space.scalars
-            if d.key in params and OmegaConf.select(cfg, d.key) != params[d.key]
+            if d.key in params and OmegaConf.select(cfg, d.key) not in (None, params[d.key])
         ]
 
     def check(self, *, conditional: bool) -> None:

@@ -35,7 +35,7 @@ def explain(error: BaseException) -> str:
         if found:
             return _one_line(say(found, text))
     if type(error).__module__.startswith(("hydra.", "omegaconf.")):
-        return _one_line(text.splitlines()[0] if text else type(error).__name__)
+        return _one_line(" ".join(text.splitlines()[:3]) or type(error).__name__)
     first = text.splitlines()[0] if text else "no message"
     return f"{type(error).__name__}: {first} ({_HINT})"
 

@@ -6,6 +6,7 @@ trial that dies. Plain files, so that any launcher can carry the job.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from dataclasses import dataclass, field
@@ -91,11 +92,10 @@ class JournalReader:
         return self.journal
 
     def _take(self, line: bytes) -> None:
-        try:
+        # A line damaged by a full disk or a crash says nothing.
+        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
             ((kind, data),) = json.loads(line).items()
-        except ValueError:  # a line damaged by a full disk or a crash says nothing
-            return
-        self._add(kind, data)
+            self._add(kind, data)
 
     def _add(self, kind: str, data: dict[str, Any]) -> None:
         match kind:

@@ -40,7 +40,8 @@ class LocalLauncher(Launcher):
 
     Args:
         output: "inherit" lets jobs print to the terminal, "file" keeps what they print in
-            `output.log` in the job's folder.
+            `output.log` in the job's folder; "auto" does that in our own app, which shows
+            progress on the terminal.
         start_method: "fork" from a warm server, "spawn" a fresh interpreter a job, or "auto".
 
     Raises:
@@ -49,11 +50,11 @@ class LocalLauncher(Launcher):
 
     def __init__(
         self,
-        output: Literal["inherit", "file"] = "inherit",
+        output: Literal["auto", "inherit", "file"] = "auto",
         start_method: Literal["auto", "fork", "spawn"] = "auto",
     ) -> None:
-        if output not in ("inherit", "file"):
-            raise ConfigError(f"hydra.launcher.output={output}: choose inherit or file")
+        if output not in ("auto", "inherit", "file"):
+            raise ConfigError(f"hydra.launcher.output={output}: choose auto, inherit or file")
         if start_method not in ("auto", "fork", "spawn"):
             raise ConfigError(
                 f"hydra.launcher.start_method={start_method}: choose auto, fork or spawn"
@@ -70,7 +71,10 @@ class LocalLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Take what all jobs share."""
-        self._program = Program(hydra_context, task_function, config, self._output)
+        output = self._output
+        if output == "auto":
+            output = "file" if config.hydra.sweeper.get("app") else "inherit"
+        self._program = Program(hydra_context, task_function, config, output)
 
     def open(self, warm_up: Callable[[], None] | None = None) -> None:
         """Fork the server. Call it before there are threads or database connections.

@@ -132,10 +132,14 @@ def judge(result: TrialResult, objective: Objective) -> Outcome:
 
 def _values(result: TrialResult, objective: Objective) -> tuple[float, ...]:
     names = [metric.name for metric in objective.metrics]
-    values = tuple(float(value) for value in objective(result))
+    given = objective(result)
+    try:
+        values = tuple(float(value) for value in given)
+    except (TypeError, ValueError):  # no sequence, or no numbers
+        values = ()
     if len(values) != len(names) or not all(math.isfinite(value) for value in values):
         raise TrialError(
-            f"{type(objective).__name__} returned {values}; one finite number for each of "
+            f"{type(objective).__name__} returned {given}; one finite number for each of "
             f"{', '.join(names)} is expected"
         )
     return values

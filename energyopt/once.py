@@ -12,9 +12,9 @@ from energyopt.app import config_folders, journal_path
 from energyopt.build import Setup
 from energyopt.journal import JournalWriter
 from energyopt.protocols import Paradigm
-from energyopt.records import TrialResult, TrialStart
+from energyopt.records import TrialResult
 from energyopt.report.live import LiveTrial
-from energyopt.report.tables import curve_table
+from energyopt.report.tables import curve_table, source_lines
 from energyopt.trial import run_trial
 from energyopt.units import joules
 
@@ -40,22 +40,10 @@ def train_shown(setup: Setup, journal: Path, console: Console) -> tuple[TrialRes
         return made[0]
 
     start = setup.start
-    console.print(describe_source(start), highlight=False, soft_wrap=True)
+    console.print(Text(source_lines(start.provenance, start.flags)), soft_wrap=True)
     with LiveTrial(journal, console):
         result = run_trial(make_paradigm, setup.meter, setup.plan, start, JournalWriter(journal))
     return result, made[0]
-
-
-def describe_source(start: TrialStart) -> Text:
-    """Say where the joules will come from, and what is doubtful about them."""
-    provenance = start.provenance
-    text = (
-        f"energy    {provenance.kind.upper()} by {provenance.meter}, {provenance.scope}; "
-        f"{provenance.uncertainty}\non        {provenance.device}"
-    )
-    if start.flags:
-        text += f"\nmind      {', '.join(start.flags)}"
-    return Text(text)
 
 
 def print_result(result: TrialResult, console: Console) -> None:

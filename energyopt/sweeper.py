@@ -115,7 +115,7 @@ class _Run:
             n_trials, points, notes = self._plan(store)
             if self._own:
                 self._print_banner(provenance, n_trials, store.counted())
-            with LiveStudy(n_trials, self._console) as live:
+            with LiveStudy(n_trials, self._console, provenance) as live:
                 live.take_up(store.counted(), store.read().trials)
                 for note in notes:
                     live.note(note)

@@ -72,7 +72,7 @@ def _is_in(module: str, folders: Sequence[Path]) -> bool:
     if spec is None:
         return False
     places = list(spec.submodule_search_locations or [])
-    if spec.origin and not places:
+    if spec.has_location and spec.origin and not places:  # a frozen module's origin is no path
         places = [spec.origin]
     parents = {Path(place).resolve().parent for place in places}
     return bool(parents) and parents <= {folder.resolve() for folder in folders}

@@ -28,9 +28,10 @@ def quantity(value: float | None, unit: str) -> str:
     # Rounding first decides the prefix, so that 999.9 becomes 1 k and not 1000.
     rounded = float(f"{value:.3g}")
     exponent = 3 * math.floor(math.log10(abs(rounded)) / 3)
-    exponent = min(max(exponent, min(_PREFIXES)), max(_PREFIXES))
+    if exponent not in _PREFIXES:
+        return f"{rounded:.3g} {unit}"
     scaled = rounded / 10**exponent
-    digits = max(0, 2 - math.floor(math.log10(abs(scaled)))) if scaled else 0
+    digits = 2 - math.floor(math.log10(abs(scaled)))
     text = f"{scaled:.{digits}f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
@@ -46,9 +47,9 @@ def duration(value: float | None) -> str:
     """Write a duration, in s, for people: "850 ms", "12.3 s", "4 min 05 s", "2 h 10 min"."""
     if value is None:
         return "-"
-    if value < _MINUTE_S:
+    if value < _MINUTE_S or not math.isfinite(value):
         return quantity(value, "s")
-    if value < _HOUR_S:
+    if round(value) < _HOUR_S:
         minutes, seconds = divmod(round(value), 60)
         return f"{minutes} min {seconds:02d} s"
     hours, minutes = divmod(round(value / 60), 60)

@@ -14,7 +14,9 @@ from energyopt.records import Energy, Provenance
 
 _VERSION = "1"
 _PROC = Path("/proc")
-_CLOCK_TICKS_FIELDS = slice(11, 15)  # utime, stime, cutime, cstime after the command's ")"
+# Fields of /proc/PID/stat after the command's ")".
+_PARENT_FIELD = 1
+_CLOCK_TICKS_FIELDS = slice(11, 15)  # utime, stime, cutime, cstime
 
 
 class CpuTimeMeter:
@@ -56,7 +58,8 @@ class CpuTimeMeter:
 
     def start(self) -> None:
         """Open a window."""
-        self._began = (time.perf_counter(), _cpu_seconds())
+        children_s = _children_s()  # first: looking for them is no part of the window
+        self._began = (time.perf_counter(), time.process_time() + children_s)
 
     def stop(self) -> Energy:
         """Close the window."""
@@ -64,29 +67,34 @@ class CpuTimeMeter:
             raise RuntimeError("stop() without start()")
         began_s, began_cpu_s = self._began
         self._began = None
-        cpu_s = max(0.0, _cpu_seconds() - began_cpu_s)
-        return Energy(time.perf_counter() - began_s, cpu_j=self._watts_per_core * cpu_s)
+        time_s, own_s = time.perf_counter() - began_s, time.process_time()
+        cpu_s = max(0.0, own_s + _children_s() - began_cpu_s)
+        return Energy(time_s, cpu_j=self._watts_per_core * cpu_s)
 
 
-def _cpu_seconds() -> float:
-    """CPU time of this process, its finished children, and (on Linux) its running ones, in s."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime + _running_children_s("self")
+def _children_s() -> float:
+    """CPU time of all descendants, finished and (on Linux) running, in s."""
+    finished = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return finished.ru_utime + finished.ru_stime + _running_children_s()
 
 
-def _running_children_s(pid: str) -> float:
-    """CPU time of the running descendants of a process, such as data loading workers, in s."""
-    seconds = 0.0
-    for children in (_PROC / pid / "task").glob("*/children"):
+def _running_children_s() -> float:
+    """CPU time of the running descendants, such as data loading workers, in s."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # there are none: the usual case, without a look at all processes
+        return 0.0
+    children: dict[int, list[int]] = {}
+    ticks: dict[int, int] = {}
+    for stat in _PROC.glob("[0-9]*/stat"):
         try:
-            pids = children.read_text().split()
-        except OSError:  # the thread ended meanwhile
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile; a child of ours counts as finished once waited for
             continue
-        for child in pids:
-            try:
-                stat = (_PROC / child / "stat").read_text()
-            except OSError:  # the child ended meanwhile and counts as finished
-                continue
-            ticks = map(int, stat.rpartition(")")[2].split()[_CLOCK_TICKS_FIELDS])
-            seconds += sum(ticks) / os.sysconf("SC_CLK_TCK") + _running_children_s(child)
-    return seconds
+        pid = int(stat.parent.name)
+        children.setdefault(int(fields[_PARENT_FIELD]), []).append(pid)
+        ticks[pid] = sum(map(int, fields[_CLOCK_TICKS_FIELDS]))
+    descendants = list(children.get(os.getpid(), ()))
+    for pid in descendants:  # grows while it is walked
+        descendants += children.get(pid, ())
+    return sum(ticks[pid] for pid in descendants) / os.sysconf("SC_CLK_TCK")

@@ -11,6 +11,9 @@ import logging
 import os
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ _RAPL_REMEDY = (
     "run as root, let an administrator allow it (chmod o+r .../energy_uj), or choose "
     "hardware=estimate"
 )
+_NVML_REMEDY = "check `nvidia-smi`, or choose hardware=estimate or hardware=rapl"
 _NVML_PERIOD_S = 0.1
 _RAPL_PERIOD_S = 0.001
 
@@ -59,32 +63,16 @@ class NvmlMeter:
     """
 
     def __init__(self, device: str = "cuda:0") -> None:
-        name, _, index = device.partition(":")
-        self._index = int(index or 0) if name == "cuda" else 0
-        self._monitor = _monitor(gpu_indices=[self._index], cpu_indices=[])
-        gpus = self._monitor.gpus
-        try:
-            counter_mj = (
-                gpus.get_total_energy_consumption(self._index)
-                if gpus.supports_get_total_energy_consumption(self._index)
-                else 0
-            )
-        except Exception as error:
-            raise HardwareError(
-                f"GPU {self._index} does not give its energy: {error}; choose another hardware=..."
-            ) from error
-        if counter_mj <= 0:
-            raise HardwareError(
-                f"GPU {self._index} ({gpus.get_name(self._index)}) has no energy counter (Volta "
-                "and newer have one, virtual GPUs and MIG slices do not); choose other hardware=..."
-            )
-        self._window = _Window(self._monitor)
+        name, _, number = device.partition(":")
+        index = int(number or 0) if name == "cuda" else 0
+        gpu = _counting_gpu(index)
+        self._window = _Window(gpu_indices=[index], cpu_indices=[], remedy=_NVML_REMEDY)
         self.provenance = Provenance(
             kind="measured",
             meter="NVML energy counter",
             version=_zeus_version(),
             scope="GPU board",
-            device=device_model(device),
+            device=gpu if name == "cuda" else device_model(device),
             host=hostname(),
             uncertainty="about 5 % by board; the counter moves every 100 ms",
             resolution_s=_NVML_PERIOD_S,
@@ -121,12 +109,13 @@ class RaplMeter:
             )
         if not rapl_readable():
             raise HardwareError(f"the RAPL energy counters may not be read; {_RAPL_REMEDY}")
-        from zeus.device import get_cpus
+        with _refusals("the RAPL energy counters cannot be read", _RAPL_REMEDY):
+            from zeus.device import get_cpus
 
-        cpus = get_cpus().cpus
-        packages = [i for i, cpu in enumerate(cpus) if cpu.rapl_file.name.startswith("package")]
-        self._window = _Window(_monitor(gpu_indices=[], cpu_indices=packages))
-        dram = any(cpus[i].supports_get_dram_energy_consumption() for i in packages)
+            cpus = get_cpus().cpus
+            packages = [i for i, cpu in enumerate(cpus) if cpu.rapl_file.name.startswith("package")]
+            dram = any(cpus[i].supports_get_dram_energy_consumption() for i in packages)
+        self._window = _Window(gpu_indices=[], cpu_indices=packages, remedy=_RAPL_REMEDY)
         self.provenance = Provenance(
             kind="measured",
             meter="RAPL",
@@ -162,16 +151,26 @@ class _Window:
 
     _KEY = "energyopt"
 
-    def __init__(self, monitor: Any) -> None:  # zeus is untyped
-        self._monitor = monitor
+    def __init__(self, *, gpu_indices: list[int], cpu_indices: list[int], remedy: str) -> None:
+        self._remedy = remedy
         self._began_s = 0.0
+        with _refusals("the energy counters cannot be opened", remedy):
+            from zeus.monitor import ZeusMonitor
+
+            self._monitor = ZeusMonitor(gpu_indices=gpu_indices, cpu_indices=cpu_indices)
 
     def start(self) -> None:
-        self._monitor.begin_window(self._KEY, sync_execution=_cuda_in_use(), restart=True)
+        with _refusals("the energy counters cannot be read", self._remedy):
+            self._monitor.begin_window(self._KEY, sync_execution=_cuda_in_use(), restart=True)
         self._began_s = time.perf_counter()
 
-    def stop(self) -> tuple[float, Any]:
-        measured = self._monitor.end_window(self._KEY, sync_execution=_cuda_in_use())
+    def stop(self) -> tuple[float, Any]:  # zeus is untyped
+        reading = _refusals("the energy counters cannot be read", self._remedy)
+        with reading, warnings.catch_warnings():
+            # A window shorter than the counter's period may read 0 J; `run_trial` looks at the
+            # whole training, and short trainings are flagged.
+            warnings.filterwarnings("ignore", "The energy consumption of one or more GPUs")
+            measured = self._monitor.end_window(self._KEY, sync_execution=_cuda_in_use())
         return time.perf_counter() - self._began_s, measured
 
 
@@ -180,26 +179,42 @@ def _cuda_in_use() -> bool:
     return torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
 
 
-def _monitor(gpu_indices: list[int], cpu_indices: list[int]) -> Any:
+def _counting_gpu(index: int) -> str:
+    """The name of a GPU with an energy counter.
+
+    Asked before Zeus monitors it: for a GPU without counter Zeus would start processes that
+    poll its power.
+
+    Raises:
+        HardwareError: If there is no such GPU, or it has no counter.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+    with _refusals(f"GPU {index} cannot be metered (CUDA_VISIBLE_DEVICES={visible})", _NVML_REMEDY):
+        from zeus.device import get_gpus
+
+        gpus = get_gpus()
+        name: str = gpus.get_name(index)
+        counts = gpus.supports_get_total_energy_consumption(index)
+        counter_mj = gpus.get_total_energy_consumption(index) if counts else 0
+    if counter_mj <= 0:
+        raise HardwareError(
+            f"GPU {index} ({name}) has no energy counter (Volta and newer have one, virtual GPUs "
+            f"and MIG slices do not); {_NVML_REMEDY}"
+        )
+    return name
+
+
+@contextmanager
+def _refusals(what: str, remedy: str) -> Iterator[None]:
+    """Turn what Zeus raises into a `HardwareError`."""
     logging.getLogger("zeus").setLevel(logging.ERROR)
     from zeus.exception import ZeusBaseError
-    from zeus.monitor import ZeusMonitor
 
     try:
-        monitor = ZeusMonitor(gpu_indices=gpu_indices, cpu_indices=cpu_indices)
+        yield
     # Zeus lets plain ValueError and IndexError through for what CUDA_VISIBLE_DEVICES may hold.
-    except (ZeusBaseError, ValueError, IndexError, RuntimeError) as error:
-        raise HardwareError(
-            f"GPU {gpu_indices} cannot be metered: {error} (CUDA_VISIBLE_DEVICES="
-            f"{os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')}); choose hardware=estimate or "
-            "hardware=rapl"
-        ) from error
-    if len(monitor.gpu_indices) != len(gpu_indices):
-        raise HardwareError(
-            f"no NVIDIA GPU can be metered here (asked for {gpu_indices}, Zeus found "
-            f"{list(monitor.gpu_indices)}); check `nvidia-smi`, or choose hardware=estimate"
-        )
-    return monitor
+    except (ZeusBaseError, ValueError, IndexError, RuntimeError, OSError) as error:
+        raise HardwareError(f"{what}: {error}; {remedy}") from error
 
 
 def _zeus_version() -> str:

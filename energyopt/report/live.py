@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from energyopt.journal import JournalReader
-from energyopt.records import TrialRecord, TrialResult, total
-from energyopt.report.tables import setup
+from energyopt.records import Provenance, TrialRecord, TrialResult, total
+from energyopt.report.tables import setup, source_lines
 from energyopt.units import duration, joules
 
 _REFRESHES_PER_S = 4
@@ -36,10 +36,14 @@ class LiveStudy:
     Args:
         n_trials: The study's total.
         console: Where to show; live if it is a terminal.
+        provenance: Of the joules, where it was said already; else the first trial's is.
     """
 
-    def __init__(self, n_trials: int, console: Console) -> None:
+    def __init__(
+        self, n_trials: int, console: Console, provenance: Provenance | None = None
+    ) -> None:
         self._n_trials = n_trials
+        self._provenance = provenance
         self._console = console
         self._began_s = time.monotonic()
         self._running: dict[int, _Running] = {}
@@ -80,6 +84,9 @@ class LiveStudy:
     def ended(self, trial: TrialRecord, *, counts: bool = True) -> None:
         """A trial ended, counting towards the total or (lost) not."""
         self._running.pop(trial.number, None)
+        if trial.result is not None and self._provenance is None:
+            self._provenance = trial.result.start.provenance
+            self.note(source_lines(self._provenance))
         self._counted += counts
         self._account(trial)
         if not self._console.is_terminal or trial.state == "failed":

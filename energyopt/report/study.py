@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -11,9 +12,8 @@ from rich.text import Text
 from energyopt import __version__
 from energyopt.records import Provenance, StudyRecord
 from energyopt.report.summary import summarize
-from energyopt.report.tables import summary_panel
-
-_COMMAND = "python -m energyopt"
+from energyopt.report.tables import COMMAND, source_lines, summary_panel
+from energyopt.store import DEFAULT_STORAGE
 
 
 def banner(
@@ -43,11 +43,7 @@ def banner(
     if provenance is None:
         lines.append("energy    as the first trial says")
     else:
-        lines.append(
-            f"energy    {provenance.kind.upper()} by {provenance.meter}, {provenance.scope}"
-        )
-        lines.append(f"          {provenance.uncertainty}")
-        lines.append(f"on        {provenance.device}")
+        lines.append(source_lines(provenance))
     lines.append(f"search    {sampler} over {space}")
     done = f", {counted} of them done before" if counted else ""
     lines.append(f"trials    {n_trials}{done}")
@@ -55,25 +51,28 @@ def banner(
 
 
 def print_end(console: Console, study: StudyRecord, storage: str, folder: Path) -> None:
-    """The summary, and the three commands to type next."""
+    """The summary, and the commands to type next."""
     summary = summarize(study)
     console.print()
     console.print(summary_panel(summary))
-    if summary.recommended is None:
+    if not summary.front:
         return
-    name = shlex.quote(study.name)
-    elsewhere = "" if storage == "studies/energyopt.db" else f" --storage {shlex.quote(storage)}"
     console.print()
-    more = [
-        *study.overrides,
-        *study.sweep,
-        f"study={study.name}",
-        f"n_trials={2 * len(study.trials)}",
-    ]
-    for words, why in (
-        (f"pareto {name} --out front.csv{elsewhere}", "the front, each point with its overrides"),
-        (f"retrain {name} --out model.safetensors{elsewhere}", "train the cheapest setup again"),
-        (f"-m {shlex.join(more)}", f"search on; the runs so far are in {folder}"),
-    ):
-        console.print(Text(f"  {_COMMAND} {words}", style="bold"), soft_wrap=True)
+    for words, why in _next(study, storage, folder, reached=summary.recommended is not None):
+        console.print(Text(f"  {COMMAND} {words}", style="bold"), soft_wrap=True)
         console.print(Text(f"      {why}", style="dim"), soft_wrap=True)
+
+
+def _next(
+    study: StudyRecord, storage: str, folder: Path, *, reached: bool
+) -> Iterator[tuple[str, str]]:
+    """Commands that lead on from a study, and what each is for."""
+    name = shlex.quote(study.name)
+    elsewhere = "" if storage == DEFAULT_STORAGE else f" --storage {shlex.quote(storage)}"
+    yield f"pareto {name} --out front.csv{elsewhere}", "the front, each point with its overrides"
+    if reached:
+        yield f"retrain {name} --out model.safetensors{elsewhere}", "train the cheapest setup again"
+    if "sampler=grid" not in study.overrides:
+        more = [f"study={study.name}", f"n_trials={2 * len(study.trials)}"]
+        words = shlex.join([*study.overrides, *study.sweep, *more])
+        yield f"-m {words}", f"search on; the runs so far are in {folder}"

@@ -42,7 +42,7 @@ class StudyRow:
 
     Attributes:
         name: Its name.
-        trials: Number of its trials.
+        trials: Number of its trials that are over.
         reached: How many reached the target.
         best_j: The least energy-to-target, in J; None if no trial reached the target.
         search_energy_j: All energy that the study burnt, in J.
@@ -62,7 +62,7 @@ def study_row(study: StudyRecord) -> StudyRow:
     hits = [] if study.target is None else at_target(study, study.target)
     return StudyRow(
         name=study.name,
-        trials=len(study.trials),
+        trials=sum(trial.state not in ("running", "waiting") for trial in study.trials),
         reached=len(hits),
         best_j=hits[0][1].training_j if hits else None,
         search_energy_j=study.search_energy_j,
@@ -196,6 +196,18 @@ def summary_lines(summary: Summary) -> tuple[str, ...]:
 def source(provenance: Provenance) -> str:
     """Say in short where joules come from: "estimated by cpu-time 4 W/core"."""
     return f"{provenance.kind} by {provenance.meter}"
+
+
+def source_lines(provenance: Provenance, flags: Sequence[str] = ()) -> str:
+    """Say at the start of a run where its joules come from, and what is doubtful about them."""
+    lines = [
+        f"energy    {provenance.kind.upper()} by {provenance.meter}, {provenance.scope}",
+        f"          {provenance.uncertainty}",
+        f"on        {provenance.device}",
+    ]
+    if flags:
+        lines.append(f"mind      {', '.join(flags)}")
+    return "\n".join(lines)
 
 
 def accuracy(value: float) -> str:

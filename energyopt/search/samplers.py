@@ -28,6 +28,8 @@ def sampler_node(spec: object) -> dict[str, Any]:
     Raises:
         ConfigError: If it is neither.
     """
+    if isinstance(spec, Mapping) and spec.get("_target_") == "grid":
+        spec = "grid"
     if isinstance(spec, str):
         name = _ALIASES.get(spec, spec)
         if name in SAMPLERS:

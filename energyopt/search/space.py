@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -26,6 +28,10 @@ from optuna.distributions import (
 )
 
 from energyopt.errors import ConfigError
+
+# Text that Hydra reads as the same text without quotes.
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_NOT_TEXT = frozenset({"true", "false", "null", "nan", "inf", "infinity"})
 
 Value = str | int | float | bool | None
 
@@ -76,7 +82,7 @@ class Dimension:
         number = float(value) if is_number else float(at.low)  # type: ignore[arg-type]
         clipped = min(max(number, at.low), at.high)
         if at.step is not None:
-            clipped = min(at.low + round((clipped - at.low) / at.step) * at.step, at.high)
+            clipped = _stepped(at.low, at.step, round((clipped - at.low) / at.step))
         return round(clipped) if isinstance(at, IntDistribution) else float(clipped)
 
     def grid(self) -> list[Value]:
@@ -92,7 +98,7 @@ class Dimension:
             return list(range(at.low, at.high + 1, at.step))
         if isinstance(at, FloatDistribution) and at.step is not None:
             count = round((at.high - at.low) / at.step) + 1
-            return [min(at.low + i * at.step, at.high) for i in range(count)]
+            return [_stepped(at.low, at.step, i) for i in range(count)]
         raise ConfigError(
             f"sampler=grid cannot count {self.key}: give it choices or a range, such as "
             f"{self.key}=choice(...)"
@@ -191,6 +197,8 @@ def _dimension(override: Override, loader: ConfigLoader) -> Dimension:
         if isinstance(sweep, RangeSweep):
             return Dimension(key, element, _range(key, sweep))
         words = _choices(key, override)
+    except ConfigError:
+        raise
     except ValueError as error:  # Optuna's own words on impossible bounds
         raise ConfigError(f"{key}: {error}") from error
     is_group = bool(loader.get_group_options(override.key_or_group))
@@ -216,17 +224,23 @@ def _interval(key: str, sweep: IntervalSweep) -> BaseDistribution:
 
 def _range(key: str, sweep: RangeSweep) -> BaseDistribution:
     # Hydra's range: the stop is exclusive. The order of a discrete axis means nothing here.
-    if sweep.step == 0:
-        raise ConfigError(f"{key}: a range needs a step other than 0")
-    values = sorted(sweep.range())
-    if not values:
-        raise ConfigError(
-            f"{key}=range({sweep.start},{sweep.stop},{sweep.step}) is empty: the stop is exclusive"
-        )
-    step = abs(sweep.step)
-    if all(isinstance(value, int) for value in values):
-        return IntDistribution(int(values[0]), int(values[-1]), step=int(step))
-    return FloatDistribution(float(values[0]), float(values[-1]), step=float(step))
+    ends = (sweep.start, sweep.stop, sweep.step)
+    said = f"{key}=range({sweep.start},{sweep.stop},{sweep.step})"
+    start, stop, step = (Decimal(str(end)) for end in ends)
+    if step == 0 or not (start.is_finite() and stop.is_finite() and step.is_finite()):
+        raise ConfigError(f"{said}: two finite ends and a step other than 0 are needed")
+    count = math.ceil((stop - start) / step)
+    if count < 1:
+        raise ConfigError(f"{said} is empty: the stop is exclusive")
+    low, high = sorted((start, start + (count - 1) * step))
+    if all(isinstance(end, int) for end in ends):
+        return IntDistribution(int(low), int(high), step=int(abs(step)))
+    return FloatDistribution(float(low), float(high), step=float(abs(step)))
+
+
+def _stepped(low: float, step: float, i: int) -> float:
+    """The i-th value of a stepped axis, in decimals: 0.1 + 2 * 0.1 is 0.3."""
+    return float(Decimal(str(low)) + i * Decimal(str(step)))
 
 
 def _choices(key: str, override: Override) -> dict[Value, str]:
@@ -256,7 +270,8 @@ def _choice(key: str, element: Any) -> tuple[Value, str]:
     if isinstance(element, QuotedString):
         return element.text, element.with_quotes()
     if isinstance(element, str):
-        return element, QuotedString(element, Quote.single).with_quotes()
+        plain = _PLAIN.fullmatch(element) and element.lower() not in _NOT_TEXT
+        return element, element if plain else QuotedString(element, Quote.single).with_quotes()
     text = Override._get_value_element_as_str(element)  # noqa: SLF001  # Hydra's only lossless way
     if isinstance(element, float) and not math.isfinite(element):
         raise ConfigError(f"{key}: the choice {text} is not finite")

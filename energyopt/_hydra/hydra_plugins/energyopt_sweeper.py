@@ -96,7 +96,7 @@ _store(
     "energyopt",
     {
         "_target_": f"{__name__}.EnergyoptLauncher",
-        "output": "inherit",
+        "output": "auto",
         "start_method": "auto",
     },
 )

@@ -1,0 +1,49 @@
+"""Hydra as our command sets it up, for tests: its config loader, and what it composes."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import Path
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.utils import setup_globals
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from energyopt.paths import PLUGINS, conf_dir
+
+
+@cache
+def config_loader(folder: Path | None = None) -> ConfigLoaderImpl:
+    """Hydra's loader of our configs, with the options that our plugin registers.
+
+    Args:
+        folder: Searched beside ours, as with --config-dir.
+    """
+    if str(PLUGINS) not in sys.path:
+        sys.path.append(str(PLUGINS))
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()
+    setup_globals()
+    path = create_config_search_path(str(conf_dir()))
+    if folder is not None:
+        path.append("command-line", str(folder))
+    return ConfigLoaderImpl(path)
+
+
+def multirun(*words: str, folder: Path | None = None) -> DictConfig:
+    """The config of a multirun itself, from its fixed words."""
+    return config_loader(folder).load_configuration("config", list(words), RunMode.MULTIRUN)
+
+
+def composed(*words: str, folder: Path | None = None) -> DictConfig:
+    """The config of a job, without its hydra node."""
+    config = config_loader(folder).load_configuration("config", list(words), RunMode.RUN)
+    config._set_flag("readonly", False)
+    config._set_flag("struct", False)
+    del config["hydra"]
+    config._set_flag("struct", True)
+    return config
