@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from energyopt.errors import ConfigError, EnergyoptError
@@ -51,6 +51,11 @@ _RULES: Mapping[str, _Rule] = {
     "n_trials": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
     "n_jobs": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
     "max_failures": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1", optional=True),
+    "trusted_targets": _Rule(
+        (ListConfig,),
+        lambda names: all(isinstance(name, str) for name in names),
+        "a list of packages, such as [timm],",
+    ),
 }
 
 
@@ -179,17 +184,18 @@ class Setup:
             raise ConfigError(f"{key}={plain} names no code to run: it needs a _target_")
         for target in targets:
             trusted_target(target, self._folders, list(self._cfg.trusted_targets))
-        if plain.get("_partial_"):
-            return self._guard(key, plain, lambda: instantiate(node, _convert_="all"))
         factory = self._guard(
             key, plain, lambda: instantiate(node, _convert_="all", _partial_=True)
         )
-        wanted = inspect.signature(factory.func).parameters
+        signature = self._guard(key, plain, lambda: inspect.signature(factory.func))
         given = factory.keywords
+        if plain.get("_partial_"):  # called later, by others: a wrong keyword is known now
+            self._guard(key, plain, lambda: signature.bind_partial(*factory.args, **given))
+            return factory
         offered = {
             name: offer()
             for name, offer in self._offers.items()
-            if name in wanted and name not in given
+            if name in signature.parameters and name not in given
         }
         return self._guard(key, plain, lambda: factory(**offered))
 
@@ -231,10 +237,10 @@ def make_sampler(node: dict[str, Any], seed: int | None, cfg: DictConfig) -> Any
     target = node["_target_"]
     trusted = list(cfg.get("trusted_targets") or [])
     options = {key: value for key, value in node.items() if key != "_target_"}
-    made = trusted_target(target, (Path.cwd(),), trusted)
-    if "seed" in inspect.signature(made).parameters and seed is not None:
-        options["seed"] = seed
+    made, *_ = [trusted_target(name, (Path.cwd(),), trusted) for name in targets_in(node)]
     try:
+        if "seed" in inspect.signature(made).parameters and seed is not None:
+            options["seed"] = seed
         return instantiate({"_target_": target, "_convert_": "all", **options})
     except Exception as error:
         cause = error.__cause__ or error

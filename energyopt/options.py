@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from energyopt.errors import ConfigError
 from energyopt.records import Metric
+from energyopt.search.space import Dimension
 
 _DIRECTIONS: Mapping[str, Literal["minimize", "maximize"]] = {
     "minimize": "minimize",
@@ -82,7 +83,8 @@ class Options:
         Raises:
             ConfigError: If a direction is unknown, or the names are not one each.
         """
-        given = [self.direction] if isinstance(self.direction, str) else list(self.direction)
+        many = isinstance(self.direction, Sequence) and not isinstance(self.direction, str)
+        given = list(self.direction) if many else [self.direction]
         directions = [_DIRECTIONS.get(getattr(d, "name", str(d)).lower()) for d in given]
         if None in directions or not directions:
             raise ConfigError(
@@ -101,4 +103,10 @@ class Options:
         """The command line's words, and those of `params` that it does not set."""
         given = {word.lstrip("+").partition("=")[0] for word in arguments}
         params = self.params or {}
-        return [*arguments, *(f"{k}={v}" for k, v in params.items() if k not in given)]
+        unset = {key: v for key, v in params.items() if key.lstrip("+") not in given}
+        return [*arguments, *(_word(key, value) for key, value in unset.items())]
+
+
+def _word(key: str, value: Any) -> str:
+    """Text is a sweep as people type it; what YAML has read as something else stays that."""
+    return f"{key}={value}" if isinstance(value, str) else Dimension.plain(key, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import numbers
 from collections.abc import Mapping, Sequence
@@ -26,8 +27,8 @@ def outcome_of(returned: object, metrics: Sequence[Metric]) -> Outcome:
     """
     if isinstance(returned, Outcome):
         return returned
-    constraints: Any = {}
-    attributes: Any = {}
+    constraints: object = None
+    attributes: object = None
     objectives = returned
     if isinstance(returned, Mapping):
         unknown = [str(key) for key in returned if key not in _KEYS]
@@ -37,18 +38,20 @@ def outcome_of(returned: object, metrics: Sequence[Metric]) -> Outcome:
                 f"objectives is needed, constraints and attributes are allowed"
             )
         objectives = returned["objectives"]
-        constraints = returned.get("constraints") or {}
-        attributes = returned.get("attributes") or {}
+        constraints, attributes = returned.get("constraints"), returned.get("attributes")
     values = _numbers(objectives)
     expected = f"{len(metrics)} number{'s' if len(metrics) > 1 else ''}"
     if values is None or len(values) != len(metrics):
         return failed(f"the job returned {_short(objectives)}; {expected} expected")
     if not all(math.isfinite(value) for value in values):
         return failed(f"the job returned {_short(objectives)}, which is not finite")
-    violations = _violations(constraints)
+    violations = _violations({} if constraints is None else constraints)
     if violations is None:
         return failed(f"the job returned the constraints {_short(constraints)}; numbers expected")
-    return Outcome("complete", values, violations, dict(attributes))
+    plain = _plain({} if attributes is None else attributes)
+    if plain is None:
+        return failed(f"the job returned the attributes {_short(attributes)}; plain data expected")
+    return Outcome("complete", values, violations, plain)
 
 
 def outcome_of_error(error: object) -> Outcome:
@@ -68,16 +71,21 @@ def failed(reason: str, result: TrialResult | None = None) -> Outcome:
 
 
 def _numbers(value: object) -> tuple[float, ...] | None:
-    """The numbers of a scalar or a sequence; numpy's and torch's scalars are numbers too."""
-    if isinstance(value, str | bytes) or value is None:
+    """The numbers of a scalar or a sequence, be they Python's, numpy's or torch's."""
+    value = _unpacked(value)
+    is_many = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    items = [_unpacked(item) for item in (value if is_many else [value])]
+    if not all(isinstance(item, numbers.Real) for item in items):
         return None
-    items: Sequence[Any] = value if isinstance(value, Sequence) else [value]
     try:
-        return tuple(
-            float(item if isinstance(item, numbers.Real) else item.item()) for item in items
-        )
-    except (AttributeError, TypeError, ValueError):
+        return tuple(map(float, items))
+    except OverflowError:  # a whole number beyond all floats
         return None
+
+
+def _unpacked(value: Any) -> Any:
+    """An array or tensor of numpy, torch and their like as plain numbers."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _violations(constraints: object) -> dict[str, float] | None:
@@ -89,6 +97,17 @@ def _violations(constraints: object) -> dict[str, float] | None:
     if values is None or any(math.isnan(value) for value in values):
         return None
     return dict(zip(map(str, constraints), values, strict=True))
+
+
+def _plain(attributes: object) -> dict[str, Any] | None:
+    """What a database can keep of them."""
+    if not isinstance(attributes, Mapping):
+        return None
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(attributes), default=_unpacked))
+    except (TypeError, ValueError):
+        return None
+    return plain
 
 
 def _short(value: object) -> str:

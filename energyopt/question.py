@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -95,7 +96,8 @@ def name_study(choices: Mapping[str, str], identity: Identity) -> str:
     digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
     swept = [word for word in identity.sweep if word.startswith("model=")]
     model = "models" if swept else choices.get("model", "own")
-    return f"{choices.get('task', 'own')}-{model}-{digest}"
+    # An option may lie in a subfolder of its group: "nets/small".
+    return re.sub(r"[^A-Za-z0-9._+-]", "-", f"{choices.get('task', 'own')}-{model}-{digest}")
 
 
 def command_words(config: DictConfig) -> tuple[str, ...]:

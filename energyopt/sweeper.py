@@ -34,7 +34,7 @@ from energyopt.report.study import banner, print_end
 from energyopt.report.tables import setup as setup_words
 from energyopt.search.samplers import continued_seed, sampler_node
 from energyopt.search.space import Dimension, Value, parse_space
-from energyopt.store.studies import Identity, StudyStore, only_coordinator
+from energyopt.store.studies import Identity, StudyStore, check_name, only_coordinator
 
 _INTERRUPTED = 130
 _TERMINATED = 143
@@ -91,6 +91,7 @@ class _Run:
         self._composer = Composer(context.config_loader, config, self._space)
         self._composer.check(conditional=not options.grid)
         self._identity, self._name = self._ask_what()
+        check_name(self._name)
         self._folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
         self._storage = str(options.storage or self._folder / "study.db")
         self._launcher = Plugins.instance().instantiate_launcher(

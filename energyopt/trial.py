@@ -148,6 +148,7 @@ def run_trial(
 
 def _train(paradigm: Paradigm, plan: Plan, recorder: _Recorder) -> tuple[End, str]:
     epoch_samples = paradigm.epoch_samples
+    _check_epoch(epoch_samples)
     samples = steps = 0
     ended: tuple[End, str] | None = None
     while ended is None:
@@ -211,6 +212,14 @@ def _plausible(energy: Energy) -> Energy:
                 "its counter may have been reset (driver reload) during the window"
             )
     return energy
+
+
+def _check_epoch(epoch_samples: int) -> None:
+    if epoch_samples <= 0:
+        raise TrialError(
+            f"the paradigm says epoch_samples={epoch_samples}; a training set of at least one "
+            "sample is needed"
+        )
 
 
 def _check_trained(trained: Trained) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,13 @@ def _check(name: str, target: str, folders: Sequence[Path], packages: Sequence[s
     if any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted):
         return
     top = name.partition(".")[0]
-    if _is_in(top, folders):
+    spec = _spec(top)
+    if spec is None and name == target:
+        raise ConfigError(
+            f"_target_={target}: there is no module {top!r} in this folder or among the installed "
+            "packages"
+        )
+    if spec is not None and _is_in(spec, folders):
         return
     raise ConfigError(
         f"_target_={target} names code of {top!r}, which is neither part of energyopt, torch.nn, "
@@ -63,14 +70,15 @@ def _check(name: str, target: str, folders: Sequence[Path], packages: Sequence[s
     )
 
 
-def _is_in(module: str, folders: Sequence[Path]) -> bool:
-    """Whether a top-level module lies directly in one of the folders."""
+def _spec(module: str) -> ModuleSpec | None:
     try:
-        spec = importlib.util.find_spec(module)
+        return importlib.util.find_spec(module)
     except (ImportError, ValueError):
-        return False
-    if spec is None:
-        return False
+        return None
+
+
+def _is_in(spec: ModuleSpec, folders: Sequence[Path]) -> bool:
+    """Whether a top-level module lies directly in one of the folders."""
     places = list(spec.submodule_search_locations or [])
     if spec.has_location and spec.origin and not places:  # a frozen module's origin is no path
         places = [spec.origin]
@@ -80,12 +88,14 @@ def _is_in(module: str, folders: Sequence[Path]) -> bool:
 
 def _locate(target: str) -> Callable[..., Any] | Any:
     parts = target.split(".")
+    if not all(parts) or len(parts) == 1:
+        raise ConfigError(f"_target_={target} is not module.name, such as my_net.build")
     for cut in range(len(parts) - 1, 0, -1):
         module_name = ".".join(parts[:cut])
         try:
             found: Any = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
-            if error.name is not None and module_name.startswith(error.name):
+            if f"{module_name}.".startswith(f"{error.name}."):
                 continue  # that was the part which names a class
             raise ConfigError(f"_target_={target}: {error}") from error
         for part in parts[cut:]:
@@ -93,7 +103,4 @@ def _locate(target: str) -> Callable[..., Any] | Any:
                 raise ConfigError(f"_target_={target}: {module_name} has no {part!r}")
             found = getattr(found, part)
         return found
-    raise ConfigError(
-        f"_target_={target}: there is no module {parts[0]!r} in this folder or "
-        "among the installed packages"
-    )
+    raise ConfigError(f"_target_={target}: there is no module {parts[0]!r}")

@@ -21,12 +21,12 @@ def quantity(value: float | None, unit: str) -> str:
     """
     if value is None:
         return "-"
-    if not math.isfinite(value):
-        return f"{value} {unit}"
     if value == 0:
         return f"0 {unit}"
     # Rounding first decides the prefix, so that 999.9 becomes 1 k and not 1000.
     rounded = float(f"{value:.3g}")
+    if not math.isfinite(rounded):
+        return f"{value:.3g} {unit}"
     exponent = 3 * math.floor(math.log10(abs(rounded)) / 3)
     if exponent not in _PREFIXES:
         return f"{rounded:.3g} {unit}"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
@@ -66,7 +67,8 @@ class Program:
             config.hydra.job.id = str(job.number)
             config.hydra.job.num = job.number
         if self.output == "file":
-            folder = Path(str(config.hydra.sweep.dir)) / str(job.number)
+            HydraConfig.instance().set_config(config)  # the subfolder is named by the job
+            folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
             folder.mkdir(parents=True, exist_ok=True)
             _print_into(folder / OUTPUT)
         return run_job(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -30,7 +31,7 @@ def config_loader(folder: Path | None = None) -> ConfigLoaderImpl:
     setup_globals()
     path = create_config_search_path(str(conf_dir()))
     if folder is not None:
-        path.append("command-line", str(folder))
+        path.prepend("command-line", f"file://{folder}", SearchPathQuery("schema"))
     return ConfigLoaderImpl(path)
 
 

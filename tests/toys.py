@@ -3,14 +3,22 @@
     lr_01 = trial(0, result([(100, 2, 0.7), (200, 4, 0.9)]), params={"lr": 0.1})
     toy = study([lr_01], target=0.9)
 
+And a scripted training, whose work moves a made-up energy counter:
+
+    counter = Counter()
+    run_trial(lambda: Scripted(counter, [0.5, 0.9]), ToyMeter(counter), plan, start, journal)
+
 Joules are whole or dyadic numbers in most tests: they survive the sums along a curve exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from energyopt.protocols import Trained
 from energyopt.records import (
     BROKEN,
     Checkpoint,
@@ -150,6 +158,91 @@ def study(
         target=target,
         trials=tuple(trials),
     )
+
+
+@dataclass
+class Counter:
+    """A made-up energy counter that toy work advances, in J."""
+
+    total_j: float = 0.0
+
+
+class ToyMeter:
+    """Reads a `Counter`; time is energy over 2 W.
+
+    Args:
+        counter: What it reads.
+        factor: What it multiplies, to read what cannot be.
+    """
+
+    provenance = ESTIMATED
+
+    def __init__(self, counter: Counter, factor: float = 1.0) -> None:
+        self._counter = counter
+        self._factor = factor
+        self._began_j: float | None = None
+
+    def start(self) -> None:
+        assert self._began_j is None, "a window is open already"
+        self._began_j = self._counter.total_j
+
+    def stop(self) -> Energy:
+        assert self._began_j is not None, "no window is open"
+        energy_j = self._counter.total_j - self._began_j
+        self._began_j = None
+        return Energy(energy_j / 2, cpu_j=self._factor * energy_j)
+
+
+@dataclass
+class Scripted:
+    """A paradigm that follows a script; the last accuracy and loss are repeated for ever.
+
+    Building it costs 64 J, a warm-up 32 J, an evaluation 16 J, a sample 1 J.
+
+    Attributes:
+        counter: Its work is counted there.
+        accuracies: One an evaluation; an exception is raised.
+        losses: One a call of `train`; an exception is raised after half the work.
+        batch_size: Samples a step.
+        epoch_samples: Size of its training set.
+        asked: Samples that each call of `train` asked for.
+    """
+
+    counter: Counter
+    accuracies: Sequence[float | Exception] = (0.0,)
+    losses: Sequence[float | Exception] = (1.0,)
+    batch_size: int = 1
+    epoch_samples: int = EPOCH_SAMPLES
+    asked: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.counter.total_j += 64
+        self._accuracies = _endless(self.accuracies)
+        self._losses = _endless(self.losses)
+
+    def warm_up(self) -> None:
+        self.counter.total_j += 32
+
+    def train(self, samples: int) -> Trained:
+        self.asked.append(samples)
+        steps = -(-samples // self.batch_size)
+        loss = next(self._losses)
+        if isinstance(loss, Exception):
+            self.counter.total_j += steps * self.batch_size / 2
+            raise loss
+        self.counter.total_j += steps * self.batch_size
+        return Trained(steps * self.batch_size, steps, loss)
+
+    def evaluate(self) -> float:
+        self.counter.total_j += 16
+        accuracy = next(self._accuracies)
+        if isinstance(accuracy, Exception):
+            raise accuracy
+        return accuracy
+
+
+def _endless(script: Sequence[float | Exception]) -> Iterator[float | Exception]:
+    return itertools.chain(script, itertools.repeat(script[-1]))
 
 
 def _state(of: TrialResult | None) -> State:

@@ -114,7 +114,7 @@ class Scratch:
         count = len(self._train.labels)
         begins = range(0, count, self._batch_size)
         slices = [(begin, min(begin + self._batch_size, count)) for begin in begins]
-        if len(slices) > 1 and slices[-1][1] - slices[-1][0] == 1:
+        if len(slices) > 1 and slices[-1][1] - slices[-1][0] == 1 < self._batch_size:
             slices.pop()
         return slices
 

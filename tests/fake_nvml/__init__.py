@@ -43,9 +43,10 @@ class _Gpu(ctypes.Structure):
         *(
             (name, ctypes.c_int64)
             for name in (
-                "architecture temperature_c persistence process min_mw max_mw default_mw limit_mw "
-                "idle_mw demand_mw period_ns since_ns"
-            ).split()
+                *("architecture", "temperature_c", "persistence", "process"),
+                *("min_mw", "max_mw", "default_mw", "limit_mw"),
+                *("idle_mw", "demand_mw", "period_ns", "since_ns"),
+            )
         ),
         ("counter_mj", ctypes.c_double),
     )
@@ -75,7 +76,7 @@ def build(folder: Path) -> Path:
     library = folder / _LIBRARY
     source = Path(__file__).with_name("fake_nvml.c")
     # No soname: another library's search for the real one must not end at this.
-    flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
+    flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra"]
     subprocess.run([compiler, *flags, "-o", library, source], check=True)
     return library
 

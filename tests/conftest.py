@@ -1,0 +1,128 @@
+"""Run the program as people do: in a process of its own, in an empty folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+_TIMEOUT_S = 180
+
+# A study that takes a second: made-up joules, so that numbers are the same on each machine.
+TINY = ("task=wine", "model=mlp", "hardware=simulated", "epochs=4", "target=0.9")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        """Both streams, with all white space as single blanks: tables and lines wrap."""
+        return " ".join((self.out + self.err).split())
+
+
+@dataclass(frozen=True)
+class Program:
+    """An energyopt to run: a Python that has it, and the folder to run it in."""
+
+    python: Path
+    folder: Path
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "ENERGYOPT_STORAGE"}}
+        return kept | {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"} | extra
+
+    def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self.python, "-m", "energyopt", *words],
+            cwd=self.folder,
+            env=self.environment(**env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: str, **env: str) -> Ran:
+        with self.start(*words, **env) as process:
+            out, err = process.communicate(timeout=_TIMEOUT_S)
+        return Ran(process.returncode, out, err)
+
+    def ok(self, *words: str, **env: str) -> Ran:
+        ran = self(*words, **env)
+        assert ran.code == 0, ran.out + ran.err
+        return ran
+
+
+@pytest.fixture
+def energyopt(tmp_path: Path) -> Program:
+    """The checkout's program, in an empty folder."""
+    return Program(Path(sys.executable), tmp_path)
+
+
+@pytest.fixture(scope="session")
+def wheel_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that has energyopt from its wheel, and the rest from this environment."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "-w", folder, ROOT], check=True, timeout=_TIMEOUT_S)
+    (wheel,) = folder.glob("energyopt-*.whl")
+    venv.create(folder / "env", with_pip=False)
+    python = folder / "env" / "bin" / "python"
+    (packages,) = (folder / "env" / "lib").glob("python*/site-packages")
+    # A plain path in a .pth file adds a folder without reading the .pth files in it, so the
+    # editable energyopt of this environment stays out.
+    ours = [path for path in sys.path if path.endswith("site-packages")]
+    (packages / "shared.pth").write_text("\n".join(ours) + "\n")
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps"]
+    subprocess.run([*install, "--no-index", wheel], check=True, timeout=_TIMEOUT_S)
+    where = subprocess.run(
+        [python, "-c", "import energyopt; print(energyopt.__file__)"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert str(packages) in where.stdout
+    return python
+
+
+@pytest.fixture(scope="session")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """A folder in which the study "toy" was run."""
+    program = Program(Path(sys.executable), tmp_path_factory.mktemp("studied"))
+    program.ok(
+        "-m", *TINY, "lr=tag(log,interval(1e-4,1e-1))", "batch_size=choice(8,32)",
+        "n_trials=6", "study=toy",
+    )  # fmt: skip
+    return program
+
+
+@pytest.fixture
+def wait_for() -> Callable[[Callable[[], bool]], None]:
+    """Wait until something is so."""
+
+    def wait(so: Callable[[], bool], limit_s: float = 60) -> None:
+        until = time.monotonic() + limit_s
+        while not so():
+            assert time.monotonic() < until, "waited in vain"
+            time.sleep(0.05)
+
+    return wait
+
+
+@pytest.fixture(autouse=True)
+def _no_storage_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ENERGYOPT_STORAGE", raising=False)

@@ -1,0 +1,402 @@
+"""Each option of each group builds; users' own code gets what it names; mistakes are named."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from energyopt.build import GROUPS, Setup, check_roots
+from energyopt.errors import ConfigError, HardwareError
+from energyopt.journal import NAME, JournalWriter
+from energyopt.paths import conf_dir
+from energyopt.protocols import EnergyMeter, Objective, Paradigm, Task
+from energyopt.records import Energy, Window
+from tests.composing import composed
+from tests.test_tasks import fashion_files, write
+from tests.toys import result
+
+OPTIONS = [
+    (folder.name, file.stem)
+    for folder in sorted(conf_dir().iterdir())
+    if folder.name in GROUPS
+    for file in sorted(folder.glob("*.yaml"))
+]
+HAR = ("task=har", "task.n_train=64", "task.n_validation=32", "task.n_test=32")
+OWN_CODE = """
+    class Task:
+        from energyopt.tasks.digits import Digits
+        def __new__(cls):
+            return cls.Digits()
+
+    class Net:
+        def __new__(cls, num_classes):
+            from torch import nn
+            return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))
+
+    class Paradigm:
+        epoch_samples = 3
+        def train(self, samples): ...
+        def evaluate(self): ...
+"""
+# What an option needs to be built; those that are not here are built as they are.
+WORDS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("model", "cnn1d"): HAR,
+    ("model", "gru"): HAR,
+    ("model", "transformer"): HAR,
+    ("model", "own"): ("model._target_=own_options.Net",),
+    ("task", "own"): ("task._target_=own_options.Task",),
+    ("task", "fashion_mnist"): ("task.root=fashion", "task.n_validation=20"),
+    ("task", "har"): HAR[1:],
+    ("paradigm", "own"): ("paradigm._target_=own_options.Paradigm",),
+    ("objective", "function"): ("objective.function._target_=energyopt.objectives.cost_j",),
+    ("hardware", "replay"): ("hardware.meter.path=recorded",),
+}
+NEEDS_SENSORS = {"nvidia", "rapl"}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty current folder, importable as with `python -m`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    threads = torch.get_num_threads()
+    yield tmp_path
+    torch.set_num_threads(threads)
+
+
+def code(here: Path, name: str, text: str) -> None:
+    sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+    (here / f"{name}.py").write_text(dedent(text))
+
+
+def setup(*words: str) -> Setup:
+    return Setup(composed(*words))
+
+
+# --- the options that we ship
+
+
+def test_there_are_options_in_every_group():
+    assert {group for group, _ in OPTIONS} == set(GROUPS)
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=map("=".join, OPTIONS))
+def test_every_option_builds(here, group, option):
+    code(here, "own_options", OWN_CODE)
+    write(here / "fashion", fashion_files())
+    journal = JournalWriter(here / "recorded" / NAME)
+    journal.append(result().start)
+    journal.append(Window("training", Energy(1.0, cpu_j=2.0)))
+
+    it = setup(f"{group}={option}", *WORDS.get((group, option), ()))
+    match group:
+        case "task":
+            assert isinstance(it.task, Task)
+        case "model":
+            logits = it.model(it.task.validation.inputs[:2])
+            assert logits.shape == (2, it.task.num_classes)
+        case "hardware":
+            try:
+                assert isinstance(it.meter, EnergyMeter)
+                assert it.start.provenance.kind
+            except HardwareError as error:
+                assert option in NEEDS_SENSORS, error
+                assert "choose" in str(error)
+        case "objective":
+            assert isinstance(it.objective, Objective)
+            assert it.plan.stop_at_target == it.objective.stops_at_target
+            assert len(it.objective(result([(100, 2, 0.9)]))) == len(it.objective.metrics)
+        case _:
+            paradigm = it.make_paradigm()
+            assert isinstance(paradigm, Paradigm)
+            if option != "own":
+                assert paradigm.train(100).samples >= 100
+                assert 0 <= paradigm.evaluate() <= 1
+
+
+def test_a_model_that_does_not_fit_its_task_says_so():
+    with pytest.raises(ConfigError, match=r"^model=cnn needs images .* choose mlp, cnn1d"):
+        setup("model=cnn", *HAR).make_paradigm()
+
+
+# --- what a trial is told
+
+
+def test_plan_and_start_take_the_root_keys():
+    it = setup("target=0.5", "epochs=2.5", "eval_every=10", "patience=null", "seed=4")
+    assert (it.plan.target, it.plan.epochs, it.plan.eval_every, it.plan.patience) == (
+        0.5, 2.5, 10, None,
+    )  # fmt: skip
+    assert (it.start.target, it.start.epochs, it.start.seed) == (0.5, 2.5, 4)
+    assert it.start.provenance == it.meter.provenance
+
+
+def test_objects_are_built_once_and_only_when_asked_for():
+    it = setup("model=own", "model._target_=no_such.module", "task=wine")
+    assert it.task is it.task
+    assert it.meter is it.meter
+    with pytest.raises(ConfigError, match="there is no module 'no_such'"):
+        it.make_paradigm()
+
+
+def test_weights_come_from_the_seed_whatever_was_drawn_before():
+    def weights(seed: int) -> torch.Tensor:
+        torch.rand(3)
+        it = setup(f"seed={seed}", "num_threads=1", "model=mlp", "task=wine")
+        it.make_paradigm()
+        return torch.cat([parameter.flatten() for parameter in it.model.parameters()])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+    assert torch.get_num_threads() == 1
+
+
+# --- root keys
+
+WHOLE = "a whole number of at least 1"
+NUMBER = "a number above 0"
+INF, NAN = float("inf"), float("nan")
+
+
+@pytest.mark.parametrize(
+    ("key", "refused", "says"),
+    [
+        ("lr", [0, -1, INF, NAN, "fast", "0.1", True, None, [1]], NUMBER),
+        ("epochs", [0, -1, INF, NAN, "3", None], NUMBER),
+        ("target", [0, -0.1, 1.01, 95, NAN, "high", True, None], f"{NUMBER} and at most 1"),
+        ("seed", [-1, 1.5, 2**63, None, True, "7"], "a whole number of at least 0"),
+        ("batch_size", [0, -8, 16.0, "16", True, None, [16]], WHOLE),
+        ("num_threads", [0, 1.5, None], WHOLE),
+        ("n_trials", [0, 1.5, None, INF], WHOLE),
+        ("n_jobs", [0, -1, None], WHOLE),
+        ("eval_every", [0, 0.5, "never", False], f"{WHOLE} or null"),
+        ("patience", [0, False, 2.0], f"{WHOLE} or null"),
+        ("max_failures", [0, "all"], f"{WHOLE} or null"),
+        ("trusted_targets", ["timm", None, [1], {"a": 1}], "a list of packages, such as [timm],"),
+    ],
+)
+def test_a_root_key_holds_only_what_it_may(key, refused, says):
+    config = composed()
+    for value in refused:
+        config[key] = value
+        with pytest.raises(ConfigError) as caught:
+            Setup(config)
+        assert str(caught.value) == f"{key}={value} is not allowed: {says} is needed"
+
+
+def test_a_root_key_that_was_deleted_is_missed():
+    with pytest.raises(ConfigError, match="^lr=None is not allowed"):
+        setup("~lr")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("lr=1", "epochs=0.5", "target=1", "seed=0", "batch_size=1"),
+        ("eval_every=null", "patience=null", "max_failures=null"),
+        ("lr=1e-300", f"seed={2**63 - 1}", "trusted_targets=[]"),
+        ("trusted_targets=[timm,torchvision]",),
+    ],
+)
+def test_root_keys_at_their_limits(words):
+    check_roots(composed(*words))
+
+
+@pytest.mark.parametrize("word", ["lr=${nothing}", "lr=${oc.env:NO_SUCH_VARIABLE}"])
+def test_a_root_key_that_cannot_be_resolved_is_named(word):
+    with pytest.raises(ConfigError, match=r"^lr: .*(nothing|NO_SUCH_VARIABLE)"):
+        setup(word)
+
+
+# --- mistakes in groups
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("+model.widht=8", "model"),
+        ("+task.n_tran=8", "task"),
+        ("+paradigm.epoch=8", "paradigm"),
+        ("+optimizer.momentun=8", "optimizer"),
+        ("+scheduler.warmpu=8", "scheduler"),
+    ],
+)
+def test_a_wrong_keyword_names_its_group_and_itself(word, key):
+    with pytest.raises(ConfigError) as caught:
+        setup(word).make_paradigm()
+    message = str(caught.value)
+    assert message.startswith(f"{key} (")
+    assert "cannot be built with" in message
+    assert message.endswith(f"unexpected keyword argument '{word.partition('.')[2][:-2]}'")
+
+
+def test_a_wrong_keyword_of_a_meter_or_an_objective_names_it():
+    with pytest.raises(ConfigError, match=r"^hardware\.meter \(.* argument 'watts'"):
+        _ = setup("+hardware.meter.watts=4").meter
+    with pytest.raises(ConfigError, match=r"^objective \(.*EnergyVsAccuracy.* no arguments"):
+        _ = setup("+objective.weight=4").objective
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("model=own",), r"^model: Missing mandatory value: _target_; set it on the command"),
+        (("model.width=${nothing}",), r"^model: Interpolation key 'nothing' not found"),
+        (("++model._target_=null",), r"^model \(None\) cannot be built"),
+        (("++model._target_=3",), r"^model \(3\) cannot be built"),
+        (("~model._target_",), r"^model=\{'width': 8\} names no code to run"),
+        (("++model._target_=energyopt.nix.Net",), r"energyopt has no 'nix'"),
+        (("++model._target_=os.system",), r"trusted_targets=\[os\]"),
+        (("+model.sub={_target_: os.system}",), r"trusted_targets=\[os\]"),
+        (("+model.sub=[{_target_: os.system}]",), r"trusted_targets=\[os\]"),
+        (
+            ("++model._target_=builtins.dict", "trusted_targets=[builtins]"),
+            r"^model \(builtins.dict\) cannot be built with .*: no signature found",
+        ),
+        (("optimizer._partial_=false",), r"^optimizer \(torch.optim.Adam\) .* 'params'"),
+        (("++optimizer.betas=5",), r"cannot be built with"),
+        (("model.width=0",), r"^model\.width=0 does not fit"),
+        (("device=gpu",), r"^device=gpu is not known"),
+    ],
+)
+def test_what_cannot_be_built_names_its_key_and_why(words, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        setup(*words).make_paradigm()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_replay_without_its_recording_says_what_to_set():
+    with pytest.raises(ConfigError, match=r"^hardware\.meter: Missing mandatory value: path"):
+        _ = setup("hardware=replay").meter
+
+
+# --- code of one's own
+
+
+def own_model(here: Path, name: str, text: str, *words: str) -> Any:
+    code(here, name, text)
+    return setup("model=own", f"model._target_={name}.build", *words).model
+
+
+def test_a_function_gets_what_it_names_and_nothing_else(here):
+    text = """
+        def build(input_shape, num_classes, lr, batch_size, device, seed, target, width=3):
+            return dict(locals())
+    """
+    model = own_model(here, "naming_all", text, "+model.width=5", "device=cpu", "seed=7")
+    assert model == {
+        "input_shape": (1, 8, 8),
+        "num_classes": 10,
+        "lr": 1e-3,
+        "batch_size": 64,
+        "device": "cpu",
+        "seed": 7,
+        "target": 0.95,
+        "width": 5,
+    }
+    for i, arguments in enumerate(("", "*args", "**options", "width=3")):
+        text = f"def build({arguments}):\n    return dict(locals())\n"
+        assert not set(own_model(here, f"naming_{i}", text)) & {"input_shape", "num_classes", "lr"}
+
+
+def test_what_the_config_says_goes_before_what_is_offered(here):
+    text = "def build(input_shape, num_classes):\n    return input_shape, num_classes\n"
+    words = ("+model.input_shape=[3,2]", "+model.num_classes=4")
+    assert own_model(here, "own_shape", text, *words) == ([3, 2], 4)
+
+
+def test_options_arrive_as_plain_python(here):
+    text = "def build(sizes, more):\n    return sizes, more\n"
+    sizes, more = own_model(here, "own_plain", text, "+model.sizes=[1,2]", "+model.more={a: [b]}")
+    assert (type(sizes), type(more), type(more["a"])) == (list, dict, list)
+
+
+def test_data_is_not_loaded_for_those_who_do_not_ask(here):
+    code(
+        here,
+        "own_loop",
+        """
+        class Loop:
+            epoch_samples = 1
+            def __init__(self, lr): self.lr = lr
+            def train(self, samples): ...
+            def evaluate(self): ...
+        def data(): raise RuntimeError("loaded")
+        """,
+    )
+    words = ("paradigm=own", "paradigm._target_=own_loop.Loop", "task=own")
+    it = setup(*words, "task._target_=own_loop.data", "model=own", "model._target_=own_loop.data")
+    assert it.make_paradigm().lr == 1e-3  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"^task \(own_loop.data\) .*: loaded"):
+        _ = it.task
+
+
+def test_a_task_and_a_model_of_ones_own_train(here):
+    code(here, "own_options_too", OWN_CODE)
+    it = setup(
+        "task=own", "task._target_=own_options_too.Task",
+        "model=own", "model._target_=own_options_too.Net",
+    )  # fmt: skip
+    paradigm = it.make_paradigm()
+    assert paradigm.train(64).samples == 64
+
+
+@pytest.mark.parametrize(
+    ("body", "missing"),
+    [
+        ("...", "epoch_samples, train, evaluate"),
+        ("epoch_samples = 3", "train, evaluate"),
+        ("epoch_samples = 3\n    def train(self, samples): ...", "evaluate"),
+    ],
+)
+def test_a_paradigm_without_its_methods_is_refused(here, body, missing):
+    name = f"own_lacking_{missing.count(',')}"
+    code(here, name, f"class Loop:\n    {body}\n")
+    with pytest.raises(ConfigError) as caught:
+        setup("paradigm=own", f"paradigm._target_={name}.Loop").make_paradigm()
+    assert str(caught.value) == (
+        f"paradigm._target_={name}.Loop has no {missing}; a paradigm has epoch_samples, "
+        "train(samples) and evaluate()"
+    )
+
+
+def test_what_own_code_raises_is_said_with_its_options(here):
+    text = "def build(width):\n    raise ValueError(f'width {width} is odd\\nmore')\n"
+    with pytest.raises(ConfigError) as caught:
+        own_model(here, "own_raising", text, "+model.width=3")
+    assert str(caught.value) == (
+        "model (own_raising.build) cannot be built with {'width': 3}: width 3 is odd"
+    )
+    assert isinstance(caught.value.__cause__, ValueError)
+    text = "def build():\n    raise ValueError\n"
+    with pytest.raises(ConfigError, match="cannot be built with {}: ValueError$"):
+        own_model(here, "own_silent", text)
+
+
+def test_configs_and_code_in_a_folder_of_ones_own(tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("configs")
+    (folder / "model").mkdir()
+    (folder / "model" / "mine.yaml").write_text("_target_: beside_the_configs.build\nwidth: 6\n")
+    code(folder, "beside_the_configs", "def build(width):\n    return width\n")
+    config = composed("model=mine", folder=folder)
+    with pytest.raises(ConfigError, match="there is no module 'beside_the_configs'"):
+        _ = Setup(config).model
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert Setup(config, (folder,)).model == 6
+    assert str(folder) in sys.path
+
+
+def test_a_config_of_another_shape_is_refused():
+    config = composed()
+    OmegaConf.update(config, "model", 3, force_add=True)
+    with pytest.raises(ConfigError, match="model=3 is not a group of options"):
+        _ = Setup(config).model

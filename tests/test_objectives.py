@@ -1,0 +1,127 @@
+"""The objectives keep their contract, and each kind of ending is told as decided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from energyopt.errors import ConfigError, TrialError
+from energyopt.objectives import (
+    EnergyDelayProduct,
+    EnergyToTarget,
+    EnergyVsAccuracy,
+    FunctionObjective,
+    TimeVsEnergy,
+    judge,
+)
+from energyopt.protocols import Objective
+from energyopt.records import End, TrialResult
+from tests.contracts import RESULTS, ObjectiveContract
+from tests.toys import result
+
+
+def grams(record: TrialResult) -> float:
+    return 0.1 * record.training_j
+
+
+OBJECTIVES: dict[str, Callable[[], Objective]] = {
+    "energy_vs_accuracy": EnergyVsAccuracy,
+    "energy_to_target": EnergyToTarget,
+    "energy_delay_product": EnergyDelayProduct,
+    "time_vs_energy": TimeVsEnergy,
+    "function": lambda: FunctionObjective(grams, {"carbon_g": "minimize"}),
+    "function of two": lambda: FunctionObjective(
+        lambda record: [grams(record), record.best_accuracy],
+        {"carbon_g": "minimize", "accuracy": "maximize"},
+        stops_at_target=True,
+    ),
+}
+
+
+class TestObjectives(ObjectiveContract):
+    @pytest.fixture(params=OBJECTIVES)
+    def objective(self, request: pytest.FixtureRequest) -> Objective:
+        return OBJECTIVES[request.param]()
+
+
+# Toy training takes 1 s for every 2 J.
+@pytest.mark.parametrize(
+    ("objective", "reached", "missed"),
+    [
+        (EnergyVsAccuracy(), (4, 0.95), (4, 0.6)),
+        (EnergyToTarget(), (4,), (4,)),
+        (EnergyDelayProduct(), (8,), (8,)),
+        (TimeVsEnergy(), (2, 4), (2, 4)),
+    ],
+)
+def test_values(objective: Objective, reached: tuple[float, ...], missed: tuple[float, ...]):
+    assert objective(RESULTS["reached"]) == reached
+    assert objective(RESULTS["missed"]) == missed
+
+
+def test_joules_after_the_target_are_not_told():
+    assert EnergyVsAccuracy()(RESULTS["went on"]) == (2, 0.97)
+
+
+REACHED = [(100, 2, 0.5), (200, 4, 0.95)]
+MISSED = [(100, 2, 0.5), (200, 4, 0.6)]
+
+
+@pytest.mark.parametrize(
+    ("curve", "end", "state", "censored"),
+    [
+        (REACHED, "target", "complete", False),
+        (REACHED, "epochs", "complete", False),
+        (REACHED, "plateau", "complete", False),
+        (REACHED, "diverged", "complete", False),
+        (REACHED, "stopped", "complete", False),
+        (MISSED, "epochs", "complete", True),
+        (MISSED, "diverged", "pruned", True),
+        (MISSED, "stopped", "pruned", True),
+    ],
+)
+def test_what_is_told_of_each_ending(
+    curve: list[tuple[int, float, float]], end: End, state: str, censored: bool
+):
+    record = result(curve, end=end, reason="because", evaluation_j=1)
+    outcome = judge(record, EnergyVsAccuracy())
+    assert outcome.state == state
+    assert outcome.values == ((4, record.best_accuracy) if state == "complete" else ())
+    violation = outcome.constraints["target_missed_by"]
+    assert violation == pytest.approx(0.9 - record.best_accuracy)
+    assert (violation > 0) == censored
+    assert outcome.attributes["censored"] == censored
+    assert ("energy_to_target_j" in outcome.attributes) != censored
+    assert outcome.attributes["end"] == end
+    assert outcome.attributes["spent_j"] == 6
+    assert (outcome.reason, outcome.result) == ("because", record)
+
+
+def test_warnings_are_told():
+    record = result(REACHED, flags=("short_window",))
+    assert judge(record, EnergyToTarget()).attributes["flags"] == ["short_window"]
+    assert "flags" not in judge(result(REACHED), EnergyToTarget()).attributes
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, [], [1, 2], None, "many", {"carbon_g": 1}, object()]
+)
+def test_what_is_no_finite_number_a_metric_is_refused(value: Any):
+    objective = FunctionObjective(lambda _: value, {"carbon_g": "minimize"})
+    with pytest.raises(TrialError, match="one finite number for each of carbon_g"):
+        judge(RESULTS["reached"], objective)
+
+
+def test_a_function_is_not_asked_about_a_trial_without_values():
+    objective = FunctionObjective(lambda _: math.nan, {"carbon_g": "minimize"})
+    assert judge(result(MISSED, end="stopped"), objective).state == "pruned"
+
+
+def test_a_function_needs_names_and_directions():
+    with pytest.raises(ConfigError, match="metrics is empty"):
+        FunctionObjective(grams, {})
+    with pytest.raises(ConfigError, match=r"carbon_g=down: choose minimize or maximize"):
+        FunctionObjective(grams, {"carbon_g": "down"})  # type: ignore[dict-item]

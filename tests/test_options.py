@@ -1,0 +1,126 @@
+"""The keys of `hydra.sweeper` are read, checked and merged with the command line."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from energyopt.errors import ConfigError
+from energyopt.options import Options
+from energyopt.records import Metric
+from tests.composing import multirun
+
+
+class Direction(Enum):
+    minimize = 1
+    MAXIMIZE = 2
+
+
+def test_our_own_app_says_what_it_wants_with_its_root_keys():
+    sweeper = multirun("n_trials=7", "n_jobs=2", "study=mine", "sampler=nsga2", "storage=a.db")
+    options = Options.read({str(k): v for k, v in sweeper.hydra.sweeper.items()})
+    assert options == Options(
+        app="energyopt", sampler="nsga2", storage="a.db", study_name="mine",
+        n_trials=7, n_jobs=2, max_failures=5,
+    )  # fmt: skip
+
+
+def test_nodes_become_plain_data_and_unknown_keys_are_left_to_hydra():
+    sampler = {"_target_": "optuna.samplers.TPESampler", "seed": 3}
+    options = Options.read(
+        {
+            "_target_": "?",
+            "sampler": OmegaConf.create(sampler),
+            "direction": OmegaConf.create(["minimize", "maximize"]),
+            "params": OmegaConf.create({"lr": "interval(0,1)"}),
+        }
+    )
+    assert options == Options(
+        sampler=sampler, direction=["minimize", "maximize"], params={"lr": "interval(0,1)"}
+    )
+    assert type(options.sampler) is dict
+    assert type(options.direction) is list
+
+
+@pytest.mark.parametrize("key", ["n_trials", "n_jobs"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, "3", True, None])
+def test_numbers_that_are_none_are_refused(key, value):
+    with pytest.raises(ConfigError, match=f"^{key}={value}: a whole number of at least 1"):
+        Options.read({key: value})
+
+
+@pytest.mark.parametrize(
+    ("sampler", "grid"),
+    [
+        ("grid", True),
+        ({"_target_": "grid"}, True),
+        ("tpe", False),
+        ({"_target_": "optuna.samplers.GridSampler"}, False),
+        (None, False),
+    ],
+    ids=str,
+)
+def test_grid_is_known_by_its_name(sampler, grid):
+    assert Options(sampler=sampler).grid is grid
+
+
+LESS, MORE = "minimize", "maximize"
+
+
+@pytest.mark.parametrize(
+    ("direction", "names", "metrics"),
+    [
+        (LESS, None, [("value", LESS)]),
+        (MORE, ["accuracy"], [("accuracy", MORE)]),
+        ([LESS], None, [("value", LESS)]),
+        ("Minimize", None, [("value", LESS)]),
+        (Direction.minimize, None, [("value", LESS)]),
+        ([LESS, MORE], None, [("value_0", LESS), ("value_1", MORE)]),
+        ((MORE, LESS), ["a", "b"], [("a", MORE), ("b", LESS)]),
+        ([Direction.minimize, Direction.MAXIMIZE], ["a", "b"], [("a", LESS), ("b", MORE)]),
+    ],
+    ids=str,
+)
+def test_objectives_of_another_app(direction, names, metrics):
+    options = Options(direction=direction, metric_names=names)
+    assert options.metrics == tuple(Metric(*metric) for metric in metrics)
+
+
+@pytest.mark.parametrize("direction", ["min", "", None, 1, [], [LESS, "up"], [None]], ids=str)
+def test_an_unknown_direction_is_refused(direction):
+    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.direction=.*: choose minimize or max"):
+        _ = Options(direction=direction).metrics
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c"]])
+def test_names_are_one_an_objective(names):
+    with pytest.raises(ConfigError, match=r"metric_names=\[.*\] needs 2 names, one a direction"):
+        _ = Options(direction=[LESS, MORE], metric_names=names).metrics
+
+
+@pytest.mark.parametrize(
+    ("params", "arguments", "words"),
+    [
+        (None, ["lr=1"], ["lr=1"]),
+        ({}, [], []),
+        ({"lr": "interval(0,1)"}, [], ["lr=interval(0,1)"]),
+        ({"lr": "interval(0,1)"}, ["lr=1"], ["lr=1"]),
+        ({"lr": "interval(0,1)"}, ["++lr=1"], ["++lr=1"]),
+        ({"+lr": "interval(0,1)"}, ["+lr=1"], ["+lr=1"]),
+        ({"+x": "1,2", "lr": "3"}, ["lrx=1"], ["lrx=1", "+x=1,2", "lr=3"]),
+        ({"a": 1, "b": 1e-7, "c": True, "d": None}, [], ["a=1", "b=1e-07", "c=True", "d=null"]),
+    ],
+    ids=str,
+)
+def test_the_command_line_goes_before_params(params: dict[str, Any] | None, arguments, words):
+    assert Options(params=params).words(arguments) == words
+
+
+def test_params_of_any_type_are_read_as_themselves():
+    params = {"a": 1, "b": 1e-7, "c": True, "d": None, "e": [1, "x y"], "f": {"g": 2}}
+    parsed = OverridesParser.create().parse_overrides(Options(params=params).words([]))
+    assert {override.get_key_element(): override.value() for override in parsed} == params

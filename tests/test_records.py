@@ -1,0 +1,232 @@
+"""Records add up, survive JSON, and know what they are worth."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energyopt.records import (
+    BROKEN,
+    RAN_ITS_COURSE,
+    Checkpoint,
+    End,
+    Energy,
+    Kind,
+    Outcome,
+    Provenance,
+    Purpose,
+    TrialResult,
+    TrialStart,
+    Window,
+    length_quality,
+    total,
+)
+from tests.toys import ESTIMATED, result, study, trial
+
+JOULES = st.floats(0, 1e9)
+ENERGIES = st.builds(
+    Energy,
+    time_s=st.floats(0, 1e6),
+    gpu_j=st.none() | JOULES,
+    cpu_j=st.none() | JOULES,
+    dram_j=st.none() | JOULES,
+)
+SHARES = st.floats(0, 1)
+# As floats go to JSON and back exactly, the losses of diverged trials included.
+LOSSES = st.floats(allow_nan=False)
+CHECKPOINTS = st.builds(
+    Checkpoint,
+    samples=st.integers(1, 10**9),
+    steps=st.integers(1, 10**9),
+    epoch=st.floats(0, 1e4),
+    accuracy=SHARES,
+    loss=LOSSES,
+    training=ENERGIES,
+    evaluation=ENERGIES,
+)
+WINDOWS = st.builds(Window, st.sampled_from(get_args(Purpose)), ENERGIES)
+PROVENANCES = st.builds(
+    Provenance,
+    kind=st.sampled_from(get_args(Kind)),
+    meter=st.text(),
+    version=st.text(),
+    scope=st.text(),
+    device=st.text(),
+    host=st.text(),
+    uncertainty=st.text(),
+    resolution_s=st.floats(0, 10),
+)
+STARTS = st.builds(
+    TrialStart,
+    target=SHARES,
+    epochs=st.floats(0, 1e4),
+    seed=st.integers(),
+    provenance=PROVENANCES,
+    flags=st.lists(st.text(), max_size=3).map(tuple),
+)
+RESULTS = st.builds(
+    TrialResult.assemble,
+    STARTS,
+    st.lists(WINDOWS, max_size=6),
+    st.lists(CHECKPOINTS, max_size=6),
+    st.sampled_from(get_args(End)),
+    st.text(),
+)
+
+
+@given(RESULTS)
+def test_a_result_survives_json(record: TrialResult):
+    assert TrialResult.from_dict(record.to_dict()) == record
+    assert TrialResult.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+
+
+def test_a_loss_that_is_no_number_survives_json():
+    record = result([(100, 2, math.nan)])
+    back = TrialResult.from_dict(json.loads(json.dumps(record.to_dict())))
+    assert math.isnan(back.checkpoints[0].loss)
+
+
+# Energy ------------------------------------------------------------------------------------
+
+
+def test_parts_add_up_and_what_was_not_metered_stays_unknown():
+    both = Energy(1, gpu_j=2, cpu_j=3) + Energy(4, cpu_j=5)
+    assert both == Energy(5, gpu_j=2, cpu_j=8, dram_j=None)
+    assert both.total_j == 10
+
+
+def test_a_measured_zero_is_not_an_unknown():
+    assert (Energy(gpu_j=0.0) + Energy()).gpu_j == 0.0
+    assert (Energy() + Energy()).gpu_j is None
+
+
+def test_the_sum_of_nothing_is_nothing():
+    assert total([]) == Energy(0.0, None, None, None)
+    assert total([]).total_j == 0
+
+
+@given(st.lists(ENERGIES, max_size=8))
+def test_the_total_is_the_sum_of_totals(energies: list[Energy]):
+    summed = total(energies)
+    assert summed.total_j == pytest.approx(sum(energy.total_j for energy in energies))
+    assert summed.time_s == pytest.approx(sum(energy.time_s for energy in energies))
+
+
+@given(ENERGIES, ENERGIES)
+def test_adding_does_not_care_for_the_order(one: Energy, other: Energy):
+    assert one + other == other + one
+
+
+# Results -----------------------------------------------------------------------------------
+
+
+@given(st.lists(WINDOWS, max_size=12))
+def test_the_books_hold_every_window_once(windows: list[Window]):
+    record = TrialResult.assemble(TrialStart(0.9, 1, 0, ESTIMATED), windows, [], "epochs", "")
+    assert record.spent_j == pytest.approx(sum(window.energy.total_j for window in windows))
+    for purpose in get_args(Purpose):
+        same = [window.energy for window in windows if window.purpose == purpose]
+        assert record.booked(purpose) == total(same)
+
+
+@given(st.lists(CHECKPOINTS, max_size=8))
+def test_a_curve_sums_its_training(checkpoints: list[Checkpoint]):
+    start = TrialStart(0.9, 1, 0, ESTIMATED)
+    curve = TrialResult.assemble(start, [], checkpoints, "epochs", "").curve
+    assert [point.accuracy for point in curve] == [at.accuracy for at in checkpoints]
+    for end, point in enumerate(curve, start=1):
+        trained = total(at.training for at in checkpoints[:end])
+        assert point.training_j == pytest.approx(trained.total_j)
+        assert point.training_s == pytest.approx(trained.time_s)
+
+
+def test_one_curve_answers_every_target():
+    record = result([(100, 2, 0.5), (200, 4, 0.8), (300, 8, 0.7)], target=0.75)
+    first = record.first_at(0.5)
+    assert first is not None
+    assert first.training_j == 2
+    assert record.hit == record.first_at(0.6) == record.curve[1]
+    assert record.first_at(0.81) is None
+    assert (record.energy_to_target_j, record.time_to_target_s) == (4, 2)
+    assert record.reached
+    assert record.best_accuracy == 0.8
+    assert record.training_j == 8
+
+
+def test_a_missed_target_has_no_energy():
+    record = result([(100, 2, 0.5)])
+    assert (record.hit, record.energy_to_target_j, record.time_to_target_s) == (None, None, None)
+    assert not record.reached
+
+
+def test_a_trial_without_evaluations_has_reached_nothing():
+    assert result([]).best_accuracy == 0
+    assert result([]).curve == ()
+
+
+def test_every_ending_is_of_one_kind():
+    assert not RAN_ITS_COURSE & BROKEN
+    for end in get_args(End):
+        assert result([(100, 2, 0.5)], end=end).valid == (end not in BROKEN)
+
+
+# How long is long enough -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("training_s", "quality"),
+    [
+        (4.9, "invalid"),
+        (5.0, "poor"),
+        (9.9, "poor"),
+        (10.0, "short"),
+        (59.9, "short"),
+        (60.0, "ok"),
+    ],
+)
+def test_a_short_training_is_flagged_by_the_sensors_period(training_s: float, quality: str):
+    nvml = dataclasses.replace(ESTIMATED, kind="measured", resolution_s=0.1)
+    assert length_quality(training_s, nvml) == quality
+    record = result([(100, 2 * training_s, 0.5)], provenance=nvml, flags=("hot",))
+    assert record.flags == (("hot",) if quality == "ok" else ("hot", f"{quality}_window"))
+
+
+def test_without_a_period_no_training_is_too_short():
+    assert length_quality(0.001, ESTIMATED) == "ok"
+    assert result([(100, 2, 0.5)]).flags == ()
+
+
+# Provenance, outcomes and studies ----------------------------------------------------------
+
+
+def test_provenance_binds_a_study_to_the_meter_not_to_the_host():
+    elsewhere = dataclasses.replace(ESTIMATED, host="other", version="2")
+    assert elsewhere.binding == ESTIMATED.binding
+    assert dataclasses.replace(ESTIMATED, device="GPU").binding != ESTIMATED.binding
+    assert str(ESTIMATED) == "estimated by cpu-time 4 W/core (CPU package) on Toy CPU"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_values_that_are_not_finite_are_not_told(value: float):
+    with pytest.raises(ValueError, match="not finite"):
+        Outcome("complete", (1.0, value))
+
+
+def test_a_study_counts_every_joule():
+    toy = study(
+        [
+            trial(0, result([(100, 2, 0.95)], evaluation_j=1, warmup_j=4)),
+            trial(1, result([(100, 8, 0.5)], end="failed")),
+            trial(2),
+        ]
+    )
+    assert toy.search_energy_j == 2 + 1 + 4 + 8
+    assert [trial.number for trial, _ in toy.results] == [0]
+    assert toy.provenance == ESTIMATED
+    assert study().provenance is None

@@ -1,0 +1,189 @@
+"""A config names code: only code that somebody vouches for is found, and no other is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from energyopt.errors import ConfigError
+from energyopt.models.cnn import CNN
+from energyopt.trust import targets_in, trusted_target
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, importable as with `python -m`."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+@pytest.fixture
+def packages(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of installed packages."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+def find(target: str, here: Path, *trusted: str) -> object:
+    return trusted_target(target, (here,), trusted)
+
+
+def refusal(target: str, here: Path, *trusted: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        find(target, here, *trusted)
+    return str(caught.value)
+
+
+def test_our_own_code_torch_and_the_samplers_may_be_named(here):
+    assert find("energyopt.models.cnn.CNN", here) is CNN
+    assert find("torch.nn.Linear", here) is torch.nn.Linear
+    assert find("torch.optim.lr_scheduler.OneCycleLR", here) is torch.optim.lr_scheduler.OneCycleLR
+    assert callable(find("optuna.samplers.TPESampler", here))
+
+
+@pytest.mark.parametrize(
+    ("target", "package"),
+    [
+        ("os.system", "os"),  # frozen: it has no file
+        ("posix.system", "posix"),  # built in
+        ("builtins.eval", "builtins"),
+        ("builtins.exec", "builtins"),
+        ("sys.exit", "sys"),
+        ("io.open", "io"),
+        ("importlib.import_module", "importlib"),
+        ("subprocess.run", "subprocess"),
+        ("torch.load", "torch"),
+        ("torch.hub.load", "torch"),
+        ("optuna.create_study", "optuna"),
+        ("hydra.utils.get_method", "hydra"),
+        ("torchx.nn.Linear", "torchx"),
+        ("energyoptx.build", "energyoptx"),
+    ],
+)
+def test_other_code_may_not(here, target, package):
+    message = refusal(target, here)
+    assert message.startswith(f"_target_={target}")
+    if package in {"torchx", "energyoptx"}:
+        assert f"there is no module {package!r}" in message
+    else:
+        assert f"names code of {package!r}" in message
+        assert message.endswith(f"if you trust it, add 'trusted_targets=[{package}]'")
+
+
+@pytest.mark.parametrize(
+    ("target", "package"),
+    [
+        ("energyopt.launcher.os.system", "posix"),
+        ("energyopt.launcher.os.path.join", "posixpath"),
+        ("energyopt.launcher.subprocess.Popen", "subprocess"),
+        ("energyopt.trust.importlib.import_module", "importlib"),
+        ("energyopt.launcher.sys.modules.get", "builtins"),
+        ("energyopt.launcher.ctypes.CDLL", "ctypes"),
+        ("energyopt.build.instantiate", "hydra"),
+        ("energyopt.build.Setup.__init__.__globals__.get", "builtins"),
+        ("energyopt.build.Setup.__class__", "builtins"),
+        ("energyopt.store.database.optuna.create_study", "optuna"),
+        ("torch.nn.modules.module.torch.load", "torch"),
+        ("torch.nn.modules.module.torch.hub.load", "torch"),
+    ],
+)
+def test_an_alias_is_refused_as_what_it_is(here, target, package):
+    assert f"names code of {package!r}" in refusal(target, here)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("energyopt.nothing.Net", "energyopt has no 'nothing'"),
+        ("energyopt.models.cnn.Cnn", "energyopt.models.cnn has no 'Cnn'"),
+        ("energyopt.models.cnn", "is not a class or function that can be called"),
+        ("energyopt.paths.PLUGINS", "is not a class or function that can be called"),
+        ("my_nte.build", "there is no module 'my_nte' in this folder or among the installed"),
+        ("my_nte", "there is no module 'my_nte'"),
+        ("energyopt", "is not module.name, such as my_net.build"),
+        ("energyopt.models.", "is not module.name"),
+        ("energyopt..models", "is not module.name"),
+        ("", "there is no module ''"),
+        (".os.system", "there is no module ''"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused(here, target, message):
+    assert message in refusal(target, here)
+
+
+def test_code_of_this_folder_may_be_named(here):
+    (here / "my_file.py").write_text("def build(): ...\nclass Net:\n  class Inner: ...\n")
+    (here / "my_package" / "nets").mkdir(parents=True)
+    (here / "my_package" / "__init__.py").write_text("")
+    (here / "my_package" / "nets" / "small.py").write_text("class Net: ...\n")  # no __init__.py
+    for target in ("my_file.build", "my_file.Net.Inner", "my_package.nets.small.Net"):
+        assert callable(find(target, here))
+
+
+def test_code_of_a_configs_folder_may_be_named(here, packages):
+    (packages / "beside_configs.py").write_text("def build(): ...\n")
+    assert callable(trusted_target("beside_configs.build", (here, packages), ()))
+
+
+def test_what_a_file_of_this_folder_imports_is_not_its_own(here):
+    (here / "my_imports.py").write_text("from os import system\nimport subprocess\n")
+    assert "names code of 'posix'" in refusal("my_imports.system", here)
+    assert "names code of 'subprocess'" in refusal("my_imports.subprocess.run", here)
+
+
+def test_a_subfolder_or_a_parent_is_another_folder(here, monkeypatch):
+    (here / "sub").mkdir()
+    (here / "sub" / "deeper.py").write_text("def build(): ...\n")
+    monkeypatch.syspath_prepend(here / "sub")
+    assert "names code of 'deeper'" in refusal("deeper.build", here)
+    (here / "above.py").write_text("def build(): ...\n")
+    assert "names code of 'above'" in refusal("above.build", here / "sub")
+
+
+def test_an_installed_package_is_not_even_imported_before_it_is_trusted(here, packages):
+    marker = here / "imported"
+    package = packages / "installed"
+    package.mkdir()
+    (package / "__init__.py").write_text(f"open({str(marker)!r}, 'w').close()\ndef build(): ...\n")
+    (package / "nets.py").write_text("class Net: ...\n")
+    for target in ("installed.build", "installed.nets.Net"):
+        message = refusal(target, here)
+        assert message.endswith("add 'trusted_targets=[installed]'")
+    assert "names code of 'installed'" in refusal("installed.build", here, "install", "installed.x")
+    assert not marker.exists()
+    assert callable(find("installed.nets.Net", here, "installed"))
+    assert callable(find("installed.nets.Net", here, "other", "installed.nets"))
+    assert marker.exists()
+
+
+def test_a_package_may_be_trusted_in_part(here):
+    assert find("torch.jit.script", here, "torch.jit") is torch.jit.script
+    assert "names code of 'torch'" in refusal("torch.load", here, "torch.jit")
+
+
+def test_trusting_a_package_trusts_what_it_defines_not_what_it_imports(here, packages):
+    (packages / "leaky.py").write_text("from os import system\n")
+    assert "names code of 'posix'" in refusal("leaky.system", here, "leaky")
+
+
+@pytest.mark.parametrize("missing", ["my_broke", "not_there"])
+def test_an_import_that_fails_inside_trusted_code_is_named(here, missing):
+    (here / "my_broken_net.py").write_text(f"import {missing}\ndef build(): ...\n")
+    assert refusal("my_broken_net.build", here).endswith(f"No module named '{missing}'")
+
+
+def test_targets_are_found_at_any_depth():
+    node = {
+        "_target_": "a",
+        "x": {"_target_": "b", "y": [{"_target_": "c"}, [{"z": {"_target_": "d"}}], 1, None]},
+        "w": {"_target_": None, "v": {"_target_": 3}},
+    }
+    assert list(targets_in(node)) == ["a", "b", "c", "d"]
+    assert list(targets_in(3)) == list(targets_in([])) == list(targets_in({})) == []
