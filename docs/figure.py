@@ -1,7 +1,7 @@
 """Draw a study's curves and front as an SVG, for the README.
 
-    pip install matplotlib
-    python docs/figure.py demo docs/demo.svg
+pip install matplotlib
+python docs/figure.py demo docs/demo.svg
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 import matplotlib as mpl
-from matplotlib import pyplot
+import matplotlib.pyplot as plt
 
 from energyopt.report.front import curve_front
 from energyopt.report.summary import summarize
@@ -25,7 +25,7 @@ def main() -> None:
     study = read_study(DEFAULT_STORAGE, name)
     summary = summarize(study)
     mpl.rcParams.update({"font.family": "sans-serif", "font.size": 10, "svg.hashsalt": name})
-    figure, axes = pyplot.subplots(figsize=(7.2, 3.9), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.2, 3.9), layout="constrained")
     for trial, result in study.results:
         style = {"color": MARK if trial.default else QUIET, "lw": 1.6 if trial.default else 0.8}
         label = "default setup" if trial.default else None
@@ -35,6 +35,8 @@ def main() -> None:
               lw=2.2, label="front")  # fmt: skip
     if study.target is not None:
         axes.axhline(study.target, color=INK, lw=0.8, ls=(0, (4, 3)))
+        axes.annotate(f"target {study.target:g}", (0, study.target), (4, -11), color=INK,
+                      xycoords=("axes fraction", "data"), textcoords="offset points")  # fmt: skip
     if summary.recommended is not None:
         at = summary.recommended
         axes.plot([at.energy_j], [at.accuracy], "o", color=ACCENT, ms=7, label="cheapest at target")

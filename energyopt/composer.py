@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 
 from energyopt.errors import ConfigError
 from energyopt.search.space import Dimension, Space, Value
 
-_MISSING = object()
+_ABSENT = object()
 
 
 class Composer:
@@ -51,7 +52,7 @@ class Composer:
         if all(d.always for d in scalars):
             return scalars
         cfg = self.compose(self._space.words(groups))
-        return tuple(d for d in scalars if d.always or _select(cfg, d.key) is not _MISSING)
+        return tuple(d for d in scalars if d.always or _exists(cfg, d.key))
 
     def baseline(self) -> dict[str, Value]:
         """The default setup, clipped into the space."""
@@ -102,5 +103,8 @@ class Composer:
         return {d.key: d.nearest(choices.get(d.key)) for d in self._space.groups}
 
 
-def _select(cfg: DictConfig, key: str) -> object:
-    return OmegaConf.select(cfg, key, default=_MISSING, throw_on_missing=False)
+def _exists(cfg: DictConfig, key: str) -> bool:
+    try:
+        return OmegaConf.select(cfg, key, default=_ABSENT, throw_on_missing=True) is not _ABSENT
+    except MissingMandatoryValue:  # "???" waits for a value
+        return True

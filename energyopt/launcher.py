@@ -90,8 +90,7 @@ class LocalLauncher(Launcher):
         if self._server is not None:
             self._server.close()
             self._server = None
-        for process in list(self._fresh):
-            process.kill()
+        _kill(process.pid for process in list(self._fresh))
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -140,16 +139,23 @@ class LocalLauncher(Launcher):
                 [sys.executable, "-m", "energyopt.worker", str(theirs)],
                 stdin=subprocess.PIPE,
                 pass_fds=[theirs],
+                process_group=0,  # so that what the job starts can be ended with it
             )
         finally:
             os.close(theirs)
         self._fresh.add(process)
-        with os.fdopen(ours, "rb") as pipe, contextlib.suppress(BrokenPipeError):
-            assert process.stdin is not None  # noqa: S101  # for the type checker
-            with process.stdin as stdin:
-                pickle.dump(payload, stdin)
+        answer = b""
+        assert process.stdin is not None  # noqa: S101  # for the type checker
+        with (
+            os.fdopen(ours, "rb") as pipe,
+            contextlib.suppress(BrokenPipeError),
+            process.stdin as lifeline,  # the job ends when it is closed, by our death too
+        ):
+            pickle.dump(payload, lifeline)
+            lifeline.flush()
             answer = pipe.read()
         status = process.wait()
+        _kill([process.pid])  # what the job left running
         self._fresh.discard(process)
         return answer, status
 
@@ -196,7 +202,7 @@ class _Server:
             finally:
                 theirs.close()
                 os.close(status_theirs)
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(OSError):  # it died: its status says how
                 ours.sendall(pickle.dumps(job))
                 ours.shutdown(socket.SHUT_WR)
             return _receive(ours, status.fileno())
@@ -217,7 +223,9 @@ def _receive(answer: socket.socket, status: int) -> tuple[bytes, int]:
         while True:
             events = {key.fd for key, _ in ready.select()}
             if answer.fileno() in events:
-                part = answer.recv(_READ)
+                part = b""
+                with contextlib.suppress(ConnectionResetError):
+                    part = answer.recv(_READ)
                 data += part
                 if not part:
                     ready.unregister(answer)
@@ -247,23 +255,33 @@ def _serve(
     warm_up: Callable[[], None] | None,
     coordinator: int,
 ) -> None:
-    """The server: fork a process for each request until the coordinator is gone."""
+    """The server: fork a process for each request until the coordinator is gone.
+
+    From then on it lives to end its jobs, with what they started, and so must not be killed
+    together with the coordinator.
+    """
     be_a_job()
     _die_with_parent(coordinator)
+    program.remember_configs()
     if warm_up is not None:
         warm_up()
+    sys.stdout.flush()  # or each job would say it again
     gc.collect()
     gc.freeze()  # what is warm stays shared: no collection in a job writes to its pages
     running: dict[int, tuple[int, int]] = {}  # pidfd -> (pid, status descriptor)
     with selectors.DefaultSelector() as ready:
         ready.register(control, selectors.EVENT_READ)
+        ready.register(os.pidfd_open(coordinator), selectors.EVENT_READ)
+        _die_with_parent(coordinator, 0)
         while True:
             for key, _ in ready.select():
-                if key.fd != control.fileno():
+                if key.fd in running:
                     ready.unregister(key.fd)
                     _report(key.fd, *running.pop(key.fd))
                     continue
-                request, descriptors, _, _ = socket.recv_fds(control, 16, 2)
+                request, descriptors = b"", []
+                if key.fd == control.fileno():
+                    request, descriptors, _, _ = socket.recv_fds(control, 16, 2)
                 if not request:  # the coordinator closed the socket, or died
                     _kill(pid for pid, _ in running.values())
                     return
@@ -301,8 +319,8 @@ def _answer(program: Program, channel: int, server: int) -> None:
 
 
 def _report(pidfd: int, pid: int, status: int) -> None:
+    _kill([pid])  # what the job left running; while it is not waited for, its number is its own
     _, wait_status = os.waitpid(pid, 0)
-    _kill([pid])  # what the job left running
     with contextlib.suppress(BrokenPipeError):
         os.write(status, str(os.waitstatus_to_exitcode(wait_status)).encode())
     os.close(status)
@@ -315,9 +333,9 @@ def _kill(groups: Iterable[int]) -> None:
             os.killpg(group, signal.SIGKILL)
 
 
-def _die_with_parent(parent: int) -> None:
-    """Ask Linux to kill this process when its parent dies."""
+def _die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """Ask Linux to send this process a signal when its parent dies; 0 for none."""
     if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:  # it died before we asked
         os._exit(1)

@@ -13,6 +13,7 @@ from energyopt.build import Setup
 from energyopt.journal import JournalWriter
 from energyopt.protocols import Paradigm
 from energyopt.records import TrialResult
+from energyopt.report.flags import explain_flag
 from energyopt.report.live import LiveTrial
 from energyopt.report.tables import curve_table, source_lines
 from energyopt.trial import run_trial
@@ -63,8 +64,8 @@ def print_result(result: TrialResult, console: Console) -> None:
         if purpose != "training"
     )
     console.print(Text(f"{line} Beside it: {beside}."), soft_wrap=True)
-    if result.flags:
-        console.print(Text(f"Mind: {', '.join(result.flags)}."), soft_wrap=True)
+    for flag in result.flags:
+        console.print(Text(f"Mind: {explain_flag(flag)}."), soft_wrap=True)
 
 
 def _shown(path: Path) -> str:

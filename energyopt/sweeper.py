@@ -34,6 +34,7 @@ from energyopt.report.study import banner, print_end
 from energyopt.report.tables import setup as setup_words
 from energyopt.search.samplers import continued_seed, sampler_node
 from energyopt.search.space import Dimension, Value, parse_space
+from energyopt.store.database import refuse_password
 from energyopt.store.studies import Identity, StudyStore, check_name, only_coordinator
 
 _INTERRUPTED = 130
@@ -107,7 +108,7 @@ class _Run:
                 self._local.open(own_app.warm_up if self._own else None)
                 stack.callback(self._local.close)
             stack.enter_context(only_coordinator(self._storage, self._name))
-            provenance = self._preflight() if self._own and self._local else None
+            provenance = self._shown_preflight() if self._own and self._local else None
             store = StudyStore.open(self._storage, self._name, self._identity, self._sampler)
             if provenance is not None:
                 store.bind(provenance)
@@ -128,6 +129,10 @@ class _Run:
     def _check_space(self) -> None:
         if self._own:
             refuse_unsweepable(self._space, grid=self._options.grid)
+        for word in self._space.fixed:
+            key, _, value = word.lstrip("+").partition("=")
+            if key in ("storage", "hydra.sweeper.storage"):
+                refuse_password(value)
         if not self._space.dimensions and self._options.custom_search_space is None:
             raise ConfigError(
                 "nothing to search: sweep at least one key, such as "
@@ -163,6 +168,12 @@ class _Run:
         return (Dimension.plain("study", self._name),) if self._own else ()
 
     # What is run ---------------------------------------------------------------------------
+
+    def _shown_preflight(self) -> Provenance:
+        if not self._console.is_terminal:
+            return self._preflight()
+        with self._console.status("starting: libraries, data, the default setup"):
+            return self._preflight()
 
     def _preflight(self) -> Provenance:
         """Build everything once, in a process of its own, and learn where joules come from.

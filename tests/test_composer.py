@@ -59,9 +59,15 @@ def test_two_groups_make_a_key_exist_by_their_product():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("lrr=1,2",), r"^lrr is swept, but no such key exists; check its spelling .* \+lrr=\.\.\."),
+        (
+            ("lrr=1,2",),
+            r"^lrr is swept, but no such key exists; check its spelling .* \+lrr=\.\.\.",
+        ),
         (("model.depth=1,2", "model=cnn"), "^model.depth is swept, but no such key exists; check"),
-        ((MODELS, "model.heads=1,2"), "^model.heads is swept, but no such key exists in any choice"),
+        (
+            (MODELS, "model.heads=1,2"),
+            "^model.heads is swept, but no such key exists in any choice",
+        ),
         ((MODELS, "lr=1,2", "zz=1,2", "yy=1,2"), "^yy is swept"),
     ],
 )

@@ -301,6 +301,7 @@ def test_code_that_nobody_vouches_for_is_not_run(energyopt: Program) -> None:
         (["-m", "lr=interval(0,1)", "sampler=grid"], "sampler=grid cannot count lr"),
         (["-m", "lr=interval(0.1,1)", "study=../x"], "study='../x' is not a name"),
         (["-m", "lr=interval(0.1,1)", "model=mlp", "task=har", "model.width=0"], "width"),
+        (["-m", *SPACE, "storage='postgresql://me:secret@host/db'"], "ENERGYOPT_STORAGE instead"),
         (["show", "gone"], "there is no study database studies/energyopt.db"),
         (["show"], "the following arguments are required: study"),
         (["pareto", "x", "--target", "95"], "95 is no accuracy above 0 and at most 1"),

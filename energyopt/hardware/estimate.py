@@ -12,7 +12,7 @@ from energyopt.errors import ConfigError
 from energyopt.hardware.host import device_model, hostname
 from energyopt.records import Energy, Provenance
 
-_VERSION = "1"
+_VERSION = "model 1"
 _PROC = Path("/proc")
 # Fields of /proc/PID/stat after the command's ")".
 _PARENT_FIELD = 1

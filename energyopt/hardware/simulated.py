@@ -44,7 +44,7 @@ class SimulatedMeter:
         self.provenance = Provenance(
             kind="simulated",
             meter="optimizer steps x made-up joules",
-            version="1",
+            version="model 1",
             scope="nothing real",
             device=device_model(device),
             host=hostname(),

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from energyopt.journal import JournalReader
 from energyopt.records import Provenance, TrialRecord, TrialResult, total
+from energyopt.report.flags import explain_flag
 from energyopt.report.tables import setup, source_lines
 from energyopt.units import duration, joules
 
@@ -49,6 +50,7 @@ class LiveStudy:
         self._running: dict[int, _Running] = {}
         self._counted = self._counted_before = 0
         self._spent_j = 0.0
+        self._warned: set[str] = set()
         self._best: TrialRecord | None = None
         self._live = Live(
             get_renderable=self._render,
@@ -87,10 +89,19 @@ class LiveStudy:
         if trial.result is not None and self._provenance is None:
             self._provenance = trial.result.start.provenance
             self.note(source_lines(self._provenance))
+        self._warn(trial)
         self._counted += counts
         self._account(trial)
         if not self._console.is_terminal or trial.state == "failed":
             self._console.print(self._line(trial), highlight=False, soft_wrap=True)
+
+    def _warn(self, trial: TrialRecord) -> None:
+        """Say a doubtful measuring condition once, with what to do about it."""
+        flags = () if trial.result is None else trial.result.flags
+        for flag in flags:
+            if flag not in self._warned:
+                self._warned.add(flag)
+                self.note(f"mind: {explain_flag(flag)}")
 
     def note(self, text: str) -> None:
         """Say something above the progress."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +69,8 @@ def _next(
 ) -> Iterator[tuple[str, str]]:
     """Commands that lead on from a study, and what each is for."""
     name = shlex.quote(study.name)
-    elsewhere = "" if storage == DEFAULT_STORAGE else f" --storage {shlex.quote(storage)}"
+    usual = os.environ.get("ENERGYOPT_STORAGE", DEFAULT_STORAGE)  # never printed: a password
+    elsewhere = "" if storage == usual else f" --storage {shlex.quote(storage)}"
     yield f"pareto {name} --out front.csv{elsewhere}", "the front, each point with its overrides"
     if reached:
         yield f"retrain {name} --out model.safetensors{elsewhere}", "train the cheapest setup again"

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from energyopt.records import CurvePoint, Provenance, StudyRecord, TrialResult
+from energyopt.report.flags import explain_flag
 from energyopt.report.front import FrontPoint, at_target
 from energyopt.report.summary import Counts, Fate, Summary
 from energyopt.units import duration, joules, percent, quantity
@@ -205,8 +206,7 @@ def source_lines(provenance: Provenance, flags: Sequence[str] = ()) -> str:
         f"          {provenance.uncertainty}",
         f"on        {provenance.device}",
     ]
-    if flags:
-        lines.append(f"mind      {', '.join(flags)}")
+    lines += [f"mind      {explain_flag(flag)}" for flag in flags]
     return "\n".join(lines)
 
 
@@ -313,7 +313,7 @@ def _measuring_line(provenance: Provenance | None) -> str:
 def _flags_line(flags: Mapping[str, int]) -> str:
     if not flags:
         return ""
-    words = ", ".join(f"{flag} ({_count(number, 'trial')})" for flag, number in flags.items())
+    words = "; ".join(f"{explain_flag(flag)} ({_count(n, 'trial')})" for flag, n in flags.items())
     return f"Conditions to mind: {words}."
 
 

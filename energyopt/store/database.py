@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from energyopt.errors import StorageError
@@ -29,7 +31,7 @@ def storage_url(where: str) -> str:
         StorageError: If it is neither.
     """
     if "://" not in where:
-        return f"sqlite:///{Path(where).expanduser()}"
+        return URL.create("sqlite", database=str(Path(where).expanduser())).render_as_string()
     try:
         make_url(where)
     except ArgumentError as error:
@@ -46,6 +48,20 @@ def sqlite_file(url: str) -> Path | None:
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return None
     return Path(str(parsed.database))
+
+
+def refuse_password(url: str) -> None:
+    """Refuse a password on the command line: it would be written into each run's folder.
+
+    Raises:
+        StorageError: Saying where to put it.
+    """
+    url = url.strip("'\"")
+    if "://" in url and make_url(url).password:
+        raise StorageError(
+            f"storage={masked(url)} has a password, which a command line leaves in files and "
+            "process lists; put the URL into the environment variable ENERGYOPT_STORAGE instead"
+        )
 
 
 def masked(url: str) -> str:
@@ -68,16 +84,45 @@ def open_database(where: str, *, create: bool) -> RDBStorage:
     """
     url = storage_url(where)
     file = sqlite_file(url)
-    if file is not None:
-        _check_file(file, create=create)
-    options: dict[str, Any] = {"pool_pre_ping": True}
-    if file is not None:
-        options["connect_args"] = {"timeout": _BUSY_TIMEOUT_S}
-    with speaking(url), quiet_optuna():
-        storage = RDBStorage(url, engine_kwargs=options, skip_table_creation=not create)
-        if file is not None and create:
-            _lock_early(storage.engine)
+    if file is None:
+        return _open(url, {}, create=create)
+    _check_place(file, create=create)
+    with _alone(file.parent) if create else contextlib.nullcontext():
+        _check_content(file, create=create)
+        where = _immutable(file) if _is_fixed(file) else url
+        storage = _open(where, {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}, create=create)
+    if create:
+        _lock_early(storage.engine)
     return storage
+
+
+def _open(url: str, options: dict[str, Any], *, create: bool) -> RDBStorage:
+    with speaking(url), quiet_optuna():
+        return RDBStorage(
+            url, engine_kwargs={"pool_pre_ping": True, **options}, skip_table_creation=not create
+        )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Make databases one at a time: to another process a half-made one looks damaged."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_fixed(file: Path) -> bool:
+    """Whether nobody writes, and SQLite cannot make the log that it reads together with a file."""
+    return not os.access(file.parent, os.W_OK) and not file.with_name(f"{file.name}-wal").exists()
+
+
+def _immutable(file: Path) -> str:
+    query = {"immutable": "1", "uri": "true"}
+    return URL.create("sqlite", database=file.resolve().as_uri(), query=query).render_as_string()
 
 
 @contextlib.contextmanager
@@ -85,7 +130,7 @@ def speaking(url: str) -> Iterator[None]:
     """Turn what a database raises into a `StorageError` that names it and the cause."""
     try:
         yield
-    except (SQLAlchemyError, StorageInternalError, ModuleNotFoundError) as error:
+    except (SQLAlchemyError, StorageInternalError, ImportError) as error:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
@@ -104,7 +149,7 @@ def quiet_optuna() -> Iterator[None]:
         yield
 
 
-def _check_file(file: Path, *, create: bool) -> None:
+def _check_place(file: Path, *, create: bool) -> None:
     if file.is_dir():
         raise StorageError(
             f"storage={file} is a folder; give a file in it, such as {file}/studies.db"
@@ -115,7 +160,11 @@ def _check_file(file: Path, *, create: bool) -> None:
                 f"there is no study database {file}; run a study first, or say where it is with "
                 "--storage or ENERGYOPT_STORAGE"
             )
-        _make_folder(file.parent)
+        make_folder(file.parent)
+
+
+def _check_content(file: Path, *, create: bool) -> None:
+    if not file.exists():
         return
     try:
         with file.open("rb") as opened:
@@ -125,6 +174,7 @@ def _check_file(file: Path, *, create: bool) -> None:
     if header != _SQLITE_HEADER:
         what = "is empty" if not header else "is not an SQLite database"
         raise StorageError(f"storage={file} {what}; it was left as it is, give another file")
+    _check_tables(file)
     if create and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
         raise StorageError(
             f"storage={file} may not be written (file and folder must be writable); change the "
@@ -132,7 +182,30 @@ def _check_file(file: Path, *, create: bool) -> None:
         )
 
 
-def _make_folder(folder: Path) -> None:
+def _check_tables(file: Path) -> None:
+    """Refuse a damaged file, and another program's: Optuna would add its tables to it."""
+    try:
+        # Immutable: looking leaves no log behind.
+        uri = f"{file.resolve().as_uri()}?immutable=1"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"storage={file} cannot be read: {error}; it was left as it is, give another file"
+        ) from error
+    if tables and "version_info" not in tables:
+        raise StorageError(
+            f"storage={file} is another program's database (with {min(tables)}); it was left as "
+            "it is, give another file"
+        )
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for a database if there is none.
+
+    Raises:
+        StorageError: If it cannot be made, or may not be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -18,9 +18,10 @@ from optuna.storages import RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from energyopt.errors import StudyError
+from energyopt.errors import StorageError, StudyError
 from energyopt.records import Metric, Outcome, Provenance, StudyRecord, TrialRecord, TrialResult
 from energyopt.store.database import (
+    make_folder,
     masked,
     open_database,
     quiet_optuna,
@@ -283,15 +284,20 @@ def only_coordinator(where: str, name: str) -> Iterator[None]:
     """Hold a study of an SQLite database for this process; the lock dies with it.
 
     Raises:
-        StudyError: If another process holds it.
+        StorageError: If the folder of the database may not be written.
+        StudyError: If another process holds it, or its name is none.
     """
+    check_name(name)
     file = sqlite_file(storage_url(where))
     if file is None:
         yield
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     path = file.with_name(f".{file.name}.{name}.lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(f"the lock {path} cannot be made: {error.strerror}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

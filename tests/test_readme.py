@@ -1,0 +1,52 @@
+"""The README's commands run as they are written, and its keys exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from energyopt.paths import conf_dir
+from tests.conftest import ROOT, Program
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.slow
+def test_the_commands_run_in_order_in_one_folder(energyopt: Program) -> None:
+    (code,) = (block for block in blocks("python") if "def build" in block)
+    (energyopt.folder / "my_net.py").write_text(code)
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line[:1] != "#"]
+    assert len(lines) >= 5
+    for line in lines:
+        python, m, module, *words = shlex.split(line)
+        assert (python, m, module) == ("python", "-m", "energyopt")
+        energyopt.ok(*words)
+    assert (energyopt.folder / "front.csv").exists()
+    assert (energyopt.folder / "model.safetensors").exists()
+
+
+def test_the_shown_output_is_of_the_command_that_make_demo_runs() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    shown = next(block for block in re.findall(r"```\n(.*?)```", README, re.DOTALL))
+    assert "study=demo" in makefile
+    assert "study demo: task digits, model cnn, to 0.95 validation accuracy" in shown
+    assert "[20/20]" in shown
+    assert "ESTIMATED" in shown
+
+
+def test_the_help_text_and_the_readme_name_what_is_there() -> None:
+    template = (conf_dir() / "hydra/help/energyopt.yaml").read_text()
+    roots = re.findall(r"^([a-z_]+):", (conf_dir() / "config.yaml").read_text(), re.MULTILINE)
+    for key in set(roots) - {"defaults", "hydra"}:
+        assert f"\n  {key}=" in template, key
+    for group in ("task", "model", "objective"):
+        options = {file.stem for file in Path(conf_dir() / group).glob("*.yaml")}
+        for option in options - {"own", "function"}:
+            assert f"`{option}`" in README, f"{group}={option}"

@@ -1,0 +1,424 @@
+"""A study remembers what it was told, asks one question, and belongs to one coordinator."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.samplers import BaseSampler, RandomSampler
+
+from energyopt.errors import StorageError, StudyError
+from energyopt.objectives import EnergyVsAccuracy, judge
+from energyopt.records import Metric, Outcome, TrialRecord
+from energyopt.store.database import open_database, quiet_optuna
+from energyopt.store.studies import (
+    Identity,
+    StudyStore,
+    check_name,
+    only_coordinator,
+    read_studies,
+    read_study,
+)
+from tests.toys import ESTIMATED, METRICS, result
+
+ROOT = Path(__file__).parents[1]
+CONFIG = {"epochs": 30, "model": {"width": 8, "sizes": [1, 2]}, "study_note": None}
+ASKED = Identity(METRICS, ("epochs=30",), ("lr=interval(0,1)",), CONFIG, 0.9)
+OF_ANOTHER_APP = Identity((Metric("value", "minimize"),), (), ("x=interval(0,1)",), None, None)
+
+Open = Callable[..., StudyStore]
+
+
+def make_sampler(existing: int) -> BaseSampler:
+    return RandomSampler(seed=existing)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    return str(tmp_path / "studies.db")
+
+
+@pytest.fixture
+def open_study(database: str) -> Iterator[Open]:
+    """Open a study as one run after the other does."""
+    opened: list[StudyStore] = []
+
+    def open_it(identity: Identity = ASKED, name: str = "toy") -> StudyStore:
+        opened.append(StudyStore.open(database, name, identity, make_sampler))
+        return opened[-1]
+
+    yield open_it
+    for store in opened:
+        store._storage.engine.dispose()
+
+
+def ask(store: StudyStore) -> optuna.Trial:
+    trial = store.ask()
+    with store.speaking():
+        trial.suggest_float("lr", 0, 1)
+    return trial
+
+
+def only_trial(store: StudyStore) -> TrialRecord:
+    (trial,) = store.read().trials
+    return trial
+
+
+# --- what is told comes back
+
+
+def test_a_new_study_is_empty_and_knows_its_question(open_study):
+    store = open_study()
+    study = store.read()
+    assert store.name == study.name == "toy"
+    assert study.metrics == METRICS
+    assert (study.overrides, study.sweep) == (("epochs=30",), ("lr=interval(0,1)",))
+    assert (study.target, study.trials) == (0.9, ())
+    assert (store.counted(), store.seen(), store.running()) == (0, [], [])
+
+
+@pytest.mark.parametrize(
+    ("of", "state", "feasible"),
+    [
+        (result([(100, 2, 0.7), (200, 4, 0.95)], evaluation_j=0.5, warmup_j=1), "complete", True),
+        (result([(100, 2, 0.7), (200, 4, 0.8)], reason="trained all epochs"), "complete", False),
+        (result([(100, 2, 0.7)], end="diverged", reason="the loss is nan"), "pruned", False),
+    ],
+    ids=["reached", "missed", "diverged"],
+)
+def test_a_judged_trial_comes_back_whole(open_study, database, of, state, feasible):
+    store = open_study()
+    trial = ask(store)
+    outcome = judge(of, EnergyVsAccuracy())
+    store.tell(trial, outcome, ["lr=0.5"])
+    expected = TrialRecord(
+        number=0,
+        state=state,
+        params=trial.params,
+        overrides=("lr=0.5",),
+        values=outcome.values,
+        feasible=feasible,
+        reason=of.reason,
+        result=of,
+    )
+    assert only_trial(store) == expected
+    assert read_study(database, "toy").trials == (expected,)
+    assert read_study(database, "toy") == store.read()
+
+    with quiet_optuna():  # Optuna's own view, for the dashboard
+        (frozen,) = optuna.load_study(study_name="toy", storage=store._storage).trials
+    assert frozen.state.name == state.upper()
+    assert frozen.constraints == {"target_missed_by": pytest.approx(0.9 - of.best_accuracy)}
+    assert frozen.user_attrs["censored"] is (not of.reached)
+    if state == "pruned":
+        assert frozen.user_attrs["reason"] == "the loss is nan"
+
+
+def test_a_failed_trial_keeps_its_reason_and_its_joules(open_study):
+    store = open_study()
+    broken = result([(100, 2, 0.7)], end="failed", reason="killed")
+    store.tell(ask(store), Outcome("failed", reason="killed", result=broken), ["lr=0.5"])
+    trial = only_trial(store)
+    assert (trial.state, trial.reason, trial.values) == ("failed", "killed", ())
+    assert trial.result == broken
+    assert store.read().search_energy_j == 2
+    assert store.read().results == ()
+
+
+def test_a_job_of_another_app_needs_no_record(open_study):
+    store = open_study(OF_ANOTHER_APP)
+    constraints = {"memory": 0.5, "time": -1.0, "never": float("inf")}
+    attributes = {"a": [1, None], "ä": "ö"}
+    store.tell(ask(store), Outcome("complete", (1e-300,), constraints, attributes), ["x=1"])
+    trial = only_trial(store)
+    assert (trial.state, trial.values, trial.feasible, trial.result) == (
+        "complete", (1e-300,), False, None,
+    )  # fmt: skip
+    (frozen,) = store._study.trials
+    assert frozen.constraints == constraints
+    assert frozen.user_attrs == attributes
+    assert store.read().target is None
+
+
+def test_a_trial_on_its_way_is_running(open_study):
+    store = open_study()
+    trial = ask(store)
+    assert [running.number for running in store.running()] == [0]
+    assert only_trial(store) == TrialRecord(0, "running", trial.params, ())
+    assert store.counted() == 0
+    assert store.seen() == [trial.params]
+
+
+# --- planned setups, and lost ones
+
+
+def test_planned_setups_are_asked_first_and_in_order(open_study):
+    store = open_study()
+    store.plan({"lr": 0.25}, default=True)
+    store.plan({"lr": 0.75})
+    assert store.seen() == [{"lr": 0.25}, {"lr": 0.75}]
+    assert [trial.state for trial in store.read().trials] == ["waiting", "waiting"]
+    first, second = ask(store), ask(store)
+    assert (first.params, second.params) == ({"lr": 0.25}, {"lr": 0.75})
+    for trial in (first, second):
+        store.tell(trial, Outcome("complete", (1.0, 0.9)), [])
+    assert [trial.default for trial in store.read().trials] == [True, False]
+
+
+def test_a_lost_trial_does_not_count_and_its_setup_is_asked_again(open_study):
+    dead = open_study()
+    dead.plan({"lr": 0.25}, default=True)
+    ask(dead)
+    store = open_study()
+    (lost,) = store.running()
+    burnt = result([(100, 2, 0.7)], end="lost")
+    outcome = Outcome("failed", reason="its run died", result=burnt)
+    store.tell(lost, outcome, ["lr=0.25"], lost=True)
+    assert (store.counted(), store.seen(), store.running()) == (0, [], [])
+    store.plan(lost.params, default=True)
+    assert store.seen() == [{"lr": 0.25}]
+    again = ask(store)
+    assert (again.number, again.params) == (1, {"lr": 0.25})
+    store.tell(again, judge(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=0.25"])
+    assert store.counted() == 1
+    study = store.read()
+    assert [(t.state, t.default, t.reason) for t in study.trials] == [
+        ("failed", True, "its run died"),
+        ("complete", True, ""),
+    ]
+    assert study.search_energy_j == 4
+
+
+def test_every_kind_of_end_counts(open_study):
+    store = open_study()
+    outcomes = [
+        Outcome("complete", (1.0, 0.9)),
+        Outcome("pruned", reason="slow"),
+        Outcome("failed", reason="broke"),
+    ]
+    for i, outcome in enumerate(outcomes):
+        assert store.counted() == i
+        store.tell(ask(store), outcome, [])
+    ask(store)
+    assert store.counted() == 3
+    assert len(store.seen()) == 4
+
+
+# --- one question
+
+
+def test_the_same_question_goes_on(open_study):
+    first = open_study()
+    first.tell(ask(first), Outcome("complete", (1.0, 0.9)), [])
+    again = open_study()
+    assert again.counted() == 1
+    assert ask(again).number == 1
+    assert first._study.trials[0].params != again._study.trials[1].params  # seeded by the number
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        dataclasses.replace(ASKED, overrides=()),  # words only lead to the config
+        dataclasses.replace(ASKED, sweep=("+lr=interval(0,1)",)),
+        dataclasses.replace(
+            ASKED,
+            metrics=(Metric("other_j", "minimize"), Metric("accuracy", "maximize")),
+        ),
+    ],
+)
+def test_the_same_question_in_other_words_goes_on(open_study, identity):
+    open_study()
+    assert open_study(identity).read().metrics == METRICS
+
+
+def changed(**config: Any) -> Identity:
+    return dataclasses.replace(ASKED, config={**CONFIG, **config})
+
+
+@pytest.mark.parametrize(
+    ("identity", "difference"),
+    [
+        (changed(epochs=31), "epochs: 30 -> 31"),
+        (changed(model={"width": 9, "sizes": [1, 2]}), "model.width: 8 -> 9"),
+        (changed(model={"width": 8, "sizes": [1]}), "model.sizes: [1, 2] -> [1]"),
+        (changed(more=1), "more: not set -> 1"),
+        (changed(model={"width": 8}), "model.sizes: [1, 2] -> not set"),
+        (changed(study_note="x"), "study_note: None -> x"),
+        (changed(epochs=31, more=1), "epochs: 30 -> 31; more: not set -> 1"),
+        (
+            dataclasses.replace(ASKED, sweep=("lr=interval(0,2)",)),
+            "search of lr: interval(0,1) -> interval(0,2)",
+        ),
+        (
+            dataclasses.replace(ASKED, sweep=(*ASKED.sweep, "batch_size=16,32")),
+            "search of batch_size: not set -> 16,32",
+        ),
+    ],
+)
+def test_another_question_is_refused_with_the_difference(open_study, database, identity, difference):
+    store = open_study()
+    before = store.read()
+    with pytest.raises(StudyError) as caught:
+        open_study(identity)
+    assert str(caught.value) == (
+        f"study toy asks another question than this run ({difference}); repeat its words to "
+        "continue it, or give another study=name"
+    )
+    assert read_study(database, "toy") == before
+
+
+@pytest.mark.parametrize(
+    ("metrics", "directions"),
+    [
+        (METRICS[:1], "minimize"),
+        ((METRICS[1], METRICS[0]), "maximize, minimize"),
+        ((*METRICS, Metric("time_s", "minimize")), "minimize, maximize, minimize"),
+    ],
+)
+def test_other_directions_are_refused(open_study, metrics, directions):
+    open_study()
+    with pytest.raises(StudyError) as caught:
+        open_study(dataclasses.replace(ASKED, metrics=metrics))
+    assert str(caught.value).startswith(
+        "study toy has the directions minimize, maximize, this run asks for "
+        f"{directions}; give it another study=name"
+    )
+
+
+def test_joules_of_two_kinds_do_not_mix(open_study):
+    open_study().bind(ESTIMATED)
+    store = open_study()
+    store.bind(ESTIMATED)
+    store.bind(dataclasses.replace(ESTIMATED, host="another", version="9", uncertainty="?"))
+    for field, value in {
+        "kind": "measured",
+        "meter": "RAPL",
+        "scope": "GPU board",
+        "device": "Another CPU",
+    }.items():
+        with pytest.raises(StudyError) as caught:
+            store.bind(dataclasses.replace(ESTIMATED, **{field: value}))
+        message = str(caught.value)
+        assert message.startswith(f"study toy holds joules {' / '.join(ESTIMATED.binding)}, this")
+        assert value in message
+        assert "give the new measurements their own study=name" in message
+
+
+# --- names
+
+
+@pytest.mark.parametrize("name", ["a", "9", "digits-cnn-0123abcd", "A.b_c+d-e", "x" * 100])
+def test_names_that_are_safe_files_are_taken(name):
+    check_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "../x", "a/b", "a b", ".hidden", "-flag", "x" * 101, "ä", "a\n", "a:b", "~", "a\\b"],
+)
+def test_other_names_are_refused_and_nothing_is_made(tmp_path, database, name):
+    message = f"study={name!r} is not a name: up to 100 letters, digits"
+    with pytest.raises(StudyError) as caught:
+        check_name(name)
+    assert message in str(caught.value)
+    with pytest.raises(StudyError, match="is not a name"):
+        StudyStore.open(database, name, ASKED, make_sampler)
+    with pytest.raises(StudyError, match="is not a name"), only_coordinator(database, name):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- reading
+
+
+def test_studies_share_a_database_and_keep_apart(open_study, database):
+    first, second = open_study(name="b"), open_study(OF_ANOTHER_APP, name="a")
+    first.tell(ask(first), judge(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=1"])
+    second.tell(ask(second), Outcome("failed", reason="broke"), ["x=1"])
+    second.tell(second.ask(), Outcome("failed", reason="lost"), [], lost=True)
+    assert (first.counted(), second.counted()) == (1, 1)
+    studies = read_studies(database)
+    assert [study.name for study in studies] == ["a", "b"]
+    assert studies == [second.read(), first.read()]
+    assert [trial.reason for trial in studies[0].trials] == ["broke", "lost"]
+
+
+def test_a_study_that_is_not_there_names_those_that_are(open_study, database):
+    open_database(database, create=True).engine.dispose()
+    assert read_studies(database) == []
+    with pytest.raises(StudyError, match=r"no study 'toy' in .*; there are: none yet"):
+        read_study(database, "toy")
+    open_study(name="b")
+    open_study(name="a")
+    with pytest.raises(StudyError, match=r"there is no study 'toy' in .*; there are: a, b$"):
+        read_study(database, "toy")
+
+
+def test_a_study_made_by_optuna_alone_can_be_read(database):
+    storage = open_database(database, create=True)
+    with quiet_optuna():
+        study = optuna.create_study(storage=storage, study_name="plain", directions=["maximize"])
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    (found,) = read_studies(database)
+    assert found.metrics == (Metric("value_0", "maximize"),)
+    assert (found.sweep, found.overrides, found.target) == ((), (), None)
+    assert [trial.values for trial in found.trials] == [(t.value,) for t in study.trials]
+    storage.engine.dispose()
+
+
+def test_a_database_that_vanishes_is_said_in_a_sentence(open_study, database):
+    store = open_study()
+    store._storage.engine.dispose()
+    Path(database).write_bytes(b"")
+    with pytest.raises(StorageError, match=r"^storage sqlite:.* cannot be used: "):
+        store.read()
+
+
+# --- one coordinator
+
+HOLD = """
+import sys, time
+from energyopt.store.studies import only_coordinator
+with only_coordinator(sys.argv[1], "toy"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_study_is_run_by_one_process_and_free_when_that_dies(tmp_path, database):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, database], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StudyError) as caught, only_coordinator(database, "toy"):
+            pass
+        assert str(caught.value) == (
+            f"study toy is being run by process {holder.pid}; wait for it, stop it, or give this "
+            "run another study=name"
+        )
+        with only_coordinator(database, "other"), only_coordinator(f"{database}2", "toy"):
+            pass
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    for _ in range(2):
+        with only_coordinator(database, "toy"):
+            lock = tmp_path / ".studies.db.toy.lock"
+            assert lock.read_text() == str(os.getpid())
+
+
+def test_other_databases_are_not_locked_by_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for where in ("sqlite://", "postgresql+psycopg://user@host/name"):
+        with only_coordinator(where, "toy"), only_coordinator(where, "toy"):
+            pass
+    assert list(tmp_path.iterdir()) == []
