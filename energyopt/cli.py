@@ -35,9 +35,9 @@ def main() -> NoReturn:
             run(words)
         else:
             _run_hydra()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         _say("interrupted")
-        sys.exit(_INTERRUPTED)
+        sys.exit(getattr(interrupt, "exit_code", _INTERRUPTED))
     except Exception as error:
         if _full_error:
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Jobs:
         extra: Words that each job gets beside its own.
         in_process: Whether they run in this process, one at a time, for debugging.
         journals: Whether they keep a journal, as ours do.
+        stop: Ends those that run.
     """
 
     launcher: Launcher
@@ -43,6 +44,7 @@ class Jobs:
     extra: tuple[str, ...]
     in_process: bool
     journals: bool
+    stop: Callable[[], None]
 
     def journal(self, number: int) -> Path:
         """The journal of a trial."""
@@ -122,6 +124,7 @@ class Coordinator:
                 self._tell(*self._answers.get(), live)
                 counted += 1
         except KeyboardInterrupt:
+            self._jobs.stop()  # first: what they burnt until then belongs into the books
             for asked in list(self._running.values()):
                 self._lose(asked.trial, "interrupted", "interrupted")
             raise

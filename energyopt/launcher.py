@@ -279,7 +279,7 @@ def _serve(
                     ready.unregister(key.fd)
                     _report(key.fd, *running.pop(key.fd))
                     continue
-                request, descriptors = b"", []
+                request = b""
                 if key.fd == control.fileno():
                     request, descriptors, _, _ = socket.recv_fds(control, 16, 2)
                 if not request:  # the coordinator closed the socket, or died

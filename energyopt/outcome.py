@@ -27,31 +27,17 @@ def outcome_of(returned: object, metrics: Sequence[Metric]) -> Outcome:
     """
     if isinstance(returned, Outcome):
         return returned
-    constraints: object = None
-    attributes: object = None
-    objectives = returned
-    if isinstance(returned, Mapping):
-        unknown = [str(key) for key in returned if key not in _KEYS]
-        if unknown or "objectives" not in returned:
-            return failed(
-                f"the job returned a mapping with the keys {', '.join(map(str, returned))}; "
-                f"objectives is needed, constraints and attributes are allowed"
-            )
-        objectives = returned["objectives"]
-        constraints, attributes = returned.get("constraints"), returned.get("attributes")
-    values = _numbers(objectives)
-    expected = f"{len(metrics)} number{'s' if len(metrics) > 1 else ''}"
-    if values is None or len(values) != len(metrics):
-        return failed(f"the job returned {_short(objectives)}; {expected} expected")
-    if not all(math.isfinite(value) for value in values):
-        return failed(f"the job returned {_short(objectives)}, which is not finite")
-    violations = _violations({} if constraints is None else constraints)
-    if violations is None:
-        return failed(f"the job returned the constraints {_short(constraints)}; numbers expected")
-    plain = _plain({} if attributes is None else attributes)
-    if plain is None:
-        return failed(f"the job returned the attributes {_short(attributes)}; plain data expected")
-    return Outcome("complete", values, violations, plain)
+    parts = returned if isinstance(returned, Mapping) else {"objectives": returned}
+    try:
+        _check_keys(parts)
+        return Outcome(
+            "complete",
+            _values(parts["objectives"], len(metrics)),
+            _violations(parts.get("constraints")),
+            _plain(parts.get("attributes")),
+        )
+    except _RubbishError as rubbish:
+        return failed(f"the job returned {rubbish}")
 
 
 def outcome_of_error(error: object) -> Outcome:
@@ -70,7 +56,49 @@ def failed(reason: str, result: TrialResult | None = None) -> Outcome:
     return Outcome("failed", reason=reason, result=result)
 
 
-def _numbers(value: object) -> tuple[float, ...] | None:
+class _RubbishError(ValueError):
+    """What cannot be told to a study, in words."""
+
+
+def _check_keys(parts: Mapping[Any, Any]) -> None:
+    if "objectives" not in parts or any(key not in _KEYS for key in parts):
+        raise _RubbishError(
+            f"a mapping with the keys {', '.join(map(str, parts))}; objectives is needed, "
+            "constraints and attributes are allowed"
+        )
+
+
+def _values(objectives: object, count: int) -> tuple[float, ...]:
+    values = _numbers(objectives)
+    if values is None or len(values) != count:
+        expected = f"{count} number{'s' if count > 1 else ''}"
+        raise _RubbishError(f"{_short(objectives)}; {expected} expected")
+    if not all(math.isfinite(value) for value in values):
+        raise _RubbishError(f"{_short(objectives)}, which is not finite")
+    return values
+
+
+def _violations(constraints: Any) -> dict[str, float]:
+    named = {} if constraints is None else constraints
+    if isinstance(named, Sequence) and not isinstance(named, str):
+        named = {str(i): value for i, value in enumerate(named)}
+    values = _numbers(list(named.values())) if isinstance(named, Mapping) else None
+    if values is None or any(math.isnan(value) for value in values):
+        raise _RubbishError(f"the constraints {_short(constraints)}; numbers expected")
+    return dict(zip(map(str, named), values, strict=True))
+
+
+def _plain(attributes: Any) -> dict[str, Any]:
+    """What a database can keep of them."""
+    try:
+        text = json.dumps({} if attributes is None else dict(attributes), default=_unpacked)
+    except (TypeError, ValueError) as error:
+        raise _RubbishError(f"the attributes {_short(attributes)}; plain data expected") from error
+    plain: dict[str, Any] = json.loads(text)
+    return plain
+
+
+def _numbers(value: Any) -> tuple[float, ...] | None:
     """The numbers of a scalar or a sequence, be they Python's, numpy's or torch's."""
     value = _unpacked(value)
     is_many = isinstance(value, Sequence) and not isinstance(value, str | bytes)
@@ -86,28 +114,6 @@ def _numbers(value: object) -> tuple[float, ...] | None:
 def _unpacked(value: Any) -> Any:
     """An array or tensor of numpy, torch and their like as plain numbers."""
     return value.tolist() if hasattr(value, "tolist") else value
-
-
-def _violations(constraints: object) -> dict[str, float] | None:
-    if isinstance(constraints, Sequence) and not isinstance(constraints, str):
-        constraints = {str(i): value for i, value in enumerate(constraints)}
-    if not isinstance(constraints, Mapping):
-        return None
-    values = _numbers(list(constraints.values()))
-    if values is None or any(math.isnan(value) for value in values):
-        return None
-    return dict(zip(map(str, constraints), values, strict=True))
-
-
-def _plain(attributes: object) -> dict[str, Any] | None:
-    """What a database can keep of them."""
-    if not isinstance(attributes, Mapping):
-        return None
-    try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(attributes), default=_unpacked))
-    except (TypeError, ValueError):
-        return None
-    return plain
 
 
 def _short(value: object) -> str:

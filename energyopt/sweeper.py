@@ -38,7 +38,6 @@ from energyopt.store.database import refuse_password
 from energyopt.store.studies import Identity, StudyStore, check_name, only_coordinator
 
 _INTERRUPTED = 130
-_TERMINATED = 143
 
 
 class StudySweeper:
@@ -107,13 +106,14 @@ class _Run:
                 # Before anything here has threads or connections: it forks.
                 self._local.open(own_app.warm_up if self._own else None)
                 stack.callback(self._local.close)
-            stack.enter_context(only_coordinator(self._storage, self._name))
+            alone = stack.enter_context(only_coordinator(self._storage, self._name))
             provenance = self._shown_preflight() if self._own and self._local else None
             store = StudyStore.open(self._storage, self._name, self._identity, self._sampler)
             if provenance is not None:
                 store.bind(provenance)
             coordinator = self._coordinator(store)
-            coordinator.reap()
+            if alone:
+                coordinator.reap()
             n_trials, points, notes = self._plan(store)
             if self._own:
                 self._print_banner(provenance, n_trials, store.counted())
@@ -204,6 +204,7 @@ class _Run:
             extra=self._study_words(),
             in_process=type(self._launcher).__name__ == "BasicLauncher",
             journals=self._own,
+            stop=self._local.close if self._local else _leave,
         )
         return Coordinator(
             store=store,
@@ -258,8 +259,7 @@ class _Run:
                 f"interrupted: {store.counted()} of {n_trials} trials are kept in study "
                 f"{self._name}; the same command goes on from there"
             )
-            code = _TERMINATED if isinstance(interrupt, _Terminated) else _INTERRUPTED
-            raise SystemExit(code) from None
+            raise SystemExit(getattr(interrupt, "exit_code", _INTERRUPTED)) from None
 
     # What is said --------------------------------------------------------------------------
 
@@ -294,8 +294,14 @@ class _Run:
             raise StudyError(f"no trial of study {self._name} completed{because}")
 
 
+def _leave() -> None:
+    """Jobs that another launcher runs elsewhere are not ours to stop."""
+
+
 class _Terminated(KeyboardInterrupt):
     """SIGTERM: what a scheduler sends before it takes the machine away."""
+
+    exit_code = 143
 
 
 @contextmanager

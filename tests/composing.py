@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.utils import setup_globals
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from energyopt.paths import PLUGINS, conf_dir
 
@@ -37,14 +38,19 @@ def config_loader(folder: Path | None = None) -> ConfigLoaderImpl:
 
 def multirun(*words: str, folder: Path | None = None) -> DictConfig:
     """The config of a multirun itself, from its fixed words."""
-    return config_loader(folder).load_configuration("config", list(words), RunMode.MULTIRUN)
+    return copy.deepcopy(_compose(RunMode.MULTIRUN, words, folder))
 
 
 def composed(*words: str, folder: Path | None = None) -> DictConfig:
     """The config of a job, without its hydra node."""
-    config = config_loader(folder).load_configuration("config", list(words), RunMode.RUN)
+    config = copy.deepcopy(_compose(RunMode.RUN, words, folder))
+    with open_dict(config):
+        del config["hydra"]
+    return config
+
+
+@cache
+def _compose(mode: RunMode, words: tuple[str, ...], folder: Path | None) -> DictConfig:
+    config = config_loader(folder).load_configuration("config", list(words), mode)
     config._set_flag("readonly", False)
-    config._set_flag("struct", False)
-    del config["hydra"]
-    config._set_flag("struct", True)
     return config

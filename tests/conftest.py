@@ -86,8 +86,9 @@ def wheel_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # editable energyopt of this environment stays out.
     ours = [path for path in sys.path if path.endswith("site-packages")]
     (packages / "shared.pth").write_text("\n".join(ours) + "\n")
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps"]
-    subprocess.run([*install, "--no-index", wheel], check=True, timeout=_TIMEOUT_S)
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]
+    install = [*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run(install, check=True, timeout=_TIMEOUT_S)
     where = subprocess.run(
         [python, "-c", "import energyopt; print(energyopt.__file__)"],
         cwd=folder,

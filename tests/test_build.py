@@ -59,6 +59,7 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("objective", "function"): ("objective.function._target_=energyopt.objectives.cost_j",),
     ("hardware", "replay"): ("hardware.meter.path=recorded",),
 }
+
 NEEDS_SENSORS = {"nvidia", "rapl"}
 
 
@@ -105,12 +106,15 @@ def test_every_option_builds(here, group, option):
             logits = it.model(it.task.validation.inputs[:2])
             assert logits.shape == (2, it.task.num_classes)
         case "hardware":
+            refusal = None
             try:
                 assert isinstance(it.meter, EnergyMeter)
                 assert it.start.provenance.kind
             except HardwareError as error:
-                assert option in NEEDS_SENSORS, error
-                assert "choose" in str(error)
+                refusal = str(error)
+            if refusal is not None:  # this machine lacks the sensor
+                assert option in NEEDS_SENSORS
+                assert "choose" in refusal
         case "objective":
             assert isinstance(it.objective, Objective)
             assert it.plan.stop_at_target == it.objective.stops_at_target
@@ -194,7 +198,7 @@ def test_a_root_key_holds_only_what_it_may(key, refused, says):
 
 
 def test_a_root_key_that_was_deleted_is_missed():
-    with pytest.raises(ConfigError, match="^lr=None is not allowed"):
+    with pytest.raises(ConfigError, match=r"^lr=None is not allowed"):
         setup("~lr")
 
 
@@ -378,7 +382,7 @@ def test_what_own_code_raises_is_said_with_its_options(here):
     )
     assert isinstance(caught.value.__cause__, ValueError)
     text = "def build():\n    raise ValueError\n"
-    with pytest.raises(ConfigError, match="cannot be built with {}: ValueError$"):
+    with pytest.raises(ConfigError, match=r"cannot be built with {}: ValueError$"):
         own_model(here, "own_silent", text)
 
 

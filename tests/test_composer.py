@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from energyopt.composer import Composer
 from energyopt.errors import ConfigError
-from energyopt.search.space import parse_space
+from energyopt.search.space import Value, parse_space
 from tests.composing import config_loader, multirun
 
 # Of conf/model: width is a key of all, depth of mlp, gru and transformer, kernel_size of cnn1d.
@@ -139,7 +139,7 @@ def test_the_default_config_has_the_chosen_groups_and_the_fixed_words():
 
 def test_words_compose_to_the_values_they_name():
     it = composer(MODELS, "lr=interval(0,1)", "+note=choice('a, \\'b\\'',c)", "epochs=4")
-    params = {"model": "cnn1d", "lr": 1e-07, "note": "a, 'b'"}
+    params: dict[str, Value] = {"model": "cnn1d", "lr": 1e-07, "note": "a, 'b'"}
     config = it.compose(it._space.words(params))
     assert (config.lr, config.note, config.epochs) == (1e-07, "a, 'b'", 4)
     assert OmegaConf.select(config, "model.kernel_size") == 5

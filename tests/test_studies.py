@@ -264,7 +264,9 @@ def changed(**config: Any) -> Identity:
         ),
     ],
 )
-def test_another_question_is_refused_with_the_difference(open_study, database, identity, difference):
+def test_another_question_is_refused_with_the_difference(
+    open_study, database, identity, difference
+):
     store = open_study()
     before = store.read()
     with pytest.raises(StudyError) as caught:
@@ -299,17 +301,19 @@ def test_joules_of_two_kinds_do_not_mix(open_study):
     store = open_study()
     store.bind(ESTIMATED)
     store.bind(dataclasses.replace(ESTIMATED, host="another", version="9", uncertainty="?"))
-    for field, value in {
-        "kind": "measured",
-        "meter": "RAPL",
-        "scope": "GPU board",
-        "device": "Another CPU",
-    }.items():
+    for other in (
+        dataclasses.replace(ESTIMATED, kind="measured"),
+        dataclasses.replace(ESTIMATED, meter="RAPL"),
+        dataclasses.replace(ESTIMATED, scope="GPU board"),
+        dataclasses.replace(ESTIMATED, device="Another CPU"),
+    ):
         with pytest.raises(StudyError) as caught:
-            store.bind(dataclasses.replace(ESTIMATED, **{field: value}))
+            store.bind(other)
         message = str(caught.value)
-        assert message.startswith(f"study toy holds joules {' / '.join(ESTIMATED.binding)}, this")
-        assert value in message
+        assert message.startswith(
+            f"study toy holds joules {' / '.join(ESTIMATED.binding)}, this machine gives "
+            f"{' / '.join(other.binding)}; "
+        )
         assert "give the new measurements their own study=name" in message
 
 

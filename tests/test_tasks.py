@@ -127,7 +127,10 @@ def test_training_samples_are_not_ordered_by_class(name):
     assert changes > len(labels) / 4
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "conf/task").glob("*.yaml")), ids=lambda p: p.stem)
+OPTIONS = sorted(set((ROOT / "conf/task").glob("*.yaml")) - {ROOT / "conf/task/own.yaml"})
+
+
+@pytest.mark.parametrize("path", OPTIONS, ids=lambda p: p.stem)
 def test_yaml_offers_every_option_of_the_constructor(path):
     config = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(config, dict)

@@ -280,8 +280,11 @@ class StudyStore:
 
 
 @contextmanager
-def only_coordinator(where: str, name: str) -> Iterator[None]:
+def only_coordinator(where: str, name: str) -> Iterator[bool]:
     """Hold a study of an SQLite database for this process; the lock dies with it.
+
+    Yields:
+        Whether it is held: on a database server other coordinators may be at work.
 
     Raises:
         StorageError: If the folder of the database may not be written.
@@ -290,7 +293,7 @@ def only_coordinator(where: str, name: str) -> Iterator[None]:
     check_name(name)
     file = sqlite_file(storage_url(where))
     if file is None:
-        yield
+        yield False
         return
     make_folder(file.parent)
     path = file.with_name(f".{file.name}.{name}.lock")
@@ -309,7 +312,7 @@ def only_coordinator(where: str, name: str) -> Iterator[None]:
             ) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        yield
+        yield True
     finally:
         os.close(descriptor)
 
