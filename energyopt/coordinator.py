@@ -10,8 +10,6 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
-from hydra.utils import get_method
-from omegaconf import DictConfig
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial
 
@@ -69,7 +67,7 @@ class Coordinator:
         options: How many trials, at a time, and failures.
         metrics: The objectives.
         jobs: How trials become jobs.
-        config: The multirun's own config, for a user's search space function.
+        suggest_more: A user's function that suggests values beyond the space; None for none.
     """
 
     def __init__(
@@ -81,7 +79,7 @@ class Coordinator:
         options: Options,
         metrics: Sequence[Metric],
         jobs: Jobs,
-        config: DictConfig,
+        suggest_more: Callable[[Trial], None] | None = None,
     ) -> None:
         self._store = store
         self._space = space
@@ -89,7 +87,7 @@ class Coordinator:
         self._options = options
         self._metrics = metrics
         self._jobs = jobs
-        self._config = config
+        self._suggest_more = suggest_more
         self._slots = 1 if jobs.in_process else options.n_jobs
         self._answers: queue.SimpleQueue[tuple[_Asked, JobReturn]] = queue.SimpleQueue()
         self._running: dict[int, _Asked] = {}
@@ -144,13 +142,10 @@ class Coordinator:
 
     def _custom_words(self, trial: Trial) -> tuple[str, ...]:
         """What a user's own function suggested beyond the words."""
-        function = self._options.custom_search_space
-        if function is None:
+        if self._suggest_more is None:
             return ()
-        if isinstance(function, str):
-            function = get_method(function)
         known = set(trial.params)
-        function(self._config, trial)
+        self._suggest_more(trial)
         new = {key: value for key, value in trial.params.items() if key not in known}
         return tuple(Dimension.plain(key, value) for key, value in new.items())
 

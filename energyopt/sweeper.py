@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
 from hydra.types import HydraContext, TaskFunction
+from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.samplers import BaseSampler
+from optuna.trial import Trial
 from rich.console import Console
 
 from energyopt import app as own_app
@@ -36,6 +39,7 @@ from energyopt.search.samplers import continued_seed, sampler_node
 from energyopt.search.space import Dimension, Value, parse_space
 from energyopt.store.database import refuse_password
 from energyopt.store.studies import Identity, StudyStore, check_name, only_coordinator
+from energyopt.trust import trusted_target
 
 _INTERRUPTED = 130
 
@@ -213,8 +217,20 @@ class _Run:
             options=self._options,
             metrics=self._identity.metrics,
             jobs=jobs,
-            config=self._config,
+            suggest_more=self._suggest_more(),
         )
+
+    def _suggest_more(self) -> Callable[[Trial], None] | None:
+        """The user's own search space function; in our own app somebody must vouch for it."""
+        function = self._options.custom_search_space
+        if function is None:
+            return None
+        if self._own:
+            folders = (Path.cwd(), *own_app.config_folders(self._config))
+            function = trusted_target(str(function), folders, list(self._config.trusted_targets))
+        elif isinstance(function, str):
+            function = get_method(function)
+        return partial(function, self._config)
 
     def _plan(self, store: StudyStore) -> tuple[int, Iterator[Mapping[str, Value]], list[str]]:
         """The number of trials that there can be, the planned ones, and what to say of them."""
