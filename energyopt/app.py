@@ -46,17 +46,18 @@ def journal_path() -> Path:
 
 
 def config_folders(config: DictConfig | None = None) -> tuple[Path, ...]:
-    """The folder given with --config-dir, if any: its modules may be named too.
+    """The folders whose modules a config may name: where the command ran, and --config-dir.
 
     Args:
         config: A config with its hydra node; the running job's if None.
     """
     hydra = HydraConfig.get() if config is None else config.hydra
-    return tuple(
+    given = [
         Path(source.path)
         for source in hydra.runtime.config_sources
         if source.provider == "command-line" and source.schema == "file"
-    )
+    ]
+    return (Path(hydra.runtime.cwd), *given)
 
 
 def warm_up() -> None:

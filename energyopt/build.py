@@ -47,6 +47,7 @@ _RULES: Mapping[str, _Rule] = {
     "seed": _Rule((int,), lambda v: 0 <= v < 2**63, "a whole number of at least 0"),
     "num_threads": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
     "eval_every": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1", optional=True),
+    "max_samples": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1", optional=True),
     "patience": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1", optional=True),
     "n_trials": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
     "n_jobs": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
@@ -83,7 +84,7 @@ class Setup:
 
     Args:
         cfg: The composed config of a job.
-        folders: Folders whose modules a config may name beside the current one.
+        folders: Folders whose modules a config may name; the current one if none is given.
 
     Raises:
         ConfigError: If a root key holds what it may not.
@@ -92,7 +93,7 @@ class Setup:
     def __init__(self, cfg: DictConfig, folders: tuple[Path, ...] = ()) -> None:
         check_roots(cfg)
         self._cfg = cfg
-        self._folders = (Path.cwd(), *folders)
+        self._folders = folders or (Path.cwd(),)
         for folder in folders:
             if str(folder) not in sys.path:
                 sys.path.append(str(folder))
@@ -141,6 +142,7 @@ class Setup:
         return Plan(
             target=cfg.target,
             epochs=cfg.epochs,
+            max_samples=cfg.max_samples,
             eval_every=cfg.eval_every,
             patience=cfg.patience,
             stop_at_target=self.objective.stops_at_target,

@@ -7,6 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from energyopt import __version__
 from energyopt.paths import PLUGINS, conf_dir
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _COMMAND = re.compile(r"[a-z][a-z-]*")
 _USER_ERROR = 2
 _INTERRUPTED = 130
+_BROKEN_PIPE = 141
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _full_error = os.environ.get(_FULL_ERROR) == "1"  # as the user set it
 
@@ -28,7 +30,11 @@ def script() -> NoReturn:
 def main() -> NoReturn:
     """Run a command or a Hydra job; errors are one sentence and exit code 2."""
     words = sys.argv[1:]
+    _make_plugins_importable()
     try:
+        if words == ["--version"]:
+            sys.stdout.write(f"energyopt {__version__}\n")
+            sys.exit(0)
         if words and _COMMAND.fullmatch(words[0]):
             from energyopt.commands import run
 
@@ -38,6 +44,9 @@ def main() -> NoReturn:
     except KeyboardInterrupt as interrupt:
         _say("interrupted")
         sys.exit(getattr(interrupt, "exit_code", _INTERRUPTED))
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_BROKEN_PIPE)
     except Exception as error:
         if _full_error:
             raise
@@ -57,7 +66,6 @@ def _say(message: str) -> None:
 
 
 def _run_hydra() -> None:
-    _make_plugins_importable()
     import hydra
 
     app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_task)
@@ -92,6 +100,8 @@ def _task(cfg: DictConfig) -> Any:
 
     try:
         train_once(cfg)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         if _full_error:
             raise

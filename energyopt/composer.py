@@ -54,9 +54,13 @@ class Composer:
         cfg = self.compose(self._space.words(groups))
         return tuple(d for d in scalars if d.always or _exists(cfg, d.key))
 
-    def baseline(self) -> dict[str, Value]:
-        """The default setup, clipped into the space."""
-        params = self._default_groups()
+    def baseline(self, choice: Mapping[str, Value] | None = None) -> dict[str, Value]:
+        """The default setup, clipped into the space.
+
+        Args:
+            choice: Groups that take another option.
+        """
+        params = self._default_groups() | dict(choice or {})
         cfg = self.compose(self._space.words(params))
         return params | {
             d.key: d.nearest(OmegaConf.select(cfg, d.key)) for d in self.present(params)

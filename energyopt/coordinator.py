@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,13 +15,14 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, Trial
 
 from energyopt.composer import Composer
-from energyopt.errors import StudyError
+from energyopt.errors import EnergyoptError, LauncherError, StudyError
 from energyopt.journal import NAME, JournalReader
 from energyopt.options import Options
 from energyopt.outcome import failed, outcome_of, outcome_of_error
 from energyopt.records import End, Metric, Outcome, TrialRecord
 from energyopt.report.live import LiveStudy
 from energyopt.search.space import Dimension, Space, Value
+from energyopt.signals import Interrupted, deferring, interrupting
 from energyopt.store.studies import DEFAULT_SETUP, StudyStore
 
 
@@ -89,7 +91,9 @@ class Coordinator:
         self._jobs = jobs
         self._suggest_more = suggest_more
         self._slots = 1 if jobs.in_process else options.n_jobs
-        self._answers: queue.SimpleQueue[tuple[_Asked, JobReturn]] = queue.SimpleQueue()
+        # Answers of jobs, and the news of a signal: nothing else ends a wait.
+        self._answers: queue.SimpleQueue[tuple[_Asked, JobReturn] | Interrupted]
+        self._answers = queue.SimpleQueue()
         self._running: dict[int, _Asked] = {}
         self._failures = 0
         self.failure: str | None = None
@@ -109,23 +113,32 @@ class Coordinator:
             live: Is told what happens.
 
         Raises:
-            KeyboardInterrupt: After the books are in order.
+            Interrupted: By a signal, after the books are in order.
+            TrialError: If the launcher is gone; the trials it took with it run again next time.
             StudyError: If a trial's joules do not belong into this study.
         """
+        with deferring(self._answers.put):
+            try:
+                self._loop(n_trials, points, live)
+            except BaseException:
+                self._jobs.stop()  # first: what they burnt until then belongs into the books
+                with contextlib.suppress(EnergyoptError):  # the next run reaps what this cannot
+                    for asked in list(self._running.values()):
+                        self._lose(asked.trial, "interrupted", "interrupted")
+                raise
+
+    def _loop(self, n_trials: int, points: Iterator[Mapping[str, Value]], live: LiveStudy) -> None:
         counted = self._store.counted()
-        try:
-            while True:
-                while self._has_room(n_trials - counted):
-                    self._start(self._ask(next(points, None)), live)
-                if not self._running:
-                    return
-                self._tell(*self._answers.get(), live)
-                counted += 1
-        except KeyboardInterrupt:
-            self._jobs.stop()  # first: what they burnt until then belongs into the books
-            for asked in list(self._running.values()):
-                self._lose(asked.trial, "interrupted", "interrupted")
-            raise
+        while True:
+            while self._has_room(n_trials - counted):
+                self._start(self._ask(next(points, None)), live)
+            if not self._running:
+                return
+            answer = self._answers.get()
+            if isinstance(answer, Interrupted):
+                raise answer
+            self._tell(*answer, live)
+            counted += 1
 
     def _has_room(self, missing: int) -> bool:
         return self.failure is None and len(self._running) < min(self._slots, missing)
@@ -157,21 +170,25 @@ class Coordinator:
         def run() -> None:
             self._answers.put((asked, self._launch(asked)))
 
-        if self._jobs.in_process:
-            run()
-        else:
+        if not self._jobs.in_process:
             threading.Thread(target=run, daemon=True).start()
+            return
+        with interrupting():  # the job itself must hear it
+            run()
 
     def _launch(self, asked: _Asked) -> JobReturn:
         words = [*self._space.fixed, *asked.words, *self._jobs.extra]
         try:
             (returned,) = self._jobs.launcher.launch([words], initial_job_idx=asked.trial.number)
-        # The one place that catches all: a launcher raises whatever its cluster does.
-        except Exception as error:
+        # The one place that catches all: a launcher raises whatever its cluster does, and a job
+        # in this process may call sys.exit.
+        except (Exception, SystemExit) as error:
             return JobReturn(status=JobStatus.FAILED, _return_value=error)
         return returned
 
     def _tell(self, asked: _Asked, returned: JobReturn, live: LiveStudy) -> None:
+        if isinstance(returned._return_value, LauncherError):  # noqa: SLF001
+            raise returned._return_value  # noqa: SLF001
         outcome = self._outcome(asked, returned)
         refusal = self._bind(outcome)
         if refusal is not None:
@@ -216,7 +233,7 @@ class Coordinator:
         if self._jobs.journals:
             result = JournalReader(self._jobs.journal(trial.number)).read().result(end, reason)
         self._store.tell(trial, failed(reason, result), self._space.words(trial.params), lost=True)
-        self._store.plan(trial.params, default=bool(trial.user_attrs.get(DEFAULT_SETUP)))
+        self._store.retry(trial.number)
 
 
 def _suggest(trial: Trial, dimension: Dimension) -> Value:

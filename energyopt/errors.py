@@ -5,7 +5,8 @@ EnergyoptError            the user can mend it; printed as one sentence, exit co
 ├── HardwareError         a sensor or device refuses; the message names the remedy
 ├── StorageError          a study database cannot be opened, read or written
 ├── StudyError            a study is missing, busy, or asks another question
-└── TrialError            a trial ended without a result (exception, crash, rubbish)
+├── TrialError            a trial ended without a result (exception, crash, rubbish)
+└── LauncherError         what runs the trials died: they are lost, not failed
 
 Expected outcomes are data, not exceptions: a missed target is a `TrialResult`.
 """
@@ -33,3 +34,7 @@ class StudyError(EnergyoptError):
 
 class TrialError(EnergyoptError):
     """A trial ended without a result: it raised, crashed, or returned rubbish."""
+
+
+class LauncherError(EnergyoptError):
+    """The server that runs the trials died; its trials are lost, not failed."""

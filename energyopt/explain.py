@@ -99,6 +99,10 @@ def _unparsed(error: OverrideParseException) -> str:
     )
 
 
+def _without_m(found: re.Match[str], _text: str) -> str:
+    return f"{found['word']} is a search: add -m, as in python -m energyopt -m {found['word']!r}"
+
+
 def _missing(found: re.Match[str], _text: str) -> str:
     return f"{found['key']} has no value; set it with {found['key']}=..."
 
@@ -109,4 +113,5 @@ _TRANSLATIONS: Mapping[str, Callable[[re.Match[str], str], str]] = {
     r"Could not find '(?P<path>[^']+/[^']+)'": _unknown_option,
     r"Cannot find primary config '(?P<name>[^']+)'": _unknown_config,
     r"Missing mandatory value: (?P<key>\S+)": _missing,
+    r"Sweep parameters '(?P<word>.*?)' requires --multirun": _without_m,
 }

@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -28,11 +29,14 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from energyopt.errors import ConfigError, TrialError
+from energyopt.errors import ConfigError, LauncherError, TrialError
 from energyopt.worker import Job, Program, be_a_job, send
 
 _PR_SET_PDEATHSIG = 1
 _READ = 1 << 16
+_PATIENCE_S = 1.0
+_POLL_S = 0.01
+_GONE = "the server that runs the trials died; the same command goes on from what is kept"
 
 
 class LocalLauncher(Launcher):
@@ -198,7 +202,7 @@ class _Server:
                 with self._lock:
                     socket.send_fds(self._control, [b"job"], [theirs.fileno(), status_theirs])
             except OSError as error:
-                raise TrialError(f"the launcher's server is gone ({error})") from error
+                raise LauncherError(_GONE) from error
             finally:
                 theirs.close()
                 os.close(status_theirs)
@@ -210,8 +214,14 @@ class _Server:
     def close(self) -> None:
         """End the server and its jobs, and wait for it."""
         self._control.close()
+        until_s = time.monotonic() + _PATIENCE_S
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+            while os.waitpid(self._pid, os.WNOHANG) == (0, 0):
+                if time.monotonic() > until_s:  # it still warms up, and has no jobs
+                    os.kill(self._pid, signal.SIGKILL)
+                    os.waitpid(self._pid, 0)
+                    return
+                time.sleep(_POLL_S)
 
 
 def _receive(answer: socket.socket, status: int) -> tuple[bytes, int]:
@@ -232,7 +242,7 @@ def _receive(answer: socket.socket, status: int) -> tuple[bytes, int]:
                 continue
             code = os.read(status, _READ)
             if not code:
-                raise TrialError("the launcher's server died")
+                raise LauncherError(_GONE)
             return bytes(data), int(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -64,6 +65,8 @@ class Options:
             if key in known
         }
         options = cls(**plain)
+        if options.study_name is not None:
+            options = dataclasses.replace(options, study_name=str(options.study_name))
         for key in ("n_trials", "n_jobs"):
             value = getattr(options, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:

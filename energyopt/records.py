@@ -206,13 +206,19 @@ class TrialResult:
 
     @property
     def curve(self) -> tuple[CurvePoint, ...]:
-        """The checkpoints with training energy and time summed from the first step."""
+        """The checkpoints with training energy and time summed from the first step.
+
+        A model whose loss is not finite is no setup to stop at, whatever it scores.
+        """
         points = []
         energy_j = time_s = 0.0
         for at in self.checkpoints:
             energy_j += at.training.total_j
             time_s += at.training.time_s
-            points.append(CurvePoint(energy_j, time_s, at.accuracy, at.samples, at.steps, at.epoch))
+            if math.isfinite(at.loss):
+                points.append(
+                    CurvePoint(energy_j, time_s, at.accuracy, at.samples, at.steps, at.epoch)
+                )
         return tuple(points)
 
     def first_at(self, target: float) -> CurvePoint | None:
@@ -242,7 +248,7 @@ class TrialResult:
     @property
     def best_accuracy(self) -> float:
         """The best validation accuracy of all evaluations; 0 without any."""
-        return max((at.accuracy for at in self.checkpoints), default=0.0)
+        return max((point.accuracy for point in self.curve), default=0.0)
 
     def booked(self, purpose: Purpose) -> Energy:
         """Energy spent on a purpose."""

@@ -19,6 +19,7 @@ from energyopt.paths import conf_dir
 from energyopt.protocols import Paradigm, Saves, Tests
 from energyopt.records import StudyRecord, TrialRecord
 from energyopt.report.front import join_overrides
+from energyopt.report.study import words_to_vouch_for
 from energyopt.report.summary import summarize
 
 
@@ -108,18 +109,13 @@ def _chosen(study: StudyRecord, number: int | None) -> TrialRecord:
 
 def _words(study: StudyRecord, trial: TrialRecord, request: Request) -> tuple[str, ...]:
     stored = [word for word in (*study.overrides, *trial.overrides) if not word.startswith("--")]
-    flags = [word for word in study.overrides if word.startswith("--")]
-    if flags and request.config_dir is None:
+    typed = {*request.overrides, f"--config-dir={request.config_dir}"}
+    untyped = [word for word in words_to_vouch_for(study, trial) if word not in typed]
+    if untyped:
         raise ConfigError(
-            f"study {study.name} was run with {' '.join(flags)}; nothing that a database names is "
-            "run: type it again, with --config-dir"
+            f"study {study.name} was run with {' '.join(untyped)}; nothing that a database names "
+            "is run: type that again after the study's name"
         )
-    for word in stored:
-        if ("_target_" in word or "${" in word) and word not in request.overrides:
-            raise ConfigError(
-                f"study {study.name} was run with {word}; nothing that a database names is run: "
-                "type that word again after the study's name"
-            )
     if trial.result is not None and trial.result.reached:
         stored = list(join_overrides(stored, ["objective=energy_to_target"]))
     seed = [] if request.seed is None else [f"seed={request.seed}"]
@@ -137,7 +133,8 @@ def _compose(words: tuple[str, ...], request: Request) -> DictConfig:
 
 
 def _folders(request: Request) -> tuple[Path, ...]:
-    return () if request.config_dir is None else (request.config_dir.resolve(),)
+    here = Path.cwd()
+    return (here,) if request.config_dir is None else (here, request.config_dir.resolve())
 
 
 def _save(paradigm: Paradigm, out: Path) -> None:

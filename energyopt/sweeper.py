@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from hydra.core.plugins import Plugins
@@ -37,11 +34,10 @@ from energyopt.report.study import banner, print_end
 from energyopt.report.tables import setup as setup_words
 from energyopt.search.samplers import continued_seed, sampler_node
 from energyopt.search.space import Dimension, Value, parse_space
+from energyopt.signals import Interrupted, interrupting
 from energyopt.store.database import refuse_password
 from energyopt.store.studies import Identity, StudyStore, check_name, only_coordinator
 from energyopt.trust import trusted_target
-
-_INTERRUPTED = 130
 
 
 class StudySweeper:
@@ -71,7 +67,7 @@ class StudySweeper:
         """
         setup_globals()
         options = Options.read(self._given)
-        with _signals_interrupt():
+        with interrupting():
             _Run(options, self._context, self._task_function, self._config, arguments).run()
 
 
@@ -96,6 +92,7 @@ class _Run:
         self._composer.check(conditional=not options.grid)
         self._identity, self._name = self._ask_what()
         check_name(self._name)
+        self._sampler(0)  # a sampler that cannot be made leaves no study behind
         self._folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
         self._storage = str(options.storage or self._folder / "study.db")
         self._launcher = Plugins.instance().instantiate_launcher(
@@ -175,19 +172,36 @@ class _Run:
 
     def _shown_preflight(self) -> Provenance:
         if not self._console.is_terminal:
-            return self._preflight()
+            return self._preflight_choices()
         with self._console.status("starting: libraries, data, the default setup"):
-            return self._preflight()
+            return self._preflight_choices()
 
-    def _preflight(self) -> Provenance:
-        """Build everything once, in a process of its own, and learn where joules come from.
+    def _preflight_choices(self) -> Provenance:
+        """Check the default setup, and each other option that a group may take.
 
         Raises:
-            EnergyoptError: What would fail every trial.
+            EnergyoptError: What would fail every trial, or every one with such an option.
         """
+        default = self._composer.baseline()
+        provenance = self._preflight(default)
+        for dimension in self._space.groups:
+            for option in dimension.grid():
+                if option == default[dimension.key]:
+                    continue
+                try:
+                    self._preflight(self._composer.baseline({dimension.key: option}))
+                except EnergyoptError as error:
+                    raise ConfigError(
+                        f"{dimension.word(option)} cannot be trained here ({error}); leave it out "
+                        "of the choice"
+                    ) from error
+        return provenance
+
+    def _preflight(self, params: Mapping[str, Value]) -> Provenance:
+        """Build a setup once, in a process of its own, and learn where joules come from."""
         words = [
             *self._space.fixed,
-            *self._space.words(self._composer.baseline()),
+            *self._space.words(params),
             *self._study_words(),
             f"+{own_app.PREFLIGHT}=true",
             "++hydra.output_subdir=null",
@@ -226,7 +240,7 @@ class _Run:
         if function is None:
             return None
         if self._own:
-            folders = (Path.cwd(), *own_app.config_folders(self._config))
+            folders = own_app.config_folders(self._config)
             function = trusted_target(str(function), folders, list(self._config.trusted_targets))
         elif isinstance(function, str):
             function = get_method(function)
@@ -270,12 +284,12 @@ class _Run:
     ) -> None:
         try:
             coordinator.run(n_trials, points, live)
-        except KeyboardInterrupt as interrupt:
+        except Interrupted as interrupt:
             live.note(
                 f"interrupted: {store.counted()} of {n_trials} trials are kept in study "
                 f"{self._name}; the same command goes on from there"
             )
-            raise SystemExit(getattr(interrupt, "exit_code", _INTERRUPTED)) from None
+            raise SystemExit(interrupt.exit_code) from None
 
     # What is said --------------------------------------------------------------------------
 
@@ -312,26 +326,3 @@ class _Run:
 
 def _leave() -> None:
     """Jobs that another launcher runs elsewhere are not ours to stop."""
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: what a scheduler sends before it takes the machine away."""
-
-    exit_code = 143
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM end a study as Ctrl-C does: bookkeeping first."""
-
-    def terminate(_number: int, _frame: FrameType | None) -> None:
-        raise _Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

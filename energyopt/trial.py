@@ -31,6 +31,7 @@ class Plan:
     Attributes:
         target: Accuracy to reach, in [0, 1].
         epochs: The most epochs it may train.
+        max_samples: Samples after which it ends in any case; None for no such end.
         eval_every: Samples between evaluations, the same for all batch sizes; None is a
             quarter of an epoch until the target is reached and an epoch after it (four
             evaluations an epoch cost 22-44 % of a small network's time).
@@ -43,6 +44,7 @@ class Plan:
 
     target: float
     epochs: float
+    max_samples: int | None = None
     eval_every: int | None = None
     patience: int | None = None
     stop_at_target: bool = False
@@ -63,7 +65,8 @@ class Plan:
 
     def last_sample(self, epoch_samples: int) -> int:
         """Samples after which the trial has run its course."""
-        return max(1, round(self.epochs * epoch_samples))
+        last = max(1, round(self.epochs * epoch_samples))
+        return last if self.max_samples is None else min(last, self.max_samples)
 
 
 class _Recorder:
@@ -194,7 +197,7 @@ def _end(checkpoints: list[Checkpoint], plan: Plan, last_sample: int) -> tuple[E
     if hits and plan.stop_at_target:
         return "target", f"accuracy {now.accuracy:.4g} reached the target {plan.target:g}"
     if now.samples >= last_sample:
-        return "epochs", f"trained all {plan.epochs:g} epochs"
+        return "epochs", f"trained all {now.epoch:.4g} epochs"
     if hits and plan.patience is not None:
         since_hit = checkpoints[hits[0] :]
         best = max(range(len(since_hit)), key=lambda i: since_hit[i].accuracy)

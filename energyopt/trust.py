@@ -38,6 +38,21 @@ def trusted_target(target: str, folders: Sequence[Path], packages: Sequence[str]
     return found
 
 
+def names_code(word: str) -> bool:
+    """Whether a command-line word can lead to code, or to a secret, that it names.
+
+    Such a word from a database is not run until somebody types it.
+    """
+    key = word.lstrip("+~").partition("=")[0]
+    return (
+        "_target_" in word
+        or "${" in word
+        or word.startswith("--")
+        or key == "trusted_targets"
+        or key.startswith(("hydra.", "hydra/"))
+    )
+
+
 def targets_in(node: Any) -> Iterator[str]:
     """All `_target_` values in plain config data."""
     if isinstance(node, dict):

@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,11 +194,6 @@ def send(data: bytes, descriptor: int) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def shown(overrides: Sequence[str]) -> str:
-    """Words of a job for people, without those that only Hydra needs."""
-    return " ".join(word for word in overrides if not word.lstrip("+").startswith("hydra."))
 
 
 if __name__ == "__main__":

@@ -197,6 +197,23 @@ def test_a_lost_trial_does_not_count_and_its_setup_is_asked_again(open_study):
     assert study.search_energy_j == 4
 
 
+def test_a_trial_lost_before_its_first_suggestion_keeps_its_planned_setup(open_study):
+    store = open_study()
+    store.plan({"lr": 0.25}, default=True)
+    store.tell(store.ask(), Outcome("failed", reason="its run died"), (), lost=True)
+    store.retry(0)
+    again = ask(store)
+    assert again.params == {"lr": 0.25}
+    assert again.user_attrs == {"default_setup": True}
+
+
+def test_a_trial_lost_before_anything_was_known_of_it_plans_nothing(open_study):
+    store = open_study()
+    store.tell(store.ask(), Outcome("failed", reason="its run died"), (), lost=True)
+    store.retry(0)
+    assert [trial.state for trial in store.read().trials] == ["failed"]
+
+
 def test_every_kind_of_end_counts(open_study):
     store = open_study()
     outcomes = [

@@ -60,7 +60,7 @@ class LiveStudy:
         )
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if _is_live(self._console):
             self._live.start()
         return self
 
@@ -70,7 +70,7 @@ class LiveStudy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._console.is_terminal:
+        if _is_live(self._console):
             self._live.stop()
 
     def take_up(self, counted: int, trials: Sequence[TrialRecord]) -> None:
@@ -83,16 +83,16 @@ class LiveStudy:
         """A trial began."""
         self._running[number] = _Running(setup(params), JournalReader(journal), time.monotonic())
 
-    def ended(self, trial: TrialRecord, *, counts: bool = True) -> None:
-        """A trial ended, counting towards the total or (lost) not."""
+    def ended(self, trial: TrialRecord) -> None:
+        """A trial ended."""
         self._running.pop(trial.number, None)
         if trial.result is not None and self._provenance is None:
             self._provenance = trial.result.start.provenance
             self.note(source_lines(self._provenance))
         self._warn(trial)
-        self._counted += counts
+        self._counted += 1
         self._account(trial)
-        if not self._console.is_terminal or trial.state == "failed":
+        if not _is_live(self._console) or trial.state == "failed":
             self._console.print(self._line(trial), highlight=False, soft_wrap=True)
 
     def _warn(self, trial: TrialRecord) -> None:
@@ -176,7 +176,7 @@ class LiveTrial:
         )
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if _is_live(self._console):
             self._live.start()
         return self
 
@@ -186,8 +186,13 @@ class LiveTrial:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._console.is_terminal:
+        if _is_live(self._console):
             self._live.stop()
+
+
+def _is_live(console: Console) -> bool:
+    """Whether lines can be drawn over."""
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 def _now(what: str, run: _Running) -> Text:

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from energyopt import __version__
-from energyopt.records import Provenance, StudyRecord
+from energyopt.records import Provenance, StudyRecord, TrialRecord
 from energyopt.report.summary import summarize
 from energyopt.report.tables import COMMAND, source_lines, summary_panel
 from energyopt.store import DEFAULT_STORAGE
+from energyopt.trust import names_code
 
 
 def banner(
@@ -64,6 +65,12 @@ def print_end(console: Console, study: StudyRecord, storage: str, folder: Path) 
         console.print(Text(f"      {why}", style="dim"), soft_wrap=True)
 
 
+def words_to_vouch_for(study: StudyRecord, trial: TrialRecord | None = None) -> tuple[str, ...]:
+    """Words of a study that name code: from a database they are not run unless typed again."""
+    own = () if trial is None else trial.overrides
+    return tuple(word for word in (*study.overrides, *own) if names_code(word))
+
+
 def _next(
     study: StudyRecord, storage: str, folder: Path, *, reached: bool
 ) -> Iterator[tuple[str, str]]:
@@ -73,7 +80,9 @@ def _next(
     elsewhere = "" if storage == usual else f" --storage {shlex.quote(storage)}"
     yield f"pareto {name} --out front.csv{elsewhere}", "the front, each point with its overrides"
     if reached:
-        yield f"retrain {name} --out model.safetensors{elsewhere}", "train the cheapest setup again"
+        vouched = "".join(f" {shlex.quote(word)}" for word in words_to_vouch_for(study))
+        words = f"retrain {name}{vouched} --out model.safetensors{elsewhere}"
+        yield words, "train the cheapest setup again"
     if "sampler=grid" not in study.overrides:
         more = [f"study={study.name}", f"n_trials={2 * len(study.trials)}"]
         words = shlex.join([*study.overrides, *study.sweep, *more])

@@ -246,7 +246,10 @@ def _stepped(low: float, step: float, i: int) -> float:
 def _choices(key: str, override: Override) -> dict[Value, str]:
     """The choices in the order given (shuffling would break a resumed study), with their words."""
     sweep = override.value()
-    elements = list(sweep.list) if isinstance(sweep, ChoiceSweep) else override.sweep_iterator()
+    if isinstance(sweep, ChoiceSweep):
+        elements = list(sweep.list)
+    else:  # a glob; the option that only holds a place for one's own code is no choice
+        elements = [option for option in override.sweep_iterator() if option != "own"]
     words: dict[Value, str] = {}
     for element in elements:
         value, word = _choice(key, element)

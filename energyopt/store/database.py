@@ -30,6 +30,10 @@ def storage_url(where: str) -> str:
     Raises:
         StorageError: If it is neither.
     """
+    if where.rstrip("/") in ("sqlite:", "sqlite:///:memory:"):
+        raise StorageError(
+            f"storage={where} is kept in memory alone and lost at the end; give a file"
+        )
     if "://" not in where:
         return URL.create("sqlite", database=str(Path(where).expanduser())).render_as_string()
     try:
@@ -185,8 +189,9 @@ def _check_content(file: Path, *, create: bool) -> None:
 def _check_tables(file: Path) -> None:
     """Refuse a damaged file, and another program's: Optuna would add its tables to it."""
     try:
-        # Immutable: looking leaves no log behind.
-        uri = f"{file.resolve().as_uri()}?immutable=1"
+        # Immutable leaves no log behind by looking, but does not see one that is there.
+        how = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
+        uri = f"{file.resolve().as_uri()}?{how}"
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     except sqlite3.Error as error:

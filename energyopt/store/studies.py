@@ -151,13 +151,13 @@ class StudyStore:
                 load_if_exists=True,
             )
             _TABLES.create_all(storage.engine)
-            _check_metrics(study, identity.metrics)
             known = study.user_attrs.get(_IDENTITY)
+            if known is not None:
+                _check_same(name, known, json.loads(json.dumps(identity.to_dict())))
+            _check_metrics(study, identity.metrics)
             if known is None:
                 study.set_metric_names([metric.name for metric in identity.metrics])
                 study.set_user_attr(_IDENTITY, identity.to_dict())
-            else:
-                _check_same(name, known, json.loads(json.dumps(identity.to_dict())))
             study.sampler = make_sampler(len(study.get_trials(deepcopy=False)))
         return cls(study, storage, url)
 
@@ -182,6 +182,15 @@ class StudyStore:
         marks = {DEFAULT_SETUP: True} if default else None
         with speaking(self._url), quiet_optuna():
             self._study.enqueue_trial(dict(params), user_attrs=marks)
+
+    def retry(self, number: int) -> None:
+        """Queue a lost trial's setup again, as far as it was planned or suggested."""
+        with speaking(self._url), quiet_optuna():
+            trials = self._study.get_trials(deepcopy=False)
+            trial = next(trial for trial in trials if trial.number == number)
+        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        if params:
+            self.plan(params, default=bool(trial.user_attrs.get(DEFAULT_SETUP)))
 
     def tell(
         self,
