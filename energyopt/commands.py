@@ -90,7 +90,8 @@ def _show(words: Sequence[str]) -> None:
     from energyopt.report.tables import summary_panel
     from energyopt.store.studies import read_study
 
-    Console().print(summary_panel(summarize(read_study(args.storage, args.study), args.target)))
+    summary = summarize(read_study(args.storage, args.study), args.target)
+    Console().print(summary_panel(summary), crop=False)  # a command must stay whole
 
 
 def _pareto(words: Sequence[str]) -> None:

@@ -117,7 +117,9 @@ def _words(study: StudyRecord, trial: TrialRecord, request: Request) -> tuple[st
             "is run: type that again after the study's name"
         )
     if trial.result is not None and trial.result.reached:
-        stored = list(join_overrides(stored, ["objective=energy_to_target"]))
+        # Options of the study's objective would be unknown keys of this one.
+        kept = [word for word in stored if not word.lstrip("+").startswith("objective.")]
+        stored = list(join_overrides(kept, ["objective=energy_to_target"]))
     seed = [] if request.seed is None else [f"seed={request.seed}"]
     return join_overrides(stored, seed, request.overrides)
 

@@ -13,7 +13,7 @@ from energyopt.errors import ConfigError, StorageError
 from energyopt.records import StudyRecord
 from energyopt.report.export import format_of, render_front, write_front
 from energyopt.report.front import curve_front, final_front
-from tests.toys import result, study, trial
+from tests.toys import ESTIMATED, result, study, trial
 
 OF = "accuracy against training energy, over all checkpoints of 2 trials"
 
@@ -42,12 +42,14 @@ def test_csv_has_one_row_a_point():
         "epoch": "1.0",
         "provenance": "estimated",
         "meter": "cpu-time 4 W/core",
+        "meter_version": ESTIMATED.version,
         "scope": "CPU package",
         "device": "Toy CPU",
+        "flags": "",
         "trial": "0",
         "params_lr": "0.01",
         "params_width": "",
-        "overrides": "'task=my task' lr=0.01 target=0.5 objective=energy_to_target",
+        "overrides": "'task=my task' lr=0.01 max_samples=100",
         "front_of": OF,
     }
     assert second["params_width"] == "8"
@@ -99,7 +101,7 @@ def test_json_holds_any_parameter():
 def test_markdown_has_a_sentence_and_a_table():
     text = render_front(final_front(toy()), toy(), "md")
     sentence, _, header, _, row = text.splitlines()
-    assert "end results of 1 feasible trial. Validation accuracy" in sentence
+    assert "of 1 feasible trial. Validation accuracy" in sentence
     assert "Target: 0.9." in sentence
     assert header.startswith("| energy\\_j | accuracy |")
     assert row.startswith("| 8 | 0.95 | 4 | 200 | 2 | estimated |")
@@ -111,7 +113,7 @@ def test_markdown_escapes_what_would_break_the_table():
     odd = study([trial(0, result([(100, 2, 0.5)]), params=params, overrides=("a|b=`x`",))])
     row = render_front(curve_front(odd), odd, "md").splitlines()[-1]
     assert "| \\<b\\>\\*x\\* |  |" in row
-    assert "`` 'a\\|b=`x`' target=0.5" in row
+    assert "`` 'a\\|b=`x`' max_samples=100" in row
 
 
 def test_an_empty_front_says_so():

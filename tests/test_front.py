@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from energyopt.records import Metric, TrialRecord
 from energyopt.report.front import (
     at_target,
     curve_front,
@@ -14,8 +16,9 @@ from energyopt.report.front import (
     front_of,
     join_overrides,
     non_dominated,
+    undominated,
 )
-from tests.toys import EPOCH_SAMPLES, result, study, trial
+from tests.toys import EPOCH_SAMPLES, METRICS, result, study, trial
 
 Point = tuple[float, float]
 
@@ -81,11 +84,10 @@ def test_repeating_a_front_point_stops_at_that_point(curves: list[list[tuple[int
         trials.append(trial(number, result(points)))
     toy = study(trials)
     for point in curve_front(toy):
-        target = next(word for word in point.overrides if word.startswith("target="))
+        end = next(word for word in point.overrides if word.startswith("max_samples="))
         record = trials[point.trial].result
         assert record is not None
-        stop = record.first_at(float(target.partition("=")[2]))
-        assert stop is not None
+        (stop,) = (at for at in record.curve if at.samples == int(end.partition("=")[2]))
         assert (stop.training_j, stop.accuracy) == (point.energy_j, point.accuracy)
 
 
@@ -121,9 +123,11 @@ def test_a_point_knows_where_it_is_and_how_to_get_there():
     assert point.provenance.kind == "estimated"
     assert point.overrides == (
         "task=digits",
+        "target=0.9",
+        "objective=weighted",
+        "objective.weight=2",
         "lr=0.01",
-        "target=0.3333333333333333",
-        "objective=energy_to_target",
+        "max_samples=150",
     )
 
 
@@ -141,7 +145,36 @@ def test_final_front_has_the_end_results_of_feasible_complete_trials():
     front = final_front(toy)
     assert [(p.energy_j, p.accuracy, p.trial) for p in front] == [(4, 0.95, 0), (8, 0.99, 4)]
     assert front[0].overrides == ("task=digits", "lr=0.01")
-    assert "end results of 3 feasible trials" in front_of(front, toy)
+    told = "told values (energy_to_target_j, best_accuracy) of 3 feasible trials"
+    assert front_of(front, toy) == told
+
+
+def test_final_front_is_one_of_the_study_s_own_objectives():
+    metrics = (Metric("time_to_target_s", "minimize"),)
+    records = [result([(100, 4, 0.9)]), result([(100, 2, 0.95)])]
+    told = [
+        dataclasses.replace(trial(number, of), values=(float(number),))
+        for number, of in enumerate(records)
+    ]
+    (point,) = final_front(study(told, metrics=metrics))
+    assert point.trial == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=12))
+def test_undominated_trials_are_those_that_brute_force_finds(values: list[tuple[int, int]]):
+    trials = [
+        trial(number, state="complete", values=tuple(map(float, told)))
+        for number, told in enumerate(values)
+    ]
+    kept = undominated(trials, METRICS)
+
+    def better(a: TrialRecord, b: TrialRecord) -> bool:
+        no_worse = a.values[0] <= b.values[0] and a.values[1] >= b.values[1]
+        return no_worse and a.values != b.values
+
+    brute = {t.values for t in trials if not any(better(other, t) for other in trials)}
+    assert {t.values for t in kept} == brute
+    assert len(kept) == len(brute)
 
 
 def test_at_target_takes_any_target():
@@ -152,8 +185,8 @@ def test_at_target_takes_any_target():
             trial(2, result([(100, 9, 0.95)], end="interrupted")),
         ]
     )
-    assert [(t.number, p.training_j) for t, p in at_target(toy, 0.55)] == [(1, 4), (0, 4)]
-    assert [(t.number, p.training_j) for t, p in at_target(toy, 0.9)] == [(0, 8)]
+    assert [(t.number, p.training_j) for t, _, p in at_target(toy, 0.55)] == [(1, 4), (0, 4)]
+    assert [(t.number, p.training_j) for t, _, p in at_target(toy, 0.9)] == [(0, 8)]
     assert at_target(toy, 0.99) == []
 
 

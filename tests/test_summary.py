@@ -43,13 +43,11 @@ def test_the_cheapest_trial_at_the_target_is_recommended():
     assert summary.recommended.overrides == (
         "task=digits",
         "lr=0.02",
-        "target=0.9",
-        "objective=energy_to_target",
+        "max_samples=100",
     )
     assert (summary.worst.trial, summary.worst.energy_j) == (0, 16)
     assert summary.spread == 4
-    # The front's own words hold its accuracy as target; all else is the same point.
-    assert (1, 4) in [(point.trial, point.energy_j) for point in summary.front]
+    assert summary.recommended in summary.front
 
 
 def test_all_energy_is_booked_by_purpose():
@@ -130,7 +128,11 @@ def test_a_single_trial_is_best_and_worst():
 
 def test_another_apps_study_has_no_energy():
     toy = study(
-        [trial(0, state="complete"), trial(1, state="failed"), trial(2, state="pruned")],
+        [
+            trial(0, state="complete", values=(0.5,)),
+            trial(1, state="failed"),
+            trial(2, state="pruned"),
+        ],
         target=None,
         metrics=(Metric("loss", "minimize"),),
     )
@@ -140,6 +142,7 @@ def test_another_apps_study_has_no_energy():
     assert summary.recommended is None
     assert summary.search_energy_j == 0
     assert summary.break_even_reason == "the study has no target accuracy"
+    assert [told.number for told in summary.told] == [0]
 
 
 def test_results_without_a_target_still_have_a_front():

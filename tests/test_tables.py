@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console, RenderableType
 
-from energyopt.records import StudyRecord
+from energyopt.records import Metric, StudyRecord
 from energyopt.report.front import curve_front, final_front, front_of
 from energyopt.report.summary import summarize
 from energyopt.report.tables import (
@@ -20,6 +20,12 @@ from tests.toys import result, study, trial
 
 LONG = result([(100 * n, float(n), n / 100) for n in range(1, 61)], target=0.42, end="epochs")
 
+OF_ANOTHER_APP = study(
+    [trial(0, state="complete", values=(0.5,))],
+    target=None,
+    metrics=(Metric("loss", "minimize"),),
+)
+
 
 def printed(what: RenderableType, width: int = 80, *, color: bool = False) -> str:
     file = StringIO()
@@ -30,7 +36,7 @@ def printed(what: RenderableType, width: int = 80, *, color: bool = False) -> st
         color_system="standard" if color else None,
         legacy_windows=False,
     )
-    console.print(what)
+    console.print(what, crop=False)
     return file.getvalue()
 
 
@@ -75,8 +81,25 @@ def test_a_summary_shows_the_front_with_its_provenance_and_the_way_back():
     assert lines[4].split() == ["2", "J", "0.7000", "0.01235", "64", "1", "0.5"]
     assert lines[5].split() == ["*", "4", "J", "0.9200", "0.01235", "64", "1", "1"]
     assert "* cheapest point at or above 0.9" in text
-    assert "python -m energyopt task=digits lr=0.0123456 batch_size=64 target=0.9 \\\n" in text
-    assert "    objective=energy_to_target\n" in text
+    command = "python -m energyopt task=digits lr=0.0123456 batch_size=64 max_samples=100"
+    assert command in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_command_can_be_pasted_whole_at_any_width(width: int):
+    hit = result([(100, 4, 0.95)])
+    params = {"model.a_long_name": "y" * 50, "lr": 0.1}
+    text = printed(summary_panel(summarize(study([trial(0, hit, params=params)]))), width)
+    pasted = text[text.rindex("python -m") :].replace("\\\n", "").split()
+    assert pasted == [
+        "python",
+        "-m",
+        "energyopt",
+        f"model.a_long_name={'y' * 50}",
+        "lr=0.1",
+        *pasted[5:],
+    ]
+    assert pasted[-1].startswith("max_samples=")
 
 
 @pytest.mark.parametrize("width", [80, 200])
@@ -123,7 +146,7 @@ def test_a_long_front_is_thinned_and_says_so():
 
 def test_a_final_front_says_what_it_is():
     points = final_front(toy())
-    assert "end results (validation" in printed(front_table(points), 200)
+    assert "told values of feasible trials (validation" in printed(front_table(points), 200)
     assert "of 3 feasible trials" in printed(front_table(points, front_of(points, toy())), 200)
 
 
@@ -161,13 +184,13 @@ def test_the_default_trial_is_named():
             study([trial(0, result([(100, 4, 0.95)]))]),
             "Break-even: none, because the default setup was not trained in this study.",
         ),
-        (study([trial(0, state="complete")], target=None), "It has no target accuracy"),
+        (OF_ANOTHER_APP, "It has no target accuracy"),
+        (OF_ANOTHER_APP, "Best told values trial loss (minimize) lr"),
     ],
 )
 def test_summaries_of_odd_studies(summarized: StudyRecord, sentence: str):
     summary = summarize(summarized)
-    assert sentence in "\n".join(summary_lines(summary))
-    assert printed(summary_panel(summary))
+    assert sentence in " ".join(printed(summary_panel(summary), 200).split())
 
 
 def test_a_curve_is_thinned_but_keeps_what_matters():

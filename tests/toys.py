@@ -114,6 +114,7 @@ def trial(
     state: State | None = None,
     default: bool = False,
     overrides: tuple[str, ...] | None = None,
+    values: tuple[float, ...] = (),
 ) -> TrialRecord:
     """Make a trial as the store would remember it.
 
@@ -124,6 +125,7 @@ def trial(
         state: Its state; follows from the record if not given.
         default: Whether it is the default setup.
         overrides: Its command-line words; they follow from `params` if not given.
+        values: What it told; for a complete trial they follow from the record if there is one.
     """
     params = {"lr": (number + 1) / 100} if params is None else params
     state = state or _state(of)
@@ -133,7 +135,7 @@ def trial(
         state=state,
         params=params,
         overrides=overrides or tuple(f"{key}={value}" for key, value in params.items()),
-        values=_values(of) if told and of is not None else (),
+        values=_values(of) if told and of is not None else values,
         feasible=of is None or of.reached,
         reason="" if of is None else of.reason,
         default=default,

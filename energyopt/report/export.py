@@ -132,8 +132,10 @@ _COLUMNS: Mapping[str, Callable[[FrontPoint], Cell]] = {
     "epoch": lambda point: point.epoch,
     "provenance": lambda point: point.provenance.kind,
     "meter": lambda point: point.provenance.meter,
+    "meter_version": lambda point: point.provenance.version,
     "scope": lambda point: point.provenance.scope,
     "device": lambda point: point.provenance.device,
+    "flags": lambda point: " ".join(point.flags),
     "trial": lambda point: point.trial,
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from energyopt.records import CurvePoint, Provenance, StudyRecord, TrialRecord, TrialResult
+from energyopt.records import CurvePoint, Metric, Provenance, StudyRecord, TrialRecord, TrialResult
 
 P = TypeVar("P")
 
@@ -30,6 +30,7 @@ class FrontPoint:
         overrides: The command-line words that reproduce it.
         provenance: Where its joules come from.
         kind_of_point: A checkpoint of the curve, or the told end result.
+        flags: Doubtful measuring conditions of its trial.
         default: Whether it belongs to the default setup.
     """
 
@@ -43,6 +44,7 @@ class FrontPoint:
     overrides: tuple[str, ...]
     provenance: Provenance
     kind_of_point: PointKind
+    flags: tuple[str, ...] = ()
     default: bool = False
 
 
@@ -86,11 +88,33 @@ def curve_front(study: StudyRecord) -> tuple[FrontPoint, ...]:
 
 
 def final_front(study: StudyRecord) -> tuple[FrontPoint, ...]:
-    """Find the front of the told end results of feasible complete trials.
+    """Find the front of what feasible complete trials told the study, in its own objectives.
 
     A point's energy is that up to the target, its accuracy the best of the whole trial.
     """
-    return tuple(non_dominated(_finals(study), values=_point_values))
+    finals = list(_finals(study))
+    best = {trial.number for trial in undominated([t for t, _ in finals], study.metrics)}
+    chosen = [point for trial, point in finals if trial.number in best]
+    return tuple(sorted(chosen, key=lambda point: (point.energy_j, -point.accuracy)))
+
+
+def undominated(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> list[TrialRecord]:
+    """The trials whose told values no other's beat in every objective.
+
+    Args:
+        trials: Complete trials, with one value a metric; of equal ones the first is kept.
+        metrics: The objectives, with their directions.
+    """
+    signs = [1 if metric.direction == "minimize" else -1 for metric in metrics]
+    told = [tuple(s * v for s, v in zip(signs, t.values, strict=True)) for t in trials]
+    return [
+        trial
+        for i, (trial, mine) in enumerate(zip(trials, told, strict=True))
+        if not any(
+            all(a <= b for a, b in zip(other, mine, strict=True)) and (other != mine or j < i)
+            for j, other in enumerate(told)
+        )
+    ]
 
 
 def front_of(points: Sequence[FrontPoint], study: StudyRecord) -> str:
@@ -99,23 +123,26 @@ def front_of(points: Sequence[FrontPoint], study: StudyRecord) -> str:
         return "no points"
     if points[0].kind_of_point == "final":
         count = _count(sum(1 for _ in _finals(study)), "feasible trial")
-        return f"best accuracy against energy to target, over the end results of {count}"
+        return f"told values ({', '.join(metric.name for metric in study.metrics)}) of {count}"
     count = _count(len({trial.number for trial, _, _ in _checkpoints(study)}), "trial")
     return f"accuracy against training energy, over all checkpoints of {count}"
 
 
-def at_target(study: StudyRecord, target: float) -> list[tuple[TrialRecord, CurvePoint]]:
+def at_target(
+    study: StudyRecord, target: float
+) -> list[tuple[TrialRecord, TrialResult, CurvePoint]]:
     """Find what each trial needed to a target, which need not be the study's own.
 
     Returns:
-        The trials that reached it, with the first evaluation at or above it, cheapest first.
+        The trials that reached it, with their records and the first evaluation at or above
+        it, cheapest first.
     """
     hits = [
-        (trial, point)
+        (trial, result, point)
         for trial, result in study.results
         if (point := result.first_at(target)) is not None
     ]
-    return sorted(hits, key=lambda hit: (hit[1].training_j, -hit[1].accuracy, hit[0].number))
+    return sorted(hits, key=lambda hit: (hit[2].training_j, -hit[2].accuracy, hit[0].number))
 
 
 def at_checkpoint(
@@ -123,20 +150,19 @@ def at_checkpoint(
     trial: TrialRecord,
     result: TrialResult,
     point: CurvePoint,
-    target: float | None = None,
 ) -> FrontPoint:
     """Make the front point of one evaluation.
+
+    Repeated with its samples as `max_samples`, the trial makes the same evaluations up to this
+    one and ends with it.
 
     Args:
         study: The study it belongs to.
         trial: The trial it belongs to.
         result: That trial's record.
-        point: The evaluation; the first of its trial at or above the target.
-        target: Accuracy at which a repeated training stops; the point's own if None.
+        point: The evaluation.
     """
-    stop_at = point.accuracy if target is None else target
-    # Repeated with its accuracy as target, the trial stops right here: a point of the front
-    # is better than all that came before it on its curve.
+    end = f"max_samples={point.samples}"
     return FrontPoint(
         energy_j=point.training_j,
         accuracy=point.accuracy,
@@ -145,8 +171,9 @@ def at_checkpoint(
         epoch=point.epoch,
         trial=trial.number,
         params=trial.params,
-        overrides=_stopping(join_overrides(study.overrides, trial.overrides), stop_at),
+        overrides=join_overrides(study.overrides, trial.overrides, (end,)),
         provenance=result.start.provenance,
+        flags=result.flags,
         kind_of_point="checkpoint",
         default=trial.default,
     )
@@ -160,13 +187,6 @@ def join_overrides(*groups: Iterable[str]) -> tuple[str, ...]:
         earlier = words.pop(key, None)
         words[key] = word if earlier is None else _sigil(earlier) + word.lstrip("+")
     return tuple(words.values())
-
-
-def _stopping(words: tuple[str, ...], target: float) -> tuple[str, ...]:
-    """Add what ends a training at a target."""
-    # Options of another objective would be unknown keys of this one.
-    kept = [word for word in words if not _key(word).startswith("objective.")]
-    return join_overrides(kept, (f"target={float(target)!r}", "objective=energy_to_target"))
 
 
 def _key(word: str) -> str:
@@ -186,12 +206,12 @@ def _checkpoints(study: StudyRecord) -> Iterator[tuple[TrialRecord, TrialResult,
                 yield trial, result, point
 
 
-def _finals(study: StudyRecord) -> Iterator[FrontPoint]:
+def _finals(study: StudyRecord) -> Iterator[tuple[TrialRecord, FrontPoint]]:
     for trial, result in study.results:
         hit = result.hit
         if trial.state != "complete" or not trial.feasible or hit is None:
             continue
-        yield FrontPoint(
+        point = FrontPoint(
             energy_j=hit.training_j,
             accuracy=result.best_accuracy,
             time_s=hit.training_s,
@@ -201,17 +221,15 @@ def _finals(study: StudyRecord) -> Iterator[FrontPoint]:
             params=trial.params,
             overrides=join_overrides(study.overrides, trial.overrides),
             provenance=result.start.provenance,
+            flags=result.flags,
             kind_of_point="final",
             default=trial.default,
         )
+        yield trial, point
 
 
 def _curve_values(item: tuple[TrialRecord, TrialResult, CurvePoint]) -> tuple[float, float]:
     return item[2].training_j, item[2].accuracy
-
-
-def _point_values(point: FrontPoint) -> tuple[float, float]:
-    return point.energy_j, point.accuracy
 
 
 def _count(number: int, noun: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from energyopt.records import Metric, StudyRecord, TrialRecord
+from energyopt.records import StudyRecord
+from energyopt.report.front import undominated
 
 NAME = "optimization_results.yaml"
 
@@ -18,25 +18,12 @@ def write_results(study: StudyRecord, folder: Path) -> None:
     complete = [t for t in study.trials if t.state == "complete" and t.feasible]
     results: dict[str, Any] = {"name": "energyopt"}
     if len(study.metrics) == 1:
-        sign = _sign(study.metrics[0])
-        best = min(complete, key=lambda t: sign * t.values[0], default=None)
-        if best is not None:
+        for best in undominated(complete, study.metrics):
             results |= {"best_params": dict(best.params), "best_value": best.values[0]}
     else:
         results["solutions"] = [
             {"params": dict(t.params), "values": list(t.values)}
-            for t in complete
-            if not any(_dominates(o, t, study.metrics) for o in complete)
+            for t in undominated(complete, study.metrics)
         ]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / NAME).write_text(yaml.safe_dump(results, sort_keys=False))
-
-
-def _sign(metric: Metric) -> int:
-    return 1 if metric.direction == "minimize" else -1
-
-
-def _dominates(a: TrialRecord, b: TrialRecord, metrics: Sequence[Metric]) -> bool:
-    signs = [_sign(metric) for metric in metrics]
-    pairs = [(s * x, s * y) for s, x, y in zip(signs, a.values, b.values, strict=True)]
-    return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)

@@ -56,7 +56,7 @@ def print_end(console: Console, study: StudyRecord, storage: str, folder: Path) 
     """The summary, and the commands to type next."""
     summary = summarize(study)
     console.print()
-    console.print(summary_panel(summary))
+    console.print(summary_panel(summary), crop=False)  # a command must stay whole
     if not summary.front:
         return
     console.print()

@@ -7,8 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from energyopt.records import RAN_ITS_COURSE, Provenance, Purpose, StudyRecord, TrialRecord
-from energyopt.report.front import FrontPoint, at_checkpoint, at_target, curve_front, front_of
+from energyopt.records import RAN_ITS_COURSE, Metric, Provenance, Purpose, StudyRecord, TrialRecord
+from energyopt.report.front import (
+    FrontPoint,
+    at_checkpoint,
+    at_target,
+    curve_front,
+    front_of,
+    undominated,
+)
 
 Fate = Literal["reached", "missed", "stopped", "failed", "lost"]
 """What became of a finished trial, seen from one target.
@@ -90,6 +97,8 @@ class Summary:
         provenance: Where the joules come from; None before the first.
         front: The front of all checkpoints.
         front_of: What that front is a front of, in words.
+        metrics: The study's objectives.
+        told: The trials whose told values no other's beat.
     """
 
     study: str
@@ -109,6 +118,8 @@ class Summary:
     provenance: Provenance | None
     front: tuple[FrontPoint, ...]
     front_of: str
+    metrics: tuple[Metric, ...]
+    told: tuple[TrialRecord, ...]
 
 
 def summarize(study: StudyRecord, target: float | None = None) -> Summary:
@@ -146,6 +157,12 @@ def summarize(study: StudyRecord, target: float | None = None) -> Summary:
         provenance=study.provenance,
         front=front,
         front_of=front_of(front, study),
+        metrics=study.metrics,
+        told=tuple(
+            undominated(
+                [t for t in study.trials if t.state == "complete" and t.feasible], study.metrics
+            )
+        ),
     )
 
 
@@ -168,9 +185,8 @@ def _reaching(study: StudyRecord, target: float | None) -> list[FrontPoint]:
     if target is None:
         return []
     return [
-        at_checkpoint(study, trial, trial.result, point, target)
-        for trial, point in at_target(study, target)
-        if trial.result is not None
+        at_checkpoint(study, trial, result, point)
+        for trial, result, point in at_target(study, target)
     ]
 
 

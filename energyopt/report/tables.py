@@ -15,10 +15,18 @@ from typing import Any
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from energyopt.records import CurvePoint, Provenance, StudyRecord, TrialResult
+from energyopt.records import (
+    CurvePoint,
+    Metric,
+    Provenance,
+    StudyRecord,
+    TrialRecord,
+    TrialResult,
+)
 from energyopt.report.flags import explain_flag
 from energyopt.report.front import FrontPoint, at_target
 from energyopt.report.summary import Counts, Fate, Summary
@@ -65,7 +73,7 @@ def study_row(study: StudyRecord) -> StudyRow:
         name=study.name,
         trials=sum(trial.state not in ("running", "waiting") for trial in study.trials),
         reached=len(hits),
-        best_j=hits[0][1].training_j if hits else None,
+        best_j=hits[0][2].training_j if hits else None,
         search_energy_j=study.search_energy_j,
         provenance=study.provenance,
     )
@@ -110,7 +118,7 @@ def front_table(
         limit: The most rows; longer fronts are thinned evenly. None shows all.
     """
     if not points:
-        return _text("Front: none, because no trial left a metered evaluation.")
+        return _text("Front: none, because no trial left a metered evaluation; see `show`.")
     marked = next(
         (at for at, point in enumerate(points) if target is not None and point.accuracy >= target),
         None,
@@ -128,7 +136,7 @@ def front_table(
         parts.append(_text(f"* cheapest point at or above {accuracy(target)}", style="dim"))
     if hidden := len(points) - len(shown):
         command = f"{COMMAND} pareto {shlex.quote(study)}"
-        parts.append(_text(f"{hidden} points not shown; all {len(points)}: {command}"))
+        parts.append(_text(f"{_count(hidden, 'point')} not shown; all {len(points)}: {command}"))
     return Group(*parts)
 
 
@@ -177,10 +185,23 @@ def summary_panel(summary: Summary) -> RenderableType:
             summary.front, summary.front_of, study=summary.study, target=summary.target
         )
         parts += [table, Text()]
+    elif summary.target is None and summary.told:
+        parts += [told_table(summary.told, summary.metrics), Text()]
     parts += [_text(line) for line in summary_lines(summary)]
     if summary.recommended is not None:
-        parts += [_text("Train the cheapest setup again:"), _command(summary.recommended.overrides)]
+        parts += [_text("Train the cheapest setup again:"), _Command(summary.recommended.overrides)]
     return Group(*parts)
+
+
+def told_table(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> RenderableType:
+    """Show what trials of any app told their study: the values no other trial beats."""
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
+    names = [f"{metric.name} ({metric.direction})" for metric in metrics]
+    table = _table(right=("trial", *names, *keys))
+    for trial in trials:
+        values = (f"{value:.6g}" for value in trial.values)
+        _row(table, trial.number, *values, *(setting(trial.params.get(key, "-")) for key in keys))
+    return Group(_text("Best told values", style=_HEADING), table)
 
 
 def summary_lines(summary: Summary) -> tuple[str, ...]:
@@ -190,7 +211,9 @@ def summary_lines(summary: Summary) -> tuple[str, ...]:
         lines += [_cheapest_line(summary, summary.target), _worst_line(summary, summary.target)]
     if summary.provenance is not None:
         lines += [_search_line(summary), _break_even_line(summary)]
-    lines += [_measuring_line(summary.provenance), _flags_line(summary.flags)]
+    if summary.target is not None or summary.provenance is not None:
+        lines.append(_measuring_line(summary.provenance))
+    lines.append(_flags_line(summary.flags))
     return tuple(line for line in lines if line)
 
 
@@ -326,7 +349,7 @@ def _setup_of(point: FrontPoint) -> str:
 
 def _general(point: FrontPoint) -> str:
     if point.kind_of_point == "final":
-        return "best accuracy against energy to target, over end results"
+        return "told values of feasible trials"
     return "accuracy against training energy, over all checkpoints"
 
 
@@ -407,16 +430,24 @@ def _row(table: Table, *cells: object, marked: bool = False) -> None:
     table.add_row(*(_text(cell) for cell in cells), style=_MARKED if marked else None)
 
 
-def _command(overrides: Sequence[str]) -> Text:
-    """Write a command line in pieces that can be pasted: a shell joins them at the backslash."""
-    lines = [f"  {COMMAND}"]
-    for word in overrides:
-        quoted = shlex.quote(word)
-        if len(lines[-1]) + len(quoted) >= _COMMAND_WIDTH:
-            lines[-1] += " \\"
-            lines.append("   ")
-        lines[-1] += f" {quoted}"
-    return Text("\n".join(_printable(line) for line in lines), no_wrap=True, overflow="ignore")
+class _Command:
+    """A command line in pieces that can be pasted: a shell joins them at the backslash."""
+
+    def __init__(self, overrides: Sequence[str]) -> None:
+        self.words = [_printable(shlex.quote(word)) for word in overrides]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = min(options.max_width, _COMMAND_WIDTH)
+        lines = [f"  {COMMAND}"]
+        for word in self.words:
+            if len(lines[-1]) + len(word) + len(" " + " \\") > width:
+                lines[-1] += " \\"
+                lines.append("   ")
+            lines[-1] += f" {word}"
+        # Segments and not text: rich would cut a word that is longer than a line.
+        for line in lines:
+            yield Segment(line)
+            yield Segment.line()
 
 
 def _text(value: object, *, style: str = "") -> Text:
