@@ -61,7 +61,7 @@ def test_a_summary_reads_as_sentences():
         "Study toy: 4 trials (4 complete).",
         "Cheapest setup reaching 0.9: lr=0.01235 batch_size=64 - 4 J to target (trial 1, epoch 1).",
         "The worst setup that reached 0.9 cost 4.0x the best (16 J, trial 0); "
-        "1 of 4 trials missed the target (1 ran their course).",
+        "1 of 4 trials missed the target (1 trained to the end).",
         "The search cost 40 J (warmup 2 J, training 38 J), "
         "15.0 % of it in trials that missed the target.",
         "Break-even: the search pays back after 4 trainings against the default setup "

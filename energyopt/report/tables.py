@@ -38,7 +38,7 @@ _UNLIMITED_WIDTH = 10_000
 _HEADING = "bold"
 _MARKED = "bold green"
 _FATES: Mapping[Fate, str] = {
-    "missed": "ran their course",
+    "missed": "trained to the end",
     "stopped": "stopped early",
     "failed": "failed",
     "lost": "lost",
