@@ -98,6 +98,7 @@ def _json(points: Sequence[FrontPoint], study: StudyRecord) -> str:
         "points": [
             {
                 **{name: read(point) for name, read in _COLUMNS.items()},
+                "flags": list(point.flags),
                 "params": {key: _plain(value) for key, value in point.params.items()},
                 "overrides": shlex.join(point.overrides),
             }

@@ -153,8 +153,8 @@ def at_checkpoint(
 ) -> FrontPoint:
     """Make the front point of one evaluation.
 
-    Repeated with its samples as `max_samples`, the trial makes the same evaluations up to this
-    one and ends with it.
+    With its samples as `max_samples` and nothing else changed, a training that repeats itself
+    makes the same evaluations up to this one and ends with it.
 
     Args:
         study: The study it belongs to.

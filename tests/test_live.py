@@ -1,0 +1,84 @@
+"""A study that runs is shown: lines in a log, a live display on a terminal."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from energyopt.journal import JournalWriter
+from energyopt.records import Checkpoint, Energy, Provenance, TrialStart, Window
+from energyopt.report.flags import REMEDIES
+from energyopt.report.live import LiveStudy
+from tests.toys import ESTIMATED, result, trial
+
+COUNTER = Provenance("measured", "a counter", "1", "GPU board", "a GPU", "here", "5 %", 0.1)
+
+
+def log() -> Console:
+    return Console(file=StringIO(), width=200)
+
+
+def said(console: Console) -> str:
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def test_a_log_has_a_line_a_trial():
+    console = log()
+    with LiveStudy(3, console, ESTIMATED) as live:
+        live.take_up(1, [trial(0, result([(100, 2, 0.95)]))])
+        live.ended(trial(1, result([(100, 4, 0.5)])))
+        live.ended(trial(2, state="failed", params={"lr": 0.5}))
+    assert said(console).splitlines() == [
+        "[2/3] trial 1: missed 0.9, best accuracy 0.500, 4 J spent training (lr=0.02); 6 J so far",
+        "[3/3] trial 2: failed:  (lr=0.5); 6 J so far",
+    ]
+
+
+def test_where_joules_come_from_is_said_once_where_it_was_not_known():
+    console = log()
+    with LiveStudy(2, console) as live:
+        for number in range(2):
+            live.ended(trial(number, result([(100, 4, 0.5)])))
+    assert said(console).count("ESTIMATED by") == 1
+
+
+@pytest.mark.parametrize(
+    ("training_s", "flag"),
+    [(3, "invalid_window"), (7, "poor_window"), (30, "short_window"), (90, None)],
+)
+def test_too_short_a_measurement_is_said_once_with_what_to_do(training_s: float, flag: str | None):
+    window = Energy(training_s, gpu_j=100.0)
+    point = Checkpoint(100, 1, 1.0, 0.95, 0.1, window, Energy(0.1, gpu_j=1.0))
+    measured = result([(100, 4, 0.95)], provenance=COUNTER)
+    measured = type(measured)(
+        measured.start, (point,), {"training": window}, measured.end, measured.reason
+    )
+    console = log()
+    with LiveStudy(2, console, COUNTER) as live:
+        for number in range(2):
+            live.ended(trial(number, measured))
+    if flag is None:
+        assert "mind:" not in said(console)
+    else:
+        assert said(console).count(f"mind: {flag}: {REMEDIES[flag]}") == 1
+
+
+def test_a_terminal_shows_what_runs_how_far_and_how_much(tmp_path: Path):
+    console = Console(file=StringIO(), width=120, force_terminal=True, color_system=None)
+    journal = JournalWriter(tmp_path / "progress.jsonl")
+    with LiveStudy(5, console, ESTIMATED) as live:
+        live.take_up(1, [trial(0, result([(100, 2, 0.95)]))])
+        live.started(1, {"lr": 0.1}, tmp_path / "progress.jsonl")
+        journal.append(TrialStart(0.9, 30, 0, ESTIMATED))
+        spent = Energy(1.0, cpu_j=3.0)
+        journal.append(Window("training", spent))
+        journal.append(Checkpoint(50, 1, 0.5, 0.7, 1.0, spent, Energy(0.1, cpu_j=0.1)))
+        live._live.refresh()
+    shown = said(console)
+    assert "1/5 trials" in shown
+    assert "best  2 J to 0.9, best accuracy 0.950 (lr=0.01)" in shown
+    assert "now   trial 1: lr=0.1  epoch 0.5/30, accuracy 0.700, 3 J" in shown
