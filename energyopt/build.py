@@ -7,6 +7,7 @@ the task's; a paradigm that takes `task` gets the data. What is not asked for is
 from __future__ import annotations
 
 import inspect
+import random
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -163,10 +164,13 @@ class Setup:
 
     def make_paradigm(self) -> Paradigm:
         """Load the data and build what is trained, from the seed."""
+        import numpy as np
         import torch
 
         torch.set_num_threads(self._cfg.num_threads)
         torch.manual_seed(self._cfg.seed)
+        random.seed(self._cfg.seed)  # ours draws from neither; a user's own code may
+        np.random.seed(self._cfg.seed % 2**32)  # noqa: NPY002
         paradigm = self._make("paradigm", self._cfg.paradigm)
         missing = [
             name for name in ("epoch_samples", "train", "evaluate") if not hasattr(paradigm, name)

@@ -15,7 +15,8 @@ from energyopt.protocols import Paradigm
 from energyopt.records import TrialResult
 from energyopt.report.flags import explain_flag
 from energyopt.report.live import LiveTrial
-from energyopt.report.tables import curve_table, source_lines
+from energyopt.report.sentences import source_lines
+from energyopt.report.tables import curve_table
 from energyopt.trial import run_trial
 from energyopt.units import joules
 

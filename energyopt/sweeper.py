@@ -30,8 +30,8 @@ from energyopt.question import command_words, identify, name_study, refuse_unswe
 from energyopt.records import Provenance
 from energyopt.report.live import LiveStudy
 from energyopt.report.results import write_results
+from energyopt.report.sentences import setup as setup_words
 from energyopt.report.study import banner, print_end
-from energyopt.report.tables import setup as setup_words
 from energyopt.search.samplers import continued_seed, sampler_node
 from energyopt.search.space import Dimension, Value, parse_space
 from energyopt.signals import Interrupted, interrupting

@@ -41,6 +41,11 @@ OWN_CODE = """
             from torch import nn
             return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))
 
+    class Meter:
+        from tests.toys import ESTIMATED as provenance
+        def start(self): ...
+        def stop(self): ...
+
     class Paradigm:
         epoch_samples = 3
         def train(self, samples): ...
@@ -57,6 +62,7 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("task", "har"): HAR[1:],
     ("paradigm", "own"): ("paradigm._target_=own_options.Paradigm",),
     ("objective", "function"): ("objective.function._target_=energyopt.objectives.cost_j",),
+    ("hardware", "own"): ("hardware.meter._target_=own_options.Meter",),
     ("hardware", "replay"): ("hardware.meter.path=recorded",),
 }
 

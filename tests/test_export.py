@@ -91,6 +91,16 @@ def test_json_says_what_it_is_a_front_of():
     assert points[1]["provenance"] == "estimated"
 
 
+def test_every_row_says_with_what_and_under_which_conditions_it_was_metered():
+    doubtful = study([trial(0, result([(100, 2, 0.95)], flags=("shared_gpu", "throttled")))])
+    for points in (curve_front(doubtful), final_front(doubtful)):
+        (row,) = rows_of(render_front(points, doubtful, "csv"))
+        (point,) = json.loads(render_front(points, doubtful, "json"))["points"]
+        assert row["meter_version"] == point["meter_version"] == ESTIMATED.version
+        assert row["flags"] == "shared_gpu throttled"
+        assert point["flags"] == ["shared_gpu", "throttled"]
+
+
 def test_json_holds_any_parameter():
     params = {"none": None, "flag": True, "inf": math.inf, "list": [1, 2]}
     odd = study([trial(0, result([(100, 2, 0.5)]), params=params)])

@@ -7,13 +7,13 @@ from rich.console import Console, RenderableType
 
 from energyopt.records import Metric, StudyRecord
 from energyopt.report.front import curve_front, final_front, front_of
+from energyopt.report.sentences import summary_lines
 from energyopt.report.summary import summarize
 from energyopt.report.tables import (
     curve_table,
     front_table,
     studies_table,
     study_row,
-    summary_lines,
     summary_panel,
 )
 from tests.toys import result, study, trial
@@ -100,6 +100,31 @@ def test_a_command_can_be_pasted_whole_at_any_width(width: int):
         *pasted[5:],
     ]
     assert pasted[-1].startswith("max_samples=")
+    for line in text[text.rindex("  python -m") :].splitlines():
+        assert len(line) <= width or len(line.removesuffix("\\").split()) == 1
+
+
+@pytest.mark.parametrize("width", [40, 60, 200])
+def test_told_values_are_shown_whole_at_any_width(width: int):
+    names = ("loss_of_a_long_name", "latency_of_a_long_name_s")
+    params = {f"option_number_{n}": "x" * 9 for n in range(4)}
+    foreign = study(
+        [
+            trial(0, state="complete", values=(0.5, 2.0), params=params),
+            trial(1, state="complete", values=(0.25, 4.0), params=params),
+            trial(2, state="complete", values=(0.5, 8.0), params=params),
+        ],
+        target=None,
+        metrics=tuple(Metric(name, "minimize") for name in names),
+    )
+    text = printed(summary_panel(summarize(foreign)), width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "…" not in text
+    assert "Measuring" not in text
+    assert text.count("xxxxx") >= 2 * len(params)
+    assert text.count("0.5") == text.count("0.25") == 1
+    if width == 200:
+        assert all(word in text for word in (*names, *params))
 
 
 @pytest.mark.parametrize("width", [80, 200])
@@ -151,7 +176,15 @@ def test_a_final_front_says_what_it_is():
 
 
 def test_an_empty_front_is_explained():
-    assert printed(front_table(())).startswith("Front: none, because")
+    text = " ".join(printed(front_table((), study="my study")).split())
+    assert text.startswith("Front: none. The study has no energy curves")
+    assert "`python -m energyopt show 'my study'`" in text
+
+
+def test_one_is_written_as_one():
+    points = curve_front(study([trial(0, LONG)]))
+    assert "1 point not shown; all 60" in printed(front_table(points, limit=59))
+    assert "1 of 60 evaluations is not shown" in printed(curve_table(LONG, limit=59))
 
 
 def test_the_default_trial_is_named():

@@ -18,7 +18,7 @@ from rich.text import Text
 from energyopt.journal import JournalReader
 from energyopt.records import Provenance, TrialRecord, TrialResult, total
 from energyopt.report.flags import explain_flag
-from energyopt.report.tables import setup, source_lines
+from energyopt.report.sentences import setup, source_lines
 from energyopt.units import duration, joules
 
 _REFRESHES_PER_S = 4

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from energyopt import __version__
 from energyopt.records import Provenance, StudyRecord, TrialRecord
+from energyopt.report.sentences import source_lines
 from energyopt.report.summary import summarize
-from energyopt.report.tables import COMMAND, source_lines, summary_panel
+from energyopt.report.tables import COMMAND, summary_panel
 from energyopt.store import DEFAULT_STORAGE
 from energyopt.trust import names_code
 

@@ -1,4 +1,4 @@
-"""Tables and sentences for the terminal.
+"""Tables for the terminal.
 
 All text goes into `rich.text.Text`, which reads no markup: a study, a parameter or a reason
 can hold any characters.
@@ -6,7 +6,6 @@ can hold any characters.
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,22 +26,16 @@ from energyopt.records import (
     TrialRecord,
     TrialResult,
 )
-from energyopt.report.flags import explain_flag
 from energyopt.report.front import FrontPoint, at_target
-from energyopt.report.summary import Counts, Fate, Summary
-from energyopt.units import duration, joules, percent, quantity
+from energyopt.report.sentences import accuracy, count, setting, setup, source, summary_lines
+from energyopt.report.summary import Summary
+from energyopt.units import duration, joules
 
 COMMAND = "python -m energyopt"
 _COMMAND_WIDTH = 78
 _UNLIMITED_WIDTH = 10_000
 _HEADING = "bold"
 _MARKED = "bold green"
-_FATES: Mapping[Fate, str] = {
-    "missed": "trained to the end",
-    "stopped": "stopped early",
-    "failed": "failed",
-    "lost": "lost",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +111,10 @@ def front_table(
         limit: The most rows; longer fronts are thinned evenly. None shows all.
     """
     if not points:
-        return _text("Front: none, because no trial left a metered evaluation; see `show`.")
+        return _text(
+            "Front: none. The study has no energy curves, or none as asked for; use "
+            f"`{COMMAND} show {shlex.quote(study)}`."
+        )
     marked = next(
         (at for at, point in enumerate(points) if target is not None and point.accuracy >= target),
         None,
@@ -136,7 +132,7 @@ def front_table(
         parts.append(_text(f"* cheapest point at or above {accuracy(target)}", style="dim"))
     if hidden := len(points) - len(shown):
         command = f"{COMMAND} pareto {shlex.quote(study)}"
-        parts.append(_text(f"{_count(hidden, 'point')} not shown; all {len(points)}: {command}"))
+        parts.append(_text(f"{count(hidden, 'point')} not shown; all {len(points)}: {command}"))
     return Group(*parts)
 
 
@@ -173,7 +169,8 @@ def curve_table(
             marked="target" in marks.get(at, ()),
         )
     hidden = len(curve) - len(shown)
-    note = f"{hidden} of {len(curve)} evaluations are not shown. " if hidden else ""
+    verb = "is" if hidden == 1 else "are"
+    note = f"{hidden} of {len(curve)} evaluations {verb} not shown. " if hidden else ""
     return Group(_text(title, style=_HEADING), table, _text(note + end))
 
 
@@ -185,7 +182,7 @@ def summary_panel(summary: Summary) -> RenderableType:
             summary.front, summary.front_of, study=summary.study, target=summary.target
         )
         parts += [table, Text()]
-    elif summary.target is None and summary.told:
+    elif summary.told:
         parts += [told_table(summary.told, summary.metrics), Text()]
     parts += [_text(line) for line in summary_lines(summary)]
     if summary.recommended is not None:
@@ -195,156 +192,8 @@ def summary_panel(summary: Summary) -> RenderableType:
 
 def told_table(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> RenderableType:
     """Show what trials of any app told their study: the values no other trial beats."""
-    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    names = [f"{metric.name} ({metric.direction})" for metric in metrics]
-    table = _table(right=("trial", *names, *keys))
-    for trial in trials:
-        values = (f"{value:.6g}" for value in trial.values)
-        _row(table, trial.number, *values, *(setting(trial.params.get(key, "-")) for key in keys))
-    return Group(_text("Best told values", style=_HEADING), table)
-
-
-def summary_lines(summary: Summary) -> tuple[str, ...]:
-    """Write a summary as sentences."""
-    lines = [_trials_line(summary)]
-    if summary.target is not None:
-        lines += [_cheapest_line(summary, summary.target), _worst_line(summary, summary.target)]
-    if summary.provenance is not None:
-        lines += [_search_line(summary), _break_even_line(summary)]
-    if summary.target is not None or summary.provenance is not None:
-        lines.append(_measuring_line(summary.provenance))
-    lines.append(_flags_line(summary.flags))
-    return tuple(line for line in lines if line)
-
-
-def source(provenance: Provenance) -> str:
-    """Say in short where joules come from: "estimated by cpu-time 4 W/core"."""
-    return f"{provenance.kind} by {provenance.meter}"
-
-
-def source_lines(provenance: Provenance, flags: Sequence[str] = ()) -> str:
-    """Say at the start of a run where its joules come from, and what is doubtful about them."""
-    lines = [
-        f"energy    {provenance.kind.upper()} by {provenance.meter}, {provenance.scope}",
-        f"          {provenance.uncertainty}",
-        f"on        {provenance.device}",
-    ]
-    lines += [f"mind      {explain_flag(flag)}" for flag in flags]
-    return "\n".join(lines)
-
-
-def accuracy(value: float) -> str:
-    """Write an accuracy or a target in a sentence."""
-    return f"{value:.6g}"
-
-
-def setting(value: object) -> str:
-    """Write the value of a parameter."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def setup(params: Mapping[str, Any]) -> str:
-    """Write the searched values of a trial: "lr=0.0123 batch_size=64"."""
-    return " ".join(f"{key}={setting(value)}" for key, value in params.items())
-
-
-def _trials_line(summary: Summary) -> str:
-    counts = summary.counts
-    if not counts.trials:
-        return f"Study {summary.study} has no trials yet."
-    states = ", ".join(f"{number} {state}" for state, number in sorted(counts.states.items()))
-    line = f"Study {summary.study}: {_count(counts.trials, 'trial')} ({states})."
-    if summary.target is None:
-        line += " It has no target accuracy, so nothing is said of energy-to-target."
-    return line
-
-
-def _cheapest_line(summary: Summary, target: float) -> str:
-    point = summary.recommended
-    if point is not None:
-        return (
-            f"Cheapest setup reaching {accuracy(target)}: {_setup_of(point)} - "
-            f"{joules(point.energy_j)} to target (trial {point.trial}, epoch {point.epoch:.4g})."
-        )
-    if not summary.front:
-        return ""
-    best = summary.front[-1]
-    return (
-        f"No trial reached {accuracy(target)}. The best accuracy was {accuracy(best.accuracy)} "
-        f"({_setup_of(best)}; {joules(best.energy_j)}, trial {best.trial}, "
-        f"epoch {best.epoch:.4g})."
-    )
-
-
-def _worst_line(summary: Summary, target: float) -> str:
-    counts, worst = summary.counts, summary.worst
-    if worst is None:
-        return _rest(counts)
-    if counts.reached == 1:
-        line = f"Trial {worst.trial} is the only one that reached {accuracy(target)}"
-    else:
-        times = "" if summary.spread is None else f" {summary.spread:.1f}x the best"
-        line = (
-            f"The worst setup that reached {accuracy(target)} cost{times} "
-            f"({joules(worst.energy_j)}, trial {worst.trial})"
-        )
-    rest = _rest(counts)
-    return f"{line}; {rest}" if rest else f"{line}."
-
-
-def _rest(counts: Counts) -> str:
-    """What became of the trials that did not reach the target."""
-    others = {fate: counts.fates[fate] for fate in _FATES if counts.fates.get(fate)}
-    if not others:
-        return ""
-    words = ", ".join(f"{number} {_FATES[fate]}" for fate, number in others.items())
-    finished = _count(counts.finished, "trial")
-    return f"{sum(others.values())} of {finished} missed the target ({words})."
-
-
-def _search_line(summary: Summary) -> str:
-    parts = ", ".join(f"{each} {joules(part)}" for each, part in summary.parts_j.items() if part)
-    line = f"The search cost {joules(summary.search_energy_j)}"
-    if parts:
-        line += f" ({parts})"
-    if summary.missed_share is not None:
-        line += f", {percent(summary.missed_share)} of it in trials that missed the target"
-    return line + "."
-
-
-def _break_even_line(summary: Summary) -> str:
-    if summary.break_even is None or summary.default is None:
-        return f"Break-even: none, because {summary.break_even_reason}."
-    default = summary.default
-    trainings = _count(math.ceil(summary.break_even), "training")
-    return (
-        f"Break-even: the search pays back after {trainings} against the default setup "
-        f"(trial {default.trial}: {joules(default.energy_j)} to target; the recommended one "
-        f"saves {percent(summary.saving)} of it)."
-    )
-
-
-def _measuring_line(provenance: Provenance | None) -> str:
-    if provenance is None:
-        return "Measuring: no trial was metered."
-    line = f"Measuring: {provenance}, {provenance.version}; uncertainty: {provenance.uncertainty}"
-    if provenance.resolution_s:
-        line += f"; sensor updates every {quantity(provenance.resolution_s, 's')}"
-    return line + "."
-
-
-def _flags_line(flags: Mapping[str, int]) -> str:
-    if not flags:
-        return ""
-    words = "; ".join(f"{explain_flag(flag)} ({_count(n, 'trial')})" for flag, n in flags.items())
-    return f"Conditions to mind: {words}."
-
-
-def _setup_of(point: FrontPoint) -> str:
-    words = setup(point.params)
-    if not point.default:
-        return words or "the fixed setup"
-    return f"the default setup ({words})" if words else "the default setup"
+    tables = (_told_rows(trials, metrics, spread=spread) for spread in (True, False))
+    return Group(_text("Best told values", style=_HEADING), _FirstThatFits(*tables))
 
 
 def _general(point: FrontPoint) -> str:
@@ -357,25 +206,48 @@ def _front_rows(rows: Sequence[tuple[FrontPoint, bool]], *, spread: bool) -> Tab
     """Make the rows of a front, with one column a parameter or all in one column."""
     keys = list(dict.fromkeys(key for point, _ in rows for key in point.params))
     table = _table(right=("energy", "accuracy"))
-    if spread:
-        for key in keys:
-            table.add_column(_text(key), justify="right", no_wrap=True)
-    else:
-        table.add_column("setup", overflow="fold", ratio=1)
+    _add_setup(table, keys, spread=spread)
     for name in ("trial", "epoch"):
         table.add_column(name, justify="right", no_wrap=True)
     for point, marked in rows:
-        cells = [setting(point.params[key]) if key in point.params else "-" for key in keys]
         _row(
             table,
             f"* {joules(point.energy_j)}" if marked else joules(point.energy_j),
             f"{point.accuracy:.4f}",
-            *(cells if spread else [setup(point.params) or "-"]),
+            *_setup_cells(point.params, keys, spread=spread),
             f"{point.trial} (default)" if point.default else point.trial,
             f"{point.epoch:.4g}",
             marked=marked,
         )
     return table
+
+
+def _told_rows(trials: Sequence[TrialRecord], metrics: Sequence[Metric], *, spread: bool) -> Table:
+    """Make the rows of told values, with one column a parameter or all in one column."""
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
+    table = _table(right=("trial",))
+    for metric in metrics:
+        heading = _text(f"{metric.name} ({metric.direction})")
+        table.add_column(heading, justify="right", overflow="fold")
+    _add_setup(table, keys, spread=spread)
+    for trial in trials:
+        values = (f"{value:.6g}" for value in trial.values)
+        _row(table, trial.number, *values, *_setup_cells(trial.params, keys, spread=spread))
+    return table
+
+
+def _add_setup(table: Table, keys: Sequence[str], *, spread: bool) -> None:
+    if not spread:
+        table.add_column("setup", overflow="fold", ratio=1)
+        return
+    for key in keys:
+        table.add_column(_text(key), justify="right", no_wrap=True)
+
+
+def _setup_cells(params: Mapping[str, Any], keys: Sequence[str], *, spread: bool) -> list[str]:
+    if not spread:
+        return [setup(params) or "-"]
+    return [setting(params[key]) if key in params else "-" for key in keys]
 
 
 def _curve_marks(result: TrialResult, curve: Sequence[CurvePoint]) -> dict[int, tuple[str, ...]]:
@@ -457,7 +329,3 @@ def _text(value: object, *, style: str = "") -> Text:
 def _printable(text: str) -> str:
     """Keep control characters out of the terminal: a database can come from anywhere."""
     return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,168 @@
+"""Sentences for the terminal: what a study found, what it cost, how it was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from energyopt.records import Provenance
+from energyopt.report.flags import explain_flag
+from energyopt.report.front import FrontPoint
+from energyopt.report.summary import Counts, Fate, Summary
+from energyopt.units import joules, percent, quantity
+
+_FATES: Mapping[Fate, str] = {
+    "missed": "trained to the end",
+    "stopped": "stopped early",
+    "failed": "failed",
+    "lost": "lost",
+}
+
+
+def summary_lines(summary: Summary) -> tuple[str, ...]:
+    """Write a summary as sentences."""
+    lines = [_trials_line(summary)]
+    if summary.target is not None:
+        lines += [_cheapest_line(summary, summary.target), _worst_line(summary, summary.target)]
+    if summary.provenance is not None:
+        lines += [_search_line(summary), _break_even_line(summary)]
+    if summary.target is not None or summary.provenance is not None:
+        lines.append(_measuring_line(summary.provenance))
+    lines.append(_flags_line(summary.flags))
+    return tuple(line for line in lines if line)
+
+
+def source(provenance: Provenance) -> str:
+    """Say in short where joules come from: "estimated by cpu-time 4 W/core"."""
+    return f"{provenance.kind} by {provenance.meter}"
+
+
+def source_lines(provenance: Provenance, flags: Sequence[str] = ()) -> str:
+    """Say at the start of a run where its joules come from, and what is doubtful about them."""
+    lines = [
+        f"energy    {provenance.kind.upper()} by {provenance.meter}, {provenance.scope}",
+        f"          {provenance.uncertainty}",
+        f"on        {provenance.device}",
+    ]
+    lines += [f"mind      {explain_flag(flag)}" for flag in flags]
+    return "\n".join(lines)
+
+
+def accuracy(value: float) -> str:
+    """Write an accuracy or a target in a sentence."""
+    return f"{value:.6g}"
+
+
+def setting(value: object) -> str:
+    """Write the value of a parameter."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def setup(params: Mapping[str, Any]) -> str:
+    """Write the searched values of a trial: "lr=0.0123 batch_size=64"."""
+    return " ".join(f"{key}={setting(value)}" for key, value in params.items())
+
+
+def _trials_line(summary: Summary) -> str:
+    counts = summary.counts
+    if not counts.trials:
+        return f"Study {summary.study} has no trials yet."
+    states = ", ".join(f"{number} {state}" for state, number in sorted(counts.states.items()))
+    line = f"Study {summary.study}: {count(counts.trials, 'trial')} ({states})."
+    if summary.target is None:
+        line += " It has no target accuracy, so nothing is said of energy-to-target."
+    return line
+
+
+def _cheapest_line(summary: Summary, target: float) -> str:
+    point = summary.recommended
+    if point is not None:
+        return (
+            f"Cheapest setup reaching {accuracy(target)}: {_setup_of(point)} - "
+            f"{joules(point.energy_j)} to target (trial {point.trial}, epoch {point.epoch:.4g})."
+        )
+    if not summary.front:
+        return ""
+    best = summary.front[-1]
+    return (
+        f"No trial reached {accuracy(target)}. The best accuracy was {accuracy(best.accuracy)} "
+        f"({_setup_of(best)}; {joules(best.energy_j)}, trial {best.trial}, "
+        f"epoch {best.epoch:.4g})."
+    )
+
+
+def _worst_line(summary: Summary, target: float) -> str:
+    counts, worst = summary.counts, summary.worst
+    if worst is None:
+        return _rest(counts)
+    if counts.reached == 1:
+        line = f"Trial {worst.trial} is the only one that reached {accuracy(target)}"
+    else:
+        times = "" if summary.spread is None else f" {summary.spread:.1f}x the best"
+        line = (
+            f"The worst setup that reached {accuracy(target)} cost{times} "
+            f"({joules(worst.energy_j)}, trial {worst.trial})"
+        )
+    rest = _rest(counts)
+    return f"{line}; {rest}" if rest else f"{line}."
+
+
+def _rest(counts: Counts) -> str:
+    """What became of the trials that did not reach the target."""
+    others = {fate: counts.fates[fate] for fate in _FATES if counts.fates.get(fate)}
+    if not others:
+        return ""
+    words = ", ".join(f"{number} {_FATES[fate]}" for fate, number in others.items())
+    finished = count(counts.finished, "trial")
+    return f"{sum(others.values())} of {finished} missed the target ({words})."
+
+
+def _search_line(summary: Summary) -> str:
+    parts = ", ".join(f"{each} {joules(part)}" for each, part in summary.parts_j.items() if part)
+    line = f"The search cost {joules(summary.search_energy_j)}"
+    if parts:
+        line += f" ({parts})"
+    if summary.missed_share is not None:
+        line += f", {percent(summary.missed_share)} of it in trials that missed the target"
+    return line + "."
+
+
+def _break_even_line(summary: Summary) -> str:
+    if summary.break_even is None or summary.default is None:
+        return f"Break-even: none, because {summary.break_even_reason}."
+    default = summary.default
+    trainings = count(math.ceil(summary.break_even), "training")
+    return (
+        f"Break-even: the search pays back after {trainings} against the default setup "
+        f"(trial {default.trial}: {joules(default.energy_j)} to target; the recommended one "
+        f"saves {percent(summary.saving)} of it)."
+    )
+
+
+def _measuring_line(provenance: Provenance | None) -> str:
+    if provenance is None:
+        return "Measuring: no trial was metered."
+    line = f"Measuring: {provenance}, {provenance.version}; uncertainty: {provenance.uncertainty}"
+    if provenance.resolution_s:
+        line += f"; sensor updates every {quantity(provenance.resolution_s, 's')}"
+    return line + "."
+
+
+def _flags_line(flags: Mapping[str, int]) -> str:
+    if not flags:
+        return ""
+    words = "; ".join(f"{explain_flag(flag)} ({count(n, 'trial')})" for flag, n in flags.items())
+    return f"Conditions to mind: {words}."
+
+
+def _setup_of(point: FrontPoint) -> str:
+    words = setup(point.params)
+    if not point.default:
+        return words or "the fixed setup"
+    return f"the default setup ({words})" if words else "the default setup"
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number of things: "1 trial", "2 trials"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
