@@ -116,12 +116,15 @@ def _words(study: StudyRecord, trial: TrialRecord, request: Request) -> tuple[st
             f"study {study.name} was run with {' '.join(untyped)}; nothing that a database names "
             "is run: type that again after the study's name"
         )
+    changes = list(request.overrides)
+    if request.seed is not None:
+        changes.insert(0, f"seed={request.seed}")
     if trial.result is not None and trial.result.reached:
-        # Options of the study's objective would be unknown keys of this one.
-        kept = [word for word in stored if not word.lstrip("+").startswith("objective.")]
-        stored = list(join_overrides(kept, ["objective=energy_to_target"]))
-    seed = [] if request.seed is None else [f"seed={request.seed}"]
-    return join_overrides(stored, seed, request.overrides)
+        changes.insert(0, "objective=energy_to_target")
+    if any(word.startswith("objective=") for word in changes):
+        # Options of the study's objective would be unknown keys of another.
+        stored = [word for word in stored if not word.lstrip("+").startswith("objective.")]
+    return join_overrides(stored, changes)
 
 
 def _compose(words: tuple[str, ...], request: Request) -> DictConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -64,6 +65,16 @@ class Program:
         ran = self(*words, **env)
         assert ran.code == 0, ran.out + ran.err
         return ran
+
+
+def children_of(pid: int) -> list[int]:
+    """The running children of a process (not all kernels list them in one file)."""
+    stats = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            stats.append(stat.read_text())
+    fields = [(int(s.partition(" ")[0]), int(s.rpartition(")")[2].split()[1])) for s in stats]
+    return [child for child, parent in fields if parent == pid]
 
 
 @pytest.fixture

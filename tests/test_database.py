@@ -71,14 +71,18 @@ def foreign(*tables: str) -> Callable[[bytes, Path], bytes]:
         ("~/a.db", str(Path("~/a.db").expanduser())),
         ("sqlite:///a.db", "a.db"),
         ("sqlite:////there/a.db", "/there/a.db"),
-        ("sqlite://", None),
-        ("sqlite:///:memory:", None),
         ("postgresql+psycopg://user@host/name", None),
     ],
 )
 def test_a_storage_is_a_file_or_a_url(where, file):
     found = sqlite_file(storage_url(where))
     assert found == (None if file is None else Path(file))
+
+
+@pytest.mark.parametrize("where", ["sqlite://", "sqlite:///:memory:"])
+def test_memory_keeps_no_study(where):
+    with pytest.raises(StorageError, match="is kept in memory alone and lost at the end"):
+        storage_url(where)
 
 
 @pytest.mark.parametrize("where", ["://", "::://x", "not a url://x"])

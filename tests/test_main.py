@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import TINY, Program
+from tests.conftest import TINY, Program, children_of
 
 SPACE = ("lr=tag(log,interval(1e-4,1e-1))", "batch_size=choice(8,32)")
 Wait = Callable[[Callable[[], bool]], None]
@@ -494,12 +494,6 @@ def test_trials_are_lost_not_failed_when_what_runs_them_dies(
     assert "the server that runs the trials died; the same command goes on" in err
     rows = trials_of(energyopt, "i")
     assert [(row["state"], row["lost"]) for row in rows] == [("FAIL", 1), ("WAITING", None)]
-
-
-def children_of(pid: int) -> list[int]:
-    stats = [stat.read_text() for stat in Path("/proc").glob("[0-9]*/stat") if stat.exists()]
-    fields = [(int(s.partition(" ")[0]), int(s.rpartition(")")[2].split()[1])) for s in stats]
-    return [child for child, parent in fields if parent == pid]
 
 
 def begin_again(program: Program, wait: Wait) -> Any:

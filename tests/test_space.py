@@ -192,7 +192,7 @@ def test_what_the_grammar_of_hydra_forbids_stays_its_own_error(axis):
     [
         ("model=choice(mlp,cnn)", "model", "model", ("mlp", "cnn")),
         ("model=mlp,cnn", "model", "model", ("mlp", "cnn")),
-        ("model=glob(*)", "model", "model", MODELS),
+        ("model=glob(*)", "model", "model", tuple(m for m in MODELS if m != "own")),
         ("model=glob(cnn*)", "model", "model", ("cnn", "cnn1d")),
         ("model=glob([c*,m*],exclude=cnn1d)", "model", "model", ("cnn", "mlp")),
         ("model=glob(*,exclude=[own,*n*])", "model", "model", ("gru", "mlp")),
