@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +22,22 @@ _TIMEOUT_S = 180
 
 # A study that takes a second: made-up joules, so that numbers are the same on each machine.
 TINY = ("task=wine", "model=mlp", "hardware=simulated", "epochs=4", "target=0.9")
+
+
+SPACE = ("lr=tag(log,interval(1e-4,1e-1))", "batch_size=choice(8,32)")
+Wait = Callable[[Callable[[], bool]], None]
+
+# A model of somebody's own; a width of 13 breaks it.
+OWN_MODEL = """
+from torch import nn
+
+def build(input_shape, num_classes, hidden=8):
+    if hidden == 13:
+        raise RuntimeError("thirteen is unlucky")
+    return nn.Sequential(
+        nn.Linear(input_shape[0], hidden), nn.ReLU(), nn.Linear(hidden, num_classes)
+    )
+"""
 
 
 @dataclass(frozen=True)
@@ -75,6 +94,31 @@ def children_of(pid: int) -> list[int]:
             stats.append(stat.read_text())
     fields = [(int(s.partition(" ")[0]), int(s.rpartition(")")[2].split()[1])) for s in stats]
     return [child for child, parent in fields if parent == pid]
+
+
+def trials_of(program: Program, study: str) -> list[dict[str, Any]]:
+    """Our rows of a study, beside Optuna's state, by number."""
+    query = """
+        select t.number, t.state, e.overrides, e.lost, e.reason, e.result, e.is_default
+        from trials t join studies s on s.study_id = t.study_id
+        left join energyopt_trials e on e.study_id = s.study_id and e.number = t.number
+        where s.study_name = ? order by t.number
+    """
+    with sqlite3.connect(program.folder / "studies/energyopt.db") as database:
+        database.row_factory = sqlite3.Row
+        rows = [dict(row) for row in database.execute(query, [study])]
+    for row in rows:
+        row["overrides"] = json.loads(row["overrides"] or "[]")
+        row["result"] = json.loads(row["result"] or "null")
+    return rows
+
+
+def journal(program: Program, study: str, number: int) -> Path:
+    return program.folder / "studies" / study / str(number) / "progress.jsonl"
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 @pytest.fixture

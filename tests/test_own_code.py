@@ -1,0 +1,95 @@
+"""Models, training loops, meters and configs of one's own, through the real command line."""
+
+from __future__ import annotations
+
+from tests.conftest import (
+    OWN_MODEL,
+    TINY,
+    Program,
+    trials_of,
+)
+
+OWN_PARADIGM = """
+from energyopt.protocols import Trained
+
+class Pretend:
+    epoch_samples = 100
+
+    def __init__(self, lr):
+        self.lr, self.seen = lr, 0
+
+    def train(self, samples):
+        self.seen += samples
+        sum(i * i for i in range(20_000))
+        return Trained(samples, 1, 1 / self.seen)
+
+    def evaluate(self):
+        return min(1.0, self.seen * self.lr / 100)
+"""
+
+
+def test_a_model_of_ones_own_in_a_file_of_this_folder(energyopt: Program) -> None:
+    (energyopt.folder / "my_net.py").write_text(OWN_MODEL)
+    own = ("model=own", "model._target_=my_net.build")
+    energyopt.ok(*TINY, *own)
+    sweep = ("-m", *TINY, *own, "+model.hidden=choice(8,13)", "sampler=grid", "study=own")
+    ran = energyopt.ok(*sweep)
+    assert "trial 1: failed: model (my_net.build) cannot be built" in ran.text
+    assert "thirteen is unlucky" in ran.text
+    assert [row["state"] for row in trials_of(energyopt, "own")] == ["COMPLETE", "FAIL"]
+
+
+def test_a_training_loop_of_ones_own(energyopt: Program) -> None:
+    (energyopt.folder / "mine.py").write_text(OWN_PARADIGM)
+    own = ("paradigm=own", "paradigm._target_=mine.Pretend", "+paradigm.lr=${lr}")
+    ran = energyopt.ok("-m", *own, "lr=interval(0.05,0.5)", "hardware=estimate", "n_trials=3",
+                       "target=0.3", "study=p")  # fmt: skip
+    assert "Cheapest setup reaching 0.3" in ran.text
+
+
+def test_configs_of_ones_own_in_a_folder(energyopt: Program) -> None:
+    conf = energyopt.folder / "conf"
+    (conf / "model").mkdir(parents=True)
+    (conf / "far_net.py").write_text(OWN_MODEL)
+    (conf / "model" / "mine.yaml").write_text("_target_: far_net.build\nhidden: 4\n")
+    (conf / "night.yaml").write_text(
+        "defaults:\n  - config\n  - override task: wine\n  - override model: mine\n"
+        "  - override hardware: simulated\n  - _self_\n"
+        "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n"
+        "      lr: tag(log,interval(1e-3,1e-1))\n"
+        "epochs: 3\nn_trials: 2\nstudy: night\n"
+    )
+    energyopt.ok("--config-dir", "conf", *TINY, "model=mine")
+    ran = energyopt.ok("--config-dir", "conf", "--config-name", "night")
+    assert "[2/2]" in ran.text
+    assert "--config-name=night" in ran.text
+
+
+def test_code_that_nobody_vouches_for_is_not_run(energyopt: Program) -> None:
+    for target in ("os.system", "pathlib.Path.write_text", "joblib.load"):
+        ran = energyopt(*TINY, "model=own", f"model._target_={target}")
+        assert ran.code == 2
+        assert "if you trust it, add 'trusted_targets=[" in ran.text
+
+
+OWN_METER = """
+import time
+from energyopt.records import Energy, Provenance
+
+class Plug:
+    def __init__(self, device):
+        self.provenance = Provenance("measured", "a plug", "1", "node", device, "here", "none")
+
+    def start(self):
+        self.began = time.perf_counter()
+
+    def stop(self):
+        time_s = time.perf_counter() - self.began
+        return Energy(time_s, cpu_j=100 * time_s)
+"""
+
+
+def test_a_meter_of_ones_own(energyopt: Program) -> None:
+    (energyopt.folder / "mine.py").write_text(OWN_METER)
+    ran = energyopt.ok(*TINY, "hardware=own", "hardware.meter._target_=mine.Plug")
+    assert "MEASURED by a plug" in ran.text
