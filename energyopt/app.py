@@ -2,42 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from energyopt.build import Setup
+from energyopt.errors import HardwareError
 from energyopt.journal import NAME, JournalWriter
 from energyopt.objectives import judge
-from energyopt.records import Outcome, Provenance, TrialResult
+from energyopt.protocols import Paradigm
+from energyopt.records import Outcome, Provenance, TrialResult, TrialStart
 from energyopt.trial import run_trial
 
 PREFLIGHT = "preflight"
 """Config key of a job that only builds everything and says where its joules would come from."""
 
 
-def job(cfg: DictConfig) -> Outcome | Provenance:
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What a preflight job found.
+
+    Attributes:
+        provenance: Where the joules will come from.
+        flags: What is doubtful about them, as short words.
+        rivals: How many trials can have GPUs at the same time; None where none is held.
+        limit_w: The power limit in force, in W; None without GPUs.
+        limits_w: The lowest and the highest that can be set, in W; None likewise.
+    """
+
+    provenance: Provenance
+    flags: tuple[str, ...] = ()
+    rivals: int | None = None
+    limit_w: float | None = None
+    limits_w: tuple[float, float] | None = None
+
+
+def job(cfg: DictConfig) -> Outcome | Readiness:
     """One job of a study.
 
     Returns:
-        What is told to the study; for a preflight job the provenance.
+        What is told to the study; for a preflight job what it found.
 
     Raises:
         EnergyoptError: If the setup cannot be built or metered.
     """
-    setup = Setup(cfg, config_folders())
-    if cfg.get(PREFLIGHT):
-        setup.make_paradigm()
-        return setup.start.provenance
-    return judge(train(setup, journal_path()), setup.objective)
+    with Setup(cfg, config_folders()) as setup:
+        if cfg.get(PREFLIGHT):
+            return check_readiness(setup)
+        return judge(train(setup, journal_path()), setup.objective)
 
 
-def train(setup: Setup, journal: Path | None) -> TrialResult:
-    """Train one setup, with its progress in a journal."""
-    return run_trial(
-        setup.make_paradigm, setup.meter, setup.plan, setup.start, JournalWriter(journal)
+def check_readiness(setup: Setup) -> Readiness:
+    """Build everything and train nothing."""
+    setup.check_limit()
+    start = setup.start
+    setup.make_paradigm()
+    gpus = start.machine.gpus if start.machine else ()
+    lows = [gpu.min_limit_w for gpu in gpus if gpu.min_limit_w is not None]
+    highs = [gpu.max_limit_w for gpu in gpus if gpu.max_limit_w is not None]
+    return Readiness(
+        provenance=start.provenance,
+        flags=start.flags,
+        rivals=setup.rig.rivals,
+        limit_w=start.machine.limit_w if start.machine else None,
+        limits_w=(max(lows), min(highs)) if lows and highs else None,
     )
+
+
+def train(
+    setup: Setup,
+    journal: Path | None,
+    *,
+    make_paradigm: Callable[[], Paradigm] | None = None,
+    began: Callable[[TrialStart], None] | None = None,
+) -> TrialResult:
+    """Train one setup, with its progress in a journal.
+
+    Args:
+        setup: What to train.
+        journal: Where its progress is kept; None for nowhere.
+        make_paradigm: Builds what is trained; the setup's own way if None.
+        began: Is told what is known beforehand.
+    """
+    setup.check_limit()
+    with setup.rig.limited() as limit:
+        profiler = setup.profiler(limit)
+        start = setup.start
+        if began is not None:
+            began(start)
+        return run_trial(
+            make_paradigm or setup.make_paradigm,
+            setup.meter,
+            setup.plan,
+            start,
+            JournalWriter(journal),
+            rig=setup.rig,
+            known=setup.known,
+            profiler=profiler,
+        )
 
 
 def journal_path() -> Path:
@@ -60,10 +125,13 @@ def config_folders(config: DictConfig | None = None) -> tuple[Path, ...]:
     return (Path(hydra.runtime.cwd), *given)
 
 
-def warm_up() -> None:
+def warm_up(config: DictConfig) -> None:
     """Pay once what each forked trial would pay again: imports, and the first optimizer.
 
     With one thread: a server warmed with two deadlocks children that use two.
+
+    Args:
+        config: The multirun's own.
     """
     import torch
 
@@ -76,3 +144,25 @@ def warm_up() -> None:
     optimizer = torch.optim.Adam(layer.parameters())
     layer(torch.zeros(1, 2)).sum().backward()
     optimizer.step()
+    if _meters_gpus(config):
+        from energyopt.hardware.zeus import preload
+
+        preload()
+
+
+def restore_limits() -> list[str]:
+    """Put back the power limits that killed jobs left; what was done, in sentences."""
+    from energyopt.hardware.recover import restore_all
+
+    try:
+        return [str(restored) for restored in restore_all()]
+    except HardwareError as error:
+        return [str(error)]
+
+
+def _meters_gpus(config: DictConfig) -> bool:
+    """Whether jobs will meter GPUs; a study on an estimate never imports zeus."""
+    import torch
+
+    gpus = OmegaConf.select(config, "hardware.gpus")
+    return torch.cuda.device_count() > 0 if gpus == "auto" else gpus is not None

@@ -10,21 +10,29 @@ import inspect
 import random
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from energyopt.errors import ConfigError, EnergyoptError
+from energyopt.known import Known, digest, shape_of_work
 from energyopt.protocols import EnergyMeter, Objective, Paradigm
 from energyopt.records import TrialStart
 from energyopt.trial import Plan
 from energyopt.trust import targets_in, trusted_target
 
+if TYPE_CHECKING:
+    from energyopt.hardware.options import RigOptions
+    from energyopt.hardware.power import PowerLimit
+    from energyopt.hardware.rig import Rig
+    from energyopt.profiling import PowerProfiler
+
+_NO_RIG_OPTIONS = ("meter", "known", "system")
 _OFFERED_ROOTS = ("lr", "batch_size", "epochs", "target", "seed", "num_threads")
 GROUPS = ("task", "model", "paradigm", "optimizer", "scheduler", "hardware", "objective")
 
@@ -106,15 +114,51 @@ class Setup:
             "input_shape": lambda: self.task.input_shape,
             "num_classes": lambda: self.task.num_classes,
             "device": lambda: self.device,
+            "gpus": lambda: self.rig.boards,
+            "cpu": lambda: self._rig_options.cpu,
             **{key: partial(cfg.__getitem__, key) for key in _OFFERED_ROOTS},
         }
 
-    @cached_property
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the GPUs back."""
+        if "rig" in self.__dict__:
+            self.rig.close()
+
+    @property
     def device(self) -> str:
         """Where to train: "cpu", "cuda:N" or "mps"."""
+        return self.rig.device
+
+    @cached_property
+    def rig(self) -> Rig:
+        """The GPUs that the trial holds from now on; none where none is metered."""
+        from energyopt.hardware.claim import claim
         from energyopt.hardware.host import resolve_device
 
-        return resolve_device(str(self._cfg.device))
+        return claim(self._rig_options, resolve_device(str(self._cfg.device)))
+
+    @cached_property
+    def _rig_options(self) -> RigOptions:
+        from energyopt.hardware.options import RigOptions
+
+        node = self._cfg.hardware
+        options = {k: _value(f"hardware.{k}", node, k) for k in node if k not in _NO_RIG_OPTIONS}
+        known = {field.name for field in fields(RigOptions)}
+        wrong = sorted(options.keys() - known)
+        if wrong:
+            raise ConfigError(
+                f"hardware.{wrong[0]}: there is no such key; there are meter, "
+                f"{', '.join(sorted(known))}"
+            )
+        return RigOptions(**options)
+
+    @cached_property
+    def known(self) -> Known:
+        """What earlier trials of the study found out about its hardware."""
+        return Known.from_json(self._cfg.hardware.get("known"))
 
     @cached_property
     def task(self) -> Any:
@@ -151,7 +195,7 @@ class Setup:
 
     @property
     def start(self) -> TrialStart:
-        """What is known before the first window."""
+        """What is known before the first window, with the GPUs as they are set now."""
         from energyopt.hardware.auto import condition_flags
 
         return TrialStart(
@@ -159,7 +203,59 @@ class Setup:
             epochs=self._cfg.epochs,
             seed=self._cfg.seed,
             provenance=self.meter.provenance,
-            flags=condition_flags(self.meter, self.device),
+            flags=(*condition_flags(self.meter, self.device), *self.rig.flags),
+            machine=self.rig.machine(),
+            quality_periods=tuple(self._rig_options.quality_periods),
+        )
+
+    def check_limit(self) -> None:
+        """Refuse a power limit that could not be held, or could not be seen in the joules.
+
+        Raises:
+            ConfigError: If this meter would not see it.
+            PowerLimitRefused: If it is out of range, or may not be set.
+        """
+        wanted = self._rig_options.power_limit_w
+        provenance = self.meter.provenance
+        if wanted is not None and provenance.kind == "estimated":
+            raise ConfigError(
+                f"hardware.power_limit_w={wanted}: the joules are estimated by {provenance.meter}, "
+                "which sees no effect of a power limit; choose a meter of the GPU, such as "
+                "hardware=nvidia, or leave it null"
+            )
+        self.rig.check_limit()
+
+    def profiler(self, limit: PowerLimit | None) -> PowerProfiler | None:
+        """What looks for the best power limit, or sets the one that an earlier trial found.
+
+        Args:
+            limit: The limit to change; None where it may not be.
+        """
+        options = self._rig_options
+        if limit is None or not options.profiles:
+            return None
+        from energyopt.hardware.policy import selector
+        from energyopt.profiling import PowerProfiler, limits_to_try
+
+        select = selector(options, len(self.rig.boards))
+        shape = shape_of_work(
+            self.rig.boards[0].name,
+            _plain("model", self._cfg.model),
+            self._cfg.batch_size,
+            _plain("paradigm", self._cfg.paradigm),
+        )
+        points = self.known.profiles.get(digest(shape))
+        if points:
+            limit.set(select(points))
+            return None
+        return PowerProfiler(
+            set_limit_w=limit.set,
+            limits_w=limits_to_try(*self.rig.limits_w(), options.power_step_w),
+            select=select,
+            slice_s=options.profile_slice_s,
+            settle_s=options.profile_settle_s,
+            shape=shape,
+            original_w=limit.limit_w(),
         )
 
     def make_paradigm(self) -> Paradigm:
@@ -227,6 +323,14 @@ def _plain(key: str, node: Any) -> Any:
         raise ConfigError(f"{key}: {message}; set it on the command line") from error
     except ValueError as error:  # not a config node
         raise ConfigError(f"{key}={node} is not a group of options") from error
+
+
+def _value(key: str, node: DictConfig, name: str) -> Any:
+    try:
+        value = node[name]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+    return _plain(key, value) if OmegaConf.is_config(value) else value
 
 
 def make_sampler(node: dict[str, Any], seed: int | None, cfg: DictConfig) -> Any:

@@ -32,6 +32,7 @@ class Composer:
         self._config = config
         self._space = space
         self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self._assumed: dict[str, Value] = {}
 
     def compose(self, words: Sequence[str]) -> DictConfig:
         """The config of a job, its hydra node included."""
@@ -63,8 +64,14 @@ class Composer:
         params = self._default_groups() | dict(choice or {})
         cfg = self.compose(self._space.words(params))
         return params | {
-            d.key: d.nearest(OmegaConf.select(cfg, d.key)) for d in self.present(params)
+            d.key: d.nearest(self._assumed.get(d.key, OmegaConf.select(cfg, d.key)))
+            for d in self.present(params)
         }
+
+    def assume(self, key: str, value: Value) -> None:
+        """Say what the default setup has where its config leaves it open (null)."""
+        if OmegaConf.select(self.default(), key) is None:
+            self._assumed[key] = value
 
     def moved(self, params: Mapping[str, Value]) -> list[str]:
         """The words of the default setup that lay outside the space."""

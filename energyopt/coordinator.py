@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from optuna.trial import FrozenTrial, Trial
 from energyopt.composer import Composer
 from energyopt.errors import EnergyoptError, LauncherError, StudyError
 from energyopt.journal import NAME, JournalReader
+from energyopt.known import Known
 from energyopt.options import Options
 from energyopt.outcome import failed, outcome_of, outcome_of_error
 from energyopt.records import End, Metric, Outcome, TrialRecord
@@ -35,7 +37,8 @@ class Jobs:
         folder: Where each has a folder, named by its number.
         extra: Words that each job gets beside its own.
         in_process: Whether they run in this process, one at a time, for debugging.
-        journals: Whether they keep a journal, as ours do.
+        journals: Whether they are our own app's, which keep a journal.
+        most_at_a_time: How many can run at the same time, whatever is asked for.
         stop: Ends those that run.
     """
 
@@ -45,6 +48,7 @@ class Jobs:
     in_process: bool
     journals: bool
     stop: Callable[[], None]
+    most_at_a_time: int = sys.maxsize
 
     def journal(self, number: int) -> Path:
         """The journal of a trial."""
@@ -69,6 +73,7 @@ class Coordinator:
         options: How many trials, at a time, and failures.
         metrics: The objectives.
         jobs: How trials become jobs.
+        known: What the study's trials have found out about the hardware; jobs are told.
         suggest_more: A user's function that suggests values beyond the space; None for none.
     """
 
@@ -81,6 +86,7 @@ class Coordinator:
         options: Options,
         metrics: Sequence[Metric],
         jobs: Jobs,
+        known: Known,
         suggest_more: Callable[[Trial], None] | None = None,
     ) -> None:
         self._store = store
@@ -89,8 +95,9 @@ class Coordinator:
         self._options = options
         self._metrics = metrics
         self._jobs = jobs
+        self._known = known
         self._suggest_more = suggest_more
-        self._slots = 1 if jobs.in_process else options.n_jobs
+        self._slots = 1 if jobs.in_process else min(options.n_jobs, jobs.most_at_a_time)
         # Answers of jobs, and the news of a signal: nothing else ends a wait.
         self._answers: queue.SimpleQueue[tuple[_Asked, JobReturn] | Interrupted]
         self._answers = queue.SimpleQueue()
@@ -177,7 +184,7 @@ class Coordinator:
             run()
 
     def _launch(self, asked: _Asked) -> JobReturn:
-        words = [*self._space.fixed, *asked.words, *self._jobs.extra]
+        words = [*self._space.fixed, *asked.words, *self._jobs.extra, *self._known_words()]
         try:
             (returned,) = self._jobs.launcher.launch([words], initial_job_idx=asked.trial.number)
         # The one place that catches all: a launcher raises whatever its cluster does, and a job
@@ -185,6 +192,10 @@ class Coordinator:
         except (Exception, SystemExit) as error:
             return JobReturn(status=JobStatus.FAILED, _return_value=error)
         return returned
+
+    def _known_words(self) -> tuple[str, ...]:
+        known = self._known.to_json() if self._jobs.journals else ""
+        return (Dimension.plain("hardware.known", known),) if known else ()
 
     def _tell(self, asked: _Asked, returned: JobReturn, live: LiveStudy) -> None:
         if isinstance(returned._return_value, LauncherError):  # noqa: SLF001
@@ -198,6 +209,8 @@ class Coordinator:
         live.ended(_as_record(asked, outcome))
         if refusal is not None:
             raise refusal
+        if outcome.result is not None and outcome.result.valid:
+            self._known = self._known.learn(outcome.result)
         if outcome.state == "failed":
             self._count_failure(outcome.reason)
 

@@ -3,6 +3,7 @@
 EnergyoptError            the user can mend it; printed as one sentence, exit code 2
 ├── ConfigError           a key, value, type or combination of options is wrong
 ├── HardwareError         a sensor or device refuses; the message names the remedy
+│   └── PowerLimitRefused a GPU's power limit may not be set, or is not in force
 ├── StorageError          a study database cannot be opened, read or written
 ├── StudyError            a study is missing, busy, or asks another question
 ├── TrialError            a trial ended without a result (exception, crash, rubbish)
@@ -22,6 +23,10 @@ class ConfigError(EnergyoptError, ValueError):
 
 class HardwareError(EnergyoptError):
     """A sensor or a device refuses, or is not there."""
+
+
+class PowerLimitRefused(HardwareError):  # noqa: N818  # what happened, not what it is
+    """A GPU's power limit may not be set, or is not in force after it was."""
 
 
 class StorageError(EnergyoptError):

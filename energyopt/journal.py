@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from energyopt.conditions import NOT_MEASURED, Conditions
 from energyopt.records import (
     Checkpoint,
     End,
@@ -41,7 +42,7 @@ class JournalWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("")
 
-    def append(self, record: TrialStart | Window | Checkpoint) -> None:
+    def append(self, record: TrialStart | Window | Checkpoint | Conditions) -> None:
         """Append one record."""
         if self._path is None:
             return
@@ -57,12 +58,20 @@ class Journal:
     start: TrialStart | None = None
     windows: list[Window] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
+    conditions: Conditions = NOT_MEASURED
 
     def result(self, end: End, reason: str) -> TrialResult | None:
         """The record of a trial that left only its journal; None if it never started."""
         if self.start is None:
             return None
-        return TrialResult.assemble(self.start, self.windows, self.checkpoints, end, reason)
+        return TrialResult.assemble(
+            self.start,
+            self.windows,
+            self.checkpoints,
+            end,
+            reason,
+            conditions=self.conditions,
+        )
 
 
 class JournalReader:
@@ -104,4 +113,15 @@ class JournalReader:
             case "Window":
                 self.journal.windows.append(window_from_dict(data))
             case "Checkpoint":
-                self.journal.checkpoints.append(checkpoint_from_dict(data))
+                self._add_checkpoint(checkpoint_from_dict(data))
+            case "Conditions":
+                self.journal.conditions = Conditions.from_dict(data)
+
+    def _add_checkpoint(self, new: Checkpoint) -> None:
+        """Add one; a later one of the same samples is the same, with its joules booked anew."""
+        known = self.journal.checkpoints
+        same = [at for at, old in enumerate(known) if old.samples == new.samples]
+        if same:
+            known[same[0]] = new
+        else:
+            known.append(new)

@@ -80,14 +80,19 @@ class LocalLauncher(Launcher):
             output = "file" if config.hydra.sweeper.get("app") else "inherit"
         self._program = Program(hydra_context, task_function, config, output)
 
-    def open(self, warm_up: Callable[[], None] | None = None) -> None:
+    def open(
+        self,
+        warm_up: Callable[[], None] | None = None,
+        clean_up: Callable[[], object] | None = None,
+    ) -> None:
         """Fork the server. Call it before there are threads or database connections.
 
         Args:
             warm_up: Run once in the server, to pay what each job would pay again.
+            clean_up: Run by the server after it has killed jobs: the coordinator may be dead.
         """
         if self._fork and self._server is None:
-            self._server = _Server(self._ready(), warm_up)
+            self._server = _Server(self._ready(), warm_up, clean_up)
 
     def close(self) -> None:
         """End the server and all jobs that still run."""
@@ -181,7 +186,12 @@ class _Server:
     status. Closing the control socket, or dying, ends the server and its jobs.
     """
 
-    def __init__(self, program: Program, warm_up: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        warm_up: Callable[[], None] | None,
+        clean_up: Callable[[], object] | None,
+    ) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         sys.stdout.flush()
@@ -190,7 +200,7 @@ class _Server:
         self._pid = os.fork()
         if self._pid == 0:
             self._control.close()
-            _in_child(lambda: _serve(theirs, program, warm_up, coordinator))
+            _in_child(lambda: _serve(theirs, program, warm_up, clean_up, coordinator))
         theirs.close()
 
     def run(self, job: Job) -> tuple[bytes, int]:
@@ -263,6 +273,7 @@ def _serve(
     control: socket.socket,
     program: Program,
     warm_up: Callable[[], None] | None,
+    clean_up: Callable[[], object] | None,
     coordinator: int,
 ) -> None:
     """The server: fork a process for each request until the coordinator is gone.
@@ -293,11 +304,20 @@ def _serve(
                 if key.fd == control.fileno():
                     request, descriptors, _, _ = socket.recv_fds(control, 16, 2)
                 if not request:  # the coordinator closed the socket, or died
-                    _kill(pid for pid, _ in running.values())
+                    _end_all([pid for pid, _ in running.values()], clean_up)
                     return
                 pidfd, pid = _start(control, program, descriptors, running)
                 running[pidfd] = (pid, descriptors[1])
                 ready.register(pidfd, selectors.EVENT_READ)
+
+
+def _end_all(pids: Sequence[int], clean_up: Callable[[], object] | None) -> None:
+    """Kill the jobs, and do for them what they cannot do any more."""
+    _kill(pids)
+    for pid in pids:
+        os.waitpid(pid, 0)
+    if pids and clean_up is not None:
+        clean_up()
 
 
 def _start(

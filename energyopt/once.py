@@ -8,16 +8,15 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
-from energyopt.app import config_folders, journal_path
+from energyopt.app import config_folders, journal_path, train
 from energyopt.build import Setup
-from energyopt.journal import JournalWriter
 from energyopt.protocols import Paradigm
-from energyopt.records import TrialResult
+from energyopt.records import TrialResult, TrialStart
 from energyopt.report.flags import explain_flag
 from energyopt.report.live import LiveTrial
 from energyopt.report.sentences import source_lines
 from energyopt.report.tables import curve_table
-from energyopt.trial import run_trial
+from energyopt.signals import interrupting
 from energyopt.units import joules
 
 
@@ -28,7 +27,8 @@ def train_once(cfg: DictConfig) -> None:
         EnergyoptError: If the setup cannot be built or metered.
     """
     console = Console()
-    result, _ = train_shown(Setup(cfg, config_folders()), journal_path(), console)
+    with interrupting(), Setup(cfg, config_folders()) as setup:
+        result, _ = train_shown(setup, journal_path(), console)
     print_result(result, console)
     console.print(f"Kept in {_shown(journal_path().parent)}", highlight=False, soft_wrap=True)
 
@@ -41,10 +41,11 @@ def train_shown(setup: Setup, journal: Path, console: Console) -> tuple[TrialRes
         made.append(setup.make_paradigm())
         return made[0]
 
-    start = setup.start
-    console.print(Text(source_lines(start.provenance, start.flags)), soft_wrap=True)
+    def began(start: TrialStart) -> None:
+        console.print(Text(source_lines(start.provenance, start.flags)), soft_wrap=True)
+
     with LiveTrial(journal, console):
-        result = run_trial(make_paradigm, setup.meter, setup.plan, start, JournalWriter(journal))
+        result = train(setup, journal, make_paradigm=make_paradigm, began=began)
     return result, made[0]
 
 

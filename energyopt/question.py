@@ -15,8 +15,14 @@ from energyopt.records import Metric
 from energyopt.search.space import Space
 from energyopt.store.studies import Identity
 
+POWER_LIMIT = "hardware.power_limit_w"
+"""The one key of the hardware that may be searched."""
+
 # May differ between the runs of one study.
-_NOT_ASKED = ("n_trials", "n_jobs", "max_failures", "study", "storage", "trusted_targets")
+_NOT_ASKED = (
+    *("n_trials", "n_jobs", "max_failures", "study", "storage", "trusted_targets"),
+    *("hardware.lease_wait_s", "hardware.known"),
+)
 
 _UNSWEEPABLE: Mapping[str, str] = {
     "n_trials": "it belongs to the whole study",
@@ -45,17 +51,13 @@ def refuse_unsweepable(space: Space, *, grid: bool) -> None:
         root = dimension.key.partition(".")[0].partition("/")[0].partition("@")[0]
         if root == "hydra":
             raise ConfigError(f"{dimension.key} cannot be swept: it belongs to the whole study")
-        if root in _UNSWEEPABLE and not _is_power_limit(dimension.key):
+        if root in _UNSWEEPABLE and dimension.key != POWER_LIMIT:
             raise ConfigError(f"{dimension.key} cannot be swept: {_UNSWEEPABLE[root]}")
         if root == "seed" and not grid:
             raise ConfigError(
                 "seed cannot be swept except with sampler=grid: a sampler would pick lucky seeds; "
                 "all trials train with the same one"
             )
-
-
-def _is_power_limit(key: str) -> bool:
-    return key == "hardware.power_limit_w"
 
 
 def identify(
@@ -71,7 +73,11 @@ def identify(
     """
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     for key in _NOT_ASKED:
-        config.pop(key, None)
+        *groups, name = key.split(".")
+        node = config
+        for group in groups:
+            node = node.get(group, {})
+        node.pop(name, None)
     return Identity(
         metrics=tuple(metrics),
         overrides=(*command, *(word for word in space.fixed if not _is_not_asked(word))),

@@ -7,16 +7,23 @@ has no dimension. What was not measured is None, never 0.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from energyopt.conditions import NOT_MEASURED, Conditions, Machine
 
 Kind = Literal["measured", "estimated", "replayed", "simulated"]
 """Provenance of a number: read from a sensor, modelled, played back, or made up for a test."""
 
-Purpose = Literal["loading", "warmup", "training", "evaluation"]
-"""What a window's energy was spent on; each has its own column in the books."""
+Purpose = Literal["idle", "loading", "warmup", "profiling", "training", "evaluation"]
+"""What a window's energy was spent on; each has its own column in the books.
+
+`idle` is waiting for a GPU to cool down and measuring what it draws at rest; `profiling` is
+what trying power limits cost beyond training at the limit that was chosen.
+"""
 
 End = Literal["target", "epochs", "plateau", "diverged", "stopped", "failed", "interrupted", "lost"]
 """How a trial ended. The first three ran their course; the last three left no valid result."""
@@ -40,12 +47,14 @@ class Energy:
         gpu_j: Energy of the GPU boards, in J; None where they were not metered.
         cpu_j: Energy of the CPU packages (or its estimate), in J; None where not metered.
         dram_j: Energy of the memory, in J; None where not metered.
+        gpus_j: The same as `gpu_j` for each board, in J, in the order of `Machine.gpus`.
     """
 
     time_s: float = 0.0
     gpu_j: float | None = None
     cpu_j: float | None = None
     dram_j: float | None = None
+    gpus_j: tuple[float, ...] = ()
 
     @property
     def total_j(self) -> float:
@@ -58,7 +67,30 @@ class Energy:
             _sum(self.gpu_j, other.gpu_j),
             _sum(self.cpu_j, other.cpu_j),
             _sum(self.dram_j, other.dram_j),
+            tuple(map(sum, itertools.zip_longest(self.gpus_j, other.gpus_j, fillvalue=0.0))),
         )
+
+    def __mul__(self, factor: float) -> Energy:
+        def scaled(part: float | None) -> float | None:
+            return None if part is None else factor * part
+
+        return Energy(
+            factor * self.time_s,
+            scaled(self.gpu_j),
+            scaled(self.cpu_j),
+            scaled(self.dram_j),
+            tuple(factor * part for part in self.gpus_j),
+        )
+
+    def __sub__(self, other: Energy) -> Energy:
+        return self + other * -1
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Energy:
+        """Read one from plain data."""
+        fields = dict(data)
+        fields["gpus_j"] = tuple(fields.get("gpus_j", ()))
+        return cls(**fields)
 
 
 def total(energies: Iterable[Energy]) -> Energy:
@@ -99,6 +131,11 @@ class Provenance:
         return f"{self.kind} by {self.meter} ({self.scope}) on {self.device}"
 
 
+QUALITY_PERIODS = (50.0, 100.0, 600.0)
+"""Update periods of a sensor that make a training's joules poor, short and good (5, 10 and 60 s
+for the 100 ms of a GPU)."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrialStart:
     """What is known of a trial before its first window.
@@ -109,6 +146,8 @@ class TrialStart:
         seed: Seed of weights and data order.
         provenance: Where its joules will come from.
         flags: Warnings about the measuring conditions, as short words.
+        machine: What it runs on and with; None in records of old.
+        quality_periods: How long a training must be for its sensor: see `length_quality`.
     """
 
     target: float
@@ -116,14 +155,23 @@ class TrialStart:
     seed: int
     provenance: Provenance
     flags: tuple[str, ...] = ()
+    machine: Machine | None = None
+    quality_periods: tuple[float, ...] = QUALITY_PERIODS
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One metered window: what it was for and what it cost."""
+    """One metered window: what it was for and what it cost.
+
+    Attributes:
+        purpose: What it was for.
+        energy: What it cost; negative where it was booked for this purpose and is not any more.
+        measured: Whether it was read from the meter; else it moves what was, between purposes.
+    """
 
     purpose: Purpose
     energy: Energy
+    measured: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +219,7 @@ class TrialResult:
         books: Energy by purpose: everything the trial burnt.
         end: How it ended.
         reason: The same in words, for people.
+        conditions: What was measured around its training.
     """
 
     start: TrialStart
@@ -178,6 +227,7 @@ class TrialResult:
     books: Mapping[Purpose, Energy]
     end: End
     reason: str
+    conditions: Conditions = NOT_MEASURED
 
     @classmethod
     def assemble(
@@ -187,12 +237,14 @@ class TrialResult:
         checkpoints: Iterable[Checkpoint],
         end: End,
         reason: str,
+        *,
+        conditions: Conditions = NOT_MEASURED,
     ) -> TrialResult:
         """Book the windows by purpose and make the record."""
         books: dict[Purpose, Energy] = {}
         for window in windows:
             books[window.purpose] = books.get(window.purpose, Energy()) + window.energy
-        return cls(start, tuple(checkpoints), books, end, reason)
+        return cls(start, tuple(checkpoints), books, end, reason, conditions)
 
     @property
     def target(self) -> float:
@@ -265,10 +317,25 @@ class TrialResult:
         return total(self.books.values()).total_j
 
     @property
+    def energy_idle_j(self) -> float | None:
+        """What the GPUs would have drawn at rest during the training, in J; None if unknown."""
+        idle_w = self.conditions.idle_w
+        return None if idle_w is None else idle_w * self.booked("training").time_s
+
+    @property
+    def energy_net_j(self) -> float | None:
+        """Training energy beyond that, in J. A column beside the gross joules, never for them."""
+        idle_j = self.energy_idle_j
+        return None if idle_j is None else self.training_j - idle_j
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """Warnings about the measuring conditions, the length of the measurement included."""
-        quality = length_quality(self.booked("training").time_s, self.start.provenance)
-        return self.start.flags if quality == "ok" else (*self.start.flags, f"{quality}_window")
+        start = self.start
+        training_s = self.booked("training").time_s
+        quality = length_quality(training_s, start.provenance, start.quality_periods)
+        length = () if quality == "ok" else (f"{quality}_window",)
+        return (*start.flags, *self.conditions.flags, *length)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -280,14 +347,17 @@ class TrialResult:
         return cls(
             start=start_from_dict(data["start"]),
             checkpoints=tuple(checkpoint_from_dict(at) for at in data["checkpoints"]),
-            books={purpose: Energy(**energy) for purpose, energy in data["books"].items()},
+            books={purpose: Energy.from_dict(of) for purpose, of in data["books"].items()},
             end=data["end"],
             reason=data["reason"],
+            conditions=Conditions.from_dict(data["conditions"])
+            if "conditions" in data
+            else NOT_MEASURED,
         )
 
 
 def length_quality(
-    training_s: float, provenance: Provenance
+    training_s: float, provenance: Provenance, periods: Sequence[float] = QUALITY_PERIODS
 ) -> Literal["ok", "short", "poor", "invalid"]:
     """Judge whether a trial trained long enough for its sensor.
 
@@ -297,12 +367,14 @@ def length_quality(
     Args:
         training_s: Summed training time of the trial, in s.
         provenance: The meter, with its sensor's update period.
+        periods: Update periods from which it is poor, short and ok.
     """
-    if provenance.resolution_s == 0 or training_s >= 600 * provenance.resolution_s:
+    poor_s, short_s, ok_s = (count * provenance.resolution_s for count in periods)
+    if provenance.resolution_s == 0 or training_s >= ok_s:
         return "ok"
-    if training_s >= 100 * provenance.resolution_s:
+    if training_s >= short_s:
         return "short"
-    return "poor" if training_s >= 50 * provenance.resolution_s else "invalid"
+    return "poor" if training_s >= poor_s else "invalid"
 
 
 def start_from_dict(data: Mapping[str, Any]) -> TrialStart:
@@ -310,20 +382,22 @@ def start_from_dict(data: Mapping[str, Any]) -> TrialStart:
     fields = dict(data)
     fields["provenance"] = Provenance(**fields["provenance"])
     fields["flags"] = tuple(fields["flags"])
+    fields["machine"] = fields.get("machine") and Machine.from_dict(fields["machine"])
+    fields["quality_periods"] = tuple(fields.get("quality_periods", QUALITY_PERIODS))
     return TrialStart(**fields)
 
 
 def checkpoint_from_dict(data: Mapping[str, Any]) -> Checkpoint:
     """Read a `Checkpoint` from plain data."""
     fields = dict(data)
-    fields["training"] = Energy(**fields["training"])
-    fields["evaluation"] = Energy(**fields["evaluation"])
+    fields["training"] = Energy.from_dict(fields["training"])
+    fields["evaluation"] = Energy.from_dict(fields["evaluation"])
     return Checkpoint(**fields)
 
 
 def window_from_dict(data: Mapping[str, Any]) -> Window:
     """Read a `Window` from plain data."""
-    return Window(data["purpose"], Energy(**data["energy"]))
+    return Window(data["purpose"], Energy.from_dict(data["energy"]), data.get("measured", True))
 
 
 @dataclass(frozen=True, slots=True)

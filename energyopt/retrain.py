@@ -21,6 +21,7 @@ from energyopt.records import StudyRecord, TrialRecord
 from energyopt.report.front import join_overrides
 from energyopt.report.study import words_to_vouch_for
 from energyopt.report.summary import summarize
+from energyopt.signals import interrupting
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ def retrain(study: StudyRecord, request: Request, console: Console) -> None:
     words = _words(study, trial, request)
     console.print(Text(f"trial {trial.number} of {study.name}: {' '.join(words)}"), soft_wrap=True)
     folder = Path("studies") / study.name / f"retrain-{os.getpid()}"
-    setup = Setup(_compose(words, request), _folders(request))
-    result, paradigm = train_shown(setup, folder / NAME, console)
+    with interrupting(), Setup(_compose(words, request), _folders(request)) as setup:
+        result, paradigm = train_shown(setup, folder / NAME, console)
     print_result(result, console)
     if isinstance(paradigm, Tests):
         line = f"Test accuracy {paradigm.test():.4f}, of the model as it ended "

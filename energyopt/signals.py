@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: bookkeeping first, and never in the middle of it."""
+"""Ctrl-C, SIGTERM and SIGHUP: bookkeeping first, and never in the middle of it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
     """A signal asked to end.
 
     Attributes:
-        exit_code: 130 for Ctrl-C, 143 for SIGTERM, as a shell would say it.
+        exit_code: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, as a shell would say it.
     """
 
     def __init__(self, number: int) -> None:
@@ -62,9 +62,14 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in _SIGNALS}
+    heard = [n for n in _SIGNALS if not (n == signal.SIGHUP and _is_ignored(n))]  # nohup
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+def _is_ignored(number: int) -> bool:
+    return signal.getsignal(number) is signal.SIG_IGN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -23,10 +24,11 @@ from energyopt.build import Setup, check_roots, make_sampler
 from energyopt.composer import Composer
 from energyopt.coordinator import Coordinator, Jobs
 from energyopt.errors import ConfigError, EnergyoptError, StudyError
+from energyopt.known import Known
 from energyopt.launcher import LocalLauncher
 from energyopt.options import Options
 from energyopt.outcome import outcome_of_error
-from energyopt.question import command_words, identify, name_study, refuse_unsweepable
+from energyopt.question import POWER_LIMIT, command_words, identify, name_study, refuse_unsweepable
 from energyopt.records import Provenance
 from energyopt.report.live import LiveStudy
 from energyopt.report.results import write_results
@@ -99,16 +101,20 @@ class _Run:
             hydra_context=context, task_function=task_function, config=config
         )
         self._local: LocalLauncher | None = getattr(self._launcher, "local", None)
+        self._ready: own_app.Readiness | None = None
+        self._restored: list[str] = []
 
     def run(self) -> None:
         """Run the study."""
         with ExitStack() as stack:
             if self._local is not None:
                 # Before anything here has threads or connections: it forks.
-                self._local.open(own_app.warm_up if self._own else None)
-                stack.callback(self._local.close)
+                self._open(self._local, stack)
             alone = stack.enter_context(only_coordinator(self._storage, self._name))
-            provenance = self._shown_preflight() if self._own and self._local else None
+            if self._own and self._local:
+                self._ready = self._shown_preflight()
+                self._check_limits(self._ready)
+            provenance = self._ready.provenance if self._ready else None
             store = StudyStore.open(self._storage, self._name, self._identity, self._sampler)
             if provenance is not None:
                 store.bind(provenance)
@@ -116,10 +122,12 @@ class _Run:
             if alone:
                 coordinator.reap()
             n_trials, points, notes = self._plan(store)
+            notes = [*self._hardware_notes(), *notes]
             if self._own:
                 self._print_banner(provenance, n_trials, store.counted())
             with LiveStudy(n_trials, self._console, provenance) as live:
                 live.take_up(store.counted(), store.read().trials)
+                live.mind(self._ready.flags if self._ready else ())
                 for note in notes:
                     live.note(note)
                 self._coordinate(coordinator, store, n_trials, points, live)
@@ -170,20 +178,60 @@ class _Run:
 
     # What is run ---------------------------------------------------------------------------
 
-    def _shown_preflight(self) -> Provenance:
+    def _open(self, local: LocalLauncher, stack: ExitStack) -> None:
+        """Fork the server of the jobs; at the end, put back what killed jobs left."""
+        if not self._own:
+            local.open()
+            stack.callback(local.close)
+            return
+        local.open(partial(own_app.warm_up, self._config), own_app.restore_limits)
+        self._restored = own_app.restore_limits()
+        stack.callback(own_app.restore_limits)
+        stack.callback(local.close)
+
+    def _check_limits(self, ready: own_app.Readiness) -> None:
+        """Refuse a sweep of power limits that the GPUs do not take.
+
+        Raises:
+            ConfigError: Naming the range.
+        """
+        swept = next((d for d in self._space.scalars if d.key == POWER_LIMIT), None)
+        if swept is None or ready.limits_w is None:
+            return
+        low_w, high_w = ready.limits_w
+        wrong = [v for v in swept.ends() if isinstance(v, int | float) and not low_w <= v <= high_w]
+        if wrong:
+            raise ConfigError(
+                f"{POWER_LIMIT} is swept over {swept.describe()}, but {wrong[0]} is outside "
+                f"{low_w:g} to {high_w:g} W of {ready.provenance.device}; choose limits in the "
+                "range"
+            )
+        if ready.limit_w is not None:  # the default setup leaves the limit as it is
+            self._composer.assume(POWER_LIMIT, ready.limit_w)
+
+    def _hardware_notes(self) -> list[str]:
+        """What is to be said of the GPUs before the first trial."""
+        rivals = self._ready.rivals if self._ready else None
+        n_jobs = self._options.n_jobs
+        if rivals is None or n_jobs <= rivals:
+            return self._restored
+        trials = "1 trial" if rivals == 1 else f"{rivals} trials"
+        return [*self._restored, f"n_jobs={n_jobs}, but there are GPUs for {trials} at a time"]
+
+    def _shown_preflight(self) -> own_app.Readiness:
         if not self._console.is_terminal:
             return self._preflight_choices()
         with self._console.status("starting: libraries, data, the default setup"):
             return self._preflight_choices()
 
-    def _preflight_choices(self) -> Provenance:
+    def _preflight_choices(self) -> own_app.Readiness:
         """Check the default setup, and each other option that a group may take.
 
         Raises:
             EnergyoptError: What would fail every trial, or every one with such an option.
         """
         default = self._composer.baseline()
-        provenance = self._preflight(default)
+        ready = self._preflight(default)
         for dimension in self._space.groups:
             for option in dimension.grid():
                 if option == default[dimension.key]:
@@ -195,9 +243,9 @@ class _Run:
                         f"{dimension.word(option)} cannot be trained here ({error}); leave it out "
                         "of the choice"
                     ) from error
-        return provenance
+        return ready
 
-    def _preflight(self, params: Mapping[str, Value]) -> Provenance:
+    def _preflight(self, params: Mapping[str, Value]) -> own_app.Readiness:
         """Build a setup once, in a process of its own, and learn where joules come from."""
         words = [
             *self._space.fixed,
@@ -209,7 +257,7 @@ class _Run:
         ]
         (returned,) = self._launcher.launch([words], initial_job_idx=0)
         value = returned._return_value  # noqa: SLF001  # the property prints a traceback
-        if isinstance(value, Provenance):
+        if isinstance(value, own_app.Readiness):
             return value
         if isinstance(value, EnergyoptError):
             raise value
@@ -223,6 +271,7 @@ class _Run:
             in_process=type(self._launcher).__name__ == "BasicLauncher",
             journals=self._own,
             stop=self._local.close if self._local else _leave,
+            most_at_a_time=(self._ready and self._ready.rivals) or sys.maxsize,
         )
         return Coordinator(
             store=store,
@@ -231,6 +280,7 @@ class _Run:
             options=self._options,
             metrics=self._identity.metrics,
             jobs=jobs,
+            known=Known.of(result for _, result in store.read().results),
             suggest_more=self._suggest_more(),
         )
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+from energyopt.conditions import NOT_MEASURED
 from energyopt.errors import HardwareError, TrialError
+from energyopt.hardware.options import RigOptions
+from energyopt.hardware.rig import Rig
 from energyopt.journal import JournalWriter
+from energyopt.known import Known, place
+from energyopt.profiling import PowerProfiler
 from energyopt.protocols import EnergyMeter, Paradigm, Trained, WarmsUp
 from energyopt.records import (
     Checkpoint,
@@ -69,6 +77,42 @@ class Plan:
         return last if self.max_samples is None else min(last, self.max_samples)
 
 
+@dataclass(slots=True)
+class _Interval:
+    """The training between two evaluations, of which power profiling may be a part.
+
+    Attributes:
+        samples: Trained in all.
+        steps: Made in all.
+        loss_sum: Loss of all samples.
+        plain: What was spent at the trial's own limit.
+        tried: What was spent while limits were tried.
+        tried_steps: The steps made meanwhile.
+    """
+
+    samples: int = 0
+    steps: int = 0
+    loss_sum: float = 0.0
+    plain: Energy = field(default_factory=Energy)
+    tried: Energy = field(default_factory=Energy)
+    tried_steps: int = 0
+
+    def add(self, trained: Trained, spent: Energy, *, trying: bool) -> None:
+        """Take in one call of `train`."""
+        self.samples += trained.samples
+        self.steps += trained.steps
+        self.loss_sum += trained.loss * trained.samples
+        if trying:
+            self.tried += spent
+            self.tried_steps += trained.steps
+        else:
+            self.plain += spent
+
+    def training(self, step: Energy | None) -> Energy:
+        """What the training cost: steps that tried limits cost `step` each, once that is known."""
+        return self.plain + (self.tried if step is None else step * self.tried_steps)
+
+
 class _Recorder:
     """Meters windows and keeps what happened, in memory and in the journal."""
 
@@ -78,6 +122,7 @@ class _Recorder:
         self._start = start
         self._windows: list[Window] = []
         self.checkpoints: list[Checkpoint] = []
+        self.conditions = NOT_MEASURED
         journal.append(start)
 
     @contextmanager
@@ -87,18 +132,35 @@ class _Recorder:
         try:
             yield
         finally:
-            window = Window(purpose, _plausible(self._meter.stop()))
-            self._windows.append(window)
-            self._journal.append(window)
+            self._add(Window(purpose, _plausible(self._meter.stop())))
 
     def last(self) -> Energy:
         """Energy of the window closed last."""
         return self._windows[-1].energy
 
+    def rebook(self, energy: Energy) -> None:
+        """Book what was spent while limits were tried as the training that it was, too."""
+        self._add(Window("training", energy, measured=False))
+        self._add(Window("profiling", energy * -1, measured=False))
+
     def add(self, checkpoint: Checkpoint) -> None:
         """Keep an evaluation."""
         self.checkpoints.append(checkpoint)
         self._journal.append(checkpoint)
+
+    def correct(self, at: int, training: Energy) -> None:
+        """Say anew what the training before an evaluation cost."""
+        self.checkpoints[at] = dataclasses.replace(self.checkpoints[at], training=training)
+        self._journal.append(self.checkpoints[at])
+
+    def note(self, **conditions: Any) -> None:
+        """Keep what was found out about the measuring conditions."""
+        self.conditions = dataclasses.replace(self.conditions, **conditions)
+        self._journal.append(self.conditions)
+
+    def spent(self) -> tuple[Energy, int]:
+        """All energy so far, and the number of windows that it was read in."""
+        return total(w.energy for w in self._windows), sum(w.measured for w in self._windows)
 
     def result(self, end: End, reason: str) -> TrialResult:
         """The record of the trial.
@@ -113,7 +175,21 @@ class _Recorder:
                 f"{trained.time_s:.3g} s of training, which cannot be; train longer or choose "
                 "another hardware=..."
             )
-        return TrialResult.assemble(self._start, self._windows, self.checkpoints, end, reason)
+        return TrialResult.assemble(
+            self._start,
+            self._windows,
+            self.checkpoints,
+            end,
+            reason,
+            conditions=self.conditions,
+        )
+
+    def _add(self, window: Window) -> None:
+        self._windows.append(window)
+        self._journal.append(window)
+
+
+_NO_RIG = Rig(RigOptions(), "cpu")
 
 
 def run_trial(
@@ -122,6 +198,10 @@ def run_trial(
     plan: Plan,
     start: TrialStart,
     journal: JournalWriter,
+    *,
+    rig: Rig = _NO_RIG,
+    known: Known | None = None,
+    profiler: PowerProfiler | None = None,
 ) -> TrialResult:
     """Train once, from loading the data to the end of the plan.
 
@@ -132,53 +212,167 @@ def run_trial(
         plan: When to evaluate and when to stop.
         start: What is known beforehand; it becomes part of the record.
         journal: Where progress and joules are appended.
+        rig: The GPUs that the trial holds.
+        known: What earlier trials of the study found out about them.
+        profiler: Looks for the best power limit while training.
 
     Returns:
         The record with the whole curve. A missed target or a diverged loss is an outcome.
 
     Raises:
         TrialError: If the paradigm breaks its contract.
-        HardwareError: If the meter reads what cannot be.
+        HardwareError: If the meter reads what cannot be, or the GPUs are not the trial's alone.
     """
     recorder = _Recorder(meter, journal, start)
+    known = known or Known()
+    _cool_down(recorder, rig, start, known)
     with recorder.window("loading"):
         paradigm = make_paradigm()
+    _rest(recorder, rig, start, known)
     if isinstance(paradigm, WarmsUp):
         with recorder.window("warmup"):
             paradigm.warm_up()
-    return recorder.result(*_train(paradigm, plan, recorder))
+    rig.note_company()
+    end, reason = _Training(paradigm, plan, recorder, profiler).run()
+    _look_back(recorder, rig, start)
+    return recorder.result(end, reason)
 
 
-def _train(paradigm: Paradigm, plan: Plan, recorder: _Recorder) -> tuple[End, str]:
-    epoch_samples = paradigm.epoch_samples
-    _check_epoch(epoch_samples)
-    samples = steps = 0
-    ended: tuple[End, str] | None = None
-    while ended is None:
-        best = max((at.accuracy for at in recorder.checkpoints), default=0.0)
-        mark = plan.next_evaluation(samples, epoch_samples, reached=best >= plan.target)
-        with recorder.window("training"):
-            trained = paradigm.train(mark - samples)
-        training = recorder.last()
-        _check_trained(trained)
-        samples += trained.samples
-        steps += trained.steps
-        with recorder.window("evaluation"):
-            accuracy = float(paradigm.evaluate())
-        _check_accuracy(accuracy)
-        recorder.add(
-            Checkpoint(
-                samples=samples,
-                steps=steps,
-                epoch=samples / epoch_samples,
-                accuracy=accuracy,
-                loss=trained.loss,
-                training=training,
-                evaluation=recorder.last(),
+def _cool_down(recorder: _Recorder, rig: Rig, start: TrialStart, known: Known) -> None:
+    """Let GPUs that have just trained become as cool as they were at the study's first trial."""
+    if not rig.boards or start.machine is None:
+        return
+    reference_c = known.reference_c.get(place(start.machine))
+    if reference_c is not None and rig.options.cool_down_s > 0:
+        with recorder.window("idle"):
+            rig.cool_down(reference_c)
+        recorder.note(cool_down_s=recorder.last().time_s)
+    recorder.note(temperature_before_c=rig.temperature_c(), limit_w=start.machine.limit_w)
+
+
+def _rest(recorder: _Recorder, rig: Rig, start: TrialStart, known: Known) -> None:
+    """Learn what the GPUs draw at rest, now that their contexts are open."""
+    if not rig.boards or start.machine is None:
+        return
+    idle_w = known.idle_w.get(place(start.machine, limits=True))
+    if idle_w is None and rig.options.idle_s > 0:
+        with recorder.window("idle"):
+            time.sleep(rig.options.idle_s)
+        rested = recorder.last()
+        if rested.gpu_j is not None:
+            idle_w = rested.gpu_j / rested.time_s
+    recorder.note(idle_w=idle_w)
+
+
+def _look_back(recorder: _Recorder, rig: Rig, start: TrialStart) -> None:
+    """Check that the GPUs were the trial's alone, and that their joules can be.
+
+    Raises:
+        HardwareError: If not.
+    """
+    if not rig.boards:
+        return
+    recorder.note(temperature_after_c=rig.temperature_c())
+    rig.check_company()
+    flags = (*recorder.conditions.flags, *rig.flags)
+    new = tuple(flag for flag in dict.fromkeys(flags) if flag not in start.flags)
+    recorder.note(flags=new)
+    spent, windows = recorder.spent()
+    period_s = start.provenance.resolution_s
+    wrong = rig.implausible(spent, windows, period_s, recorder.conditions.idle_w)
+    if wrong is not None:
+        raise HardwareError(wrong)
+
+
+class _Training:
+    """The loop itself: train to the next mark, evaluate, decide whether to go on."""
+
+    def __init__(
+        self,
+        paradigm: Paradigm,
+        plan: Plan,
+        recorder: _Recorder,
+        profiler: PowerProfiler | None,
+    ) -> None:
+        self._paradigm = paradigm
+        self._plan = plan
+        self._recorder = recorder
+        self._profiler = profiler
+        self._tried: list[_Interval] = []  # those in which limits were tried, until one is chosen
+        self._epoch_samples = paradigm.epoch_samples
+        _check_epoch(self._epoch_samples)
+        self._last_sample = plan.last_sample(self._epoch_samples)
+        self._samples = self._steps = 0
+
+    def run(self) -> tuple[End, str]:
+        """Train until the plan ends it; how, and why."""
+        recorder, plan = self._recorder, self._plan
+        ended: tuple[End, str] | None = None
+        while ended is None:
+            best = max((at.accuracy for at in recorder.checkpoints), default=0.0)
+            reached = best >= plan.target
+            mark = plan.next_evaluation(self._samples, self._epoch_samples, reached=reached)
+            interval = self._train(mark)
+            with recorder.window("evaluation"):
+                accuracy = float(self._paradigm.evaluate())
+            _check_accuracy(accuracy)
+            recorder.add(
+                Checkpoint(
+                    samples=self._samples,
+                    steps=self._steps,
+                    epoch=self._samples / self._epoch_samples,
+                    accuracy=accuracy,
+                    loss=interval.loss_sum / interval.samples,
+                    training=interval.training(self._profiler.step if self._profiler else None),
+                    evaluation=recorder.last(),
+                )
             )
-        )
-        ended = _end(recorder.checkpoints, plan, plan.last_sample(epoch_samples))
-    return ended
+            ended = _end(recorder.checkpoints, plan, self._last_sample)
+        if self._profiler is not None and not self._profiler.over:
+            self._profiler.end()
+            self._conclude(self._profiler)
+        return ended
+
+    def _train(self, mark: int) -> _Interval:
+        """Train up to a mark, in parts while power limits are tried."""
+        interval = _Interval()
+        profiler = self._profiler
+        if profiler is not None and not profiler.over:
+            self._tried.append(interval)
+        while self._samples < mark:
+            trying = profiler is not None and not profiler.over
+            samples = mark - self._samples
+            if profiler is not None and trying:
+                samples = profiler.samples(samples)
+            with self._recorder.window("profiling" if trying else "training"):
+                trained = self._paradigm.train(samples)
+            _check_trained(trained)
+            self._samples += trained.samples
+            self._steps += trained.steps
+            interval.add(trained, self._recorder.last(), trying=trying)
+            if profiler is not None and trying:
+                left = self._last_sample - self._samples
+                profiler.take(trained, self._recorder.last(), left)
+                if profiler.over:
+                    self._conclude(profiler)
+        return interval
+
+    def _conclude(self, profiler: PowerProfiler) -> None:
+        """A limit is chosen, or none can be: book the steps that were made meanwhile."""
+        flags = self._recorder.conditions.flags
+        if profiler.profile is None:
+            flags = (*flags, "power_profile_too_short")
+        else:
+            self._recorder.note(profile=profiler.profile, limit_w=profiler.profile.chosen_w)
+            if not profiler.profile.finished:
+                flags = (*flags, "power_profile_unfinished")
+        self._recorder.note(flags=flags)
+        step = profiler.step
+        for each in self._tried:
+            self._recorder.rebook(each.tried if step is None else step * each.tried_steps)
+        for at, each in zip(range(len(self._recorder.checkpoints)), self._tried, strict=False):
+            self._recorder.correct(at, each.training(step))
+        self._tried = []
 
 
 def _end(checkpoints: list[Checkpoint], plan: Plan, last_sample: int) -> tuple[End, str] | None:

@@ -10,12 +10,15 @@ import subprocess
 import sys
 import time
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import fake_nvml
+from tests.fake_nvml import FakeNvml
 
 ROOT = Path(__file__).resolve().parent.parent
 _TIMEOUT_S = 180
@@ -62,7 +65,7 @@ class Program:
     folder: Path
 
     def environment(self, **extra: str) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "ENERGYOPT_STORAGE"}}
+        kept = {k: v for k, v in os.environ.items() if k != "ENERGYOPT_STORAGE"}
         return kept | {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"} | extra
 
     def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
@@ -119,6 +122,37 @@ def journal(program: Program, study: str, number: int) -> Path:
 
 def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fake_nvml.build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def gpus(nvml_library: Path, tmp_path: Path) -> Iterator[FakeNvml]:
+    """Two pretend GPUs in this process; their time passes by `advance` alone."""
+    with fake_nvml.installed(nvml_library, tmp_path, gpus=2) as fake:
+        yield fake
+
+
+@pytest.fixture
+def gpu_box(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    """Two pretend GPUs for the processes that a test starts; their time is real."""
+    folder = tmp_path / "nvml"
+    folder.mkdir()
+    fake = FakeNvml(nvml_library, folder, gpus=2, real_clock=True)
+    for key, value in (fake.environment | {"PYTHONPATH": str(ROOT)}).items():
+        monkeypatch.setenv(key, value)
+    for gpu in range(2):
+        fake.physics(gpu, demand_w=280, static_w=130)
+    return fake
+
+
+@pytest.fixture(autouse=True)
+def _run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GPU leases of a test are its own."""
+    monkeypatch.setenv("ENERGYOPT_RUN_DIR", str(tmp_path / "run"))
 
 
 @pytest.fixture
@@ -182,3 +216,4 @@ def wait_for() -> Callable[[Callable[[], bool]], None]:
 @pytest.fixture(autouse=True)
 def _no_storage_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ENERGYOPT_STORAGE", raising=False)
+    monkeypatch.delenv("PYTHONPATH", raising=False)

@@ -18,6 +18,7 @@ from energyopt.hardware import zeus as zeus_meters
 from energyopt.hardware.auto import choose_meter, condition_flags
 from energyopt.hardware.estimate import CpuTimeMeter
 from energyopt.hardware.host import resolve_device
+from energyopt.hardware.nvidia import Board, all_boards
 from energyopt.hardware.replay import ReplayMeter
 from energyopt.hardware.simulated import SimulatedMeter
 from energyopt.hardware.zeus import NvmlMeter, RaplMeter, rapl_readable
@@ -288,29 +289,23 @@ def test_rapl_that_breaks_is_an_error(powercap: Powercap):
 # NVIDIA GPUs -------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fake_nvml.build(tmp_path_factory.mktemp("nvml"))
-
-
-@pytest.fixture
-def gpus(nvml_library: Path, tmp_path: Path) -> Iterator[FakeNvml]:
-    with fake_nvml.installed(nvml_library, tmp_path, gpus=2) as fake:
-        yield fake
+def boards(*indices: int) -> list[Board]:
+    there = all_boards()
+    return [there[index] for index in indices]
 
 
 class TestNvmlMeter(CountingMeterContract):
     @pytest.fixture
     def meter(self, gpus: FakeNvml) -> EnergyMeter:
         self.gpus = gpus
-        return NvmlMeter("cuda:0")
+        return NvmlMeter(boards(0))
 
     def work(self, amount: int) -> None:
         self.gpus.advance(amount)
 
 
 def test_nvml_gives_the_joules_of_the_gpu_that_trains(gpus: FakeNvml):
-    meter = NvmlMeter("cuda:1")
+    meter = NvmlMeter(boards(1))
     gpus.demand(0, 200)
     meter.start()
     gpus.demand(1, 250)
@@ -319,16 +314,16 @@ def test_nvml_gives_the_joules_of_the_gpu_that_trains(gpus: FakeNvml):
 
 
 def test_nvml_is_named_by_the_driver_not_by_torch(gpus: FakeNvml):
-    provenance = NvmlMeter("cuda:0").provenance
+    provenance = NvmlMeter(boards(0)).provenance
     assert provenance.kind == "measured"
     assert provenance.device == fake_nvml.NAME
-    assert NvmlMeter("cpu").provenance.device.startswith("CPU ")
+    assert NvmlMeter(boards(0), "cpu").provenance.device.startswith("CPU ")
 
 
 def test_nvml_sees_the_effect_of_a_power_limit(gpus: FakeNvml):
     import pynvml
 
-    meter = NvmlMeter("cuda:0")
+    meter = NvmlMeter(boards(0))
     gpus.demand(0, 250)
     pynvml.nvmlDeviceSetPowerManagementLimit(pynvml.nvmlDeviceGetHandleByIndex(0), 150_000)
     meter.start()
@@ -341,7 +336,7 @@ def test_a_window_below_the_counters_period_reads_zero_without_a_warning(
 ):
     with fake_nvml.installed(nvml_library, tmp_path, period_s=0.1) as fake:
         fake.advance(0.1)
-        meter = NvmlMeter("cuda:0")
+        meter = NvmlMeter(boards(0))
         meter.start()
         fake.advance(0.09)
         assert meter.stop().gpu_j == 0
@@ -350,54 +345,81 @@ def test_a_window_below_the_counters_period_reads_zero_without_a_warning(
         assert meter.stop().gpu_j == pytest.approx(0.1 * fake_nvml.IDLE_W)
 
 
-def test_nvml_follows_the_visible_devices(gpus: FakeNvml, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    meter = NvmlMeter("cuda:0")
+def test_a_gpu_that_is_lost_in_a_window_is_an_error(gpus: FakeNvml):
+    meter = NvmlMeter(boards(0))
+    meter.start()
+    gpus.fail("nvmlDeviceGetTotalEnergyConsumption", fake_nvml.GPU_IS_LOST)
+    with pytest.raises(HardwareError, match="lost"):
+        meter.stop()
+
+
+def test_auto_takes_nvml_for_the_gpu_that_trains(gpus: FakeNvml):
+    assert choose_meter("cuda:0", boards(1)).provenance.meter == "NVML energy counter"
+    assert choose_meter("cpu").provenance.kind == "estimated"
+
+
+def test_several_gpus_are_summed_and_each_is_told(gpus: FakeNvml):
+    meter = NvmlMeter(boards(1, 0))
+    assert meter.provenance.scope == "2 GPU boards"
+    meter.start()
+    gpus.demand(0, 100)
+    gpus.demand(1, 250)
+    gpus.advance(2)
+    energy = meter.stop()
+    assert energy.gpus_j == pytest.approx((500, 200))
+    assert energy.gpu_j == pytest.approx(700)
+
+
+def test_the_cpu_is_metered_beside_the_gpu_where_it_is_asked_for(
+    gpus: FakeNvml, powercap: Powercap
+):
+    meter = NvmlMeter(boards(0), cpu=True)
+    assert meter.provenance.scope == "GPU board + CPU packages + DRAM"
+    meter.start()
+    gpus.demand(0, 100)
+    gpus.advance(1)
+    powercap.spend("intel-rapl:0", 7)
+    powercap.spend("intel-rapl:0/intel-rapl:0:1", 2)
+    powercap.spend("intel-rapl:1", 50)
+    energy = meter.stop()
+    assert (energy.gpu_j, energy.cpu_j, energy.dram_j) == pytest.approx((100, 7, 2))
+    assert energy.total_j == pytest.approx(109)
+
+
+def test_a_requested_cpu_that_cannot_be_read_is_an_error(
+    gpus: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(zeus_meters, "RAPL_ROOTS", (tmp_path / "missing",))
+    with pytest.raises(HardwareError, match="no RAPL"):
+        NvmlMeter(boards(0), cpu=True)
+
+
+def test_nvml_without_a_gpu_is_an_error():
+    with pytest.raises(HardwareError, match=r"holds no GPU.*hardware\.gpus=1"):
+        NvmlMeter(())
+
+
+def test_zeus_sees_the_gpus_of_the_trial_whatever_cuda_is_told(
+    gpus: FakeNvml, monkeypatch: pytest.MonkeyPatch
+):
+    # Zeus itself breaks on UUIDs in this variable.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus.uuid(1))
+    meter = NvmlMeter(boards(1))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == gpus.uuid(1)
     gpus.demand(1, 250)
     meter.start()
     gpus.advance(1)
     assert meter.stop().gpu_j == pytest.approx(250)
 
 
-@pytest.mark.parametrize(
-    ("device", "visible"),
-    [("cuda:2", None), ("cuda:0", ""), ("cuda:0", "GPU-fake-0"), ("cuda:0", "MIG-1")],
-)
-def test_nvml_refuses_what_it_cannot_meter(
-    gpus: FakeNvml, monkeypatch: pytest.MonkeyPatch, device: str, visible: str | None
-):
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    with pytest.raises(HardwareError, match=r"cannot be metered.*hardware="):
-        NvmlMeter(device)
-
-
-def test_nvml_refuses_a_gpu_without_an_energy_counter(gpus: FakeNvml):
-    gpus.state.gpu[1].architecture = 4  # Pascal
-    NvmlMeter("cuda:0")
-    with pytest.raises(HardwareError, match="no energy counter"):
-        NvmlMeter("cuda:1")
-
-
-def test_nvml_refuses_a_counter_that_stays_zero(gpus: FakeNvml):
-    gpus.state.gpu[0].counter_mj = 0
-    with pytest.raises(HardwareError, match="no energy counter"):
-        NvmlMeter("cuda:0")
-
-
-def test_a_gpu_that_is_lost_in_a_window_is_an_error(gpus: FakeNvml):
-    meter = NvmlMeter("cuda:0")
+def test_a_counter_that_is_reset_in_a_window_reads_below_zero(gpus: FakeNvml):
+    # `run_trial` refuses it: see test_trial.
+    meter = NvmlMeter(boards(0))
     meter.start()
-    gpus.fail("nvmlDeviceGetTotalEnergyConsumption", fake_nvml.GPU_IS_LOST)
-    with pytest.raises(HardwareError, match="lost"):
-        meter.stop()
-    with pytest.raises(HardwareError, match=r"GPU 0 cannot be metered.*lost"):
-        choose_meter("cuda:0")
-
-
-def test_auto_takes_nvml_for_the_gpu_that_trains(gpus: FakeNvml):
-    assert choose_meter("cuda:1").provenance.meter == "NVML energy counter"
-    assert choose_meter("cpu").provenance.kind == "estimated"
+    gpus.state.gpu[0].counter_mj = 1
+    energy = meter.stop()
+    assert energy.gpu_j is not None
+    assert energy.gpu_j < 0
 
 
 def test_the_pretend_driver_is_shared_by_processes(gpus: FakeNvml):
@@ -408,7 +430,7 @@ def test_the_pretend_driver_is_shared_by_processes(gpus: FakeNvml):
         "try: n.nvmlDeviceSetPowerManagementLimit(g, 99000)\n"
         "except n.NVMLError_InvalidArgument: print('refused')"
     )
-    gpus.state.gpu[0].process = 4711
+    gpus.processes(0, 4711)
     done = subprocess.run(
         [sys.executable, "-c", other],
         env=os.environ | gpus.environment,
@@ -441,22 +463,22 @@ def no_sensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 @pytest.mark.usefixtures("no_sensors")
 def test_a_machine_without_sensors_never_reads_a_silent_zero():
-    with pytest.raises(HardwareError, match=r"cannot be metered.*hardware=estimate"):
-        NvmlMeter("cpu")
+    with pytest.raises(HardwareError, match=r"cannot be read.*hardware=estimate"):
+        all_boards()
     with pytest.raises(HardwareError, match="hardware=estimate"):
         RaplMeter()
-    with pytest.raises(HardwareError, match="GPU 0 cannot be metered"):
+    with pytest.raises(HardwareError, match=r"AMD GPUs cannot be metered.*hardware=estimate"):
         choose_meter("cuda:0")
     assert choose_meter("cpu").provenance.kind == "estimated"
 
 
 def test_auto_refuses_a_gpu_that_nothing_here_can_meter():
-    with pytest.raises(HardwareError, match=r"device=cpu.*hardware=estimate"):
+    with pytest.raises(HardwareError, match=r"no chip.*zeus-apple-silicon.*hardware=estimate"):
         choose_meter("mps")
 
 
 def test_meters_beside_the_device_that_trains_are_flagged(gpus: FakeNvml):
-    estimate, nvml = CpuTimeMeter(), NvmlMeter("cpu")
+    estimate, nvml = CpuTimeMeter(), NvmlMeter(boards(0), "cpu")
     assert condition_flags(estimate, "cpu") == condition_flags(nvml, "cuda:0") == ()
     assert condition_flags(nvml, "cpu") == ("gpu_meter_cpu_training",)
     assert condition_flags(estimate, "cuda:0") == ("estimate_misses_gpu",)

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from energyopt.errors import HardwareError
+from collections.abc import Sequence
+
+from energyopt.errors import ConfigError
 from energyopt.hardware.estimate import CpuTimeMeter
-from energyopt.hardware.zeus import NvmlMeter, RaplMeter, rapl_readable
+from energyopt.hardware.nvidia import Board
+from energyopt.hardware.zeus import AmdMeter, NvmlMeter, RaplMeter, SocMeter, rapl_readable
 from energyopt.protocols import EnergyMeter
 
 
-def choose_meter(device: str, watts_per_core: float = 4.0) -> EnergyMeter:
-    """NVML for a GPU that trains; for the CPU RAPL, else the labelled estimate.
+def choose_meter(
+    device: str, gpus: Sequence[Board] = (), watts_per_core: float = 4.0, *, cpu: bool = False
+) -> EnergyMeter:
+    """The counters of a GPU that trains; for the CPU RAPL, else the labelled estimate.
 
     Args:
         device: The resolved device that trains.
+        gpus: The NVIDIA GPUs that the trial holds; none on an AMD machine.
         watts_per_core: Constant of the estimate, in W.
+        cpu: Meter the CPU packages and DRAM beside GPUs.
 
     Raises:
         HardwareError: If a GPU trains whose energy cannot be read: an estimate from CPU
             time would miss most of it.
     """
-    if device.startswith("cuda"):
-        return NvmlMeter(device)
-    if device == "mps":
-        raise HardwareError(
-            "device=mps: the energy of Apple GPUs is not read yet, and an estimate from CPU time "
-            "would miss it; choose device=cpu, or accept that with hardware=estimate"
+    if gpus:
+        return NvmlMeter(gpus, device, cpu=cpu)
+    if cpu and device != "cpu":
+        raise ConfigError(
+            f"hardware.cpu=true: beside {device} the CPU is not metered; leave it false"
         )
-    return RaplMeter(device) if rapl_readable() else CpuTimeMeter(watts_per_core, device)
+    if device.startswith("cuda"):
+        return AmdMeter(device)
+    if device == "mps":
+        return SocMeter(device)
+    return RaplMeter(device) if cpu or rapl_readable() else CpuTimeMeter(watts_per_core, device)
 
 
 def condition_flags(meter: EnergyMeter, device: str) -> tuple[str, ...]:

@@ -6,17 +6,14 @@ import math
 import os
 import resource
 import time
-from pathlib import Path
 
 from energyopt.errors import ConfigError
-from energyopt.hardware.host import device_model, hostname
+from energyopt.hardware.host import descendants, device_model, hostname
 from energyopt.records import Energy, Provenance
 
 _VERSION = "model 1"
-_PROC = Path("/proc")
-# Fields of /proc/PID/stat after the command's ")".
-_PARENT_FIELD = 1
-_CLOCK_TICKS_FIELDS = slice(11, 15)  # utime, stime, cutime, cstime
+# Of /proc/PID/stat after the command's ")": utime, stime, cutime, cstime.
+_CLOCK_TICKS_FIELDS = slice(11, 15)
 
 
 class CpuTimeMeter:
@@ -84,17 +81,6 @@ def _running_children_s() -> float:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:  # there are none: the usual case, without a look at all processes
         return 0.0
-    children: dict[int, list[int]] = {}
-    ticks: dict[int, int] = {}
-    for stat in _PROC.glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it ended meanwhile; a child of ours counts as finished once waited for
-            continue
-        pid = int(stat.parent.name)
-        children.setdefault(int(fields[_PARENT_FIELD]), []).append(pid)
-        ticks[pid] = sum(map(int, fields[_CLOCK_TICKS_FIELDS]))
-    descendants = list(children.get(os.getpid(), ()))
-    for pid in descendants:  # grows while it is walked
-        descendants += children.get(pid, ())
-    return sum(ticks[pid] for pid in descendants) / os.sysconf("SC_CLK_TCK")
+    running = descendants(os.getpid()).values()
+    ticks = sum(sum(map(int, fields[_CLOCK_TICKS_FIELDS])) for fields in running)
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import importlib.util
+import os
 import platform
 import socket
+import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from energyopt.errors import ConfigError
+
+_PARENT_FIELD = 1  # of /proc/PID/stat after the command's ")"
 
 
 @cache
 def hostname() -> str:
     """Name of this machine."""
     return socket.gethostname()
+
+
+def user_name() -> str:
+    """Who runs this."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user has no name
+        return str(os.getuid())
 
 
 @cache
@@ -30,23 +45,26 @@ def cpu_model() -> str:
 
 
 def resolve_device(device: str) -> str:
-    """Turn `auto` into a device, and check that a named one is there.
+    """Turn `auto` into a kind of device, and check that a named one is there.
+
+    It begins no CUDA: what CUDA may see can still be chosen.
 
     Args:
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
 
     Returns:
-        "cpu", "cuda:N" or "mps". `auto` prefers cuda, then mps where its energy can be
-        read (package zeus-apple-silicon), then cpu.
+        "cpu", "cuda" (any one), "cuda:N" or "mps". `auto` prefers cuda, then mps where its
+        energy can be read (package zeus-apple-silicon), then cpu.
 
     Raises:
         ConfigError: If the device is not of these, or not there.
     """
     import torch
 
+    cuda_devices = torch.cuda.device_count()  # asks NVML, where is_available() begins CUDA
     if device == "auto":
-        if torch.cuda.is_available():
-            return f"cuda:{torch.cuda.current_device()}"
+        if cuda_devices:
+            return "cuda"
         soc = torch.backends.mps.is_available() and importlib.util.find_spec("zeus_apple_silicon")
         return "mps" if soc else "cpu"
     name, _, index = device.partition(":")
@@ -57,12 +75,35 @@ def resolve_device(device: str) -> str:
             return device
         raise ConfigError("device=mps: this machine has no Apple GPU; choose cpu or auto")
     if name == "cuda" and (not index or index.isdecimal()):
-        count = torch.cuda.device_count()
-        if int(index or 0) < count:
-            return f"cuda:{index or torch.cuda.current_device()}"
-        seen = f"torch {torch.__version__} sees {count} CUDA devices"
+        if int(index or 0) < cuda_devices:
+            return device
+        seen = f"torch {torch.__version__} sees {cuda_devices} CUDA devices"
         raise ConfigError(f"device={device}: {seen}; choose cpu, auto or a lower index")
     raise ConfigError(f"device={device} is not known; choose auto, cpu, cuda, cuda:N or mps")
+
+
+def cuda_has_begun() -> bool:
+    """Whether this process uses CUDA already, so that what it sees cannot be changed."""
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.cuda.is_initialized())
+
+
+def descendants(pid: int) -> dict[int, Sequence[str]]:
+    """The running descendants of a process, with the fields of /proc/PID/stat after the name.
+
+    Empty where there is no /proc.
+    """
+    fields: dict[int, Sequence[str]] = {}
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            child = int(stat.parent.name)
+            fields[child] = stat.read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[child][_PARENT_FIELD]), []).append(child)
+    found = list(children.get(pid, ()))
+    for each in found:  # grows while it is walked
+        found += children.get(each, ())
+    return {each: fields[each] for each in found}
 
 
 def device_model(device: str) -> str:

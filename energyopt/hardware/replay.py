@@ -36,7 +36,7 @@ class ReplayMeter:
         if journal.start is None or not journal.windows:
             raise ConfigError(f"hardware.meter.path={path} holds no recorded windows")
         self._path = file
-        self._windows: Iterator[Window] = iter(journal.windows)
+        self._windows: Iterator[Window] = iter(w for w in journal.windows if w.measured)
         self.provenance = dataclasses.replace(
             journal.start.provenance,
             kind="replayed",

@@ -16,6 +16,33 @@ REMEDIES: Mapping[str, str] = {
     "estimate_misses_gpu": (
         "a GPU trains, but the estimate counts CPU time alone; choose hardware=auto"
     ),
+    "no_power_limit": (
+        "power limits may not be set, so none are tried and the present one stays; they take root, "
+        "or CAP_SYS_ADMIN in a container, or zeusd (ZEUSD_SOCK_PATH)"
+    ),
+    "stale_power_limit": (
+        "a run that was killed left the GPU's power limit changed, and it may not be put back; run "
+        "`energyopt restore` with the rights that it had"
+    ),
+    "shared_gpu": (
+        "another process computed on the GPU, whose joules are in these; choose a GPU of its own "
+        "with hardware.gpus=..."
+    ),
+    "warm_start": (
+        "the GPU began hotter than at the study's first trial, and leaks more so; raise "
+        "hardware.cool_down_max_s"
+    ),
+    "power_profile_too_short": (
+        "the trial is too short to try power limits in, and kept its own; lower "
+        "hardware.profile_slice_s (at the price of noise), or set hardware.power_limit_w"
+    ),
+    "power_profile_unfinished": (
+        "the trial ended while power limits were tried; its joules are those of the best so far"
+    ),
+    "unlike_published": (
+        "the GPU's highest power limit is not the one that its maker publishes for the system of "
+        "this name; it is another variant"
+    ),
     "short_window": _TOO_SHORT.format("100 to 600", "good to about 2 %"),
     "poor_window": _TOO_SHORT.format("50 to 100", "good to a few percent"),
     "invalid_window": _TOO_SHORT.format("fewer than 50", "rough"),

@@ -89,15 +89,14 @@ class LiveStudy:
         if trial.result is not None and self._provenance is None:
             self._provenance = trial.result.start.provenance
             self.note(source_lines(self._provenance))
-        self._warn(trial)
+        self.mind(() if trial.result is None else trial.result.flags)
         self._counted += 1
         self._account(trial)
         if not _is_live(self._console) or trial.state == "failed":
             self._console.print(self._line(trial), highlight=False, soft_wrap=True)
 
-    def _warn(self, trial: TrialRecord) -> None:
-        """Say a doubtful measuring condition once, with what to do about it."""
-        flags = () if trial.result is None else trial.result.flags
+    def mind(self, flags: Sequence[str]) -> None:
+        """Say doubtful measuring conditions, each once, with what to do about it."""
         for flag in flags:
             if flag not in self._warned:
                 self._warned.add(flag)

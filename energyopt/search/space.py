@@ -104,6 +104,14 @@ class Dimension:
             f"{self.key}=choice(...)"
         )
 
+    def ends(self) -> list[Value]:
+        """The values between which all lie; all of a choice."""
+        at = self.distribution
+        if isinstance(at, CategoricalDistribution):
+            return list(at.choices)
+        assert isinstance(at, FloatDistribution | IntDistribution)  # noqa: S101  # for mypy
+        return [at.low, at.high]
+
     def describe(self) -> str:
         """For people: "lr 0.0001..0.1 (log)"."""
         at = self.distribution
