@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from energyopt.hardware.options import RigOptions
     from energyopt.hardware.power import PowerLimit
     from energyopt.hardware.rig import Rig
+    from energyopt.hardware.systems import System
     from energyopt.profiling import PowerProfiler
 
 _NO_RIG_OPTIONS = ("meter", "known", "system")
@@ -156,6 +157,12 @@ class Setup:
         return RigOptions(**options)
 
     @cached_property
+    def system(self) -> System | None:
+        """What is published of the named system that the trial is to run on."""
+        node = self._cfg.hardware.get("system")
+        return None if node is None else cast("System", self._make("hardware.system", node))
+
+    @cached_property
     def known(self) -> Known:
         """What earlier trials of the study found out about its hardware."""
         return Known.from_json(self._cfg.hardware.get("known"))
@@ -198,13 +205,15 @@ class Setup:
         """What is known before the first window, with the GPUs as they are set now."""
         from energyopt.hardware.auto import condition_flags
 
+        machine = self.rig.machine()
+        unlike = () if self.system is None else self.system.flags(machine.gpus)
         return TrialStart(
             target=self._cfg.target,
             epochs=self._cfg.epochs,
             seed=self._cfg.seed,
             provenance=self.meter.provenance,
-            flags=(*condition_flags(self.meter, self.device), *self.rig.flags),
-            machine=self.rig.machine(),
+            flags=(*condition_flags(self.meter, self.device), *self.rig.flags, *unlike),
+            machine=machine,
             quality_periods=tuple(self._rig_options.quality_periods),
         )
 

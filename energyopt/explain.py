@@ -43,7 +43,7 @@ def explain(error: BaseException) -> str:
 def _chain(error: BaseException) -> list[BaseException]:
     chain: list[BaseException] = []
     link: BaseException | None = error
-    while link is not None and link not in chain:
+    while link is not None and all(link is not known for known in chain):  # NVML's cannot be ==
         chain.append(link)
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return chain

@@ -156,9 +156,24 @@ def _attributes(result: TrialResult) -> dict[str, Any]:
         "evaluation_j": result.booked("evaluation").total_j,
         "spent_j": result.spent_j,
     }
+    attributes |= _gpu_attributes(result)
     if result.hit is not None:
         attributes["energy_to_target_j"] = result.hit.training_j
         attributes["epochs_to_target"] = result.hit.epoch
     if result.flags:
         attributes["flags"] = list(result.flags)
     return attributes
+
+
+def _gpu_attributes(result: TrialResult) -> dict[str, Any]:
+    """What was found out about the GPUs; nothing where there are none."""
+    found = result.conditions
+    attributes = {
+        "profiling_energy_j": result.booked("profiling").total_j if found.profile else None,
+        "energy_idle_j": result.energy_idle_j,
+        "energy_net_j": result.energy_net_j,
+        "power_limit_w": found.limit_w,
+        "temperature_before_c": found.temperature_before_c,
+        "temperature_after_c": found.temperature_after_c,
+    }
+    return {key: value for key, value in attributes.items() if value is not None}

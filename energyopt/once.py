@@ -14,7 +14,7 @@ from energyopt.protocols import Paradigm
 from energyopt.records import TrialResult, TrialStart
 from energyopt.report.flags import explain_flag
 from energyopt.report.live import LiveTrial
-from energyopt.report.sentences import source_lines
+from energyopt.report.sentences import hardware_lines, source_lines
 from energyopt.report.tables import curve_table
 from energyopt.signals import interrupting
 from energyopt.units import joules
@@ -66,6 +66,8 @@ def print_result(result: TrialResult, console: Console) -> None:
         if purpose != "training"
     )
     console.print(Text(f"{line} Beside it: {beside}."), soft_wrap=True)
+    for sentence in hardware_lines(result):
+        console.print(Text(sentence), soft_wrap=True)
     for flag in result.flags:
         console.print(Text(f"Mind: {explain_flag(flag)}."), soft_wrap=True)
 

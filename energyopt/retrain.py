@@ -18,7 +18,7 @@ from energyopt.once import print_result, train_shown
 from energyopt.paths import conf_dir
 from energyopt.protocols import Paradigm, Saves, Tests
 from energyopt.records import StudyRecord, TrialRecord
-from energyopt.report.front import join_overrides
+from energyopt.report.front import join_overrides, trained_as
 from energyopt.report.study import words_to_vouch_for
 from energyopt.report.summary import summarize
 from energyopt.signals import interrupting
@@ -109,7 +109,7 @@ def _chosen(study: StudyRecord, number: int | None) -> TrialRecord:
 
 
 def _words(study: StudyRecord, trial: TrialRecord, request: Request) -> tuple[str, ...]:
-    stored = [word for word in (*study.overrides, *trial.overrides) if not word.startswith("--")]
+    stored = [word for word in trained_as(study, trial) if not word.startswith("--")]
     typed = {*request.overrides, f"--config-dir={request.config_dir}"}
     untyped = [word for word in words_to_vouch_for(study, trial) if word not in typed]
     if untyped:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +27,12 @@ _TIMEOUT_S = 180
 # A study that takes a second: made-up joules, so that numbers are the same on each machine.
 TINY = ("task=wine", "model=mlp", "hardware=simulated", "epochs=4", "target=0.9")
 
+
+# A study on a pretend GPU (the fixture gpu_box) that takes no longer than it must.
+ON_GPU = (
+    *("hardware=nvidia", "hardware.idle_s=0.2", "hardware.cool_down_s=0.01"),
+    *("paradigm=own", "paradigm._target_=slowed.Slowed", "task=wine", "model=mlp", "batch_size=8"),
+)
 
 SPACE = ("lr=tag(log,interval(1e-4,1e-1))", "batch_size=choice(8,32)")
 Wait = Callable[[Callable[[], bool]], None]
@@ -138,14 +145,16 @@ def gpus(nvml_library: Path, tmp_path: Path) -> Iterator[FakeNvml]:
 
 @pytest.fixture
 def gpu_box(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
-    """Two pretend GPUs for the processes that a test starts; their time is real."""
+    """Two pretend GPUs for the processes that a test starts, and a training loop for them.
+
+    Their time is real.
+    """
     folder = tmp_path / "nvml"
     folder.mkdir()
     fake = FakeNvml(nvml_library, folder, gpus=2, real_clock=True)
     for key, value in (fake.environment | {"PYTHONPATH": str(ROOT)}).items():
         monkeypatch.setenv(key, value)
-    for gpu in range(2):
-        fake.physics(gpu, demand_w=280, static_w=130)
+    shutil.copy(ROOT / "tests" / "slowed.py", tmp_path)
     return fake
 
 

@@ -71,17 +71,21 @@ def _candidates(
         wanted = [boards[int(index)]] if int(index) < len(boards) else []
     else:
         wanted = list(boards)
-    fitting = [b for b in wanted if options.gpu_name is None or options.gpu_name in b.name]
     there = ", ".join(map(str, wanted)) or "none"
-    if not fitting:
+    kind = "GPU" if options.gpu_name is None else str(options.gpu_name).removesuffix("$")
+    if not any(options.fits(board.name) for board in wanted):
         raise HardwareError(
-            f"no GPU is a {options.gpu_name}: there is {there}; choose hardware=..."
+            f"no {kind} is among the GPUs to choose from: {there}; choose hardware=nvidia for "
+            "any, or another hardware=..."
         )
-    why_not = {board.uuid: board.why_not_metered() for board in fitting}
-    metered = [board for board in fitting if why_not[board.uuid] is None]
-    needed = count if isinstance(count, int) else len(fitting)
+    why_not = {
+        board.uuid: board.why_not_metered() if options.fits(board.name) else f"it is no {kind}"
+        for board in wanted
+    }
+    metered = [board for board in wanted if why_not[board.uuid] is None]
+    needed = count if isinstance(count, int) else len(wanted)
     if len(metered) < needed:
-        reasons = "; ".join(f"{b}: {why_not[b.uuid]}" for b in fitting if why_not[b.uuid])
+        reasons = "; ".join(f"{b}: {why_not[b.uuid]}" for b in wanted if why_not[b.uuid])
         raise HardwareError(
             f"{needed} GPUs are to be metered, and {len(metered)} of {there} can be"
             f"{'; ' + reasons if reasons else ''}; choose hardware=estimate, or others with "

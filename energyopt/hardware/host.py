@@ -8,6 +8,7 @@ import importlib.util
 import os
 import platform
 import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -41,6 +42,10 @@ def cpu_model() -> str:
                 return line.partition(":")[2].strip()
     except OSError:
         pass
+    if platform.system() == "Darwin":  # whose platform.processor() is "arm"
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            ask = ("sysctl", "-n", "machdep.cpu.brand_string")
+            return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
     return platform.processor() or platform.machine()
 
 

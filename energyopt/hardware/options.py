@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +22,8 @@ class RigOptions:
     Attributes:
         gpus: Which GPUs a trial holds: "auto" the one that trains, if one does; a number of
             free ones; a list of indices (as CUDA counts) and UUIDs; None none.
-        gpu_name: A part of the name that they must have.
+        gpu_name: Whole words that must be in their name, as a regular expression: "A100" is no
+            A1000, "RTX 3090$" no RTX 3090 Ti.
         cpu: Meter the CPU packages and DRAM (RAPL) beside the GPUs, and count their joules.
         power_limit_w: None leaves the limit; a number sets it; "profile" finds the best.
         power_policy: What is best: least "energy", least "time", least "zeus_cost" (both,
@@ -67,6 +69,7 @@ class RigOptions:
 
     def __post_init__(self) -> None:
         self._check_gpus()
+        self._check_name()
         self._check_limit()
         self._check_choice("power_policy", ("energy", "time", "zeus_cost", "max_slowdown"))
         self._check_choice("shared", ("refuse", "flag"))
@@ -104,6 +107,10 @@ class RigOptions:
         """Whether a trial looks for the best limit."""
         return self.power_limit_w == PROFILE
 
+    def fits(self, name: str) -> bool:
+        """Whether a GPU of this name will do."""
+        return self.gpu_name is None or bool(re.search(_words(self.gpu_name), name))
+
     def _check_gpus(self) -> None:
         gpus = self.gpus
         if isinstance(gpus, Sequence) and not isinstance(gpus, str):
@@ -119,6 +126,12 @@ class RigOptions:
         allowed = "auto, a number of GPUs, a list such as [0, 1] or [GPU-8f2c...], or null"
         self._check("gpus", fits, allowed)
 
+    def _check_name(self) -> None:
+        try:
+            self.fits("")
+        except re.error:
+            self._check("gpu_name", False, "a part of a name, such as H100, or null")
+
     def _check_limit(self) -> None:
         limit_w = self.power_limit_w
         fits = limit_w in (None, PROFILE) or (_is_number(limit_w) and float(limit_w) > 0)
@@ -132,6 +145,10 @@ class RigOptions:
             raise ConfigError(
                 f"hardware.{key}={getattr(self, key)} is not allowed: {allowed} is needed"
             )
+
+
+def _words(pattern: str) -> str:
+    return rf"(?<!\w)(?:{pattern})(?!\w)"
 
 
 def _is_number(value: object) -> bool:

@@ -171,8 +171,11 @@ def restore(board: Limited) -> None:
         PowerLimitRefused: If it may not be set; the journal stays.
     """
     entry = _Entry.read(board.uuid)
-    if entry is None:
-        return
+    if entry is not None:
+        _put_back(board, entry)
+
+
+def _put_back(board: Limited, entry: _Entry) -> None:
     now_w = board.limit_w()
     if any(abs(now_w - held_w) <= _SAME_W for held_w in entry.held_w):
         board.set_limit_w(entry.previous_w)
@@ -199,7 +202,7 @@ def restore_stale(find: Callable[[str], Limited], *, asked: bool = False) -> lis
             if entry is None:
                 continue
             try:
-                restore(find(uuid))
+                _put_back(find(uuid), entry)
             except HardwareError as refusal:
                 found.append(Restored(uuid, entry.previous_w, str(refusal)))
             else:

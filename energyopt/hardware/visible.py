@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -37,30 +38,30 @@ def visible_positions(uuids: Sequence[str], variable: str | None) -> list[int]:
             f"{VARIABLE}={variable} names a MIG slice: NVML counts the energy of whole GPUs alone; "
             "name a whole GPU (MIG switched off), or choose hardware=estimate"
         )
-    by_uuid = variable.startswith("GPU-")
-    named: list[int] = []
-    for entry in variable.split(","):
-        found = _by_uuid(uuids, entry) if by_uuid else _by_number(len(uuids), entry)
-        if found is None:
-            break
-        if found in named:
+    entries = variable.split(",")
+    if variable.startswith("GPU-"):
+        named = list(itertools.takewhile(lambda entry: entry.startswith("GPU-"), entries))
+        if len(set(named)) < len(named):
             return []
-        named.append(found)
-    return named
+        found = [_by_uuid(uuids, entry) for entry in named]
+        positions = list(itertools.takewhile(lambda position: position >= 0, found))
+        return positions if len(set(positions)) == len(positions) else []
+    numbers = list(itertools.takewhile(lambda n: n >= 0, map(_number, entries)))
+    if len(set(numbers)) < len(numbers):
+        return []
+    return list(itertools.takewhile(lambda number: number < len(uuids), numbers))
 
 
-def _by_uuid(uuids: Sequence[str], entry: str) -> int | None:
-    if not entry.startswith("GPU-"):
-        return None
+def _by_uuid(uuids: Sequence[str], entry: str) -> int:
+    """The one that an abbreviated UUID fits; -1 if it fits none, or several."""
     fits = [position for position, uuid in enumerate(uuids) if uuid.startswith(entry)]
-    return fits[0] if len(fits) == 1 else None
+    return fits[0] if len(fits) == 1 else -1
 
 
-def _by_number(count: int, entry: str) -> int | None:
-    """A leading number counts, as C's strtoul reads it: "1gpu" is 1."""
+def _number(entry: str) -> int:
+    """A leading number counts, as C's strtoul reads it: "1gpu" is 1; without one -1."""
     digits = _NUMBER.match(entry.strip())
-    number = int(digits[0]) if digits else -1
-    return number if 0 <= number < count else None
+    return int(digits[0]) if digits else -1
 
 
 def set_visible(uuids: Sequence[str]) -> None:

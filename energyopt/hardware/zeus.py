@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from energyopt.errors import HardwareError
-from energyopt.hardware.host import device_model, hostname
+from energyopt.hardware.host import cpu_model, device_model, hostname
 from energyopt.hardware.nvidia import NVML_REMEDY, Board
 from energyopt.hardware.visible import VARIABLE, set_visible
 from energyopt.records import Energy, Provenance
@@ -162,8 +162,11 @@ class AmdMeter:
         index = int(device.partition(":")[2] or 0)
         with _refusals("AMD GPUs cannot be metered", "choose hardware=estimate"):
             from zeus.device import get_gpus
+            from zeus.device.gpu.nvidia import NVIDIAGPUs
 
             gpus = get_gpus()
+            if isinstance(gpus, NVIDIAGPUs):
+                raise HardwareError("Zeus finds NVIDIA GPUs, not AMD's; choose hardware=nvidia")
             name: str = gpus.get_name(index)
             counts = gpus.supports_get_total_energy_consumption(index)
         if not counts:
@@ -195,12 +198,18 @@ class SocMeter:
 
     Args:
         device: The resolved device that trains.
+        chip: Name that the chip must have, such as "M1 Max"; None: any.
 
     Raises:
         HardwareError: If Zeus finds no such chip.
     """
 
-    def __init__(self, device: str = "mps") -> None:
+    def __init__(self, device: str = "mps", chip: str | None = None) -> None:
+        if chip is not None and chip not in cpu_model():
+            raise HardwareError(
+                f"this machine is no {chip}, but {cpu_model()}; choose hardware=soc for what Zeus "
+                "reads, or hardware=auto"
+            )
         remedy = "Apple silicon needs the package zeus-apple-silicon; or choose hardware=estimate"
         with _refusals("this machine is no chip whose energy Zeus reads", remedy):
             from zeus.device import get_soc

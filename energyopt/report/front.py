@@ -11,6 +11,8 @@ from energyopt.records import CurvePoint, Metric, Provenance, StudyRecord, Trial
 
 P = TypeVar("P")
 
+_PROFILED = "hardware.power_limit_w=profile"
+
 PointKind = Literal["checkpoint", "final"]
 """What a point is: one evaluation on a trial's curve, or the told end result of a trial."""
 
@@ -171,12 +173,23 @@ def at_checkpoint(
         epoch=point.epoch,
         trial=trial.number,
         params=trial.params,
-        overrides=join_overrides(study.overrides, trial.overrides, (end,)),
+        overrides=join_overrides(trained_as(study, trial), (end,)),
         provenance=result.start.provenance,
         flags=result.flags,
         kind_of_point="checkpoint",
         default=trial.default,
     )
+
+
+def trained_as(study: StudyRecord, trial: TrialRecord) -> tuple[str, ...]:
+    """The words that set a trial up as it was trained: at the power limit that it found."""
+    words = join_overrides(study.overrides, trial.overrides)
+    if trial.result is None or not any(word.lstrip("+") == _PROFILED for word in words):
+        return words
+    limit_w = trial.result.conditions.limit_w
+    if limit_w is None or "no_power_limit" in trial.result.flags:
+        return join_overrides(words, (f"{_key(_PROFILED)}=null",))
+    return join_overrides(words, (f"{_key(_PROFILED)}={limit_w:g}",))
 
 
 def join_overrides(*groups: Iterable[str]) -> tuple[str, ...]:
@@ -219,7 +232,7 @@ def _finals(study: StudyRecord) -> Iterator[tuple[TrialRecord, FrontPoint]]:
             epoch=hit.epoch,
             trial=trial.number,
             params=trial.params,
-            overrides=join_overrides(study.overrides, trial.overrides),
+            overrides=trained_as(study, trial),
             provenance=result.start.provenance,
             flags=result.flags,
             kind_of_point="final",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from energyopt.records import Provenance
+from energyopt.records import Provenance, TrialResult
 from energyopt.report.flags import explain_flag
 from energyopt.report.front import FrontPoint
 from energyopt.report.summary import Counts, Fate, Summary
@@ -47,6 +47,26 @@ def source_lines(provenance: Provenance, flags: Sequence[str] = ()) -> str:
     ]
     lines += [f"mind      {explain_flag(flag)}" for flag in flags]
     return "\n".join(lines)
+
+
+def hardware_lines(result: TrialResult) -> list[str]:
+    """Say at which limit a trial's GPUs worked, what they draw at rest, and how warm they were."""
+    found = result.conditions
+    lines = []
+    if found.profile is not None:
+        tried = ", ".join(
+            f"{at.limit_w:g} W {joules(at.step_j)} a step" for at in found.profile.points
+        )
+        lines.append(f"Power limit: {found.profile.chosen_w:g} W was the best of {tried}.")
+    elif found.limit_w is not None:
+        lines.append(f"Power limit: {found.limit_w:g} W.")
+    if found.idle_w is not None:
+        net = f", {joules(result.energy_net_j)} of training beyond it"
+        lines.append(f"At rest: {quantity(found.idle_w, 'W')}{net}.")
+    if found.temperature_before_c is not None and found.temperature_after_c is not None:
+        before, after = found.temperature_before_c, found.temperature_after_c
+        lines.append(f"Temperature: {before:g} degC before, {after:g} after.")
+    return lines
 
 
 def accuracy(value: float) -> str:

@@ -130,6 +130,23 @@ def speed(gpu: int = 0) -> float:
     return now
 
 
+@contextmanager
+def working(gpu: int = 0, *, demand_w: float = 280, static_w: float = 130) -> Iterator[None]:
+    """Let a GPU work while this runs, in any process that has `FakeNvml.environment`.
+
+    Args:
+        gpu: Which.
+        demand_w: What the work draws if no limit holds it back.
+        static_w: The part of it that does not depend on the clock.
+    """
+    library = _library(Path(os.environ[_STATE]).with_name(_LIBRARY))
+    library.fake_set_load(gpu, round(1000 * demand_w), round(1000 * static_w))
+    try:
+        yield
+    finally:
+        library.fake_set_load(gpu, 0, 0)
+
+
 class FakeNvml:
     """Control of the pretend GPUs.
 
