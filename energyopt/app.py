@@ -28,6 +28,7 @@ class Readiness:
     Attributes:
         provenance: Where the joules will come from.
         flags: What is doubtful about them, as short words.
+        gpu: Model of the GPUs that a trial holds; empty where none is held.
         rivals: How many trials can have GPUs at the same time; None where none is held.
         limit_w: The power limit in force, in W; None without GPUs.
         limits_w: The lowest and the highest that can be set, in W; None likewise.
@@ -35,9 +36,13 @@ class Readiness:
 
     provenance: Provenance
     flags: tuple[str, ...] = ()
+    gpu: str = ""
     rivals: int | None = None
     limit_w: float | None = None
     limits_w: tuple[float, float] | None = None
+
+
+_GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
 
 
 def job(cfg: DictConfig) -> Outcome | Readiness:
@@ -66,6 +71,7 @@ def check_readiness(setup: Setup) -> Readiness:
     return Readiness(
         provenance=start.provenance,
         flags=start.flags,
+        gpu=gpus[0].name if gpus else "",
         rivals=setup.rig.rivals,
         limit_w=start.machine.limit_w if start.machine else None,
         limits_w=(max(lows), min(highs)) if lows and highs else None,
@@ -87,8 +93,7 @@ def train(
         make_paradigm: Builds what is trained; the setup's own way if None.
         began: Is told what is known beforehand.
     """
-    setup.check_limit()
-    with setup.rig.limited() as limit:
+    with setup.limited() as limit:
         profiler = setup.profiler(limit)
         start = setup.start
         if began is not None:
@@ -139,11 +144,13 @@ def warm_up(config: DictConfig) -> None:
     import energyopt.models.cnn
     import energyopt.paradigms.scratch
     import energyopt.tasks.digits  # noqa: F401  # imported for the forked trials
+    from energyopt.hardware.software import package_versions
 
     layer = torch.nn.Linear(2, 2)
     optimizer = torch.optim.Adam(layer.parameters())
     layer(torch.zeros(1, 2)).sum().backward()
     optimizer.step()
+    package_versions()
     if _meters_gpus(config):
         from energyopt.hardware.zeus import preload
 
@@ -162,7 +169,6 @@ def restore_limits() -> list[str]:
 
 def _meters_gpus(config: DictConfig) -> bool:
     """Whether jobs will meter GPUs; a study on an estimate never imports zeus."""
-    import torch
-
     gpus = OmegaConf.select(config, "hardware.gpus")
-    return torch.cuda.device_count() > 0 if gpus == "auto" else gpus is not None
+    # Not by asking the driver: what a fork inherits of that is of no use.
+    return any(map(Path.exists, _GPU_DEVICES)) if gpus == "auto" else gpus is not None

@@ -10,6 +10,7 @@ import inspect
 import random
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
@@ -95,14 +96,18 @@ class Setup:
     Args:
         cfg: The composed config of a job.
         folders: Folders whose modules a config may name; the current one if none is given.
+        repair: Put back a power limit that a dead process left on the trial's GPUs.
 
     Raises:
         ConfigError: If a root key holds what it may not.
     """
 
-    def __init__(self, cfg: DictConfig, folders: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self, cfg: DictConfig, folders: tuple[Path, ...] = (), *, repair: bool = True
+    ) -> None:
         check_roots(cfg)
         self._cfg = cfg
+        self._repair = repair
         self._folders = folders or (Path.cwd(),)
         for folder in folders:
             if str(folder) not in sys.path:
@@ -139,7 +144,8 @@ class Setup:
         from energyopt.hardware.claim import claim
         from energyopt.hardware.host import resolve_device
 
-        return claim(self._rig_options, resolve_device(str(self._cfg.device)))
+        device = resolve_device(str(self._cfg.device))
+        return claim(self._rig_options, device, repair=self._repair)
 
     @cached_property
     def _rig_options(self) -> RigOptions:
@@ -163,9 +169,10 @@ class Setup:
         return None if node is None else cast("System", self._make("hardware.system", node))
 
     @cached_property
-    def known(self) -> Known:
-        """What earlier trials of the study found out about its hardware."""
-        return Known.from_json(self._cfg.hardware.get("known"))
+    def known(self) -> Known | None:
+        """What earlier trials of the study found out about its hardware; None in no study."""
+        text = self._cfg.hardware.get("known")
+        return None if text is None else Known.from_json(text)
 
     @cached_property
     def task(self) -> Any:
@@ -224,6 +231,19 @@ class Setup:
             ConfigError: If this meter would not see it.
             PowerLimitRefused: If it is out of range, or may not be set.
         """
+        self._refuse_unseen_limit()
+        self.rig.check_limit()
+
+    def limited(self) -> AbstractContextManager[PowerLimit | None]:
+        """Hold the power limit that is asked for; see `Rig.limited`.
+
+        Raises:
+            ConfigError: If this meter would not see it.
+        """
+        self._refuse_unseen_limit()
+        return self.rig.limited()
+
+    def _refuse_unseen_limit(self) -> None:
         wanted = self._rig_options.power_limit_w
         provenance = self.meter.provenance
         if wanted is not None and provenance.kind == "estimated":
@@ -232,7 +252,6 @@ class Setup:
                 "which sees no effect of a power limit; choose a meter of the GPU, such as "
                 "hardware=nvidia, or leave it null"
             )
-        self.rig.check_limit()
 
     def profiler(self, limit: PowerLimit | None) -> PowerProfiler | None:
         """What looks for the best power limit, or sets the one that an earlier trial found.
@@ -253,7 +272,7 @@ class Setup:
             self._cfg.batch_size,
             _plain("paradigm", self._cfg.paradigm),
         )
-        points = self.known.profiles.get(digest(shape))
+        points = self.known.profiles.get(digest(shape)) if self.known else None
         if points:
             limit.set(select(points))
             return None

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
+from rich.text import Text
 
 from energyopt.errors import ConfigError
 from energyopt.store import DEFAULT_STORAGE
+
+_LONGEST_WATCH_S = 60.0
 
 
 def run(words: Sequence[str]) -> None:
@@ -170,6 +175,92 @@ def _retrain(words: Sequence[str]) -> None:
     retrain(read_study(args.storage, args.study), request, Console())
 
 
+def _doctor(words: Sequence[str]) -> None:
+    parser = _parser(
+        "doctor",
+        "Tell whether this machine can measure the configured hardware, and why not. It is tried "
+        "as a trial\nwould: leased, opened, metered for a moment, and given back; nothing is "
+        "changed. Red lines begin with\nFAIL and name a remedy.",
+        [
+            "",
+            "hardware=nvidia device=cuda:0 hardware.power_limit_w=profile",
+            "--json | jq '.. | objects | select(.level == \"FAIL\")'",
+        ],
+    )
+    parser.epilog = (
+        f"{parser.epilog}\n\nexit code:\n"
+        "  0  it can be measured, or another trial holds its GPUs at present and says so\n"
+        "  1  it could not be measured\n"
+        "  2  the command itself is wrong"
+    )
+    parser.set_defaults(storage=None)
+    parser.add_argument("overrides", nargs="*", help="key=value words, as for a training")
+    parser.add_argument("--config-dir", type=Path, help="folder of your own configs")
+    parser.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=2.0,
+        metavar="S",
+        help="how long the energy counters of GPUs are watched (default: 2)",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object: the records of energyopt.report.health",
+    )
+    args = parser.parse_intermixed_args(words)
+    from energyopt.doctor import examine
+    from energyopt.report.health import health_screen
+
+    with Console(stderr=True).status(f"watching sensors for {args.seconds:g} s ..."):
+        health = examine(
+            args.overrides,
+            config_dir=args.config_dir,
+            storage=args.storage,
+            seconds=args.seconds,
+        )
+    if args.json:
+        sys.stdout.write(json.dumps(asdict(health), indent=2) + "\n")
+    else:
+        Console().print(health_screen(health))
+    sys.exit(1 if health.configured.measurable is False else 0)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= _LONGEST_WATCH_S:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no time above 0 and at most {_LONGEST_WATCH_S:g} s"
+        )
+    return value
+
+
+def _restore(words: Sequence[str]) -> None:
+    parser = _Parser(
+        prog="energyopt restore",
+        description="Put back the power limits of GPUs that killed runs left changed. Those of "
+        "runs that go on are left alone.\nWhere it takes the rights of another, such as root, run "
+        "it with them: root puts back all users'.",
+        epilog="examples:\n  energyopt restore\n  sudo energyopt restore\n\nexit code:\n"
+        "  0  all are put back, or there was nothing to do\n"
+        "  1  one could not be put back",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(words)
+    from energyopt.hardware.recover import restore_all
+
+    found = restore_all(asked=True)
+    console = Console()
+    for restored in found:
+        console.print(Text(str(restored)), soft_wrap=True)
+    if not found:
+        console.print("nothing to restore")
+    sys.exit(1 if any(restored.refusal is not None for restored in found) else 0)
+
+
 def _help(words: Sequence[str]) -> None:
     """`energyopt help [command]`, for those who type it."""
     if words and words[0] in COMMANDS:
@@ -182,5 +273,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "show": _show,
     "pareto": _pareto,
     "retrain": _retrain,
+    "doctor": _doctor,
+    "restore": _restore,
     "help": _help,
 }

@@ -194,8 +194,9 @@ class Coordinator:
         return returned
 
     def _known_words(self) -> tuple[str, ...]:
-        known = self._known.to_json() if self._jobs.journals else ""
-        return (Dimension.plain("hardware.known", known),) if known else ()
+        if not self._jobs.journals:
+            return ()
+        return (Dimension.plain("hardware.known", self._known.to_json()),)
 
     def _tell(self, asked: _Asked, returned: JobReturn, live: LiveStudy) -> None:
         if isinstance(returned._return_value, LauncherError):  # noqa: SLF001

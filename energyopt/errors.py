@@ -3,6 +3,7 @@
 EnergyoptError            the user can mend it; printed as one sentence, exit code 2
 ├── ConfigError           a key, value, type or combination of options is wrong
 ├── HardwareError         a sensor or device refuses; the message names the remedy
+│   ├── GpusTaken         other trials hold the GPUs that would do
 │   └── PowerLimitRefused a GPU's power limit may not be set, or is not in force
 ├── StorageError          a study database cannot be opened, read or written
 ├── StudyError            a study is missing, busy, or asks another question
@@ -23,6 +24,10 @@ class ConfigError(EnergyoptError, ValueError):
 
 class HardwareError(EnergyoptError):
     """A sensor or a device refuses, or is not there."""
+
+
+class GpusTaken(HardwareError):  # noqa: N818  # what happened, not what it is
+    """Other trials hold the GPUs that would do; they will give them back."""
 
 
 class PowerLimitRefused(HardwareError):  # noqa: N818  # what happened, not what it is

@@ -17,6 +17,7 @@ from energyopt.conditions import NOT_MEASURED, Conditions
 from energyopt.records import (
     Checkpoint,
     End,
+    Purpose,
     TrialResult,
     TrialStart,
     Window,
@@ -44,11 +45,17 @@ class JournalWriter:
 
     def append(self, record: TrialStart | Window | Checkpoint | Conditions) -> None:
         """Append one record."""
+        self._write(type(record).__name__, dataclasses.asdict(record))
+
+    def began(self, purpose: Purpose) -> None:
+        """Say what the trial does now, for those who wait for it."""
+        self._write("Began", purpose)
+
+    def _write(self, kind: str, data: object) -> None:
         if self._path is None:
             return
-        line = json.dumps({type(record).__name__: dataclasses.asdict(record)})
         with self._path.open("a") as file:
-            file.write(line + "\n")
+            file.write(json.dumps({kind: data}) + "\n")
 
 
 @dataclass(slots=True)
@@ -59,6 +66,7 @@ class Journal:
     windows: list[Window] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     conditions: Conditions = NOT_MEASURED
+    now: Purpose | None = None
 
     def result(self, end: End, reason: str) -> TrialResult | None:
         """The record of a trial that left only its journal; None if it never started."""
@@ -106,10 +114,12 @@ class JournalReader:
             ((kind, data),) = json.loads(line).items()
             self._add(kind, data)
 
-    def _add(self, kind: str, data: dict[str, Any]) -> None:
+    def _add(self, kind: str, data: Any) -> None:
         match kind:
             case "TrialStart":
                 self.journal.start = start_from_dict(data)
+            case "Began":
+                self.journal.now = data
             case "Window":
                 self.journal.windows.append(window_from_dict(data))
             case "Checkpoint":

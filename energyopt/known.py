@@ -60,9 +60,7 @@ class Known:
         )
 
     def to_json(self) -> str:
-        """As text of digests and numbers; empty if nothing is known."""
-        if self == Known():
-            return ""
+        """As text of digests and numbers."""
         points = {
             key: [[at.limit_w, at.steps, at.step_j, at.step_s] for at in of]
             for key, of in self.profiles.items()
@@ -75,10 +73,8 @@ class Known:
         return json.dumps(parts, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str | None) -> Known:
+    def from_json(cls, text: str) -> Known:
         """Read what `to_json` wrote."""
-        if not text:
-            return cls()
         data = json.loads(text)
         profiles = {
             key: tuple(ProfilePoint(*point) for point in points)

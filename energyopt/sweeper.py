@@ -202,9 +202,8 @@ class _Run:
         wrong = [v for v in swept.ends() if isinstance(v, int | float) and not low_w <= v <= high_w]
         if wrong:
             raise ConfigError(
-                f"{POWER_LIMIT} is swept over {swept.describe()}, but {wrong[0]} is outside "
-                f"{low_w:g} to {high_w:g} W of {ready.provenance.device}; choose limits in the "
-                "range"
+                f"{swept.describe()}: {wrong[0]} is outside {low_w:g} to {high_w:g} W of "
+                f"{ready.gpu}; choose limits in the range"
             )
         if ready.limit_w is not None:  # the default setup leaves the limit as it is
             self._composer.assume(POWER_LIMIT, ready.limit_w)

@@ -30,6 +30,7 @@ from energyopt.records import (
 )
 
 _EVALUATIONS_PER_EPOCH = 4
+_SLOW: tuple[Purpose, ...] = ("idle", "loading", "warmup")  # what a person waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,8 @@ class _Recorder:
     @contextmanager
     def window(self, purpose: Purpose) -> Iterator[None]:
         """Meter what runs inside; what it cost is kept even if it raises."""
+        if purpose in _SLOW:
+            self._journal.began(purpose)
         self._meter.start()
         try:
             yield
@@ -213,7 +216,8 @@ def run_trial(
         start: What is known beforehand; it becomes part of the record.
         journal: Where progress and joules are appended.
         rig: The GPUs that the trial holds.
-        known: What earlier trials of the study found out about them.
+        known: What earlier trials of the study found out about them; None in no study: then
+            there is nothing to be comparable with, and nothing is waited for.
         profiler: Looks for the best power limit while training.
 
     Returns:
@@ -224,7 +228,6 @@ def run_trial(
         HardwareError: If the meter reads what cannot be, or the GPUs are not the trial's alone.
     """
     recorder = _Recorder(meter, journal, start)
-    known = known or Known()
     _cool_down(recorder, rig, start, known)
     with recorder.window("loading"):
         paradigm = make_paradigm()
@@ -238,11 +241,11 @@ def run_trial(
     return recorder.result(end, reason)
 
 
-def _cool_down(recorder: _Recorder, rig: Rig, start: TrialStart, known: Known) -> None:
+def _cool_down(recorder: _Recorder, rig: Rig, start: TrialStart, known: Known | None) -> None:
     """Let GPUs that have just trained become as cool as they were at the study's first trial."""
     if not rig.boards or start.machine is None:
         return
-    reference_c = known.reference_c.get(place(start.machine))
+    reference_c = known.reference_c.get(place(start.machine)) if known else None
     if reference_c is not None and rig.options.cool_down_s > 0:
         with recorder.window("idle"):
             rig.cool_down(reference_c)
@@ -250,9 +253,9 @@ def _cool_down(recorder: _Recorder, rig: Rig, start: TrialStart, known: Known) -
     recorder.note(temperature_before_c=rig.temperature_c(), limit_w=start.machine.limit_w)
 
 
-def _rest(recorder: _Recorder, rig: Rig, start: TrialStart, known: Known) -> None:
+def _rest(recorder: _Recorder, rig: Rig, start: TrialStart, known: Known | None) -> None:
     """Learn what the GPUs draw at rest, now that their contexts are open."""
-    if not rig.boards or start.machine is None:
+    if known is None or not rig.boards or start.machine is None:
         return
     idle_w = known.idle_w.get(place(start.machine, limits=True))
     if idle_w is None and rig.options.idle_s > 0:

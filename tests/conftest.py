@@ -162,6 +162,9 @@ def gpu_box(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def _run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """GPU leases of a test are its own."""
     monkeypatch.setenv("ENERGYOPT_RUN_DIR", str(tmp_path / "run"))
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        monkeypatch.setenv(name, "0")  # so that what a test changes is forgotten
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from energyopt.hardware.rig import Rig
 from energyopt.hardware.visible import set_visible
 
 
-def claim(options: RigOptions, device: str) -> Rig:
-    """Choose the GPUs of a trial and lease them; a stale power limit on them is put back.
+def claim(options: RigOptions, device: str, *, repair: bool = True) -> Rig:
+    """Choose the GPUs of a trial and lease them.
 
     Where CUDA has not begun yet, it will see them alone: user code that says "cuda" trains on
     what is metered.
@@ -24,6 +24,7 @@ def claim(options: RigOptions, device: str) -> Rig:
     Args:
         options: Which, and how they are treated.
         device: From `resolve_device`: "cpu", "cuda" (any one), "cuda:N" or "mps".
+        repair: Put back a power limit that a dead process left on them.
 
     Raises:
         HardwareError: If there are none that can be metered, or they are taken.
@@ -49,7 +50,7 @@ def claim(options: RigOptions, device: str) -> Rig:
             leases=leases,
             rivals=len(candidates) // needed,
         )
-        rig.take_over()
+        rig.take_over(repair=repair)
     except BaseException:
         for lease in leases:
             lease.release()

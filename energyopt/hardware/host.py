@@ -16,6 +16,7 @@ from pathlib import Path
 
 from energyopt.errors import ConfigError
 
+CPUINFO = Path("/proc/cpuinfo")
 _PARENT_FIELD = 1  # of /proc/PID/stat after the command's ")"
 
 
@@ -37,15 +38,15 @@ def user_name() -> str:
 def cpu_model() -> str:
     """Model of the processor, such as "AMD EPYC 7763"."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in CPUINFO.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:
         pass
     if platform.system() == "Darwin":  # whose platform.processor() is "arm"
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            ask = ("sysctl", "-n", "machdep.cpu.brand_string")
-            return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+            ask = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.check_output(ask, text=True).strip()  # noqa: S603
     return platform.processor() or platform.machine()
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from energyopt.errors import HardwareError
+from energyopt.errors import GpusTaken, HardwareError
 from energyopt.hardware.host import user_name
 
 _POLL_S = 0.2
@@ -138,7 +138,7 @@ def take_some(uuids: Sequence[str], count: int, wait_s: float) -> list[Lease]:
         wait_s: How long to wait for them, in s.
 
     Raises:
-        HardwareError: If they are still held then; it says by whom.
+        GpusTaken: If they are still held then; it says by whom.
     """
     until_s = time.monotonic() + wait_s
     while True:
@@ -153,7 +153,7 @@ def take_some(uuids: Sequence[str], count: int, wait_s: float) -> list[Lease]:
         for lease in taken:
             lease.release()
         if time.monotonic() >= until_s:
-            raise HardwareError(_all_held(uuids, count, wait_s))
+            raise GpusTaken(_all_held(uuids, count, wait_s))
         time.sleep(_POLL_S)
 
 

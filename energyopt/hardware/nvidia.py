@@ -227,12 +227,73 @@ def all_boards() -> list[Board]:
     Raises:
         HardwareError: If there is no NVML, or a GPU is lost.
     """
+    return [Board(index) for index in range(count_boards())]
+
+
+def count_boards() -> int:
+    """How many GPUs NVML lists, lost ones included.
+
+    Raises:
+        HardwareError: If there is no NVML.
+    """
     with _said("NVIDIA GPUs cannot be read"):
         import pynvml
 
         pynvml.nvmlInit()  # again in each process: what a fork inherits is not initialised
-        count = pynvml.nvmlDeviceGetCount()
-    return [Board(index) for index in range(count)]
+        return int(pynvml.nvmlDeviceGetCount())
+
+
+def has_driver() -> bool:
+    """Whether there is an NVIDIA driver at all, sound or not."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
+        return False
+    except pynvml.NVMLError:
+        return True
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Zeusd:
+    """The daemon that sets power limits for those who may not.
+
+    Attributes:
+        endpoint: Its socket, or host and port.
+        groups: What it does for this user: of "gpu-read", "gpu-control" and "cpu-read".
+    """
+
+    endpoint: str
+    groups: tuple[str, ...]
+
+
+def zeusd() -> Zeusd | None:
+    """The daemon that the environment names; None if it names none.
+
+    Raises:
+        HardwareError: If it does not answer.
+    """
+    from zeus.exception import ZeusBaseError
+    from zeus.utils.zeusd import ZeusdConfig
+
+    config = ZeusdConfig.from_env()
+    if config is None:
+        return None
+    try:
+        daemon = _daemon(config)
+    except ZeusBaseError as error:
+        raise HardwareError(
+            f"{error}; have an administrator start zeusd, or unset ZEUSD_SOCK_PATH and "
+            "ZEUSD_HOST_PORT"
+        ) from error
+    does = {
+        "gpu-read": daemon.can_read_gpu,
+        "gpu-control": daemon.can_control_gpu,
+        "cpu-read": daemon.can_read_cpu,
+    }
+    return Zeusd(config.endpoint, tuple(group for group, may in does.items() if may))
 
 
 def visible_boards(boards: Sequence[Board]) -> list[Board]:

@@ -219,6 +219,35 @@ def stale_limits(*, asked: bool = False) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftLimit:
+    """A power limit that a process has changed and not put back (perhaps yet).
+
+    Attributes:
+        uuid: The GPU's.
+        user: Whose process.
+        previous_w: The limit from before, in W; None where this user cannot put it back.
+    """
+
+    uuid: str
+    user: str
+    previous_w: float | None
+
+
+def left_limits() -> list[LeftLimit]:
+    """All power limits that are told of as changed, other users' included."""
+    found = []
+    for path in sorted(run_dir().glob(f"*{_SUFFIX}")):
+        uuid = path.name.removesuffix(_SUFFIX)
+        entry = _Entry.read(uuid, asked=True)
+        if entry is not None:
+            found.append(LeftLimit(uuid, entry.user, entry.previous_w))
+            continue
+        with contextlib.suppress(OSError, KeyError):  # of an earlier boot, and so removed
+            found.append(LeftLimit(uuid, path.owner(), None))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class _Entry:
     """The journal of one GPU.
 

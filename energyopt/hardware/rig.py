@@ -171,15 +171,18 @@ class Rig:
         known = {*self._ours, os.getpid(), *descendants(os.getpid())}
         self._mind([each for each in self._processes() if each.pid not in known])
 
-    def take_over(self) -> None:
+    def take_over(self, *, repair: bool = True) -> None:
         """Look for others on the GPUs, and put back a power limit that a dead process left.
+
+        Args:
+            repair: Whether to put it back.
 
         Raises:
             HardwareError: If others compute on them, unless that is to be flagged.
         """
         if not cuda_has_begun():  # else this process itself may be listed, by a foreign number
             self._mind([each for each in self._processes() if each.pid != os.getpid()])
-        for board in self.boards:
+        for board in self.boards if repair else ():
             try:
                 restore(board)
             except PowerLimitRefused:

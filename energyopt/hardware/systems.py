@@ -21,7 +21,7 @@ class System:
         memory: Memory of that variant.
         limits_w: Maximum power by variant, in W; several where a variant comes with several.
             A variant is what NVML calls it; older drivers leave the leading "NVIDIA" out.
-        power_w: Power of a whole machine in words, where its maker publishes no limit.
+        machine_power: What is published of a whole machine instead of a limit, in words.
     """
 
     name: str
@@ -29,7 +29,7 @@ class System:
     paper: str | None = None
     memory: str | None = None
     limits_w: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    power_w: str | None = None
+    machine_power: str | None = None
 
     def flags(self, gpus: Sequence[Gpu]) -> tuple[str, ...]:
         """A warning if a GPU has another limit than is published for its variant.

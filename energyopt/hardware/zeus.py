@@ -280,7 +280,9 @@ class _Window:
         gpu_indices = list(range(len(gpus))) if amd_index is None else [amd_index]
         if amd_index is None and not gpus:
             gpu_indices = []
-        self._remedy = NVML_REMEDY if gpu_indices else _RAPL_REMEDY
+        self._remedy = "choose hardware=estimate"
+        if gpus or cpu_indices:
+            self._remedy = NVML_REMEDY if gpus else _RAPL_REMEDY
         with _refusals("the energy counters cannot be opened", self._remedy):
             from zeus.monitor import ZeusMonitor
 

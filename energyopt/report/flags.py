@@ -40,8 +40,8 @@ REMEDIES: Mapping[str, str] = {
         "the trial ended while power limits were tried; its joules are those of the best so far"
     ),
     "unlike_published": (
-        "neither the default nor the highest power limit of the GPU is one that its maker publishes "
-        "for the system of this name (hardware.system.limits_w); it is another variant"
+        "neither the GPU's default power limit nor its highest is one that its maker publishes for "
+        "the system of this name (hardware.system.limits_w); it is another variant"
     ),
     "short_window": _TOO_SHORT.format("100 to 600", "good to about 2 %"),
     "poor_window": _TOO_SHORT.format("50 to 100", "good to a few percent"),

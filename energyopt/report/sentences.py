@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from energyopt.conditions import PowerProfile
 from energyopt.records import Provenance, TrialResult
 from energyopt.report.flags import explain_flag
 from energyopt.report.front import FrontPoint
 from energyopt.report.summary import Counts, Fate, Summary
 from energyopt.units import joules, percent, quantity
+
+_FEW = 3
 
 _FATES: Mapping[Fate, str] = {
     "missed": "trained to the end",
@@ -29,6 +32,7 @@ def summary_lines(summary: Summary) -> tuple[str, ...]:
         lines += [_search_line(summary), _break_even_line(summary)]
     if summary.target is not None or summary.provenance is not None:
         lines.append(_measuring_line(summary.provenance))
+    lines += [_profile_line(trial, profile) for trial, profile in summary.profiles[:_FEW]]
     lines.append(_flags_line(summary.flags))
     return tuple(line for line in lines if line)
 
@@ -157,6 +161,19 @@ def _break_even_line(summary: Summary) -> str:
         f"Break-even: the search pays back after {trainings} against the default setup "
         f"(trial {default.trial}: {joules(default.energy_j)} to target; the recommended one "
         f"saves {percent(summary.saving)} of it)."
+    )
+
+
+def _profile_line(trial: int, profile: PowerProfile) -> str:
+    at = {point.limit_w: point for point in profile.points}
+    best, highest = at[profile.chosen_w], profile.points[0]
+    line = f"Power limit: {best.limit_w:g} W for batch size {profile.shape.get('batch_size')}"
+    if best == highest:
+        return f"{line}, the highest of {len(at)} tried (trial {trial})."
+    saved, slower = 1 - best.step_j / highest.step_j, best.step_s / highest.step_s - 1
+    return (
+        f"{line}, of {len(at)} tried (trial {trial}): {percent(saved)} less energy and "
+        f"{percent(slower)} more time a step than at {highest.limit_w:g} W."
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from energyopt.conditions import PowerProfile
 from energyopt.records import RAN_ITS_COURSE, Metric, Provenance, Purpose, StudyRecord, TrialRecord
 from energyopt.report.front import (
     FrontPoint,
@@ -97,6 +98,7 @@ class Summary:
         provenance: Where the joules come from; None before the first.
         front: The front of all checkpoints.
         front_of: What that front is a front of, in words.
+        profiles: What several power limits cost, with the number of the trial that tried them.
         metrics: The study's objectives.
         told: The trials whose told values no other's beat.
     """
@@ -118,6 +120,7 @@ class Summary:
     provenance: Provenance | None
     front: tuple[FrontPoint, ...]
     front_of: str
+    profiles: tuple[tuple[int, PowerProfile], ...]
     metrics: tuple[Metric, ...]
     told: tuple[TrialRecord, ...]
 
@@ -157,6 +160,11 @@ def summarize(study: StudyRecord, target: float | None = None) -> Summary:
         provenance=study.provenance,
         front=front,
         front_of=front_of(front, study),
+        profiles=tuple(
+            (trial.number, result.conditions.profile)
+            for trial, result in study.results
+            if result.conditions.profile is not None
+        ),
         metrics=study.metrics,
         told=tuple(
             undominated(

@@ -1,0 +1,150 @@
+"""Try the configured hardware as a trial would."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from energyopt.build import Setup
+from energyopt.doctor.checks import Checks
+from energyopt.errors import GpusTaken, HardwareError
+from energyopt.hardware.host import resolve_device
+from energyopt.protocols import EnergyMeter
+from energyopt.records import Energy, Provenance
+from energyopt.report.flags import REMEDIES
+from energyopt.report.health import Check, Configured
+from energyopt.units import joules, quantity
+
+_WINDOW_S = 0.5
+_WINDOW_PERIODS = 5
+_SPIN_S = 0.05
+
+
+def examine_configured(
+    cfg: DictConfig, words: tuple[str, ...], folders: tuple[Path, ...]
+) -> Configured:
+    """Build the meter of a trial, leases included, and meter a short window.
+
+    Args:
+        cfg: The composed config.
+        words: The overrides that led to it.
+        folders: Folders whose modules it may name.
+    """
+    checks = Checks()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
+        # First: what the trial leaves visible to CUDA is what `auto` would see then.
+        auto = checks.ask("device", partial(resolve_device, "auto"), remedy="reinstall torch")
+        found = checks.ask("energy", lambda: _try(cfg, words, folders))
+    if found is None:
+        found = Configured(words, measurable=False)
+    checks += _verdict(found)
+    # Torch tells of a driver that is too old by a warning.
+    told = dict.fromkeys(str(w.message) for w in warned if issubclass(w.category, UserWarning))
+    for text in told:
+        checks.add("note", "warning", " ".join(text.split()))
+    if auto is not None:
+        named = OmegaConf.to_container(cfg).get("device")  # type: ignore[union-attr]
+        here = f"device=auto trains on {auto}"
+        trains = here if named == "auto" else f"device={named} is configured; {here}"
+        checks.add("info", "device", trains)
+    return replace(found, checks=tuple(checks))
+
+
+def _try(cfg: DictConfig, words: tuple[str, ...], folders: tuple[Path, ...]) -> Configured:
+    wait_s = cfg.hardware.lease_wait_s
+    cfg.hardware.lease_wait_s = 0
+    try:
+        with Setup(cfg, folders, repair=False) as setup:
+            setup.check_limit()
+            start = setup.start
+            return Configured(
+                words,
+                measurable=True,
+                device=setup.device,
+                provenance=start.provenance,
+                window=_meter(setup.meter, setup.device),
+                gpus=start.machine.gpus if start.machine else (),
+                flags=start.flags,
+            )
+    except GpusTaken as taken:
+        says = str(taken).partition(": energy counters")[0]
+        remedy = (
+            f"ask again when it is free (a trial waits hardware.lease_wait_s={wait_s} s for it), "
+            "or choose others with hardware.gpus=[...]"
+        )
+        checks = (Check("note", "energy", f"not tried: {says}", remedy),)
+        return Configured(words, measurable=None, checks=checks)
+
+
+def _meter(meter: EnergyMeter, device: str) -> Energy:
+    """Meter a short window.
+
+    Raises:
+        HardwareError: If the device cannot be used, or the joules cannot be.
+    """
+    _begin(device)
+    provenance = meter.provenance
+    real = provenance.kind in ("measured", "estimated")
+    length_s = max(_WINDOW_S, _WINDOW_PERIODS * provenance.resolution_s) if real else 0.0
+    meter.start()
+    began_s = time.perf_counter()
+    while time.perf_counter() < began_s + min(_SPIN_S, length_s):
+        pass  # an estimate counts CPU time
+    time.sleep(max(0.0, began_s + length_s - time.perf_counter()))
+    energy = meter.stop()
+    total_j = energy.total_j
+    if not math.isfinite(total_j) or total_j < 0 or (real and total_j == 0):
+        raise HardwareError(
+            f"{provenance.meter} read {total_j:g} J in {quantity(energy.time_s, 's')}, which "
+            "cannot be: its counter stands still, or was reset; check the sensor, or choose "
+            "another hardware=..."
+        )
+    return energy
+
+
+def _begin(device: str) -> None:
+    """Begin to use a device: then a meter compares its GPU with the one that trains."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except RuntimeError as error:
+        raise HardwareError(
+            f"torch cannot use {device}: {str(error).splitlines()[0]}; compare the driver with "
+            "torch's build in the versions below, or choose device=cpu"
+        ) from error
+
+
+def _verdict(found: Configured) -> Sequence[Check]:
+    if found.provenance is None or found.window is None:
+        return found.checks
+    checks = Checks()
+    provenance, window = found.provenance, found.window
+    where = ", ".join(f"GPU {gpu.index} ({gpu.name})" for gpu in found.gpus)
+    source = f"{provenance.meter}{' of ' if where else ''}{where}"
+    if provenance.kind == "measured":
+        checks.add("ok", "energy", f"would be measured by {source}")
+    else:
+        checks.add("note", "energy", f"would be {provenance.kind.upper()}, not measured: {source}")
+    checks.add("info", "scope", f"{provenance.scope}; {provenance.uncertainty}")
+    checks.add("ok", "tried", _spent(window, provenance))
+    for flag in found.flags:
+        checks.refuse(
+            "mind", f"{flag}: {REMEDIES[flag]}" if flag in REMEDIES else flag, level="note"
+        )
+    return checks
+
+
+def _spent(window: Energy, provenance: Provenance) -> str:
+    spent = f"{joules(window.total_j)} in {quantity(window.time_s, 's')}"
+    if provenance.kind == "measured" and window.time_s > 0:
+        spent += f", {quantity(window.total_j / window.time_s, 'W')}"
+    return spent

@@ -1,0 +1,189 @@
+"""One trial on pretend GPUs, through real Zeus: what is measured around its training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energyopt.app import check_readiness, train
+from energyopt.build import Setup
+from energyopt.errors import ConfigError, HardwareError
+from energyopt.journal import JournalReader
+from energyopt.known import Known, place
+from energyopt.protocols import Trained
+from energyopt.records import TrialResult, total
+from tests import fake_nvml
+from tests.composing import composed
+from tests.fake_nvml import FakeNvml, working
+
+WORDS = ("hardware=nvidia", "task=wine", "model=mlp", "batch_size=8", "epochs=3", "patience=null")
+KNOWN = f"hardware.known='{Known().to_json()}'"  # a study says so, if it knows nothing
+QUICK = (KNOWN, "hardware.idle_s=0.1", "hardware.cool_down_s=0.05", "hardware.cool_down_max_s=0.2")
+
+
+@pytest.fixture
+def gpu(nvml_library: Path, tmp_path: Path) -> Iterator[FakeNvml]:
+    """One GPU in this process, whose time is real."""
+    with fake_nvml.installed(nvml_library, tmp_path, real_clock=True) as fake:
+        yield fake
+
+
+class Busy:
+    """Trains nothing, but lets the GPU work for 5 ms a step."""
+
+    epoch_samples = 100
+
+    def __init__(self, gpu: FakeNvml, during: Any = None) -> None:
+        self._gpu = gpu
+        self._during = during
+
+    def train(self, samples: int) -> Trained:
+        steps = -(-samples // 10)
+        with working():
+            time.sleep(0.005 * steps)
+        if self._during is not None:
+            self._during()
+        return Trained(10 * steps, steps, 1.0)
+
+    def evaluate(self) -> float:
+        return 0.5
+
+
+def run(gpu: FakeNvml, folder: Path, *words: str, during: Any = None) -> TrialResult:
+    with Setup(composed(*WORDS, *QUICK, *words)) as setup:
+        return train(setup, folder / "progress.jsonl", make_paradigm=lambda: Busy(gpu, during))
+
+
+def test_conditions_are_on_record(gpu: FakeNvml, tmp_path: Path):
+    gpu.state.gpu[0].temperature_c = 41
+    result = run(gpu, tmp_path)
+    found, machine = result.conditions, result.start.machine
+    assert (found.temperature_before_c, found.temperature_after_c) == (41, 41)
+    assert found.idle_w == pytest.approx(fake_nvml.IDLE_W, rel=0.05)
+    assert found.limit_w == 300
+    assert found.cool_down_s == 0
+    assert machine is not None
+    (board,) = machine.gpus
+    assert (board.uuid, board.name, board.limit_w) == (gpu.uuid(0), fake_nvml.NAME, 300)
+    assert board.sm_clock_hz is not None
+    assert board.sm_clock_hz > 1e8
+    assert machine.driver
+    assert {"energyopt", "torch", "zeus", "python"} <= set(machine.packages)
+    assert result.booked("idle").gpu_j == pytest.approx(0.1 * fake_nvml.IDLE_W, rel=0.2)
+    assert result.training_j == pytest.approx(280 * result.booked("training").time_s, rel=0.1)
+    assert result.energy_net_j == pytest.approx(
+        result.training_j - fake_nvml.IDLE_W * result.booked("training").time_s, rel=0.05
+    )
+    assert result.checkpoints[0].training.gpus_j == (result.checkpoints[0].training.gpu_j,)
+    assert JournalReader(tmp_path / "progress.jsonl").read().conditions == found
+
+
+def test_the_second_trial_cools_down_and_measures_rest_no_more(gpu: FakeNvml, tmp_path: Path):
+    known = Known.of([run(gpu, tmp_path)])
+    word = f"hardware.known='{known.to_json()}'"
+    second = run(gpu, tmp_path, word)
+    assert second.conditions.cool_down_s == pytest.approx(0.05, abs=0.04)
+    assert second.conditions.idle_w == known.idle_w[place(second.start.machine, limits=True)]  # type: ignore[arg-type]
+    gpu.state.gpu[0].temperature_c += 5
+    hot = run(gpu, tmp_path, word)
+    assert "warm_start" in hot.flags
+    assert hot.conditions.cool_down_s > 0.15
+
+
+def test_rest_is_not_measured_where_that_is_not_wanted(gpu: FakeNvml, tmp_path: Path):
+    result = run(gpu, tmp_path, "hardware.idle_s=0")
+    assert result.conditions.idle_w is None
+    assert result.energy_net_j is None
+    assert "idle" not in result.books
+
+
+def test_a_training_by_itself_waits_for_nothing(gpu: FakeNvml, tmp_path: Path):
+    result = run(gpu, tmp_path, "hardware.known=null")
+    assert result.conditions.idle_w is None
+    assert "idle" not in result.books
+
+
+def test_a_counter_that_is_reset_fails_the_trial(gpu: FakeNvml, tmp_path: Path):
+    def reset() -> None:
+        gpu.state.gpu[0].counter_mj = 1.0
+        gpu.state.gpu[0].since_ns = time.monotonic_ns()
+
+    with pytest.raises(HardwareError, match=r"gpu_j=-.*reset"):
+        run(gpu, tmp_path, during=reset)
+
+
+def test_a_power_that_cannot_be_fails_the_trial(gpu: FakeNvml, tmp_path: Path):
+    def jump() -> None:
+        gpu.state.gpu[0].counter_mj += 1e6
+
+    with pytest.raises(HardwareError, match=r"above 1\.25 of the 300 W.*hardware\.power_ceiling"):
+        run(gpu, tmp_path, during=jump)
+
+
+def test_a_gpu_that_is_lost_fails_the_trial_and_keeps_its_joules(gpu: FakeNvml, tmp_path: Path):
+    def lose() -> None:
+        gpu.fail("nvmlDeviceGetTotalEnergyConsumption", fake_nvml.GPU_IS_LOST)
+
+    with pytest.raises(HardwareError, match="lost"):
+        run(gpu, tmp_path, during=lose)
+    left = JournalReader(tmp_path / "progress.jsonl").read().result("failed", "lost")
+    assert left is not None
+    assert total(left.books.values()).total_j > 0
+
+
+@pytest.mark.parametrize("shared", ["refuse", "flag"])
+def test_a_process_that_joins_is_refused_or_flagged(gpu: FakeNvml, tmp_path: Path, shared: str):
+    def join() -> None:
+        gpu.processes(0, 4711)
+
+    word = f"hardware.shared={shared}"
+    if shared == "refuse":
+        with pytest.raises(HardwareError, match="4711"):
+            run(gpu, tmp_path, word, during=join)
+        return
+    result = run(gpu, tmp_path, word, during=join)
+    assert "shared_gpu" in result.flags
+
+
+def test_a_training_too_short_for_the_counter_is_flagged(gpu: FakeNvml, tmp_path: Path):
+    assert "invalid_window" in run(gpu, tmp_path).flags
+    longer = run(gpu, tmp_path, "hardware.quality_periods=[0,0,0.5]")
+    assert "window" not in " ".join(longer.flags)
+
+
+def test_a_limit_is_held_for_the_trial_alone(gpu: FakeNvml, tmp_path: Path):
+    result = run(gpu, tmp_path, "hardware.power_limit_w=150")
+    assert result.conditions.limit_w == 150
+    assert result.training_j == pytest.approx(150 * result.booked("training").time_s, rel=0.1)
+    assert gpu.limits_set() == [300, 150, 300]  # the first asks whether it may
+
+
+def test_the_gpu_is_free_afterwards(gpu: FakeNvml, tmp_path: Path):
+    run(gpu, tmp_path, "hardware.lease_wait_s=0")
+    run(gpu, tmp_path, "hardware.lease_wait_s=0")
+
+
+def test_a_preflight_says_what_there_is(gpu: FakeNvml):
+    with Setup(composed(*WORDS)) as setup:
+        ready = check_readiness(setup)
+    assert (ready.rivals, ready.limit_w, ready.limits_w) == (1, 300, (100, 300))
+    assert ready.provenance.scope == "GPU board"
+
+
+def test_an_estimate_sees_no_power_limit(gpu: FakeNvml):
+    words = ("hardware=estimate", "hardware.gpus=1", "hardware.power_limit_w=profile")
+    with Setup(composed(*words)) as setup, pytest.raises(ConfigError, match="sees no effect"):
+        setup.check_limit()
+
+
+@pytest.mark.parametrize("key", ["colour", "power_limit"])
+def test_unknown_keys_are_named(key: str):
+    with (
+        Setup(composed(f"+hardware.{key}=1")) as setup,
+        pytest.raises(ConfigError, match=rf"hardware\.{key}: there is no such key.*power_limit_w"),
+    ):
+        setup.check_limit()

@@ -1,0 +1,101 @@
+"""What a study has found out about its GPUs travels to its next trials as numbers alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energyopt.conditions import Conditions, Gpu, Machine, PowerProfile, ProfilePoint
+from energyopt.known import Known, digest, place, shape_of_work
+from energyopt.records import TrialResult
+from tests.toys import result
+
+SHAPE = shape_of_work("Toy GPU", {"_target_": "net", "width": 8}, 64, {"_target_": "scratch"})
+POINTS = (ProfilePoint(300, 10, 2.0, 0.1), ProfilePoint(200, 10, 1.5, 0.11))
+
+
+def machine(uuid: str = "GPU-a", limit_w: float = 300) -> Machine:
+    return Machine(gpus=(Gpu("Toy GPU", uuid, 0, limit_w=limit_w),))
+
+
+def found(on: Machine | None, **conditions: object) -> TrialResult:
+    plain = result([(100, 2, 0.95)])
+    start = dataclasses.replace(plain.start, machine=on)
+    given = Conditions(**conditions)  # type: ignore[arg-type]
+    return dataclasses.replace(plain, start=start, conditions=given)
+
+
+def test_a_trial_without_gpus_teaches_nothing():
+    assert Known.of([result([(100, 2, 0.9)]), found(None), found(Machine())]) == Known()
+    assert Known.from_json(Known().to_json()) == Known()
+
+
+def test_profiles_idle_power_and_the_first_temperature_are_kept():
+    known = Known.of(
+        [
+            found(machine(), idle_w=50, temperature_before_c=40),
+            found(machine(limit_w=200), idle_w=48, temperature_before_c=55),
+            found(machine(), idle_w=99, profile=PowerProfile(SHAPE, POINTS, 200)),
+        ]
+    )
+    assert known.idle_w[place(machine(), limits=True)] == 50
+    assert known.idle_w[place(machine(limit_w=200), limits=True)] == 48
+    assert known.reference_c[place(machine())] == 40
+    assert known.profiles[digest(SHAPE)] == POINTS
+    assert place(machine("GPU-b")) not in known.reference_c
+
+
+def test_a_profile_that_was_not_finished_is_not_kept():
+    profile = PowerProfile(SHAPE, POINTS, 200, finished=False)
+    assert Known.of([found(machine(), profile=profile)]).profiles == {}
+
+
+def test_a_profile_holds_for_the_same_shape_alone():
+    for other in (
+        shape_of_work("Other GPU", {"_target_": "net", "width": 8}, 64, {"_target_": "scratch"}),
+        shape_of_work("Toy GPU", {"_target_": "net", "width": 9}, 64, {"_target_": "scratch"}),
+        shape_of_work("Toy GPU", {"_target_": "net", "width": 8}, 32, {"_target_": "scratch"}),
+        shape_of_work("Toy GPU", {"_target_": "net", "width": 8}, 64, {"precision": "bf16"}),
+    ):
+        assert digest(other) != digest(SHAPE)
+    assert digest(SHAPE) == digest(json.loads(json.dumps(SHAPE)))
+
+
+numbers = st.floats(0.001, 1000)
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda uuid, limit_w, idle_w, points, text: found(
+                machine(uuid, limit_w),
+                idle_w=idle_w,
+                temperature_before_c=idle_w,
+                profile=PowerProfile({"model": text}, tuple(points), limit_w),
+            ),
+            st.text(max_size=5),
+            numbers,
+            numbers,
+            st.lists(st.builds(ProfilePoint, numbers, st.integers(1, 9), numbers, numbers)),
+            st.text(),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_it_survives_its_journey_and_carries_nobodys_text(trials: list[TrialResult]):
+    known = Known.of(trials)
+    text = known.to_json()
+    assert Known.from_json(text) == known
+    words = set(re.findall(r"[^\W\d_]\w*", re.sub(r'"[0-9a-f]{16}"', "", text)))
+    assert words <= {"profiles", "idle_w", "reference_c", "e"}
+
+
+def test_it_stays_short():
+    known = Known.of(found(machine(f"GPU-{i}"), idle_w=50.0) for i in range(500))
+    assert len(known.idle_w) == 50
+    assert len(known.to_json()) < 5000

@@ -1,0 +1,320 @@
+"""Power limits are tried inside the training, and each joule is booked once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energyopt.conditions import ProfilePoint
+from energyopt.errors import HardwareError
+from energyopt.hardware.options import RigOptions
+from energyopt.hardware.policy import selector
+from energyopt.journal import JournalReader, JournalWriter
+from energyopt.profiling import PowerProfiler, limits_to_try
+from energyopt.protocols import Trained
+from energyopt.records import Energy, TrialResult, TrialStart, total
+from energyopt.trial import Plan, run_trial
+from tests.toys import ESTIMATED
+
+GPU = dataclasses.replace(ESTIMATED, kind="measured", meter="toy", resolution_s=0.0)
+START = TrialStart(target=0.9, epochs=100, seed=0, provenance=GPU)
+
+
+class ToyGpu:
+    """A GPU with a virtual clock whose step costs what a table says for its limit.
+
+    It is the meter, too: joules and seconds of what was trained since `start`.
+    """
+
+    provenance = GPU
+
+    def __init__(self, step_j: Callable[[float], float], step_s: Callable[[float], float]) -> None:
+        self.limit_w = 300.0
+        self.limits: list[float] = []
+        self.step_j, self.step_s = step_j, step_s
+        self.spent = Energy()
+        self._began = Energy()
+
+    def set_limit_w(self, limit_w: float) -> None:
+        self.limit_w = limit_w
+        self.limits.append(limit_w)
+
+    def work(self, steps: int) -> None:
+        joules = steps * self.step_j(self.limit_w)
+        self.spent += Energy(steps * self.step_s(self.limit_w), joules, gpus_j=(joules,))
+
+    def start(self) -> None:
+        self._began = self.spent
+
+    def stop(self) -> Energy:
+        return self.spent - self._began
+
+
+class Trainee:
+    """Trains on a `ToyGpu`, ten samples a step; its accuracy follows a script."""
+
+    epoch_samples = 1000
+
+    def __init__(self, gpu: ToyGpu, accuracies: Sequence[float] = ()) -> None:
+        self._gpu = gpu
+        self._accuracies = iter(accuracies)
+
+    def train(self, samples: int) -> Trained:
+        steps = -(-samples // 10)
+        self._gpu.work(steps)
+        return Trained(10 * steps, steps, 1.0)
+
+    def evaluate(self) -> float:
+        self._gpu.work(1)
+        return next(self._accuracies, 0.5)
+
+
+def bowl(limit_w: float) -> float:
+    """J a step, least at 200 W."""
+    return 1 + ((limit_w - 200) / 100) ** 2
+
+
+def slower(limit_w: float) -> float:
+    """s a step."""
+    return 0.01 * 300 / limit_w
+
+
+def profiler(gpu: ToyGpu, **options: object) -> PowerProfiler:
+    given = {"slice_s": 1.0, "settle_s": 0.2, "limits_w": limits_to_try(100, 300, 25)} | options
+    policy = given.pop("policy", "energy")
+    return PowerProfiler(
+        set_limit_w=gpu.set_limit_w,
+        select=selector(RigOptions(power_policy=policy), 1),  # type: ignore[arg-type]
+        shape={"model": "toy"},
+        original_w=300,
+        **given,  # type: ignore[arg-type]
+    )
+
+
+def trained(
+    gpu: ToyGpu,
+    of: PowerProfiler,
+    folder: Path | None = None,
+    accuracies: Sequence[float] = (),
+    *,
+    epochs: float = 20,
+    stop_at_target: bool = False,
+) -> TrialResult:
+    journal = JournalWriter(folder / "progress.jsonl" if folder else None)
+    plan = Plan(0.9, epochs, stop_at_target=stop_at_target)
+    return run_trial(lambda: Trainee(gpu, accuracies), gpu, plan, START, journal, profiler=of)
+
+
+def assert_books_hold(result: TrialResult, gpu: ToyGpu) -> None:
+    """Everything that the counter saw is in the books, and the curve is their training."""
+    booked = total(result.books.values())
+    assert booked.total_j == pytest.approx(gpu.spent.total_j)
+    assert booked.time_s == pytest.approx(gpu.spent.time_s)
+    assert booked.gpus_j == pytest.approx(gpu.spent.gpus_j)
+    curve = total(at.training for at in result.checkpoints)
+    assert curve.total_j == pytest.approx(result.training_j)
+    assert curve.time_s == pytest.approx(result.booked("training").time_s)
+
+
+# The search --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("low_w", "high_w", "step_w", "limits"),
+    [
+        (100, 300, 50, [300, 250, 200, 150, 100]),
+        (100, 310, 50, [310, 260, 210, 160, 110]),
+        (100, 300, 200, [300, 100]),
+        (100, 300, 500, [300]),
+        (300, 300, 25, [300]),
+    ],
+)
+def test_limits_go_from_the_highest_downward(low_w, high_w, step_w, limits):
+    assert limits_to_try(low_w, high_w, step_w) == limits
+
+
+def test_the_best_limit_is_found_and_held(tmp_path: Path):
+    gpu = ToyGpu(bowl, slower)
+    result = trained(gpu, profiler(gpu), tmp_path)
+    profile = result.conditions.profile
+    assert profile is not None
+    assert profile.chosen_w == result.conditions.limit_w == gpu.limit_w == 200
+    # Two that are worse end it: 125 and 100 W are not tried.
+    assert [at.limit_w for at in profile.points] == [300, 275, 250, 225, 200, 175, 150]
+    for at in profile.points:
+        assert at.step_j == pytest.approx(bowl(at.limit_w))
+        assert at.step_s == pytest.approx(slower(at.limit_w))
+        assert at.power_w == pytest.approx(bowl(at.limit_w) / slower(at.limit_w))
+        assert at.steps * at.step_s >= 1
+    assert gpu.limits == [300, 275, 250, 225, 200, 175, 150, 200]
+    assert profile.finished
+    assert "power_profile" not in " ".join(result.flags)
+
+
+def test_steps_count_as_training_at_the_chosen_limit_and_the_rest_as_profiling(tmp_path: Path):
+    gpu = ToyGpu(bowl, slower)
+    result = trained(gpu, profiler(gpu), tmp_path)
+    assert_books_hold(result, gpu)
+    steps = result.checkpoints[-1].steps
+    assert result.training_j == pytest.approx(steps * bowl(200))
+    assert result.booked("training").time_s == pytest.approx(steps * slower(200))
+    assert result.booked("profiling").total_j > 0
+    for before, at in zip(result.curve, result.curve[1:], strict=False):
+        assert (at.training_j - before.training_j) / (at.steps - before.steps) == pytest.approx(1)
+
+
+def test_the_curve_is_that_of_a_trial_at_the_chosen_limit(tmp_path: Path):
+    gpu, fixed = ToyGpu(bowl, slower), ToyGpu(bowl, slower)
+    fixed.set_limit_w(200)
+    script = [0.5] * 60 + [0.95]
+    profiled = trained(gpu, profiler(gpu), accuracies=script)
+    plain = run_trial(
+        lambda: Trainee(fixed, script), fixed, Plan(0.9, 20), START, JournalWriter(None)
+    )
+    assert [at.samples for at in profiled.checkpoints] == [at.samples for at in plain.checkpoints]
+    assert profiled.energy_to_target_j == pytest.approx(plain.energy_to_target_j)
+    assert profiled.time_to_target_s == pytest.approx(plain.time_to_target_s)
+
+
+def test_the_journal_says_the_same(tmp_path: Path):
+    gpu = ToyGpu(bowl, slower)
+    result = trained(gpu, profiler(gpu), tmp_path)
+    journal = JournalReader(tmp_path / "progress.jsonl").read()
+    assert journal.result(result.end, result.reason) == result
+    assert TrialResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+def test_a_trial_that_dies_while_limits_are_tried_has_its_joules_as_profiling(tmp_path: Path):
+    gpu = ToyGpu(bowl, slower)
+
+    class Dying(Trainee):
+        def train(self, samples: int) -> Trained:
+            if gpu.limit_w < 250:
+                raise RuntimeError("dead")
+            return super().train(samples)
+
+    with pytest.raises(RuntimeError, match="dead"):
+        run_trial(
+            lambda: Dying(gpu), gpu, Plan(0.9, 20), START,
+            JournalWriter(tmp_path / "progress.jsonl"), profiler=profiler(gpu),
+        )  # fmt: skip
+    left = JournalReader(tmp_path / "progress.jsonl").read().result("failed", "dead")
+    assert left is not None
+    assert total(left.books.values()).total_j == pytest.approx(gpu.spent.total_j)
+    assert left.booked("profiling").total_j > 0
+    assert left.training_j == 0
+
+
+# Policies ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "chosen_w"),
+    [("energy", 200), ("time", 300), ("max_slowdown", 275), ("zeus_cost", 275)],
+)
+def test_a_policy_decides(policy: str, chosen_w: float):
+    gpu = ToyGpu(bowl, slower)
+    result = trained(gpu, profiler(gpu, policy=policy))
+    assert result.conditions.limit_w == chosen_w
+    assert_books_hold(result, gpu)
+
+
+def test_a_choice_that_is_not_the_cheapest_has_a_surplus_below_zero():
+    """Steps at cheaper limits are booked with more than they cost; the sum is the counter's."""
+    gpu = ToyGpu(bowl, slower)
+    result = trained(gpu, profiler(gpu, policy="time"))
+    assert result.booked("profiling").total_j < 0
+    assert_books_hold(result, gpu)
+
+
+def test_zeus_weighs_energy_against_time():
+    points = [ProfilePoint(300, 10, 3.0, 0.010), ProfilePoint(200, 10, 2.0, 0.012)]
+    for eta, chosen_w in ((1.0, 200), (0.0, 300)):
+        options = RigOptions(power_policy="zeus_cost", power_eta=eta)
+        assert selector(options, 1)(points) == chosen_w
+
+
+# Trials that are too short -----------------------------------------------------------------
+
+
+def test_a_trial_that_cannot_hold_a_profile_keeps_its_limit_and_says_so():
+    gpu = ToyGpu(bowl, slower)
+    result = trained(gpu, profiler(gpu), epochs=3.0)
+    assert result.flags == ("power_profile_too_short",)
+    assert result.conditions.profile is None
+    assert gpu.limits == [300, 300]
+    assert result.booked("profiling").total_j == pytest.approx(0)
+    assert result.training_j == pytest.approx(result.checkpoints[-1].steps * bowl(300))
+    assert_books_hold(result, gpu)
+
+
+def test_a_trial_that_ends_before_its_first_slice_says_so_too():
+    gpu = ToyGpu(bowl, slower)
+    result = trained(gpu, profiler(gpu), epochs=0.5)
+    assert result.flags == ("power_profile_too_short",)
+    assert_books_hold(result, gpu)
+
+
+def test_a_trial_that_reaches_its_target_meanwhile_takes_the_best_so_far():
+    gpu = ToyGpu(bowl, slower)
+    result = trained(gpu, profiler(gpu), accuracies=[0.5] * 14 + [0.95], stop_at_target=True)
+    profile = result.conditions.profile
+    assert result.flags == ("power_profile_unfinished",)
+    assert profile is not None
+    assert not profile.finished
+    assert profile.chosen_w == min(at.limit_w for at in profile.points)
+    assert result.training_j == pytest.approx(result.checkpoints[-1].steps * bowl(profile.chosen_w))
+    assert_books_hold(result, gpu)
+
+
+def test_slices_in_which_the_counter_does_not_move_are_an_error():
+    gpu = ToyGpu(lambda _: 0.0, slower)
+    with pytest.raises(HardwareError, match=r"0 J over .* raise hardware\.profile_slice_s=1"):
+        trained(gpu, profiler(gpu))
+
+
+def test_one_limit_alone_is_chosen():
+    gpu = ToyGpu(bowl, slower)
+    result = trained(gpu, profiler(gpu, limits_w=[300.0]))
+    assert result.conditions.limit_w == 300
+    assert_books_hold(result, gpu)
+
+
+costs = st.lists(st.floats(0.1, 10), min_size=1, max_size=9)
+
+
+@given(
+    step_j=costs,
+    step_s=st.floats(0.001, 0.5),
+    slice_s=st.floats(0.001, 3),
+    settle_s=st.floats(0, 1),
+    epochs=st.floats(0.1, 30),
+    policy=st.sampled_from(["energy", "time", "max_slowdown"]),
+)
+def test_each_joule_and_second_is_booked_once_whatever_happens(
+    *,
+    step_j: list[float],
+    step_s: float,
+    slice_s: float,
+    settle_s: float,
+    epochs: float,
+    policy: str,
+):
+    limits_w = [300.0 - 25 * i for i in range(len(step_j))]
+    table = dict(zip(limits_w, step_j, strict=True))
+    gpu = ToyGpu(lambda w: table[w], lambda w: step_s * 300 / w)
+    of = profiler(gpu, limits_w=limits_w, slice_s=slice_s, settle_s=settle_s, policy=policy)
+    result = trained(gpu, of, epochs=epochs)
+    assert_books_hold(result, gpu)
+    assert of.over
+    if result.conditions.profile is not None:
+        chosen_w = result.conditions.profile.chosen_w
+        assert gpu.limit_w == chosen_w
+        steps = result.checkpoints[-1].steps
+        assert result.training_j == pytest.approx(steps * table[chosen_w])

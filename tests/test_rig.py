@@ -1,0 +1,302 @@
+"""The GPUs of a trial: which are chosen, and what is refused or flagged about them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from energyopt.errors import ConfigError, HardwareError, PowerLimitRefused
+from energyopt.hardware.claim import claim
+from energyopt.hardware.lease import Lease
+from energyopt.hardware.nvidia import Board, all_boards
+from energyopt.hardware.options import RigOptions
+from energyopt.hardware.rig import Rig
+from energyopt.records import Energy
+from tests import fake_nvml
+from tests.fake_nvml import FakeNvml
+
+
+@pytest.fixture
+def claimed() -> Iterator[list[Rig]]:
+    """Rigs to close at the end."""
+    rigs: list[Rig] = []
+    yield rigs
+    for rig in rigs:
+        rig.close()
+
+
+def indices(boards: Sequence[Board]) -> list[int]:
+    return [board.index for board in boards]
+
+
+def chosen(device: str = "cpu", **options: object) -> list[int]:
+    rig = claim(RigOptions(lease_wait_s=0, **options), device)  # type: ignore[arg-type]
+    rig.close()
+    return indices(rig.boards)
+
+
+# Which GPUs --------------------------------------------------------------------------------
+
+
+def test_nothing_is_asked_of_a_driver_where_no_gpu_is_wanted():
+    for options in (RigOptions(), RigOptions(gpus="auto")):
+        rig = claim(options, "cpu")
+        assert (rig.boards, rig.device, rig.rivals, rig.flags) == ((), "cpu", None, ())
+        assert rig.machine().driver is None
+        assert rig.temperature_c() is None
+
+
+def test_a_number_takes_free_ones_and_a_list_those_that_it_names(gpus: FakeNvml):
+    assert chosen(gpus=1) == [0]
+    assert chosen(gpus=2) == [0, 1]
+    assert chosen(gpus=[1]) == [1]
+    assert chosen(gpus=[1, 0]) == [1, 0]
+    assert chosen(gpus=[gpus.uuid(1)]) == [1]
+
+
+def test_the_gpu_that_trains_is_the_one_that_is_held(gpus: FakeNvml):
+    assert chosen("cuda:1", gpus="auto") == [1]
+    assert chosen("cuda:1", gpus=1) == [1]
+    assert chosen("cuda", gpus="auto") == [0]
+
+
+def test_cuda_sees_only_the_gpu_that_it_trains_on(
+    gpus: FakeNvml, claimed: list[Rig], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    rig = claim(RigOptions(gpus="auto", lease_wait_s=0), "cuda")
+    claimed.append(rig)
+    assert indices(rig.boards) == [1]
+    assert rig.device == "cuda:0"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == gpus.uuid(1)
+
+
+def test_numbers_count_the_visible_gpus(gpus: FakeNvml, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert chosen(gpus=1) == [1]
+    assert chosen(gpus=[0]) == [1]
+    assert chosen("cuda:0", gpus="auto") == [1]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", f"{gpus.uuid(1)},{gpus.uuid(0)}")
+    assert chosen(gpus=1) == [1]
+
+
+@pytest.mark.parametrize("visible", ["", "-1", "7", "GPU-nobody", "0,0"])
+def test_no_visible_gpu_is_an_error(gpus: FakeNvml, monkeypatch: pytest.MonkeyPatch, visible: str):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(HardwareError, match=rf"CUDA_VISIBLE_DEVICES={visible} names no GPU"):
+        chosen(gpus=1)
+
+
+@pytest.mark.parametrize(
+    ("gpus_wanted", "says"),
+    [
+        ([2], r"hardware.gpus: 2 is not one of the visible GPUs: 0 GPU-"),
+        (["GPU-nobody"], "GPU-nobody is not one"),
+        (3, "3 GPUs are to be metered, and 2 of"),
+    ],
+)
+def test_gpus_that_are_not_there_are_named(gpus: FakeNvml, gpus_wanted: object, says: str):
+    with pytest.raises(HardwareError, match=says):
+        chosen(gpus=gpus_wanted)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda gpu: setattr(gpu, "mig", 1), "MIG slices"),
+        (lambda gpu: setattr(gpu, "virtualization", 2), "virtual GPU"),
+        (lambda gpu: setattr(gpu, "architecture", 4), "Volta and newer"),
+        (lambda gpu: setattr(gpu, "counter_mj", 0), "stays at 0"),
+    ],
+    ids=["MIG", "vGPU", "Pascal", "zero"],
+)
+def test_gpus_whose_energy_nothing_counts_are_refused_or_passed_over(
+    gpus: FakeNvml, break_it, says: str
+):
+    gpus.state.virtual_clock = 1
+    gpus.state.gpu[0].idle_mw = 0
+    break_it(gpus.state.gpu[0])
+    assert chosen(gpus=1) == [1]
+    for wanted in ({"gpus": [0]}, {"gpus": 2}):
+        with pytest.raises(HardwareError, match=rf"GPU 0 .*{says}.*hardware=estimate"):
+            chosen(**wanted)
+
+
+def test_a_gpu_that_does_not_answer_is_an_error(gpus: FakeNvml):
+    gpus.fail("nvmlDeviceGetTotalEnergyConsumption", fake_nvml.GPU_IS_LOST, gpu=0)
+    with pytest.raises(HardwareError, match=r"energy counter cannot be read.*lost"):
+        chosen(gpus=[0])
+
+
+def test_each_trial_has_its_own(gpus: FakeNvml, claimed: list[Rig]):
+    one = claim(RigOptions(gpus=1, lease_wait_s=0), "cpu")
+    other = claim(RigOptions(gpus=1, lease_wait_s=0), "cpu")
+    claimed += [one, other]
+    assert indices([*one.boards, *other.boards]) == [0, 1]
+    assert one.rivals == 2
+    with pytest.raises(HardwareError, match=r"are taken.*lease_wait_s"):
+        claim(RigOptions(gpus=1, lease_wait_s=0), "cpu")
+    one.close()
+    claimed.append(claim(RigOptions(gpus=1, lease_wait_s=0), "cpu"))
+
+
+# Company -----------------------------------------------------------------------------------
+
+
+def test_a_free_gpu_is_preferred(gpus: FakeNvml):
+    gpus.processes(0, 4711)
+    assert chosen(gpus=1) == [1]
+
+
+def test_a_gpu_on_which_others_compute_is_refused_or_flagged(gpus: FakeNvml, claimed: list[Rig]):
+    gpus.processes(0, 4711)
+    with pytest.raises(HardwareError, match=r"on GPU 0.*4711.*hardware\.shared=flag"):
+        chosen(gpus=[0])
+    assert Lease(gpus.uuid(0)).owner() is None
+    rig = claim(RigOptions(gpus=[0], shared="flag"), "cpu")
+    claimed.append(rig)
+    assert rig.flags == ("shared_gpu",)
+
+
+def test_others_that_come_later_are_found(gpus: FakeNvml, claimed: list[Rig]):
+    rig = claim(RigOptions(gpus=[0]), "cpu")
+    claimed.append(rig)
+    gpus.processes(0, os.getpid(), 17)  # 17: this trial, as a container's host counts it
+    rig.note_company()
+    rig.check_company()
+    gpus.processes(0, os.getpid(), 17, 4711)
+    with pytest.raises(HardwareError, match="4711"):
+        rig.check_company()
+
+
+# Temperature and plausibility --------------------------------------------------------------
+
+
+def test_a_hot_gpu_cools_down_or_is_flagged(gpus: FakeNvml, claimed: list[Rig]):
+    options = RigOptions(gpus=1, cool_down_s=0, cool_down_max_s=0.2)
+    rig = claim(options, "cpu")
+    claimed.append(rig)
+    gpus.state.gpu[0].temperature_c = 43
+    rig.cool_down(40)
+    assert not rig.flags
+    gpus.state.gpu[0].temperature_c = 44
+    began_s = time.monotonic()
+    rig.cool_down(40)
+    assert time.monotonic() - began_s >= 0.2
+    assert rig.flags == ("warm_start",)
+
+
+@pytest.mark.parametrize(
+    ("gpu_j", "says"),
+    [
+        (2400, "below 0.5 of the 50 W that they draw at rest"),
+        (2600, None),
+        (30_000, None),
+        (37_000, None),
+        (38_500, "above 1.25 of the 300 W"),
+    ],
+)
+def test_mean_power_beyond_reason_is_said(
+    gpus: FakeNvml, claimed: list[Rig], gpu_j: float, says: str | None
+):
+    rig = claim(RigOptions(gpus=1), "cpu")
+    claimed.append(rig)
+    wrong = rig.implausible(Energy(100, gpu_j=gpu_j), windows=4, period_s=0.1, idle_w=50)
+    assert (wrong is None) == (says is None)
+    assert says is None or says in (wrong or "")
+
+
+def test_short_trials_are_within_the_counters_coarseness(gpus: FakeNvml, claimed: list[Rig]):
+    rig = claim(RigOptions(gpus=1), "cpu")
+    claimed.append(rig)
+    for gpu_j in (0, 100):  # 0.1 s: nothing, or two ticks at 300 W and more
+        assert rig.implausible(Energy(0.1, gpu_j=gpu_j), 4, 0.1, idle_w=50) is None
+
+
+# Power limits ------------------------------------------------------------------------------
+
+
+def test_a_limit_needs_a_gpu():
+    with pytest.raises(ConfigError, match=r"power_limit_w=150.*no NVIDIA GPU.*hardware=nvidia"):
+        claim(RigOptions(power_limit_w=150), "cpu").check_limit()
+
+
+def test_a_limit_is_held_and_put_back(gpus: FakeNvml, claimed: list[Rig]):
+    rig = claim(RigOptions(gpus=1, power_limit_w=150), "cpu")
+    claimed.append(rig)
+    with rig.limited() as limit:
+        assert limit is not None
+        assert rig.machine().limit_w == 150
+    assert gpus.limit_w(0) == 300
+    assert gpus.limit_w(1) == 300
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_without_permission_a_number_is_refused_and_profiling_left_out(
+    gpus: FakeNvml, claimed: list[Rig], strict: bool
+):
+    gpus.unprivileged()
+    for wanted in (150, "profile"):
+        rig = claim(RigOptions(gpus=1, power_limit_w=wanted, strict=strict), "cpu")
+        if wanted == 150 or strict:
+            with pytest.raises(PowerLimitRefused, match=r"root.*CAP_SYS_ADMIN.*zeusd"):
+                rig.check_limit()
+        else:
+            with rig.limited() as limit:
+                assert limit is None
+            assert rig.flags == ("no_power_limit",)
+        rig.close()
+
+
+def test_a_stale_limit_is_put_back_by_the_next_trial_or_flagged(gpus: FakeNvml, claimed: list[Rig]):
+    from energyopt.hardware.power import PowerLimit
+
+    PowerLimit(all_boards()[:1], 150).__enter__()  # and its process dies
+    rig = claim(RigOptions(gpus=1), "cpu")
+    assert gpus.limit_w(0) == 300
+    rig.close()
+    PowerLimit(all_boards()[:1], 150).__enter__()
+    gpus.unprivileged()
+    rig = claim(RigOptions(gpus=1), "cpu")
+    claimed.append(rig)
+    assert rig.flags == ("stale_power_limit",)
+    assert gpus.limit_w(0) == 150
+
+
+# Options -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("gpus", 0, "a number of GPUs"),
+        ("gpus", "all", "auto"),
+        ("gpus", [], r"\[0, 1\]"),
+        ("gpus", [0, 0], "a list"),
+        ("gpus", [-1], "a list"),
+        ("gpus", [True], "a list"),
+        ("power_limit_w", 0, "profile"),
+        ("power_limit_w", "fast", "profile"),
+        ("power_limit_w", True, "profile"),
+        ("power_limit_w", float("nan"), "profile"),
+        ("power_policy", "best", "max_slowdown"),
+        ("power_eta", 1.1, "at most 1"),
+        ("power_slowdown", 0.9, "at least 1"),
+        ("power_step_w", 0, "at least 1"),
+        ("profile_slice_s", 0, "at least 0.001"),
+        ("shared", "yes", "refuse, flag"),
+        ("strict", "yes", "true or false"),
+        ("cpu", 1, "true or false"),
+        ("idle_s", -1, "at least 0"),
+        ("lease_wait_s", "long", "at least 0"),
+        ("cool_down_s", float("inf"), "at least 0"),
+        ("quality_periods", [1, 2], "three rising"),
+        ("quality_periods", [3, 2, 1], "three rising"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(key: str, value: object, allowed: str):
+    with pytest.raises(ConfigError, match=rf"hardware\.{key}=.*not allowed.*{allowed}"):
+        RigOptions(**{key: value})  # type: ignore[arg-type]
