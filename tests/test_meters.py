@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -410,6 +411,39 @@ def test_zeus_sees_the_gpus_of_the_trial_whatever_cuda_is_told(
     meter.start()
     gpus.advance(1)
     assert meter.stop().gpu_j == pytest.approx(250)
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch, gpus: FakeNvml) -> list[object]:
+    """A torch that trains on the pretend GPU 1, as its cuda:0; the devices that are waited for."""
+    waited: list[object] = []
+    properties = SimpleNamespace(uuid=gpus.uuid(1).removeprefix("GPU-"))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    return waited
+
+
+def test_pending_work_is_waited_for_at_both_ends_of_a_window(gpus: FakeNvml, cuda: list[object]):
+    meter = NvmlMeter(boards(1), "cuda:0")
+    cuda.clear()
+    meter.start()
+    assert cuda == ["cuda:0"]
+    meter.stop()
+    assert cuda == ["cuda:0", "cuda:0"]
+
+
+def test_a_trial_on_several_gpus_waits_for_all(gpus: FakeNvml, cuda: list[object]):
+    NvmlMeter(boards(0, 1), "cuda:0")
+    assert set(cuda) == {0, 1}
+
+
+def test_a_meter_of_another_gpu_than_the_one_that_trains_is_an_error(
+    gpus: FakeNvml, cuda: list[object]
+):
+    with pytest.raises(HardwareError, match=r"cuda:0 is GPU .*CUDA_DEVICE_ORDER=PCI_BUS_ID"):
+        NvmlMeter(boards(0), "cuda:0")
 
 
 def test_a_counter_that_is_reset_in_a_window_reads_below_zero(gpus: FakeNvml):

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from energyopt.paths import conf_dir
+from tests import fake_nvml
 from tests.conftest import ROOT, Program
+from tests.fake_nvml import FakeNvml
 
 README = (ROOT / "README.md").read_text()
 
@@ -30,6 +32,18 @@ def test_the_commands_run_in_order_in_one_folder(energyopt: Program) -> None:
         energyopt.ok(*words)
     assert (energyopt.folder / "front.csv").exists()
     assert (energyopt.folder / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_the_commands_for_a_gpu_run_on_a_pretend_one(energyopt: Program, gpu_box: FakeNvml) -> None:
+    lines = [line for block in blocks("shell") for line in block.splitlines() if line[:1] != "#"]
+    assert len(lines) >= 4
+    quick = ("n_trials=2", "epochs=2", "hardware.idle_s=0.1", "hardware.cool_down_s=0.1")
+    for line in lines:
+        python, m, module, *words = shlex.split(line)
+        assert (python, m, module) == ("python", "-m", "energyopt")
+        energyopt.ok(*words, *(quick if words[0] == "-m" else ()))
+    assert gpu_box.limit_w(0) == fake_nvml.LIMIT_W
 
 
 def test_the_shown_output_is_of_the_command_that_make_demo_runs() -> None:

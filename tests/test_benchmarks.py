@@ -1,0 +1,91 @@
+"""The benchmarks run, print what they are for, and end with a code; their times are no test's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import fake_nvml
+from tests.conftest import ROOT, Ran
+from tests.fake_nvml import FakeNvml
+
+PARTS = ["machine", "study", "power", "repeats", "batches", "counter"]
+
+
+def benchmark(name: str, *words: object) -> Ran:
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / name, *map(str, words)],
+        env=os.environ | {"COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def report(folder: Path) -> tuple[str, dict[str, Any]]:
+    (text,), (data,) = folder.glob("*.md"), folder.glob("*.json")
+    assert text.stem == data.stem == "rehearsal-fake-h200"
+    return text.read_text(), json.loads(data.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nvml_library")
+def test_metering_prints_what_each_meter_adds_and_what_an_estimate_imports():
+    ran = benchmark("metering.py", "--windows", 2, "--epochs", 1, "--repeat", 1)
+    assert ran.code in (0, 1), ran.text
+    for name in ("estimate", "simulated", "NVML, 1 GPU", "NVML, 4 GPUs", "RAPL", "GPU + RAPL"):
+        assert f" {name} " in ran.text
+    assert "goal: at most 1% of an epoch of 1 s over the fakes:" in ran.text
+    assert "importing all of energyopt.hardware imports none" in ran.text
+    assert "goal: what meters GPUs stays out: met" in ran.text
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nvml_library")
+def test_a_rehearsal_says_so_and_has_all_parts(tmp_path: Path):
+    ran = benchmark("gpu.py", "--rehearse", "--out", tmp_path)
+    assert ran.code == 0, ran.text
+    text, data = report(tmp_path)
+    assert text.startswith("# REHEARSAL ON A PRETEND GPU: NOTHING WAS MEASURED\n")
+    assert data["rehearsal"] is True
+    assert list(data["parts"]) == PARTS
+    assert {part["status"] for part in data["parts"].values()} == {"done"}
+    assert "energyopt 0.1.0, study gpu" in text  # the study's own words
+
+
+def test_a_part_that_fails_does_not_lose_the_others_and_nothing_is_set(
+    gpu_box: FakeNvml, tmp_path: Path
+):
+    gpu_box.fail("nvmlDeviceGetPowerUsage", fake_nvml.NOT_SUPPORTED)
+    out = tmp_path / "out"
+    ran = benchmark("gpu.py", "--out", out, "--parts", "machine,power,counter")
+    assert ran.code == 1, ran.text
+    text, data = report(out)
+    assert "REHEARSAL" in text.splitlines()[0]  # whatever was typed
+    statuses = {key: part["status"] for key, part in data["parts"].items()}
+    assert statuses == {"machine": "done", "power": "FAILED", "counter": "done"}
+    assert "tells no power" in text
+    assert gpu_box.changes() == []
+
+
+def test_parts_that_no_time_is_left_for_are_named(gpu_box: FakeNvml, tmp_path: Path):
+    out = tmp_path / "out"
+    ran = benchmark("gpu.py", "--out", out, "--parts", "machine", "--budget-s", 0)
+    assert ran.code == 1
+    assert "no time was left" in report(out)[0]
+
+
+def test_without_a_gpu_there_is_nothing_to_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    ran = benchmark("gpu.py", "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert ran.err.startswith("gpu.py: ")
+    assert not (tmp_path / "out").exists()
