@@ -360,8 +360,9 @@ def machine(bench: Bench, scale: float) -> Found:  # noqa: ARG001  # it is short
     plain = {key: value for key, value in data.items() if key not in ("gpu", "packages")}
     rows = [(f"`{key}`", told(value)) for key, value in {**gpu, **plain}.items()]
     said = ["", "`energyopt doctor --json --no-probe`:", "", "```json", doctor, "```"]
+    unsaid = ["", "`energyopt doctor` was not asked: it would set the limit that is in force."]
     return Found(
-        [*table(("", "read"), rows), *(said if doctor else ["", "`energyopt doctor`: not asked."])],
+        [*table(("", "read"), rows), *(said if doctor else unsaid)],
         {**data, "doctor": as_json(doctor)},
         ("NVML, as read; nothing was set",),
     )
@@ -940,7 +941,10 @@ def rehearse(words: Sequence[str]) -> int:
             env=environment(),
             check=False,
         )
-    return done.returncode
+        changes = fake.changes()
+    if changes:
+        sys.stderr.write(f"gpu.py: the GPU's settings were touched: {changes}\n")
+    return done.returncode or bool(changes)
 
 
 def measure(options: argparse.Namespace, folder: Path, *, rehearsal: bool) -> int:

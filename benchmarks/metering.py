@@ -12,18 +12,15 @@ imports zeus.
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # energyopt of a bare checkout, and its tests
@@ -46,11 +43,6 @@ COUNTER = "nvmlDeviceGetTotalEnergyConsumption"
 CHILDREN = "estimate, with children"
 LAZY = ("zeus", "pynvml", "sklearn", "pandas")
 Spend = Callable[[], None]
-ZONES = {
-    "intel-rapl:0": "package-0",
-    "intel-rapl:0/intel-rapl:0:0": "dram",
-    "intel-rapl:1": "package-1",
-}
 
 
 @dataclass(frozen=True)
@@ -129,44 +121,6 @@ class Nothing:
         return 0.0
 
 
-@contextmanager
-def made_up_rapl(folder: Path) -> Iterator[Spend]:
-    """A RAPL tree of two packages, one with DRAM; yields what moves a counter."""
-    import zeus.device.cpu
-    import zeus.device.cpu.rapl
-
-    from energyopt.hardware import zeus as meters
-    from tests.fake_nvml import forget_devices
-
-    root = folder / "intel-rapl"
-    for path, name in ZONES.items():
-        (root / path).mkdir(parents=True)
-        for file, text in (
-            ("name", name),
-            ("energy_uj", "1000000"),
-            ("max_energy_range_uj", "262143328850"),
-        ):
-            (root / path / file).write_text(f"{text}\n")
-    uj = itertools.count(2_000_000, 1_000_000)
-
-    def spend() -> None:
-        (root / "intel-rapl:0" / "energy_uj").write_text(f"{next(uj)}\n")
-
-    with (
-        patch.object(meters, "RAPL_ROOTS", (root,)),
-        patch.object(zeus.device.cpu.rapl, "RAPL_DIR", str(root)),
-    ):
-        forget_devices()
-        try:
-            yield spend
-        finally:
-            cpus = zeus.device.cpu._cpus  # noqa: SLF001  # its helpers would outlive their files
-            for cpu in cpus.cpus if cpus else ():
-                for counter in (cpu.rapl_file, cpu.dram):
-                    if counter is not None and counter._wraparound_tracker is not None:  # noqa: SLF001
-                        counter._wraparound_tracker._stop()  # noqa: SLF001
-
-
 def counter_reads(fake: FakeNvml, meter: EnergyMeter) -> int:
     """How often a window asks for the counters of GPUs, by the pretend library's own count."""
     from tests import fake_nvml
@@ -189,6 +143,7 @@ def candidates(fake: FakeNvml, folder: Path) -> Iterator[tuple[list[Candidate], 
     from energyopt.hardware.nvidia import all_boards
     from energyopt.hardware.simulated import SimulatedMeter
     from energyopt.hardware.zeus import NvmlMeter, RaplMeter
+    from tests import fake_rapl
 
     boards = all_boards()
 
@@ -204,14 +159,14 @@ def candidates(fake: FakeNvml, folder: Path) -> Iterator[tuple[list[Candidate], 
         ],
         lambda: None,
     )
-    with made_up_rapl(folder) as spend:
+    with fake_rapl.installed(folder) as tree:
         yield (
             [
                 candidate("RAPL", RaplMeter()),
                 candidate("NVML, 1 GPU + RAPL", NvmlMeter(boards[:1], "cpu", cpu=True)),
                 candidate(CHILDREN, CpuTimeMeter()),
             ],
-            spend,
+            lambda: tree.spend(fake_rapl.PACKAGE, 1),
         )
 
 
@@ -302,7 +257,6 @@ def compare_meters(windows: int, epochs: int, repeat: int) -> bool:
         f"goal: at most {GOAL:.0%} of an epoch of {EPOCH_S:g} s over the fakes: "
         + (f"MISSED by {'; '.join(missed)}" if missed else "met")
     )
-    print(f"{CHILDREN}: looks at all {processes()} processes of this machine, twice a window")
     reads = min(row.reads for row in rows if row.reads)
     print(
         "not measured: the pretend library answers at once. A driver takes longer, by Zeus' word "
@@ -312,11 +266,6 @@ def compare_meters(windows: int, epochs: int, repeat: int) -> bool:
         "benchmarks/gpu.py measures a real one."
     )
     return not missed
-
-
-def processes() -> int:
-    """How many processes run on this machine."""
-    return sum(1 for _ in Path("/proc").glob("[0-9]*"))
 
 
 def imported_by(words: list[str], folder: Path) -> set[str]:

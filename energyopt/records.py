@@ -260,14 +260,15 @@ class TrialResult:
     def curve(self) -> tuple[CurvePoint, ...]:
         """The checkpoints with training energy and time summed from the first step.
 
-        A model whose loss is not finite is no setup to stop at, whatever it scores.
+        A model whose loss is not finite is no setup to stop at, whatever it scores; and what
+        was trained before a coarse counter first moved was not trained for nothing.
         """
         points = []
         energy_j = time_s = 0.0
         for at in self.checkpoints:
             energy_j += at.training.total_j
             time_s += at.training.time_s
-            if math.isfinite(at.loss):
+            if math.isfinite(at.loss) and energy_j > 0:
                 points.append(
                     CurvePoint(energy_j, time_s, at.accuracy, at.samples, at.steps, at.epoch)
                 )

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.gpu import REAL, integral
 from tests import fake_nvml
+from tests.composing import composed
 from tests.conftest import ROOT, Ran
 from tests.fake_nvml import FakeNvml
 
@@ -89,3 +91,15 @@ def test_without_a_gpu_there_is_nothing_to_measure(tmp_path: Path, monkeypatch: 
     assert ran.code == 2
     assert ran.err.startswith("gpu.py: ")
     assert not (tmp_path / "out").exists()
+
+
+def test_sampled_power_is_integrated_by_trapezoids_and_held_at_the_ends():
+    ramp = [(1.0, 0.0), (2.0, 10.0), (3.0, 10.0)]
+    assert integral(ramp, 1.5, 3.0) == pytest.approx(3.75 + 10)
+    assert integral(ramp, 0.0, 4.0) == pytest.approx(0 + 5 + 10 + 10)
+
+
+def test_what_a_real_gpu_will_train_can_be_composed_and_fits_ten_minutes():
+    for words in (REAL.study, REAL.workload):
+        composed("device=cuda:0", "hardware=nvidia", "hardware.gpus=[0]", *words)
+    assert sum(REAL.planned_s.values()) <= 540

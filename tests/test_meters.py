@@ -26,9 +26,10 @@ from energyopt.hardware.zeus import NvmlMeter, RaplMeter, rapl_readable
 from energyopt.journal import JournalWriter
 from energyopt.protocols import EnergyMeter
 from energyopt.records import Energy, Purpose, TrialStart, Window
-from tests import fake_nvml
+from tests import fake_nvml, fake_rapl
 from tests.contracts import CountingMeterContract, MeterContract
 from tests.fake_nvml import FakeNvml
+from tests.fake_rapl import Powercap
 from tests.toys import ESTIMATED
 
 
@@ -191,44 +192,10 @@ def test_simulated_joules_are_those_of_the_steps_and_windows():
 # CPU packages ------------------------------------------------------------------------------
 
 
-class Powercap:
-    """A made-up /sys/class/powercap/intel-rapl: two packages, one with DRAM, and a psys zone."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._zone("intel-rapl:0", "package-0")
-        self._zone("intel-rapl:0/intel-rapl:0:0", "core")
-        self._zone("intel-rapl:0/intel-rapl:0:1", "dram")
-        self._zone("intel-rapl:1", "psys")
-        self._zone("intel-rapl:2", "package-1")
-
-    def _zone(self, path: str, name: str) -> None:
-        zone = self.root / path
-        zone.mkdir(parents=True)
-        (zone / "name").write_text(f"{name}\n")
-        (zone / "energy_uj").write_text("1000000\n")
-        (zone / "max_energy_range_uj").write_text("262143328850\n")
-
-    def spend(self, path: str, energy_j: float) -> None:
-        counter = self.root / path / "energy_uj"
-        counter.write_text(f"{int(counter.read_text()) + round(1e6 * energy_j)}\n")
-
-
 @pytest.fixture
-def powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Powercap]:
-    import zeus.device.cpu.rapl
-
-    tree = Powercap(tmp_path / "intel-rapl")
-    monkeypatch.setattr(zeus_meters, "RAPL_ROOTS", (tree.root,))
-    monkeypatch.setattr(zeus.device.cpu.rapl, "RAPL_DIR", str(tree.root))
-    fake_nvml.forget_devices()
-    yield tree
-    cpus = zeus.device.cpu._cpus
-    for cpu in cpus.cpus if cpus else ():
-        for file in (cpu.rapl_file, cpu.dram):
-            if file is not None and file._wraparound_tracker is not None:
-                file._wraparound_tracker._stop()
-    fake_nvml.forget_devices()
+def powercap(tmp_path: Path) -> Iterator[Powercap]:
+    with fake_rapl.installed(tmp_path) as tree:
+        yield tree
 
 
 class TestRaplMeter(CountingMeterContract):
@@ -238,8 +205,8 @@ class TestRaplMeter(CountingMeterContract):
         return RaplMeter()
 
     def work(self, amount: int) -> None:
-        self.powercap.spend("intel-rapl:0", 3 * amount)
-        self.powercap.spend("intel-rapl:0/intel-rapl:0:1", amount)
+        self.powercap.spend(fake_rapl.PACKAGE, 3 * amount)
+        self.powercap.spend(fake_rapl.DRAM, amount)
 
 
 def test_rapl_adds_packages_and_dram_but_not_the_platform(powercap: Powercap):
@@ -247,11 +214,11 @@ def test_rapl_adds_packages_and_dram_but_not_the_platform(powercap: Powercap):
     assert meter.provenance.kind == "measured"
     assert meter.provenance.scope == "CPU packages + DRAM"
     meter.start()
-    powercap.spend("intel-rapl:0", 10)
-    powercap.spend("intel-rapl:0/intel-rapl:0:0", 6)
-    powercap.spend("intel-rapl:0/intel-rapl:0:1", 2)
-    powercap.spend("intel-rapl:1", 50)
-    powercap.spend("intel-rapl:2", 5)
+    powercap.spend(fake_rapl.PACKAGE, 10)
+    powercap.spend(fake_rapl.CORE, 6)
+    powercap.spend(fake_rapl.DRAM, 2)
+    powercap.spend(fake_rapl.PSYS, 50)
+    powercap.spend(fake_rapl.OTHER_PACKAGE, 5)
     energy = meter.stop()
     assert energy.cpu_j == pytest.approx(15)
     assert energy.dram_j == pytest.approx(2)
@@ -282,7 +249,7 @@ def test_rapl_refuses_counters_that_may_not_be_read(
 def test_rapl_that_breaks_is_an_error(powercap: Powercap):
     meter = RaplMeter()
     meter.start()
-    (powercap.root / "intel-rapl:2" / "energy_uj").unlink()
+    (powercap.root / fake_rapl.OTHER_PACKAGE / "energy_uj").unlink()
     with pytest.raises(HardwareError, match="cannot be read"):
         meter.stop()
 
@@ -379,9 +346,9 @@ def test_the_cpu_is_metered_beside_the_gpu_where_it_is_asked_for(
     meter.start()
     gpus.demand(0, 100)
     gpus.advance(1)
-    powercap.spend("intel-rapl:0", 7)
-    powercap.spend("intel-rapl:0/intel-rapl:0:1", 2)
-    powercap.spend("intel-rapl:1", 50)
+    powercap.spend(fake_rapl.PACKAGE, 7)
+    powercap.spend(fake_rapl.DRAM, 2)
+    powercap.spend(fake_rapl.PSYS, 50)
     energy = meter.stop()
     assert (energy.gpu_j, energy.cpu_j, energy.dram_j) == pytest.approx((100, 7, 2))
     assert energy.total_j == pytest.approx(109)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -347,3 +349,31 @@ def test_errors_of_the_driver_are_sentences(gpus: FakeNvml, board: Board):
     gpus.fail("nvmlDeviceGetPowerManagementLimit", fake_nvml.GPU_IS_LOST)
     with pytest.raises(HardwareError, match=r"GPU 0 \(Fake H200\).*lost"):
         board.limit_w()
+
+
+METER = """
+from energyopt.hardware.nvidia import all_boards
+from energyopt.hardware.zeus import NvmlMeter
+NvmlMeter(all_boards(), "cpu")
+"""
+
+
+@pytest.mark.parametrize("groups", ["gpu-read", None], ids=["without control", "down"])
+def test_zeus_that_cannot_meter_because_of_zeusd_says_what_to_unset(
+    box: FakeNvml, tmp_path: Path, groups: str | None
+):
+    """Zeus alone would meter nothing, silently."""
+    socket = tmp_path / "zeusd.sock"
+    with contextlib.ExitStack() as stack:
+        env: Mapping[str, str] = {"ZEUSD_SOCK_PATH": str(socket)}
+        if groups is not None:
+            env = stack.enter_context(fake_zeusd.running(socket, box.environment, groups=groups))
+        done = subprocess.run(
+            [sys.executable, "-c", METER],
+            env=os.environ | env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert "HardwareError" in done.stderr
+    assert "unset ZEUSD_SOCK_PATH" in done.stderr

@@ -139,8 +139,13 @@ def test_the_books_hold_every_window_once(windows: list[Window]):
 def test_a_curve_sums_its_training(checkpoints: list[Checkpoint]):
     start = TrialStart(0.9, 1, 0, ESTIMATED)
     curve = TrialResult.assemble(start, [], checkpoints, "epochs", "").curve
-    # A model whose loss is not finite is no point of it, but its energy was spent.
-    ends = [end for end, at in enumerate(checkpoints, start=1) if math.isfinite(at.loss)]
+    # A model whose loss is not finite is no point of it, but its energy was spent; and before a
+    # coarse counter has moved there is none.
+    ends = [
+        end
+        for end, at in enumerate(checkpoints, start=1)
+        if math.isfinite(at.loss) and any(c.training.total_j > 0 for c in checkpoints[:end])
+    ]
     assert [point.accuracy for point in curve] == [checkpoints[end - 1].accuracy for end in ends]
     for end, point in zip(ends, curve, strict=True):
         trained = total(at.training for at in checkpoints[:end])

@@ -153,8 +153,12 @@ def test_results_without_a_target_still_have_a_front():
     assert summary.missed_share is None
 
 
-def test_a_target_reached_for_nothing_has_no_ratio():
-    toy = study([trial(0, result([(100, 0, 0.9)]), default=True), trial(1, result([(9, 4, 0.9)]))])
-    summary = summarize(toy)
-    assert summary.spread is None
-    assert summary.saving is None
+def test_nothing_is_reached_for_nothing():
+    """A coarse counter that has not moved yet does not make a setup the cheapest."""
+    coarse = result([(100, 0, 0.9), (200, 8, 0.95)])
+    summary = summarize(study([trial(0, coarse), trial(1, result([(9, 4, 0.9)]))]))
+    assert summary.recommended is not None
+    assert (summary.recommended.trial, summary.recommended.energy_j) == (1, 4)
+    assert summary.worst is not None
+    assert (summary.worst.trial, summary.worst.energy_j) == (0, 8)
+    assert all(point.energy_j > 0 for point in summary.front)

@@ -17,6 +17,7 @@ from pathlib import Path
 from energyopt.errors import ConfigError
 
 CPUINFO = Path("/proc/cpuinfo")
+_CHILDREN = Path("/proc/thread-self/children")  # not all kernels list them
 _PARENT_FIELD = 1  # of /proc/PID/stat after the command's ")"
 
 
@@ -99,17 +100,37 @@ def descendants(pid: int) -> dict[int, Sequence[str]]:
 
     Empty where there is no /proc.
     """
-    fields: dict[int, Sequence[str]] = {}
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    children = _listed_children if _CHILDREN.exists() else _children_by_parent().get
+    found: dict[int, Sequence[str]] = {}
+    waiting = list(children(pid, ()))
+    for child in waiting:  # grows while it is walked
         with contextlib.suppress(OSError):  # it ended meanwhile
-            child = int(stat.parent.name)
-            fields[child] = stat.read_text().rpartition(")")[2].split()
-            children.setdefault(int(fields[child][_PARENT_FIELD]), []).append(child)
-    found = list(children.get(pid, ()))
-    for each in found:  # grows while it is walked
-        found += children.get(each, ())
-    return {each: fields[each] for each in found}
+            found[child] = _stat_fields(child)
+            waiting += children(child, ())
+    return found
+
+
+def _listed_children(pid: int, _none: Sequence[int]) -> Sequence[int]:
+    """The children of a process, as the kernel lists them."""
+    return [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+
+
+def _children_by_parent() -> dict[int, list[int]]:
+    """The same for all processes, from a look at each: for kernels that list no children."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            child = int(folder.name)
+            children.setdefault(int(_stat_fields(child)[_PARENT_FIELD]), []).append(child)
+    return children
+
+
+def _stat_fields(pid: int) -> Sequence[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def device_model(device: str) -> str:

@@ -398,6 +398,11 @@ def _refusals(what: str, remedy: str) -> Iterator[None]:
         yield
     # Zeus lets plain ValueError and IndexError through for what CUDA_VISIBLE_DEVICES may hold.
     except (ZeusBaseError, ValueError, IndexError, RuntimeError, OSError) as error:
+        if "zeusd" in str(error).lower():
+            remedy = (
+                "have zeusd started (with the groups gpu-read and gpu-control), or unset "
+                "ZEUSD_SOCK_PATH and ZEUSD_HOST_PORT to measure without it"
+            )
         raise HardwareError(f"{what}: {error}; {remedy}") from error
 
 

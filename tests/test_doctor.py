@@ -1,0 +1,468 @@
+"""`energyopt doctor` says whether this machine can be measured, and what to do where not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from energyopt.doctor import examine
+from energyopt.errors import ConfigError
+from energyopt.hardware import zeus as zeus_meters
+from energyopt.hardware.lease import Lease, run_dir
+from energyopt.report.health import Check, Health, health_screen
+from tests import fake_nvml, fake_zeusd
+from tests.conftest import Program
+from tests.fake_nvml import FakeNvml
+
+NVIDIA = "hardware=nvidia"
+
+# In another process, and killed while it holds a power limit.
+KILLED = """
+import os, signal
+from energyopt.hardware.nvidia import all_boards
+from energyopt.hardware.power import PowerLimit
+with PowerLimit(all_boards()[:1], 150):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+HOLD = """
+import sys
+from energyopt.hardware.lease import Lease
+assert Lease(sys.argv[1]).take()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def box(nvml_library: Path, tmp_path: Path) -> Iterator[FakeNvml]:
+    """Two pretend GPUs in this process, whose time passes by itself."""
+    installed = fake_nvml.installed(nvml_library, tmp_path, 2, period_s=0.02, real_clock=True)
+    with installed as fake:
+        yield fake
+
+
+def every(health: Health) -> list[Check]:
+    sections = (health.configured, health.nvidia, *health.nvidia.gpus)
+    sections += (health.cpu, health.shared, health.storage)
+    return [check for section in sections for check in section.checks]
+
+
+def look(*words: str, storage: str | None = None, config_dir: Path | None = None) -> Health:
+    health = examine(words, storage=storage, config_dir=config_dir, seconds=0.2)
+    assert all(check.remedy for check in every(health) if check.level == "FAIL")
+    assert shown(health)
+    return health
+
+
+def shown(health: Health, *, colour: bool = False) -> str:
+    console = Console(
+        width=80,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        _environ={},
+    )
+    with console.capture() as capture:
+        console.print(health_screen(health))
+    return capture.get()
+
+
+def line(checks: Sequence[Check], name: str) -> Check:
+    (found,) = (check for check in checks if check.name == name)
+    return found
+
+
+def verdict(health: Health) -> Check:
+    return line(health.configured.checks, "energy")
+
+
+# The configured hardware -------------------------------------------------------------------
+
+
+def test_a_sound_gpu_is_tried_and_given_back(box: FakeNvml):
+    health = look(NVIDIA, "hardware.power_limit_w=profile")
+    configured = health.configured
+    assert configured.measurable is True
+    assert configured.provenance is not None
+    assert configured.provenance.meter == "NVML energy counter"
+    assert configured.window is not None
+    assert configured.window.total_j == pytest.approx(fake_nvml.IDLE_W * 0.5, rel=0.3)
+    assert line(configured.checks, "measured by").level == "ok"
+    assert Lease(box.uuid(0)).take()
+    assert box.limit_w(0) == box.limit_w(1) == fake_nvml.LIMIT_W
+
+
+def test_a_machine_without_sensors_estimates_and_nothing_is_red():
+    health = look("hardware=auto", "device=cpu")
+    assert health.configured.measurable is True
+    assert line(health.configured.checks, "estimated by").level == "note"
+    assert "estimated, not measured" in shown(health)
+    assert not [check for check in every(health) if check.level == "FAIL"]
+
+
+def test_a_gpu_where_there_is_no_driver_is_red(monkeypatch: pytest.MonkeyPatch):
+    health = look(NVIDIA)
+    assert health.configured.measurable is False
+    assert "NVIDIA GPUs cannot be read" in verdict(health).says
+    assert "hardware=estimate" in str(verdict(health).remedy)
+    assert line(health.nvidia.checks, "driver").level == "info"
+
+
+@pytest.mark.parametrize(
+    ("words", "says", "remedy"),
+    [
+        (["lr=-1"], "lr=-1 is not allowed", "change that"),
+        (["device=${nope}"], "nope", "change that"),
+        (["device=tpu"], "device=tpu is not known", "choose auto"),
+        (["hardware=estimate", "hardware.power_limit_w=200"], "estimated by", "hardware=nvidia"),
+        (["hardware=own"], "Missing mandatory value", "set it on the command line"),
+        (["hardware=own", "hardware.meter._target_=odd.Breaks"], "no battery", "change that"),
+        (["hardware=own", "hardware.meter._target_=odd.Odd"], "ZeroDivisionError", "report it"),
+        (["hardware=own", "hardware.meter._target_=odd.Zero"], "odd read 0 J", "check the sensor"),
+    ],
+)
+def test_what_could_not_be_measured_is_red_with_a_remedy(
+    tmp_path: Path, words: list[str], says: str, remedy: str
+):
+    (tmp_path / "odd.py").write_text(
+        "from energyopt.records import Energy, Provenance\n"
+        "class Zero:\n"
+        "    provenance = Provenance('measured', 'odd', '1', 'all', 'd', 'h', 'none')\n"
+        "    def start(self): pass\n"
+        "    def stop(self): return Energy(0.5, cpu_j=0.0)\n"
+        "class Odd(Zero):\n"
+        "    def stop(self): return 1 / 0\n"
+        "class Breaks:\n"
+        "    def __init__(self): raise RuntimeError('no battery')\n"
+    )
+    health = look(*words)
+    assert health.configured.measurable is False
+    assert verdict(health).level == "FAIL"
+    assert says in verdict(health).says
+    assert remedy in str(verdict(health).remedy)
+
+
+def test_an_unforeseen_error_shows_its_place_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr(zeus_meters, "RAPL_ROOTS", (5,))
+    with pytest.raises(AttributeError):
+        examine(seconds=0.1)
+
+
+def test_wrong_words_are_a_mistake_of_the_command(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"nowhere is not a folder"):
+        look(config_dir=tmp_path / "nowhere")
+
+
+def test_own_configs_are_found(tmp_path: Path):
+    folder = tmp_path / "mine" / "hardware"
+    folder.mkdir(parents=True)
+    (folder / "weak.yaml").write_text(
+        "meter:\n  _target_: energyopt.hardware.estimate.CpuTimeMeter\n  watts_per_core: 7\n"
+    )
+    health = look("hardware=weak", config_dir=tmp_path / "mine")
+    assert health.configured.provenance is not None
+    assert health.configured.provenance.meter == "cpu-time x 7 W/core"
+    assert "7 W/core" in line(health.cpu.checks, "estimate").says
+
+
+# NVIDIA GPUs -------------------------------------------------------------------------------
+
+
+def test_a_gpu_is_described_as_it_is_measured(box: FakeNvml):
+    first, second = look().nvidia.gpus
+    assert (first.index, first.metered, first.idle, first.may_limit) == (0, True, True, True)
+    assert first.period_s == pytest.approx(0.02, rel=0.3)
+    assert first.power_w == pytest.approx(fake_nvml.IDLE_W, rel=0.05)
+    assert first.temperature_c == 40
+    assert first.gpu is not None
+    assert first.gpu.uuid == box.uuid(0)
+    assert "idle power 50 W" in line(first.checks, "energy").says
+    assert "300 W of 100 to 300 W" in line(first.checks, "power limit").says
+    assert [check.level for check in second.checks] == ["ok", "ok", "ok", "info"]
+
+
+def test_a_counter_that_stands_still_is_said(box: FakeNvml):
+    box.state.gpu[1].period_ns = 10**11
+    _, second = look().nvidia.gpus
+    assert (second.metered, second.period_s, second.power_w) == (True, None, None)
+    assert "no change seen in 0.2 s" in line(second.checks, "energy").says
+
+
+def test_power_while_others_compute_is_not_called_idle(box: FakeNvml):
+    box.processes(0, os.getppid())
+    box.demand(0, 250)
+    health = look(NVIDIA, "hardware.gpus=[0]")
+    first, second = health.nvidia.gpus
+    assert not first.idle
+    assert second.idle
+    assert "mean power 250 W" in line(first.checks, "energy").says
+    assert f"({os.getppid()})" in line(first.checks, "in use").says
+    assert health.configured.measurable is False
+    assert "others compute" in verdict(health).says
+    assert look(NVIDIA, "hardware.gpus=[0]", "hardware.shared=flag").configured.measurable is True
+
+
+def test_limits_that_may_not_be_set_matter_where_they_are_asked_for(box: FakeNvml):
+    box.unprivileged()
+    health = look(NVIDIA)
+    assert health.configured.measurable is True
+    assert health.nvidia.gpus[0].may_limit is False
+    note = line(health.nvidia.gpus[0].checks, "power limit")
+    assert note.level == "note"
+    assert "may not be set" in note.says
+    assert "CAP_SYS_ADMIN" in str(note.remedy)
+    refused = look(NVIDIA, "hardware.power_limit_w=200")
+    assert refused.configured.measurable is False
+    assert "CAP_SYS_ADMIN" in str(verdict(refused).remedy)
+    flagged = look(NVIDIA, "hardware.power_limit_w=profile").configured
+    assert flagged.measurable is True
+    assert "no_power_limit" in flagged.flags
+    assert "outside 100 to 300 W" in verdict(look(NVIDIA, "hardware.power_limit_w=900")).says
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [("mig", 1, "MIG"), ("architecture", 4, "Volta"), ("virtualization", 2, "virtual GPU")],
+)
+def test_gpus_that_cannot_be_metered_are_red_where_they_are_needed(
+    box: FakeNvml, field: str, value: int, says: str
+):
+    setattr(box.state.gpu[1], field, value)
+    health = look(NVIDIA)
+    assert health.configured.measurable is True
+    second = health.nvidia.gpus[1]
+    assert not second.metered
+    assert line(second.checks, "energy").level == "note"
+    assert says in line(second.checks, "energy").says
+    assert look(NVIDIA, "hardware.gpus=[1]").configured.measurable is False
+
+
+def test_a_lost_gpu_hides_no_other(box: FakeNvml):
+    box.fail("nvmlDeviceGetHandleByIndex_v2", fake_nvml.GPU_IS_LOST, gpu=1)
+    health = look()
+    first, second = health.nvidia.gpus
+    assert first.metered
+    assert (second.gpu, second.metered) == (None, False)
+    assert "lost" in line(second.checks, "driver").says
+    assert health.configured.measurable is True  # an estimate needs no GPU
+
+
+def test_a_driver_that_does_not_answer_is_red(box: FakeNvml):
+    box.fail("nvmlDeviceGetCount_v2", fake_nvml.UNKNOWN)
+    assert line(look().nvidia.checks, "driver").level == "FAIL"
+    box.fail("nvmlDeviceGetCount_v2", 0)
+    box.fail("nvmlDeviceGetTotalEnergyConsumption", fake_nvml.GPU_IS_LOST, gpu=0)
+    assert line(look().nvidia.gpus[0].checks, "energy").level == "FAIL"
+    box.fail("nvmlDeviceGetComputeRunningProcesses_v3", fake_nvml.UNKNOWN, gpu=1)
+    second = look().nvidia.gpus[1]
+    assert line(second.checks, "in use").level == "FAIL"
+    assert not second.idle
+
+
+def test_what_cuda_is_let_see_is_said(box: FakeNvml, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert "GPU 1 (Fake H200) as cuda:0" in line(look().nvidia.checks, "visible").says
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert line(look().nvidia.checks, "visible").level == "FAIL"
+
+
+def test_a_trial_that_holds_a_gpu_is_no_fault_of_the_machine(box: FakeNvml):
+    command = [sys.executable, "-c", HOLD, box.uuid(0)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as holder:  # type: ignore[call-overload]
+        assert holder.stdout.readline() == "held\n"
+        health = look(NVIDIA, "hardware.gpus=[0]", "hardware.power_limit_w=200")
+        assert health.configured.measurable is None
+        assert f"process {holder.pid}" in verdict(health).says
+        assert "hardware.lease_wait_s=60" in str(verdict(health).remedy)
+        first = health.nvidia.gpus[0]
+        assert first.lease is not None
+        assert first.lease.pid == holder.pid
+        assert (first.metered, first.idle, first.may_limit) == (True, False, None)
+        assert list(health.shared.leases) == [box.uuid(0)]
+        assert look(NVIDIA).configured.measurable is True  # by the other GPU
+        holder.send_signal(signal.SIGKILL)
+    assert 0 not in [change.gpu for change in box.changes()]  # its limit was not touched
+
+
+def test_zeusd_is_asked_where_it_is_named(
+    box: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert look().nvidia.zeusd is None
+    monkeypatch.setenv(fake_nvml.UNPRIVILEGED, "1")
+    with fake_zeusd.running(tmp_path / "up", box.environment) as there:
+        monkeypatch.setenv("ZEUSD_SOCK_PATH", there["ZEUSD_SOCK_PATH"])
+        health = look(NVIDIA, "hardware.power_limit_w=200")
+        assert health.nvidia.zeusd is not None
+        assert health.nvidia.zeusd.groups == ("gpu-read", "gpu-control")
+        assert health.nvidia.gpus[0].may_limit is True
+        assert health.configured.measurable is True
+    with fake_zeusd.running(tmp_path / "reads", box.environment, groups="gpu-read") as there:
+        monkeypatch.setenv("ZEUSD_SOCK_PATH", there["ZEUSD_SOCK_PATH"])
+        assert line(look().nvidia.checks, "zeusd").level == "note"
+    monkeypatch.setenv("ZEUSD_SOCK_PATH", str(tmp_path / "down"))
+    down = line(look().nvidia.checks, "zeusd")
+    assert down.level == "FAIL"
+    assert "unset ZEUSD_SOCK_PATH" in str(down.remedy)
+
+
+# The processor -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rapl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A made-up RAPL tree: a package with cores and DRAM, and the platform."""
+    root = tmp_path / "intel-rapl"
+    zones = {
+        "intel-rapl:0": "package-0",
+        "intel-rapl:0/intel-rapl:0:0": "core",
+        "intel-rapl:0/intel-rapl:0:1": "dram",
+        "intel-rapl:1": "psys",
+    }
+    for zone, name in zones.items():
+        (root / zone).mkdir(parents=True)
+        (root / zone / "name").write_text(f"{name}\n")
+        (root / zone / "energy_uj").write_text("1\n")
+    monkeypatch.setattr(zeus_meters, "RAPL_ROOTS", (root,))
+    return root
+
+
+def test_rapl_that_may_not_be_read_says_how_to_allow_it(
+    rapl: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Root may read anything, whatever the mode of a file says.
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("energy_uj"))
+    health = look("hardware=rapl")
+    assert not health.cpu.readable
+    note = line(health.cpu.checks, "RAPL")
+    assert note.level == "note"
+    assert f"sudo chmod -R a+r {rapl}/intel-rapl:0/" in str(note.remedy)
+    assert health.configured.measurable is False
+    assert "may not be read" in verdict(health).says
+
+
+def test_rapl_counts_packages_and_memory_and_never_the_platform(rapl: Path):
+    cpu = look("hardware=estimate").cpu
+    assert cpu.readable
+    assert cpu.packages == (str(rapl / "intel-rapl:0"),)
+    assert cpu.dram == (str(rapl / "intel-rapl:0" / "intel-rapl:0:1"),)
+    assert line(cpu.checks, "RAPL").says == "1 package counter and 1 of DRAM, readable"
+
+
+# What users share, and the storage ---------------------------------------------------------
+
+
+def test_the_place_of_leases_must_be_a_folder():
+    run_dir().write_text("")
+    assert line(look().shared.checks, "folder").level == "FAIL"
+
+
+def test_a_power_limit_that_a_killed_run_left_stays_for_restore(box: FakeNvml):
+    box.state.gpu[0].limit_mw = 250_000
+    env = os.environ | box.environment
+    subprocess.run([sys.executable, "-c", KILLED], env=env, check=False)
+    health = look(NVIDIA, "hardware.gpus=[0]")
+    (left,) = health.shared.limits
+    assert (left.uuid, left.previous_w) == (box.uuid(0), 250)
+    check = line(health.shared.checks, "power limit")
+    assert (check.level, check.remedy) == ("FAIL", "energyopt restore")
+    assert check.says == "GPU 0: 150 W now, 250 W before a run that was killed"
+    assert health.configured.measurable is True
+    assert box.limit_w(0) == 150
+    (run_dir() / f"{box.uuid(0)}.limit.json").write_text("{}")
+    assert line(look().shared.checks, "power limit").level == "note"
+
+
+def test_storage_is_looked_at_and_never_made(tmp_path: Path):
+    health = look()
+    assert health.storage.where == "studies/energyopt.db"
+    assert "will be created" in line(health.storage.checks, "storage").says
+    assert not (tmp_path / "studies").exists()
+    rubbish = tmp_path / "rubbish.db"
+    rubbish.write_text("rubbish")
+    for storage in (str(rubbish), f"{rubbish}/deeper.db", "nodb://host/name", "sqlite://"):
+        check = line(look(storage=storage).storage.checks, "storage")
+        assert check.level == "FAIL", storage
+    assert rubbish.read_text() == "rubbish"
+
+
+def test_studies_are_counted(studied: Program):
+    file = studied.folder / "studies" / "energyopt.db"
+    storage = look(f"storage={file}").storage
+    assert storage.studies == 1
+    assert line(storage.checks, "storage").level == "ok"
+
+
+def test_passwords_are_not_said():
+    url = "postgresql+psycopg://user:secret@localhost:1/name"
+    health = look(f"storage='{url}'")
+    assert "secret" not in shown(health)
+    assert "secret" not in str(health)
+    assert line(health.storage.checks, "storage").level == "FAIL"
+
+
+# The screen, and the command ---------------------------------------------------------------
+
+
+def test_colour_says_nothing_that_words_do_not(box: FakeNvml):
+    box.state.gpu[1].mig = 1
+    health = look(NVIDIA, "hardware.gpus=[1]")
+    plain, coloured = shown(health), shown(health, colour=True)
+    assert plain.startswith("FAIL: the configured hardware could not be measured\n")
+    assert "\x1b[" not in plain
+    assert "\x1b[1;31mFAIL" in coloured
+    lines = plain.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [each for each in lines if each != each.rstrip()]
+
+
+def test_one_screen(gpu_box: FakeNvml, energyopt: Program):
+    ran = energyopt("doctor", NVIDIA, "--seconds", "0.3", COLUMNS="80")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("ok: the configured hardware would be measured\n")
+    for heading in ("NVIDIA GPUs, driver 580", "CPU", "Storage of studies", "Versions"):
+        assert f"\n{heading}" in ran.out
+    assert len(ran.out.splitlines()) < 40
+    wrong = energyopt("doctor", "hardware=nvdia")
+    assert wrong.code == 2
+    assert "choose one of" in wrong.text
+    assert energyopt("doctor", "--seconds", "0").code == 2
+
+
+def test_json_is_one_object_with_keys_that_stay(gpu_box: FakeNvml, energyopt: Program):
+    gpu_box.fail("nvmlDeviceGetTotalEnergyConsumption", fake_nvml.NOT_SUPPORTED)
+    ran = energyopt("doctor", "--json", "--seconds", "0.2", NVIDIA)
+    assert ran.code == 1
+    found = json.loads(ran.out)
+    assert {section: sorted(found[section]) for section in found if section != "versions"} == {
+        "configured": sorted(
+            "overrides measurable device provenance window gpus flags checks".split()
+        ),
+        "nvidia": ["checks", "driver", "gpus", "zeusd"],
+        "cpu": ["checks", "cores", "dram", "model", "packages", "readable"],
+        "shared": ["checks", "folder", "leases", "limits"],
+        "storage": ["checks", "studies", "where"],
+    }
+    assert {"energyopt", "torch", "zeus", "sqlite", "driver"} <= set(found["versions"])
+    assert found["configured"]["measurable"] is False
+    (failure,) = (each for each in found["configured"]["checks"] if each["level"] == "FAIL")
+    assert sorted(failure) == ["level", "name", "remedy", "says"]
+    assert sorted(found["nvidia"]["gpus"][0]) == sorted(
+        "index gpu metered period_s power_w idle may_limit temperature_c lease processes checks".split()
+    )
