@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from energyopt.build import Setup
-from energyopt.errors import HardwareError
+from energyopt.errors import ConfigError, HardwareError
 from energyopt.journal import NAME, JournalWriter
 from energyopt.objectives import judge
+from energyopt.paths import conf_dir
 from energyopt.protocols import Paradigm
 from energyopt.records import Outcome, Provenance, TrialResult, TrialStart
 from energyopt.trial import run_trial
@@ -128,6 +130,35 @@ def config_folders(config: DictConfig | None = None) -> tuple[Path, ...]:
         if source.provider == "command-line" and source.schema == "file"
     ]
     return (Path(hydra.runtime.cwd), *given)
+
+
+def compose_here(words: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+    """The config of a training that no Hydra job runs.
+
+    Args:
+        words: Overrides.
+        config_dir: A folder of the user's own configs.
+
+    Raises:
+        ConfigError: If there is no such folder.
+    """
+    search = []
+    if config_dir is not None:
+        if not config_dir.is_dir():  # Hydra only warns
+            raise ConfigError(
+                f"--config-dir {config_dir} is not a folder; give that of your configs"
+            )
+        search.append(f"hydra.searchpath=[file://{config_dir.resolve()}]")
+    with initialize_config_dir(
+        version_base="1.3", config_dir=str(conf_dir()), job_name="energyopt"
+    ):
+        return compose("config", overrides=[*words, *search])
+
+
+def folders_here(config_dir: Path | None = None) -> tuple[Path, ...]:
+    """The folders whose modules such a config may name: the current one, and its own."""
+    here = Path.cwd()
+    return (here,) if config_dir is None else (here, config_dir.resolve())
 
 
 def warm_up(config: DictConfig) -> None:

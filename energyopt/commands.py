@@ -189,7 +189,8 @@ def _doctor(words: Sequence[str]) -> None:
     )
     parser.epilog = (
         f"{parser.epilog}\n\nexit code:\n"
-        "  0  it can be measured, or another trial holds its GPUs at present and says so\n"
+        "  0  a trial would get its joules: the first line says whether measured or estimated,\n"
+        "     or that another trial holds the GPUs at present\n"
         "  1  it could not be measured\n"
         "  2  the command itself is wrong"
     )
@@ -202,6 +203,12 @@ def _doctor(words: Sequence[str]) -> None:
         default=2.0,
         metavar="S",
         help="how long the energy counters of GPUs are watched (default: 2)",
+    )
+    parser.add_argument(
+        "--no-probe",
+        dest="probe",
+        action="store_false",
+        help="do not ask whether power limits may be set (by setting the one in force)",
     )
     parser.add_argument(
         "--json",
@@ -218,6 +225,7 @@ def _doctor(words: Sequence[str]) -> None:
             config_dir=args.config_dir,
             storage=args.storage,
             seconds=args.seconds,
+            probe=args.probe,
         )
     if args.json:
         sys.stdout.write(json.dumps(asdict(health), indent=2) + "\n")

@@ -6,16 +6,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
+from energyopt.app import compose_here, folders_here
 from energyopt.build import Setup
 from energyopt.errors import ConfigError, StorageError, StudyError
 from energyopt.journal import NAME
 from energyopt.once import print_result, train_shown
-from energyopt.paths import conf_dir
 from energyopt.protocols import Paradigm, Saves, Tests
 from energyopt.records import StudyRecord, TrialRecord
 from energyopt.report.front import join_overrides, trained_as
@@ -63,7 +61,7 @@ def retrain(study: StudyRecord, request: Request, console: Console) -> None:
     words = _words(study, trial, request)
     console.print(Text(f"trial {trial.number} of {study.name}: {' '.join(words)}"), soft_wrap=True)
     folder = Path("studies") / study.name / f"retrain-{os.getpid()}"
-    with interrupting(), Setup(_compose(words, request), _folders(request)) as setup:
+    with interrupting(), _setup(words, request.config_dir) as setup:
         result, paradigm = train_shown(setup, folder / NAME, console)
     print_result(result, console)
     if isinstance(paradigm, Tests):
@@ -128,19 +126,8 @@ def _words(study: StudyRecord, trial: TrialRecord, request: Request) -> tuple[st
     return join_overrides(stored, changes)
 
 
-def _compose(words: tuple[str, ...], request: Request) -> DictConfig:
-    search = []
-    if request.config_dir is not None:
-        search.append(f"hydra.searchpath=[file://{request.config_dir.resolve()}]")
-    with initialize_config_dir(
-        version_base="1.3", config_dir=str(conf_dir()), job_name="energyopt"
-    ):
-        return compose("config", overrides=[*words, *search])
-
-
-def _folders(request: Request) -> tuple[Path, ...]:
-    here = Path.cwd()
-    return (here,) if request.config_dir is None else (here, request.config_dir.resolve())
+def _setup(words: tuple[str, ...], config_dir: Path | None) -> Setup:
+    return Setup(compose_here(words, config_dir), folders_here(config_dir))
 
 
 def _save(paradigm: Paradigm, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
+from optuna.study import StudyDirection
 from rich.console import Console
 
 from energyopt.doctor import examine
@@ -18,11 +21,13 @@ from energyopt.errors import ConfigError
 from energyopt.hardware import zeus as zeus_meters
 from energyopt.hardware.lease import Lease, run_dir
 from energyopt.report.health import Check, Health, health_screen
+from energyopt.store.database import open_database
 from tests import fake_nvml, fake_zeusd
 from tests.conftest import Program
 from tests.fake_nvml import FakeNvml
 
 NVIDIA = "hardware=nvidia"
+QUICK = "hardware=simulated"  # whose window takes no time
 
 # In another process, and killed while it holds a power limit.
 KILLED = """
@@ -49,19 +54,19 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def box(nvml_library: Path, tmp_path: Path) -> Iterator[FakeNvml]:
     """Two pretend GPUs in this process, whose time passes by itself."""
-    installed = fake_nvml.installed(nvml_library, tmp_path, 2, period_s=0.02, real_clock=True)
+    installed = fake_nvml.installed(nvml_library, tmp_path, 2, period_s=0.01, real_clock=True)
     with installed as fake:
         yield fake
 
 
 def every(health: Health) -> list[Check]:
-    sections = (health.configured, health.nvidia, *health.nvidia.gpus)
-    sections += (health.cpu, health.shared, health.storage)
-    return [check for section in sections for check in section.checks]
+    gpus = [check for gpu in health.nvidia.gpus for check in gpu.checks]
+    machine = (*health.nvidia.checks, *gpus, *health.cpu.checks)
+    return [*health.configured.checks, *machine, *health.shared.checks, *health.storage.checks]
 
 
 def look(*words: str, storage: str | None = None, config_dir: Path | None = None) -> Health:
-    health = examine(words, storage=storage, config_dir=config_dir, seconds=0.2)
+    health = examine(words, storage=storage, config_dir=config_dir, seconds=0.1)
     assert all(check.remedy for check in every(health) if check.level == "FAIL")
     assert shown(health)
     return health
@@ -129,30 +134,49 @@ def test_a_gpu_where_there_is_no_driver_is_red(monkeypatch: pytest.MonkeyPatch):
         (["device=tpu"], "device=tpu is not known", "choose auto"),
         (["hardware=estimate", "hardware.power_limit_w=200"], "estimated by", "hardware=nvidia"),
         (["hardware=own"], "Missing mandatory value", "set it on the command line"),
-        (["hardware=own", "hardware.meter._target_=odd.Breaks"], "no battery", "change that"),
-        (["hardware=own", "hardware.meter._target_=odd.Odd"], "ZeroDivisionError", "report it"),
-        (["hardware=own", "hardware.meter._target_=odd.Zero"], "odd read 0 J", "check the sensor"),
     ],
 )
-def test_what_could_not_be_measured_is_red_with_a_remedy(
-    tmp_path: Path, words: list[str], says: str, remedy: str
-):
-    (tmp_path / "odd.py").write_text(
-        "from energyopt.records import Energy, Provenance\n"
-        "class Zero:\n"
-        "    provenance = Provenance('measured', 'odd', '1', 'all', 'd', 'h', 'none')\n"
-        "    def start(self): pass\n"
-        "    def stop(self): return Energy(0.5, cpu_j=0.0)\n"
-        "class Odd(Zero):\n"
-        "    def stop(self): return 1 / 0\n"
-        "class Breaks:\n"
-        "    def __init__(self): raise RuntimeError('no battery')\n"
-    )
+def test_what_could_not_be_measured_is_red_with_a_remedy(words: list[str], says: str, remedy: str):
     health = look(*words)
     assert health.configured.measurable is False
     assert verdict(health).level == "FAIL"
     assert says in verdict(health).says
     assert remedy in str(verdict(health).remedy)
+
+
+OWN_METERS = """
+from energyopt.records import Energy, Provenance
+
+class Zero:
+    provenance = Provenance("measured", "odd", "1", "all", "d", "h", "none")
+
+    def start(self):
+        pass
+
+    def stop(self):
+        return Energy(0.5, cpu_j=0.0)
+
+class Odd(Zero):
+    def stop(self):
+        return 1 / 0
+
+class Broken:
+    def __init__(self):
+        raise RuntimeError("no battery")
+"""
+
+
+def test_a_meter_of_ones_own_may_do_what_it_likes(tmp_path: Path):
+    (tmp_path / "odd_meters.py").write_text(OWN_METERS)
+    for meter, says, remedy in (
+        ("Zero", "odd read 0 J", "check the sensor"),
+        ("Odd", "ZeroDivisionError: division by zero", "report it"),
+        ("Broken", "no battery", "change that"),
+    ):
+        health = look("hardware=own", f"hardware.meter._target_=odd_meters.{meter}")
+        assert health.configured.measurable is False
+        assert says in verdict(health).says
+        assert remedy in str(verdict(health).remedy)
 
 
 def test_an_unforeseen_error_shows_its_place_when_asked(
@@ -167,6 +191,8 @@ def test_an_unforeseen_error_shows_its_place_when_asked(
 def test_wrong_words_are_a_mistake_of_the_command(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"nowhere is not a folder"):
         look(config_dir=tmp_path / "nowhere")
+    with pytest.raises(HydraException):
+        look("hardware=nvdia")
 
 
 def test_own_configs_are_found(tmp_path: Path):
@@ -185,23 +211,23 @@ def test_own_configs_are_found(tmp_path: Path):
 
 
 def test_a_gpu_is_described_as_it_is_measured(box: FakeNvml):
-    first, second = look().nvidia.gpus
+    first, second = look(QUICK).nvidia.gpus
     assert (first.index, first.metered, first.idle, first.may_limit) == (0, True, True, True)
-    assert first.period_s == pytest.approx(0.02, rel=0.3)
-    assert first.power_w == pytest.approx(fake_nvml.IDLE_W, rel=0.05)
+    assert first.period_s == pytest.approx(0.01, rel=0.5)
+    assert first.power_w == pytest.approx(fake_nvml.IDLE_W, rel=0.2)
     assert first.temperature_c == 40
     assert first.gpu is not None
     assert first.gpu.uuid == box.uuid(0)
-    assert "idle power 50 W" in line(first.checks, "energy").says
+    assert "idle power" in line(first.checks, "energy").says
     assert "300 W of 100 to 300 W" in line(first.checks, "power limit").says
     assert [check.level for check in second.checks] == ["ok", "ok", "ok", "info"]
 
 
 def test_a_counter_that_stands_still_is_said(box: FakeNvml):
     box.state.gpu[1].period_ns = 10**11
-    _, second = look().nvidia.gpus
+    _, second = look(QUICK).nvidia.gpus
     assert (second.metered, second.period_s, second.power_w) == (True, None, None)
-    assert "no change seen in 0.2 s" in line(second.checks, "energy").says
+    assert "no change seen in 0.1 s" in line(second.checks, "energy").says
 
 
 def test_power_while_others_compute_is_not_called_idle(box: FakeNvml):
@@ -211,7 +237,9 @@ def test_power_while_others_compute_is_not_called_idle(box: FakeNvml):
     first, second = health.nvidia.gpus
     assert not first.idle
     assert second.idle
-    assert "mean power 250 W" in line(first.checks, "energy").says
+    assert first.power_w == pytest.approx(250, rel=0.2)
+    assert "mean power" in line(first.checks, "energy").says
+    assert "(not at rest)" in line(first.checks, "energy").says
     assert f"({os.getppid()})" in line(first.checks, "in use").says
     assert health.configured.measurable is False
     assert "others compute" in verdict(health).says
@@ -236,50 +264,53 @@ def test_limits_that_may_not_be_set_matter_where_they_are_asked_for(box: FakeNvm
     assert "outside 100 to 300 W" in verdict(look(NVIDIA, "hardware.power_limit_w=900")).says
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "says"),
-    [("mig", 1, "MIG"), ("architecture", 4, "Volta"), ("virtualization", 2, "virtual GPU")],
-)
-def test_gpus_that_cannot_be_metered_are_red_where_they_are_needed(
-    box: FakeNvml, field: str, value: int, says: str
-):
-    setattr(box.state.gpu[1], field, value)
-    health = look(NVIDIA)
-    assert health.configured.measurable is True
-    second = health.nvidia.gpus[1]
-    assert not second.metered
-    assert line(second.checks, "energy").level == "note"
-    assert says in line(second.checks, "energy").says
-    assert look(NVIDIA, "hardware.gpus=[1]").configured.measurable is False
+def test_gpus_that_cannot_be_metered_are_red_where_they_are_needed(box: FakeNvml):
+    second = box.state.gpu[1]
+    for field, value, says in (
+        ("mig", 1, "MIG"),
+        ("architecture", 4, "Volta"),
+        ("virtualization", 2, "virtual GPU"),
+    ):
+        before = getattr(second, field)
+        setattr(second, field, value)
+        health = look(NVIDIA, "hardware.gpus=[1]")
+        assert health.configured.measurable is False
+        assert says in verdict(health).says
+        assert health.nvidia.gpus[0].metered
+        assert not health.nvidia.gpus[1].metered
+        check = line(health.nvidia.gpus[1].checks, "energy")
+        assert check.level == "note"
+        assert says in check.says
+        setattr(second, field, before)
 
 
 def test_a_lost_gpu_hides_no_other(box: FakeNvml):
     box.fail("nvmlDeviceGetHandleByIndex_v2", fake_nvml.GPU_IS_LOST, gpu=1)
-    health = look()
+    health = look(QUICK)
     first, second = health.nvidia.gpus
     assert first.metered
     assert (second.gpu, second.metered) == (None, False)
     assert "lost" in line(second.checks, "driver").says
-    assert health.configured.measurable is True  # an estimate needs no GPU
+    assert health.configured.measurable is True  # it needs none
 
 
 def test_a_driver_that_does_not_answer_is_red(box: FakeNvml):
     box.fail("nvmlDeviceGetCount_v2", fake_nvml.UNKNOWN)
-    assert line(look().nvidia.checks, "driver").level == "FAIL"
+    assert line(look(QUICK).nvidia.checks, "driver").level == "FAIL"
     box.fail("nvmlDeviceGetCount_v2", 0)
     box.fail("nvmlDeviceGetTotalEnergyConsumption", fake_nvml.GPU_IS_LOST, gpu=0)
-    assert line(look().nvidia.gpus[0].checks, "energy").level == "FAIL"
+    assert line(look(QUICK).nvidia.gpus[0].checks, "energy").level == "FAIL"
     box.fail("nvmlDeviceGetComputeRunningProcesses_v3", fake_nvml.UNKNOWN, gpu=1)
-    second = look().nvidia.gpus[1]
+    second = look(QUICK).nvidia.gpus[1]
     assert line(second.checks, "in use").level == "FAIL"
     assert not second.idle
 
 
 def test_what_cuda_is_let_see_is_said(box: FakeNvml, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert "GPU 1 (Fake H200) as cuda:0" in line(look().nvidia.checks, "visible").says
+    assert "GPU 1 (Fake H200) as cuda:0" in line(look(QUICK).nvidia.checks, "visible").says
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    assert line(look().nvidia.checks, "visible").level == "FAIL"
+    assert line(look(QUICK).nvidia.checks, "visible").level == "FAIL"
 
 
 def test_a_trial_that_holds_a_gpu_is_no_fault_of_the_machine(box: FakeNvml):
@@ -301,10 +332,13 @@ def test_a_trial_that_holds_a_gpu_is_no_fault_of_the_machine(box: FakeNvml):
     assert 0 not in [change.gpu for change in box.changes()]  # its limit was not touched
 
 
+# Zeus' client cannot be closed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_zeusd_is_asked_where_it_is_named(
     box: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    assert look().nvidia.zeusd is None
+    assert look(QUICK).nvidia.zeusd is None
     monkeypatch.setenv(fake_nvml.UNPRIVILEGED, "1")
     with fake_zeusd.running(tmp_path / "up", box.environment) as there:
         monkeypatch.setenv("ZEUSD_SOCK_PATH", there["ZEUSD_SOCK_PATH"])
@@ -315,11 +349,12 @@ def test_zeusd_is_asked_where_it_is_named(
         assert health.configured.measurable is True
     with fake_zeusd.running(tmp_path / "reads", box.environment, groups="gpu-read") as there:
         monkeypatch.setenv("ZEUSD_SOCK_PATH", there["ZEUSD_SOCK_PATH"])
-        assert line(look().nvidia.checks, "zeusd").level == "note"
+        assert line(look(QUICK).nvidia.checks, "zeusd").level == "note"
     monkeypatch.setenv("ZEUSD_SOCK_PATH", str(tmp_path / "down"))
-    down = line(look().nvidia.checks, "zeusd")
+    down = line(look(QUICK).nvidia.checks, "zeusd")
     assert down.level == "FAIL"
     assert "unset ZEUSD_SOCK_PATH" in str(down.remedy)
+    gc.collect()
 
 
 # The processor -----------------------------------------------------------------------------
@@ -352,13 +387,13 @@ def test_rapl_that_may_not_be_read_says_how_to_allow_it(
     assert not health.cpu.readable
     note = line(health.cpu.checks, "RAPL")
     assert note.level == "note"
-    assert f"sudo chmod -R a+r {rapl}/intel-rapl:0/" in str(note.remedy)
+    assert f"sudo chmod a+r {rapl}/*/energy_uj {rapl}/*/*/energy_uj" in str(note.remedy)
     assert health.configured.measurable is False
     assert "may not be read" in verdict(health).says
 
 
 def test_rapl_counts_packages_and_memory_and_never_the_platform(rapl: Path):
-    cpu = look("hardware=estimate").cpu
+    cpu = look(QUICK).cpu
     assert cpu.readable
     assert cpu.packages == (str(rapl / "intel-rapl:0"),)
     assert cpu.dram == (str(rapl / "intel-rapl:0" / "intel-rapl:0:1"),)
@@ -370,7 +405,7 @@ def test_rapl_counts_packages_and_memory_and_never_the_platform(rapl: Path):
 
 def test_the_place_of_leases_must_be_a_folder():
     run_dir().write_text("")
-    assert line(look().shared.checks, "folder").level == "FAIL"
+    assert line(look(QUICK).shared.checks, "folder").level == "FAIL"
 
 
 def test_a_power_limit_that_a_killed_run_left_stays_for_restore(box: FakeNvml):
@@ -385,33 +420,39 @@ def test_a_power_limit_that_a_killed_run_left_stays_for_restore(box: FakeNvml):
     assert check.says == "GPU 0: 150 W now, 250 W before a run that was killed"
     assert health.configured.measurable is True
     assert box.limit_w(0) == 150
-    (run_dir() / f"{box.uuid(0)}.limit.json").write_text("{}")
-    assert line(look().shared.checks, "power limit").level == "note"
+    journal = run_dir() / f"{box.uuid(0)}.limit.json"
+    journal.write_text("{}")
+    note = line(look(QUICK).shared.checks, "power limit")
+    assert note.level == "note"
+    assert "or root: energyopt restore" in str(note.remedy)
 
 
 def test_storage_is_looked_at_and_never_made(tmp_path: Path):
-    health = look()
+    health = look(QUICK)
     assert health.storage.where == "studies/energyopt.db"
     assert "will be created" in line(health.storage.checks, "storage").says
     assert not (tmp_path / "studies").exists()
     rubbish = tmp_path / "rubbish.db"
     rubbish.write_text("rubbish")
     for storage in (str(rubbish), f"{rubbish}/deeper.db", "nodb://host/name", "sqlite://"):
-        check = line(look(storage=storage).storage.checks, "storage")
-        assert check.level == "FAIL", storage
+        check = line(look(QUICK, storage=storage).storage.checks, "storage")
+        assert check.level == "FAIL"
     assert rubbish.read_text() == "rubbish"
 
 
-def test_studies_are_counted(studied: Program):
-    file = studied.folder / "studies" / "energyopt.db"
-    storage = look(f"storage={file}").storage
+def test_studies_are_counted(tmp_path: Path):
+    file = tmp_path / "a.db"
+    database = open_database(str(file), create=True)
+    database.create_new_study([StudyDirection.MINIMIZE], "one")
+    database.engine.dispose()
+    storage = look(QUICK, f"storage={file}").storage
     assert storage.studies == 1
-    assert line(storage.checks, "storage").level == "ok"
+    assert line(storage.checks, "storage").says == f"{file}: 1 study, writable"
 
 
 def test_passwords_are_not_said():
     url = "postgresql+psycopg://user:secret@localhost:1/name"
-    health = look(f"storage='{url}'")
+    health = look(QUICK, f"storage='{url}'")
     assert "secret" not in shown(health)
     assert "secret" not in str(health)
     assert line(health.storage.checks, "storage").level == "FAIL"
@@ -439,9 +480,6 @@ def test_one_screen(gpu_box: FakeNvml, energyopt: Program):
     for heading in ("NVIDIA GPUs, driver 580", "CPU", "Storage of studies", "Versions"):
         assert f"\n{heading}" in ran.out
     assert len(ran.out.splitlines()) < 40
-    wrong = energyopt("doctor", "hardware=nvdia")
-    assert wrong.code == 2
-    assert "choose one of" in wrong.text
     assert energyopt("doctor", "--seconds", "0").code == 2
 
 
@@ -450,19 +488,17 @@ def test_json_is_one_object_with_keys_that_stay(gpu_box: FakeNvml, energyopt: Pr
     ran = energyopt("doctor", "--json", "--seconds", "0.2", NVIDIA)
     assert ran.code == 1
     found = json.loads(ran.out)
-    assert {section: sorted(found[section]) for section in found if section != "versions"} == {
-        "configured": sorted(
-            "overrides measurable device provenance window gpus flags checks".split()
-        ),
-        "nvidia": ["checks", "driver", "gpus", "zeusd"],
-        "cpu": ["checks", "cores", "dram", "model", "packages", "readable"],
-        "shared": ["checks", "folder", "leases", "limits"],
-        "storage": ["checks", "studies", "where"],
+    assert {section: " ".join(found[section]) for section in found if section != "versions"} == {
+        "configured": "overrides measurable device provenance window gpus flags checks",
+        "nvidia": "driver gpus zeusd checks",
+        "cpu": "model cores packages dram readable checks",
+        "shared": "folder leases limits checks",
+        "storage": "where studies checks",
     }
+    assert " ".join(found["nvidia"]["gpus"][0]) == (
+        "index gpu metered period_s power_w idle may_limit temperature_c lease processes checks"
+    )
     assert {"energyopt", "torch", "zeus", "sqlite", "driver"} <= set(found["versions"])
     assert found["configured"]["measurable"] is False
     (failure,) = (each for each in found["configured"]["checks"] if each["level"] == "FAIL")
-    assert sorted(failure) == ["level", "name", "remedy", "says"]
-    assert sorted(found["nvidia"]["gpus"][0]) == sorted(
-        "index gpu metered period_s power_w idle may_limit temperature_c lease processes checks".split()
-    )
+    assert list(failure) == ["level", "name", "says", "remedy"]

@@ -131,6 +131,21 @@ def test_a_gpu_that_does_not_answer_is_an_error(gpus: FakeNvml):
         chosen(gpus=[0])
 
 
+def test_a_lost_gpu_stops_no_work_on_others(gpus: FakeNvml, monkeypatch: pytest.MonkeyPatch):
+    gpus.fail("nvmlDeviceGetHandleByIndex_v2", fake_nvml.GPU_IS_LOST, times=1)
+    assert chosen(gpus=1) == [1]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")  # a number counts it, too
+    gpus.fail("nvmlDeviceGetHandleByIndex_v2", fake_nvml.GPU_IS_LOST, times=1)
+    assert chosen(gpus=1) == [1]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    gpus.fail("nvmlDeviceGetHandleByIndex_v2", fake_nvml.GPU_IS_LOST, times=1)
+    with pytest.raises(HardwareError, match="names no GPU"):
+        chosen(gpus=1)
+    gpus.fail("nvmlDeviceGetHandleByIndex_v2", fake_nvml.GPU_IS_LOST)
+    with pytest.raises(HardwareError, match=r"GPU 0.*lost"):
+        chosen(gpus=1)
+
+
 def test_each_trial_has_its_own(gpus: FakeNvml, claimed: list[Rig]):
     one = claim(RigOptions(gpus=1, lease_wait_s=0), "cpu")
     other = claim(RigOptions(gpus=1, lease_wait_s=0), "cpu")

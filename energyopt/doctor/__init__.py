@@ -5,19 +5,17 @@ Each probe stands alone: what breaks one is a line of the screen, and the others
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
-
+from energyopt.app import compose_here, folders_here
 from energyopt.doctor.configured import examine_configured
 from energyopt.doctor.places import examine_shared, examine_storage
 from energyopt.doctor.sensors import examine_cpu, examine_nvidia
 from energyopt.hardware.software import package_versions
-from energyopt.paths import conf_dir
 from energyopt.report.health import Health
 
 
@@ -27,6 +25,7 @@ def examine(
     config_dir: Path | None = None,
     storage: str | None = None,
     seconds: float = 2.0,
+    probe: bool = True,
 ) -> Health:
     """Look at all that measuring needs, and try it.
 
@@ -38,32 +37,30 @@ def examine(
         config_dir: A folder of the user's own configs.
         storage: File or URL of the studies; None takes the config's.
         seconds: How long energy counters are watched, in s.
+        probe: Ask whether power limits may be set; else not even the one in force is set.
 
     Raises:
+        ConfigError: If there is no such folder.
         Exception: Hydra's, if the words cannot be composed.
     """
-    cfg = _compose(words, config_dir)
-    folders = (Path.cwd(),) if config_dir is None else (Path.cwd(), config_dir.resolve())
+    cfg = compose_here(words, config_dir)
+    folders = folders_here(config_dir)
     # Before the trial begins CUDA: then GPUs are not at rest, and this process is one of theirs.
-    nvidia = examine_nvidia(seconds)
+    nvidia = examine_nvidia(seconds, probe=probe)
     return Health(
         nvidia=nvidia,
         cpu=examine_cpu(cfg),
         shared=examine_shared({each.gpu.uuid: each.gpu for each in nvidia.gpus if each.gpu}),
         storage=examine_storage(storage, cfg),
-        configured=examine_configured(cfg, tuple(words), folders),
+        configured=examine_configured(
+            cfg, tuple(map(_without_password, words)), folders, probe=probe
+        ),
         versions=_versions(nvidia.driver),
     )
 
 
-def _compose(words: Sequence[str], config_dir: Path | None) -> DictConfig:
-    search = []
-    if config_dir is not None:
-        search.append(f"hydra.searchpath=[file://{config_dir.resolve()}]")
-    with initialize_config_dir(
-        version_base="1.3", config_dir=str(conf_dir()), job_name="energyopt"
-    ):
-        return compose("config", overrides=[*words, *search])
+def _without_password(word: str) -> str:
+    return re.sub(r"(://[^:@/]*):[^@]*@", r"\1:***@", word)
 
 
 def _versions(driver: str | None) -> dict[str, str]:

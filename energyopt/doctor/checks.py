@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
+from omegaconf.errors import OmegaConfBaseException
+
 from energyopt.errors import EnergyoptError
 from energyopt.explain import explain
 from energyopt.hardware.nvidia import PERMISSION_REMEDY
@@ -50,7 +52,7 @@ class Checks(list[Check]):
         """
         try:
             return probe()
-        except (EnergyoptError, OSError) as error:
+        except (EnergyoptError, OSError, OmegaConfBaseException) as error:
             self.refuse(name, explain(error), remedy=remedy)
         # Here alone: drivers, daemons and a user's own meter raise what they like, and what
         # breaks one probe must not hide what the others find.

@@ -17,18 +17,19 @@ from energyopt.doctor.checks import Checks
 from energyopt.errors import GpusTaken, HardwareError
 from energyopt.hardware.host import resolve_device
 from energyopt.protocols import EnergyMeter
-from energyopt.records import Energy, Provenance
+from energyopt.records import Energy
 from energyopt.report.flags import REMEDIES
-from energyopt.report.health import Check, Configured
+from energyopt.report.health import Check, Configured, Level
 from energyopt.units import joules, quantity
 
 _WINDOW_S = 0.5
 _WINDOW_PERIODS = 5
 _SPIN_S = 0.05
+_CORRECT = "change that; `python -m energyopt --cfg job` shows all keys, with their values"
 
 
 def examine_configured(
-    cfg: DictConfig, words: tuple[str, ...], folders: tuple[Path, ...]
+    cfg: DictConfig, words: tuple[str, ...], folders: tuple[Path, ...], *, probe: bool
 ) -> Configured:
     """Build the meter of a trial, leases included, and meter a short window.
 
@@ -36,13 +37,16 @@ def examine_configured(
         cfg: The composed config.
         words: The overrides that led to it.
         folders: Folders whose modules it may name.
+        probe: Check that its power limit may be set.
     """
     checks = Checks()
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         # First: what the trial leaves visible to CUDA is what `auto` would see then.
         auto = checks.ask("device", partial(resolve_device, "auto"), remedy="reinstall torch")
-        found = checks.ask("energy", lambda: _try(cfg, words, folders))
+        found = checks.ask(
+            "energy", lambda: _try(cfg, words, folders, probe=probe), remedy=_CORRECT
+        )
     if found is None:
         found = Configured(words, measurable=False)
     checks += _verdict(found)
@@ -51,19 +55,22 @@ def examine_configured(
     for text in told:
         checks.add("note", "warning", " ".join(text.split()))
     if auto is not None:
-        named = OmegaConf.to_container(cfg).get("device")  # type: ignore[union-attr]
+        named = OmegaConf.select(cfg, "device", throw_on_resolution_failure=False)
         here = f"device=auto trains on {auto}"
         trains = here if named == "auto" else f"device={named} is configured; {here}"
         checks.add("info", "device", trains)
     return replace(found, checks=tuple(checks))
 
 
-def _try(cfg: DictConfig, words: tuple[str, ...], folders: tuple[Path, ...]) -> Configured:
+def _try(
+    cfg: DictConfig, words: tuple[str, ...], folders: tuple[Path, ...], *, probe: bool
+) -> Configured:
     wait_s = cfg.hardware.lease_wait_s
     cfg.hardware.lease_wait_s = 0
     try:
         with Setup(cfg, folders, repair=False) as setup:
-            setup.check_limit()
+            if probe:
+                setup.check_limit()
             start = setup.start
             return Configured(
                 words,
@@ -129,22 +136,14 @@ def _verdict(found: Configured) -> Sequence[Check]:
     checks = Checks()
     provenance, window = found.provenance, found.window
     where = ", ".join(f"GPU {gpu.index} ({gpu.name})" for gpu in found.gpus)
+    level: Level = "ok" if provenance.kind == "measured" else "note"
     source = f"{provenance.meter}{' of ' if where else ''}{where}"
-    if provenance.kind == "measured":
-        checks.add("ok", "energy", f"would be measured by {source}")
-    else:
-        checks.add("note", "energy", f"would be {provenance.kind.upper()}, not measured: {source}")
+    checks.add(level, f"{provenance.kind} by", source)
     checks.add("info", "scope", f"{provenance.scope}; {provenance.uncertainty}")
-    checks.add("ok", "tried", _spent(window, provenance))
+    spent = f"{joules(window.total_j)} in {quantity(window.time_s, 's')}"
+    checks.add("ok", "tried", spent)
     for flag in found.flags:
         checks.refuse(
             "mind", f"{flag}: {REMEDIES[flag]}" if flag in REMEDIES else flag, level="note"
         )
     return checks
-
-
-def _spent(window: Energy, provenance: Provenance) -> str:
-    spent = f"{joules(window.total_j)} in {quantity(window.time_s, 's')}"
-    if provenance.kind == "measured" and window.time_s > 0:
-        spent += f", {quantity(window.total_j / window.time_s, 'W')}"
-    return spent

@@ -32,7 +32,12 @@ def examine_shared(gpus: Mapping[str, Gpu]) -> SharedHealth:
         gpus: By UUID.
     """
     checks = Checks()
-    folder = run_dir()
+    found = checks.ask("leases", lambda: _shared(run_dir(), gpus))
+    return SharedHealth(str(run_dir()), checks=tuple(checks)) if found is None else found
+
+
+def _shared(folder: Path, gpus: Mapping[str, Gpu]) -> SharedHealth:
+    checks = Checks()
     if folder.exists() or folder.is_symlink():
         checks.ask("folder", _check_run_dir)
     uuids = [path.name.removesuffix(_LEASE) for path in sorted(folder.glob(f"*{_LEASE}"))]
@@ -42,10 +47,9 @@ def examine_shared(gpus: Mapping[str, Gpu]) -> SharedHealth:
         checks.add("info", "lease", f"{uuid} is held by {owner}")
     if not leases:
         checks.add("ok", "leases", f"no GPU is held ({folder})")
-    limits = checks.ask("power limit", left_limits)
-    stale = tuple(left for left in limits or () if left.uuid not in leases)
+    stale = tuple(left for left in left_limits() if left.uuid not in leases)
     checks += [_stale(left, gpus.get(left.uuid)) for left in stale]
-    if limits is not None and not stale:
+    if not stale:
         checks.add("ok", "power limit", "none was left behind by a killed run")
     return SharedHealth(str(folder), leases, stale, tuple(checks))
 
@@ -81,26 +85,32 @@ def examine_storage(named: str | None, cfg: DictConfig) -> StorageHealth:
         cfg: The composed config.
     """
     checks = Checks()
-    where = checks.ask("storage", lambda: str(cfg.storage) if named is None else named)
-    url = None if where is None else checks.ask("storage", lambda: storage_url(str(where)))
-    if where is None or url is None:
-        return StorageHealth(str(where), checks=tuple(checks))
+    url = checks.ask("storage", lambda: storage_url(str(cfg.storage) if named is None else named))
+    if url is None:
+        return StorageHealth(None, checks=tuple(checks))
     file = sqlite_file(url)
     shown = masked(url) if file is None else str(file)
-    if file is not None and not file.exists():
-        return StorageHealth(shown, checks=(_new(file),))
-    count = partial(_count_on_server, where, url) if file is None else partial(_count, where)
-    studies = checks.ask("storage", count, remedy=_ANOTHER)
-    if studies is not None:
-        says = f"{shown}: {studies} {'study' if studies == 1 else 'studies'}"
-        if file is None:
-            checks.add("ok", "storage", f"{says}, reachable")
-        elif os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
-            checks.add("ok", "storage", f"{says}, writable")
-        else:
-            remedy = f"change the permissions of the file and its folder, or {_ANOTHER}"
-            checks.add("FAIL", "storage", f"{says}, but it may not be written", remedy)
-    return StorageHealth(shown, studies, tuple(checks))
+    look = partial(_server, url) if file is None else partial(_file, file)
+    found = checks.ask("storage", look, remedy=_ANOTHER)
+    if found is None:
+        return StorageHealth(shown, checks=tuple(checks))
+    studies, check = found
+    return StorageHealth(shown, studies, (check,))
+
+
+def _file(file: Path) -> tuple[int | None, Check]:
+    if not file.exists():
+        return None, _new(file)
+    studies = _count(str(file))
+    if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
+        return studies, Check("ok", "storage", f"{file}: {_studies(studies)}, writable")
+    remedy = f"change the permissions of the file and its folder, or {_ANOTHER}"
+    says = f"{file}: {_studies(studies)}, but it may not be written"
+    return studies, Check("FAIL", "storage", says, remedy)
+
+
+def _studies(number: int) -> str:
+    return f"{number} {'study' if number == 1 else 'studies'}"
 
 
 def _new(file: Path) -> Check:
@@ -121,18 +131,17 @@ def _count(where: str) -> int:
         return len(get_all_study_names(storage))
 
 
-def _count_on_server(where: str, url: str) -> int:
-    """The same of a database that may hold no tables yet, or not answer."""
+def _server(url: str) -> tuple[int, Check]:
+    """Ask a server, which may hold no tables yet, or not answer."""
     import sqlalchemy as sa
 
-    servers = ("postgresql", "mysql", "mariadb")
-    patient = sa.make_url(url).get_backend_name() in servers
+    patient = sa.make_url(url).get_backend_name() in ("postgresql", "mysql", "mariadb")
+    options = {"connect_timeout": _CONNECT_S} if patient else {}
     with speaking(url):
-        engine = sa.create_engine(
-            url, connect_args={"connect_timeout": _CONNECT_S} if patient else {}
-        )
+        engine = sa.create_engine(url, connect_args=options)
         try:
             tables: Sequence[str] = sa.inspect(engine).get_table_names()
         finally:
             engine.dispose()
-    return _count(where) if "version_info" in tables else 0
+    studies = _count(url) if "version_info" in tables else 0
+    return studies, Check("ok", "storage", f"{masked(url)}: {_studies(studies)}, reachable")

@@ -22,7 +22,6 @@ from energyopt.hardware.estimate import CpuTimeMeter
 from energyopt.hardware.host import cpu_model, user_name
 from energyopt.hardware.lease import Lease, Owner
 from energyopt.hardware.nvidia import (
-    PERMISSION_REMEDY,
     Board,
     GpuProcess,
     Zeusd,
@@ -36,29 +35,31 @@ from energyopt.hardware.nvidia import (
 from energyopt.hardware.visible import VARIABLE
 from energyopt.hardware.zeus import AmdMeter, SocMeter, rapl_packages
 from energyopt.protocols import EnergyMeter
-from energyopt.report.health import Check, CpuHealth, GpuHealth, GpusHealth
+from energyopt.report.health import Check, CpuHealth, GpuHealth, GpusHealth, Level
 from energyopt.report.sentences import count
 from energyopt.units import quantity
 
 _POLL_S = 0.002
 _FEWEST_CHANGES = 3
 _WATTS_PER_CORE = 4.0
+_NO_LIMIT = "check `nvidia-smi`, and zeusd where ZEUSD_SOCK_PATH names one"
 _OTHER_GPU = "choose another GPU with hardware.gpus=[...], or hardware=estimate"
 
 # NVIDIA GPUs -------------------------------------------------------------------------------
 
 
-def examine_nvidia(seconds: float) -> GpusHealth:
+def examine_nvidia(seconds: float, *, probe: bool) -> GpusHealth:
     """Ask each GPU what can be told of it, and watch its energy counter.
 
     Args:
         seconds: How long, in s.
+        probe: Ask whether its power limit may be set, too, by setting the one in force.
     """
     checks = Checks()
     driver = checks.ask("driver", has_driver)
     number = checks.ask("driver", count_boards) if driver else 0
     if driver is False:
-        checks.add("info", "driver", "none")
+        checks.add("info", "driver", "none on this machine")
     elif number == 0:
         checks.add("info", "driver", "it lists no GPU")
     daemon = checks.ask("zeusd", zeusd, remedy="have an administrator restart zeusd")
@@ -69,7 +70,7 @@ def examine_nvidia(seconds: float) -> GpusHealth:
     if VARIABLE in os.environ:
         checks += _visible()
     with ThreadPoolExecutor(number) as pool:  # a driver takes its time to answer for each
-        gpus = tuple(pool.map(partial(_gpu, seconds=seconds), range(number)))
+        gpus = tuple(pool.map(partial(_one, seconds=seconds, probe=probe), range(number)))
     return GpusHealth(driver_version(), gpus, daemon, tuple(checks))
 
 
@@ -90,11 +91,15 @@ def _visible() -> Sequence[Check]:
     return checks
 
 
-def _gpu(index: int, *, seconds: float) -> GpuHealth:
+def _one(index: int, *, seconds: float, probe: bool) -> GpuHealth:
+    """What is known of a GPU, also where it does not answer."""
     checks = Checks()
-    board = checks.ask("driver", partial(Board, index))
-    if board is None:
-        return GpuHealth(index, checks=tuple(checks))
+    found = checks.ask("driver", lambda: _gpu(Board(index), seconds, probe=probe))
+    return GpuHealth(index, checks=tuple(checks)) if found is None else found
+
+
+def _gpu(board: Board, seconds: float, *, probe: bool) -> GpuHealth:
+    checks = Checks()
     owner = Lease(board.uuid).owner()
     uses = Checks()
     processes = tuple(uses.ask("in use", board.processes) or ())
@@ -102,14 +107,14 @@ def _gpu(index: int, *, seconds: float) -> GpuHealth:
     idle = uses[0].level == "ok"
     watched = _energy(checks, board, seconds, idle=idle)
     gpu = board.record()
-    may_limit = _limit(checks, board, gpu, owner)
+    may_limit = _limit(checks, board, gpu, probe=probe and owner is None)
     temperature_c = board.temperature_c()
     warmth = "temperature not told" if temperature_c is None else f"{temperature_c:g} degC"
     persistence = {True: "on", False: "off", None: "not told"}[gpu.persistence]
     checks += uses
     checks.add("info", "state", f"{warmth}, persistence mode {persistence}")
     return GpuHealth(
-        index=index,
+        index=board.index,
         gpu=gpu,
         metered=watched is not None,
         period_s=watched.period_s if watched else None,
@@ -143,7 +148,7 @@ def _energy(checks: Checks, board: Board, seconds: float, *, idle: bool) -> _Wat
     why_not = board.why_not_metered()
     if why_not is not None:
         # A GPU that never had a counter is not broken.
-        level = "FAIL" if "cannot be read" in why_not else "note"
+        level: Level = "FAIL" if "cannot be read" in why_not else "note"
         checks.refuse("energy", f"not metered: {why_not}", level=level, remedy=_OTHER_GPU)
         return None
     watched = checks.ask("energy", lambda: _watch(board, seconds), remedy=_OTHER_GPU)
@@ -156,9 +161,11 @@ def _energy(checks: Checks, board: Board, seconds: float, *, idle: bool) -> _Wat
     often = f"every {quantity(watched.period_s, 's')}"
     if watched.period_s < 2 * watched.look_s:
         often = f"at each look ({often})"
-    power = f"{'idle' if idle else 'mean'} power {quantity(watched.power_w, 'W')}"
+    power = (
+        f"{'idle' if idle else 'mean'} power {quantity(watched.power_w, 'W')} over {seconds:g} s"
+    )
     power += "" if idle else " (not at rest)"
-    checks.add("ok", "energy", f"counter readable, moves {often}; {power} over {seconds:g} s")
+    checks.add("ok", "energy", f"counter moves {often}; {power}")
     return watched
 
 
@@ -182,7 +189,7 @@ def _watch(board: Board, seconds: float) -> _Watched:
     return _Watched(statistics.median(gaps_s), (last_j - first_j) / (last_s - first_s), look_s)
 
 
-def _limit(checks: Checks, board: Board, gpu: Gpu, owner: Owner | None) -> bool | None:
+def _limit(checks: Checks, board: Board, gpu: Gpu, *, probe: bool) -> bool | None:
     """Say how a GPU is limited, and whether that may be changed; None if it was not asked."""
     if gpu.limit_w is None:
         checks.add("info", "power limit", "none (laptops and virtual GPUs have none)")
@@ -194,7 +201,7 @@ def _limit(checks: Checks, board: Board, gpu: Gpu, owner: Owner | None) -> bool 
         now += f", default {gpu.default_limit_w:g} W"
     # Under a lease: setting the limit in force would undo what a trial sets at that moment.
     lease = Lease(board.uuid)
-    if owner is not None or not checks.ask("power limit", lease.take):
+    if not probe or not checks.ask("power limit", lease.take):
         checks.add("info", "power limit", f"{now}; not asked whether it may be set")
         return None
     try:
@@ -204,9 +211,8 @@ def _limit(checks: Checks, board: Board, gpu: Gpu, owner: Owner | None) -> bool 
     if refusal is None:
         checks.add("ok", "power limit", f"{now}; may be set")
         return True
-    says, remedy = split(refusal)
-    says = "may not be set" if remedy == PERMISSION_REMEDY else says
-    checks.add("note", "power limit", f"{now}; {says}", remedy or "check `nvidia-smi`")
+    says, remedy = split(refusal.removeprefix(f"the power limit of {board}").lstrip(": "))
+    checks.add("note", "power limit", f"{now}; {says}", remedy or _NO_LIMIT)
     return False
 
 
@@ -236,12 +242,13 @@ def examine_cpu(cfg: DictConfig) -> CpuHealth:
     packages, dram = zones or ([], [])
     unreadable = [zone for zone in packages if not os.access(zone / "energy_uj", os.R_OK)]
     if unreadable:
+        files = " ".join(f"{unreadable[0].parent}/{below}/energy_uj" for below in ("*", "*/*"))
         checks.add(
             "note",
             "RAPL",
             f"{unreadable[0]}/energy_uj may not be read by {user_name()}",
-            f"sudo chmod -R a+r {unreadable[0].parent}/ (until the next boot), run as root, or "
-            "choose hardware=estimate",
+            f"sudo chmod a+r {files} (until the next boot), run as root, or choose "
+            "hardware=estimate",
         )
     elif packages:
         beside = f" and {len(dram)} of DRAM" if dram else ", none of DRAM"
@@ -249,8 +256,7 @@ def examine_cpu(cfg: DictConfig) -> CpuHealth:
     elif zones is not None:
         checks.add("info", "RAPL", "no counters (virtual machines and many ARM hosts have none)")
     checks += _other_chips()
-    watts = OmegaConf.select(cfg, "hardware.meter.watts_per_core", default=_WATTS_PER_CORE)
-    estimate = checks.ask("estimate", lambda: CpuTimeMeter(watts).provenance.meter)
+    estimate = checks.ask("estimate", lambda: _estimate(cfg).provenance.meter)
     if estimate is not None:
         checks.add("ok", "estimate", f"always there: {estimate} (hardware=estimate)")
     return CpuHealth(
@@ -261,6 +267,11 @@ def examine_cpu(cfg: DictConfig) -> CpuHealth:
         readable=bool(packages) and not unreadable,
         checks=tuple(checks),
     )
+
+
+def _estimate(cfg: DictConfig) -> CpuTimeMeter:
+    key = "hardware.meter.watts_per_core"
+    return CpuTimeMeter(OmegaConf.select(cfg, key, default=_WATTS_PER_CORE))
 
 
 def _zones() -> tuple[list[Path], list[Path]]:

@@ -222,12 +222,20 @@ class Board:
 
 
 def all_boards() -> list[Board]:
-    """All GPUs that NVML lists.
+    """All GPUs that NVML lists and that answer: one that is lost must not stop work on others.
 
     Raises:
-        HardwareError: If there is no NVML, or a GPU is lost.
+        HardwareError: If there is no NVML, or no GPU answers.
     """
-    return [Board(index) for index in range(count_boards())]
+    boards, lost = [], []
+    for index in range(count_boards()):
+        try:
+            boards.append(Board(index))
+        except HardwareError as error:
+            lost.append(error)
+    if lost and not boards:
+        raise lost[0]
+    return boards
 
 
 def count_boards() -> int:
@@ -303,7 +311,12 @@ def visible_boards(boards: Sequence[Board]) -> list[Board]:
         HardwareError: If it names none, or MIG slices.
     """
     variable = os.environ.get(VARIABLE)
-    positions = visible_positions([board.uuid for board in boards], variable)
+    by_index = {board.index: board for board in boards}
+    # A number counts lost ones, too.
+    uuids = [
+        by_index[i].uuid if i in by_index else "" for i in range(max(by_index, default=-1) + 1)
+    ]
+    positions = [i for i in visible_positions(uuids, variable) if i in by_index]
     if not positions:
         there = ", ".join(f"{board.index} {board.uuid}" for board in boards) or "none"
         named = f"{VARIABLE}={variable} names no GPU" if variable is not None else "there is none"
@@ -311,7 +324,7 @@ def visible_boards(boards: Sequence[Board]) -> list[Board]:
             f"no GPU can be metered: {named} (of: {there}); "
             f"unset or correct it, or choose another hardware=..."
         )
-    return [boards[position] for position in positions]
+    return [by_index[position] for position in positions]
 
 
 @cache

@@ -242,8 +242,8 @@ def left_limits() -> list[LeftLimit]:
         if entry is not None:
             found.append(LeftLimit(uuid, entry.user, entry.previous_w))
             continue
-        with contextlib.suppress(OSError, KeyError):  # of an earlier boot, and so removed
-            found.append(LeftLimit(uuid, path.owner(), None))
+        with contextlib.suppress(OSError):  # of an earlier boot, and so removed
+            found.append(LeftLimit(uuid, _owner(path), None))
     return found
 
 
@@ -337,6 +337,13 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except KeyError:  # a container's user has no name
+        return f"user {path.stat().st_uid}"
 
 
 def _boot_id() -> str:

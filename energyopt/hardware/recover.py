@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from energyopt.errors import HardwareError
-from energyopt.hardware.nvidia import Board, count_boards
+from energyopt.hardware.nvidia import all_boards
 from energyopt.hardware.power import Restored, by_uuid, restore_stale, stale_limits
 
 
@@ -19,9 +17,8 @@ def restore_all(*, asked: bool = False) -> list[Restored]:
     """
     if not stale_limits(asked=asked):
         return []
-    boards = []
-    with suppress(HardwareError):  # without a driver each journal is answered with that
-        for index in range(count_boards()):
-            with suppress(HardwareError):  # one that is lost must not keep others from theirs
-                boards.append(Board(index))
+    try:
+        boards = all_boards()
+    except HardwareError:  # each journal is answered with that
+        boards = []
     return restore_stale(by_uuid(boards), asked=asked)

@@ -163,12 +163,12 @@ class StorageHealth:
     """Where studies are kept.
 
     Attributes:
-        where: File or URL, without its password.
+        where: File or URL, without its password; None if it is neither.
         studies: How many there are; None if that cannot be told, or before the first.
         checks: The same in words.
     """
 
-    where: str
+    where: str | None
     studies: int | None = None
     checks: tuple[Check, ...] = ()
 
@@ -196,19 +196,39 @@ class Health:
 
 def health_screen(health: Health) -> RenderableType:
     """Show what was found, the verdict first."""
-    words = " ".join(health.configured.overrides) or "the defaults"
-    nvidia = health.nvidia
+    configured, nvidia = health.configured, health.nvidia
     driver = f", driver {nvidia.driver}" if nvidia.driver else ""
     versions = ", ".join(f"{name} {version}" for name, version in health.versions.items())
     return Group(
-        *_section(f"Configured hardware: {words}", health.configured.checks),
+        _verdict(configured),
+        *_section("Configured hardware", [_words(configured), *configured.checks]),
         *_section(f"NVIDIA GPUs{driver}", nvidia.checks),
         *(part for gpu in nvidia.gpus for part in _section(_title(gpu), gpu.checks)),
         *_section("CPU", health.cpu.checks),
         *_section("Shared by all users", health.shared.checks),
         *_section("Storage of studies", health.storage.checks),
-        *_section("Versions", [Check("info", "", versions)]),
+        *_section("Versions", [Check("info", "packages", versions)]),
     )
+
+
+def _verdict(configured: Configured) -> RenderableType:
+    level, says = _judged(configured)
+    return _text(f"{level}: the configured hardware {says}", f"bold {_STYLES[level]}".strip())
+
+
+def _judged(configured: Configured) -> tuple[Level, str]:
+    if configured.provenance is None:
+        if configured.measurable is None:
+            return "note", "is held by another trial at present"
+        return "FAIL", "could not be measured"
+    kind = configured.provenance.kind
+    if kind == "measured":
+        return "ok", "would be measured"
+    return "note", f"would be {kind}, not measured"
+
+
+def _words(configured: Configured) -> Check:
+    return Check("info", "config", " ".join(configured.overrides) or "the defaults")
 
 
 def _title(health: GpuHealth) -> str:
@@ -237,11 +257,12 @@ class _Line:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = max(options.max_width - len(self.head), _NARROWEST)
+        head = self.head
         for line in self.says.wrap(console, width):
-            text = self.head + line
+            text = head + line
             text.rstrip()
             yield text
-            self.head = Text(" " * len(self.head))
+            head = Text(" " * len(head))
 
 
 def _text(value: str, style: str = "") -> Text:
