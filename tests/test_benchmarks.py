@@ -63,6 +63,7 @@ def test_a_rehearsal_says_so_and_has_all_parts(tmp_path: Path):
     assert "energyopt 0.1.0, study gpu" in text  # the study's own words
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_does_not_lose_the_others_and_nothing_is_set(
     gpu_box: FakeNvml, tmp_path: Path
 ):

@@ -177,7 +177,11 @@ def begin(program: Program, wait: Wait, *words: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    ],
     ids=["SIGINT", "SIGTERM", "SIGHUP"],
 )
 def test_a_signal_puts_the_limit_back(
@@ -193,6 +197,7 @@ def test_a_signal_puts_the_limit_back(
     assert trials_of(energyopt, "d")[0]["result"]["books"]["training"]["gpu_j"] > 0
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_puts_the_limit_back_too(
     energyopt: Program, gpu_box: FakeNvml, wait_for: Wait
 ):
@@ -250,7 +255,14 @@ def test_after_all_were_killed_the_next_start_puts_it_back(
     assert stale(energyopt) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_a_training_by_itself_puts_it_back(
     energyopt: Program, gpu_box: FakeNvml, wait_for: Wait, number: signal.Signals
 ):

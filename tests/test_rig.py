@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import time
 from collections.abc import Iterator, Sequence
 
 import pytest
+import yaml
 
 from energyopt.errors import ConfigError, HardwareError, PowerLimitRefused
 from energyopt.hardware.claim import claim
@@ -14,6 +17,7 @@ from energyopt.hardware.lease import Lease
 from energyopt.hardware.nvidia import Board, all_boards
 from energyopt.hardware.options import RigOptions
 from energyopt.hardware.rig import Rig
+from energyopt.paths import conf_dir
 from energyopt.records import Energy
 from tests import fake_nvml
 from tests.fake_nvml import FakeNvml
@@ -282,6 +286,13 @@ def test_a_stale_limit_is_put_back_by_the_next_trial_or_flagged(gpus: FakeNvml, 
 
 
 # Options -----------------------------------------------------------------------------------
+
+
+def test_the_config_says_each_option_with_its_default():
+    said = yaml.safe_load((conf_dir() / "measuring.yaml").read_text())["hardware"]
+    assert said.pop("known") is None
+    plain = json.loads(json.dumps(dataclasses.asdict(RigOptions())))
+    assert said == plain
 
 
 @pytest.mark.parametrize(
