@@ -347,7 +347,7 @@ def machine(bench: Bench, scale: float) -> Found:  # noqa: ARG001  # it is short
         "gpu": dataclasses.asdict(board.record()),
         "temperature_c": board.temperature_c(),
         "power_w": board.power_w(),
-        "processes": [str(process) for process in board.processes()],
+        "processes": [str(process) for process in board.processes() or ()],
         "driver": driver_version(),
         "cuda_of_torch": torch.version.cuda,
         "packages": dict(package_versions()),

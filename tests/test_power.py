@@ -106,6 +106,19 @@ def test_an_ignored_hangup_ends_nothing(box: FakeNvml):
     assert limits(box) == [250, 250]
 
 
+def test_a_worker_that_is_forked_meanwhile_and_ended_changes_nothing(box: FakeNvml):
+    fork = (
+        "pid = os.fork()\n"
+        "    if pid == 0: time.sleep(60)\n"
+        "    os.kill(pid, signal.SIGTERM)\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), boards[0].limit_w())"
+    )
+    with start(fork) as process:
+        out, _ = process.communicate(timeout=30)
+    assert out.splitlines() == [f"{-signal.SIGTERM} 150.0", "after"]
+    assert limits(box) == [250, 250]
+
+
 def test_after_a_kill_the_next_one_puts_it_back(box: FakeNvml):
     with start(WAIT) as process:
         process.kill()

@@ -191,6 +191,15 @@ def test_others_that_come_later_are_found(gpus: FakeNvml, claimed: list[Rig]):
         rig.check_company()
 
 
+def test_a_driver_that_does_not_tell_who_computes_is_flagged(gpus: FakeNvml, claimed: list[Rig]):
+    gpus.fail("nvmlDeviceGetComputeRunningProcesses_v3", fake_nvml.NOT_SUPPORTED)
+    rig = claim(RigOptions(gpus=1), "cpu")
+    claimed.append(rig)
+    rig.note_company()
+    rig.check_company()
+    assert rig.flags == ("company_unknown",)
+
+
 # Temperature and plausibility --------------------------------------------------------------
 
 

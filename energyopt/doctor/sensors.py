@@ -35,6 +35,7 @@ from energyopt.hardware.nvidia import (
 from energyopt.hardware.visible import VARIABLE
 from energyopt.hardware.zeus import AmdMeter, SocMeter, rapl_packages
 from energyopt.protocols import EnergyMeter
+from energyopt.report.flags import REMEDIES
 from energyopt.report.health import Check, CpuHealth, GpuHealth, GpusHealth, Level
 from energyopt.report.sentences import count
 from energyopt.units import quantity
@@ -102,8 +103,8 @@ def _gpu(board: Board, seconds: float, *, probe: bool) -> GpuHealth:
     checks = Checks()
     owner = Lease(board.uuid).owner()
     uses = Checks()
-    processes = tuple(uses.ask("in use", board.processes) or ())
-    uses += [] if uses else [_use(owner, processes)]
+    told: Sequence[GpuProcess] | None = uses.ask("in use", board.processes)
+    uses += [] if uses else [_use(owner, told)]
     idle = uses[0].level == "ok"
     watched = _energy(checks, board, seconds, idle=idle)
     gpu = board.record()
@@ -123,7 +124,7 @@ def _gpu(board: Board, seconds: float, *, probe: bool) -> GpuHealth:
         may_limit=may_limit,
         temperature_c=temperature_c,
         lease=owner,
-        processes=processes,
+        processes=tuple(told or ()),
         checks=tuple(checks),
     )
 
@@ -216,7 +217,10 @@ def _limit(checks: Checks, board: Board, gpu: Gpu, *, probe: bool) -> bool | Non
     return False
 
 
-def _use(owner: Owner | None, processes: Sequence[GpuProcess]) -> Check:
+def _use(owner: Owner | None, processes: Sequence[GpuProcess] | None) -> Check:
+    if processes is None:
+        says, remedy = REMEDIES["company_unknown"].split("; ")
+        return Check("note", "in use", says, remedy)
     running = ", ".join(map(str, processes))
     if owner is not None:
         return Check("note", "in use", f"held by {owner}" + (running and f"; runs {running}"))

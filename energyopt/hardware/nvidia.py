@@ -112,12 +112,20 @@ class Board:
             read = _scaled(lambda: pynvml.nvmlDeviceGetTemperature(self._handle, sensor))
         return read
 
-    def processes(self) -> list[GpuProcess]:
-        """The processes that compute on it."""
+    def processes(self) -> list[GpuProcess] | None:
+        """The processes that compute on it; None where the driver does not tell."""
         import pynvml
 
+        untold = (
+            pynvml.NVMLError_NotSupported,
+            pynvml.NVMLError_FunctionNotFound,
+            pynvml.NVMLError_NoPermission,
+        )
         with _said(f"the processes on {self}"):
-            running = pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
+            try:
+                running = pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
+            except untold:
+                return None
         return [GpuProcess(each.pid, _process_name(each.pid)) for each in running]
 
     def record(self) -> Gpu:

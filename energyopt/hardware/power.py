@@ -60,6 +60,7 @@ class PowerLimit:
         self._boards = boards
         self._wanted_w = limit_w
         self._handlers: dict[int, signal.Handlers] = {}
+        self._pid = os.getpid()
 
     def __enter__(self) -> Self:
         self._handle_signals()
@@ -99,6 +100,8 @@ class PowerLimit:
         self._restore()
 
     def _restore(self) -> None:
+        if os.getpid() != self._pid:  # a fork, such as a data loader's worker: its parent trains on
+            return
         refusals = []
         for board in self._boards:
             try:

@@ -201,7 +201,10 @@ class Rig:
         )
 
     def _processes(self) -> list[GpuProcess]:
-        return [process for board in self.boards for process in board.processes()]
+        told = [board.processes() for board in self.boards]
+        if None in told:
+            self._flags.append("company_unknown")
+        return [process for of in told for process in of or ()]
 
     # What cannot be ------------------------------------------------------------------------
 

@@ -28,6 +28,10 @@ REMEDIES: Mapping[str, str] = {
         "another process computed on the GPU, whose joules are in these; choose a GPU of its own "
         "with hardware.gpus=..."
     ),
+    "company_unknown": (
+        "the driver does not tell which processes compute on the GPU; make sure that there are no "
+        "others, whose joules would be in these"
+    ),
     "warm_start": (
         "the GPU began hotter than at the study's first trial, and leaks more so; raise "
         "hardware.cool_down_max_s"
