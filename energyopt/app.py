@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from energyopt.build import Setup
 from energyopt.errors import ConfigError, HardwareError
+from energyopt.hardware.sanity import check_meter
 from energyopt.journal import NAME, JournalWriter
 from energyopt.objectives import judge
 from energyopt.paths import conf_dir
@@ -56,10 +57,12 @@ def job(cfg: DictConfig) -> Outcome | Readiness:
     Raises:
         EnergyoptError: If the setup cannot be built or metered.
     """
-    with Setup(cfg, config_folders()) as setup:
-        if cfg.get(PREFLIGHT):
+    if cfg.get(PREFLIGHT):
+        with Setup(cfg, config_folders()) as setup:
             return check_readiness(setup)
-        return judge(train(setup, journal_path()), setup.objective)
+    journal = JournalWriter(journal_path())
+    with Setup(cfg, config_folders(), on_wait=journal.began) as setup:
+        return judge(train(setup, journal), setup.objective)
 
 
 def check_readiness(setup: Setup) -> Readiness:
@@ -67,6 +70,7 @@ def check_readiness(setup: Setup) -> Readiness:
     setup.check_limit()
     start = setup.start
     setup.make_paradigm()
+    check_meter(setup.meter)
     gpus = start.machine.gpus if start.machine else ()
     lows = [gpu.min_limit_w for gpu in gpus if gpu.min_limit_w is not None]
     highs = [gpu.max_limit_w for gpu in gpus if gpu.max_limit_w is not None]
@@ -82,7 +86,7 @@ def check_readiness(setup: Setup) -> Readiness:
 
 def train(
     setup: Setup,
-    journal: Path | None,
+    journal: JournalWriter,
     *,
     make_paradigm: Callable[[], Paradigm] | None = None,
     began: Callable[[TrialStart], None] | None = None,
@@ -91,7 +95,7 @@ def train(
 
     Args:
         setup: What to train.
-        journal: Where its progress is kept; None for nowhere.
+        journal: Where its progress is kept.
         make_paradigm: Builds what is trained; the setup's own way if None.
         began: Is told what is known beforehand.
     """
@@ -105,7 +109,7 @@ def train(
             setup.meter,
             setup.plan,
             start,
-            JournalWriter(journal),
+            journal,
             rig=setup.rig,
             known=setup.known,
             profiler=profiler,
@@ -188,12 +192,16 @@ def warm_up(config: DictConfig) -> None:
         preload()
 
 
-def restore_limits() -> list[str]:
-    """Put back the power limits that killed jobs left; what was done, in sentences."""
+def restore_limits(wait_s: float = 0.0) -> list[str]:
+    """Put back the power limits that killed jobs left; what was done, in sentences.
+
+    Args:
+        wait_s: How long to wait for jobs that are about to die, in s.
+    """
     from energyopt.hardware.recover import restore_all
 
     try:
-        return [str(restored) for restored in restore_all()]
+        return [str(restored) for restored in restore_all(wait_s=wait_s)]
     except HardwareError as error:
         return [str(error)]
 

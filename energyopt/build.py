@@ -7,11 +7,12 @@ the task's; a paradigm that takes `task` gets the data. What is not asked for is
 from __future__ import annotations
 
 import inspect
+import math
 import random
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -97,17 +98,24 @@ class Setup:
         cfg: The composed config of a job.
         folders: Folders whose modules a config may name; the current one if none is given.
         repair: Put back a power limit that a dead process left on the trial's GPUs.
+        on_wait: Is told who is waited for, where the GPUs are held.
 
     Raises:
         ConfigError: If a root key holds what it may not.
     """
 
     def __init__(
-        self, cfg: DictConfig, folders: tuple[Path, ...] = (), *, repair: bool = True
+        self,
+        cfg: DictConfig,
+        folders: tuple[Path, ...] = (),
+        *,
+        repair: bool = True,
+        on_wait: Callable[[str], None] | None = None,
     ) -> None:
         check_roots(cfg)
         self._cfg = cfg
         self._repair = repair
+        self._on_wait = on_wait
         self._folders = folders or (Path.cwd(),)
         for folder in folders:
             if str(folder) not in sys.path:
@@ -144,8 +152,10 @@ class Setup:
         from energyopt.hardware.claim import claim
         from energyopt.hardware.host import resolve_device
 
-        device = resolve_device(str(self._cfg.device))
-        return claim(self._rig_options, device, repair=self._repair)
+        device, options = resolve_device(str(self._cfg.device)), self._rig_options
+        if self.known is not None:  # a study has begun: a GPU that is held is no fault of a setup
+            options = replace(options, lease_wait_s=math.inf)
+        return claim(options, device, repair=self._repair, on_wait=self._on_wait)
 
     @cached_property
     def _rig_options(self) -> RigOptions:
@@ -272,18 +282,20 @@ class Setup:
             self._cfg.batch_size,
             _plain("paradigm", self._cfg.paradigm),
         )
+        low_w, high_w = self.rig.limits_w()
         points = self.known.profiles.get(digest(shape)) if self.known else None
-        if points:
+        if points and low_w <= select(points) <= high_w:
             limit.set(select(points))
             return None
         return PowerProfiler(
             set_limit_w=limit.set,
-            limits_w=limits_to_try(*self.rig.limits_w(), options.power_step_w),
+            limits_w=limits_to_try(low_w, high_w, options.power_step_w),
             select=select,
             slice_s=options.profile_slice_s,
             settle_s=options.profile_settle_s,
             shape=shape,
             original_w=limit.limit_w(),
+            policy=options.power_policy,
         )
 
     def make_paradigm(self) -> Paradigm:

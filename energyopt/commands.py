@@ -14,7 +14,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.text import Text
 
-from energyopt.errors import ConfigError
+from energyopt.errors import ConfigError, HardwareError
 from energyopt.store import DEFAULT_STORAGE
 
 _LONGEST_WATCH_S = 60.0
@@ -258,14 +258,17 @@ def _restore(words: Sequence[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(words)
+    from energyopt.hardware.lease import run_dir
     from energyopt.hardware.recover import restore_all
 
+    if run_dir().exists() and not os.access(run_dir(), os.R_OK | os.X_OK):
+        raise HardwareError(f"{run_dir()}, the place of what is to be restored, may not be read")
     found = restore_all(asked=True)
     console = Console()
     for restored in found:
         console.print(Text(str(restored)), soft_wrap=True)
     if not found:
-        console.print("nothing to restore")
+        console.print(Text(f"nothing to restore in {run_dir()}"), soft_wrap=True)
     sys.exit(1 if any(restored.refusal is not None for restored in found) else 0)
 
 

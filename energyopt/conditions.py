@@ -100,12 +100,14 @@ class PowerProfile:
         points: The limits that were tried, from the highest downward.
         chosen_w: The one that the policy chose, in W.
         finished: Whether all that should be tried was; else the trial ended first.
+        policy: By what it was chosen: `power_policy`.
     """
 
     shape: Mapping[str, Any]
     points: tuple[ProfilePoint, ...]
     chosen_w: float
     finished: bool = True
+    policy: str = "energy"
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PowerProfile:

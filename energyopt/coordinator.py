@@ -38,6 +38,7 @@ class Jobs:
         extra: Words that each job gets beside its own.
         in_process: Whether they run in this process, one at a time, for debugging.
         journals: Whether they are our own app's, which keep a journal.
+        clean_up: Run after one failed: its process may have been killed.
         most_at_a_time: How many can run at the same time, whatever is asked for.
         stop: Ends those that run.
     """
@@ -48,6 +49,7 @@ class Jobs:
     in_process: bool
     journals: bool
     stop: Callable[[], None]
+    clean_up: Callable[[], object] = lambda: None
     most_at_a_time: int = sys.maxsize
 
     def journal(self, number: int) -> Path:
@@ -213,6 +215,7 @@ class Coordinator:
         if outcome.result is not None and outcome.result.valid:
             self._known = self._known.learn(outcome.result)
         if outcome.state == "failed":
+            self._jobs.clean_up()
             self._count_failure(outcome.reason)
 
     def _outcome(self, asked: _Asked, returned: JobReturn) -> Outcome:

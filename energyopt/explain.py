@@ -55,9 +55,19 @@ def _one_line(text: str) -> str:
 
 def _unknown_key(found: re.Match[str], _text: str) -> str:
     key = found["key"]
-    near = difflib.get_close_matches(key.rpartition(".")[2], _root_keys(), n=1)
+    group, _, name = key.rpartition(".")
+    if group == "hardware":
+        near = difflib.get_close_matches(name, _hardware_keys(), n=1)
+        hint = f"did you mean hardware.{near[0]}? " if near else ""
+        return f"{key}: there is no such key; {hint}there are {', '.join(_hardware_keys())}"
+    near = difflib.get_close_matches(name, _root_keys(), n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{key}: there is no such key; {hint}--help lists them, +{key}=... adds one"
+
+
+def _hardware_keys() -> list[str]:
+    text = (conf_dir() / "measuring.yaml").read_text()
+    return re.findall(r"^  ([a-z_]+):", text, re.MULTILINE)
 
 
 def _root_keys() -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from energyopt.conditions import NOT_MEASURED, Conditions
 from energyopt.records import (
     Checkpoint,
     End,
-    Purpose,
     TrialResult,
     TrialStart,
     Window,
@@ -43,19 +43,19 @@ class JournalWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("")
 
-    def append(self, record: TrialStart | Window | Checkpoint | Conditions) -> None:
-        """Append one record."""
-        self._write(type(record).__name__, dataclasses.asdict(record))
+    def append(self, *records: TrialStart | Window | Checkpoint | Conditions) -> None:
+        """Append records, all of them or none."""
+        self._write(*({type(each).__name__: dataclasses.asdict(each)} for each in records))
 
-    def began(self, purpose: Purpose) -> None:
+    def began(self, doing: str) -> None:
         """Say what the trial does now, for those who wait for it."""
-        self._write("Began", purpose)
+        self._write({"Began": doing})
 
-    def _write(self, kind: str, data: object) -> None:
+    def _write(self, *lines: Mapping[str, object]) -> None:
         if self._path is None:
             return
         with self._path.open("a") as file:
-            file.write(json.dumps({kind: data}) + "\n")
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class Journal:
     windows: list[Window] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     conditions: Conditions = NOT_MEASURED
-    now: Purpose | None = None
+    now: str | None = None
 
     def result(self, end: End, reason: str) -> TrialResult | None:
         """The record of a trial that left only its journal; None if it never started."""

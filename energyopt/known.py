@@ -10,10 +10,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from energyopt.conditions import Machine, ProfilePoint
 from energyopt.records import TrialResult
+
+T = TypeVar("T")
 
 _DIGEST_BYTES = 8
 _MOST = 50
@@ -54,9 +56,9 @@ class Known:
         if found.temperature_before_c is not None:
             reference_c[place(machine)] = found.temperature_before_c
         return Known(
-            _bounded(profiles | dict(self.profiles)),
-            _bounded(idle_w | dict(self.idle_w)),
-            _bounded(reference_c | dict(self.reference_c)),
+            _with(self.profiles, profiles),
+            _with(self.idle_w, idle_w),
+            _with(self.reference_c, reference_c),
         )
 
     def to_json(self) -> str:
@@ -106,6 +108,7 @@ def shape_of_work(device: str, model: Any, batch_size: int, paradigm: Any) -> Ma
     return {"device": device, "model": model, "batch_size": batch_size, "paradigm": paradigm}
 
 
-def _bounded(data: dict[str, Any]) -> dict[str, Any]:
-    """The newest entries, so that a job's words stay short."""
-    return dict(list(data.items())[-_MOST:])
+def _with(known: Mapping[str, T], found: Mapping[str, T]) -> dict[str, T]:
+    """What is known stays, what is new comes last; the newest entries keep a job's words short."""
+    new = {key: value for key, value in found.items() if key not in known}
+    return dict([*known.items(), *new.items()][-_MOST:])

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -35,6 +35,7 @@ from energyopt.worker import Job, Program, be_a_job, send
 _PR_SET_PDEATHSIG = 1
 _READ = 1 << 16
 _PATIENCE_S = 1.0
+_CLEAN_UP_S = 4.0  # a driver takes its time to let go of a dead process
 _POLL_S = 0.01
 _GONE = "the server that runs the trials died; the same command goes on from what is kept"
 
@@ -194,6 +195,7 @@ class _Server:
     ) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
+        self._patience_s = _PATIENCE_S
         sys.stdout.flush()
         sys.stderr.flush()
         coordinator = os.getpid()
@@ -205,6 +207,7 @@ class _Server:
 
     def run(self, job: Job) -> tuple[bytes, int]:
         """Run a job; its answer (possibly cut short) and its exit code."""
+        self._patience_s = _CLEAN_UP_S  # from now on there may be something to clean up
         ours, theirs = socket.socketpair()
         status_ours, status_theirs = os.pipe()
         with ours, theirs, os.fdopen(status_ours, "rb", buffering=0) as status:
@@ -224,10 +227,10 @@ class _Server:
     def close(self) -> None:
         """End the server and its jobs, and wait for it."""
         self._control.close()
-        until_s = time.monotonic() + _PATIENCE_S
+        until_s = time.monotonic() + self._patience_s
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(self._pid, os.WNOHANG) == (0, 0):
-                if time.monotonic() > until_s:  # it still warms up, and has no jobs
+                if time.monotonic() > until_s:  # it still warms up, or hangs
                     os.kill(self._pid, signal.SIGKILL)
                     os.waitpid(self._pid, 0)
                     return
@@ -279,9 +282,11 @@ def _serve(
     """The server: fork a process for each request until the coordinator is gone.
 
     From then on it lives to end its jobs, with what they started, and so must not be killed
-    together with the coordinator.
+    together with the coordinator, be it by a signal to all of them.
     """
     be_a_job()
+    _hang_up.append(signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _die_with_parent(coordinator)
     program.remember_configs()
     if warm_up is not None:
@@ -309,6 +314,10 @@ def _serve(
                 pidfd, pid = _start(control, program, descriptors, running)
                 running[pidfd] = (pid, descriptors[1])
                 ready.register(pidfd, selectors.EVENT_READ)
+
+
+_hang_up: list[Any] = []
+"""What SIGHUP did before the server began to ignore it: nohup ignores it, too."""
 
 
 def _end_all(pids: Sequence[int], clean_up: Callable[[], object] | None) -> None:
@@ -343,6 +352,8 @@ def _start(
 def _answer(program: Program, channel: int, server: int) -> None:
     _die_with_parent(server)
     os.setpgid(0, 0)  # so that what the job starts can be ended with it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, _hang_up[0])
     with os.fdopen(os.dup(channel), "rb") as request:
         job = pickle.load(request)  # noqa: S301  # from our own coordinator
     send(program.run(job), channel)

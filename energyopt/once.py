@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
-from energyopt.app import config_folders, journal_path, train
+from energyopt.app import config_folders, journal_path, restore_limits, train
 from energyopt.build import Setup
+from energyopt.journal import JournalWriter
 from energyopt.protocols import Paradigm
 from energyopt.records import TrialResult, TrialStart
 from energyopt.report.flags import explain_flag
@@ -27,7 +29,9 @@ def train_once(cfg: DictConfig) -> None:
         EnergyoptError: If the setup cannot be built or metered.
     """
     console = Console()
-    with interrupting(), Setup(cfg, config_folders()) as setup:
+    for sentence in restore_limits():
+        console.print(Text(sentence), soft_wrap=True)
+    with interrupting(), Setup(cfg, config_folders(), on_wait=saying(console)) as setup:
         result, _ = train_shown(setup, journal_path(), console)
     print_result(result, console)
     console.print(f"Kept in {_shown(journal_path().parent)}", highlight=False, soft_wrap=True)
@@ -45,8 +49,14 @@ def train_shown(setup: Setup, journal: Path, console: Console) -> tuple[TrialRes
         console.print(Text(source_lines(start.provenance, start.flags)), soft_wrap=True)
 
     with LiveTrial(journal, console):
-        result = train(setup, journal, make_paradigm=make_paradigm, began=began)
+        writer = JournalWriter(journal)
+        result = train(setup, writer, make_paradigm=make_paradigm, began=began)
     return result, made[0]
+
+
+def saying(console: Console) -> Callable[[str], None]:
+    """What says things on a console."""
+    return lambda text: console.print(Text(text), soft_wrap=True)
 
 
 def print_result(result: TrialResult, console: Console) -> None:

@@ -47,6 +47,7 @@ class PowerProfiler:
         settle_s: How long it is trained at before, in s.
         shape: What the profile holds for.
         original_w: The limit that a trial too short for all this keeps, in W.
+        policy: The name of `select`.
     """
 
     set_limit_w: Callable[[float], None]
@@ -56,6 +57,7 @@ class PowerProfiler:
     settle_s: float
     shape: Mapping[str, Any]
     original_w: float
+    policy: str = "energy"
     step: Energy | None = None
     """What a step costs at the chosen limit, once there is one."""
 
@@ -78,7 +80,6 @@ class PowerProfiler:
 
     def __post_init__(self) -> None:
         self._waiting = iter(self.limits_w)
-        self._begin_next()
 
     @property
     def over(self) -> bool:
@@ -92,6 +93,7 @@ class PowerProfiler:
             most: The most that may be asked for.
         """
         if self._samples_a_s is None:
+            self._begin_next()
             return 1  # the first batch tells the speed
         left_s = (self.settle_s if self._settling else self.slice_s) - self._spent.time_s
         fitting = int(self._samples_a_s * max(left_s, 0.0)) + 1
@@ -166,5 +168,7 @@ class PowerProfiler:
     def _choose(self, *, finished: bool) -> None:
         chosen_w = self.select(self._points)
         self.step = self._steps[[at.limit_w for at in self._points].index(chosen_w)]
-        self.profile = PowerProfile(self.shape, tuple(self._points), chosen_w, finished)
+        self.profile = PowerProfile(
+            self.shape, tuple(self._points), chosen_w, finished, self.policy
+        )
         self.set_limit_w(chosen_w)

@@ -21,7 +21,8 @@ POWER_LIMIT = "hardware.power_limit_w"
 # May differ between the runs of one study.
 _NOT_ASKED = (
     *("n_trials", "n_jobs", "max_failures", "study", "storage", "trusted_targets"),
-    *("hardware.lease_wait_s", "hardware.known"),
+    # How a start waits, and what is measured beside the training.
+    *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict", "hardware.known"),
 )
 
 _UNSWEEPABLE: Mapping[str, str] = {

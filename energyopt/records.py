@@ -325,9 +325,9 @@ class TrialResult:
 
     @property
     def energy_net_j(self) -> float | None:
-        """Training energy beyond that, in J. A column beside the gross joules, never for them."""
-        idle_j = self.energy_idle_j
-        return None if idle_j is None else self.training_j - idle_j
+        """Training energy of the GPUs beyond that, in J: beside the gross joules, not for them."""
+        idle_j, gpu_j = self.energy_idle_j, self.booked("training").gpu_j
+        return None if idle_j is None or gpu_j is None else gpu_j - idle_j
 
     @property
     def flags(self) -> tuple[str, ...]:

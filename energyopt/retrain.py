@@ -13,7 +13,7 @@ from energyopt.app import compose_here, folders_here
 from energyopt.build import Setup
 from energyopt.errors import ConfigError, StorageError, StudyError
 from energyopt.journal import NAME
-from energyopt.once import print_result, train_shown
+from energyopt.once import print_result, saying, train_shown
 from energyopt.protocols import Paradigm, Saves, Tests
 from energyopt.records import StudyRecord, TrialRecord
 from energyopt.report.front import join_overrides, trained_as
@@ -61,7 +61,7 @@ def retrain(study: StudyRecord, request: Request, console: Console) -> None:
     words = _words(study, trial, request)
     console.print(Text(f"trial {trial.number} of {study.name}: {' '.join(words)}"), soft_wrap=True)
     folder = Path("studies") / study.name / f"retrain-{os.getpid()}"
-    with interrupting(), _setup(words, request.config_dir) as setup:
+    with interrupting(), _setup(words, request.config_dir, console) as setup:
         result, paradigm = train_shown(setup, folder / NAME, console)
     print_result(result, console)
     if isinstance(paradigm, Tests):
@@ -126,8 +126,9 @@ def _words(study: StudyRecord, trial: TrialRecord, request: Request) -> tuple[st
     return join_overrides(stored, changes)
 
 
-def _setup(words: tuple[str, ...], config_dir: Path | None) -> Setup:
-    return Setup(compose_here(words, config_dir), folders_here(config_dir))
+def _setup(words: tuple[str, ...], config_dir: Path | None, console: Console) -> Setup:
+    cfg, folders = compose_here(words, config_dir), folders_here(config_dir)
+    return Setup(cfg, folders, on_wait=saying(console))
 
 
 def _save(paradigm: Paradigm, out: Path) -> None:

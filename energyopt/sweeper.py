@@ -23,7 +23,7 @@ from energyopt import app as own_app
 from energyopt.build import Setup, check_roots, make_sampler
 from energyopt.composer import Composer
 from energyopt.coordinator import Coordinator, Jobs
-from energyopt.errors import ConfigError, EnergyoptError, StudyError
+from energyopt.errors import ConfigError, EnergyoptError, GpusTaken, StudyError
 from energyopt.known import Known
 from energyopt.launcher import LocalLauncher
 from energyopt.options import Options
@@ -40,6 +40,8 @@ from energyopt.signals import Interrupted, interrupting
 from energyopt.store.database import refuse_password
 from energyopt.store.studies import Identity, StudyStore, check_name, only_coordinator
 from energyopt.trust import trusted_target
+
+_DEATH_S = 3.0  # a driver takes its time to let go of a killed process
 
 
 class StudySweeper:
@@ -107,9 +109,7 @@ class _Run:
     def run(self) -> None:
         """Run the study."""
         with ExitStack() as stack:
-            if self._local is not None:
-                # Before anything here has threads or connections: it forks.
-                self._open(self._local, stack)
+            self._open(stack)
             alone = stack.enter_context(only_coordinator(self._storage, self._name))
             if self._own and self._local:
                 self._ready = self._shown_preflight()
@@ -178,16 +178,18 @@ class _Run:
 
     # What is run ---------------------------------------------------------------------------
 
-    def _open(self, local: LocalLauncher, stack: ExitStack) -> None:
-        """Fork the server of the jobs; at the end, put back what killed jobs left."""
-        if not self._own:
-            local.open()
-            stack.callback(local.close)
-            return
-        local.open(partial(own_app.warm_up, self._config), own_app.restore_limits)
-        self._restored = own_app.restore_limits()
-        stack.callback(own_app.restore_limits)
-        stack.callback(local.close)
+    def _open(self, stack: ExitStack) -> None:
+        """Fork the server of the jobs; put back what killed jobs left, now and at the end."""
+        if self._own:
+            stack.callback(own_app.restore_limits, _DEATH_S)
+        if self._local is not None:
+            # Before anything here has threads or connections: it forks.
+            warm_up = partial(own_app.warm_up, self._config) if self._own else None
+            clean_up = partial(own_app.restore_limits, _DEATH_S) if self._own else None
+            self._local.open(warm_up, clean_up)
+            stack.callback(self._local.close)
+        if self._own:
+            self._restored = own_app.restore_limits()
 
     def _check_limits(self, ready: own_app.Readiness) -> None:
         """Refuse a sweep of power limits that the GPUs do not take.
@@ -246,6 +248,17 @@ class _Run:
 
     def _preflight(self, params: Mapping[str, Value]) -> own_app.Readiness:
         """Build a setup once, in a process of its own, and learn where joules come from."""
+        try:
+            return self._try(params, "hardware.lease_wait_s=0")
+        except GpusTaken as taken:
+            wait_s = OmegaConf.select(self._config, "hardware.lease_wait_s")
+            if not wait_s:
+                raise
+            held = str(taken).partition(": energy counters")[0]
+            self._console.print(f"{held}: waiting {wait_s:g} s for it", highlight=False)
+        return self._try(params)
+
+    def _try(self, params: Mapping[str, Value], *more: str) -> own_app.Readiness:
         words = [
             *self._space.fixed,
             *self._space.words(params),
@@ -253,6 +266,7 @@ class _Run:
             f"+{own_app.PREFLIGHT}=true",
             "++hydra.output_subdir=null",
             f"++hydra.sweep.subdir={own_app.PREFLIGHT}",
+            *more,
         ]
         (returned,) = self._launcher.launch([words], initial_job_idx=0)
         value = returned._return_value  # noqa: SLF001  # the property prints a traceback
@@ -270,6 +284,7 @@ class _Run:
             in_process=type(self._launcher).__name__ == "BasicLauncher",
             journals=self._own,
             stop=self._local.close if self._local else _leave,
+            clean_up=own_app.restore_limits if self._own else _leave,
             most_at_a_time=(self._ready and self._ready.rivals) or sys.maxsize,
         )
         return Coordinator(

@@ -14,6 +14,7 @@ from energyopt.conditions import NOT_MEASURED
 from energyopt.errors import HardwareError, TrialError
 from energyopt.hardware.options import RigOptions
 from energyopt.hardware.rig import Rig
+from energyopt.hardware.sanity import silent_part
 from energyopt.journal import JournalWriter
 from energyopt.known import Known, place
 from energyopt.profiling import PowerProfiler
@@ -30,7 +31,6 @@ from energyopt.records import (
 )
 
 _EVALUATIONS_PER_EPOCH = 4
-_SLOW: tuple[Purpose, ...] = ("idle", "loading", "warmup")  # what a person waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +127,15 @@ class _Recorder:
         journal.append(start)
 
     @contextmanager
-    def window(self, purpose: Purpose) -> Iterator[None]:
-        """Meter what runs inside; what it cost is kept even if it raises."""
-        if purpose in _SLOW:
-            self._journal.began(purpose)
+    def window(self, purpose: Purpose, doing: str | None = None) -> Iterator[None]:
+        """Meter what runs inside; what it cost is kept even if it raises.
+
+        Args:
+            purpose: What it is for.
+            doing: The same in words, where a person waits for it.
+        """
+        if doing is not None:
+            self._journal.began(doing)
         self._meter.start()
         try:
             yield
@@ -143,8 +148,10 @@ class _Recorder:
 
     def rebook(self, energy: Energy) -> None:
         """Book what was spent while limits were tried as the training that it was, too."""
-        self._add(Window("training", energy, measured=False))
-        self._add(Window("profiling", energy * -1, measured=False))
+        self._add(
+            Window("training", energy, measured=False),
+            Window("profiling", energy * -1, measured=False),
+        )
 
     def add(self, checkpoint: Checkpoint) -> None:
         """Keep an evaluation."""
@@ -161,6 +168,10 @@ class _Recorder:
         self.conditions = dataclasses.replace(self.conditions, **conditions)
         self._journal.append(self.conditions)
 
+    def booked(self, purpose: Purpose) -> Energy:
+        """Energy spent on a purpose so far."""
+        return total(w.energy for w in self._windows if w.purpose == purpose)
+
     def spent(self) -> tuple[Energy, int]:
         """All energy so far, and the number of windows that it was read in."""
         return total(w.energy for w in self._windows), sum(w.measured for w in self._windows)
@@ -169,14 +180,14 @@ class _Recorder:
         """The record of the trial.
 
         Raises:
-            HardwareError: If the meter saw no energy in all the training.
+            HardwareError: If a part of the meter saw no energy in all the training.
         """
-        trained = total(w.energy for w in self._windows if w.purpose == "training")
-        if trained.total_j <= 0:
+        trained = self.booked("training")
+        silent = silent_part(trained)
+        if silent is not None:
             raise HardwareError(
-                f"{self._start.provenance.meter} read {trained.total_j} J over "
-                f"{trained.time_s:.3g} s of training, which cannot be; train longer or choose "
-                "another hardware=..."
+                f"{self._start.provenance.meter} read 0 J of {silent} over {trained.time_s:.3g} s "
+                "of training, which cannot be; train longer or choose another hardware=..."
             )
         return TrialResult.assemble(
             self._start,
@@ -187,9 +198,9 @@ class _Recorder:
             conditions=self.conditions,
         )
 
-    def _add(self, window: Window) -> None:
-        self._windows.append(window)
-        self._journal.append(window)
+    def _add(self, *windows: Window) -> None:
+        self._windows += windows
+        self._journal.append(*windows)
 
 
 _NO_RIG = Rig(RigOptions(), "cpu")
@@ -229,11 +240,11 @@ def run_trial(
     """
     recorder = _Recorder(meter, journal, start)
     _cool_down(recorder, rig, start, known)
-    with recorder.window("loading"):
+    with recorder.window("loading", "loading"):
         paradigm = make_paradigm()
     _rest(recorder, rig, start, known)
     if isinstance(paradigm, WarmsUp):
-        with recorder.window("warmup"):
+        with recorder.window("warmup", "warming up"):
             paradigm.warm_up()
     rig.note_company()
     end, reason = _Training(paradigm, plan, recorder, profiler).run()
@@ -247,7 +258,7 @@ def _cool_down(recorder: _Recorder, rig: Rig, start: TrialStart, known: Known | 
         return
     reference_c = known.reference_c.get(place(start.machine)) if known else None
     if reference_c is not None and rig.options.cool_down_s > 0:
-        with recorder.window("idle"):
+        with recorder.window("idle", "cooling down"):
             rig.cool_down(reference_c)
         recorder.note(cool_down_s=recorder.last().time_s)
     recorder.note(temperature_before_c=rig.temperature_c(), limit_w=start.machine.limit_w)
@@ -259,7 +270,7 @@ def _rest(recorder: _Recorder, rig: Rig, start: TrialStart, known: Known | None)
         return
     idle_w = known.idle_w.get(place(start.machine, limits=True))
     if idle_w is None and rig.options.idle_s > 0:
-        with recorder.window("idle"):
+        with recorder.window("idle", f"power at rest ({rig.options.idle_s:g} s)"):
             time.sleep(rig.options.idle_s)
         rested = recorder.last()
         if rested.gpu_j is not None:
@@ -277,7 +288,7 @@ def _look_back(recorder: _Recorder, rig: Rig, start: TrialStart) -> None:
         return
     recorder.note(temperature_after_c=rig.temperature_c())
     rig.check_company()
-    flags = (*recorder.conditions.flags, *rig.flags)
+    flags = (*recorder.conditions.flags, *rig.flags, *_net_flags(recorder))
     new = tuple(flag for flag in dict.fromkeys(flags) if flag not in start.flags)
     recorder.note(flags=new)
     spent, windows = recorder.spent()
@@ -285,6 +296,14 @@ def _look_back(recorder: _Recorder, rig: Rig, start: TrialStart) -> None:
     wrong = rig.implausible(spent, windows, period_s, recorder.conditions.idle_w)
     if wrong is not None:
         raise HardwareError(wrong)
+
+
+def _net_flags(recorder: _Recorder) -> tuple[str, ...]:
+    """A warning where training drew less than rest: one of the two was not what it seemed."""
+    idle_w = recorder.conditions.idle_w
+    trained = recorder.booked("training")
+    below = idle_w is not None and (trained.gpu_j or 0.0) < idle_w * trained.time_s
+    return ("net_below_zero",) if below else ()
 
 
 class _Training:
@@ -365,6 +384,7 @@ class _Training:
         flags = self._recorder.conditions.flags
         if profiler.profile is None:
             flags = (*flags, "power_profile_too_short")
+            self._recorder.note(limit_w=profiler.original_w)
         else:
             self._recorder.note(profile=profiler.profile, limit_w=profiler.profile.chosen_w)
             if not profiler.profile.finished:
@@ -404,8 +424,9 @@ def _end(checkpoints: list[Checkpoint], plan: Plan, last_sample: int) -> tuple[E
 
 
 def _plausible(energy: Energy) -> Energy:
-    for name in ("time_s", "gpu_j", "cpu_j", "dram_j"):
-        value = getattr(energy, name)
+    parts = {name: getattr(energy, name) for name in ("time_s", "gpu_j", "cpu_j", "dram_j")}
+    parts |= {f"gpus_j[{i}]": part for i, part in enumerate(energy.gpus_j)}
+    for name, value in parts.items():
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise HardwareError(
                 f"the meter read {name}={value}, which cannot be; "

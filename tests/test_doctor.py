@@ -420,8 +420,9 @@ def test_a_power_limit_that_a_killed_run_left_stays_for_restore(box: FakeNvml):
     assert check.says == "GPU 0: 150 W now, 250 W before a run that was killed"
     assert health.configured.measurable is True
     assert box.limit_w(0) == 150
-    journal = run_dir() / f"{box.uuid(0)}.limit.json"
-    journal.write_text("{}")
+    if os.geteuid() != 0:
+        return  # only root can make it another user's
+    os.chown(run_dir() / f"{box.uuid(0)}.limit.json", 65534, 65534)
     note = line(look(QUICK).shared.checks, "power limit")
     assert note.level == "note"
     assert "or root: energyopt restore" in str(note.remedy)

@@ -121,15 +121,34 @@ def test_each_trial_has_a_gpu_of_its_own(energyopt: Program, gpu_box: FakeNvml):
 
 def test_a_gpu_that_another_holds_is_said(energyopt: Program, gpu_box: FakeNvml, wait_for: Wait):
     first = begin(energyopt, wait_for, "hardware.gpus=[0]")
-    second = energyopt(*ON_GPU, "epochs=1", "hardware.gpus=[0]", "hardware.lease_wait_s=0.2")
-    assert second.code == 2
-    assert "a trial needs 1 of 1 GPUs for itself" in second.text
-    assert "by process" in second.text
+    held = ("epochs=1", "hardware.gpus=[0]", "hardware.lease_wait_s=0.2")
+    for words in ((*ON_GPU, *held), ("-m", *ON_GPU, *held, SWEEP)):
+        second = energyopt(*words)
+        assert second.code == 2
+        assert "GPU 0 (Fake H200) is held by process" in second.text
+        assert "waiting" in second.text
+        assert "hardware.lease_wait_s" in second.err
     other = energyopt.ok(*ON_GPU, "epochs=1", "hardware.lease_wait_s=0.2")
     assert "MEASURED" in other.out
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=10)
-    energyopt.ok(*ON_GPU, "epochs=1", "hardware.gpus=[0]", "hardware.lease_wait_s=0.2")
+    energyopt.ok(*ON_GPU, *held)
+
+
+@pytest.mark.slow
+def test_a_study_that_has_begun_waits_for_its_gpu(
+    energyopt: Program, gpu_box: FakeNvml, wait_for: Wait
+):
+    words = ("-m", *ON_GPU, "epochs=8", "hardware.gpus=[0]", SWEEP, "n_trials=3")
+    first = energyopt.start(*words, "study=one")
+    wait_for(lambda: size(journal(energyopt, "one", 0)) > 0)
+    # Its trials come between those of the other one; none is failed by that.
+    second = energyopt.ok(*words, "study=two", "hardware.lease_wait_s=60")
+    first.communicate(timeout=120)
+    assert first.returncode == 0
+    assert "3 complete" in second.text
+    for study in ("one", "two"):
+        assert [row["state"] for row in trials_of(energyopt, study)] == ["COMPLETE"] * 3
 
 
 def test_company_ends_the_study_before_it_begins(energyopt: Program, gpu_box: FakeNvml):
@@ -231,6 +250,61 @@ def test_a_killed_coordinator_leaves_no_limit_behind(
     process.communicate()
     wait_for(lambda: limits(gpu_box) == [300, 300])
     assert stale(energyopt) == []
+
+
+WORKERS = """
+import os, signal, time
+from slowed import Slowed
+
+class Working(Slowed):
+    def warm_up(self):
+        for _ in range(3):
+            if os.fork() == 0:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                signal.signal(signal.SIGHUP, signal.SIG_DFL)
+                time.sleep(120)
+                os._exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda process: process.kill(),
+        lambda process: os.killpg(process.pid, signal.SIGHUP),
+        lambda process: os.killpg(process.pid, signal.SIGTERM),
+    ],
+    ids=["SIGKILL", "SIGHUP to all", "SIGTERM to all"],
+)
+def test_workers_of_a_trial_keep_no_limit_back(
+    energyopt: Program, gpu_box: FakeNvml, wait_for: Wait, end: Any
+):
+    (energyopt.folder / "working.py").write_text(WORKERS)
+    words = (*ON_GPU, "paradigm._target_=working.Working", *ENDLESS)
+    process = subprocess.Popen(
+        [energyopt.python, "-m", "energyopt", "-m", *words, "hardware.power_limit_w=150", SWEEP,
+         "study=d"],
+        cwd=energyopt.folder, env=energyopt.environment(), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, process_group=0,
+    )  # fmt: skip
+    path = journal(energyopt, "d", 0)
+    wait_for(lambda: size(path) > 0 and '"training"' in path.read_text())
+    assert 150 in limits(gpu_box)
+    end(process)
+    process.wait(timeout=20)
+    wait_for(lambda: limits(gpu_box) == [300, 300])
+    wait_for(lambda: not stale(energyopt))
+
+
+def test_a_training_by_itself_puts_back_what_was_left(
+    energyopt: Program, gpu_box: FakeNvml, wait_for: Wait
+):
+    kill_all(begin(energyopt, wait_for, "hardware.gpus=[1]"))
+    assert limits(gpu_box) == [300, 150]
+    ran = energyopt.ok(*TINY)
+    assert "300 W, the power limit of GPU-" in ran.text
+    assert limits(gpu_box) == [300, 300]
 
 
 def kill_all(process: subprocess.Popen[str]) -> None:

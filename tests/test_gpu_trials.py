@@ -12,7 +12,7 @@ import pytest
 from energyopt.app import check_readiness, train
 from energyopt.build import Setup
 from energyopt.errors import ConfigError, HardwareError
-from energyopt.journal import JournalReader
+from energyopt.journal import JournalReader, JournalWriter
 from energyopt.known import Known, place
 from energyopt.protocols import Trained
 from energyopt.records import TrialResult, total
@@ -55,7 +55,8 @@ class Busy:
 
 def run(gpu: FakeNvml, folder: Path, *words: str, during: Any = None) -> TrialResult:
     with Setup(composed(*WORDS, *QUICK, *words)) as setup:
-        return train(setup, folder / "progress.jsonl", make_paradigm=lambda: Busy(gpu, during))
+        journal = JournalWriter(folder / "progress.jsonl")
+        return train(setup, journal, make_paradigm=lambda: Busy(gpu, during))
 
 
 def test_conditions_are_on_record(gpu: FakeNvml, tmp_path: Path):

@@ -72,14 +72,16 @@ def test_a_program_that_the_holder_starts_does_not_hold_it():
 def test_the_first_free_ones_are_taken():
     held = Lease("GPU-a")
     assert held.take()
-    leases = take_some(["GPU-a", "GPU-b", "GPU-c"], 1, wait_s=0)
+    leases = take_some({"GPU-a": "GPU 0", "GPU-b": "GPU 1", "GPU-c": "GPU 2"}, 1, wait_s=0)
     assert [lease.uuid for lease in leases] == ["GPU-b"]
 
 
 def test_too_few_free_ones_are_none_taken_and_who_holds_them_is_said():
     with holder("GPU-a") as process:
-        with pytest.raises(HardwareError, match=rf"GPU-a by process {process.pid} of .*lease_wait"):
-            take_some(["GPU-a", "GPU-b"], 2, wait_s=0)
+        with pytest.raises(
+            HardwareError, match=rf"GPU 0 is held by process {process.pid} of .*lease_wait"
+        ):
+            take_some({"GPU-a": "GPU 0", "GPU-b": "GPU 1"}, 2, wait_s=0)
         assert Lease("GPU-b").take()
         process.kill()
 
@@ -88,7 +90,9 @@ def test_a_lease_is_waited_for():
     with holder("GPU-a") as process:
         threading.Timer(0.3, process.kill).start()
         began_s = time.monotonic()
-        assert take_some(["GPU-a"], 1, wait_s=30)
+        told: list[str] = []
+        assert take_some({"GPU-a": "GPU 0"}, 1, 30, told.append)
+        assert [f"process {process.pid}" in each for each in told] == [True]
         assert time.monotonic() - began_s < 20
 
 

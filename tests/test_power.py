@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from energyopt.errors import HardwareError, PowerLimitRefused
-from energyopt.hardware.lease import Lease, run_dir
+from energyopt.hardware.lease import Lease, make_run_dir, run_dir
 from energyopt.hardware.nvidia import Board, all_boards
 from energyopt.hardware.power import PowerLimit, by_uuid, restore, restore_stale, stale_limits
 from energyopt.hardware.recover import restore_all
@@ -40,9 +41,12 @@ print("after", flush=True)
 WAIT = "time.sleep(60)"
 
 
-def start(inside: str, before: str = "", **env: str) -> subprocess.Popen[str]:
+def start(
+    inside: str, before: str = "", *, stdin: bool = False, **env: str
+) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD.format(inside=inside, before=before)],
+        stdin=subprocess.PIPE if stdin else None,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -109,13 +113,44 @@ def test_an_ignored_hangup_ends_nothing(box: FakeNvml):
 def test_a_worker_that_is_forked_meanwhile_and_ended_changes_nothing(box: FakeNvml):
     fork = (
         "pid = os.fork()\n"
-        "    if pid == 0: time.sleep(60)\n"
+        "    if pid == 0: time.sleep(60); os._exit(0)\n"
+        "    time.sleep(0.5)\n"  # a signal in the moment of a fork is lost in Python
         "    os.kill(pid, signal.SIGTERM)\n"
         "    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), boards[0].limit_w())"
     )
     with start(fork) as process:
         out, _ = process.communicate(timeout=30)
     assert out.splitlines() == [f"{-signal.SIGTERM} 150.0", "after"]
+    assert limits(box) == [250, 250]
+
+
+def test_workers_that_outlive_a_killed_trial_keep_nothing_back(box: FakeNvml, gpus_here: None):
+    fork = "print(os.fork() or time.sleep(60), flush=True); time.sleep(60)"
+    with start(fork) as process:
+        assert process.stdout is not None
+        worker = int(process.stdout.readline())
+        process.kill()
+    try:
+        assert [each.refusal for each in restore_all()] == [None, None]
+        assert limits(box) == [250, 250]
+    finally:
+        os.kill(worker, signal.SIGKILL)
+
+
+def test_a_second_signal_does_not_end_what_the_first_began(box: FakeNvml):
+    slow = (
+        "from energyopt.hardware.nvidia import Board\n"
+        "real = Board.set_limit_w\n"
+        "Board.set_limit_w = lambda self, w: (time.sleep(0.3), real(self, w))\n"
+        "from energyopt.signals import interrupting\n"
+        "context = interrupting(); context.__enter__()\n"
+    )
+    with start(WAIT, before=slow) as process:
+        for _ in range(4):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+        process.communicate(timeout=30)
+    assert process.returncode != 0
     assert limits(box) == [250, 250]
 
 
@@ -246,8 +281,36 @@ def test_another_users_journal_is_followed_by_root_alone_and_only_when_asked(
     assert stale_limits() == []
     find = by_uuid([board])
     assert restore_stale(find) == []
+    # What was before is told there alone: it is not written over, nor forgotten.
+    with pytest.raises(PowerLimitRefused, match=r"a run of nobody.*root.*energyopt restore"):
+        restore(board)
+    with pytest.raises(PowerLimitRefused, match="a run of nobody"):
+        PowerLimit([board], 200).__enter__()
+    assert board.limit_w() == 150
     assert [each.refusal for each in restore_stale(find, asked=True)] == [None]
     assert board.limit_w() == 250
+
+
+def test_what_is_held_is_said_to_those_who_ask(gpus: FakeNvml, board: Board):
+    lease = Lease(board.uuid)
+    assert lease.take()
+    with PowerLimit([board], 150):
+        find = by_uuid([board])
+        assert restore_stale(find) == []
+        (found,) = restore_stale(find, asked=True)
+        assert f"is what a run holds: process {os.getpid()}" in str(found)
+
+
+def test_no_pipe_or_link_in_the_shared_folder_is_followed(
+    gpus: FakeNvml, board: Board, tmp_path: Path
+):
+    make_run_dir()
+    os.mkfifo(run_dir() / f"{board.uuid}.limit.json")
+    os.mkfifo(run_dir() / "GPU-x.lease")
+    restore(board)
+    assert Lease("GPU-x").owner() is None
+    with pytest.raises(HardwareError, match="no plain file"):
+        Lease("GPU-x").take()
 
 
 def test_a_gpu_that_is_gone_is_said(gpus: FakeNvml, board: Board):
@@ -314,6 +377,31 @@ def test_without_a_journal_no_limit_is_changed(
 
 def _no_space(*_: object) -> None:
     raise OSError(28, "No space left on device")
+
+
+def test_a_zeusd_that_counts_gpus_otherwise_sets_nothing(
+    box: FakeNvml, nvml_library: Path, tmp_path: Path
+):
+    """In a container number 0 may be the host's number 1."""
+    other = tmp_path / "host"
+    other.mkdir()
+    host = FakeNvml(nvml_library, other, gpus=1, real_clock=True)
+    host.state.gpu[0].counter_mj = 9e9
+    with fake_zeusd.running(tmp_path / "zeusd.sock", host.environment) as env:
+        done = with_zeusd(dict(env))
+    assert "zeusd means another GPU by 0" in done.stdout
+    assert "PowerLimitRefused" in done.stderr
+    assert host.changes() == box.changes() == []
+
+
+def test_a_zeusd_that_dies_is_a_sentence_and_the_journal_stays(box: FakeNvml, tmp_path: Path):
+    with fake_zeusd.running(tmp_path / "zeusd.sock", box.environment) as env:
+        held = {**env, fake_nvml.UNPRIVILEGED: "1"}
+        process = start("sys.stdin.read()", stdin=True, **held)
+    _, err = process.communicate("go", timeout=30)
+    assert process.returncode == 1
+    assert "energyopt.errors.PowerLimitRefused: the power limit of GPU 0" in err
+    assert len(stale_limits()) == 2
 
 
 ZEUSD = """

@@ -9,12 +9,14 @@ import sys
 
 import pytest
 
+from energyopt.hardware.lease import run_dir
 from tests import fake_nvml
 from tests.conftest import Program
 from tests.fake_nvml import FakeNvml
 
 HOLD = """
 import time
+from energyopt.hardware.lease import run_dir
 from energyopt.hardware.lease import Lease
 from energyopt.hardware.nvidia import all_boards
 from energyopt.hardware.power import PowerLimit
@@ -46,7 +48,7 @@ def hold(kill: bool = True) -> subprocess.Popen[str]:
 
 def test_nothing_to_restore(energyopt: Program):
     ran = energyopt.ok("restore")
-    assert (ran.out, ran.err) == ("nothing to restore\n", "")
+    assert (ran.out, ran.err) == (f"nothing to restore in {run_dir()}\n", "")
     assert "root" in energyopt.ok("restore", "--help").out
     assert energyopt("restore", "demo").code == 2
 
@@ -61,7 +63,7 @@ def test_doctor_finds_it_and_restore_puts_it_back(box: FakeNvml, energyopt: Prog
     assert f"250 W, the power limit of {box.uuid(0)} before a run" in ran.text
     assert "is in force again" in ran.text
     assert box.limit_w(0) == 250
-    assert energyopt.ok("restore").out == "nothing to restore\n"
+    assert energyopt.ok("restore").out == f"nothing to restore in {run_dir()}\n"
 
 
 def test_what_cannot_be_put_back_is_said_and_stays(box: FakeNvml, energyopt: Program):
@@ -78,7 +80,9 @@ def test_what_cannot_be_put_back_is_said_and_stays(box: FakeNvml, energyopt: Pro
 def test_what_a_run_holds_is_left_alone(box: FakeNvml, energyopt: Program):
     holder = hold(kill=False)
     with holder:
-        assert energyopt.ok("restore").out == "nothing to restore\n"
+        ran = energyopt.ok("restore")
+        assert "is what a run holds" in ran.text
+        assert f"process {holder.pid}" in ran.text
         assert box.limit_w(0) == 150
         os.kill(holder.pid, signal.SIGTERM)
     assert box.limit_w(0) == 250

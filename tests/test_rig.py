@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 import pytest
+import torch
 import yaml
 
 from energyopt.errors import ConfigError, HardwareError, PowerLimitRefused
@@ -99,7 +100,7 @@ def test_no_visible_gpu_is_an_error(gpus: FakeNvml, monkeypatch: pytest.MonkeyPa
     [
         ([2], r"hardware.gpus: 2 is not one of the visible GPUs: 0 GPU-"),
         (["GPU-nobody"], "GPU-nobody is not one"),
-        (3, "3 GPUs are to be metered, and 2 of"),
+        (3, "3 of the GPUs GPU 0 .* are to be metered, but 2 can be"),
     ],
 )
 def test_gpus_that_are_not_there_are_named(gpus: FakeNvml, gpus_wanted: object, says: str):
@@ -156,7 +157,7 @@ def test_each_trial_has_its_own(gpus: FakeNvml, claimed: list[Rig]):
     claimed += [one, other]
     assert indices([*one.boards, *other.boards]) == [0, 1]
     assert one.rivals == 2
-    with pytest.raises(HardwareError, match=r"are taken.*lease_wait_s"):
+    with pytest.raises(HardwareError, match=r"is held by.*lease_wait_s"):
         claim(RigOptions(gpus=1, lease_wait_s=0), "cpu")
     one.close()
     claimed.append(claim(RigOptions(gpus=1, lease_wait_s=0), "cpu"))
@@ -183,10 +184,25 @@ def test_a_gpu_on_which_others_compute_is_refused_or_flagged(gpus: FakeNvml, cla
 def test_others_that_come_later_are_found(gpus: FakeNvml, claimed: list[Rig]):
     rig = claim(RigOptions(gpus=[0]), "cpu")
     claimed.append(rig)
-    gpus.processes(0, os.getpid(), 17)  # 17: this trial, as a container's host counts it
+    gpus.processes(0, os.getpid())
     rig.note_company()
     rig.check_company()
-    gpus.processes(0, os.getpid(), 17, 4711)
+    gpus.processes(0, os.getpid(), 4711)
+    for look in (rig.note_company, rig.check_company):
+        with pytest.raises(HardwareError, match="4711"):
+            look()
+
+
+def test_in_a_container_a_trial_is_listed_by_another_number(
+    gpus: FakeNvml, claimed: list[Rig], monkeypatch: pytest.MonkeyPatch
+):
+    rig = claim(RigOptions(gpus=[0]), "cpu")
+    claimed.append(rig)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    gpus.processes(0, 17)
+    rig.note_company()
+    rig.check_company()
+    gpus.processes(0, 17, 4711)
     with pytest.raises(HardwareError, match="4711"):
         rig.check_company()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,15 +14,12 @@ from energyopt.build import Setup
 from energyopt.doctor.checks import Checks
 from energyopt.errors import GpusTaken, HardwareError
 from energyopt.hardware.host import resolve_device
-from energyopt.protocols import EnergyMeter
+from energyopt.hardware.sanity import check_meter
 from energyopt.records import Energy
 from energyopt.report.flags import REMEDIES
 from energyopt.report.health import Check, Configured, Level
 from energyopt.units import joules, quantity
 
-_WINDOW_S = 0.5
-_WINDOW_PERIODS = 5
-_SPIN_S = 0.05
 _CORRECT = "change that; `python -m energyopt --cfg job` shows all keys, with their values"
 
 
@@ -77,7 +72,7 @@ def _try(
                 measurable=True,
                 device=setup.device,
                 provenance=start.provenance,
-                window=_meter(setup.meter, setup.device),
+                window=_window(setup),
                 gpus=start.machine.gpus if start.machine else (),
                 flags=start.flags,
             )
@@ -91,30 +86,9 @@ def _try(
         return Configured(words, measurable=None, checks=checks)
 
 
-def _meter(meter: EnergyMeter, device: str) -> Energy:
-    """Meter a short window.
-
-    Raises:
-        HardwareError: If the device cannot be used, or the joules cannot be.
-    """
-    _begin(device)
-    provenance = meter.provenance
-    real = provenance.kind in ("measured", "estimated")
-    length_s = max(_WINDOW_S, _WINDOW_PERIODS * provenance.resolution_s) if real else 0.0
-    meter.start()
-    began_s = time.perf_counter()
-    while time.perf_counter() < began_s + min(_SPIN_S, length_s):
-        pass  # an estimate counts CPU time
-    time.sleep(max(0.0, began_s + length_s - time.perf_counter()))
-    energy = meter.stop()
-    total_j = energy.total_j
-    if not math.isfinite(total_j) or total_j < 0 or (real and total_j == 0):
-        raise HardwareError(
-            f"{provenance.meter} read {total_j:g} J in {quantity(energy.time_s, 's')}, which "
-            "cannot be: its counter stands still, or was reset; check the sensor, or choose "
-            "another hardware=..."
-        )
-    return energy
+def _window(setup: Setup) -> Energy:
+    _begin(setup.device)
+    return check_meter(setup.meter) or Energy()
 
 
 def _begin(device: str) -> None:

@@ -42,7 +42,7 @@ def choose_meter(
 def condition_flags(meter: EnergyMeter, device: str) -> tuple[str, ...]:
     """Warnings about a meter that does not cover the device that trains."""
     provenance = meter.provenance
-    if provenance.kind == "measured" and provenance.scope.startswith("GPU") and device == "cpu":
+    if provenance.kind == "measured" and "GPU board" in provenance.scope and device == "cpu":
         return ("gpu_meter_cpu_training",)
     if provenance.kind == "estimated" and device != "cpu":
         return ("estimate_misses_gpu",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from energyopt.errors import HardwareError
 from energyopt.hardware.host import cuda_has_begun
@@ -15,7 +15,13 @@ from energyopt.hardware.rig import Rig
 from energyopt.hardware.visible import set_visible
 
 
-def claim(options: RigOptions, device: str, *, repair: bool = True) -> Rig:
+def claim(
+    options: RigOptions,
+    device: str,
+    *,
+    repair: bool = True,
+    on_wait: Callable[[str], None] | None = None,
+) -> Rig:
     """Choose the GPUs of a trial and lease them.
 
     Where CUDA has not begun yet, it will see them alone: user code that says "cuda" trains on
@@ -25,6 +31,7 @@ def claim(options: RigOptions, device: str, *, repair: bool = True) -> Rig:
         options: Which, and how they are treated.
         device: From `resolve_device`: "cpu", "cuda" (any one), "cuda:N" or "mps".
         repair: Put back a power limit that a dead process left on them.
+        on_wait: Is told once who is waited for.
 
     Raises:
         HardwareError: If there are none that can be metered, or they are taken.
@@ -39,7 +46,8 @@ def claim(options: RigOptions, device: str, *, repair: bool = True) -> Rig:
     boards = visible_boards(all_boards())
     candidates = _candidates(options, boards, device, count)
     needed = count if isinstance(count, int) else len(candidates)
-    leases = take_some([board.uuid for board in candidates], needed, options.lease_wait_s)
+    names = {board.uuid: str(board) for board in candidates}
+    leases = take_some(names, needed, options.lease_wait_s, on_wait)
     try:
         taken = {lease.uuid for lease in leases}
         chosen = [board for board in candidates if board.uuid in taken]
@@ -88,8 +96,8 @@ def _candidates(
     if len(metered) < needed:
         reasons = "; ".join(f"{b}: {why_not[b.uuid]}" for b in wanted if why_not[b.uuid])
         raise HardwareError(
-            f"{needed} GPUs are to be metered, and {len(metered)} of {there} can be"
-            f"{'; ' + reasons if reasons else ''}; choose hardware=estimate, or others with "
+            f"{needed} of the GPUs {there} are to be metered, but {len(metered)} can be"
+            f"{' (' + reasons + ')' if reasons else ''}; choose hardware=estimate, or others with "
             "hardware.gpus=..."
         )
     if isinstance(count, int):

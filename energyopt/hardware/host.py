@@ -84,6 +84,11 @@ def resolve_device(device: str) -> str:
     if name == "cuda" and (not index or index.isdecimal()):
         if int(index or 0) < cuda_devices:
             return device
+        if not cuda_devices:
+            raise ConfigError(
+                f"device={device}: torch {torch.__version__} sees no CUDA device; install a CUDA "
+                "build of torch (and a driver that fits it), or choose cpu or auto"
+            )
         seen = f"torch {torch.__version__} sees {cuda_devices} CUDA devices"
         raise ConfigError(f"device={device}: {seen}; choose cpu, auto or a lower index")
     raise ConfigError(f"device={device} is not known; choose auto, cpu, cuda, cuda:N or mps")

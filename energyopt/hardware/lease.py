@@ -7,12 +7,13 @@ both. The lock is held by the process and dies with it, however it dies.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from energyopt.errors import GpusTaken, HardwareError
 from energyopt.hardware.host import user_name
 
 _POLL_S = 0.2
+_LOOKS = 3  # somebody who asks who holds a lease holds it for a moment
+_LOOK_S = 0.01
 _ENVIRONMENT = "ENERGYOPT_RUN_DIR"
 
 
@@ -51,7 +54,26 @@ def make_run_dir() -> Path:
         ) from error
     if not stat.S_ISDIR(mode):
         raise HardwareError(f"{folder}, the place of GPU leases, is not a folder: remove it")
+    if folder.stat().st_uid not in (0, os.geteuid()) and not mode & stat.S_ISVTX:
+        raise HardwareError(
+            f"{folder}, the place of GPU leases, is another user's, who could take leases away; "
+            f"let them run chmod +t {folder}, or set {_ENVIRONMENT}"
+        )
     return folder
+
+
+def open_plain(path: Path) -> int:
+    """Open a file of the folder to read: no link, and no pipe that would wait for ever.
+
+    Raises:
+        OSError: If it is none.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
+    return descriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +117,11 @@ class Lease:
         """
         make_run_dir()
         descriptor = _open(self._path)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _lock(descriptor):
             os.close(descriptor)
             return False
         self._descriptor = descriptor
+        _held.add(descriptor)
         words = {"pid": os.getpid(), "user": user_name(), "what": str(Path.cwd())}
         # Another user's file in a sticky folder may be locked, but perhaps not written.
         with contextlib.suppress(OSError):
@@ -111,17 +132,19 @@ class Lease:
     def release(self) -> None:
         """Give it back; its file stays, since a new one would be another lock."""
         if self._descriptor is not None:
+            _held.discard(self._descriptor)
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
 
     def owner(self) -> Owner | None:
         """Who holds it; None if nobody does."""
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = open_plain(self._path)
         except OSError:
             return None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return _read_owner(descriptor)
         finally:
@@ -129,13 +152,43 @@ class Lease:
         return None
 
 
-def take_some(uuids: Sequence[str], count: int, wait_s: float) -> list[Lease]:
+_held: set[int] = set()
+
+
+def _forget_in_fork() -> None:
+    """A fork, such as a data loader's worker, must not hold a lease beyond its parent's death."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_fork)
+
+
+def _lock(descriptor: int) -> bool:
+    for look in range(_LOOKS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(_LOOK_S if look < _LOOKS - 1 else 0)
+        else:
+            return True
+    return False
+
+
+def take_some(
+    gpus: Mapping[str, str],
+    count: int,
+    wait_s: float,
+    on_wait: Callable[[str], None] | None = None,
+) -> list[Lease]:
     """Take leases of the first free ones of some GPUs.
 
     Args:
-        uuids: The GPUs that will do, in the order of preference.
+        gpus: The GPUs that will do, in the order of preference: UUIDs, with names for people.
         count: How many are needed.
         wait_s: How long to wait for them, in s.
+        on_wait: Is told once who is waited for.
 
     Raises:
         GpusTaken: If they are still held then; it says by whom.
@@ -143,7 +196,7 @@ def take_some(uuids: Sequence[str], count: int, wait_s: float) -> list[Lease]:
     until_s = time.monotonic() + wait_s
     while True:
         taken: list[Lease] = []
-        for uuid in uuids:
+        for uuid in gpus:
             lease = Lease(uuid)
             if len(taken) < count and lease.take():
                 taken.append(lease)
@@ -153,34 +206,46 @@ def take_some(uuids: Sequence[str], count: int, wait_s: float) -> list[Lease]:
         for lease in taken:
             lease.release()
         if time.monotonic() >= until_s:
-            raise GpusTaken(_all_held(uuids, count, wait_s))
+            raise GpusTaken(
+                f"a trial needs {'a GPU' if count == 1 else f'{count} GPUs'} for itself, and "
+                f"{_holders(gpus)}: energy counters belong to whole boards; waited {wait_s:g} s, "
+                "wait longer with hardware.lease_wait_s=..., or choose others with "
+                "hardware.gpus=[...]"
+            )
+        if on_wait is not None:
+            on_wait(f"waiting for a GPU: {_holders(gpus)}")
+            on_wait = None
         time.sleep(_POLL_S)
 
 
-def _all_held(uuids: Sequence[str], count: int, wait_s: float) -> str:
-    owners = [(uuid, Lease(uuid).owner()) for uuid in uuids]
-    held = ", ".join(f"{uuid} by {owner}" for uuid, owner in owners if owner is not None)
-    return (
-        f"a trial needs {count} of {len(uuids)} GPUs for itself, and {held or 'all'} are taken: "
-        f"energy counters belong to whole boards; waited {wait_s:g} s, wait longer with "
-        "hardware.lease_wait_s=..., or choose others with hardware.gpus=[...]"
-    )
+def _holders(gpus: Mapping[str, str]) -> str:
+    owners = {name: Lease(uuid).owner() for uuid, name in gpus.items()}
+    held = [f"{name} is held by {owner}" for name, owner in owners.items() if owner is not None]
+    return " and ".join(held) or "all are held"
 
 
 def _open(path: Path) -> int:
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     # In a sticky folder Linux refuses O_CREAT on another user's file, so: open, else make.
+    refusals: list[OSError] = []
     for attempt in (os.O_RDWR, os.O_RDONLY, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR):
         try:
             descriptor = os.open(path, flags | attempt, 0o666)
         except OSError as error:
-            refusal = error
+            refusals.append(error)
             continue
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise HardwareError(f"the lease {path} is no plain file: remove it")
         if attempt & os.O_CREAT:
             with contextlib.suppress(OSError):
                 os.fchmod(descriptor, 0o666)  # whatever the umask: other users write it, too
         return descriptor
-    raise HardwareError(f"the lease {path} cannot be opened: {refusal.strerror}") from refusal
+    telling = [r for r in refusals if r.errno not in (errno.ENOENT, errno.EEXIST)] or refusals
+    raise HardwareError(
+        f"the lease {path} cannot be opened: {telling[0].strerror}; all users of these GPUs must "
+        f"be able to write its folder (chmod 1777 {path.parent}), or set {_ENVIRONMENT} to another"
+    ) from telling[0]
 
 
 def _read_owner(descriptor: int) -> Owner:

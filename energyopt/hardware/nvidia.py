@@ -25,6 +25,7 @@ PERMISSION_REMEDY = (
     "zeusd (an administrator starts it; ZEUSD_SOCK_PATH names its socket)"
 )
 _MHZ = 1e6
+_DAEMON_AGREES_MJ = 5e6  # 5 s at 1 kW
 _READ_BACK_W = 1.0  # boards round what they are told
 
 
@@ -56,6 +57,7 @@ class Board:
 
     def __init__(self, index: int) -> None:
         self.index = index
+        self._daemon_agrees = False
         with _said(f"GPU {index}"):
             import pynvml
 
@@ -226,7 +228,30 @@ class Board:
                     f"zeusd at {config.endpoint} may not set power limits: an administrator has to "
                     "start it as root, with the group gpu-control"
                 )
+            self._check_daemon(daemon)
             daemon.set_power_limit([self.index], limit_mw, block=True)
+
+    def _check_daemon(self, daemon: Any) -> None:
+        """Refuse a zeusd that means another GPU by our number: in containers they may differ."""
+        import pynvml
+
+        if self._daemon_agrees:
+            return
+        if not daemon.can_read_gpu:
+            raise PowerLimitRefused(
+                "zeusd does not let GPUs be read, so it cannot be checked that it means the same "
+                "by their numbers; an administrator has to start it with the group gpu-read, too"
+            )
+        theirs_mj = daemon.get_gpu_energy([self.index])[self.index]
+        ours_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+        # Both since the driver was loaded: no two boards are this close, one board always is.
+        if abs(theirs_mj - ours_mj) > _DAEMON_AGREES_MJ:
+            raise PowerLimitRefused(
+                f"zeusd means another GPU by {self.index} than {self.name} {self.uuid}: their "
+                "energy counters differ; run zeusd where GPUs have the same numbers, or unset "
+                "ZEUSD_SOCK_PATH"
+            )
+        self._daemon_agrees = True
 
 
 def all_boards() -> list[Board]:
@@ -386,6 +411,7 @@ def _said(what: str) -> Iterator[None]:
 @contextmanager
 def _limit_said(board: Board) -> Iterator[None]:
     """Turn what NVML or zeusd say of a power limit into a `PowerLimitRefused`."""
+    import httpx  # of zeusd's client, which lets its errors through
     import pynvml
     from zeus.exception import ZeusBaseError
 
@@ -399,5 +425,5 @@ def _limit_said(board: Board) -> Iterator[None]:
         raise PowerLimitRefused(
             f"{board} has no power limit that can be set (laptops and virtual GPUs have none)"
         ) from error
-    except (pynvml.NVMLError, ZeusBaseError) as error:
+    except (pynvml.NVMLError, ZeusBaseError, httpx.HTTPError) as error:
         raise PowerLimitRefused(f"the power limit of {board}: {error}") from error

@@ -35,7 +35,8 @@ class RigOptions:
         profile_settle_s: How long before that, until the GPU has settled, in s.
         strict: Refuse to run where limits may not be set, instead of profiling nothing.
         shared: "refuse" a GPU on which others compute, or "flag" the trial.
-        lease_wait_s: How long a trial waits for a GPU that another one holds, in s.
+        lease_wait_s: How long a start waits for a GPU that is held, in s. Trials of a study that
+            has begun wait as long as it takes.
         cool_down_s: The least pause between trials of a study on a GPU, in s.
         cool_down_max_s: The longest, in s.
         cool_down_c: The pause ends this much above the study's first temperature, in K.
@@ -75,13 +76,15 @@ class RigOptions:
         self._check_choice("shared", ("refuse", "flag"))
         for key in ("cpu", "strict"):
             self._check(key, isinstance(getattr(self, key), bool), "true or false")
+        wait_s = self.lease_wait_s
+        waits = _is_number(wait_s) or wait_s == math.inf
+        self._check("lease_wait_s", waits and wait_s >= 0, "a number of at least 0")
         for key, low, high in (
             ("power_eta", 0.0, 1.0),
             ("power_slowdown", 1.0, math.inf),
             ("power_step_w", 1.0, math.inf),
             ("profile_slice_s", 0.001, math.inf),
             ("profile_settle_s", 0.0, math.inf),
-            ("lease_wait_s", 0.0, math.inf),
             ("cool_down_s", 0.0, math.inf),
             ("cool_down_max_s", 0.0, math.inf),
             ("cool_down_c", 0.0, math.inf),

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import signal
 import threading
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -19,12 +21,13 @@ from typing import Protocol, Self
 
 from energyopt.errors import HardwareError, PowerLimitRefused
 from energyopt.hardware.host import user_name
-from energyopt.hardware.lease import Lease, make_run_dir, run_dir
+from energyopt.hardware.lease import Lease, make_run_dir, open_plain, run_dir
 
 _SUFFIX = ".limit.json"
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _SAME_W = 1.0
+_POLL_S = 0.05
 
 
 class Limited(Protocol):
@@ -84,8 +87,9 @@ class PowerLimit:
         for board in self._boards:
             check_range(board, limit_w)
         for board in self._boards:
-            _Entry.begin(board).write(limit_w)
-            board.set_limit_w(limit_w)
+            with _undisturbed():
+                _Entry.begin(board).write(limit_w)
+                board.set_limit_w(limit_w)
 
     def limit_w(self) -> float:
         """The lowest limit in force, in W."""
@@ -103,14 +107,15 @@ class PowerLimit:
         if os.getpid() != self._pid:  # a fork, such as a data loader's worker: its parent trains on
             return
         refusals = []
-        for board in self._boards:
-            try:
-                restore(board)
-            except HardwareError as refusal:  # the others want theirs back all the same
-                refusals.append(refusal)
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
+        with _undisturbed():
+            for board in self._boards:
+                try:
+                    restore(board)
+                except HardwareError as refusal:  # the others want theirs back all the same
+                    refusals.append(refusal)
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+            self._handlers = {}
         if refusals:
             raise refusals[0]
 
@@ -128,6 +133,16 @@ class PowerLimit:
             self._restore()
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let signals wait: a second Ctrl-C must not end what the first one began."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *_SIGNALS})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def check_range(board: Limited, limit_w: float) -> None:
@@ -150,15 +165,21 @@ class Restored:
 
     Attributes:
         uuid: The GPU's.
-        previous_w: The limit from before that process, in W.
+        previous_w: The limit from before that process, in W; None where that is another's to say.
         refusal: Why it could not be set; None where it is in force.
+        holder: Who holds the GPU and will put it back; None where nobody does.
     """
 
     uuid: str
-    previous_w: float
+    previous_w: float | None
     refusal: str | None = None
+    holder: str | None = None
 
     def __str__(self) -> str:
+        if self.holder is not None:
+            return f"the power limit of {self.uuid} is what a run holds: {self.holder}"
+        if self.previous_w is None:
+            return f"the power limit of {self.uuid}: {self.refusal}"
         before = f"{self.previous_w:g} W, the power limit of {self.uuid}"
         if self.refusal is None:
             return f"{before} before a run that was killed, is in force again"
@@ -171,11 +192,16 @@ def restore(board: Limited) -> None:
     A limit that somebody else has set since is left alone.
 
     Raises:
-        PowerLimitRefused: If it may not be set; the journal stays.
+        PowerLimitRefused: If it may not be set, or another user's run changed it; the journal
+            stays.
     """
     entry = _Entry.read(board.uuid)
     if entry is not None:
         _put_back(board, entry)
+        return
+    foreign = _left_by_other(board.uuid)
+    if foreign is not None:
+        raise PowerLimitRefused(_theirs(foreign))
 
 
 def _put_back(board: Limited, entry: _Entry) -> None:
@@ -185,40 +211,57 @@ def _put_back(board: Limited, entry: _Entry) -> None:
     entry.remove()
 
 
-def restore_stale(find: Callable[[str], Limited], *, asked: bool = False) -> list[Restored]:
+def _theirs(user: str) -> str:
+    return (
+        f"a run of {user} that was killed left the power limit changed, and only {user} or root "
+        "may put it back: energyopt restore"
+    )
+
+
+def restore_stale(
+    find: Callable[[str], Limited], *, asked: bool = False, wait_s: float = 0.0
+) -> list[Restored]:
     """Put back all limits that dead processes left.
 
     Args:
         find: The GPU of a UUID; raises `HardwareError` if it is not there.
-        asked: Whether a person asked for it: root then takes other users' journals, too.
+        asked: Whether a person asked for it: root then takes other users' journals, too, and
+            what cannot be done is answered.
+        wait_s: How long to wait for GPUs whose trial is about to die, in s.
 
     Returns:
-        What was found; a GPU whose lease is held is not among it.
+        What was found; unless asked, a GPU whose lease is held is not among it.
     """
+    until_s = time.monotonic() + wait_s
     found = []
-    for uuid in stale_limits(asked=asked):
-        lease = Lease(uuid)
-        if not lease.take():
+    for left in left_limits():
+        entry = _Entry.read(left.uuid, asked=asked)
+        if entry is None:
+            if asked:
+                found.append(Restored(left.uuid, None, _theirs(left.user)))
+            continue
+        lease = Lease(left.uuid)
+        while not (taken := lease.take()) and time.monotonic() < until_s:
+            time.sleep(_POLL_S)
+        if not taken:
+            if asked:
+                holder = str(lease.owner() or "it has ended meanwhile")
+                found.append(Restored(left.uuid, entry.previous_w, holder=holder))
             continue
         try:
-            entry = _Entry.read(uuid, asked=asked)
-            if entry is None:
-                continue
-            try:
-                _put_back(find(uuid), entry)
-            except HardwareError as refusal:
-                found.append(Restored(uuid, entry.previous_w, str(refusal)))
-            else:
-                found.append(Restored(uuid, entry.previous_w))
+            _put_back(find(left.uuid), entry)
+        except HardwareError as refusal:
+            found.append(Restored(left.uuid, entry.previous_w, str(refusal)))
+        else:
+            found.append(Restored(left.uuid, entry.previous_w))
         finally:
             lease.release()
     return found
 
 
-def stale_limits(*, asked: bool = False) -> list[str]:
+def stale_limits() -> list[str]:
     """UUIDs of the GPUs whose limit a process changed and has not put back (perhaps yet)."""
-    uuids = sorted(path.name.removesuffix(_SUFFIX) for path in run_dir().glob(f"*{_SUFFIX}"))
-    return [uuid for uuid in uuids if _Entry.read(uuid, asked=asked) is not None]
+    return [left.uuid for left in left_limits() if left.previous_w is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,13 +284,24 @@ def left_limits() -> list[LeftLimit]:
     found = []
     for path in sorted(run_dir().glob(f"*{_SUFFIX}")):
         uuid = path.name.removesuffix(_SUFFIX)
-        entry = _Entry.read(uuid, asked=True)
+        entry = _Entry.read(uuid)
         if entry is not None:
             found.append(LeftLimit(uuid, entry.user, entry.previous_w))
-            continue
-        with contextlib.suppress(OSError):  # of an earlier boot, and so removed
-            found.append(LeftLimit(uuid, _owner(path), None))
+        elif (user := _left_by_other(uuid)) is not None:
+            found.append(LeftLimit(uuid, user, None))
     return found
+
+
+def _left_by_other(uuid: str) -> str | None:
+    """The user whose run has changed a limit, where this one's word does not count for it."""
+    try:
+        owner = _path(uuid).lstat().st_uid
+    except OSError:
+        return None
+    if owner in (0, os.geteuid()):
+        return None  # a damaged one of ours
+    entry = _Entry.read(uuid, told=True)
+    return _name_of(owner) if entry is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,25 +326,37 @@ class _Entry:
 
     @classmethod
     def begin(cls, board: Limited) -> _Entry:
-        """That of a GPU, or a new one; one that a dead process left keeps what was before it."""
+        """That of a GPU, or a new one; one that a dead process left keeps what was before it.
+
+        Raises:
+            PowerLimitRefused: If another user's run left one: what was before it is told there.
+        """
         known = cls.read(board.uuid)
         if known is not None:
             return known
+        foreign = _left_by_other(board.uuid)
+        if foreign is not None:
+            raise PowerLimitRefused(_theirs(foreign))
         return cls(board.uuid, board.limit_w(), (), _boot_id(), os.getpid(), user_name())
 
     @classmethod
-    def read(cls, uuid: str, *, asked: bool = False) -> _Entry | None:
-        """The journal of a GPU; None if there is none that counts."""
-        path = _path(uuid)
+    def read(cls, uuid: str, *, asked: bool = False, told: bool = False) -> _Entry | None:
+        """The journal of a GPU; None if there is none that counts.
+
+        Args:
+            uuid: The GPU's.
+            asked: Whether root follows another user's.
+            told: Whether to read what nobody will follow.
+        """
         try:
-            with path.open() as file:
+            with os.fdopen(open_plain(_path(uuid))) as file:
                 owner = os.fstat(file.fileno()).st_uid
                 data = json.load(file)
             entry = cls(**{**data, "held_w": tuple(data["held_w"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None
         # In a folder that all may write, anybody could leave a "previous" limit for us to set.
-        trusted = owner in (0, os.geteuid()) or (asked and os.geteuid() == 0)
+        trusted = owner in (0, os.geteuid()) or told or (asked and os.geteuid() == 0)
         if not trusted or entry.uuid != uuid:
             return None
         if entry.boot_id != _boot_id():
@@ -342,11 +408,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _owner(path: Path) -> str:
+def _name_of(uid: int) -> str:
     try:
-        return path.owner()
+        return pwd.getpwuid(uid).pw_name
     except KeyError:  # a container's user has no name
-        return f"user {path.stat().st_uid}"
+        return f"user {uid}"
 
 
 def _boot_id() -> str:

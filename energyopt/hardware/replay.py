@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from energyopt.errors import ConfigError, HardwareError
-from energyopt.journal import JournalReader
+from energyopt.journal import Journal, JournalReader
 from energyopt.records import Energy, Window
 
 
@@ -36,7 +36,7 @@ class ReplayMeter:
         if journal.start is None or not journal.windows:
             raise ConfigError(f"hardware.meter.path={path} holds no recorded windows")
         self._path = file
-        self._windows: Iterator[Window] = iter(w for w in journal.windows if w.measured)
+        self._windows = _windows(journal)
         self.provenance = dataclasses.replace(
             journal.start.provenance,
             kind="replayed",
@@ -59,3 +59,17 @@ class ReplayMeter:
                 f"{self._path} has no further windows: the trial runs longer than the recorded "
                 "one; replay it with the recorded setup"
             ) from None
+
+
+def _windows(journal: Journal) -> Iterator[Window]:
+    """The windows that a training by itself opens again, in its order.
+
+    It does not cool down or measure rest, and tries no power limits: what those steps cost at the
+    chosen one is in the checkpoints.
+    """
+    before = [w for w in journal.windows if w.purpose in ("loading", "warmup")]
+    for at in journal.checkpoints:
+        before += [Window("training", at.training), Window("evaluation", at.evaluation)]
+    if not journal.checkpoints:  # it died early
+        before = [w for w in journal.windows if w.measured and w.purpose != "idle"]
+    return iter(before)

@@ -51,7 +51,8 @@ class Rig:
         self._leases = list(leases)
         self._flags = list(flags)
         self._may_limit = True
-        self._ours: set[int] = set()
+        self._known: set[int] = set()
+        self._found_itself = False
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -159,17 +160,23 @@ class Rig:
             time.sleep(min(_POLL_S, options.cool_down_max_s))
 
     def note_company(self) -> None:
-        """Remember who computes on the GPUs now: this trial, and who was let pass before."""
-        self._ours = {process.pid for process in self._processes()}
-
-    def check_company(self) -> None:
-        """Look for processes that began to compute on the GPUs since.
+        """Look for others that began while the trial was built, and remember who is there now.
 
         Raises:
             HardwareError: If there are some, unless they are to be flagged.
         """
-        known = {*self._ours, os.getpid(), *descendants(os.getpid())}
-        self._mind([each for each in self._processes() if each.pid not in known])
+        self._mind(self._strangers())
+        known = {process.pid for process in self._processes()}
+        self._found_itself = bool(known - self._known)
+        self._known = known
+
+    def check_company(self) -> None:
+        """Look for others that began to compute on the GPUs since.
+
+        Raises:
+            HardwareError: If there are some, unless they are to be flagged.
+        """
+        self._mind(self._strangers())
 
     def take_over(self, *, repair: bool = True) -> None:
         """Look for others on the GPUs, and put back a power limit that a dead process left.
@@ -180,13 +187,23 @@ class Rig:
         Raises:
             HardwareError: If others compute on them, unless that is to be flagged.
         """
-        if not cuda_has_begun():  # else this process itself may be listed, by a foreign number
-            self._mind([each for each in self._processes() if each.pid != os.getpid()])
+        self._mind(self._strangers())
+        self._known = {process.pid for process in self._processes()}  # let pass, and flagged
         for board in self.boards if repair else ():
             try:
                 restore(board)
             except PowerLimitRefused:
                 self._flags.append("stale_power_limit")
+
+    def _strangers(self) -> list[GpuProcess]:
+        """Those on the GPUs that are neither known nor this trial."""
+        listed = self._processes()
+        own = {os.getpid(), *descendants(os.getpid())}
+        strangers = [each for each in listed if each.pid not in own | self._known]
+        found = self._found_itself or any(each.pid in own for each in listed)
+        hidden = cuda_has_begun() and not found
+        # In a container this process is listed by its number on the host: one of them is it.
+        return [] if hidden and len({each.pid for each in strangers}) == 1 else strangers
 
     def _mind(self, others: Sequence[GpuProcess]) -> None:
         if not others:

@@ -11,7 +11,7 @@ _TOO_SHORT = (
 REMEDIES: Mapping[str, str] = {
     "gpu_meter_cpu_training": (
         "the meter reads a GPU, but the CPU trains: these are not the joules of the training; "
-        "choose hardware=auto, or device=cuda"
+        "choose hardware=auto, or device=cuda (with a CUDA build of torch)"
     ),
     "estimate_misses_gpu": (
         "a GPU trains, but the estimate counts CPU time alone; choose hardware=auto"
@@ -28,6 +28,9 @@ REMEDIES: Mapping[str, str] = {
         "another process computed on the GPU, whose joules are in these; choose a GPU of its own "
         "with hardware.gpus=..."
     ),
+    "net_below_zero": (
+        "the training drew less than the GPU at rest; what else ran when rest was measured?"
+    ),
     "company_unknown": (
         "the driver does not tell which processes compute on the GPU; make sure that there are no "
         "others, whose joules would be in these"
@@ -37,8 +40,10 @@ REMEDIES: Mapping[str, str] = {
         "hardware.cool_down_max_s"
     ),
     "power_profile_too_short": (
-        "the trial is too short to try power limits in, and kept its own; lower "
-        "hardware.profile_slice_s (at the price of noise), or set hardware.power_limit_w"
+        "the training is too short to try power limits in, which takes three limits of "
+        "hardware.profile_settle_s + profile_slice_s at least (18 s with the defaults), and kept "
+        "the limit in force; train longer, lower profile_slice_s (at the price of noise), or set "
+        "hardware.power_limit_w"
     ),
     "power_profile_unfinished": (
         "the trial ended while power limits were tried; its joules are those of the best so far"

@@ -22,11 +22,6 @@ from energyopt.report.sentences import setup, source_lines
 from energyopt.units import duration, joules
 
 _REFRESHES_PER_S = 4
-_DOING = {
-    "idle": "the GPU rests (cooling down, or power at rest is measured)",
-    "loading": "loading",
-    "warmup": "warming up",
-}
 
 
 @dataclass(slots=True)
@@ -204,7 +199,7 @@ def _now(what: str, run: _Running) -> Text:
     journal = run.reader.read()
     line = f"now   {what}{': ' if run.setup else ''}{run.setup}"
     if not journal.checkpoints:
-        doing = _DOING.get(journal.now or "", "starting")
+        doing = journal.now or "starting"
         line += f"  {doing}, {duration(time.monotonic() - run.since_s)}"
     elif journal.start is not None:
         at = journal.checkpoints[-1]

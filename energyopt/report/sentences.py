@@ -11,7 +11,7 @@ from energyopt.records import Provenance, TrialResult
 from energyopt.report.flags import explain_flag
 from energyopt.report.front import FrontPoint
 from energyopt.report.summary import Counts, Fate, Summary
-from energyopt.units import joules, percent, quantity
+from energyopt.units import duration, joules, percent, quantity
 
 _FEW = 3
 
@@ -59,9 +59,11 @@ def hardware_lines(result: TrialResult) -> list[str]:
     lines = []
     if found.profile is not None:
         tried = ", ".join(
-            f"{at.limit_w:g} W {joules(at.step_j)} a step" for at in found.profile.points
+            f"{at.limit_w:g} W {joules(at.step_j)} {duration(at.step_s)}"
+            for at in found.profile.points
         )
-        lines.append(f"Power limit: {found.profile.chosen_w:g} W was the best of {tried}.")
+        chosen = f"{found.profile.chosen_w:g} W, by {found.profile.policy}"
+        lines.append(f"Power limit: {chosen}; a step at {tried}.")
     elif found.limit_w is not None:
         lines.append(f"Power limit: {found.limit_w:g} W.")
     if found.idle_w is not None:
