@@ -175,6 +175,27 @@ def test_a_preflight_says_what_there_is(gpu: FakeNvml):
     assert ready.provenance.scope == "GPU board"
 
 
+def test_a_counter_that_stands_still_ends_a_study_before_its_first_trial(gpu: FakeNvml):
+    gpu.state.gpu[0].idle_mw = 0
+    with (
+        Setup(composed(*WORDS)) as setup,
+        pytest.raises(HardwareError, match=r"no energy of the GPUs.*stands still"),
+    ):
+        check_readiness(setup)
+
+
+def test_a_trial_of_a_study_is_replayed_as_a_training_by_itself(gpu: FakeNvml, tmp_path: Path):
+    (tmp_path / "recorded").mkdir()
+    recorded = run(gpu, tmp_path / "recorded")
+    assert recorded.booked("idle").total_j > 0
+    words = ("hardware=replay", f"hardware.meter.path={tmp_path}/recorded")
+    with Setup(composed(*WORDS[1:], *words)) as setup:
+        again = train(setup, JournalWriter(None), make_paradigm=lambda: Busy(gpu))
+    assert again.start.provenance.kind == "replayed"
+    assert [at.training for at in again.checkpoints] == [at.training for at in recorded.checkpoints]
+    assert again.booked("loading") == recorded.booked("loading")
+
+
 def test_an_estimate_sees_no_power_limit(gpu: FakeNvml):
     words = ("hardware=estimate", "hardware.gpus=1", "hardware.power_limit_w=profile")
     with Setup(composed(*words)) as setup, pytest.raises(ConfigError, match="sees no effect"):

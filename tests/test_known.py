@@ -95,6 +95,12 @@ def test_it_survives_its_journey_and_carries_nobodys_text(trials: list[TrialResu
     assert words <= {"profiles", "idle_w", "reference_c", "e"}
 
 
+def test_what_is_new_is_kept_when_there_is_much():
+    known = Known.of(found(machine(f"GPU-{i}"), idle_w=50.0) for i in range(60))
+    assert place(machine("GPU-59"), limits=True) in known.idle_w
+    assert place(machine("GPU-0"), limits=True) not in known.idle_w
+
+
 def test_it_stays_short():
     known = Known.of(found(machine(f"GPU-{i}"), idle_w=50.0) for i in range(500))
     assert len(known.idle_w) == 50

@@ -274,7 +274,10 @@ def installed(
     """Pretend GPUs in this process, and none of its own meanwhile."""
     import pynvml
     import pytest
+    import zeus.device.gpu.nvidia
 
+    # What an earlier test left of Zeus must not shut down the library of this one.
+    zeus.device.gpu.nvidia.NVIDIAGPUs.__del__ = lambda _: None
     fake = FakeNvml(library, folder, gpus, period_s, real_clock=real_clock)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(_STATE, fake.environment[_STATE])
