@@ -22,16 +22,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LIMIT = "nvmlDeviceGetPowerManagementLimit"
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fake_nvml.build(tmp_path_factory.mktemp("nvml"))
-
-
 @pytest.fixture
-def fake(library: Path, tmp_path: Path) -> Iterator[FakeNvml]:
-    with fake_nvml.installed(library, tmp_path, gpus=2) as fake:
-        pynvml.nvmlInit()
-        yield fake
+def fake(gpus: FakeNvml) -> FakeNvml:
+    pynvml.nvmlInit()
+    return gpus
 
 
 def gpu(index: int = 0) -> Any:  # pynvml is untyped
@@ -322,9 +316,9 @@ for i in itertools.count():
 
 @pytest.mark.parametrize("period_s", [0, 0.002])
 def test_counters_never_fall_though_many_change_limits_and_die(
-    library: Path, tmp_path: Path, period_s: float
+    nvml_library: Path, tmp_path: Path, period_s: float
 ):
-    fake = FakeNvml(library, tmp_path, period_s=period_s, real_clock=True)
+    fake = FakeNvml(nvml_library, tmp_path, period_s=period_s, real_clock=True)
     fake.demand(0, 1000)
     fake.warming(c_per_w=0.1, time_s=0.1)
     with (
@@ -343,8 +337,8 @@ def test_counters_never_fall_though_many_change_limits_and_die(
 # Energy, speed and heat --------------------------------------------------------------------
 
 
-def test_a_coarse_counter_moves_at_its_ticks_alone(library: Path, tmp_path: Path):
-    with fake_nvml.installed(library, tmp_path, period_s=0.1) as fake:
+def test_a_coarse_counter_moves_at_its_ticks_alone(nvml_library: Path, tmp_path: Path):
+    with fake_nvml.installed(nvml_library, tmp_path, period_s=0.1) as fake:
         pynvml.nvmlInit()
         begin_j = energy_j()
         fake.advance(0.15)

@@ -272,6 +272,17 @@ class TestNvmlMeter(CountingMeterContract):
         self.gpus.advance(amount)
 
 
+class TestNvmlBesideRapl(CountingMeterContract):
+    @pytest.fixture
+    def meter(self, gpus: FakeNvml, powercap: Powercap) -> EnergyMeter:
+        self.gpus, self.powercap = gpus, powercap
+        return NvmlMeter(boards(0, 1), "cpu", cpu=True)
+
+    def work(self, amount: int) -> None:
+        self.gpus.advance(amount)
+        self.powercap.spend(fake_rapl.PACKAGE, 3 * amount)
+
+
 def test_nvml_gives_the_joules_of_the_gpu_that_trains(gpus: FakeNvml):
     meter = NvmlMeter(boards(1))
     gpus.demand(0, 200)

@@ -57,7 +57,18 @@ def rapl_readable() -> bool:
     return bool(packages) and all(os.access(zone / "energy_uj", os.R_OK) for zone in packages)
 
 
-class NvmlMeter:
+class _ZeusMeter:
+    """What all meters through Zeus share."""
+
+    _window: _Window
+    provenance: Provenance
+
+    def start(self) -> None:
+        """Open a window; pending GPU work is waited for first."""
+        self._window.start()
+
+
+class NvmlMeter(_ZeusMeter):
     """Energy counters of a trial's NVIDIA GPUs, through Zeus; with `cpu` RAPL's beside them.
 
     Scope: whole GPU boards (and CPU packages). The counters move about every 100 ms.
@@ -94,10 +105,6 @@ class NvmlMeter:
             resolution_s=_NVML_PERIOD_S,
         )
 
-    def start(self) -> None:
-        """Open a window; pending GPU work is waited for first."""
-        self._window.start()
-
     def stop(self) -> Energy:
         """Close the window.
 
@@ -110,7 +117,7 @@ class NvmlMeter:
         return Energy(time_s, sum(gpus_j), cpu_j, dram_j, gpus_j)
 
 
-class RaplMeter:
+class RaplMeter(_ZeusMeter):
     """Energy counters of the CPU packages (and DRAM where there are any), through Zeus.
 
     Scope: whole packages, neighbours' work included. Never the platform zone (psys), which
@@ -137,10 +144,6 @@ class RaplMeter:
             resolution_s=_RAPL_PERIOD_S,
         )
 
-    def start(self) -> None:
-        """Open a window; pending GPU work is waited for first."""
-        self._window.start()
-
     def stop(self) -> Energy:
         """Close the window."""
         time_s, measured = self._window.stop()
@@ -148,7 +151,7 @@ class RaplMeter:
         return Energy(time_s, cpu_j=cpu_j, dram_j=dram_j)
 
 
-class AmdMeter:
+class AmdMeter(_ZeusMeter):
     """Energy counter of an AMD GPU, by Zeus' own path. Untested: no such machine was at hand.
 
     Args:
@@ -183,17 +186,13 @@ class AmdMeter:
             resolution_s=_NVML_PERIOD_S,
         )
 
-    def start(self) -> None:
-        """Open a window; pending GPU work is waited for first."""
-        self._window.start()
-
     def stop(self) -> Energy:
         """Close the window."""
         time_s, measured = self._window.stop()
         return Energy(time_s, gpu_j=sum(measured.gpu_energy.values()))
 
 
-class SocMeter:
+class SocMeter(_ZeusMeter):
     """Apple silicon and Jetson modules, by Zeus' own path. Untested: none was at hand.
 
     Args:
@@ -226,10 +225,6 @@ class SocMeter:
             uncertainty="untested path of Zeus: compare it with another meter first",
             resolution_s=_NVML_PERIOD_S,
         )
-
-    def start(self) -> None:
-        """Open a window."""
-        self._window.start()
 
     def stop(self) -> Energy:
         """Close the window.
