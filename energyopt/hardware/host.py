@@ -116,12 +116,13 @@ def descendants(pid: int) -> dict[int, Sequence[str]]:
 
 
 def _listed_children(pid: int, _none: Sequence[int]) -> Sequence[int]:
-    """The children of a process, as the kernel lists them."""
-    return [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
+    """The children of a process, as the kernel lists them by the thread that made them."""
+    children = []
+    with contextlib.suppress(OSError):  # the process ended meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # the thread did
+                children += [int(child) for child in (task / "children").read_text().split()]
+    return children
 
 
 def _children_by_parent() -> dict[int, list[int]]:
