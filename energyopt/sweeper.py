@@ -212,12 +212,17 @@ class _Run:
 
     def _hardware_notes(self) -> list[str]:
         """What is to be said of the GPUs before the first trial."""
+        notes = list(self._restored)
         rivals = self._ready.rivals if self._ready else None
-        n_jobs = self._options.n_jobs
-        if rivals is None or n_jobs <= rivals:
-            return self._restored
-        trials = "1 trial" if rivals == 1 else f"{rivals} trials"
-        return [*self._restored, f"n_jobs={n_jobs}, but there are GPUs for {trials} at a time"]
+        if rivals is None:
+            return notes
+        n_jobs, idle_s = self._options.n_jobs, OmegaConf.select(self._config, "hardware.idle_s")
+        if n_jobs > rivals:
+            trials = "1 trial" if rivals == 1 else f"{rivals} trials"
+            notes.append(f"n_jobs={n_jobs}, but there are GPUs for {trials} at a time")
+        if idle_s:
+            notes.append(f"power at rest is measured for {idle_s:g} s, once for each GPU and limit")
+        return notes
 
     def _shown_preflight(self) -> own_app.Readiness:
         if not self._console.is_terminal:

@@ -53,7 +53,11 @@ def examine(
         shared=examine_shared({each.gpu.uuid: each.gpu for each in nvidia.gpus if each.gpu}),
         storage=examine_storage(storage, cfg),
         configured=examine_configured(
-            cfg, tuple(map(_without_password, words)), folders, probe=probe
+            cfg,
+            tuple(map(_without_password, words)),
+            folders,
+            probe=probe,
+            gpus=len(nvidia.gpus),
         ),
         versions=_versions(nvidia.driver),
     )

@@ -18,13 +18,20 @@ from energyopt.hardware.sanity import check_meter
 from energyopt.records import Energy
 from energyopt.report.flags import REMEDIES
 from energyopt.report.health import Check, Configured, Level
+from energyopt.report.sentences import count
 from energyopt.units import joules, quantity
 
+_CUDA_REMEDY = "install a CUDA build of torch that fits the driver, to train on the GPU"
 _CORRECT = "change that; `python -m energyopt --cfg job` shows all keys, with their values"
 
 
 def examine_configured(
-    cfg: DictConfig, words: tuple[str, ...], folders: tuple[Path, ...], *, probe: bool
+    cfg: DictConfig,
+    words: tuple[str, ...],
+    folders: tuple[Path, ...],
+    *,
+    probe: bool,
+    gpus: int,
 ) -> Configured:
     """Build the meter of a trial, leases included, and meter a short window.
 
@@ -33,6 +40,7 @@ def examine_configured(
         words: The overrides that led to it.
         folders: Folders whose modules it may name.
         probe: Check that its power limit may be set.
+        gpus: How many NVIDIA GPUs there are.
     """
     checks = Checks()
     with warnings.catch_warnings(record=True) as warned:
@@ -54,6 +62,8 @@ def examine_configured(
         here = f"device=auto trains on {auto}"
         trains = here if named == "auto" else f"device={named} is configured; {here}"
         checks.add("info", "device", trains)
+        if gpus and auto == "cpu":
+            checks.add("note", "torch", _no_cuda(gpus), _CUDA_REMEDY)
     return replace(found, checks=tuple(checks))
 
 
@@ -84,6 +94,12 @@ def _try(
         )
         checks = (Check("note", "energy", f"not tried: {says}", remedy),)
         return Configured(words, measurable=None, checks=checks)
+
+
+def _no_cuda(gpus: int) -> str:
+    import torch
+
+    return f"{count(gpus, 'NVIDIA GPU')} here, but torch {torch.__version__} sees no CUDA device"
 
 
 def _window(setup: Setup) -> Energy:
