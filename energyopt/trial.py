@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from energyopt.conditions import NOT_MEASURED
-from energyopt.errors import HardwareError, TrialError
+from energyopt.errors import TrialError
 from energyopt.hardware.options import RigOptions
 from energyopt.hardware.rig import Rig
-from energyopt.hardware.sanity import silent_part
 from energyopt.journal import JournalWriter
-from energyopt.known import Known, place
+from energyopt.known import Known
 from energyopt.profiling import PowerProfiler
 from energyopt.protocols import EnergyMeter, Paradigm, Trained, WarmsUp
-from energyopt.records import (
-    Checkpoint,
-    End,
-    Energy,
-    Purpose,
-    TrialResult,
-    TrialStart,
-    Window,
-    total,
-)
+from energyopt.recorder import Interval, Recorder
+from energyopt.records import Checkpoint, End, TrialResult, TrialStart
+from energyopt.surroundings import cool_down, look_back, measure_rest
 
 _EVALUATIONS_PER_EPOCH = 4
 
@@ -78,131 +65,6 @@ class Plan:
         return last if self.max_samples is None else min(last, self.max_samples)
 
 
-@dataclass(slots=True)
-class _Interval:
-    """The training between two evaluations, of which power profiling may be a part.
-
-    Attributes:
-        samples: Trained in all.
-        steps: Made in all.
-        loss_sum: Loss of all samples.
-        plain: What was spent at the trial's own limit.
-        tried: What was spent while limits were tried.
-        tried_steps: The steps made meanwhile.
-    """
-
-    samples: int = 0
-    steps: int = 0
-    loss_sum: float = 0.0
-    plain: Energy = field(default_factory=Energy)
-    tried: Energy = field(default_factory=Energy)
-    tried_steps: int = 0
-
-    def add(self, trained: Trained, spent: Energy, *, trying: bool) -> None:
-        """Take in one call of `train`."""
-        self.samples += trained.samples
-        self.steps += trained.steps
-        self.loss_sum += trained.loss * trained.samples
-        if trying:
-            self.tried += spent
-            self.tried_steps += trained.steps
-        else:
-            self.plain += spent
-
-    def training(self, step: Energy | None) -> Energy:
-        """What the training cost: steps that tried limits cost `step` each, once that is known."""
-        return self.plain + (self.tried if step is None else step * self.tried_steps)
-
-
-class _Recorder:
-    """Meters windows and keeps what happened, in memory and in the journal."""
-
-    def __init__(self, meter: EnergyMeter, journal: JournalWriter, start: TrialStart) -> None:
-        self._meter = meter
-        self._journal = journal
-        self._start = start
-        self._windows: list[Window] = []
-        self.checkpoints: list[Checkpoint] = []
-        self.conditions = NOT_MEASURED
-        journal.append(start)
-
-    @contextmanager
-    def window(self, purpose: Purpose, doing: str | None = None) -> Iterator[None]:
-        """Meter what runs inside; what it cost is kept even if it raises.
-
-        Args:
-            purpose: What it is for.
-            doing: The same in words, where a person waits for it.
-        """
-        if doing is not None:
-            self._journal.began(doing)
-        self._meter.start()
-        try:
-            yield
-        finally:
-            self._add(Window(purpose, _plausible(self._meter.stop())))
-
-    def last(self) -> Energy:
-        """Energy of the window closed last."""
-        return self._windows[-1].energy
-
-    def rebook(self, energy: Energy) -> None:
-        """Book what was spent while limits were tried as the training that it was, too."""
-        self._add(
-            Window("training", energy, measured=False),
-            Window("profiling", energy * -1, measured=False),
-        )
-
-    def add(self, checkpoint: Checkpoint) -> None:
-        """Keep an evaluation."""
-        self.checkpoints.append(checkpoint)
-        self._journal.append(checkpoint)
-
-    def correct(self, at: int, training: Energy) -> None:
-        """Say anew what the training before an evaluation cost."""
-        self.checkpoints[at] = dataclasses.replace(self.checkpoints[at], training=training)
-        self._journal.append(self.checkpoints[at])
-
-    def note(self, **conditions: Any) -> None:
-        """Keep what was found out about the measuring conditions."""
-        self.conditions = dataclasses.replace(self.conditions, **conditions)
-        self._journal.append(self.conditions)
-
-    def booked(self, purpose: Purpose) -> Energy:
-        """Energy spent on a purpose so far."""
-        return total(w.energy for w in self._windows if w.purpose == purpose)
-
-    def spent(self) -> tuple[Energy, int]:
-        """All energy so far, and the number of windows that it was read in."""
-        return total(w.energy for w in self._windows), sum(w.measured for w in self._windows)
-
-    def result(self, end: End, reason: str) -> TrialResult:
-        """The record of the trial.
-
-        Raises:
-            HardwareError: If a part of the meter saw no energy in all the training.
-        """
-        trained = self.booked("training")
-        silent = silent_part(trained)
-        if silent is not None:
-            raise HardwareError(
-                f"{self._start.provenance.meter} read 0 J of {silent} over {trained.time_s:.3g} s "
-                "of training, which cannot be; train longer or choose another hardware=..."
-            )
-        return TrialResult.assemble(
-            self._start,
-            self._windows,
-            self.checkpoints,
-            end,
-            reason,
-            conditions=self.conditions,
-        )
-
-    def _add(self, *windows: Window) -> None:
-        self._windows += windows
-        self._journal.append(*windows)
-
-
 _NO_RIG = Rig(RigOptions(), "cpu")
 
 
@@ -238,72 +100,18 @@ def run_trial(
         TrialError: If the paradigm breaks its contract.
         HardwareError: If the meter reads what cannot be, or the GPUs are not the trial's alone.
     """
-    recorder = _Recorder(meter, journal, start)
-    _cool_down(recorder, rig, start, known)
+    recorder = Recorder(meter, journal, start)
+    cool_down(recorder, rig, start, known)
     with recorder.window("loading", "loading"):
         paradigm = make_paradigm()
-    _rest(recorder, rig, start, known)
+    measure_rest(recorder, rig, start, known)
     if isinstance(paradigm, WarmsUp):
         with recorder.window("warmup", "warming up"):
             paradigm.warm_up()
     rig.note_company()
     end, reason = _Training(paradigm, plan, recorder, profiler).run()
-    _look_back(recorder, rig, start)
+    look_back(recorder, rig, start)
     return recorder.result(end, reason)
-
-
-def _cool_down(recorder: _Recorder, rig: Rig, start: TrialStart, known: Known | None) -> None:
-    """Let GPUs that have just trained become as cool as they were at the study's first trial."""
-    if not rig.boards or start.machine is None:
-        return
-    reference_c = known.reference_c.get(place(start.machine)) if known else None
-    if reference_c is not None and rig.options.cool_down_s > 0:
-        with recorder.window("idle", "cooling down"):
-            rig.cool_down(reference_c)
-        recorder.note(cool_down_s=recorder.last().time_s)
-    recorder.note(temperature_before_c=rig.temperature_c(), limit_w=start.machine.limit_w)
-
-
-def _rest(recorder: _Recorder, rig: Rig, start: TrialStart, known: Known | None) -> None:
-    """Learn what the GPUs draw at rest, now that their contexts are open."""
-    if known is None or not rig.boards or start.machine is None:
-        return
-    idle_w = known.idle_w.get(place(start.machine, limits=True))
-    if idle_w is None and rig.options.idle_s > 0:
-        with recorder.window("idle", f"power at rest ({rig.options.idle_s:g} s)"):
-            time.sleep(rig.options.idle_s)
-        rested = recorder.last()
-        if rested.gpu_j is not None:
-            idle_w = rested.gpu_j / rested.time_s
-    recorder.note(idle_w=idle_w)
-
-
-def _look_back(recorder: _Recorder, rig: Rig, start: TrialStart) -> None:
-    """Check that the GPUs were the trial's alone, and that their joules can be.
-
-    Raises:
-        HardwareError: If not.
-    """
-    if not rig.boards:
-        return
-    recorder.note(temperature_after_c=rig.temperature_c())
-    rig.check_company()
-    flags = (*recorder.conditions.flags, *rig.flags, *_net_flags(recorder))
-    new = tuple(flag for flag in dict.fromkeys(flags) if flag not in start.flags)
-    recorder.note(flags=new)
-    spent, windows = recorder.spent()
-    period_s = start.provenance.resolution_s
-    wrong = rig.implausible(spent, windows, period_s, recorder.conditions.idle_w)
-    if wrong is not None:
-        raise HardwareError(wrong)
-
-
-def _net_flags(recorder: _Recorder) -> tuple[str, ...]:
-    """A warning where training drew less than rest: one of the two was not what it seemed."""
-    idle_w = recorder.conditions.idle_w
-    trained = recorder.booked("training")
-    below = idle_w is not None and (trained.gpu_j or 0.0) < idle_w * trained.time_s
-    return ("net_below_zero",) if below else ()
 
 
 class _Training:
@@ -313,14 +121,14 @@ class _Training:
         self,
         paradigm: Paradigm,
         plan: Plan,
-        recorder: _Recorder,
+        recorder: Recorder,
         profiler: PowerProfiler | None,
     ) -> None:
         self._paradigm = paradigm
         self._plan = plan
         self._recorder = recorder
         self._profiler = profiler
-        self._tried: list[_Interval] = []  # those in which limits were tried, until one is chosen
+        self._tried: list[Interval] = []  # those in which limits were tried, until one is chosen
         self._epoch_samples = paradigm.epoch_samples
         _check_epoch(self._epoch_samples)
         self._last_sample = plan.last_sample(self._epoch_samples)
@@ -355,9 +163,9 @@ class _Training:
             self._conclude(self._profiler)
         return ended
 
-    def _train(self, mark: int) -> _Interval:
+    def _train(self, mark: int) -> Interval:
         """Train up to a mark, in parts while power limits are tried."""
-        interval = _Interval()
+        interval = Interval()
         profiler = self._profiler
         if profiler is not None and not profiler.over:
             self._tried.append(interval)
@@ -421,18 +229,6 @@ def _end(checkpoints: list[Checkpoint], plan: Plan, last_sample: int) -> tuple[E
         if len(since_hit) - 1 - best >= plan.patience:
             return "plateau", f"no better accuracy in {plan.patience} evaluations"
     return None
-
-
-def _plausible(energy: Energy) -> Energy:
-    parts = {name: getattr(energy, name) for name in ("time_s", "gpu_j", "cpu_j", "dram_j")}
-    parts |= {f"gpus_j[{i}]": part for i, part in enumerate(energy.gpus_j)}
-    for name, value in parts.items():
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise HardwareError(
-                f"the meter read {name}={value}, which cannot be; "
-                "its counter may have been reset (driver reload) during the window"
-            )
-    return energy
 
 
 def _check_epoch(epoch_samples: int) -> None:

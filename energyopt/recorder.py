@@ -1,0 +1,163 @@
+"""What a trial has measured so far: its windows, its curve, its conditions."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from energyopt.conditions import NOT_MEASURED
+from energyopt.errors import HardwareError
+from energyopt.hardware.sanity import silent_part
+from energyopt.journal import JournalWriter
+from energyopt.protocols import EnergyMeter, Trained
+from energyopt.records import (
+    Checkpoint,
+    End,
+    Energy,
+    Purpose,
+    TrialResult,
+    TrialStart,
+    Window,
+    total,
+)
+
+
+@dataclass(slots=True)
+class Interval:
+    """The training between two evaluations, of which power profiling may be a part.
+
+    Attributes:
+        samples: Trained in all.
+        steps: Made in all.
+        loss_sum: Loss of all samples.
+        plain: What was spent at the trial's own limit.
+        tried: What was spent while limits were tried.
+        tried_steps: The steps made meanwhile.
+    """
+
+    samples: int = 0
+    steps: int = 0
+    loss_sum: float = 0.0
+    plain: Energy = field(default_factory=Energy)
+    tried: Energy = field(default_factory=Energy)
+    tried_steps: int = 0
+
+    def add(self, trained: Trained, spent: Energy, *, trying: bool) -> None:
+        """Take in one call of `train`."""
+        self.samples += trained.samples
+        self.steps += trained.steps
+        self.loss_sum += trained.loss * trained.samples
+        if trying:
+            self.tried += spent
+            self.tried_steps += trained.steps
+        else:
+            self.plain += spent
+
+    def training(self, step: Energy | None) -> Energy:
+        """What the training cost: steps that tried limits cost `step` each, once that is known."""
+        return self.plain + (self.tried if step is None else step * self.tried_steps)
+
+
+class Recorder:
+    """Meters windows and keeps what happened, in memory and in the journal."""
+
+    def __init__(self, meter: EnergyMeter, journal: JournalWriter, start: TrialStart) -> None:
+        self._meter = meter
+        self._journal = journal
+        self._start = start
+        self._windows: list[Window] = []
+        self.checkpoints: list[Checkpoint] = []
+        self.conditions = NOT_MEASURED
+        journal.append(start)
+
+    @contextmanager
+    def window(self, purpose: Purpose, doing: str | None = None) -> Iterator[None]:
+        """Meter what runs inside; what it cost is kept even if it raises.
+
+        Args:
+            purpose: What it is for.
+            doing: The same in words, where a person waits for it.
+        """
+        if doing is not None:
+            self._journal.began(doing)
+        self._meter.start()
+        try:
+            yield
+        finally:
+            self._add(Window(purpose, _plausible(self._meter.stop())))
+
+    def last(self) -> Energy:
+        """Energy of the window closed last."""
+        return self._windows[-1].energy
+
+    def rebook(self, energy: Energy) -> None:
+        """Book what was spent while limits were tried as the training that it was, too."""
+        self._add(
+            Window("training", energy, measured=False),
+            Window("profiling", energy * -1, measured=False),
+        )
+
+    def add(self, checkpoint: Checkpoint) -> None:
+        """Keep an evaluation."""
+        self.checkpoints.append(checkpoint)
+        self._journal.append(checkpoint)
+
+    def correct(self, at: int, training: Energy) -> None:
+        """Say anew what the training before an evaluation cost."""
+        self.checkpoints[at] = dataclasses.replace(self.checkpoints[at], training=training)
+        self._journal.append(self.checkpoints[at])
+
+    def note(self, **conditions: Any) -> None:
+        """Keep what was found out about the measuring conditions."""
+        self.conditions = dataclasses.replace(self.conditions, **conditions)
+        self._journal.append(self.conditions)
+
+    def booked(self, purpose: Purpose) -> Energy:
+        """Energy spent on a purpose so far."""
+        return total(w.energy for w in self._windows if w.purpose == purpose)
+
+    def spent(self) -> tuple[Energy, int]:
+        """All energy so far, and the number of windows that it was read in."""
+        return total(w.energy for w in self._windows), sum(w.measured for w in self._windows)
+
+    def result(self, end: End, reason: str) -> TrialResult:
+        """The record of the trial.
+
+        Raises:
+            HardwareError: If a part of the meter saw no energy in all the training.
+        """
+        trained = self.booked("training")
+        silent = silent_part(trained)
+        if silent is not None:
+            raise HardwareError(
+                f"{self._start.provenance.meter} read 0 J of {silent} over {trained.time_s:.3g} s "
+                "of training, which cannot be; train longer or choose another hardware=..."
+            )
+        return TrialResult.assemble(
+            self._start,
+            self._windows,
+            self.checkpoints,
+            end,
+            reason,
+            conditions=self.conditions,
+        )
+
+    def _add(self, *windows: Window) -> None:
+        self._windows += windows
+        self._journal.append(*windows)
+
+
+def _plausible(energy: Energy) -> Energy:
+    parts = {name: getattr(energy, name) for name in ("time_s", "gpu_j", "cpu_j", "dram_j")}
+    parts |= {f"gpus_j[{i}]": part for i, part in enumerate(energy.gpus_j)}
+    for name, value in parts.items():
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise HardwareError(
+                f"the meter read {name}={value}, which cannot be; "
+                "its counter may have been reset (driver reload) during the window"
+            )
+    return energy
