@@ -43,13 +43,13 @@ from benchmarks.overhead import environment  # noqa: E402
 from energyopt.build import Setup  # noqa: E402
 from energyopt.errors import EnergyoptError, HardwareError  # noqa: E402
 from energyopt.hardware.host import cpu_model, resolve_device  # noqa: E402
+from energyopt.hardware.limit_journal import stale_limits  # noqa: E402
 from energyopt.hardware.nvidia import (  # noqa: E402
     Board,
     all_boards,
     driver_version,
     visible_boards,
 )
-from energyopt.hardware.power import stale_limits  # noqa: E402
 from energyopt.hardware.software import commit, package_versions  # noqa: E402
 from energyopt.journal import NAME, JournalWriter  # noqa: E402
 from energyopt.known import Known  # noqa: E402

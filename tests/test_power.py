@@ -16,9 +16,10 @@ import pytest
 
 from energyopt.errors import HardwareError, PowerLimitRefused
 from energyopt.hardware.lease import Lease, make_run_dir, run_dir
+from energyopt.hardware.limit_journal import stale_limits
 from energyopt.hardware.nvidia import Board, all_boards
-from energyopt.hardware.power import PowerLimit, by_uuid, restore, restore_stale, stale_limits
-from energyopt.hardware.recover import restore_all
+from energyopt.hardware.power import PowerLimit, restore
+from energyopt.hardware.recover import by_uuid, restore_all, restore_stale
 from tests import fake_nvml, fake_zeusd
 from tests.fake_nvml import FakeNvml
 

@@ -14,7 +14,7 @@ from energyopt.doctor.checks import Checks
 from energyopt.errors import HardwareError
 from energyopt.hardware.host import user_name
 from energyopt.hardware.lease import Lease, make_run_dir, run_dir
-from energyopt.hardware.power import LeftLimit, left_limits
+from energyopt.hardware.limit_journal import LeftLimit, left_limits
 from energyopt.report.health import Check, SharedHealth, StorageHealth
 from energyopt.store.database import masked, open_database, speaking, sqlite_file, storage_url
 

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from energyopt.conditions import Gpu
 from energyopt.hardware.lease import Owner
+from energyopt.hardware.limit_journal import LeftLimit
 from energyopt.hardware.nvidia import GpuProcess, Zeusd
-from energyopt.hardware.power import LeftLimit
 from energyopt.records import Energy, Provenance
 
 Level = Literal["ok", "info", "note", "FAIL"]
