@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +21,9 @@ import pytest
 
 from tests import fake_nvml
 from tests.fake_nvml import FakeNvml
+
+# Under nohup, and so for programs that tests start, it would be ignored.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 ROOT = Path(__file__).resolve().parent.parent
 _TIMEOUT_S = 180
