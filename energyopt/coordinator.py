@@ -198,7 +198,7 @@ class Coordinator:
     def _known_words(self) -> tuple[str, ...]:
         if not self._jobs.journals:
             return ()
-        return (Dimension.plain("hardware.known", self._known.to_json()),)
+        return (Dimension.plain("++hardware.known", self._known.to_json()),)
 
     def _tell(self, asked: _Asked, returned: JobReturn, live: LiveStudy) -> None:
         if isinstance(returned._return_value, LauncherError):  # noqa: SLF001

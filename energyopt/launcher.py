@@ -22,7 +22,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from types import FrameType
+from typing import Literal
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -32,6 +33,7 @@ from omegaconf import DictConfig
 from energyopt.errors import ConfigError, LauncherError, TrialError
 from energyopt.worker import Job, Program, be_a_job, send
 
+_TO_ALL = (signal.SIGTERM, signal.SIGHUP)  # what a terminal or a cluster sends to a whole group
 _PR_SET_PDEATHSIG = 1
 _READ = 1 << 16
 _PATIENCE_S = 1.0
@@ -285,8 +287,9 @@ def _serve(
     together with the coordinator, be it by a signal to all of them.
     """
     be_a_job()
-    _hang_up.append(signal.signal(signal.SIGHUP, signal.SIG_IGN))
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in _TO_ALL:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, for the jobs, too
+            signal.signal(number, _stay)
     _die_with_parent(coordinator)
     program.remember_configs()
     if warm_up is not None:
@@ -316,8 +319,8 @@ def _serve(
                 ready.register(pidfd, selectors.EVENT_READ)
 
 
-_hang_up: list[Any] = []
-"""What SIGHUP did before the server began to ignore it: nohup ignores it, too."""
+def _stay(_number: int, _frame: FrameType | None) -> None:
+    """Go on: a handler that does nothing can be told from a signal that somebody ignores."""
 
 
 def _end_all(pids: Sequence[int], clean_up: Callable[[], object] | None) -> None:
@@ -352,8 +355,9 @@ def _start(
 def _answer(program: Program, channel: int, server: int) -> None:
     _die_with_parent(server)
     os.setpgid(0, 0)  # so that what the job starts can be ended with it
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, _hang_up[0])
+    for number in _TO_ALL:
+        if signal.getsignal(number) is _stay:
+            signal.signal(number, signal.SIG_DFL)
     with os.fdopen(os.dup(channel), "rb") as request:
         job = pickle.load(request)  # noqa: S301  # from our own coordinator
     send(program.run(job), channel)

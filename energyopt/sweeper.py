@@ -254,7 +254,7 @@ class _Run:
     def _preflight(self, params: Mapping[str, Value]) -> own_app.Readiness:
         """Build a setup once, in a process of its own, and learn where joules come from."""
         try:
-            return self._try(params, "hardware.lease_wait_s=0")
+            return self._try(params, "++hardware.lease_wait_s=0")
         except GpusTaken as taken:
             wait_s = OmegaConf.select(self._config, "hardware.lease_wait_s")
             if not wait_s:

@@ -82,7 +82,7 @@ def stale_limits() -> list[str]:
     return [left.uuid for left in left_limits() if left.previous_w is not None]
 
 
-def whose(user: str) -> str:
+def not_ours(user: str) -> str:
     """Say that a changed limit is another user's to put back."""
     return (
         f"a run of {user} that was killed left the power limit changed, and only {user} or root "
@@ -122,7 +122,7 @@ class Entry:
             return known
         foreign = left_by_other(board.uuid)
         if foreign is not None:
-            raise PowerLimitRefused(whose(foreign))
+            raise PowerLimitRefused(not_ours(foreign))
         return cls(board.uuid, board.limit_w(), (), _boot_id(), os.getpid(), user_name())
 
     @classmethod

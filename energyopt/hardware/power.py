@@ -15,7 +15,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from energyopt.errors import HardwareError, PowerLimitRefused
-from energyopt.hardware.limit_journal import Entry, Limited, left_by_other, whose
+from energyopt.hardware.limit_journal import Entry, Limited, left_by_other, not_ours
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _SAME_W = 1.0
@@ -149,7 +149,7 @@ def restore(board: Limited) -> None:
         return
     foreign = left_by_other(board.uuid)
     if foreign is not None:
-        raise PowerLimitRefused(whose(foreign))
+        raise PowerLimitRefused(not_ours(foreign))
 
 
 def put_back(board: Limited, entry: Entry) -> None:

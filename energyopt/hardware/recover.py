@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from energyopt.errors import HardwareError
 from energyopt.hardware.lease import Lease
-from energyopt.hardware.limit_journal import Entry, Limited, left_limits, whose
+from energyopt.hardware.limit_journal import Entry, Limited, left_limits, not_ours
 from energyopt.hardware.nvidia import all_boards
 from energyopt.hardware.power import put_back
 
@@ -80,7 +80,7 @@ def restore_stale(
         entry = Entry.read(left.uuid, asked=asked)
         if entry is None:
             if asked:
-                found.append(Restored(left.uuid, None, whose(left.user)))
+                found.append(Restored(left.uuid, None, not_ours(left.user)))
             continue
         lease = Lease(left.uuid)
         while not (taken := lease.take()) and time.monotonic() < until_s:
