@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -482,6 +483,14 @@ def test_one_screen(gpu_box: FakeNvml, energyopt: Program):
         assert f"\n{heading}" in ran.out
     assert len(ran.out.splitlines()) <= 45  # paths of tests are long
     assert energyopt("doctor", "--seconds", "0").code == 2
+
+
+def test_an_interrupt_does_not_wait_for_sensors(gpu_box: FakeNvml, energyopt: Program):
+    process = energyopt.start("doctor", NVIDIA, "--seconds", "60")
+    time.sleep(4)  # in the middle of the watching
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err.splitlines()[-1:]) == (130, ["energyopt: interrupted"])
 
 
 def test_json_is_one_object_with_keys_that_stay(gpu_box: FakeNvml, energyopt: Program):

@@ -7,10 +7,11 @@ import os
 import platform
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -70,9 +71,28 @@ def examine_nvidia(seconds: float, *, probe: bool) -> GpusHealth:
         return GpusHealth(zeusd=daemon, checks=tuple(checks))
     if VARIABLE in os.environ:
         checks += _visible()
+    look = _Look(seconds, probe)
     with ThreadPoolExecutor(number) as pool:  # a driver takes its time to answer for each
-        gpus = tuple(pool.map(partial(_one, seconds=seconds, probe=probe), range(number)))
+        try:
+            gpus = tuple(pool.map(partial(_one, look=look), range(number)))
+        finally:
+            look.over.set()  # after Ctrl-C, too: the pool waits for its threads
     return GpusHealth(driver_version(), gpus, daemon, tuple(checks))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How GPUs are looked at.
+
+    Attributes:
+        seconds: How long their counters are watched, in s.
+        probe: Whether it is asked if their limits may be set.
+        over: Set when nobody waits for the answer any more.
+    """
+
+    seconds: float
+    probe: bool
+    over: threading.Event = field(default_factory=threading.Event)
 
 
 def _daemon(daemon: Zeusd) -> Check:
@@ -92,23 +112,23 @@ def _visible() -> Sequence[Check]:
     return checks
 
 
-def _one(index: int, *, seconds: float, probe: bool) -> GpuHealth:
+def _one(index: int, *, look: _Look) -> GpuHealth:
     """What is known of a GPU, also where it does not answer."""
     checks = Checks()
-    found = checks.ask("driver", lambda: _gpu(Board(index), seconds, probe=probe))
+    found = checks.ask("driver", lambda: _gpu(Board(index), look))
     return GpuHealth(index, checks=tuple(checks)) if found is None else found
 
 
-def _gpu(board: Board, seconds: float, *, probe: bool) -> GpuHealth:
+def _gpu(board: Board, look: _Look) -> GpuHealth:
     checks = Checks()
     owner = Lease(board.uuid).owner()
     uses = Checks()
     told: Sequence[GpuProcess] | None = uses.ask("in use", board.processes)
     uses += [] if uses else [_use(owner, told)]
     idle = uses[0].level == "ok"
-    watched = _energy(checks, board, seconds, idle=idle)
+    watched = _energy(checks, board, look, idle=idle)
     gpu = board.record()
-    may_limit = _limit(checks, board, gpu, probe=probe and owner is None)
+    may_limit = _limit(checks, board, gpu, probe=look.probe and owner is None)
     temperature_c = board.temperature_c()
     warmth = "temperature not told" if temperature_c is None else f"{temperature_c:g} degC"
     persistence = {True: "on", False: "off", None: "not told"}[gpu.persistence]
@@ -144,7 +164,7 @@ class _Watched:
     look_s: float
 
 
-def _energy(checks: Checks, board: Board, seconds: float, *, idle: bool) -> _Watched | None:
+def _energy(checks: Checks, board: Board, look: _Look, *, idle: bool) -> _Watched | None:
     """Say whether a GPU's energy is counted, and how finely; None if it is not."""
     why_not = board.why_not_metered()
     if why_not is not None:
@@ -152,30 +172,29 @@ def _energy(checks: Checks, board: Board, seconds: float, *, idle: bool) -> _Wat
         level: Level = "FAIL" if "cannot be read" in why_not else "note"
         checks.refuse("energy", f"not metered: {why_not}", level=level, remedy=_OTHER_GPU)
         return None
-    watched = checks.ask("energy", lambda: _watch(board, seconds), remedy=_OTHER_GPU)
+    watched = checks.ask("energy", lambda: _watch(board, look), remedy=_OTHER_GPU)
     if watched is None:
         return None
     if watched.period_s is None:
-        says = f"counter readable, but no change seen in {seconds:g} s"
+        says = f"counter readable, but no change seen in {look.seconds:g} s"
         checks.add("note", "energy", says, "watch it longer with --seconds=...")
         return watched
     often = f"every {quantity(watched.period_s, 's')}"
     if watched.period_s < 2 * watched.look_s:
         often = f"at each look ({often})"
-    power = (
-        f"{'idle' if idle else 'mean'} power {quantity(watched.power_w, 'W')} over {seconds:g} s"
-    )
+    kind, power_w = "idle" if idle else "mean", quantity(watched.power_w, "W")
+    power = f"{kind} power {power_w} over {look.seconds:g} s"
     power += "" if idle else " (not at rest)"
     checks.add("ok", "energy", f"counter moves {often}; {power}")
     return watched
 
 
-def _watch(board: Board, seconds: float) -> _Watched:
+def _watch(board: Board, look: _Look) -> _Watched:
     """Look at an energy counter until time is up."""
     began_s = now_s = time.perf_counter()
     last_j, looks = board.counter_j(), 0
     changes: list[tuple[float, float]] = []
-    while now_s < began_s + seconds:
+    while now_s < began_s + look.seconds and not look.over.is_set():
         time.sleep(_POLL_S)
         now_j, now_s = board.counter_j(), time.perf_counter()
         looks += 1
