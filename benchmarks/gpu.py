@@ -420,7 +420,7 @@ def study(bench: Bench, scale: float) -> Found:
             out, _ = process.communicate()
     if process.returncode and not interrupted:
         raise RuntimeError(f"the study ended with exit code {process.returncode}:\n{out[-3000:]}")
-    from energyopt.store.studies import read_study
+    from energyopt.store.reading import read_study
 
     trials = read_study(str(bench.folder / "studies" / "energyopt.db"), "gpu").trials
     heads = ("trial", "setup", "ended", "J to target", "training", "mean power", "degC", "flags")

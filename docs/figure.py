@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 from energyopt.report.front import curve_front
 from energyopt.report.summary import summarize
 from energyopt.store import DEFAULT_STORAGE
-from energyopt.store.studies import read_study
+from energyopt.store.reading import read_study
 
 INK, QUIET, ACCENT, MARK = "#1f2933", "#9aa5b1", "#0f766e", "#b45309"
 

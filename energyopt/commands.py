@@ -75,7 +75,7 @@ def _studies(words: Sequence[str]) -> None:
     parser = _parser("studies", "List the studies of a storage.", [""])
     args = parser.parse_args(words)
     from energyopt.report.tables import studies_table, study_row
-    from energyopt.store.studies import read_studies
+    from energyopt.store.reading import read_studies
 
     Console().print(studies_table(study_row(study) for study in read_studies(args.storage)))
 
@@ -93,7 +93,7 @@ def _show(words: Sequence[str]) -> None:
     args = parser.parse_args(words)
     from energyopt.report.summary import summarize
     from energyopt.report.tables import summary_panel
-    from energyopt.store.studies import read_study
+    from energyopt.store.reading import read_study
 
     summary = summarize(read_study(args.storage, args.study), args.target)
     Console().print(summary_panel(summary), crop=False)  # a command must stay whole
@@ -123,7 +123,7 @@ def _pareto(words: Sequence[str]) -> None:
     from energyopt.report.export import write_front
     from energyopt.report.front import curve_front, final_front, front_of
     from energyopt.report.tables import front_table
-    from energyopt.store.studies import read_study
+    from energyopt.store.reading import read_study
 
     study = read_study(args.storage, args.study)
     points = (curve_front if args.points == "curve" else final_front)(study)
@@ -162,7 +162,7 @@ def _retrain(words: Sequence[str]) -> None:
     parser.add_argument("--config-dir", type=Path, help="folder of your own configs")
     args = parser.parse_intermixed_args(words)
     from energyopt.retrain import Request, retrain
-    from energyopt.store.studies import read_study
+    from energyopt.store.reading import read_study
 
     request = Request(
         overrides=tuple(args.overrides),

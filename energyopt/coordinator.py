@@ -6,17 +6,20 @@ import contextlib
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import Trial
 
+from energyopt import failpoints
 from energyopt.composer import Composer
-from energyopt.errors import EnergyoptError, LauncherError, StudyError
+from energyopt.errors import EnergyoptError, LauncherError, StorageAway, StudyError
 from energyopt.journal import NAME, JournalReader
 from energyopt.known import Known
 from energyopt.options import Options
@@ -25,7 +28,11 @@ from energyopt.records import End, Metric, Outcome, TrialRecord
 from energyopt.report.live import LiveStudy
 from energyopt.search.space import Dimension, Space, Value
 from energyopt.signals import Interrupted, deferring, interrupting
-from energyopt.store.studies import DEFAULT_SETUP, StudyStore
+from energyopt.spool import Spool
+from energyopt.store.studies import DEFAULT_SETUP, Point, StudyStore
+
+_Done = TypeVar("_Done")
+_AGAIN_S = (0.1, 2.0)  # first and longest pause before a storage is asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,7 @@ class Coordinator:
         metrics: The objectives.
         jobs: How trials become jobs.
         known: What the study's trials have found out about the hardware; jobs are told.
+        spool: Keeps what cannot be told.
         suggest_more: A user's function that suggests values beyond the space; None for none.
     """
 
@@ -89,6 +97,7 @@ class Coordinator:
         metrics: Sequence[Metric],
         jobs: Jobs,
         known: Known,
+        spool: Spool,
         suggest_more: Callable[[Trial], None] | None = None,
     ) -> None:
         self._store = store
@@ -98,6 +107,7 @@ class Coordinator:
         self._metrics = metrics
         self._jobs = jobs
         self._known = known
+        self._spool = spool
         self._suggest_more = suggest_more
         self._slots = 1 if jobs.in_process else min(options.n_jobs, jobs.most_at_a_time)
         # Answers of jobs, and the news of a signal: nothing else ends a wait.
@@ -105,57 +115,120 @@ class Coordinator:
         self._answers = queue.SimpleQueue()
         self._running: dict[int, _Asked] = {}
         self._failures = 0
+        self._interrupt: Interrupted | None = None
+        self._away: StorageAway | None = None
+        self._beat_s = time.monotonic()
         self.failure: str | None = None
         """Why the run was ended before its time."""
 
-    def reap(self) -> None:
-        """Keep the joules of a dead run's trials, and plan their setups again."""
-        for trial in self._store.running():
-            self._lose(trial, "lost", "its run died")
-
-    def run(self, n_trials: int, points: Iterator[Mapping[str, Value]], live: LiveStudy) -> None:
+    def run(
+        self,
+        n_trials: int,
+        next_point: Callable[[Sequence[Point]], Point | None] | None,
+        live: LiveStudy,
+    ) -> None:
         """Run trials until the study has its total, or too many failed.
 
         Args:
             n_trials: The study's total.
-            points: Setups to train before anything is suggested.
+            next_point: Given the setups that there are, the next one; None for suggestions.
             live: Is told what happens.
 
         Raises:
             Interrupted: By a signal, after the books are in order.
-            TrialError: If the launcher is gone; the trials it took with it run again next time.
-            StudyError: If a trial's joules do not belong into this study.
+            LauncherError: If the launcher is gone; the trials it took with it run again next time.
+            StorageError: If the storage stayed away; what it could not be told is kept beside.
+            StudyError: If a trial's joules do not belong into this study, or another run has
+                taken this one for dead.
         """
-        with deferring(self._answers.put):
+        self._spool.begin()
+        with deferring(self._hear):
             try:
-                self._loop(n_trials, points, live)
-            except BaseException:
+                self._loop(n_trials, next_point, live)
+            except BaseException as error:
                 self._jobs.stop()  # first: what they burnt until then belongs into the books
-                with contextlib.suppress(EnergyoptError):  # the next run reaps what this cannot
-                    for asked in list(self._running.values()):
-                        self._lose(asked.trial, "interrupted", "interrupted")
+                died = isinstance(error, LauncherError)
+                for asked in list(self._running.values()):
+                    with contextlib.suppress(EnergyoptError):  # the next run reaps it
+                        self._lose(asked, died=died)
                 raise
+        self._spool.end()
+        if self._away is not None:
+            raise self._away
 
-    def _loop(self, n_trials: int, points: Iterator[Mapping[str, Value]], live: LiveStudy) -> None:
-        counted = self._store.counted()
+    def _hear(self, interrupt: Interrupted) -> None:
+        self._interrupt = interrupt  # for a wait for the storage
+        self._answers.put(interrupt)
+
+    def _loop(
+        self,
+        n_trials: int,
+        next_point: Callable[[Sequence[Point]], Point | None] | None,
+        live: LiveStudy,
+    ) -> None:
         while True:
-            while self._has_room(n_trials - counted):
-                self._start(self._ask(next(points, None)), live)
+            while self._has_room():
+                trial = self._patiently(lambda: self._store.ask(n_trials, next_point), live)
+                if trial is None:
+                    break
+                asked = self._patiently(lambda trial=trial: self._setup(trial), live)  # type: ignore[misc]
+                failpoints.at("suggested")
+                self._start(asked, live)
             if not self._running:
                 return
-            answer = self._answers.get()
+            self._tell(*self._wait(live), live)
+
+    def _has_room(self) -> bool:
+        is_open = self.failure is None and self._away is None
+        return is_open and len(self._running) < self._slots
+
+    def _wait(self, live: LiveStudy) -> tuple[_Asked, JobReturn]:
+        """The next answer; until then, say that this run lives."""
+        while True:
+            due_s = self._beat_s + self._options.heartbeat_s - time.monotonic()
+            if due_s <= 0:
+                self._beat(live)
+                continue
+            try:
+                answer = self._answers.get(timeout=due_s)
+            except queue.Empty:
+                continue
             if isinstance(answer, Interrupted):
                 raise answer
-            self._tell(*answer, live)
-            counted += 1
+            return answer
 
-    def _has_room(self, missing: int) -> bool:
-        return self.failure is None and len(self._running) < min(self._slots, missing)
+    def _beat(self, live: LiveStudy) -> None:
+        self._beat_s = time.monotonic()
+        found = {number: self._spool.result(number) for number in self._running}
+        try:
+            self._store.beat({n: result for n, result in found.items() if result is not None})
+        except StorageAway as away:
+            live.note(f"mind: {away}; trials go on")
 
-    def _ask(self, point: Mapping[str, Value] | None) -> _Asked:
-        if point is not None:
-            self._store.plan(point)
-        trial = self._store.ask()
+    def _patiently(self, work: Callable[[], _Done], live: LiveStudy) -> _Done:
+        """Do what takes the storage, again and again while it does not answer.
+
+        Raises:
+            StorageAway: If it stayed away for too long.
+            Interrupted: If a signal came meanwhile.
+        """
+        wait_s = 0.0 if self._away else self._options.storage_wait_s
+        until_s, pause_s = time.monotonic() + wait_s, 0.0
+        while True:
+            try:
+                return work()
+            except StorageAway as away:
+                if time.monotonic() >= until_s:
+                    raise
+                if not pause_s:
+                    live.note(f"mind: {away}; it is tried again for {wait_s:g} s")
+            pause_s = min(max(2 * pause_s, _AGAIN_S[0]), _AGAIN_S[1])
+            time.sleep(pause_s)
+            if self._interrupt is not None:
+                raise self._interrupt
+
+    def _setup(self, trial: Trial) -> _Asked:
+        """Choose a trial's setup; done again, it chooses what is not chosen yet."""
         with self._store.speaking():
             params = {d.key: _suggest(trial, d) for d in self._space.groups}
             for dimension in self._composer.present(params):
@@ -174,6 +247,7 @@ class Coordinator:
     def _start(self, asked: _Asked, live: LiveStudy) -> None:
         number = asked.trial.number
         self._running[number] = asked
+        self._spool.clear(number)
         live.started(number, asked.trial.params, self._jobs.journal(number))
 
         def run() -> None:
@@ -203,13 +277,19 @@ class Coordinator:
     def _tell(self, asked: _Asked, returned: JobReturn, live: LiveStudy) -> None:
         if isinstance(returned._return_value, LauncherError):  # noqa: SLF001
             raise returned._return_value  # noqa: SLF001
+        failpoints.at("answered")
         outcome = self._outcome(asked, returned)
-        refusal = self._bind(outcome)
-        if refusal is not None:
-            outcome = failed(str(refusal))
-        self._store.tell(asked.trial, outcome, asked.words)
+        refusal = None
+        try:
+            refusal = self._patiently(lambda: self._bind(outcome), live)
+            if refusal is not None:
+                outcome = failed(str(refusal))
+            self._patiently(lambda: self._store.tell(asked.trial, outcome, asked.words), live)
+        except StorageAway as away:
+            self._keep(asked, outcome, away, live)
         del self._running[asked.trial.number]
-        live.ended(_as_record(asked, outcome))
+        if self._away is None:
+            live.ended(_as_record(asked, outcome), self._counted())
         if refusal is not None:
             raise refusal
         if outcome.result is not None and outcome.result.valid:
@@ -217,6 +297,21 @@ class Coordinator:
         if outcome.state == "failed":
             self._jobs.clean_up()
             self._count_failure(outcome.reason)
+
+    def _counted(self) -> int | None:
+        """How many trials the study has, where others add to them."""
+        if not self._store.is_shared:
+            return None
+        with contextlib.suppress(StorageAway):
+            return self._store.counted()
+        return None
+
+    def _keep(self, asked: _Asked, outcome: Outcome, away: StorageAway, live: LiveStudy) -> None:
+        """Keep beside what the storage cannot be told, and ask it for no more trials."""
+        path = self._spool.keep(asked.trial, asked.words, outcome)
+        text = f"{away}; trial {asked.trial.number} is kept in {path}, the same command tells it"
+        live.note(text)
+        self._away = StorageAway(text)
 
     def _outcome(self, asked: _Asked, returned: JobReturn) -> Outcome:
         value = returned._return_value  # noqa: SLF001  # the property prints a traceback
@@ -245,12 +340,14 @@ class Coordinator:
         elif most is not None and self._failures >= most:
             self.failure = f"max_failures={most} is reached; the last trial failed: {reason}"
 
-    def _lose(self, trial: Trial | FrozenTrial, end: End, reason: str) -> None:
-        result = None
-        if self._jobs.journals:
-            result = JournalReader(self._jobs.journal(trial.number)).read().result(end, reason)
-        self._store.tell(trial, failed(reason, result), self._space.words(trial.params), lost=True)
-        self._store.retry(trial.number)
+    def _lose(self, asked: _Asked, *, died: bool) -> None:
+        """Give up a trial that runs: its joules are kept, its setup is queued again."""
+        end: End = "lost" if died else "interrupted"
+        reason = "what ran it died" if died else "interrupted"
+        result = self._spool.result(asked.trial.number)
+        if result is not None:
+            result = replace(result, end=end, reason=reason)
+        self._store.lose(asked.trial, asked.words, end, reason, result)
 
 
 def _suggest(trial: Trial, dimension: Dimension) -> Value:

@@ -6,7 +6,9 @@ EnergyoptError            the user can mend it; printed as one sentence, exit co
 │   ├── GpusTaken         other trials hold the GPUs that would do
 │   └── PowerLimitRefused a GPU's power limit may not be set, or is not in force
 ├── StorageError          a study database cannot be opened, read or written
+│   └── StorageAway       it does not answer now, and may later: a full disk, a lost server
 ├── StudyError            a study is missing, busy, or asks another question
+│   └── LeaseLost         another run has taken this one for dead, and its trials over
 ├── TrialError            a trial ended without a result (exception, crash, rubbish)
 └── LauncherError         what runs the trials died: they are lost, not failed
 
@@ -38,8 +40,16 @@ class StorageError(EnergyoptError):
     """A study database cannot be opened, read or written."""
 
 
+class StorageAway(StorageError):  # noqa: N818  # what happened, not what it is
+    """A study database does not answer now, and may later."""
+
+
 class StudyError(EnergyoptError):
     """A study does not exist, is being run elsewhere, or asks another question."""
+
+
+class LeaseLost(StudyError):  # noqa: N818  # what happened, not what it is
+    """Another run has taken this one for dead, and its trials over."""
 
 
 class TrialError(EnergyoptError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -34,6 +35,9 @@ class Options:
         n_jobs: Trials at a time.
         max_failures: Failed trials that end the run; None never.
         max_failure_rate: Share of n_trials that may fail; None any.
+        heartbeat_s: Time between signs of life, in s; after ten missed ones other hosts take a
+            run for dead.
+        storage_wait_s: How long a storage that does not answer is tried again, in s.
         params: Sweeps from the config, by key; the command line has precedence.
         custom_search_space: A function of (config, trial) that suggests more, or its path.
     """
@@ -48,6 +52,8 @@ class Options:
     n_jobs: int = 1
     max_failures: int | None = None
     max_failure_rate: float | None = None
+    heartbeat_s: float = 60.0
+    storage_wait_s: float = 300.0
     params: Mapping[str, Any] | None = None
     custom_search_space: Any = None
 
@@ -71,6 +77,12 @@ class Options:
             value = getattr(options, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ConfigError(f"{key}={value}: a whole number of at least 1 is needed")
+        if not _is_number(options.heartbeat_s) or options.heartbeat_s <= 0:
+            raise ConfigError(f"heartbeat_s={options.heartbeat_s}: a time above 0 s is needed")
+        if not _is_number(options.storage_wait_s) or options.storage_wait_s < 0:
+            raise ConfigError(
+                f"storage_wait_s={options.storage_wait_s}: a time of at least 0 s is needed"
+            )
         return options
 
     @property
@@ -108,6 +120,11 @@ class Options:
         params = self.params or {}
         unset = {key: v for key, v in params.items() if key.lstrip("+") not in given}
         return [*arguments, *(_word(key, value) for key, value in unset.items())]
+
+
+def _is_number(value: object) -> bool:
+    is_one = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_one and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _word(key: str, value: Any) -> str:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from energyopt.errors import ConfigError
 from energyopt.records import Metric
 from energyopt.search.space import Space
-from energyopt.store.studies import Identity
+from energyopt.store.identity import Identity
 
 POWER_LIMIT = "hardware.power_limit_w"
 """The one key of the hardware that may be searched."""
@@ -21,6 +21,7 @@ POWER_LIMIT = "hardware.power_limit_w"
 # May differ between the runs of one study.
 _NOT_ASKED = (
     *("n_trials", "n_jobs", "max_failures", "study", "storage", "trusted_targets"),
+    *("heartbeat_s", "storage_wait_s"),
     # How a start waits, and what is measured beside the training.
     *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict", "hardware.known"),
 )
@@ -29,6 +30,8 @@ _UNSWEEPABLE: Mapping[str, str] = {
     "n_trials": "it belongs to the whole study",
     "n_jobs": "it belongs to the whole study",
     "max_failures": "it belongs to the whole study",
+    "heartbeat_s": "it belongs to the whole study",
+    "storage_wait_s": "it belongs to the whole study",
     "sampler": "it belongs to the whole study",
     "trusted_targets": "it belongs to the whole study",
     "study": "it belongs to the whole study",

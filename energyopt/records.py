@@ -433,6 +433,32 @@ class Outcome:
         if self.state == "complete" and not all(math.isfinite(v) for v in self.values):
             raise ValueError(f"values={self.values} are not finite; report such a trial as failed")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; the record is kept beside it."""
+        return {
+            "state": self.state,
+            "values": list(self.values),
+            "constraints": dict(self.constraints),
+            "attributes": dict(self.attributes),
+            "reason": self.reason,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], result: TrialResult | None) -> Outcome:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            KeyError: If something is missing.
+        """
+        return cls(
+            state=data["state"],
+            values=tuple(data["values"]),
+            constraints=data["constraints"],
+            attributes=data["attributes"],
+            reason=data["reason"],
+            result=result,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TrialRecord:

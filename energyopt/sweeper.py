@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from optuna.trial import Trial
 from rich.console import Console
 
 from energyopt import app as own_app
+from energyopt import failpoints
 from energyopt.build import Setup, check_roots, make_sampler
 from energyopt.composer import Composer
 from energyopt.coordinator import Coordinator, Jobs
-from energyopt.errors import ConfigError, EnergyoptError, GpusTaken, StudyError
+from energyopt.errors import ConfigError, EnergyoptError, GpusTaken, StorageError, StudyError
 from energyopt.known import Known
 from energyopt.launcher import LocalLauncher
 from energyopt.options import Options
@@ -37,10 +38,16 @@ from energyopt.report.study import banner, print_end
 from energyopt.search.samplers import continued_seed, sampler_node
 from energyopt.search.space import Dimension, Value, parse_space
 from energyopt.signals import Interrupted, interrupting
+from energyopt.spool import Spool
 from energyopt.store.database import refuse_password
-from energyopt.store.studies import Identity, StudyStore, check_name, only_coordinator
+from energyopt.store.identity import Identity, check_name
+from energyopt.store.runs import BEATS_OF_GRACE, only_coordinator
+from energyopt.store.studies import Point, StudyStore
 from energyopt.trust import trusted_target
 
+NextPoint = Callable[[Sequence[Point]], Point | None]
+
+_A_DAY_S = 86_400.0
 _DEATH_S = 3.0  # a driver takes its time to let go of a killed process
 
 
@@ -70,6 +77,7 @@ class StudySweeper:
             SystemExit: After an interrupt, with the code of its signal.
         """
         setup_globals()
+        failpoints.arm()
         options = Options.read(self._given)
         with interrupting():
             _Run(options, self._context, self._task_function, self._config, arguments).run()
@@ -110,19 +118,18 @@ class _Run:
         """Run the study."""
         with ExitStack() as stack:
             self._open(stack)
-            alone = stack.enter_context(only_coordinator(self._storage, self._name))
+            stack.enter_context(only_coordinator(self._storage, self._name))
             if self._own and self._local:
                 self._ready = self._shown_preflight()
                 self._check_limits(self._ready)
             provenance = self._ready.provenance if self._ready else None
-            store = StudyStore.open(self._storage, self._name, self._identity, self._sampler)
+            store = self._open_study(stack)
             if provenance is not None:
                 store.bind(provenance)
+            settled = store.reap()
             coordinator = self._coordinator(store)
-            if alone:
-                coordinator.reap()
-            n_trials, points, notes = self._plan(store)
-            notes = [*self._hardware_notes(), *notes]
+            n_trials, next_point, notes = self._plan(store)
+            notes = [*self._hardware_notes(), *self._study_notes(store, settled), *notes]
             if self._own:
                 self._print_banner(provenance, n_trials, store.counted())
             with LiveStudy(n_trials, self._console, provenance) as live:
@@ -130,8 +137,28 @@ class _Run:
                 live.mind(self._ready.flags if self._ready else ())
                 for note in notes:
                     live.note(note)
-                self._coordinate(coordinator, store, n_trials, points, live)
+                self._coordinate(coordinator, store, n_trials, next_point, live)
         self._end(store, coordinator.failure)
+
+    def _open_study(self, stack: ExitStack) -> StudyStore:
+        spool = Spool(self._folder, self._space.words, journals=self._own)
+        # Jobs in this process keep it from saying that it lives.
+        beats_s = _A_DAY_S if self._in_process else BEATS_OF_GRACE * self._options.heartbeat_s
+        store = StudyStore.open(
+            self._storage,
+            self._name,
+            self._identity,
+            self._sampler,
+            remains=spool.remains,
+            grace_s=beats_s,
+        )
+        self._spool = spool
+        stack.callback(_quietly, store.close)
+        return store
+
+    @property
+    def _in_process(self) -> bool:
+        return type(self._launcher).__name__ == "BasicLauncher"
 
     # What is asked -------------------------------------------------------------------------
 
@@ -224,6 +251,18 @@ class _Run:
             notes.append(f"power at rest is measured for {idle_s:g} s, once for each GPU and limit")
         return notes
 
+    def _study_notes(self, store: StudyStore, settled: int) -> list[str]:
+        """What is to be said of the study before the first trial of this run."""
+        notes = [] if store.note is None else [store.note]
+        if settled:
+            trials = "1 trial" if settled == 1 else f"{settled} trials"
+            notes.append(f"{trials} of a run that died: what they burnt counts")
+        others = store.others()
+        if others:
+            who = ", ".join(map(str, others))
+            notes.append(f"the study is shared with {who}: together they train n_trials")
+        return notes
+
     def _shown_preflight(self) -> own_app.Readiness:
         if not self._console.is_terminal:
             return self._preflight_choices()
@@ -286,7 +325,7 @@ class _Run:
             launcher=self._launcher,
             folder=self._folder,
             extra=self._study_words(),
-            in_process=type(self._launcher).__name__ == "BasicLauncher",
+            in_process=self._in_process,
             journals=self._own,
             stop=self._local.close if self._local else _leave,
             clean_up=own_app.restore_limits if self._own else _leave,
@@ -300,6 +339,7 @@ class _Run:
             metrics=self._identity.metrics,
             jobs=jobs,
             known=Known.of(result for _, result in store.read().results),
+            spool=self._spool,
             suggest_more=self._suggest_more(),
         )
 
@@ -315,44 +355,48 @@ class _Run:
             function = get_method(function)
         return partial(function, self._config)
 
-    def _plan(self, store: StudyStore) -> tuple[int, Iterator[Mapping[str, Value]], list[str]]:
-        """The number of trials that there can be, the planned ones, and what to say of them."""
+    def _plan(self, store: StudyStore) -> tuple[int, NextPoint | None, list[str]]:
+        """The number of trials that there can be, what plans them, and what to say of them."""
         if self._options.grid:
-            return self._plan_grid(store)
-        if not self._own or store.read().trials:
-            return self._options.n_trials, iter(()), []
+            return self._plan_grid()
+        if not self._own:
+            return self._options.n_trials, None, []
         params = self._composer.baseline()
-        store.plan(params, default=True)
+        if not store.plan_first(params):
+            return self._options.n_trials, None, []
         note = f"trial 0 is the default setup: {setup_words(params)}"
         moved = self._composer.moved(params)
         if moved:
             note += f" (moved into the space from {', '.join(moved)})"
-        return self._options.n_trials, iter(()), [note]
+        return self._options.n_trials, None, [note]
 
-    def _plan_grid(self, store: StudyStore) -> tuple[int, Iterator[Mapping[str, Value]], list[str]]:
+    def _plan_grid(self) -> tuple[int, NextPoint, list[str]]:
         axes = self._space.dimensions
         points = [
             dict(zip((d.key for d in axes), values, strict=True))
             for values in itertools.product(*(d.grid() for d in axes))
         ]
-        seen = store.seen()
-        missing = iter([point for point in points if point not in seen])
+
+        def next_point(seen: Sequence[Point]) -> Point | None:
+            there = {frozenset(point.items()) for point in seen}
+            return next((p for p in points if frozenset(p.items()) not in there), None)
+
         n_trials, size = self._options.n_trials, len(points)
         if size <= n_trials:
-            return size, missing, []
+            return size, next_point, []
         note = f"the grid has {size} points, n_trials={n_trials} trains the first of them; "
-        return n_trials, missing, [note + f"n_trials={size} trains all"]
+        return n_trials, next_point, [note + f"n_trials={size} trains all"]
 
     def _coordinate(
         self,
         coordinator: Coordinator,
         store: StudyStore,
         n_trials: int,
-        points: Iterator[Mapping[str, Value]],
+        next_point: NextPoint | None,
         live: LiveStudy,
     ) -> None:
         try:
-            coordinator.run(n_trials, points, live)
+            coordinator.run(n_trials, next_point, live)
         except Interrupted as interrupt:
             live.note(
                 f"interrupted: {store.counted()} of {n_trials} trials are kept in study "
@@ -391,6 +435,12 @@ class _Run:
             reasons = [trial.reason for trial in study.trials if trial.reason]
             because = f"; the last: {reasons[-1]}" if reasons else ""
             raise StudyError(f"no trial of study {self._name} completed{because}")
+
+
+def _quietly(work: Callable[[], None]) -> None:
+    """Say nothing if the storage is gone: what it was not told, the next run finds out."""
+    with suppress(StorageError):
+        work()
 
 
 def _leave() -> None:

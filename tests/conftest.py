@@ -21,6 +21,7 @@ import pytest
 
 from tests import fake_nvml
 from tests.fake_nvml import FakeNvml
+from tests.postgres import Postgres
 
 # Under nohup, and so for programs that tests start, it would be ignored.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -160,6 +161,28 @@ def gpu_box(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(key, value)
     shutil.copy(ROOT / "tests" / "slowed.py", tmp_path)
     return fake
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    server = Postgres(tmp_path_factory.mktemp("pg"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres) -> str:
+    """The URL of an empty PostgreSQL database."""
+    return postgres_server.database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty storage of each kind: a file's path, a server's URL."""
+    if request.param == "sqlite":
+        return str(tmp_path / "studies" / "energyopt.db")
+    url: str = request.getfixturevalue("postgres")
+    return url
 
 
 @pytest.fixture(autouse=True)

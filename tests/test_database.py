@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from energyopt.errors import StorageError
-from energyopt.store.database import masked, open_database, sqlite_file, storage_url
+from energyopt.store.database import file_system, masked, open_database, sqlite_file, storage_url
 
 ROOT = Path(__file__).parents[1]
 NOBODY = 65534
@@ -101,7 +101,30 @@ def test_passwords_are_not_said():
 
 
 def test_an_unknown_kind_of_database_is_refused():
-    assert "cannot be used: Can't load plugin" in refusal("nodb://host/name", create=True)
+    for create in (True, False):
+        message = refusal("mysql://user:secret@host/name", create=create)
+        assert message.startswith(
+            "storage=mysql://user:***@host/name: studies are kept in SQLite files and in PostgreSQL"
+        )
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_postgresql_is_spoken_to_through_one_driver(scheme):
+    url = storage_url(f"{scheme}://user:pass%2Fword@host/name")
+    assert url == "postgresql+psycopg://user:pass%2Fword@host/name"
+
+
+def test_a_file_system_is_told_by_the_deepest_mount(tmp_path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "a / ext4 rw 0 0\nb /net nfs4 rw 0 0\nc /net/my\\040disk xfs rw 0 0\nd /network tmpfs 0 0\n"
+    )
+    found = {
+        place: file_system(Path(place), mounts)
+        for place in ("/x", "/net", "/net/a/b", "/net/my disk/a", "/network/a")
+    }
+    assert list(found.values()) == ["ext4", "nfs4", "nfs4", "xfs", "tmpfs"]
+    assert file_system(tmp_path, tmp_path / "none") == ""
 
 
 # --- create and read
@@ -227,7 +250,7 @@ def as_nobody(folder: Path, *works: str) -> list[str]:
         import os
         from energyopt.errors import EnergyoptError
         from energyopt.store.database import open_database
-        from energyopt.store.studies import only_coordinator
+        from energyopt.store.runs import only_coordinator
         # Import what is imported late, while it may be read.
         open_database({str(folder / "warm.db")!r}, create=True).get_all_studies()
         {become}

@@ -9,7 +9,7 @@ from energyopt.errors import ConfigError
 from energyopt.question import command_words, identify, name_study, refuse_unsweepable
 from energyopt.records import Metric
 from energyopt.search.space import parse_space
-from energyopt.store.studies import Identity, check_name
+from energyopt.store.identity import Identity, check_name
 from tests.composing import composed, config_loader, multirun
 from tests.toys import METRICS
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,17 +15,12 @@ from energyopt.errors import StorageError, StudyError
 from energyopt.objectives import EnergyVsAccuracy, judge
 from energyopt.records import Metric, Outcome, TrialRecord
 from energyopt.store.database import open_database, quiet_optuna
-from energyopt.store.studies import (
-    Identity,
-    StudyStore,
-    check_name,
-    only_coordinator,
-    read_studies,
-    read_study,
-)
+from energyopt.store.identity import Identity, check_name
+from energyopt.store.reading import read_studies, read_study
+from energyopt.store.runs import only_coordinator
+from energyopt.store.studies import Remains, StudyStore
 from tests.toys import ESTIMATED, METRICS, result
 
-ROOT = Path(__file__).parents[1]
 CONFIG = {"epochs": 30, "model": {"width": 8, "sizes": [1, 2]}, "study_note": None}
 ASKED = Identity(METRICS, ("epochs=30",), ("lr=interval(0,1)",), CONFIG, 0.9)
 OF_ANOTHER_APP = Identity((Metric("value", "minimize"),), (), ("x=interval(0,1)",), None, None)
@@ -42,8 +33,13 @@ def make_sampler(existing: int) -> BaseSampler:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> str:
-    return str(tmp_path / "studies.db")
+def database(where: str) -> str:
+    return where
+
+
+def left(record: Any = None, outcome: Outcome | None = None) -> Callable[[Any], Remains]:
+    """What a dead run left outside of the database."""
+    return lambda trial: Remains((f"lr={trial.params.get('lr')}",), outcome, record)
 
 
 @pytest.fixture
@@ -51,8 +47,8 @@ def open_study(database: str) -> Iterator[Open]:
     """Open a study as one run after the other does."""
     opened: list[StudyStore] = []
 
-    def open_it(identity: Identity = ASKED, name: str = "toy") -> StudyStore:
-        opened.append(StudyStore.open(database, name, identity, make_sampler))
+    def open_it(identity: Identity = ASKED, name: str = "toy", **more: Any) -> StudyStore:
+        opened.append(StudyStore.open(database, name, identity, make_sampler, **more))
         return opened[-1]
 
     yield open_it
@@ -82,7 +78,7 @@ def test_a_new_study_is_empty_and_knows_its_question(open_study):
     assert study.metrics == METRICS
     assert (study.overrides, study.sweep) == (("epochs=30",), ("lr=interval(0,1)",))
     assert (study.target, study.trials) == (0.9, ())
-    assert (store.counted(), store.seen(), store.running()) == (0, [], [])
+    assert (store.counted(), store.seen(), store.reap()) == (0, [], 0)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +147,6 @@ def test_a_job_of_another_app_needs_no_record(open_study):
 def test_a_trial_on_its_way_is_running(open_study):
     store = open_study()
     trial = ask(store)
-    assert [running.number for running in store.running()] == [0]
     assert only_trial(store) == TrialRecord(0, "running", trial.params, ())
     assert store.counted() == 0
     assert store.seen() == [trial.params]
@@ -177,14 +172,10 @@ def test_a_lost_trial_does_not_count_and_its_setup_is_asked_again(open_study):
     dead = open_study()
     dead.plan({"lr": 0.25}, default=True)
     ask(dead)
-    store = open_study()
-    (lost,) = store.running()
-    burnt = result([(100, 2, 0.7)], end="lost")
-    outcome = Outcome("failed", reason="its run died", result=burnt)
-    store.tell(lost, outcome, ["lr=0.25"], lost=True)
-    assert (store.counted(), store.seen(), store.running()) == (0, [], [])
-    store.plan(lost.params, default=True)
-    assert store.seen() == [{"lr": 0.25}]
+    store = open_study(remains=left(result([(100, 2, 0.7)], end="failed")))
+    assert store.reap() == 1
+    assert store.reap() == 0
+    assert (store.counted(), store.seen()) == (0, [{"lr": 0.25}])
     again = ask(store)
     assert (again.number, again.params) == (1, {"lr": 0.25})
     store.tell(again, judge(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=0.25"])
@@ -194,24 +185,92 @@ def test_a_lost_trial_does_not_count_and_its_setup_is_asked_again(open_study):
         ("failed", True, "its run died"),
         ("complete", True, ""),
     ]
+    assert study.trials[0].overrides == ("lr=0.25",)
+    assert [t.number for t, _ in study.results] == [1]  # a lost curve is not compared
     assert study.search_energy_j == 4
 
 
+def test_a_setup_whose_runs_die_time_after_time_has_failed(open_study):
+    open_study().plan({"lr": 0.25})
+    for _ in range(2):
+        ask(open_study())
+    store = open_study(remains=left(result([(100, 2, 0.7)], end="failed")))
+    assert (store.reap(), store.counted(), store.seen()) == (1, 1, [{"lr": 0.25}])
+    trials = store.read().trials
+    assert [trial.reason for trial in trials] == [
+        "its run died",
+        "its run died, 2 times with this setup",
+    ]
+    assert store.read().search_energy_j == 2
+
+
+def test_an_interrupted_trial_is_asked_again_each_time(open_study):
+    open_study().plan({"lr": 0.25}, default=True)
+    for number in range(4):
+        store = open_study()
+        trial = ask(store)
+        assert (trial.number, trial.params) == (number, {"lr": 0.25})
+        burnt = result([(100, 2, 0.7)], end="interrupted")
+        store.lose(trial, ["lr=0.25"], "interrupted", "interrupted", burnt)
+        assert store.counted() == 0
+    study = store.read()
+    assert [trial.state for trial in study.trials] == ["failed"] * 4 + ["waiting"]
+    assert study.search_energy_j == 8
+
+
 def test_a_trial_lost_before_its_first_suggestion_keeps_its_planned_setup(open_study):
-    store = open_study()
-    store.plan({"lr": 0.25}, default=True)
-    store.tell(store.ask(), Outcome("failed", reason="its run died"), (), lost=True)
-    store.retry(0)
-    again = ask(store)
+    dead = open_study()
+    dead.plan({"lr": 0.25}, default=True)
+    dead.ask()
+    again = ask(open_study())
     assert again.params == {"lr": 0.25}
-    assert again.user_attrs == {"default_setup": True}
+    assert again.user_attrs["default_setup"] is True
 
 
 def test_a_trial_lost_before_anything_was_known_of_it_plans_nothing(open_study):
+    open_study().ask()
     store = open_study()
-    store.tell(store.ask(), Outcome("failed", reason="its run died"), (), lost=True)
-    store.retry(0)
+    store.reap()
     assert [trial.state for trial in store.read().trials] == ["failed"]
+    assert store.counted() == 0
+
+
+def test_what_was_spooled_is_told(open_study):
+    trial = ask(open_study())
+    of = result([(100, 2, 0.95)])
+    store = open_study(remains=left(of, judge(of, EnergyVsAccuracy())))
+    assert (store.reap(), store.counted()) == (1, 1)
+    found = only_trial(store)
+    assert (found.state, found.values, found.params) == ("complete", (2.0, 0.95), trial.params)
+    assert (found.result, found.feasible) == (of, True)
+
+
+def test_joules_of_a_running_trial_are_in_the_books(open_study, database):
+    store = open_study()
+    trial = ask(store)
+    for joules in (2, 3):
+        store.beat({0: result([(100, joules, 0.7)], end="lost")})
+        assert read_study(database, "toy").search_energy_j == joules
+    assert read_study(database, "toy").results == ()
+    # What a journal that nobody can reach would have told is not forgotten.
+    assert open_study().reap() == 1
+    study = read_study(database, "toy")
+    assert (study.trials[0].state, study.search_energy_j) == ("failed", 3)
+    assert ask(open_study()).params == trial.params
+
+
+def test_the_total_is_never_passed(open_study):
+    store = open_study()
+    first, second = store.ask(2), store.ask(2)
+    assert first is not None
+    assert second is not None
+    assert store.ask(2) is None
+    store.tell(first, Outcome("complete", (1.0, 0.9)), [])
+    assert store.ask(2) is None
+    store.lose(second, [], "interrupted", "interrupted", None)
+    assert store.ask(2) is not None
+    assert store.ask(2) is None
+    assert store.ask(3) is not None
 
 
 def test_every_kind_of_end_counts(open_study):
@@ -346,7 +405,8 @@ def test_names_that_are_safe_files_are_taken(name):
     "name",
     ["", "../x", "a/b", "a b", ".hidden", "-flag", "x" * 101, "ä", "a\n", "a:b", "~", "a\\b"],
 )
-def test_other_names_are_refused_and_nothing_is_made(tmp_path, database, name):
+def test_other_names_are_refused_and_nothing_is_made(tmp_path, name):
+    database = str(tmp_path / "a.db")
     message = f"study={name!r} is not a name: up to 100 letters, digits"
     with pytest.raises(StudyError) as caught:
         check_name(name)
@@ -365,7 +425,7 @@ def test_studies_share_a_database_and_keep_apart(open_study, database):
     first, second = open_study(name="b"), open_study(OF_ANOTHER_APP, name="a")
     first.tell(ask(first), judge(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=1"])
     second.tell(ask(second), Outcome("failed", reason="broke"), ["x=1"])
-    second.tell(second.ask(), Outcome("failed", reason="lost"), [], lost=True)
+    second.lose(second.ask(), [], "lost", "lost", None)
     assert (first.counted(), second.counted()) == (1, 1)
     studies = read_studies(database)
     assert [study.name for study in studies] == ["a", "b"]
@@ -396,50 +456,10 @@ def test_a_study_made_by_optuna_alone_can_be_read(database):
     storage.engine.dispose()
 
 
-def test_a_database_that_vanishes_is_said_in_a_sentence(open_study, database):
-    store = open_study()
+def test_a_database_that_vanishes_is_said_in_a_sentence(tmp_path):
+    database = str(tmp_path / "a.db")
+    store = StudyStore.open(database, "toy", ASKED, make_sampler)
     store._storage.engine.dispose()
     Path(database).write_bytes(b"")
     with pytest.raises(StorageError, match=r"^storage sqlite:.* cannot be used: "):
         store.read()
-
-
-# --- one coordinator
-
-HOLD = """
-import sys, time
-from energyopt.store.studies import only_coordinator
-with only_coordinator(sys.argv[1], "toy"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_study_is_run_by_one_process_and_free_when_that_dies(tmp_path, database):
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, database], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(StudyError) as caught, only_coordinator(database, "toy"):
-            pass
-        assert str(caught.value) == (
-            f"study toy is being run by process {holder.pid}; wait for it, stop it, or give this "
-            "run another study=name"
-        )
-        with only_coordinator(database, "other"), only_coordinator(f"{database}2", "toy"):
-            pass
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-    for _ in range(2):
-        with only_coordinator(database, "toy"):
-            lock = tmp_path / ".studies.db.toy.lock"
-            assert lock.read_text() == str(os.getpid())
-
-
-def test_other_databases_are_not_locked_by_a_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    where = "postgresql+psycopg://user@host/name"
-    with only_coordinator(where, "toy") as alone, only_coordinator(where, "toy"):
-        assert not alone
-    assert list(tmp_path.iterdir()) == []

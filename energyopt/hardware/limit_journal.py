@@ -16,9 +16,9 @@ from typing import Protocol
 from energyopt.errors import PowerLimitRefused
 from energyopt.hardware.host import user_name
 from energyopt.hardware.lease import make_run_dir, open_plain, run_dir
+from energyopt.process import boot_id
 
 _SUFFIX = ".limit.json"
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Limited(Protocol):
@@ -123,7 +123,7 @@ class Entry:
         foreign = left_by_other(board.uuid)
         if foreign is not None:
             raise PowerLimitRefused(not_ours(foreign))
-        return cls(board.uuid, board.limit_w(), (), _boot_id(), os.getpid(), user_name())
+        return cls(board.uuid, board.limit_w(), (), boot_id(), os.getpid(), user_name())
 
     @classmethod
     def read(cls, uuid: str, *, asked: bool = False, told: bool = False) -> Entry | None:
@@ -145,7 +145,7 @@ class Entry:
         trusted = owner in (0, os.geteuid()) or told or (asked and os.geteuid() == 0)
         if not trusted or entry.uuid != uuid:
             return None
-        if entry.boot_id != _boot_id():
+        if entry.boot_id != boot_id():
             entry.remove()
             return None
         return entry
@@ -199,10 +199,3 @@ def _name_of(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:  # a container's user has no name
         return f"user {uid}"
-
-
-def _boot_id() -> str:
-    try:
-        return _BOOT_ID.read_text().strip()
-    except OSError:
-        return ""

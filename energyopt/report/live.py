@@ -83,14 +83,19 @@ class LiveStudy:
         """A trial began."""
         self._running[number] = _Running(setup(params), JournalReader(journal), time.monotonic())
 
-    def ended(self, trial: TrialRecord) -> None:
-        """A trial ended."""
+    def ended(self, trial: TrialRecord, counted: int | None = None) -> None:
+        """A trial ended.
+
+        Args:
+            trial: The trial.
+            counted: How many have, where others add to them.
+        """
         self._running.pop(trial.number, None)
         if trial.result is not None and self._provenance is None:
             self._provenance = trial.result.start.provenance
             self.note(source_lines(self._provenance))
         self.mind(() if trial.result is None else trial.result.flags)
-        self._counted += 1
+        self._counted = self._counted + 1 if counted is None else counted
         self._account(trial)
         if not _is_live(self._console) or trial.state == "failed":
             self._console.print(self._line(trial), highlight=False, soft_wrap=True)

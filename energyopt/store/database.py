@@ -12,16 +12,32 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy as sa
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from energyopt.errors import StorageError
+from energyopt import failpoints
+from energyopt.errors import StorageAway, StorageError
 
 _SQLITE_HEADER = b"SQLite format 3\x00"
 _BUSY_TIMEOUT_S = 60
+_RECYCLE_S = 1800
+_LOCKS = 0x656F7074  # "eopt": ours among the advisory locks of a server
+_NOTICES_LOSS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+_PASSING = (OperationalError, InterfaceError, PoolTimeout)  # also for a disk that is full
+_NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "9p"}
+    | {"fuse.sshfs", "fuse.glusterfs", "glusterfs", "afs", "panfs", "virtiofs"}
+)
 
 
 def storage_url(where: str) -> str:
@@ -36,14 +52,23 @@ def storage_url(where: str) -> str:
         )
     if "://" not in where:
         return URL.create("sqlite", database=str(Path(where).expanduser())).render_as_string()
+    if where.startswith("postgres://"):  # as some servers' own tools write it
+        where = where.replace("postgres", "postgresql", 1)
     try:
-        make_url(where)
+        url = make_url(where)
     except ArgumentError as error:
         raise StorageError(
             f"storage={where} is not a database URL; give a file, such as studies/energyopt.db, "
             "or a URL, such as postgresql+psycopg://user@host/name"
         ) from error
-    return where
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StorageError(
+            f"storage={masked(where)}: studies are kept in SQLite files and in PostgreSQL; give a "
+            "file, or a URL such as postgresql+psycopg://user@host/name"
+        )
+    if url.drivername == "postgresql":  # without a driver, SQLAlchemy's versions choose others
+        url = url.set(drivername="postgresql+psycopg")
+    return url.render_as_string(hide_password=False)
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -89,22 +114,68 @@ def open_database(where: str, *, create: bool) -> RDBStorage:
     url = storage_url(where)
     file = sqlite_file(url)
     if file is None:
-        return _open(url, {}, create=create)
+        return _open_server(url, create=create)
     _check_place(file, create=create)
     with _alone(file.parent) if create else contextlib.nullcontext():
         _check_content(file, create=create)
         where = _immutable(file) if _is_fixed(file) else url
         storage = _open(where, {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}, create=create)
     if create:
-        _lock_early(storage.engine)
+        _lock_early(storage.engine, write_ahead=file_system(file.parent) not in _NETWORK)
+    _watch(storage.engine)
     return storage
+
+
+@contextlib.contextmanager
+def lock_in_transaction(engine: Engine, study_id: int = 0) -> Iterator[Connection | None]:
+    """Be alone with a study among all runs on a server, or with the opening of any (0).
+
+    Yields:
+        The connection whose transaction holds the lock: what is written in it counts if the lock
+        was held until the end. None for an SQLite file, which has one run at a time.
+    """
+    if engine.dialect.name != "postgresql":
+        yield None
+        return
+    with engine.begin() as connection:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCKS, study_id)))
+        yield connection
+
+
+def _open_server(url: str, *, create: bool) -> RDBStorage:
+    options = {"pool_recycle": _RECYCLE_S, "connect_args": _patience(make_url(url))}
+    if not create:
+        return _open(url, options, create=False)
+    # Tables are made by one at a time: two would both find none.
+    with speaking(url):
+        opening = sa.create_engine(url, poolclass=sa.NullPool, connect_args=options["connect_args"])
+        with lock_in_transaction(opening):
+            storage = _open(url, options, create=True)
+    _watch(storage.engine)
+    return storage
+
+
+def _patience(url: URL) -> dict[str, Any]:
+    """What makes a client of PostgreSQL notice a server that is gone, unless its URL says it."""
+    if url.get_driver_name() not in ("psycopg", "psycopg2"):
+        return {}
+    return {key: value for key, value in _NOTICES_LOSS.items() if key not in url.query}
 
 
 def _open(url: str, options: dict[str, Any], *, create: bool) -> RDBStorage:
     with speaking(url), quiet_optuna():
-        return RDBStorage(
-            url, engine_kwargs={"pool_pre_ping": True, **options}, skip_table_creation=not create
-        )
+        try:
+            return RDBStorage(
+                url,
+                engine_kwargs={"pool_pre_ping": True, **options},
+                skip_table_creation=not create,
+            )
+        except RuntimeError as error:  # Optuna's word for tables of another version
+            raise StorageError(
+                f"storage {masked(url)} has tables of another version of Optuna; it was left as it "
+                "is: copy it, then run `optuna storage upgrade --storage URL`, or give another "
+                f"({str(error).partition('.')[0]})"
+            ) from error
 
 
 @contextlib.contextmanager
@@ -134,14 +205,26 @@ def speaking(url: str) -> Iterator[None]:
     """Turn what a database raises into a `StorageError` that names it and the cause."""
     try:
         yield
-    except (SQLAlchemyError, StorageInternalError, ImportError) as error:
+    except ImportError as error:
+        raise StorageError(
+            f"storage {masked(url)} cannot be used: {error}; "
+            "pip install 'energyopt[postgres]' brings what PostgreSQL takes"
+        ) from error
+    except (SQLAlchemyError, StorageInternalError) as error:
         cause: BaseException = error
+        passing = isinstance(error, _PASSING)
         while cause.__cause__ is not None:
             cause = cause.__cause__
+            passing = passing or isinstance(cause, _PASSING)
         original = getattr(cause, "orig", None) or cause
-        raise StorageError(
-            f"storage {masked(url)} cannot be used: {str(original).splitlines()[0]}"
+        raise (StorageAway if passing else StorageError)(
+            f"storage {masked(url)} cannot be used: {_first_line(original)}"
         ) from error
+
+
+def _first_line(error: object) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 @contextlib.contextmanager
@@ -222,15 +305,45 @@ def make_folder(folder: Path) -> None:
         )
 
 
-def _lock_early(engine: Engine) -> None:
+def _lock_early(engine: Engine, *, write_ahead: bool) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we begin transactions ourselves
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+        if write_ahead:  # which needs memory that all processes share
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     engine.dispose()  # connections made before the listeners do not obey them
+
+
+def _watch(engine: Engine) -> None:
+    """Let a test fail or kill this process at any statement."""
+    if not failpoints.is_armed("sql"):
+        return
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _strike(*_: Any) -> None:
+        try:
+            failpoints.at("sql")
+        except failpoints.Injected as error:
+            raise OperationalError("a statement", None, error) from error
+
+
+def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """The type of the file system that a folder lies on; empty if nothing tells."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return ""
+    place = folder.resolve()
+    found = ("", "")
+    for line in lines:
+        _, at, kind, *_ = line.split(" ")
+        at = at.replace("\\040", " ")
+        if place.is_relative_to(at) and len(at) >= len(found[0]):
+            found = (at, kind)
+    return found[1]

@@ -1,124 +1,111 @@
-"""A study in its storage: asked and told by one coordinator, read by everyone."""
+"""A study in its storage, asked and told by the runs that share it.
+
+Whose a trial is and how it ended is decided by one statement on its row in our table; what
+Optuna is told follows from there, and whoever comes next finishes what a dead run left half done.
+"""
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
-import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 import optuna
-import sqlalchemy as sa
-from optuna.samplers import BaseSampler
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import RDBStorage
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import Connection, Row
 
-from energyopt.errors import StorageError, StudyError
-from energyopt.records import Metric, Outcome, Provenance, StudyRecord, TrialRecord, TrialResult
+from energyopt import failpoints
+from energyopt.errors import LeaseLost, StudyError
+from energyopt.process import Process
+from energyopt.records import End, Outcome, Provenance, StudyRecord, TrialResult
+from energyopt.store import runs
 from energyopt.store.database import (
-    make_folder,
-    masked,
+    lock_in_transaction,
     open_database,
     quiet_optuna,
     speaking,
     sqlite_file,
     storage_url,
 )
+from energyopt.store.identity import IDENTITY, Identity, check_metrics, check_name, check_same
+from energyopt.store.reading import record_of
+from energyopt.store.rows import Rows, ended_row, lost_row, outcome_in
+from energyopt.store.runs import Run
+from energyopt.store.tables import prepare
 
-_IDENTITY = "energyopt"
 _BINDING = "energyopt_provenance"
 DEFAULT_SETUP = "default_setup"
 """Attribute of the trial that trains the default setup, for comparison."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
-_STATES: Mapping[TrialState, Literal["complete", "pruned", "failed", "running", "waiting"]] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
+RETRY_OF = "retry_of"
+"""Attribute of a trial that trains a lost one's setup again: the number of that."""
+_DEATHS = "deaths"
+_MOST_DEATHS = 2  # a setup whose run died so often may be what kills it
+_DIED = "its run died"
+_GRACE_S = 600.0
 _OPTUNA_STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
-# Our own columns of a trial, beside Optuna's tables and never in them.
-_TABLES = sa.MetaData()
-_TRIALS = sa.Table(
-    "energyopt_trials",
-    _TABLES,
-    sa.Column("study_id", sa.Integer, primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("overrides", sa.Text, nullable=False),  # JSON list of words
-    sa.Column("is_default", sa.Boolean, nullable=False),
-    sa.Column("lost", sa.Boolean, nullable=False),  # its retry counts, it does not
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("result", sa.Text, nullable=True),  # JSON of the whole TrialResult
-)
+Point = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """What a study asks. Continuing it with any difference is refused.
+class Remains:
+    """What a dead run left of a trial outside of the database.
 
     Attributes:
-        metrics: The objectives.
-        overrides: The fixed command-line words.
-        sweep: The words that span the space.
-        config: The resolved config without what may change (budgets, storage); None for
-            another app, whose config is its own affair.
-        target: Accuracy to reach; None for another app.
+        overrides: Its words.
+        outcome: How it ended, where that could not be told.
+        result: The record of what its journal knows.
     """
 
-    metrics: tuple[Metric, ...]
-    overrides: tuple[str, ...]
-    sweep: tuple[str, ...]
-    config: Mapping[str, Any] | None
-    target: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {
-            "overrides": list(self.overrides),
-            "sweep": list(self.sweep),
-            "config": self.config,
-            "target": self.target,
-        }
-
-
-def check_name(name: str) -> None:
-    """Refuse study names that are no safe file names.
-
-    Raises:
-        StudyError: Saying what is allowed.
-    """
-    if not _NAME.fullmatch(name):
-        raise StudyError(
-            f"study={name!r} is not a name: up to 100 letters, digits, '.', '_', '+' and '-', "
-            "beginning with a letter or digit"
-        )
+    overrides: tuple[str, ...] = ()
+    outcome: Outcome | None = None
+    result: TrialResult | None = None
 
 
 class StudyStore:
-    """One study, asked and told by the one coordinator that holds it.
+    """One study, as one of the runs that share it sees it.
 
     Args:
         study: Optuna's.
-        storage: Where it lives, with our own table beside.
+        storage: Where it lives, with our own tables beside.
+        url: The storage's.
+        run: This one.
+        remains: What a dead run left of a trial.
+        note: What opening it did, in a sentence.
     """
 
-    def __init__(self, study: Study, storage: RDBStorage, url: str) -> None:
+    def __init__(
+        self,
+        study: Study,
+        storage: RDBStorage,
+        *,
+        url: str,
+        run: Run,
+        remains: Callable[[FrozenTrial], Remains],
+        note: str | None = None,
+    ) -> None:
         self._study = study
         self._storage = storage
         self._url = url
-        self._id = storage.get_study_id_from_name(study.study_name)
+        self._run = run
+        self._remains = remains
+        self._rows = Rows(storage.engine, run.study_id, run.ordinal)
+        self._asked = False
+        # For trials of the dead: a trial's object makes its study's sampler suggest.
+        self._books = Study(study.study_name, study._storage, RandomSampler())  # noqa: SLF001
+        self.note = note
 
     @classmethod
     def open(
@@ -127,117 +114,204 @@ class StudyStore:
         name: str,
         identity: Identity,
         make_sampler: Callable[[int], BaseSampler],
+        *,
+        remains: Callable[[FrozenTrial], Remains] = lambda _: Remains(),
+        process: Process | None = None,
+        grace_s: float = _GRACE_S,
     ) -> StudyStore:
-        """Create a study, or take up one that asks the same.
+        """Create a study, or take up one that asks the same, as a new run of it.
 
         Args:
             where: A file or a SQLAlchemy URL.
             name: The study's name.
             identity: What it asks.
-            make_sampler: Makes the sampler, given the number of trials there are.
+            make_sampler: Makes the sampler, given how many trials and runs there were before.
+            remains: What a dead run left of a trial.
+            process: Whose run it is; this one's if None.
+            grace_s: How long the run may be silent before other hosts take it for dead, in s.
 
         Raises:
             StorageError: If the database cannot be used.
-            StudyError: If the study exists and asks something else.
+            StudyError: If the study exists and asks something else, or another host runs it
+                in a file.
         """
         check_name(name)
         storage = open_database(where, create=True)
         url = storage_url(where)
-        with speaking(url), quiet_optuna():
-            study = optuna.create_study(
-                storage=storage,
-                study_name=name,
-                directions=[metric.direction for metric in identity.metrics],
-                load_if_exists=True,
-            )
-            _TABLES.create_all(storage.engine)
-            known = study.user_attrs.get(_IDENTITY)
-            if known is not None:
-                _check_same(name, known, json.loads(json.dumps(identity.to_dict())))
-            _check_metrics(study, identity.metrics)
-            if known is None:
-                study.set_metric_names([metric.name for metric in identity.metrics])
-                study.set_user_attr(_IDENTITY, identity.to_dict())
-            study.sampler = make_sampler(len(study.get_trials(deepcopy=False)))
-        return cls(study, storage, url)
+        with speaking(url), quiet_optuna(), _closed_on_error(storage):
+            with lock_in_transaction(storage.engine) as lock:
+                note = prepare(storage.engine, sqlite_file(url))
+                study = _take_up(storage, name, identity)
+                run = _enter(storage, study, process or Process.this(), grace_s, alone=lock is None)
+                before = len(study.get_trials(deepcopy=False)) + run.ordinal
+                study.sampler = make_sampler(before)
+            return cls(study, storage, url=url, run=run, remains=remains, note=note)
 
     @property
     def name(self) -> str:
         """The study's name."""
         return self._study.study_name
 
-    def ask(self) -> Trial:
-        """A new trial, or the next planned one."""
-        with speaking(self._url), quiet_optuna():
-            return self._study.ask()
+    @property
+    def is_shared(self) -> bool:
+        """Whether other runs may add to it at the same time."""
+        return self._storage.engine.dialect.name == "postgresql"
+
+    # Trials on their way ---------------------------------------------------------------------
+
+    def ask(
+        self,
+        n_trials: int | None = None,
+        next_point: Callable[[Sequence[Point]], Point | None] | None = None,
+    ) -> Trial | None:
+        """A new trial, or the next planned one; none where all that there may be are taken.
+
+        Trials that dead runs left are settled first. Runs do this one at a time, so that their
+        sum is exact.
+
+        Args:
+            n_trials: The study's total; None for any.
+            next_point: Given all setups that were trained or planned, the next one if nothing
+                is suggested; None where suggestions are.
+        """
+        with self._held() as lock:
+            self._reap()
+            if n_trials is not None and self._taken() >= n_trials:
+                return None
+            if next_point is not None and not self._trials(TrialState.WAITING):
+                point = next_point(self.seen())
+                if point is None:
+                    return None
+                self._study.enqueue_trial(dict(point))
+            trial = self._study.ask()
+            failpoints.at("asked")
+            # In the transaction of the lock: what is written counts if it was held.
+            self._enter(trial, connection=lock)
+            self._asked = True
+        failpoints.at("claimed")
+        return trial
 
     @contextmanager
     def speaking(self) -> Iterator[None]:
         """For suggestions, which write to the database: say its errors in a sentence."""
         with speaking(self._url), quiet_optuna():
-            yield
+            try:
+                yield
+            except UpdateFinishedTrialError as error:
+                raise self._lease_lost() from error
 
-    def plan(self, params: Mapping[str, Any], *, default: bool = False) -> None:
+    def plan(self, params: Point, *, default: bool = False) -> None:
         """Queue a setup, the default one or another: the next `ask` takes it."""
-        marks = {DEFAULT_SETUP: True} if default else None
         with speaking(self._url), quiet_optuna():
-            self._study.enqueue_trial(dict(params), user_attrs=marks)
+            self._enqueue(params, {DEFAULT_SETUP: True} if default else {})
 
-    def retry(self, number: int) -> None:
-        """Queue a lost trial's setup again, as far as it was planned or suggested."""
+    def plan_first(self, params: Point) -> bool:
+        """Queue the default setup, if the study has no trial yet; whether it had none."""
+        with self._held():
+            is_first = not self._trials()
+            if is_first:
+                self._enqueue(params, {DEFAULT_SETUP: True})
+        return is_first
+
+    def beat(self, progress: Mapping[int, TrialResult]) -> None:
+        """Say that this run lives, and keep what its trials have burnt until now.
+
+        Args:
+            progress: The records of trials that run, by number.
+
+        Raises:
+            LeaseLost: If it was taken for dead.
+        """
+        with speaking(self._url), self._storage.engine.begin() as connection:
+            runs.beat(connection, self._run)
+            for number, result in progress.items():
+                if not self._rows.keep_progress(connection, number, result):
+                    raise self._lease_lost()
+
+    def tell(self, trial: Trial, outcome: Outcome, overrides: Sequence[str]) -> None:
+        """Store how a trial ended, whole: our record first, Optuna's state last.
+
+        It may be told again after an error, and finishes what was begun.
+
+        Raises:
+            LeaseLost: If the run was taken for dead; the trial's joules are kept, its end is not.
+        """
         with speaking(self._url), quiet_optuna():
-            trials = self._study.get_trials(deepcopy=False)
-            trial = next(trial for trial in trials if trial.number == number)
-        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-        if params:
-            self.plan(params, default=bool(trial.user_attrs.get(DEFAULT_SETUP)))
+            if not self._rows.tell(trial.number, ended_row(overrides, outcome)):
+                self._account(trial.number, outcome.result)
+            failpoints.at("kept")
+            self._tell_optuna(trial, outcome)
+            failpoints.at("told")
 
-    def tell(
+    def lose(
         self,
-        trial: Trial | FrozenTrial,
-        outcome: Outcome,
+        trial: Trial,
         overrides: Sequence[str],
-        *,
-        lost: bool = False,
+        end: End,
+        reason: str,
+        result: TrialResult | None,
     ) -> None:
-        """Store how a trial ended, whole: our record first, Optuna's state last."""
-        with speaking(self._url), quiet_optuna():
-            self._keep(trial, outcome, overrides, lost=lost)
-            if isinstance(trial, Trial):
-                for key, violation in outcome.constraints.items():
-                    trial.set_constraint(key, violation)
-                attributes = dict(outcome.attributes)
-                if outcome.state != "complete" and outcome.reason:
-                    attributes["reason"] = outcome.reason
-                for key, value in attributes.items():
-                    trial.set_user_attr(key, value)
-            values = list(outcome.values) if outcome.state == "complete" else None
-            self._study.tell(trial.number, values, state=_OPTUNA_STATES[outcome.state])
+        """Give up a trial of this run: its joules are kept, its setup is queued again.
 
-    def running(self) -> list[FrozenTrial]:
-        """Trials that were asked for and not told."""
-        with speaking(self._url):
-            return list(self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+        Args:
+            trial: The trial.
+            overrides: Its words.
+            end: "interrupted" by a person, or "lost" where what ran it died.
+            reason: The same in words.
+            result: What it burnt.
+
+        Raises:
+            LeaseLost: If the run was taken for dead; its joules are kept then, too.
+        """
+        with self._held():
+            left = Remains(tuple(overrides), None, result)
+            ended = _given_up(left, reason, _deaths(trial) + (end == "lost"))
+            if not self._rows.lose(trial.number, ended):
+                self._account(trial.number, result)
+            failpoints.at("lost")
+            self._follow(trial, self._row(trial.number))
+            failpoints.at("failed")
+            self._retry_lost()
+
+    def reap(self) -> int:
+        """Settle what dead runs left: tell what they could not, keep joules, queue setups again.
+
+        Returns:
+            How many trials were settled. Doing it again, or at the same time, changes nothing.
+        """
+        with self._held():
+            return self._reap()
+
+    def close(self) -> None:
+        """Say that this run is over; trials that it still has are nobody's."""
+        try:
+            with speaking(self._url), self._storage.engine.begin() as connection:
+                runs.end(connection, self._run, asked=self._asked)
+        finally:
+            self._storage.engine.dispose()
+
+    # The study -------------------------------------------------------------------------------
 
     def counted(self) -> int:
         """Trials that count towards `n_trials`: all that ended, but for the lost."""
         with speaking(self._url):
-            ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-            trials = self._study.get_trials(deepcopy=False, states=ended)
-            with self._storage.engine.connect() as connection:
-                lost = connection.execute(
-                    sa.select(sa.func.count()).where(_TRIALS.c.study_id == self._id, _TRIALS.c.lost)
-                ).scalar_one()
-            return len(trials) - int(lost)
+            return len(self._trials(*_ENDED)) - len(self._rows.lost())
 
-    def seen(self) -> list[Mapping[str, Any]]:
+    def seen(self) -> list[Point]:
         """Parameters of all trials that were not lost, the planned ones included."""
-        lost = {row.number for row in self._rows() if row.lost}
         with speaking(self._url):
+            lost = self._rows.lost()
             return [
                 trial.params or dict(trial.system_attrs.get("fixed_params", {}))
-                for trial in self._study.get_trials(deepcopy=False)
+                for trial in self._trials()
                 if trial.number not in lost
+            ]
+
+    def others(self) -> list[Run]:
+        """Other runs of this study that live."""
+        with speaking(self._url):
+            return [
+                run for run in self._runs() if run.ordinal != self._run.ordinal and not run.is_dead
             ]
 
     def bind(self, provenance: Provenance) -> None:
@@ -246,11 +320,13 @@ class StudyStore:
         Raises:
             StudyError: If it is bound to another.
         """
-        with speaking(self._url):
-            known = self._study.user_attrs.get(_BINDING)
-            if known is None:
-                self._study.set_user_attr(_BINDING, list(provenance.binding))
-                return
+        known = self._bound()
+        if known is None:
+            with self._held():
+                known = self._bound()
+                if known is None:
+                    self._study.set_user_attr(_BINDING, list(provenance.binding))
+                    return
         if tuple(known) != provenance.binding:
             raise StudyError(
                 f"study {self.name} holds joules {' / '.join(known)}, this machine gives "
@@ -260,183 +336,205 @@ class StudyStore:
 
     def read(self) -> StudyRecord:
         """The whole study as a record."""
-        return _read(self._study, self._rows(), self._url)
+        with speaking(self._url), quiet_optuna():
+            return record_of(self._study, self._storage, self._run.study_id)
 
-    def _keep(
+    # Statements ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _held(self) -> Iterator[Connection | None]:
+        """Be the only run that decides; where a file is the database, this is the only one."""
+        with (
+            speaking(self._url),
+            quiet_optuna(),
+            lock_in_transaction(self._storage.engine, self._run.study_id) as lock,
+        ):
+            yield lock
+
+    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
+        with speaking(self._url):
+            return self._study.get_trials(deepcopy=False, states=states or None)
+
+    def _runs(self) -> list[Run]:
+        with self._storage.engine.connect() as connection:
+            return runs.runs_of(connection, self._run.study_id)
+
+    def _enter(
         self,
         trial: Trial | FrozenTrial,
-        outcome: Outcome,
-        overrides: Sequence[str],
         *,
-        lost: bool,
+        connection: Connection | None = None,
+        ended: Mapping[str, Any] | None = None,
     ) -> None:
-        row = {
-            "study_id": self._id,
-            "number": trial.number,
-            "overrides": json.dumps(list(overrides)),
-            "is_default": bool(trial.user_attrs.get(DEFAULT_SETUP)),
-            "lost": lost,
-            "reason": outcome.reason,
-            "result": json.dumps(outcome.result.to_dict()) if outcome.result else None,
-        }
-        with self._storage.engine.begin() as connection:
-            same = (_TRIALS.c.study_id == self._id) & (_TRIALS.c.number == trial.number)
-            connection.execute(sa.delete(_TRIALS).where(same))
-            connection.execute(sa.insert(_TRIALS).values(row))
+        self._rows.add(
+            trial.number,
+            is_default=bool(trial.user_attrs.get(DEFAULT_SETUP)),
+            deaths=_deaths(trial),
+            connection=connection,
+            ended=ended,
+        )
 
-    def _rows(self) -> list[sa.Row[Any]]:
-        return _rows(self._storage, self._id, self._url)
+    def _account(self, number: int, result: TrialResult | None) -> NoReturn:
+        """Keep the joules of a trial that somebody else has given up for this run, and say so."""
+        if result is not None:
+            self._rows.account(number, result)
+        raise self._lease_lost()
+
+    def _lease_lost(self) -> LeaseLost:
+        return LeaseLost(
+            f"this run of study {self.name} was silent for more than {self._run.grace_s:g} s and "
+            "taken for dead by another, which runs its trials again; their joules until now are "
+            "kept, the same command goes on"
+        )
+
+    # What dead runs left ---------------------------------------------------------------------
+
+    def _reap(self) -> int:
+        left = self._trials(TrialState.RUNNING)
+        living = {run.ordinal for run in self._runs() if not run.is_dead} if left else set()
+        settled = 0
+        for trial in left:
+            row = self._rows.of(trial.number)
+            if row is None or row.run not in living:
+                self._settle(trial, row)
+                settled += 1
+        self._retry_lost()
+        return settled
+
+    def _settle(self, trial: FrozenTrial, row: Row[Any] | None) -> None:
+        """Bring a trial that nobody runs to its end, from where its run left it."""
+        if row is None or not row.ended:
+            left = self._remains(trial)
+            if left.result is not None:
+                left = replace(left, result=replace(left.result, end="lost", reason=_DIED))
+            deaths = _deaths(trial) + (row is not None)  # without one nothing ran yet
+            ended = _given_up(left, _DIED, deaths)
+            if ended["result"] is None:
+                del ended["result"]  # but for what was kept while it ran
+            if row is None:
+                self._enter(trial, ended=ended)
+            else:
+                self._rows.conclude(trial.number, ended)
+            failpoints.at("lost")
+            row = self._row(trial.number)
+        self._follow(Trial(self._books, trial._trial_id), row)  # noqa: SLF001  # no other way
+        failpoints.at("failed")
+
+    def _row(self, number: int) -> Row[Any]:
+        row = self._rows.of(number)
+        assert row is not None  # noqa: S101  # rows are never deleted
+        return row
+
+    def _follow(self, trial: Trial, row: Row[Any]) -> None:
+        """Bring Optuna's side of a trial to where its row is."""
+        outcome = outcome_in(row)
+        self._tell_optuna(trial, outcome or Outcome("failed"))
+
+    def _retry_lost(self) -> None:
+        """Queue the setup of each lost trial again, once."""
+        lost = self._rows.to_retry()
+        if not lost:
+            return
+        trials = self._trials()
+        retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+        for number, deaths in lost:
+            if number not in retried:
+                trial = next(trial for trial in trials if trial.number == number)
+                params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+                marks = {DEFAULT_SETUP: True} if trial.user_attrs.get(DEFAULT_SETUP) else {}
+                if params:  # else it had no setup yet
+                    self._enqueue(params, {**marks, RETRY_OF: number, _DEATHS: deaths})
+                failpoints.at("retried")
+            self._rows.retried(number)
+
+    def _enqueue(self, params: Point, marks: Mapping[str, Any]) -> None:
+        self._study.enqueue_trial(dict(params), user_attrs=dict(marks) or None)
+
+    # Optuna's side ---------------------------------------------------------------------------
+
+    def _tell_optuna(self, trial: Trial, outcome: Outcome) -> None:
+        attributes = dict(outcome.attributes)
+        if outcome.state != "complete" and outcome.reason:
+            attributes["reason"] = outcome.reason
+        values = list(outcome.values) if outcome.state == "complete" else None
+        # Another run may finish it at the same time, in the same way: the row says how.
+        with contextlib.suppress(UpdateFinishedTrialError):
+            there = trial.constraints
+            for key, violation in outcome.constraints.items():
+                if key not in there:
+                    trial.set_constraint(key, violation)
+            for key, value in attributes.items():
+                trial.set_user_attr(key, value)
+            state = _OPTUNA_STATES[outcome.state]
+            self._study.tell(trial.number, values, state=state, skip_if_finished=True)
+
+    def _taken(self) -> int:
+        """Trials that ended or run, but for the lost."""
+        return len(self._trials(*_ENDED, TrialState.RUNNING)) - len(self._rows.lost())
+
+    def _bound(self) -> Any:
+        with speaking(self._url):
+            return self._study.user_attrs.get(_BINDING)
 
 
 @contextmanager
-def only_coordinator(where: str, name: str) -> Iterator[bool]:
-    """Hold a study of an SQLite database for this process; the lock dies with it.
-
-    Yields:
-        Whether it is held: on a database server other coordinators may be at work.
-
-    Raises:
-        StorageError: If the folder of the database may not be written.
-        StudyError: If another process holds it, or its name is none.
-    """
-    check_name(name)
-    file = sqlite_file(storage_url(where))
-    if file is None:
-        yield False
-        return
-    make_folder(file.parent)
-    path = file.with_name(f".{file.name}.{name}.lock")
+def _closed_on_error(storage: RDBStorage) -> Iterator[None]:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"the lock {path} cannot be made: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            raise StudyError(
-                f"study {name} is being run by process {owner}; wait for it, stop it, or give "
-                "this run another study=name"
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        yield True
-    finally:
-        os.close(descriptor)
+        yield
+    except BaseException:
+        storage.engine.dispose()
+        raise
 
 
-def read_study(where: str, name: str) -> StudyRecord:
-    """Read one study.
-
-    Raises:
-        StorageError: If the database cannot be read.
-        StudyError: If there is no such study; the message lists those that are there.
-    """
-    storage = open_database(where, create=False)
-    url = storage_url(where)
-    with speaking(url), quiet_optuna():
-        names = optuna.get_all_study_names(storage)
-        if name not in names:
-            there = ", ".join(sorted(names)) or "none yet"
-            raise StudyError(f"there is no study {name!r} in {masked(url)}; there are: {there}")
-        study = optuna.load_study(study_name=name, storage=storage)
-        rows = _rows(storage, storage.get_study_id_from_name(name), url)
-    return _read(study, rows, url)
-
-
-def read_studies(where: str) -> list[StudyRecord]:
-    """Read all studies, by name.
-
-    Raises:
-        StorageError: If the database cannot be read.
-    """
-    storage = open_database(where, create=False)
-    with speaking(storage_url(where)), quiet_optuna():
-        names = sorted(optuna.get_all_study_names(storage))
-    return [read_study(where, name) for name in names]
-
-
-def _check_metrics(study: Study, metrics: Sequence[Metric]) -> None:
-    asked = [metric.direction for metric in metrics]
-    there = ["minimize" if d == StudyDirection.MINIMIZE else "maximize" for d in study.directions]
-    if asked != there:
-        raise StudyError(
-            f"study {study.study_name} has the directions {', '.join(there)}, this run asks for "
-            f"{', '.join(asked)}; give it another study=name"
-        )
-
-
-def _check_same(name: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    before, now = _flat(known), _flat(asked)
-    differences = [
-        f"{key}: {before.get(key, 'not set')} -> {now.get(key, 'not set')}"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-    ]
-    if differences:
-        raise StudyError(
-            f"study {name} asks another question than this run ({'; '.join(differences)}); "
-            "repeat its words to continue it, or give another study=name"
-        )
-
-
-def _flat(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What is compared: the space and the config (which the fixed words only lead to)."""
-    flat: dict[str, Any] = {
-        f"search of {key}": axis
-        for key, _, axis in (word.lstrip("+").partition("=") for word in data["sweep"])
-    }
-
-    def descend(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                descend(f"{prefix}.{key}" if prefix else key, inner)
-        else:
-            flat[prefix] = value
-
-    descend("", data["config"] or {})
-    return flat
-
-
-def _rows(storage: RDBStorage, study_id: int, url: str) -> list[sa.Row[Any]]:
-    with speaking(url), storage.engine.connect() as connection:
-        if not sa.inspect(connection).has_table(_TRIALS.name):  # another program's database
-            return []
-        query = sa.select(_TRIALS).where(_TRIALS.c.study_id == study_id)
-        return list(connection.execute(query).all())
-
-
-def _read(study: Study, rows: Sequence[sa.Row[Any]], url: str) -> StudyRecord:
-    with speaking(url), quiet_optuna():
-        trials = study.get_trials(deepcopy=False)
-        names = study.metric_names or [f"value_{i}" for i in range(len(study.directions))]
-        identity = study.user_attrs.get(_IDENTITY, {})
-    directions = [
-        "minimize" if direction == StudyDirection.MINIMIZE else "maximize"
-        for direction in study.directions
-    ]
-    ours = {row.number: row for row in rows}
-    return StudyRecord(
-        name=study.study_name,
-        metrics=tuple(Metric(n, d) for n, d in zip(names, directions, strict=True)),  # type: ignore[arg-type]
-        overrides=tuple(identity.get("overrides", ())),
-        sweep=tuple(identity.get("sweep", ())),
-        target=identity.get("target"),
-        trials=tuple(_record(trial, ours.get(trial.number)) for trial in trials),
+def _take_up(storage: RDBStorage, name: str, identity: Identity) -> Study:
+    """The study of this name, new or one that asks the same."""
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        directions=[metric.direction for metric in identity.metrics],
+        load_if_exists=True,
     )
+    known = study.user_attrs.get(IDENTITY)
+    if known is not None:
+        check_same(name, known, json.loads(json.dumps(identity.to_dict())))
+    check_metrics(study, identity.metrics)
+    if known is None:
+        study.set_metric_names([metric.name for metric in identity.metrics])
+        study.set_user_attr(IDENTITY, identity.to_dict())
+    return study
 
 
-def _record(trial: FrozenTrial, row: sa.Row[Any] | None) -> TrialRecord:
-    state = _STATES[trial.state]
-    return TrialRecord(
-        number=trial.number,
-        state=state,
-        params=trial.params,
-        overrides=tuple(json.loads(row.overrides)) if row else (),
-        values=tuple(trial.values or ()) if state == "complete" else (),
-        feasible=all(violation <= 0 for violation in trial.constraints.values()),
-        reason=row.reason if row else "",
-        default=bool(row and row.is_default),
-        result=TrialResult.from_dict(json.loads(row.result)) if row and row.result else None,
-    )
+def _enter(
+    storage: RDBStorage, study: Study, process: Process, grace_s: float, *, alone: bool
+) -> Run:
+    """Enter a run, and refuse a second one of another host where a file is the database."""
+    study_id = storage.get_study_id_from_name(study.study_name)
+    with storage.engine.begin() as connection:
+        for run in runs.runs_of(connection, study_id):
+            if run.process == process:  # what it did before in this study is over
+                runs.end(connection, run, asked=True)
+            elif alone and not run.is_dead:
+                raise StudyError(
+                    f"study {study.study_name} is being run by {run}, heard {run.silent_s:.0f} s "
+                    "ago; one host at a time runs a study in a file: wait for it, or share the "
+                    "study in PostgreSQL (ENERGYOPT_STORAGE=postgresql+psycopg://...)"
+                )
+        return runs.begin(connection, study_id, process, grace_s)
+
+
+def _given_up(left: Remains, reason: str, deaths: int) -> dict[str, Any]:
+    """Columns of a trial that nobody runs any more.
+
+    What was spooled is told, the others' setups are queued again; but for one whose runs died time
+    after time: it may be what kills them, and has failed.
+    """
+    outcome = left.outcome
+    if outcome is None and deaths >= _MOST_DEATHS:
+        outcome = Outcome("failed", reason=f"{reason}, {deaths} times with this setup")
+    if outcome is None:
+        return lost_row(left.overrides, reason, left.result, deaths)
+    return ended_row(left.overrides, replace(outcome, result=outcome.result or left.result))
+
+
+def _deaths(trial: Trial | FrozenTrial) -> int:
+    return int(trial.user_attrs.get(_DEATHS, 0))

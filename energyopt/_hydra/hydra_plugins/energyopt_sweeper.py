@@ -87,6 +87,8 @@ _store(
         "n_jobs": 1,
         "max_failures": None,
         "max_failure_rate": None,
+        "heartbeat_s": 60,
+        "storage_wait_s": 300,
         "params": None,
         "custom_search_space": None,
     },

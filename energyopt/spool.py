@@ -1,0 +1,132 @@
+"""Results that could not be told: kept beside a trial's journal, and told by the next run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, Trial
+
+from energyopt.errors import StorageError
+from energyopt.journal import NAME as JOURNAL
+from energyopt.journal import JournalReader
+from energyopt.records import Outcome, TrialResult
+from energyopt.store.studies import Remains
+
+NAME = "untold.json"
+"""A spooled result's file name in a job's folder."""
+
+_SPARE = ".spare"
+_SPARE_BYTES = 1 << 20
+_CLOCKS_S = 60.0  # how far those of two hosts may be apart
+
+
+class Spool:
+    """What a run leaves of its trials outside of the database.
+
+    Args:
+        folder: Where each trial has a folder, named by its number.
+        words: The command-line words of a setup.
+        journals: Whether jobs keep journals.
+    """
+
+    def __init__(
+        self, folder: Path, words: Callable[[Mapping[str, Any]], tuple[str, ...]], *, journals: bool
+    ) -> None:
+        self._folder = folder
+        self._words = words
+        self._journals = journals
+
+    def begin(self) -> None:
+        """Set space aside, so that a full disk does not cost a result."""
+        with contextlib.suppress(OSError):  # then there is none
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with (self._folder / _SPARE).open("wb") as file:
+                if hasattr(os, "posix_fallocate"):  # not on macOS
+                    os.posix_fallocate(file.fileno(), 0, _SPARE_BYTES)
+
+    def end(self) -> None:
+        """Give the space back."""
+        with contextlib.suppress(OSError):
+            (self._folder / _SPARE).unlink(missing_ok=True)
+
+    def clear(self, number: int) -> None:
+        """Remove what an earlier study of this name left in a new trial's folder."""
+        for name in (NAME, JOURNAL):
+            with contextlib.suppress(OSError):
+                (self._folder / str(number) / name).unlink(missing_ok=True)
+
+    def result(self, number: int) -> TrialResult | None:
+        """The record of a trial that did not end, from its journal."""
+        if not self._journals:
+            return None
+        return JournalReader(self._journal(number)).read().result("lost", "it did not end")
+
+    def keep(self, trial: Trial, overrides: Sequence[str], outcome: Outcome) -> Path:
+        """Keep how a trial ended for the next run.
+
+        Raises:
+            StorageError: If that cannot be written either.
+        """
+        path = self._folder / str(trial.number) / NAME
+        data = {
+            "began": _began(trial),
+            "overrides": list(overrides),
+            "outcome": outcome.to_dict(),
+            "result": outcome.result and outcome.result.to_dict(),
+        }
+        try:
+            _write(path, json.dumps(data))
+        except OSError:
+            self.end()
+            try:
+                _write(path, json.dumps(data))
+            except OSError as error:
+                raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+        return path
+
+    def remains(self, trial: FrozenTrial) -> Remains:
+        """What there is of a trial that a dead run left."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            data = json.loads((self._folder / str(trial.number) / NAME).read_text())
+            if data["began"] == _began(trial):
+                result = data["result"] and TrialResult.from_dict(data["result"])
+                outcome = Outcome.from_dict(data["outcome"], result)
+                return Remains(tuple(data["overrides"]), outcome, result)
+        result = self.result(trial.number) if self._is_of(trial) else None
+        return Remains(self._words(trial.params), None, result)
+
+    def _journal(self, number: int) -> Path:
+        return self._folder / str(number) / JOURNAL
+
+    def _is_of(self, trial: FrozenTrial) -> bool:
+        """Whether a journal is not one of a study that had this name before."""
+        try:
+            written_s = self._journal(trial.number).stat().st_mtime
+        except OSError:
+            return False
+        began = trial.datetime_start
+        return began is None or written_s > began.timestamp() - _CLOCKS_S
+
+
+def _began(trial: Trial | FrozenTrial) -> str:
+    """What tells a trial from one of the same number in a study that was deleted."""
+    return str(trial.datetime_start)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}")
+    try:
+        with half.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(path)
+    except OSError:
+        half.unlink(missing_ok=True)
+        raise

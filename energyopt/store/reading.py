@@ -1,0 +1,114 @@
+"""Studies as records, for those who only read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages import RDBStorage
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from energyopt.errors import StudyError
+from energyopt.records import Metric, StudyRecord, TrialRecord, TrialResult
+from energyopt.store.database import masked, open_database, quiet_optuna, speaking, storage_url
+from energyopt.store.identity import IDENTITY
+from energyopt.store.tables import TRIALS, has_rows
+
+_STATES: Mapping[TrialState, Literal["complete", "pruned", "failed", "running", "waiting"]] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+# What all versions of our table have: a database of old is read as it is.
+_COLUMNS = (
+    *(TRIALS.c.number, TRIALS.c.overrides, TRIALS.c.is_default),
+    *(TRIALS.c.reason, TRIALS.c.result),
+)
+
+
+def read_study(where: str, name: str) -> StudyRecord:
+    """Read one study.
+
+    Raises:
+        StorageError: If the database cannot be read.
+        StudyError: If there is no such study; the message lists those that are there.
+    """
+    url = storage_url(where)
+    with _reading(where) as storage:
+        names = optuna.get_all_study_names(storage)
+        if name not in names:
+            there = ", ".join(sorted(names)) or "none yet"
+            raise StudyError(f"there is no study {name!r} in {masked(url)}; there are: {there}")
+        study = optuna.load_study(study_name=name, storage=storage)
+        return record_of(study, storage, storage.get_study_id_from_name(name))
+
+
+def read_studies(where: str) -> list[StudyRecord]:
+    """Read all studies, by name.
+
+    Raises:
+        StorageError: If the database cannot be read.
+    """
+    with _reading(where) as storage:
+        names = sorted(optuna.get_all_study_names(storage))
+    return [read_study(where, name) for name in names]
+
+
+def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:
+    """A study that is open, as a record."""
+    trials = study.get_trials(deepcopy=False)
+    names = study.metric_names or [f"value_{i}" for i in range(len(study.directions))]
+    identity = study.user_attrs.get(IDENTITY, {})
+    directions = [
+        "minimize" if direction == StudyDirection.MINIMIZE else "maximize"
+        for direction in study.directions
+    ]
+    ours = {row.number: row for row in _rows(storage, study_id)}
+    return StudyRecord(
+        name=study.study_name,
+        metrics=tuple(Metric(n, d) for n, d in zip(names, directions, strict=True)),  # type: ignore[arg-type]
+        overrides=tuple(identity.get("overrides", ())),
+        sweep=tuple(identity.get("sweep", ())),
+        target=identity.get("target"),
+        trials=tuple(_record(trial, ours.get(trial.number)) for trial in trials),
+    )
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[RDBStorage]:
+    storage = open_database(where, create=False)
+    try:
+        with speaking(storage_url(where)), quiet_optuna():
+            yield storage
+    finally:
+        storage.engine.dispose()
+
+
+def _rows(storage: RDBStorage, study_id: int) -> list[sa.Row[*tuple[Any, ...]]]:
+    with storage.engine.connect() as connection:
+        if not has_rows(connection):
+            return []
+        query = sa.select(*_COLUMNS).where(TRIALS.c.study_id == study_id)
+        return list(connection.execute(query))
+
+
+def _record(trial: FrozenTrial, row: sa.Row[Any] | None) -> TrialRecord:
+    state = _STATES[trial.state]
+    return TrialRecord(
+        number=trial.number,
+        state=state,
+        params=trial.params,
+        overrides=tuple(json.loads(row.overrides)) if row else (),
+        values=tuple(trial.values or ()) if state == "complete" else (),
+        feasible=all(violation <= 0 for violation in trial.constraints.values()),
+        reason=row.reason if row else "",
+        default=bool(row and row.is_default),
+        result=TrialResult.from_dict(json.loads(row.result)) if row and row.result else None,
+    )

