@@ -59,7 +59,7 @@ def test_a_killed_run_is_taken_up_and_its_trial_retried_once(
     before = journal(energyopt, "i", 0).stat().st_size
     again = begin_again(energyopt, wait_for)
     rows = trials_of(energyopt, "i")
-    assert [(row["state"], row["lost"]) for row in rows] == [("FAIL", 1), ("RUNNING", None)]
+    assert [(row["state"], row["lost"]) for row in rows] == [("FAIL", 1), ("RUNNING", 0)]
     assert rows[0]["reason"] == "its run died"
     assert rows[0]["result"]["books"]["training"]["cpu_j"] > 0
     # The dead coordinator's trial died with it: its journal did not grow on.
