@@ -56,6 +56,12 @@ class Jobs:
         """The journal of a trial."""
         return self.folder / str(number) / NAME
 
+    def clear(self, number: int) -> None:
+        """Remove what another study left in the folder of a new trial: its joules are not ours."""
+        if self.journals:
+            with contextlib.suppress(OSError):  # the job will say that it cannot write there
+                self.journal(number).unlink()
+
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
@@ -174,6 +180,7 @@ class Coordinator:
     def _start(self, asked: _Asked, live: LiveStudy) -> None:
         number = asked.trial.number
         self._running[number] = asked
+        self._jobs.clear(number)
         live.started(number, asked.trial.params, self._jobs.journal(number))
 
         def run() -> None:

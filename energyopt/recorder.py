@@ -139,7 +139,7 @@ class Recorder:
             )
         return TrialResult.assemble(
             self._start,
-            self._windows,
+            (*self._journal.carried, *self._windows),
             self.checkpoints,
             end,
             reason,
