@@ -21,6 +21,7 @@ POWER_LIMIT = "hardware.power_limit_w"
 # May differ between the runs of one study.
 _NOT_ASKED = (
     *("n_trials", "n_jobs", "max_failures", "study", "storage", "trusted_targets"),
+    "trial_timeout_s",
     # How a start waits, and what is measured beside the training.
     *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict", "hardware.known"),
 )
@@ -29,6 +30,7 @@ _UNSWEEPABLE: Mapping[str, str] = {
     "n_trials": "it belongs to the whole study",
     "n_jobs": "it belongs to the whole study",
     "max_failures": "it belongs to the whole study",
+    "trial_timeout_s": "it belongs to the whole study",
     "sampler": "it belongs to the whole study",
     "trusted_targets": "it belongs to the whole study",
     "study": "it belongs to the whole study",

@@ -20,6 +20,7 @@ from optuna.trial import Trial
 from rich.console import Console
 
 from energyopt import app as own_app
+from energyopt import elsewhere
 from energyopt.build import Setup, check_roots, make_sampler
 from energyopt.composer import Composer
 from energyopt.coordinator import Coordinator, Jobs
@@ -103,6 +104,8 @@ class _Run:
             hydra_context=context, task_function=task_function, config=config
         )
         self._local: LocalLauncher | None = getattr(self._launcher, "local", None)
+        if self._own and self._local is None:
+            elsewhere.refuse_timeout(config)
         self._ready: own_app.Readiness | None = None
         self._restored: list[str] = []
 
@@ -358,6 +361,9 @@ class _Run:
                 f"interrupted: {store.counted()} of {n_trials} trials are kept in study "
                 f"{self._name}; the same command goes on from there"
             )
+            others = elsewhere.going_on(self._config)
+            if others is not None:
+                live.note(others)
             raise SystemExit(interrupt.exit_code) from None
 
     # What is said --------------------------------------------------------------------------
