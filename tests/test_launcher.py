@@ -31,7 +31,7 @@ from omegaconf import DictConfig
 from energyopt.errors import ConfigError, LauncherError, TrialError
 from energyopt.launcher import LocalLauncher
 from energyopt.worker import OUTPUT
-from tests.conftest import children_of
+from tests.conftest import children_of, gone
 
 ROOT = Path(__file__).parents[1]
 Wait = Callable[..., None]
@@ -176,14 +176,6 @@ def run(launcher: LocalLauncher, act: str, x: float | Path = 0, number: int = 0)
 def server_of(launcher: LocalLauncher) -> int:
     assert launcher._server is not None
     return launcher._server._pid
-
-
-def gone(pid: int) -> bool:
-    """Whether a process is dead; one that nobody waits for yet is."""
-    try:
-        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 # --- answers
@@ -421,7 +413,8 @@ def test_no_time_at_all_ends_each_job(folder):
         *(
             (
                 {"timeout_s": value},
-                rf"hydra\.launcher\.timeout_s={value}: a number of seconds above 0 is needed, or null",
+                rf"hydra\.launcher\.timeout_s={value}: a number of seconds above 0 is needed, "
+                "or null",
             )
             for value in (0, -1, float("nan"), float("inf"), "1", True)
         ),
