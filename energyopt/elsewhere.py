@@ -1,14 +1,28 @@
-"""Trials that another launcher runs: what cannot be done for them, in words."""
+"""Trials that other launchers run: what holds for them, and what cannot be done for them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from energyopt.errors import ConfigError
 
 _SUBMITTED, _RESULT = "_submitted.pkl", "_0_result.pkl"  # submitit's files of a job
+
+
+def runs_here(launcher: Launcher, config: DictConfig) -> bool:
+    """Whether trials run in the coordinator's own process: joblib, too, where it has one worker.
+
+    Two of them there at a time would count each other's joules.
+    """
+    name = type(launcher).__name__
+    if name == "JoblibLauncher":
+        from joblib import effective_n_jobs
+
+        return int(effective_n_jobs(config.hydra.launcher.n_jobs)) == 1
+    return name == "BasicLauncher"
 
 
 def refuse_timeout(config: DictConfig) -> None:

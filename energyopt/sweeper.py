@@ -289,7 +289,7 @@ class _Run:
             launcher=self._launcher,
             folder=self._folder,
             extra=self._study_words(),
-            in_process=type(self._launcher).__name__ == "BasicLauncher",
+            in_process=elsewhere.runs_here(self._launcher, self._config),
             journals=self._own,
             stop=self._local.close if self._local else _leave,
             clean_up=own_app.restore_limits if self._own else _leave,
