@@ -60,7 +60,7 @@ def job(cfg: DictConfig) -> Outcome | Readiness:
     if cfg.get(PREFLIGHT):
         with Setup(cfg, config_folders()) as setup:
             return check_readiness(setup)
-    journal = JournalWriter(journal_path())
+    journal = JournalWriter(journal_path(), again=True)
     with Setup(cfg, config_folders(), on_wait=journal.began) as setup:
         return judge(train(setup, journal), setup.objective)
 

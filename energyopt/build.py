@@ -64,6 +64,9 @@ _RULES: Mapping[str, _Rule] = {
     "n_trials": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
     "n_jobs": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
     "max_failures": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1", optional=True),
+    "trial_timeout_s": _Rule(
+        _NUMBER, lambda v: 0 < v < float("inf"), "a number of seconds above 0", optional=True
+    ),
     "trusted_targets": _Rule(
         (ListConfig,),
         lambda names: all(isinstance(name, str) for name in names),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from energyopt.records import (
     Window,
     checkpoint_from_dict,
     start_from_dict,
+    total,
     window_from_dict,
 )
 
@@ -35,17 +37,29 @@ class JournalWriter:
 
     Args:
         path: The file; None keeps nothing.
+        again: Whether a journal that is there already is the same trial's, whose execution was
+            cut: what that burnt is carried into the new one.
+
+    Attributes:
+        carried: What was carried, as a window; nothing where there was nothing.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, again: bool = False) -> None:
         self._path = path
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        self.carried: tuple[Window, ...] = ()
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before = JournalReader(path).read() if again else Journal()
+        self.carried = before.carried()
+        if before.start is None or not self.carried:
             path.write_text("")
+        else:  # with its start: a trial that is cut again before it begins has its record, too
+            _replace(path, _lines(_named(before.start), *map(_named, self.carried)))
 
     def append(self, *records: TrialStart | Window | Checkpoint | Conditions) -> None:
         """Append records, all of them or none."""
-        self._write(*({type(each).__name__: dataclasses.asdict(each)} for each in records))
+        self._write(*map(_named, records))
 
     def began(self, doing: str) -> None:
         """Say what the trial does now, for those who wait for it."""
@@ -55,7 +69,25 @@ class JournalWriter:
         if self._path is None:
             return
         with self._path.open("a") as file:
-            file.write("".join(json.dumps(line) + "\n" for line in lines))
+            file.write(_lines(*lines))
+
+
+def _named(record: TrialStart | Window | Checkpoint | Conditions) -> dict[str, object]:
+    return {type(record).__name__: dataclasses.asdict(record)}
+
+
+def _lines(*lines: Mapping[str, object]) -> str:
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that at each moment the old one or the new one is there, whole."""
+    beside = path.with_name(f".{path.name}.new")
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
 
 
 @dataclass(slots=True)
@@ -81,9 +113,19 @@ class Journal:
             conditions=self.conditions,
         )
 
+    def carried(self) -> tuple[Window, ...]:
+        """All that it booked, as what a cut execution burnt; nothing where nothing was booked."""
+        if not self.windows:
+            return ()
+        burnt = total(window.energy for window in self.windows)
+        # Without the parts of single boards: the next execution may hold others.
+        return (Window("restarted", dataclasses.replace(burnt, gpus_j=()), measured=False),)
+
 
 class JournalReader:
     """Follows a journal while it grows; a torn last line waits for the next call.
+
+    Where the trial is executed again it follows the new journal from its beginning.
 
     Args:
         path: The file; it need not exist yet.
@@ -91,13 +133,14 @@ class JournalReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offset = 0
+        self._file = self._offset = 0
         self.journal = Journal()
 
     def read(self) -> Journal:
         """Take in what was appended since the last call."""
         try:
             with self._path.open("rb") as file:
+                self._notice(os.fstat(file.fileno()))
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
@@ -107,6 +150,11 @@ class JournalReader:
         for line in whole.splitlines():
             self._take(line)
         return self.journal
+
+    def _notice(self, now: os.stat_result) -> None:
+        """Begin anew if it is another file than it was."""
+        if now.st_ino != self._file or now.st_size < self._offset:
+            self._file, self._offset, self.journal = now.st_ino, 0, Journal()
 
     def _take(self, line: bytes) -> None:
         # A line damaged by a full disk or a crash says nothing.

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import gc
 import io
+import math
 import os
 import pickle
 import selectors
@@ -21,7 +22,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import FrameType
 from typing import Literal
 
@@ -39,6 +41,8 @@ _READ = 1 << 16
 _PATIENCE_S = 1.0
 _CLEAN_UP_S = 4.0  # a driver takes its time to let go of a dead process
 _POLL_S = 0.01
+_LONG_S = 3600.0  # no poll waits for more than some days
+_LATE = 1 << 9  # instead of an exit code: ended because it took too long
 _GONE = "the server that runs the trials died; the same command goes on from what is kept"
 
 
@@ -50,6 +54,8 @@ class LocalLauncher(Launcher):
             `output.log` in the job's folder; "auto" does that in our own app, which shows
             progress on the terminal.
         start_method: "fork" from a warm server, "spawn" a fresh interpreter a job, or "auto".
+        timeout_s: A job that takes longer, in s, is ended with all that it started; None for any
+            time. It is counted from the start of its process: waiting for a GPU is in it.
 
     Raises:
         ConfigError: If an option is not of these.
@@ -59,6 +65,7 @@ class LocalLauncher(Launcher):
         self,
         output: Literal["auto", "inherit", "file"] = "auto",
         start_method: Literal["auto", "fork", "spawn"] = "auto",
+        timeout_s: float | None = None,
     ) -> None:
         if output not in ("auto", "inherit", "file"):
             raise ConfigError(f"hydra.launcher.output={output}: choose auto, inherit or file")
@@ -66,10 +73,17 @@ class LocalLauncher(Launcher):
             raise ConfigError(
                 f"hydra.launcher.start_method={start_method}: choose auto, fork or spawn"
             )
+        if timeout_s is not None and not _is_time(timeout_s):
+            raise ConfigError(
+                f"hydra.launcher.timeout_s={timeout_s}: a number of seconds above 0 is needed, or "
+                "null"
+            )
         self._output = output
+        self._timeout_s = timeout_s
         self._fork = start_method == "fork" or (
             start_method == "auto" and sys.platform.startswith("linux")
         )
+        self._limit = ""
         self._program: Program | None = None
         self._server: _Server | None = None
         self._fresh: set[subprocess.Popen[bytes]] = set()
@@ -78,10 +92,13 @@ class LocalLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Take what all jobs share."""
+        own = config.hydra.sweeper.get("app") is not None
         output = self._output
         if output == "auto":
-            output = "file" if config.hydra.sweeper.get("app") else "inherit"
-        self._program = Program(hydra_context, task_function, config, output)
+            output = "file" if own else "inherit"
+        self._limit = f"{'trial_' if own else 'hydra.launcher.'}timeout_s={self._timeout_s}"
+        timeout_s = math.inf if self._timeout_s is None else self._timeout_s
+        self._program = Program(hydra_context, task_function, config, output, timeout_s)
 
     def open(
         self,
@@ -134,8 +151,18 @@ class LocalLauncher(Launcher):
         return JobReturn(
             overrides=list(job.overrides),
             status=JobStatus.FAILED,
-            _return_value=TrialError(f"the trial's process {_fate(status)}"),
+            _return_value=TrialError(f"the trial's process {self._fate(status)}"),
         )
+
+    def _fate(self, status: int) -> str:
+        """What became of a process, from its exit code (negative: a signal)."""
+        if status == _LATE:
+            return f"took longer than {self._limit} and was ended"
+        if status < 0:
+            name = signal.Signals(-status).name
+            hint = " (out of memory?)" if name == "SIGKILL" else ""
+            return f"was killed by {name}{hint}"
+        return f"ended with exit code {status} before it answered"
 
     def _spawn(self, job: Job) -> tuple[bytes, int]:
         import cloudpickle
@@ -165,20 +192,32 @@ class LocalLauncher(Launcher):
         ):
             pickle.dump(payload, lifeline)
             lifeline.flush()
+            late = _is_late(pipe, self._ready().timeout_s)
+            if late:
+                _kill([process.pid])
             answer = pipe.read()
         status = process.wait()
         _kill([process.pid])  # what the job left running
         self._fresh.discard(process)
-        return answer, status
+        return answer, _LATE if late else status
 
 
-def _fate(status: int) -> str:
-    """What became of a process, from its exit code (negative: a signal)."""
-    if status < 0:
-        name = signal.Signals(-status).name
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        return f"was killed by {name}{hint}"
-    return f"ended with exit code {status} before it answered"
+def _is_time(value: object) -> bool:
+    """Whether it is a number of seconds above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value < math.inf
+
+
+def _is_late(pipe: io.BufferedReader, timeout_s: float) -> bool:
+    """Whether nothing comes in time: an answer is written at once, when the job is over."""
+    until_s = time.monotonic() + timeout_s
+    with selectors.DefaultSelector() as ready:
+        ready.register(pipe, selectors.EVENT_READ)
+        while not ready.select(min(until_s - time.monotonic(), _LONG_S)):
+            if time.monotonic() >= until_s:
+                return True
+    return False
 
 
 class _Server:
@@ -297,30 +336,53 @@ def _serve(
     sys.stdout.flush()  # or each job would say it again
     gc.collect()
     gc.freeze()  # what is warm stays shared: no collection in a job writes to its pages
-    running: dict[int, tuple[int, int]] = {}  # pidfd -> (pid, status descriptor)
+    running: dict[int, _Running] = {}  # by pidfd
     with selectors.DefaultSelector() as ready:
         ready.register(control, selectors.EVENT_READ)
         ready.register(os.pidfd_open(coordinator), selectors.EVENT_READ)
         _die_with_parent(coordinator, 0)
         while True:
-            for key, _ in ready.select():
+            for key, _ in ready.select(_end_late(running.values())):
                 if key.fd in running:
                     ready.unregister(key.fd)
-                    _report(key.fd, *running.pop(key.fd))
+                    _report(key.fd, running.pop(key.fd))
                     continue
                 request = b""
                 if key.fd == control.fileno():
                     request, descriptors, _, _ = socket.recv_fds(control, 16, 2)
                 if not request:  # the coordinator closed the socket, or died
-                    _end_all([pid for pid, _ in running.values()], clean_up)
+                    _end_all([job.pid for job in running.values()], clean_up)
                     return
                 pidfd, pid = _start(control, program, descriptors, running)
-                running[pidfd] = (pid, descriptors[1])
+                until_s = time.monotonic() + program.timeout_s
+                running[pidfd] = _Running(pid, descriptors[1], until_s)
                 ready.register(pidfd, selectors.EVENT_READ)
 
 
 def _stay(_number: int, _frame: FrameType | None) -> None:
     """Go on: a handler that does nothing can be told from a signal that somebody ignores."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A job of the server: its process, where its exit status goes, and when it is too late."""
+
+    pid: int
+    status: int
+    until_s: float
+    late: bool = False
+
+
+def _end_late(jobs: Iterable[_Running]) -> float:
+    """Kill the jobs whose time is over; in how many s to look again."""
+    now_s, next_s = time.monotonic(), _LONG_S
+    for job in jobs:
+        if not job.late and job.until_s <= now_s:
+            job.late = True
+            _kill([job.pid])
+        elif not job.late:
+            next_s = min(next_s, job.until_s - now_s)
+    return next_s
 
 
 def _end_all(pids: Sequence[int], clean_up: Callable[[], object] | None) -> None:
@@ -336,7 +398,7 @@ def _start(
     control: socket.socket,
     program: Program,
     descriptors: Sequence[int],
-    running: dict[int, tuple[int, int]],
+    running: Mapping[int, _Running],
 ) -> tuple[int, int]:
     channel, status = descriptors
     server = os.getpid()
@@ -344,11 +406,13 @@ def _start(
     if pid == 0:
         control.close()
         os.close(status)
-        for pidfd, (_, other) in running.items():
+        for pidfd, other in running.items():
             os.close(pidfd)
-            os.close(other)
+            os.close(other.status)
         _in_child(lambda: _answer(program, channel, server))
     os.close(channel)
+    with contextlib.suppress(OSError):  # it has done so, too: whoever is first
+        os.setpgid(pid, pid)
     return os.pidfd_open(pid), pid
 
 
@@ -363,12 +427,13 @@ def _answer(program: Program, channel: int, server: int) -> None:
     send(program.run(job), channel)
 
 
-def _report(pidfd: int, pid: int, status: int) -> None:
-    _kill([pid])  # what the job left running; while it is not waited for, its number is its own
-    _, wait_status = os.waitpid(pid, 0)
+def _report(pidfd: int, job: _Running) -> None:
+    _kill([job.pid])  # what it left running; while it is not waited for, its number is its own
+    _, wait_status = os.waitpid(job.pid, 0)
+    code = _LATE if job.late else os.waitstatus_to_exitcode(wait_status)
     with contextlib.suppress(BrokenPipeError):
-        os.write(status, str(os.waitstatus_to_exitcode(wait_status)).encode())
-    os.close(status)
+        os.write(job.status, str(code).encode())
+    os.close(job.status)
     os.close(pidfd)
 
 

@@ -109,6 +109,10 @@ class FunctionObjective:
         return tuple(values) if isinstance(values, Sequence) else (values,)
 
 
+_ABOVE_ZERO = frozenset({"energy_to_target_j", "time_to_target_s", "energy_delay_product_js"})
+"""Metrics that no training can have for nothing, whoever computes them."""
+
+
 def judge(result: TrialResult, objective: Objective) -> Outcome:
     """Decide what is told to the study.
 
@@ -117,7 +121,8 @@ def judge(result: TrialResult, objective: Objective) -> Outcome:
     violates it, and the energy told is a lower bound, marked `censored`.
 
     Raises:
-        TrialError: If the objective returns other than one finite number a metric.
+        TrialError: If the objective returns other than one finite number a metric, or an energy
+            or a time that is not above 0.
     """
     complete = result.reached or result.end in RAN_ITS_COURSE
     return Outcome(
@@ -142,6 +147,12 @@ def _values(result: TrialResult, objective: Objective) -> tuple[float, ...]:
             f"{type(objective).__name__} returned {given}; one finite number for each of "
             f"{', '.join(names)} is expected"
         )
+    for name, value in zip(names, values, strict=True):
+        if name in _ABOVE_ZERO and value <= 0:
+            raise TrialError(
+                f"{name}={value:g} cannot be: a training takes energy and time; check the meter "
+                f"and {type(objective).__name__}"
+            )
     return values
 
 

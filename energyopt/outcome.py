@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import numbers
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ import optuna
 
 from energyopt.errors import EnergyoptError
 from energyopt.records import Metric, Outcome, TrialResult
+
+_UNANSWERED = re.compile(r"has not produced any output \(state: (\w+)\)")
+"""What submitit says of a job that died, in the middle of many lines."""
 
 _KEYS = ("objectives", "constraints", "attributes")
 
@@ -44,6 +48,9 @@ def outcome_of_error(error: object) -> Outcome:
     """Read what a job raised: `optuna.TrialPruned` is pruned, all else failed."""
     if isinstance(error, optuna.TrialPruned):
         return Outcome("pruned", reason=str(error) or "pruned by the job")
+    unanswered = _UNANSWERED.search(str(error))
+    if unanswered is not None:
+        return failed(f"the job of the trial ended without an answer ({unanswered[1]})")
     words = str(error).strip().splitlines()
     first = words[0] if words else ""
     if isinstance(error, EnergyoptError):

@@ -22,6 +22,7 @@ POWER_LIMIT = "hardware.power_limit_w"
 _NOT_ASKED = (
     *("n_trials", "n_jobs", "max_failures", "study", "storage", "trusted_targets"),
     *("heartbeat_s", "storage_wait_s"),
+    "trial_timeout_s",
     # How a start waits, and what is measured beside the training.
     *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict", "hardware.known"),
 )
@@ -32,6 +33,7 @@ _UNSWEEPABLE: Mapping[str, str] = {
     "max_failures": "it belongs to the whole study",
     "heartbeat_s": "it belongs to the whole study",
     "storage_wait_s": "it belongs to the whole study",
+    "trial_timeout_s": "it belongs to the whole study",
     "sampler": "it belongs to the whole study",
     "trusted_targets": "it belongs to the whole study",
     "study": "it belongs to the whole study",

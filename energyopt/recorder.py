@@ -139,7 +139,7 @@ class Recorder:
             )
         return TrialResult.assemble(
             self._start,
-            self._windows,
+            (*self._journal.carried, *self._windows),
             self.checkpoints,
             end,
             reason,
@@ -151,13 +151,19 @@ class Recorder:
         self._journal.append(*windows)
 
 
-def _plausible(energy: Energy) -> Energy:
+def _plausible(energy: object) -> Energy:
+    if not isinstance(energy, Energy):
+        raise HardwareError(f"the meter returned {energy!r}; an Energy is expected")
     parts = {name: getattr(energy, name) for name in ("time_s", "gpu_j", "cpu_j", "dram_j")}
     parts |= {f"gpus_j[{i}]": part for i, part in enumerate(energy.gpus_j)}
     for name, value in parts.items():
-        if value is not None and not (math.isfinite(value) and value >= 0):
+        if value is not None and not (_is_number(value) and math.isfinite(value) and value >= 0):
             raise HardwareError(
-                f"the meter read {name}={value}, which cannot be; "
+                f"the meter read {name}={value!r}, which cannot be; "
                 "its counter may have been reset (driver reload) during the window"
             )
     return energy
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -18,11 +18,12 @@ from energyopt.conditions import NOT_MEASURED, Conditions, Machine
 Kind = Literal["measured", "estimated", "replayed", "simulated"]
 """Provenance of a number: read from a sensor, modelled, played back, or made up for a test."""
 
-Purpose = Literal["idle", "loading", "warmup", "profiling", "training", "evaluation"]
+Purpose = Literal["restarted", "idle", "loading", "warmup", "profiling", "training", "evaluation"]
 """What a window's energy was spent on; each has its own column in the books.
 
-`idle` is waiting for a GPU to cool down and measuring what it draws at rest; `profiling` is
-what trying power limits cost beyond training at the limit that was chosen.
+`restarted` is what executions of the same trial burnt that were cut before this one; `idle` is
+waiting for a GPU to cool down and measuring what it draws at rest; `profiling` is what trying
+power limits cost beyond training at the limit that was chosen.
 """
 
 End = Literal["target", "epochs", "plateau", "diverged", "stopped", "failed", "interrupted", "lost"]

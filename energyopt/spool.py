@@ -56,7 +56,7 @@ class Spool:
 
     def clear(self, number: int) -> None:
         """Remove what an earlier study of this name left in a new trial's folder."""
-        for name in (NAME, JOURNAL):
+        for name in (NAME, JOURNAL) if self._journals else (NAME,):
             with contextlib.suppress(OSError):
                 (self._folder / str(number) / name).unlink(missing_ok=True)
 

@@ -20,7 +20,7 @@ from optuna.trial import Trial
 from rich.console import Console
 
 from energyopt import app as own_app
-from energyopt import failpoints
+from energyopt import elsewhere, failpoints
 from energyopt.build import Setup, check_roots, make_sampler
 from energyopt.composer import Composer
 from energyopt.coordinator import Coordinator, Jobs
@@ -111,6 +111,8 @@ class _Run:
             hydra_context=context, task_function=task_function, config=config
         )
         self._local: LocalLauncher | None = getattr(self._launcher, "local", None)
+        if self._own and self._local is None:
+            elsewhere.refuse_timeout(config)
         self._ready: own_app.Readiness | None = None
         self._restored: list[str] = []
 
@@ -158,7 +160,7 @@ class _Run:
 
     @property
     def _in_process(self) -> bool:
-        return type(self._launcher).__name__ == "BasicLauncher"
+        return elsewhere.runs_here(self._launcher, self._config)
 
     # What is asked -------------------------------------------------------------------------
 
@@ -402,6 +404,9 @@ class _Run:
                 f"interrupted: {store.counted()} of {n_trials} trials are kept in study "
                 f"{self._name}; the same command goes on from there"
             )
+            others = elsewhere.going_on(self._config)
+            if others is not None:
+                live.note(others)
             raise SystemExit(interrupt.exit_code) from None
 
     # What is said --------------------------------------------------------------------------

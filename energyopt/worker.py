@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import os
 import pickle
 import signal
@@ -50,12 +51,14 @@ class Program:
         task_function: What each job runs.
         config: The multirun's own config.
         output: "inherit" prints to the terminal, "file" into the job's folder.
+        timeout_s: How long a job may take, in s; infinite for any time.
     """
 
     context: HydraContext
     task_function: TaskFunction
     config: DictConfig
     output: str
+    timeout_s: float = math.inf
 
     def remember_configs(self) -> None:
         """Keep in memory what composing a job reads; for a process that jobs are forked from."""

@@ -111,6 +111,14 @@ def children_of(pid: int) -> list[int]:
     return [child for child, parent in fields if parent == pid]
 
 
+def gone(pid: int) -> bool:
+    """Whether a process is dead; one that nobody waits for yet is."""
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def trials_of(program: Program, study: str) -> list[dict[str, Any]]:
     """Our rows of a study, beside Optuna's state, by number."""
     query = """

@@ -194,6 +194,7 @@ INF, NAN = float("inf"), float("nan")
         ("eval_every", [0, 0.5, "never", False], f"{WHOLE} or null"),
         ("patience", [0, False, 2.0], f"{WHOLE} or null"),
         ("max_failures", [0, "all"], f"{WHOLE} or null"),
+        ("trial_timeout_s", [0, -1, INF, NAN, "1", True], "a number of seconds above 0 or null"),
         ("trusted_targets", ["timm", None, [1], {"a": 1}], "a list of packages, such as [timm],"),
     ],
 )

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energyopt.journal import NAME, Journal, JournalReader, JournalWriter
-from energyopt.records import Checkpoint, Energy, TrialResult, TrialStart, Window
+from energyopt.records import (
+    Checkpoint,
+    Energy,
+    Purpose,
+    TrialResult,
+    TrialStart,
+    Window,
+    total,
+)
 from tests.toys import ESTIMATED
 
 START = TrialStart(0.9, 2, seed=1, provenance=ESTIMATED, flags=("hot",))
@@ -115,6 +127,93 @@ def test_a_new_writer_starts_afresh(tmp_path: Path):
     written(path)
     JournalWriter(path)
     assert kept(JournalReader(path).read()) == 0
+
+
+JOULES = st.floats(0, 1e6)
+SPENT = st.builds(
+    Energy,
+    JOULES,
+    gpu_j=st.none() | JOULES,
+    cpu_j=st.none() | JOULES,
+    dram_j=st.none() | JOULES,
+    gpus_j=st.lists(JOULES, max_size=2).map(tuple),
+)
+WINDOWS = st.lists(st.builds(Window, st.sampled_from(get_args(Purpose)), SPENT), max_size=4)
+CUT = st.tuples(WINDOWS, st.sampled_from(["", '{"Window": {"purp', "{}"]), st.booleans())
+
+
+def parts_of(energy: Energy) -> tuple[float | None, ...]:
+    return (energy.time_s, energy.gpu_j, energy.cpu_j, energy.dram_j)
+
+
+@given(st.lists(CUT, max_size=5), WINDOWS)
+def test_joules_are_kept_over_any_sequence_of_cuts(
+    cuts: list[tuple[list[Window], str, bool]], last: list[Window]
+):
+    burnt = [window.energy for windows, _, _ in cuts for window in windows]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / NAME
+        for windows, torn, began in cuts:  # some are cut before they say that they begin
+            writer = JournalWriter(path, again=True)
+            writer.append(*([START] if began or windows else []), *windows)
+            with path.open("a") as file:
+                file.write(torn)
+        writer = JournalWriter(path, again=True)
+        kept_then = JournalReader(path).read().result("lost", "")
+        writer.append(START, *last)
+        result = JournalReader(path).read().result("epochs", "")
+    known = total(kept_then.books.values()) if kept_then else Energy()
+    assert parts_of(known) == pytest.approx(parts_of(total(burnt)))
+    assert result is not None
+    whole = total([*burnt, *(window.energy for window in last)])
+    assert parts_of(total(result.books.values())) == pytest.approx(parts_of(whole))
+    assert parts_of(total(w.energy for w in writer.carried)) == pytest.approx(
+        parts_of(total(burnt))
+    )
+
+
+def test_what_cut_executions_burnt_is_spent_and_on_no_curve(tmp_path: Path):
+    path = tmp_path / NAME
+    for _ in range(3):
+        writer = JournalWriter(path, again=True)
+        for record in RECORDS:
+            writer.append(record)
+    result = JournalReader(path).read().result("epochs", "")
+    assert result is not None
+    once_j = sum(window.energy.total_j for window in (LOADING, TRAINING, EVALUATION))
+    assert result.booked("restarted").total_j == 2 * once_j
+    assert result.spent_j == 3 * once_j
+    assert result.training_j == TRAINING.energy.total_j
+    assert len(result.curve) == 1
+
+
+@pytest.mark.parametrize("at", ["fsync", "replace"])
+def test_a_cut_while_joules_are_carried_loses_none(tmp_path: Path, at: str):
+    path = tmp_path / NAME
+    written(path)
+    before = path.read_bytes()
+    die = (
+        "import os, pathlib, sys; from energyopt.journal import JournalWriter\n"
+        f"{'os.fsync' if at == 'fsync' else 'pathlib.Path.replace'} = lambda *_: os._exit(9)\n"
+        "JournalWriter(pathlib.Path(sys.argv[1]), again=True)"
+    )
+    assert subprocess.run([sys.executable, "-c", die, path], check=False).returncode == 9
+    assert path.read_bytes() == before
+    (carried,) = JournalWriter(path, again=True).carried
+    assert carried.energy.total_j == 12.75
+
+
+def test_a_reader_follows_the_journal_of_the_next_execution(tmp_path: Path):
+    path = tmp_path / NAME
+    written(path)
+    reader = JournalReader(path)
+    reader.read()
+    writer = JournalWriter(path, again=True)
+    journal = reader.read()
+    assert [window.purpose for window in journal.windows] == ["restarted"]
+    assert journal.checkpoints == []
+    writer.append(LOADING)
+    assert reader.read().windows[1:] == [LOADING]
 
 
 def test_a_journal_without_a_file_keeps_nothing(tmp_path: Path):

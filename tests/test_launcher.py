@@ -31,7 +31,7 @@ from omegaconf import DictConfig
 from energyopt.errors import ConfigError, LauncherError, TrialError
 from energyopt.launcher import LocalLauncher
 from energyopt.worker import OUTPUT
-from tests.conftest import children_of
+from tests.conftest import children_of, gone
 
 ROOT = Path(__file__).parents[1]
 Wait = Callable[..., None]
@@ -78,6 +78,18 @@ def press_ctrl_c(_: DictConfig) -> str:
     return "still here"
 
 
+def hold_all(_: DictConfig) -> None:
+    """Hang with the interpreter's lock held, deaf to all signals that can be kept out."""
+    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    ctypes.PyDLL(None).sleep(60)
+
+
+def hang_with_a_child(cfg: DictConfig) -> None:
+    Path(cfg.x).write_text(str(subprocess.Popen(["sleep", "60"]).pid))
+    time.sleep(60)
+
+
 def throw(error: BaseException) -> None:
     raise error
 
@@ -102,6 +114,8 @@ ACTS: dict[str, Callable[[DictConfig], Any]] = {
     "ctrl-c": press_ctrl_c,
     "read": lambda _: os.read(0, 1),
     "child": leave_a_child,
+    "hold all": hold_all,
+    "hang with a child": hang_with_a_child,
     "sleep": lambda cfg: time.sleep(cfg.x),
 }
 
@@ -154,7 +168,7 @@ def forking(folder: Path) -> Iterator[LocalLauncher]:
         yield launcher
 
 
-def run(launcher: LocalLauncher, act: str, x: float = 0, number: int = 0) -> JobReturn:
+def run(launcher: LocalLauncher, act: str, x: float | Path = 0, number: int = 0) -> JobReturn:
     (returned,) = launcher.launch([[f"act={act!r}", f"x={x}"]], number)
     return returned
 
@@ -162,14 +176,6 @@ def run(launcher: LocalLauncher, act: str, x: float = 0, number: int = 0) -> Job
 def server_of(launcher: LocalLauncher) -> int:
     assert launcher._server is not None
     return launcher._server._pid
-
-
-def gone(pid: int) -> bool:
-    """Whether a process is dead; one that nobody waits for yet is."""
-    try:
-        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 # --- answers
@@ -365,6 +371,37 @@ def test_closing_ends_fresh_processes(folder, wait_for):
     assert not launcher._fresh
 
 
+# --- time
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_a_job_that_takes_too_long_costs_itself_alone(folder, tmp_path, wait_for, start_method):
+    with opened(folder, start_method=start_method, timeout_s=4) as launcher:
+        began = time.monotonic()
+        acts = {"hold all": 0, "hang with a child": tmp_path / "pid", "tell": 1, "child": 0}
+        with ThreadPoolExecutor(4) as pool:
+            hung, parent, fine, _ = pool.map(lambda act: run(launcher, act, acts[act]), acts)
+        assert time.monotonic() - began < 8
+        for late in (hung, parent):
+            words = "the trial's process took longer than hydra.launcher.timeout_s=4 and was ended"
+            check_end(late, TrialError, words)
+        assert fine.return_value["x"] == 1
+        wait_for(lambda: gone(int((tmp_path / "pid").read_text())), 2)
+        assert run(launcher, "tell", 2).return_value["x"] == 2
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_a_long_time_is_a_time_too(folder, start_method):
+    with opened(folder, start_method=start_method, timeout_s=1e12) as launcher:
+        assert run(launcher, "tell", 3).return_value["x"] == 3
+
+
+def test_no_time_at_all_ends_each_job(folder):
+    with opened(folder, start_method="fork", timeout_s=1e-9) as launcher:
+        for _ in range(5):
+            check_end(run(launcher, "sleep", 60), TrialError, "the trial's process took longer")
+
+
 # --- options and order
 
 
@@ -373,6 +410,14 @@ def test_closing_ends_fresh_processes(folder, wait_for):
     [
         ({"output": "no"}, r"hydra\.launcher\.output=no: choose auto, inherit or file"),
         ({"start_method": "no"}, r"hydra\.launcher\.start_method=no: choose auto, fork or spawn"),
+        *(
+            (
+                {"timeout_s": value},
+                rf"hydra\.launcher\.timeout_s={value}: a number of seconds above 0 is needed, "
+                "or null",
+            )
+            for value in (0, -1, float("nan"), float("inf"), "1", True)
+        ),
     ],
 )
 def test_options_that_are_none_are_refused(options, message):

@@ -145,6 +145,19 @@ def test_other_launchers_carry_the_jobs(energyopt: Program, launcher: str) -> No
     assert [row["state"] for row in trials_of(energyopt, "l")] == ["COMPLETE"] * 3
 
 
+@pytest.mark.slow
+def test_joblib_with_one_worker_runs_one_trial_at_a_time(energyopt: Program) -> None:
+    words = ("-m", *TINY, *SPACE, "n_trials=3")
+    energyopt.ok(*words, "study=b", "hydra/launcher=basic")
+    joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "n_jobs=2")
+    energyopt.ok(*words, "study=j", *joblib)
+    basic, one = (
+        [row["result"]["books"]["training"]["cpu_j"] for row in trials_of(energyopt, study)]
+        for study in ("b", "j")
+    )
+    assert one == basic
+
+
 def test_fresh_processes_carry_the_jobs(energyopt: Program) -> None:
     words = ("n_trials=1", "study=l", "hydra.launcher.start_method=spawn")
     energyopt.ok("-m", *TINY, *SPACE, *words)

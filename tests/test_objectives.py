@@ -115,6 +115,18 @@ def test_what_is_no_finite_number_a_metric_is_refused(value: Any):
         judge(RESULTS["reached"], objective)
 
 
+@pytest.mark.parametrize(
+    "name", ["energy_to_target_j", "time_to_target_s", "energy_delay_product_js"]
+)
+@pytest.mark.parametrize("value", [0, -0.0, -1.5])
+def test_no_training_is_for_nothing(name: str, value: float):
+    objective = FunctionObjective(lambda _: value, {name: "minimize"})
+    with pytest.raises(TrialError, match=rf"^{name}={value:g} cannot be"):
+        judge(RESULTS["reached"], objective)
+    own = FunctionObjective(lambda _: value, {"saved_j": "maximize"})
+    assert judge(RESULTS["reached"], own).values == (value,)
+
+
 def test_a_function_is_not_asked_about_a_trial_without_values():
     objective = FunctionObjective(lambda _: math.nan, {"carbon_g": "minimize"})
     assert judge(result(MISSED, end="stopped"), objective).state == "pruned"

@@ -133,6 +133,11 @@ def test_the_number_of_objectives_is_that_of_the_metrics():
         (KeyError("x"), "failed", "KeyError: 'x'"),
         (MemoryError(), "failed", "MemoryError"),
         (SystemExit(3), "failed", "SystemExit: 3"),
+        (
+            RuntimeError("Job 7 with path x\nhas not produced any output (state: OUT_OF_MEMORY)"),
+            "failed",
+            "the job of the trial ended without an answer (OUT_OF_MEMORY)",
+        ),
     ],
     ids=repr,
 )

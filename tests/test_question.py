@@ -25,7 +25,15 @@ def refuse(*words: str, grid: bool = False) -> None:
     [
         *(
             (f"{key}=1,2", "it belongs to the whole study")
-            for key in ("n_trials", "n_jobs", "max_failures", "study", "storage", "sampler")
+            for key in (
+                "n_trials",
+                "n_jobs",
+                "max_failures",
+                "study",
+                "storage",
+                "sampler",
+                "trial_timeout_s",
+            )
         ),
         ("trusted_targets=[a],[b]", "it belongs to the whole study"),
         ("hydra.job.name=a,b", "it belongs to the whole study"),
@@ -122,6 +130,7 @@ def test_an_identity_holds_the_question_and_nothing_else():
         "n_trials=99",
         "n_jobs=4",
         "max_failures=null",
+        "trial_timeout_s=60",
         "study=other",
         "storage=elsewhere.db",
         "trusted_targets=[timm]",

@@ -100,6 +100,7 @@ _store(
         "_target_": f"{__name__}.EnergyoptLauncher",
         "output": "auto",
         "start_method": "auto",
+        "timeout_s": "${oc.select:trial_timeout_s,null}",
     },
 )
 # The names and keys that apps of hydra-optuna-sweeper use.
