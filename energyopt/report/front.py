@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -95,8 +96,8 @@ def final_front(study: StudyRecord) -> tuple[FrontPoint, ...]:
     A point's energy is that up to the target, its accuracy the best of the whole trial.
     """
     finals = list(_finals(study))
-    best = {trial.number for trial in undominated([t for t, _ in finals], study.metrics)}
-    chosen = [point for trial, point in finals if trial.number in best]
+    best = {trial.number for trial in undominated([t for t, *_ in finals], study.metrics)}
+    chosen = [_final(study, *final) for final in finals if final[0].number in best]
     return tuple(sorted(chosen, key=lambda point: (point.energy_j, -point.accuracy)))
 
 
@@ -109,14 +110,14 @@ def undominated(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> lis
     """
     signs = [1 if metric.direction == "minimize" else -1 for metric in metrics]
     told = [tuple(s * v for s, v in zip(signs, t.values, strict=True)) for t in trials]
-    return [
-        trial
-        for i, (trial, mine) in enumerate(zip(trials, told, strict=True))
-        if not any(
-            all(a <= b for a, b in zip(other, mine, strict=True)) and (other != mine or j < i)
-            for j, other in enumerate(told)
-        )
-    ]
+    # Sorted, a trial can be beaten by earlier ones alone; and where there are two objectives, by
+    # the last one kept if by any, since that is the best so far in the second.
+    kept: list[int] = []
+    for at in sorted(range(len(trials)), key=told.__getitem__):
+        rivals = kept if len(signs) > 2 else kept[-1:]  # noqa: PLR2004
+        if not any(all(map(operator.le, told[rival], told[at])) for rival in rivals):
+            kept.append(at)
+    return [trials[at] for at in sorted(kept)]
 
 
 def front_of(points: Sequence[FrontPoint], study: StudyRecord) -> str:
@@ -219,26 +220,30 @@ def _checkpoints(study: StudyRecord) -> Iterator[tuple[TrialRecord, TrialResult,
                 yield trial, result, point
 
 
-def _finals(study: StudyRecord) -> Iterator[tuple[TrialRecord, FrontPoint]]:
+def _finals(study: StudyRecord) -> Iterator[tuple[TrialRecord, TrialResult, CurvePoint]]:
     for trial, result in study.results:
-        hit = result.hit
-        if trial.state != "complete" or not trial.feasible or hit is None:
-            continue
-        point = FrontPoint(
-            energy_j=hit.training_j,
-            accuracy=result.best_accuracy,
-            time_s=hit.training_s,
-            samples=hit.samples,
-            epoch=hit.epoch,
-            trial=trial.number,
-            params=trial.params,
-            overrides=trained_as(study, trial),
-            provenance=result.start.provenance,
-            flags=result.flags,
-            kind_of_point="final",
-            default=trial.default,
-        )
-        yield trial, point
+        if trial.state == "complete" and trial.feasible and result.hit is not None:
+            yield trial, result, result.hit
+
+
+def _final(
+    study: StudyRecord, trial: TrialRecord, result: TrialResult, hit: CurvePoint
+) -> FrontPoint:
+    """Make the front point of what a trial told."""
+    return FrontPoint(
+        energy_j=hit.training_j,
+        accuracy=result.best_accuracy,
+        time_s=hit.training_s,
+        samples=hit.samples,
+        epoch=hit.epoch,
+        trial=trial.number,
+        params=trial.params,
+        overrides=trained_as(study, trial),
+        provenance=result.start.provenance,
+        flags=result.flags,
+        kind_of_point="final",
+        default=trial.default,
+    )
 
 
 def _curve_values(item: tuple[TrialRecord, TrialResult, CurvePoint]) -> tuple[float, float]:

@@ -133,10 +133,10 @@ def summarize(study: StudyRecord, target: float | None = None) -> Summary:
         target: Accuracy to look at; the study's own if None.
     """
     target = study.target if target is None else target
-    reaching = _reaching(study, target)
-    recommended = reaching[0] if reaching else None
-    worst = reaching[-1] if reaching else None
-    default = next((point for point in reaching if point.default), None)
+    reaching = [] if target is None else at_target(study, target)
+    recommended = at_checkpoint(study, *reaching[0]) if reaching else None
+    worst = at_checkpoint(study, *reaching[-1]) if reaching else None
+    default = next((at_checkpoint(study, *hit) for hit in reaching if hit[0].default), None)
     spent_j = study.search_energy_j
     front = curve_front(study)
     saved_j = default.energy_j - recommended.energy_j if default and recommended else 0.0
@@ -187,15 +187,6 @@ def fate(trial: TrialRecord, target: float | None) -> Fate | None:
         return "reached"
     # A trial that ended at its own, lower target might have reached this one.
     return "missed" if result.end in RAN_ITS_COURSE - {"target"} else "stopped"
-
-
-def _reaching(study: StudyRecord, target: float | None) -> list[FrontPoint]:
-    if target is None:
-        return []
-    return [
-        at_checkpoint(study, trial, result, point)
-        for trial, result, point in at_target(study, target)
-    ]
 
 
 def _count(study: StudyRecord, target: float | None) -> Counts:

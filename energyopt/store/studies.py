@@ -8,8 +8,8 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import optuna
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import Connection
 
 from energyopt.errors import StorageError, StudyError
 from energyopt.records import Metric, Outcome, Provenance, StudyRecord, TrialRecord, TrialResult
@@ -29,6 +30,7 @@ from energyopt.store.database import (
     sqlite_file,
     storage_url,
 )
+from energyopt.store.trials import KeptTrial, kept_trials
 
 _IDENTITY = "energyopt"
 _BINDING = "energyopt_provenance"
@@ -36,13 +38,7 @@ DEFAULT_SETUP = "default_setup"
 """Attribute of the trial that trains the default setup, for comparison."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
-_STATES: Mapping[TrialState, Literal["complete", "pruned", "failed", "running", "waiting"]] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
+_ROWS = 200  # read at a time
 _OPTUNA_STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
@@ -232,8 +228,10 @@ class StudyStore:
 
     def seen(self) -> list[Mapping[str, Any]]:
         """Parameters of all trials that were not lost, the planned ones included."""
-        lost = {row.number for row in self._rows() if row.lost}
+        query = sa.select(_TRIALS.c.number).where(_TRIALS.c.study_id == self._id, _TRIALS.c.lost)
         with speaking(self._url):
+            with self._storage.engine.connect() as connection:
+                lost = set(connection.execute(query).scalars())
             return [
                 trial.params or dict(trial.system_attrs.get("fixed_params", {}))
                 for trial in self._study.get_trials(deepcopy=False)
@@ -260,7 +258,7 @@ class StudyStore:
 
     def read(self) -> StudyRecord:
         """The whole study as a record."""
-        return _read(self._study, self._rows(), self._url)
+        return _read(self._study, self._storage, self._id, self._url)
 
     def _keep(
         self,
@@ -283,9 +281,6 @@ class StudyStore:
             same = (_TRIALS.c.study_id == self._id) & (_TRIALS.c.number == trial.number)
             connection.execute(sa.delete(_TRIALS).where(same))
             connection.execute(sa.insert(_TRIALS).values(row))
-
-    def _rows(self) -> list[sa.Row[Any]]:
-        return _rows(self._storage, self._id, self._url)
 
 
 @contextmanager
@@ -341,8 +336,8 @@ def read_study(where: str, name: str) -> StudyRecord:
             there = ", ".join(sorted(names)) or "none yet"
             raise StudyError(f"there is no study {name!r} in {masked(url)}; there are: {there}")
         study = optuna.load_study(study_name=name, storage=storage)
-        rows = _rows(storage, storage.get_study_id_from_name(name), url)
-    return _read(study, rows, url)
+        study_id = storage.get_study_id_from_name(name)
+    return _read(study, storage, study_id, url)
 
 
 def read_studies(where: str) -> list[StudyRecord]:
@@ -399,44 +394,53 @@ def _flat(data: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _rows(storage: RDBStorage, study_id: int, url: str) -> list[sa.Row[Any]]:
-    with speaking(url), storage.engine.connect() as connection:
-        if not sa.inspect(connection).has_table(_TRIALS.name):  # another program's database
-            return []
-        query = sa.select(_TRIALS).where(_TRIALS.c.study_id == study_id)
-        return list(connection.execute(query).all())
-
-
-def _read(study: Study, rows: Sequence[sa.Row[Any]], url: str) -> StudyRecord:
+def _read(study: Study, storage: RDBStorage, study_id: int, url: str) -> StudyRecord:
     with speaking(url), quiet_optuna():
-        trials = study.get_trials(deepcopy=False)
         names = study.metric_names or [f"value_{i}" for i in range(len(study.directions))]
         identity = study.user_attrs.get(_IDENTITY, {})
+        with storage.engine.connect() as connection:
+            trials = _records(connection, study_id)
     directions = [
         "minimize" if direction == StudyDirection.MINIMIZE else "maximize"
         for direction in study.directions
     ]
-    ours = {row.number: row for row in rows}
     return StudyRecord(
         name=study.study_name,
         metrics=tuple(Metric(n, d) for n, d in zip(names, directions, strict=True)),  # type: ignore[arg-type]
         overrides=tuple(identity.get("overrides", ())),
         sweep=tuple(identity.get("sweep", ())),
         target=identity.get("target"),
-        trials=tuple(_record(trial, ours.get(trial.number)) for trial in trials),
+        trials=trials,
     )
 
 
-def _record(trial: FrozenTrial, row: sa.Row[Any] | None) -> TrialRecord:
-    state = _STATES[trial.state]
+def _records(connection: Connection, study_id: int) -> tuple[TrialRecord, ...]:
+    records = {trial.number: _record(trial) for trial in kept_trials(connection, study_id)}
+    if sa.inspect(connection).has_table(_TRIALS.name):  # else another program's database
+        query = sa.select(_TRIALS).where(_TRIALS.c.study_id == study_id)
+        # In parts: the texts of all results take more memory than the results.
+        for row in connection.execution_options(yield_per=_ROWS).execute(query):
+            if row.number in records:
+                records[row.number] = _with_row(records[row.number], row)
+    return tuple(records.values())
+
+
+def _record(trial: KeptTrial) -> TrialRecord:
     return TrialRecord(
         number=trial.number,
-        state=state,
+        state=trial.state,
         params=trial.params,
-        overrides=tuple(json.loads(row.overrides)) if row else (),
-        values=tuple(trial.values or ()) if state == "complete" else (),
-        feasible=all(violation <= 0 for violation in trial.constraints.values()),
-        reason=row.reason if row else "",
-        default=bool(row and row.is_default),
-        result=TrialResult.from_dict(json.loads(row.result)) if row and row.result else None,
+        overrides=(),
+        values=trial.values if trial.state == "complete" else (),
+        feasible=trial.feasible,
+    )
+
+
+def _with_row(record: TrialRecord, row: sa.Row[Any]) -> TrialRecord:
+    return replace(
+        record,
+        overrides=tuple(json.loads(row.overrides)),
+        reason=row.reason,
+        default=bool(row.is_default),
+        result=TrialResult.from_dict(json.loads(row.result)) if row.result else None,
     )
