@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 
 def _sum(a: float | None, b: float | None) -> float | None:
@@ -102,7 +102,8 @@ class Checkpoint:
     evaluation: Energy
 
 
-class CurvePoint(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
     """A setup one could stop at: what the training cost so far, and what it reached."""
 
     training_j: float
@@ -111,6 +112,45 @@ class CurvePoint(NamedTuple):
     samples: int
     steps: int
     epoch: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The setups along a training that one could stop at, as columns: see `CurvePoint`."""
+
+    training_j: tuple[float, ...] = ()
+    training_s: tuple[float, ...] = ()
+    accuracy: tuple[float, ...] = ()
+    samples: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
+    epoch: tuple[float, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, at: int) -> CurvePoint:
+        return CurvePoint(
+            self.training_j[at],
+            self.training_s[at],
+            self.accuracy[at],
+            self.samples[at],
+            self.steps[at],
+            self.epoch[at],
+        )
+
+    def __iter__(self) -> Iterator[CurvePoint]:
+        return map(self.__getitem__, range(len(self)))
+
+    def only(self, counts: Sequence[bool]) -> Curve:
+        """The points that count."""
+        columns = (getattr(self, field.name) for field in fields(self))
+        return Curve(*(tuple(itertools.compress(column, counts)) for column in columns))
+
+    def first_at(self, target: float) -> CurvePoint | None:
+        """The first point at or above a target, or None where it was missed."""
+        reached = (at for at, accuracy in enumerate(self.accuracy) if accuracy >= target)
+        at = next(reached, None)
+        return None if at is None else self[at]
 
 
 _PARTS = ("gpu_j", "cpu_j", "dram_j")
@@ -229,26 +269,20 @@ class Checkpoints:
     def __iter__(self) -> Iterator[Checkpoint]:
         return map(self.__getitem__, range(len(self)))
 
-    def curve(self) -> tuple[CurvePoint, ...]:
+    def curve(self) -> Curve:
         """The evaluations with training energy and time summed from the first step.
 
         A model whose loss is not finite is no setup to stop at, whatever it scores; and what
         was trained before a coarse counter first moved was not trained for nothing.
         """
-        points = zip(
-            itertools.accumulate(self.training.total_j),
-            itertools.accumulate(self.training.time_s),
-            self.accuracy,
-            self.samples,
-            self.steps,
-            self.epoch,
-            strict=True,
-        )
-        return tuple(
-            CurvePoint._make(point)
-            for point, loss in zip(points, self.loss, strict=True)
-            if point[0] > 0 and math.isfinite(loss)
-        )
+        training_j = tuple(itertools.accumulate(self.training.total_j))
+        training_s = tuple(itertools.accumulate(self.training.time_s))
+        curve = Curve(training_j, training_s, self.accuracy, self.samples, self.steps, self.epoch)
+        counts = [
+            energy_j > 0 and math.isfinite(loss)
+            for energy_j, loss in zip(training_j, self.loss, strict=True)
+        ]
+        return curve if all(counts) else curve.only(counts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: a list a column."""

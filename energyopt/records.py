@@ -16,6 +16,7 @@ from energyopt.conditions import NOT_MEASURED, Conditions, Machine
 from energyopt.curve import (
     Checkpoint,
     Checkpoints,
+    Curve,
     CurvePoint,
     Energy,
     checkpoint_from_dict,
@@ -166,13 +167,13 @@ class TrialResult:
         return self.end not in BROKEN
 
     @cached_property
-    def curve(self) -> tuple[CurvePoint, ...]:
+    def curve(self) -> Curve:
         """The checkpoints with training energy and time summed from the first step."""
         return self.checkpoints.curve()
 
     def first_at(self, target: float) -> CurvePoint | None:
         """The first evaluation at or above a target, or None where it was missed."""
-        return next((point for point in self.curve if point.accuracy >= target), None)
+        return self.curve.first_at(target)
 
     @property
     def hit(self) -> CurvePoint | None:
@@ -197,7 +198,7 @@ class TrialResult:
     @property
     def best_accuracy(self) -> float:
         """The best validation accuracy of all evaluations; 0 without any."""
-        return max((point.accuracy for point in self.curve), default=0.0)
+        return max(self.curve.accuracy, default=0.0)
 
     def booked(self, purpose: Purpose) -> Energy:
         """Energy spent on a purpose."""
@@ -211,7 +212,7 @@ class TrialResult:
     @property
     def spent_j(self) -> float:
         """Everything the trial burnt, in J: its share of `search_energy_j`."""
-        return total(self.books.values()).total_j
+        return sum(energy.total_j for energy in self.books.values())
 
     @property
     def energy_idle_j(self) -> float | None:

@@ -198,7 +198,7 @@ def test_a_missed_target_has_no_energy():
 
 def test_a_trial_without_evaluations_has_reached_nothing():
     assert result([]).best_accuracy == 0
-    assert result([]).curve == ()
+    assert list(result([]).curve) == []
 
 
 def test_every_ending_is_of_one_kind():
