@@ -18,7 +18,6 @@ import io
 import os
 import platform
 import random
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -57,6 +56,16 @@ SAMPLERS: dict[str, Callable[[], BaseSampler]] = {
 WORKERS = (1, 2, 4, 8)
 GOAL_S = 3.0
 _COORDINATE = "--coordinate"
+# In a small process between: a child of this one would begin with the memory that this one has.
+_MEASURED = """
+import os, subprocess, sys, time
+began = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+wall_s = time.perf_counter() - began
+print(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 class AtOnce(Launcher):
@@ -287,21 +296,13 @@ def command(words: Sequence[str]) -> tuple[Cost, int]:
         What it cost, and the most memory that it had, in bytes.
     """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "energyopt", *words], env=environment, stdout=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"scale.py: energyopt {' '.join(words)} ended with {process.returncode}")
-    wall_s = time.perf_counter() - began
-    return Cost(wall_s, usage.ru_utime + usage.ru_stime), memory_of(usage)
-
-
-def memory_of(usage: resource.struct_rusage) -> int:
-    """The most memory that a process had, in bytes; macOS counts in these already."""
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    whole = [sys.executable, "-c", _MEASURED, sys.executable, "-m", "energyopt", *words]
+    done = subprocess.run(whole, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"scale.py: energyopt {' '.join(words)} failed: {done.stderr}")
+    wall_s, cpu_s, memory = map(float, done.stdout.split())
+    # macOS counts in bytes already.
+    return Cost(wall_s, cpu_s), int(memory) * (1 if sys.platform == "darwin" else 1024)
 
 
 @contextlib.contextmanager
