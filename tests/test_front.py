@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from typing import Literal, get_args
 
 import pytest
 from hypothesis import given
@@ -18,9 +19,10 @@ from energyopt.report.front import (
     non_dominated,
     undominated,
 )
-from tests.toys import EPOCH_SAMPLES, METRICS, result, study, trial
+from tests.toys import EPOCH_SAMPLES, result, study, trial
 
 Point = tuple[float, float]
+Direction = Literal["minimize", "maximize"]
 
 # Few distinct values make ties in one or both coordinates common.
 TIED = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=30)
@@ -72,8 +74,8 @@ def test_points_without_order_are_refused(point: Point):
         non_dominated([(1.0, 0.5), point], values=lambda item: item)
 
 
-@given(CURVES)
-def test_repeating_a_front_point_stops_at_that_point(curves: list[list[tuple[int, int]]]):
+def curved(curves: list[list[tuple[int, int]]]) -> list[TrialRecord]:
+    """Trials from the joules of each step and the accuracy after it, in eighths."""
     trials = []
     for number, curve in enumerate(curves):
         energy_j = 0
@@ -82,6 +84,12 @@ def test_repeating_a_front_point_stops_at_that_point(curves: list[list[tuple[int
             energy_j += step_j
             points.append((at * EPOCH_SAMPLES, float(energy_j), eighths / 8))
         trials.append(trial(number, result(points)))
+    return trials
+
+
+@given(CURVES)
+def test_repeating_a_front_point_stops_at_that_point(curves: list[list[tuple[int, int]]]):
+    trials = curved(curves)
     toy = study(trials)
     for point in curve_front(toy):
         end = next(word for word in point.overrides if word.startswith("max_samples="))
@@ -160,21 +168,39 @@ def test_final_front_is_one_of_the_study_s_own_objectives():
     assert point.trial == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=12))
-def test_undominated_trials_are_those_that_brute_force_finds(values: list[tuple[int, int]]):
-    trials = [
-        trial(number, state="complete", values=tuple(map(float, told)))
-        for number, told in enumerate(values)
-    ]
-    kept = undominated(trials, METRICS)
+@st.composite
+def told_values(draw: st.DrawFn) -> tuple[list[Metric], list[tuple[float, ...]]]:
+    """Objectives of any number and direction, and values with many ties."""
+    directions = draw(st.lists(st.sampled_from(get_args(Direction)), min_size=1, max_size=4))
+    metrics = [Metric(f"value_{at}", direction) for at, direction in enumerate(directions)]
+    values = st.tuples(*(st.integers(0, 4).map(float) for _ in metrics))
+    return metrics, draw(st.lists(values, max_size=15))
 
-    def better(a: TrialRecord, b: TrialRecord) -> bool:
-        no_worse = a.values[0] <= b.values[0] and a.values[1] >= b.values[1]
-        return no_worse and a.values != b.values
 
-    brute = {t.values for t in trials if not any(better(other, t) for other in trials)}
-    assert {t.values for t in kept} == brute
-    assert len(kept) == len(brute)
+@given(told_values())
+def test_undominated_trials_are_those_that_brute_force_finds(
+    told: tuple[list[Metric], list[tuple[float, ...]]],
+):
+    metrics, values = told
+    trials = [trial(at, state="complete", values=each) for at, each in enumerate(values)]
+
+    def beats(a: TrialRecord, b: TrialRecord) -> bool:
+        no_worse = all(
+            x <= y if metric.direction == "minimize" else x >= y
+            for x, y, metric in zip(a.values, b.values, metrics, strict=True)
+        )
+        return no_worse and (a.values != b.values or a.number < b.number)
+
+    brute = [t for t in trials if not any(beats(other, t) for other in trials)]
+    assert undominated(trials, metrics) == brute
+
+
+@given(CURVES)
+def test_the_front_of_curves_is_that_of_all_their_points(curves: list[list[tuple[int, int]]]):
+    toy = study(curved(curves))
+    everything = [(p.training_j, p.accuracy) for _, record in toy.results for p in record.curve]
+    front = [(p.energy_j, p.accuracy) for p in curve_front(toy)]
+    assert front == [everything[at] for at in brute_force(everything)]
 
 
 def test_at_target_takes_any_target():

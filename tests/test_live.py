@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from energyopt.journal import JournalWriter
-from energyopt.records import Checkpoint, Energy, Provenance, TrialStart, Window
+from energyopt.records import Checkpoint, Energy, Provenance, TrialResult, TrialStart, Window
 from energyopt.report.flags import REMEDIES
 from energyopt.report.live import LiveStudy
 from tests.toys import ESTIMATED, result, trial
@@ -54,9 +54,8 @@ def test_too_short_a_measurement_is_said_once_with_what_to_do(training_s: float,
     window = Energy(training_s, gpu_j=100.0)
     point = Checkpoint(100, 1, 1.0, 0.95, 0.1, window, Energy(0.1, gpu_j=1.0))
     measured = result([(100, 4, 0.95)], provenance=COUNTER)
-    measured = type(measured)(
-        measured.start, (point,), {"training": window}, measured.end, measured.reason
-    )
+    windows = [Window("training", window)]
+    measured = TrialResult.assemble(measured.start, windows, [point], measured.end, measured.reason)
     console = log()
     with LiveStudy(2, console, COUNTER) as live:
         for number in range(2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -165,7 +166,7 @@ def test_steps_count_as_training_at_the_chosen_limit_and_the_rest_as_profiling(t
     assert result.training_j == pytest.approx(steps * bowl(200))
     assert result.booked("training").time_s == pytest.approx(steps * slower(200))
     assert result.booked("profiling").total_j > 0
-    for before, at in zip(result.curve, result.curve[1:], strict=False):
+    for before, at in itertools.pairwise(result.curve):
         assert (at.training_j - before.training_j) / (at.steps - before.steps) == pytest.approx(1)
 
 

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from energyopt.curve import Energies
 from energyopt.records import (
     BROKEN,
     RAN_ITS_COURSE,
     Checkpoint,
+    Checkpoints,
     End,
     Energy,
     Kind,
@@ -36,6 +38,7 @@ ENERGIES = st.builds(
     gpu_j=st.none() | JOULES,
     cpu_j=st.none() | JOULES,
     dram_j=st.none() | JOULES,
+    gpus_j=st.lists(JOULES, max_size=3).map(tuple),
 )
 SHARES = st.floats(0, 1)
 # As floats go to JSON and back exactly, the losses of diverged trials included.
@@ -84,6 +87,27 @@ RESULTS = st.builds(
 def test_a_result_survives_json(record: TrialResult):
     assert TrialResult.from_dict(record.to_dict()) == record
     assert TrialResult.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+
+
+@given(RESULTS)
+def test_a_record_of_old_is_read_that_has_a_dict_for_each_checkpoint(record: TrialResult):
+    old = {**record.to_dict(), "checkpoints": [dataclasses.asdict(at) for at in record.checkpoints]}
+    assert TrialResult.from_dict(json.loads(json.dumps(old))) == record
+
+
+@given(st.lists(CHECKPOINTS, max_size=6))
+def test_checkpoints_are_kept_as_columns_and_come_back_one_by_one(checkpoints: list[Checkpoint]):
+    kept = Checkpoints.of(checkpoints)
+    assert list(kept) == checkpoints
+    assert len(kept) == len(checkpoints)
+    assert [kept[-at] for at in range(1, len(kept) + 1)] == checkpoints[::-1]
+
+
+def test_a_single_board_is_not_written_twice():
+    window = Energy(1, gpu_j=2.5, gpus_j=(2.5,))
+    columns = Energies.of([window, window])
+    assert columns.to_dict()["gpus_j"] == ["gpu_j"]
+    assert Energies.from_dict(json.loads(json.dumps(columns.to_dict()))) == columns
 
 
 def test_a_loss_that_is_no_number_survives_json():
@@ -174,7 +198,7 @@ def test_a_missed_target_has_no_energy():
 
 def test_a_trial_without_evaluations_has_reached_nothing():
     assert result([]).best_accuracy == 0
-    assert result([]).curve == ()
+    assert list(result([]).curve) == []
 
 
 def test_every_ending_is_of_one_kind():

@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import TrialState
 
 from energyopt.errors import StorageError, StudyError
 from energyopt.objectives import EnergyVsAccuracy, judge
@@ -19,6 +20,7 @@ from energyopt.store.identity import Identity, check_name
 from energyopt.store.reading import read_studies, read_study
 from energyopt.store.runs import only_coordinator
 from energyopt.store.studies import Remains, StudyStore
+from energyopt.store.trials import kept_trials
 from tests.toys import ESTIMATED, METRICS, result
 
 CONFIG = {"epochs": 30, "model": {"width": 8, "sizes": [1, 2]}, "study_note": None}
@@ -58,6 +60,7 @@ def open_study(database: str) -> Iterator[Open]:
 
 def ask(store: StudyStore) -> optuna.Trial:
     trial = store.ask()
+    assert trial is not None
     with store.speaking():
         trial.suggest_float("lr", 0, 1)
     return trial
@@ -116,6 +119,41 @@ def test_a_judged_trial_comes_back_whole(open_study, database, of, state, feasib
     assert frozen.user_attrs["censored"] is (not of.reached)
     if state == "pruned":
         assert frozen.user_attrs["reason"] == "the loss is nan"
+
+
+def test_trials_are_read_as_optuna_reads_them(open_study):
+    """We read its tables ourselves, since it takes its time."""
+    store = open_study()
+    study = store._study
+    lists = {"choice": ("a", 2, None, True), "other": (1.5, "b")}
+    for at, state in enumerate(("complete", "complete", "pruned", "failed", "running")):
+        trial = study.ask()
+        trial.suggest_float("lr", 1e-5, 1, log=True)
+        trial.suggest_int("width", 2, 8, step=2)
+        for key, choices in lists.items():
+            trial.suggest_categorical(key, choices)
+        if state == "complete":
+            trial.set_constraint("one", at - 0.5)
+            trial.set_constraint("other", -1)
+            study.tell(trial, [at, float("inf")])
+        elif state != "running":
+            study.tell(trial, state={"pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[state])
+    old = {"constraints": [-1.0, 1.0]}  # as Optuna kept them before version 5
+    study.add_trial(optuna.trial.create_trial(values=[1, -float("inf")], system_attrs=old))
+    store.plan({"lr": 0.5})
+    with store._storage.engine.connect() as connection:
+        kept = kept_trials(connection, store._run.study_id)
+    frozen = study.get_trials()
+    assert [trial.number for trial in kept] == [trial.number for trial in frozen]
+    assert [(list(t.params.items()), list(t.values)) for t in kept] == [
+        (list(trial.params.items()), trial.values or []) for trial in frozen
+    ]
+    assert [trial.state for trial in kept] == [
+        *("complete", "complete", "pruned", "failed", "running", "complete", "waiting")
+    ]
+    assert [trial.feasible for trial in kept] == [
+        all(violation <= 0 for violation in trial.constraints.values()) for trial in frozen
+    ]
 
 
 def test_a_failed_trial_keeps_its_reason_and_its_joules(open_study):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter, le
 from typing import Any, Literal, TypeVar
 
 from energyopt.records import CurvePoint, Metric, Provenance, StudyRecord, TrialRecord, TrialResult
@@ -63,18 +65,19 @@ def non_dominated(points: Iterable[P], *, values: Callable[[P], tuple[float, flo
     Raises:
         ValueError: A value is not finite, so that the points have no order.
     """
-    scored = [(*values(point), point) for point in points]
-    for energy, accuracy, _ in scored:
+    # The front so far, by energy; both columns rise strictly.
+    front: list[P] = []
+    energies: list[float] = []
+    accuracies: list[float] = []
+    for point in points:
+        energy, accuracy = values(point)
         if not (math.isfinite(energy) and math.isfinite(accuracy)):
             raise ValueError(f"({energy}, {accuracy}) is not finite; leave such points out")
-    # Sorting is stable, so the first of equal points comes first and the others fail the test.
-    scored.sort(key=lambda item: (item[0], -item[1]))
-    front: list[P] = []
-    best = -math.inf
-    for _, accuracy, point in scored:
-        if accuracy > best:
-            front.append(point)
-            best = accuracy
+        cheaper = bisect_right(energies, energy)
+        if cheaper and accuracies[cheaper - 1] >= accuracy:
+            continue
+        beaten = slice(bisect_left(energies, energy), bisect_right(accuracies, accuracy))
+        front[beaten], energies[beaten], accuracies[beaten] = [point], [energy], [accuracy]
     return front
 
 
@@ -83,9 +86,9 @@ def curve_front(study: StudyRecord) -> tuple[FrontPoint, ...]:
 
     Missed and stopped trials take part: each checkpoint is a setup one could stop at.
     """
+    front = non_dominated(_checkpoints(study), values=itemgetter(0, 1))
     return tuple(
-        at_checkpoint(study, trial, result, point)
-        for trial, result, point in non_dominated(_checkpoints(study), values=_curve_values)
+        at_checkpoint(study, trial, result, result.curve[at]) for _, _, trial, result, at in front
     )
 
 
@@ -95,8 +98,8 @@ def final_front(study: StudyRecord) -> tuple[FrontPoint, ...]:
     A point's energy is that up to the target, its accuracy the best of the whole trial.
     """
     finals = list(_finals(study))
-    best = {trial.number for trial in undominated([t for t, _ in finals], study.metrics)}
-    chosen = [point for trial, point in finals if trial.number in best]
+    best = {trial.number for trial in undominated([t for t, *_ in finals], study.metrics)}
+    chosen = [_final(study, *final) for final in finals if final[0].number in best]
     return tuple(sorted(chosen, key=lambda point: (point.energy_j, -point.accuracy)))
 
 
@@ -109,14 +112,14 @@ def undominated(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> lis
     """
     signs = [1 if metric.direction == "minimize" else -1 for metric in metrics]
     told = [tuple(s * v for s, v in zip(signs, t.values, strict=True)) for t in trials]
-    return [
-        trial
-        for i, (trial, mine) in enumerate(zip(trials, told, strict=True))
-        if not any(
-            all(a <= b for a, b in zip(other, mine, strict=True)) and (other != mine or j < i)
-            for j, other in enumerate(told)
-        )
-    ]
+    # Sorted, a trial can be beaten by earlier ones alone; and where there are two objectives, by
+    # the last one kept if by any, since that is the best so far in the second.
+    kept: list[int] = []
+    for at in sorted(range(len(trials)), key=told.__getitem__):
+        rivals = kept if len(signs) > 2 else kept[-1:]  # noqa: PLR2004
+        if not any(all(map(le, told[rival], told[at])) for rival in rivals):
+            kept.append(at)
+    return [trials[at] for at in sorted(kept)]
 
 
 def front_of(points: Sequence[FrontPoint], study: StudyRecord) -> str:
@@ -126,7 +129,8 @@ def front_of(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     if points[0].kind_of_point == "final":
         count = _count(sum(1 for _ in _finals(study)), "feasible trial")
         return f"told values ({', '.join(metric.name for metric in study.metrics)}) of {count}"
-    count = _count(len({trial.number for trial, _, _ in _checkpoints(study)}), "trial")
+    curves = sum(any(map(math.isfinite, result.curve.accuracy)) for _, result in study.results)
+    count = _count(curves, "trial")
     return f"accuracy against training energy, over all checkpoints of {count}"
 
 
@@ -211,38 +215,44 @@ def _sigil(word: str) -> str:
     return word[: len(word) - len(word.lstrip("+"))]
 
 
-def _checkpoints(study: StudyRecord) -> Iterator[tuple[TrialRecord, TrialResult, CurvePoint]]:
+def _checkpoints(
+    study: StudyRecord,
+) -> Iterator[tuple[float, float, TrialRecord, TrialResult, int]]:
+    """All evaluations that may be compared: energy, accuracy, and where they are."""
     for trial, result in study.results:
-        for point in result.curve:
+        curve = result.curve
+        for at, (energy_j, accuracy) in enumerate(
+            zip(curve.training_j, curve.accuracy, strict=True)
+        ):
             # A user's evaluate() can answer NaN: such a checkpoint reached nothing.
-            if math.isfinite(point.accuracy) and math.isfinite(point.training_j):
-                yield trial, result, point
+            if math.isfinite(accuracy) and math.isfinite(energy_j):
+                yield energy_j, accuracy, trial, result, at
 
 
-def _finals(study: StudyRecord) -> Iterator[tuple[TrialRecord, FrontPoint]]:
+def _finals(study: StudyRecord) -> Iterator[tuple[TrialRecord, TrialResult, CurvePoint]]:
     for trial, result in study.results:
-        hit = result.hit
-        if trial.state != "complete" or not trial.feasible or hit is None:
-            continue
-        point = FrontPoint(
-            energy_j=hit.training_j,
-            accuracy=result.best_accuracy,
-            time_s=hit.training_s,
-            samples=hit.samples,
-            epoch=hit.epoch,
-            trial=trial.number,
-            params=trial.params,
-            overrides=trained_as(study, trial),
-            provenance=result.start.provenance,
-            flags=result.flags,
-            kind_of_point="final",
-            default=trial.default,
-        )
-        yield trial, point
+        if trial.state == "complete" and trial.feasible and result.hit is not None:
+            yield trial, result, result.hit
 
 
-def _curve_values(item: tuple[TrialRecord, TrialResult, CurvePoint]) -> tuple[float, float]:
-    return item[2].training_j, item[2].accuracy
+def _final(
+    study: StudyRecord, trial: TrialRecord, result: TrialResult, hit: CurvePoint
+) -> FrontPoint:
+    """Make the front point of what a trial told."""
+    return FrontPoint(
+        energy_j=hit.training_j,
+        accuracy=result.best_accuracy,
+        time_s=hit.training_s,
+        samples=hit.samples,
+        epoch=hit.epoch,
+        trial=trial.number,
+        params=trial.params,
+        overrides=trained_as(study, trial),
+        provenance=result.start.provenance,
+        flags=result.flags,
+        kind_of_point="final",
+        default=trial.default,
+    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -133,17 +133,18 @@ def summarize(study: StudyRecord, target: float | None = None) -> Summary:
         target: Accuracy to look at; the study's own if None.
     """
     target = study.target if target is None else target
-    reaching = _reaching(study, target)
-    recommended = reaching[0] if reaching else None
-    worst = reaching[-1] if reaching else None
-    default = next((point for point in reaching if point.default), None)
+    reaching = [] if target is None else at_target(study, target)
+    recommended = at_checkpoint(study, *reaching[0]) if reaching else None
+    worst = at_checkpoint(study, *reaching[-1]) if reaching else None
+    default = next((at_checkpoint(study, *hit) for hit in reaching if hit[0].default), None)
+    fates = {trial.number: fate(trial, target) for trial in study.trials}
     spent_j = study.search_energy_j
     front = curve_front(study)
     saved_j = default.energy_j - recommended.energy_j if default and recommended else 0.0
     return Summary(
         study=study.name,
         target=target,
-        counts=_count(study, target),
+        counts=_count(study, fates),
         recommended=recommended,
         worst=worst,
         spread=_ratio(worst, recommended),
@@ -151,7 +152,7 @@ def summarize(study: StudyRecord, target: float | None = None) -> Summary:
         saving=saved_j / default.energy_j if default and default.energy_j else None,
         search_energy_j=spent_j,
         parts_j=_parts_j(study),
-        missed_share=_missed_share(study, target),
+        missed_share=_missed_share(study, fates, spent_j) if target is not None else None,
         break_even=spent_j / saved_j if saved_j > 0 else None,
         break_even_reason=(
             "" if saved_j > 0 else _no_break_even(study, target, recommended, default)
@@ -189,20 +190,10 @@ def fate(trial: TrialRecord, target: float | None) -> Fate | None:
     return "missed" if result.end in RAN_ITS_COURSE - {"target"} else "stopped"
 
 
-def _reaching(study: StudyRecord, target: float | None) -> list[FrontPoint]:
-    if target is None:
-        return []
-    return [
-        at_checkpoint(study, trial, result, point)
-        for trial, result, point in at_target(study, target)
-    ]
-
-
-def _count(study: StudyRecord, target: float | None) -> Counts:
-    fates = (fate(trial, target) for trial in study.trials)
+def _count(study: StudyRecord, fates: Mapping[int, Fate | None]) -> Counts:
     return Counts(
         states=dict(Counter(str(trial.state) for trial in study.trials)),
-        fates=dict(Counter(each for each in fates if each is not None)),
+        fates=dict(Counter(each for each in fates.values() if each is not None)),
     )
 
 
@@ -212,15 +203,17 @@ def _parts_j(study: StudyRecord) -> dict[Purpose, float]:
     return {each: sum(result.booked(each).total_j for result in results) for each in purposes}
 
 
-def _missed_share(study: StudyRecord, target: float | None) -> float | None:
-    if target is None or not study.search_energy_j:
+def _missed_share(
+    study: StudyRecord, fates: Mapping[int, Fate | None], spent_j: float
+) -> float | None:
+    if not spent_j:
         return None
     missed_j = sum(
         trial.result.spent_j
         for trial in study.trials
-        if trial.result is not None and fate(trial, target) not in {"reached", None}
+        if trial.result is not None and fates[trial.number] not in {"reached", None}
     )
-    return missed_j / study.search_energy_j
+    return missed_j / spent_j
 
 
 def _flags(study: StudyRecord) -> dict[str, int]:

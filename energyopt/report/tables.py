@@ -149,7 +149,7 @@ def curve_table(
     provenance = source(result.start.provenance)
     title = f"{heading}: target {accuracy(result.target)} (validation accuracy; {provenance})"
     end = f"Ended: {result.end}" + (f", {result.reason}" if result.reason else "")
-    curve = result.curve
+    curve = tuple(result.curve)
     if not curve:
         return Group(_text(title, style=_HEADING), _text(f"No evaluation was made. {end}"))
     marks = _curve_marks(result, curve)

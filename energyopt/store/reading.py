@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import optuna
 import sqlalchemy as sa
 from optuna.storages import RDBStorage
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection
 
 from energyopt.errors import StudyError
 from energyopt.records import Metric, StudyRecord, TrialRecord, TrialResult
 from energyopt.store.database import masked, open_database, quiet_optuna, speaking, storage_url
 from energyopt.store.identity import IDENTITY
 from energyopt.store.tables import TRIALS, has_rows
+from energyopt.store.trials import KeptTrial, kept_trials
 
-_STATES: Mapping[TrialState, Literal["complete", "pruned", "failed", "running", "waiting"]] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
+_ROWS = 200  # read at a time
 # What all versions of our table have: a database of old is read as it is.
 _COLUMNS = (
     *(TRIALS.c.number, TRIALS.c.overrides, TRIALS.c.is_default),
@@ -63,21 +59,21 @@ def read_studies(where: str) -> list[StudyRecord]:
 
 def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:
     """A study that is open, as a record."""
-    trials = study.get_trials(deepcopy=False)
     names = study.metric_names or [f"value_{i}" for i in range(len(study.directions))]
     identity = study.user_attrs.get(IDENTITY, {})
     directions = [
         "minimize" if direction == StudyDirection.MINIMIZE else "maximize"
         for direction in study.directions
     ]
-    ours = {row.number: row for row in _rows(storage, study_id)}
+    with storage.engine.connect() as connection:
+        trials = _records(connection, study_id)
     return StudyRecord(
         name=study.study_name,
         metrics=tuple(Metric(n, d) for n, d in zip(names, directions, strict=True)),  # type: ignore[arg-type]
         overrides=tuple(identity.get("overrides", ())),
         sweep=tuple(identity.get("sweep", ())),
         target=identity.get("target"),
-        trials=tuple(_record(trial, ours.get(trial.number)) for trial in trials),
+        trials=trials,
     )
 
 
@@ -91,24 +87,33 @@ def _reading(where: str) -> Iterator[RDBStorage]:
         storage.engine.dispose()
 
 
-def _rows(storage: RDBStorage, study_id: int) -> list[sa.Row[*tuple[Any, ...]]]:
-    with storage.engine.connect() as connection:
-        if not has_rows(connection):
-            return []
+def _records(connection: Connection, study_id: int) -> tuple[TrialRecord, ...]:
+    records = {trial.number: _record(trial) for trial in kept_trials(connection, study_id)}
+    if has_rows(connection):  # else another program's database
         query = sa.select(*_COLUMNS).where(TRIALS.c.study_id == study_id)
-        return list(connection.execute(query))
+        # In parts: the texts of all results take more memory than the results.
+        for row in connection.execution_options(yield_per=_ROWS).execute(query):
+            if row.number in records:
+                records[row.number] = _with_row(records[row.number], row)
+    return tuple(records.values())
 
 
-def _record(trial: FrozenTrial, row: sa.Row[Any] | None) -> TrialRecord:
-    state = _STATES[trial.state]
+def _record(trial: KeptTrial) -> TrialRecord:
     return TrialRecord(
         number=trial.number,
-        state=state,
+        state=trial.state,
         params=trial.params,
-        overrides=tuple(json.loads(row.overrides)) if row else (),
-        values=tuple(trial.values or ()) if state == "complete" else (),
-        feasible=all(violation <= 0 for violation in trial.constraints.values()),
-        reason=row.reason if row else "",
-        default=bool(row and row.is_default),
-        result=TrialResult.from_dict(json.loads(row.result)) if row and row.result else None,
+        overrides=(),
+        values=trial.values if trial.state == "complete" else (),
+        feasible=trial.feasible,
+    )
+
+
+def _with_row(record: TrialRecord, row: Any) -> TrialRecord:
+    return replace(
+        record,
+        overrides=tuple(json.loads(row.overrides)),
+        reason=row.reason,
+        default=bool(row.is_default),
+        result=TrialResult.from_dict(json.loads(row.result)) if row.result else None,
     )

@@ -1,0 +1,325 @@
+"""What a window cost, and the curve of a trial: its evaluations, kept as columns.
+
+A study has hundreds of thousands of evaluations. They are stored, read and summed by column;
+one is an object where somebody looks at it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+def _sum(a: float | None, b: float | None) -> float | None:
+    if a is None:
+        return b
+    return a if b is None else a + b
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Energy and time of one window, by device.
+
+    Attributes:
+        time_s: Monotonic wall time of the window, in s.
+        gpu_j: Energy of the GPU boards, in J; None where they were not metered.
+        cpu_j: Energy of the CPU packages (or its estimate), in J; None where not metered.
+        dram_j: Energy of the memory, in J; None where not metered.
+        gpus_j: The same as `gpu_j` for each board, in J, in the order of `Machine.gpus`.
+    """
+
+    time_s: float = 0.0
+    gpu_j: float | None = None
+    cpu_j: float | None = None
+    dram_j: float | None = None
+    gpus_j: tuple[float, ...] = ()
+
+    @property
+    def total_j(self) -> float:
+        """Sum of the parts that were metered, in J."""
+        return sum(part for part in (self.gpu_j, self.cpu_j, self.dram_j) if part is not None)
+
+    def __add__(self, other: Energy) -> Energy:
+        return Energy(
+            self.time_s + other.time_s,
+            _sum(self.gpu_j, other.gpu_j),
+            _sum(self.cpu_j, other.cpu_j),
+            _sum(self.dram_j, other.dram_j),
+            tuple(map(sum, itertools.zip_longest(self.gpus_j, other.gpus_j, fillvalue=0.0))),
+        )
+
+    def __mul__(self, factor: float) -> Energy:
+        def scaled(part: float | None) -> float | None:
+            return None if part is None else factor * part
+
+        return Energy(
+            factor * self.time_s,
+            scaled(self.gpu_j),
+            scaled(self.cpu_j),
+            scaled(self.dram_j),
+            tuple(factor * part for part in self.gpus_j),
+        )
+
+    def __sub__(self, other: Energy) -> Energy:
+        return self + other * -1
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Energy:
+        """Read one from plain data."""
+        fields = dict(data)
+        fields["gpus_j"] = tuple(fields.get("gpus_j", ()))
+        return cls(**fields)
+
+
+def total(energies: Iterable[Energy]) -> Energy:
+    """Add windows up; the sum of none is zero seconds and no metered part."""
+    return sum(energies, start=Energy())
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One evaluation, with the two windows that led to it.
+
+    Attributes:
+        samples: Training samples seen since the first step.
+        steps: Optimizer steps since the first.
+        epoch: Samples in units of the training set.
+        accuracy: Validation accuracy in [0, 1]; higher is better.
+        loss: Mean training loss since the last checkpoint.
+        training: Energy of the training window since the last checkpoint.
+        evaluation: Energy of the evaluation window.
+    """
+
+    samples: int
+    steps: int
+    epoch: float
+    accuracy: float
+    loss: float
+    training: Energy
+    evaluation: Energy
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """A setup one could stop at: what the training cost so far, and what it reached."""
+
+    training_j: float
+    training_s: float
+    accuracy: float
+    samples: int
+    steps: int
+    epoch: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The setups along a training that one could stop at, as columns: see `CurvePoint`."""
+
+    training_j: tuple[float, ...] = ()
+    training_s: tuple[float, ...] = ()
+    accuracy: tuple[float, ...] = ()
+    samples: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
+    epoch: tuple[float, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, at: int) -> CurvePoint:
+        return CurvePoint(
+            self.training_j[at],
+            self.training_s[at],
+            self.accuracy[at],
+            self.samples[at],
+            self.steps[at],
+            self.epoch[at],
+        )
+
+    def __iter__(self) -> Iterator[CurvePoint]:
+        return map(self.__getitem__, range(len(self)))
+
+    def only(self, counts: Sequence[bool]) -> Curve:
+        """The points that count."""
+        columns = (getattr(self, field.name) for field in fields(self))
+        return Curve(*(tuple(itertools.compress(column, counts)) for column in columns))
+
+    def first_at(self, target: float) -> CurvePoint | None:
+        """The first point at or above a target, or None where it was missed."""
+        reached = (at for at, accuracy in enumerate(self.accuracy) if accuracy >= target)
+        at = next(reached, None)
+        return None if at is None else self[at]
+
+
+_PARTS = ("gpu_j", "cpu_j", "dram_j")
+
+
+@dataclass(frozen=True, slots=True)
+class Energies:
+    """Windows of one kind, as columns.
+
+    Attributes:
+        time_s: Their times, in s.
+        gpu_j: Their energies by device, in J, as in `Energy`; a column is None where no window
+            has that part.
+        cpu_j: See `gpu_j`.
+        dram_j: See `gpu_j`.
+        gpus_j: A column for each board, in J; None in it where a window has no such board.
+    """
+
+    time_s: tuple[float, ...] = ()
+    gpu_j: tuple[float | None, ...] | None = None
+    cpu_j: tuple[float | None, ...] | None = None
+    dram_j: tuple[float | None, ...] | None = None
+    gpus_j: tuple[tuple[float | None, ...], ...] = ()
+
+    @classmethod
+    def of(cls, windows: Iterable[Energy]) -> Energies:
+        """Make columns of windows."""
+        rows = tuple(windows)
+        return cls(
+            tuple(row.time_s for row in rows),
+            _unless_empty(row.gpu_j for row in rows),
+            _unless_empty(row.cpu_j for row in rows),
+            _unless_empty(row.dram_j for row in rows),
+            tuple(itertools.zip_longest(*(row.gpus_j for row in rows))),
+        )
+
+    def __getitem__(self, at: int) -> Energy:
+        return Energy(
+            self.time_s[at],
+            None if self.gpu_j is None else self.gpu_j[at],
+            None if self.cpu_j is None else self.cpu_j[at],
+            None if self.dram_j is None else self.dram_j[at],
+            tuple(part for board in self.gpus_j if (part := board[at]) is not None),
+        )
+
+    @property
+    def total_j(self) -> list[float]:
+        """Sum of the metered parts of each window, in J."""
+        totals = [0.0] * len(self.time_s)
+        for column in (self.gpu_j, self.cpu_j, self.dram_j):
+            if column is not None:
+                totals = [
+                    so_far + (part or 0.0) for so_far, part in zip(totals, column, strict=True)
+                ]
+        return totals
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; a board that is all of the GPU energy is not written twice."""
+        boards = ["gpu_j" if board == self.gpu_j else board for board in self.gpus_j]
+        return {
+            "time_s": self.time_s,
+            "gpu_j": self.gpu_j,
+            "cpu_j": self.cpu_j,
+            "dram_j": self.dram_j,
+            "gpus_j": boards,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Energies:
+        """Read what `to_dict` wrote."""
+        gpu_j, cpu_j, dram_j = (data[part] and tuple(data[part]) for part in _PARTS)
+        boards = (gpu_j if board == "gpu_j" else tuple(board) for board in data["gpus_j"])
+        return cls(tuple(data["time_s"]), gpu_j, cpu_j, dram_j, tuple(boards))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """The evaluations of a trial, in order, as columns: see `Checkpoint`."""
+
+    samples: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
+    epoch: tuple[float, ...] = ()
+    accuracy: tuple[float, ...] = ()
+    loss: tuple[float, ...] = ()
+    training: Energies = Energies()
+    evaluation: Energies = Energies()
+
+    @classmethod
+    def of(cls, checkpoints: Iterable[Checkpoint]) -> Checkpoints:
+        """Make columns of evaluations."""
+        rows = tuple(checkpoints)
+        return cls(
+            tuple(row.samples for row in rows),
+            tuple(row.steps for row in rows),
+            tuple(row.epoch for row in rows),
+            tuple(row.accuracy for row in rows),
+            tuple(row.loss for row in rows),
+            Energies.of(row.training for row in rows),
+            Energies.of(row.evaluation for row in rows),
+        )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, at: int) -> Checkpoint:
+        return Checkpoint(
+            self.samples[at],
+            self.steps[at],
+            self.epoch[at],
+            self.accuracy[at],
+            self.loss[at],
+            self.training[at],
+            self.evaluation[at],
+        )
+
+    def __iter__(self) -> Iterator[Checkpoint]:
+        return map(self.__getitem__, range(len(self)))
+
+    def curve(self) -> Curve:
+        """The evaluations with training energy and time summed from the first step.
+
+        A model whose loss is not finite is no setup to stop at, whatever it scores; and what
+        was trained before a coarse counter first moved was not trained for nothing.
+        """
+        training_j = tuple(itertools.accumulate(self.training.total_j))
+        training_s = tuple(itertools.accumulate(self.training.time_s))
+        curve = Curve(training_j, training_s, self.accuracy, self.samples, self.steps, self.epoch)
+        counts = [
+            energy_j > 0 and math.isfinite(loss)
+            for energy_j, loss in zip(training_j, self.loss, strict=True)
+        ]
+        return curve if all(counts) else curve.only(counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: a list a column."""
+        return {
+            "samples": self.samples,
+            "steps": self.steps,
+            "epoch": self.epoch,
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            "training": self.training.to_dict(),
+            "evaluation": self.evaluation.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any] | list[Mapping[str, Any]]) -> Checkpoints:
+        """Read what `to_dict` wrote, or a list of evaluations, as in records of old."""
+        if isinstance(data, list):
+            return cls.of(map(checkpoint_from_dict, data))
+        return cls(
+            tuple(data["samples"]),
+            tuple(data["steps"]),
+            tuple(data["epoch"]),
+            tuple(data["accuracy"]),
+            tuple(data["loss"]),
+            Energies.from_dict(data["training"]),
+            Energies.from_dict(data["evaluation"]),
+        )
+
+
+def checkpoint_from_dict(data: Mapping[str, Any]) -> Checkpoint:
+    """Read a `Checkpoint` from plain data."""
+    fields = dict(data)
+    fields["training"] = Energy.from_dict(fields["training"])
+    fields["evaluation"] = Energy.from_dict(fields["evaluation"])
+    return Checkpoint(**fields)
+
+
+def _unless_empty(column: Iterable[float | None]) -> tuple[float | None, ...] | None:
+    parts = tuple(column)
+    return None if all(part is None for part in parts) else parts
