@@ -172,8 +172,8 @@ def gpu_box(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("pg"))
+def postgres_server() -> Iterator[Postgres]:
+    server = Postgres()
     yield server
     server.close()
 

