@@ -99,8 +99,8 @@ def _check(name: str, target: str, folders: Sequence[Path], packages: Sequence[s
         return
     raise ConfigError(
         f"_target_={target} names code of {top!r}, which is neither an option of energyopt, nor "
-        "public in torch.nn, torch.optim or optuna.samplers, nor in this folder; if you trust it, add "
-        f"'trusted_targets=[{top}]'"
+        "public in torch.nn, torch.optim or optuna.samplers, nor in this folder; if you trust it, "
+        f"add 'trusted_targets=[{top}]'"
     )
 
 

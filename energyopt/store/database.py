@@ -234,3 +234,29 @@ def _lock_early(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     engine.dispose()  # connections made before the listeners do not obey them
+
+
+_READ_ONLY = {
+    "sqlite": "PRAGMA query_only=ON",
+    "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+    "mysql": "SET SESSION TRANSACTION READ ONLY",
+}
+
+
+def read_only(storage: RDBStorage) -> RDBStorage:
+    """The same storage, in which the database itself refuses to write.
+
+    Raises:
+        StorageError: If it is not known how to tell that to the database.
+    """
+    backend = storage.engine.dialect.name
+    if backend not in _READ_ONLY:
+        raise StorageError(f"a {backend} database cannot be opened for reading alone")
+
+    @event.listens_for(storage.engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.cursor().execute(_READ_ONLY[backend])
+        connection.commit()
+
+    storage.engine.dispose()  # connections made before the listener do not obey it
+    return storage
