@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.text import Text
@@ -45,6 +45,23 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see `{self.prog} --help`")
 
 
+class _Storage(argparse.Action):
+    """Takes a storage that is typed: without a password, which process lists would show."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        if "://" in values:
+            from energyopt.store.database import refuse_password
+
+            refuse_password(values)
+        namespace.storage = values
+
+
 def _parser(name: str, description: str, examples: Sequence[str]) -> _Parser:
     parser = _Parser(
         prog=f"energyopt {name}",
@@ -55,6 +72,7 @@ def _parser(name: str, description: str, examples: Sequence[str]) -> _Parser:
     parser.add_argument(
         "--storage",
         metavar="FILE_OR_URL",
+        action=_Storage,
         default=os.environ.get("ENERGYOPT_STORAGE", DEFAULT_STORAGE),
         help=f"where studies are (default: ENERGYOPT_STORAGE, else {DEFAULT_STORAGE})",
     )

@@ -24,11 +24,19 @@ from energyopt.build import Setup, check_roots, make_sampler
 from energyopt.composer import Composer
 from energyopt.coordinator import Coordinator, Jobs
 from energyopt.errors import ConfigError, EnergyoptError, GpusTaken, StudyError
+from energyopt.files import refuse_shared
 from energyopt.known import Known
 from energyopt.launcher import LocalLauncher
 from energyopt.options import Options
 from energyopt.outcome import outcome_of_error
-from energyopt.question import POWER_LIMIT, command_words, identify, name_study, refuse_unsweepable
+from energyopt.question import (
+    POWER_LIMIT,
+    command_words,
+    identify,
+    name_study,
+    refuse_kept_password,
+    refuse_unsweepable,
+)
 from energyopt.records import Provenance
 from energyopt.report.live import LiveStudy
 from energyopt.report.results import write_results
@@ -92,6 +100,7 @@ class _Run:
         self._console = Console()
         self._space = parse_space(options.words(arguments), context.config_loader)
         self._check_space()
+        refuse_kept_password(config)
         self._composer = Composer(context.config_loader, config, self._space)
         self._composer.check(conditional=not options.grid)
         self._identity, self._name = self._ask_what()
@@ -99,6 +108,7 @@ class _Run:
         self._sampler(0)  # a sampler that cannot be made leaves no study behind
         self._folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
         self._storage = str(options.storage or self._folder / "study.db")
+        self._refuse_shared_pickles()
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=context, task_function=task_function, config=config
         )
@@ -147,6 +157,13 @@ class _Run:
                 "nothing to search: sweep at least one key, such as "
                 "'lr=tag(log,interval(1e-4,1e-1))', or train once without -m"
             )
+
+    def _refuse_shared_pickles(self) -> None:
+        """Submitit keeps jobs and answers as pickles: who can write them runs code as this user."""
+        key = "hydra.launcher.submitit_folder"
+        folder = OmegaConf.select(self._config, key)
+        if folder is not None:
+            refuse_shared(Path(str(folder).partition("%")[0]), key)  # %j becomes the job's number
 
     def _ask_what(self) -> tuple[Identity, str]:
         """The study's identity and name; the multirun's config is told the name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from energyopt.errors import StorageError
 
+# Also one that holds an @ itself, and one that is given as a parameter.
+_SECRET = re.compile(r"(://[^:/?#@]*:)(.+)(?=@)|([?&](?:pass|passwd|password|sslpassword)=)([^&]+)")
 _SQLITE_HEADER = b"SQLite format 3\x00"
 _BUSY_TIMEOUT_S = 60
 
@@ -38,10 +41,10 @@ def storage_url(where: str) -> str:
         return URL.create("sqlite", database=str(Path(where).expanduser())).render_as_string()
     try:
         make_url(where)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise StorageError(
-            f"storage={where} is not a database URL; give a file, such as studies/energyopt.db, "
-            "or a URL, such as postgresql+psycopg://user@host/name"
+            f"storage={masked(where)} is not a database URL; give a file, such as "
+            "studies/energyopt.db, or a URL, such as postgresql+psycopg://user@host/name"
         ) from error
     return where
 
@@ -61,16 +64,21 @@ def refuse_password(url: str) -> None:
         StorageError: Saying where to put it.
     """
     url = url.strip("'\"")
-    if "://" in url and make_url(url).password:
+    if holds_password(url):
         raise StorageError(
             f"storage={masked(url)} has a password, which a command line leaves in files and "
             "process lists; put the URL into the environment variable ENERGYOPT_STORAGE instead"
         )
 
 
+def holds_password(url: str) -> bool:
+    """Whether a URL has a password of its own, not one fetched from elsewhere (`${...}`)."""
+    return any("${" not in (found[2] or found[4]) for found in _SECRET.finditer(url))
+
+
 def masked(url: str) -> str:
     """The URL without its password."""
-    return make_url(url).render_as_string(hide_password=True)
+    return _SECRET.sub(lambda found: f"{found[1] or found[3]}***", url)
 
 
 def open_database(where: str, *, create: bool) -> RDBStorage:
