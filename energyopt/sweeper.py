@@ -42,7 +42,7 @@ from energyopt.report.live import LiveStudy
 from energyopt.report.results import write_results
 from energyopt.report.sentences import setup as setup_words
 from energyopt.report.study import banner, print_end
-from energyopt.search.samplers import continued_seed, sampler_node
+from energyopt.search.samplers import continued_seed, refuse_unpickling, sampler_node
 from energyopt.search.space import Dimension, Value, parse_space
 from energyopt.signals import Interrupted, interrupting
 from energyopt.store.database import refuse_password
@@ -185,6 +185,8 @@ class _Run:
 
     def _sampler(self, existing: int) -> BaseSampler:
         node = sampler_node(self._options.sampler)
+        if self._own:
+            refuse_unpickling(node, existing)
         seed = self._config.seed if self._own else node.get("seed")
         sampler: BaseSampler = make_sampler(node, continued_seed(seed, existing), self._config)
         return sampler
