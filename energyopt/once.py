@@ -44,8 +44,9 @@ def train_once(cfg: DictConfig) -> None:
 
 def _refuse_kept_password(cfg: DictConfig) -> None:
     try:
-        for config in filter(None, (cfg, HydraConfig.instance().cfg)):
-            refuse_kept_password(config)
+        for config in (cfg, HydraConfig.instance().cfg):
+            if isinstance(config, DictConfig):
+                refuse_kept_password(config)
     except ConfigError:
         hydra = HydraConfig.get()
         if hydra.output_subdir is not None:  # where Hydra has kept it just now

@@ -437,6 +437,23 @@ def test_what_is_no_password_is_left(url: str) -> None:
 # S5: who may read and write what -----------------------------------------------------------
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_trials_do_not_know_where_studies_are(energyopt: Program, method: str) -> None:
+    (energyopt.folder / "nosy.py").write_text(
+        "import os, sys\ndef build(**_):\n"
+        "    known = os.environ.get('ENERGYOPT_STORAGE', 'nothing')\n"
+        "    raise RuntimeError(f'{os.environ.get(\"OTHER\")} and {known}')\n"
+    )
+    own = ("model=own", "model._target_=nosy.build", f"hydra.launcher.start_method={method}")
+    env = {"ENERGYOPT_STORAGE": "studies/secret.db", "OTHER": "this"}
+    ran = energyopt("-m", *TINY, *SPACE, *own, "n_trials=1", "study=x", **env)
+    assert ran.code == 2
+    assert "this and nothing" in ran.text
+    assert "secret.db" not in ran.text
+    energyopt.ok("-m", *TINY, *SPACE, "n_trials=1", "study=x", own[2], **env)
+    assert (energyopt.folder / "studies/secret.db").exists()  # the coordinator does know
+
+
 def test_runs_and_studies_are_private(energyopt: Program) -> None:
     script = 'umask 022; exec "$@"'
     for words in (
