@@ -74,6 +74,8 @@ def check_readiness(setup: Setup) -> Readiness:
     gpus = start.machine.gpus if start.machine else ()
     lows = [gpu.min_limit_w for gpu in gpus if gpu.min_limit_w is not None]
     highs = [gpu.max_limit_w for gpu in gpus if gpu.max_limit_w is not None]
+    if highs and setup.rig.options.max_power_limit_w is not None:
+        highs.append(setup.rig.options.max_power_limit_w)
     return Readiness(
         provenance=start.provenance,
         flags=start.flags,

@@ -297,7 +297,7 @@ class Setup:
             slice_s=options.profile_slice_s,
             settle_s=options.profile_settle_s,
             shape=shape,
-            original_w=limit.limit_w(),
+            original_w=min(limit.limit_w(), high_w),
             policy=options.power_policy,
         )
 

@@ -8,9 +8,12 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from energyopt import __version__
+from energyopt.files import private_files
 from energyopt.paths import PLUGINS, conf_dir
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from omegaconf import DictConfig
 
 _COMMAND = re.compile(r"[a-z][a-z-]*")
@@ -18,6 +21,7 @@ _USER_ERROR = 2
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_BYPASS = "HYDRA_INSTANTIATE_ALLOWLIST_OVERRIDE"
 _full_error = os.environ.get(_FULL_ERROR) == "1"  # as the user set it
 
 
@@ -31,6 +35,8 @@ def main() -> NoReturn:
     """Run a command or a Hydra job; errors are one sentence and exit code 2."""
     words = sys.argv[1:]
     _make_plugins_importable()
+    if os.environ.get(_BYPASS):
+        _say(f"mind: {_BYPASS} is set, so Hydra runs code that a config names and it would refuse")
     try:
         if words == ["--version"]:
             sys.stdout.write(f"energyopt {__version__}\n")
@@ -68,17 +74,29 @@ def _say(message: str) -> None:
 def _run_hydra() -> None:
     import hydra
 
+    _refuse_passwords(sys.argv[1:])
     app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_task)
     before = os.environ.get(_FULL_ERROR)
     # Hydra would print errors in its own way and exit; this hands them to us.
     os.environ[_FULL_ERROR] = "1"
     try:
-        app()
+        with private_files():
+            app()
     finally:
         if before is None:
             del os.environ[_FULL_ERROR]
         else:
             os.environ[_FULL_ERROR] = before
+
+
+def _refuse_passwords(words: Sequence[str]) -> None:
+    """Before Hydra writes its words into the run's folder."""
+    for word in words:
+        key, _, value = word.lstrip("+").partition("=")
+        if key in ("storage", "hydra.sweeper.storage") and "://" in value:
+            from energyopt.store.database import refuse_password
+
+            refuse_password(value)
 
 
 def _make_plugins_importable() -> None:

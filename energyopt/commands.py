@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.text import Text
@@ -46,6 +46,23 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see `{self.prog} --help`")
 
 
+class _Storage(argparse.Action):
+    """Takes a storage that is typed: without a password, which process lists would show."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        if "://" in values:
+            from energyopt.store.database import refuse_password
+
+            refuse_password(values)
+        namespace.storage = values
+
+
 def _parser(name: str, description: str, examples: Sequence[str]) -> _Parser:
     parser = _Parser(
         prog=f"energyopt {name}",
@@ -56,6 +73,7 @@ def _parser(name: str, description: str, examples: Sequence[str]) -> _Parser:
     parser.add_argument(
         "--storage",
         metavar="FILE_OR_URL",
+        action=_Storage,
         default=os.environ.get("ENERGYOPT_STORAGE", DEFAULT_STORAGE),
         help=f"where studies are (default: ENERGYOPT_STORAGE, else {DEFAULT_STORAGE})",
     )
@@ -187,6 +205,43 @@ def _retrain(words: Sequence[str]) -> None:
     retrain(read_study(args.storage, args.study), request, Console())
 
 
+def _dashboard(words: Sequence[str]) -> None:
+    parser = _parser(
+        "dashboard",
+        "Show studies in a browser, with Optuna's dashboard: for this machine alone, and for "
+        "reading alone,\nalso while a study runs. It has no login.",
+        ["", "demo", "demo --port 8081", "--write"],
+    )
+    parser.add_argument("study", nargs="?", help="name the page of this study")
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, default=8080, help="the port; 0 takes a free one (default: 8080)"
+    )
+    parser.add_argument(
+        "--allow-remote",
+        action="store_true",
+        help="listen on a --host that other machines reach: whoever reaches it needs no login",
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="let the dashboard change and delete studies"
+    )
+    args = parser.parse_args(words)
+    from energyopt.report.dashboard import is_loopback, serve
+
+    if not is_loopback(args.host) and not args.allow_remote:
+        raise ConfigError(
+            f"--host {args.host}: the dashboard has no login, and other machines would reach it "
+            "there; tunnel its port by ssh -L, or add --allow-remote if all who reach it may see "
+            "the studies"
+        )
+
+    def say(url: str) -> None:
+        may = "changes and deletes studies" if args.write else "only shows"
+        Console().print(Text(f"{url}  ({may}; Ctrl-C ends it)"), soft_wrap=True)
+
+    serve(args.storage, args.host, args.port, study=args.study, write=args.write, say=say)
+
+
 def _doctor(words: Sequence[str]) -> None:
     parser = _parser(
         "doctor",
@@ -296,6 +351,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "show": _show,
     "pareto": _pareto,
     "retrain": _retrain,
+    "dashboard": _dashboard,
     "doctor": _doctor,
     "restore": _restore,
     "help": _help,

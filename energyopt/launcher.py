@@ -33,6 +33,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from energyopt.errors import ConfigError, LauncherError, TrialError
+from energyopt.paths import STORAGE_VARIABLE
 from energyopt.worker import Job, Program, be_a_job, send
 
 _TO_ALL = (signal.SIGTERM, signal.SIGHUP)  # what a terminal or a cluster sends to a whole group
@@ -178,6 +179,7 @@ class LocalLauncher(Launcher):
                 [sys.executable, "-m", "energyopt.worker", str(theirs)],
                 stdin=subprocess.PIPE,
                 pass_fds=[theirs],
+                env={k: v for k, v in os.environ.items() if k != STORAGE_VARIABLE},
                 process_group=0,  # so that what the job starts can be ended with it
             )
         finally:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
 from energyopt.app import config_folders, journal_path, restore_limits, train
 from energyopt.build import Setup
+from energyopt.errors import ConfigError
 from energyopt.journal import JournalWriter
 from energyopt.protocols import Paradigm
+from energyopt.question import refuse_kept_password
 from energyopt.records import TrialResult, TrialStart
 from energyopt.report.flags import explain_flag
 from energyopt.report.live import LiveTrial
@@ -28,6 +32,7 @@ def train_once(cfg: DictConfig) -> None:
     Raises:
         EnergyoptError: If the setup cannot be built or metered.
     """
+    _refuse_kept_password(cfg)
     console = Console()
     for sentence in restore_limits():
         console.print(Text(sentence), soft_wrap=True)
@@ -35,6 +40,18 @@ def train_once(cfg: DictConfig) -> None:
         result, _ = train_shown(setup, journal_path(), console)
     print_result(result, console)
     console.print(f"Kept in {_shown(journal_path().parent)}", highlight=False, soft_wrap=True)
+
+
+def _refuse_kept_password(cfg: DictConfig) -> None:
+    try:
+        for config in (cfg, HydraConfig.instance().cfg):
+            if isinstance(config, DictConfig):
+                refuse_kept_password(config)
+    except ConfigError:
+        hydra = HydraConfig.get()
+        if hydra.output_subdir is not None:  # where Hydra has kept it just now
+            shutil.rmtree(Path(hydra.runtime.output_dir) / hydra.output_subdir)
+        raise
 
 
 def train_shown(setup: Setup, journal: Path, console: Console) -> tuple[TrialResult, Paradigm]:

@@ -9,6 +9,9 @@ _PACKAGE = Path(__file__).resolve().parent
 PLUGINS = _PACKAGE / "_hydra"
 """Folder of the Hydra plugin in a checkout; an installed one is found by its name."""
 
+STORAGE_VARIABLE = "ENERGYOPT_STORAGE"
+"""Names the storage of studies; the place for a URL with a password."""
+
 
 def conf_dir() -> Path:
     """The folder of our configs: beside the modules when installed, else the checkout's."""

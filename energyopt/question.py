@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from energyopt.errors import ConfigError
 from energyopt.records import Metric
 from energyopt.search.space import Space
+from energyopt.store.database import holds_password, masked
 from energyopt.store.identity import Identity
 
 POWER_LIMIT = "hardware.power_limit_w"
@@ -45,6 +46,28 @@ _UNSWEEPABLE: Mapping[str, str] = {
     "eval_every": "the energy to target would be read at different grains",
     "device": "joules of two devices do not mix",
 }
+
+
+def refuse_kept_password(config: DictConfig) -> None:
+    """Refuse a storage URL whose password a config file says: each run's folder would keep it.
+
+    Args:
+        config: Not resolved: what the environment says is no matter.
+
+    Raises:
+        ConfigError: Saying where to put it.
+    """
+    said = OmegaConf.to_container(config, resolve=False)
+    for key in ("storage", "hydra.sweeper.storage"):
+        value: Any = said
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, str) and holds_password(value):
+            raise ConfigError(
+                f"{key}={masked(value)} of a config file has a password, which each run would copy "
+                "into its folder; put the URL into the environment variable ENERGYOPT_STORAGE "
+                f"and say {key}: ${{oc.env:ENERGYOPT_STORAGE}}"
+            )
 
 
 def refuse_unsweepable(space: Space, *, grid: bool) -> None:

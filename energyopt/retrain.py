@@ -12,6 +12,7 @@ from rich.text import Text
 from energyopt.app import compose_here, folders_here
 from energyopt.build import Setup
 from energyopt.errors import ConfigError, StorageError, StudyError
+from energyopt.files import private_files, refuse_existing, written_whole
 from energyopt.journal import NAME
 from energyopt.once import print_result, saying, train_shown
 from energyopt.protocols import Paradigm, Saves, Tests
@@ -61,7 +62,11 @@ def retrain(study: StudyRecord, request: Request, console: Console) -> None:
     words = _words(study, trial, request)
     console.print(Text(f"trial {trial.number} of {study.name}: {' '.join(words)}"), soft_wrap=True)
     folder = Path("studies") / study.name / f"retrain-{os.getpid()}"
-    with interrupting(), _setup(words, request.config_dir, console) as setup:
+    with (
+        private_files(),
+        interrupting(),
+        _setup(words, request.config_dir, console) as setup,
+    ):
         result, paradigm = train_shown(setup, folder / NAME, console)
     print_result(result, console)
     if isinstance(paradigm, Tests):
@@ -71,7 +76,7 @@ def retrain(study: StudyRecord, request: Request, console: Console) -> None:
         line = "This paradigm has no test(): no test accuracy."
     console.print(Text(line, style="bold"), soft_wrap=True)
     if request.out is not None:
-        _save(paradigm, request.out)
+        _save(paradigm, request.out, force=request.force)
         console.print(Text(f"Model: {request.out}"), soft_wrap=True)
 
 
@@ -81,8 +86,7 @@ def _check_out(request: Request) -> None:
         return
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out {out}: the model is kept as .safetensors; give such a file")
-    if out.exists() and not request.force:
-        raise ConfigError(f"{out} exists; add --force to overwrite it, or give another file")
+    refuse_existing(out, force=request.force)
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
         raise ConfigError(
             f"--out {out}: the folder {out.parent} is not there or may not be written"
@@ -131,14 +135,11 @@ def _setup(words: tuple[str, ...], config_dir: Path | None, console: Console) ->
     return Setup(cfg, folders, on_wait=saying(console))
 
 
-def _save(paradigm: Paradigm, out: Path) -> None:
+def _save(paradigm: Paradigm, out: Path, *, force: bool) -> None:
     if not isinstance(paradigm, Saves):
         raise ConfigError("this paradigm has no save(path): the model cannot be kept")
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        paradigm.save(partial)
-        partial.replace(out)
+        with written_whole(out, force=force) as fresh:
+            paradigm.save(fresh)
     except OSError as error:
         raise StorageError(f"{out} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -25,17 +25,25 @@ from energyopt.build import Setup, check_roots, make_sampler
 from energyopt.composer import Composer
 from energyopt.coordinator import Coordinator, Jobs
 from energyopt.errors import ConfigError, EnergyoptError, GpusTaken, StorageError, StudyError
+from energyopt.files import refuse_shared
 from energyopt.known import Known
 from energyopt.launcher import LocalLauncher
 from energyopt.options import Options
 from energyopt.outcome import outcome_of_error
-from energyopt.question import POWER_LIMIT, command_words, identify, name_study, refuse_unsweepable
+from energyopt.question import (
+    POWER_LIMIT,
+    command_words,
+    identify,
+    name_study,
+    refuse_kept_password,
+    refuse_unsweepable,
+)
 from energyopt.records import Provenance
 from energyopt.report.live import LiveStudy
 from energyopt.report.results import write_results
 from energyopt.report.sentences import setup as setup_words
 from energyopt.report.study import banner, print_end
-from energyopt.search.samplers import continued_seed, sampler_node
+from energyopt.search.samplers import continued_seed, refuse_unpickling, sampler_node
 from energyopt.search.space import Dimension, Value, parse_space
 from energyopt.signals import Interrupted, interrupting
 from energyopt.spool import Spool
@@ -100,6 +108,7 @@ class _Run:
         self._console = Console()
         self._space = parse_space(options.words(arguments), context.config_loader)
         self._check_space()
+        refuse_kept_password(config)
         self._composer = Composer(context.config_loader, config, self._space)
         self._composer.check(conditional=not options.grid)
         self._identity, self._name = self._ask_what()
@@ -107,6 +116,7 @@ class _Run:
         self._sampler(0)  # a sampler that cannot be made leaves no study behind
         self._folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
         self._storage = str(options.storage or self._folder / "study.db")
+        self._refuse_shared_pickles()
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=context, task_function=task_function, config=config
         )
@@ -177,6 +187,13 @@ class _Run:
                 "'lr=tag(log,interval(1e-4,1e-1))', or train once without -m"
             )
 
+    def _refuse_shared_pickles(self) -> None:
+        """Submitit keeps jobs and answers as pickles: who can write them runs code as this user."""
+        key = "hydra.launcher.submitit_folder"
+        folder = OmegaConf.select(self._config, key)
+        if folder is not None:
+            refuse_shared(Path(str(folder).partition("%")[0]), key)  # %j becomes the job's number
+
     def _ask_what(self) -> tuple[Identity, str]:
         """The study's identity and name; the multirun's config is told the name."""
         space, hydra = self._space, self._config.hydra
@@ -197,6 +214,8 @@ class _Run:
 
     def _sampler(self, existing: int) -> BaseSampler:
         node = sampler_node(self._options.sampler)
+        if self._own:
+            refuse_unpickling(node, existing)
         seed = self._config.seed if self._own else node.get("seed")
         sampler: BaseSampler = make_sampler(node, continued_seed(seed, existing), self._config)
         return sampler

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -11,15 +12,25 @@ from typing import Any
 
 from energyopt.errors import ConfigError
 
-TRUSTED = ("energyopt", "torch.nn", "torch.optim", "optuna.samplers")
+# Of energyopt the places of options alone: what runs studies takes functions, files and words of
+# others as arguments, and would do for a config what the config may not.
+TRUSTED = (
+    *(f"energyopt.{part}" for part in ("models", "tasks", "paradigms", "objectives", "schedulers")),
+    *(
+        f"energyopt.hardware.{meters}"
+        for meters in ("auto", "estimate", "replay", "simulated", "systems", "zeus")
+    ),
+    *("torch.nn", "torch.optim", "optuna.samplers"),
+)
 
 
 def trusted_target(target: str, folders: Sequence[Path], packages: Sequence[str]) -> Any:
     """Resolve a `_target_`, if it may be named.
 
-    Allowed: energyopt, torch.nn, torch.optim, optuna.samplers; modules in the given folders;
-    and the given packages. Both the name and the object that it resolves to are checked, so
-    that `energyopt.build.os.system` is refused as what it is.
+    Allowed: what TRUSTED lists, but for private names; modules in the given folders; and the
+    given packages. Both the name and the object that it resolves to are checked, so that
+    `torch.nn.functional.importlib.import_module` is refused as what it is. A method is never
+    found: with the object that it asks for it would be a call of the config's own choice.
 
     Args:
         target: Dotted path of a class or function.
@@ -43,9 +54,11 @@ def names_code(word: str) -> bool:
 
     Such a word from a database is not run until somebody types it.
     """
-    key = word.lstrip("+~").partition("=")[0]
+    key, _, value = word.lstrip("+~").partition("=")
+    other_folder = ".." in value and "." not in key.partition("@")[0]  # model=../../file
     return (
-        "_target_" in word
+        other_folder
+        or "_target_" in word
         or "${" in word
         or word.startswith("--")
         or key == "trusted_targets"
@@ -66,7 +79,8 @@ def targets_in(node: Any) -> Iterator[str]:
 
 
 def _check(name: str, target: str, folders: Sequence[Path], packages: Sequence[str]) -> None:
-    trusted = (*TRUSTED, *packages)
+    private = name == target and any(part.startswith("_") for part in name.split("."))
+    trusted = packages if private else (*TRUSTED, *packages)
     if any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted):
         return
     top = name.partition(".")[0]
@@ -76,12 +90,17 @@ def _check(name: str, target: str, folders: Sequence[Path], packages: Sequence[s
             f"_target_={target}: there is no module {top!r} in this folder or among the installed "
             "packages"
         )
+    if top == "energyopt":  # also where the current folder is a checkout of it
+        raise ConfigError(
+            f"_target_={target} is no option of energyopt: a config may name its models, tasks, "
+            "paradigms, objectives, schedulers and meters"
+        )
     if spec is not None and _is_in(spec, folders):
         return
     raise ConfigError(
-        f"_target_={target} names code of {top!r}, which is neither part of energyopt, torch.nn, "
-        "torch.optim or optuna.samplers nor in this folder; if you trust it, add "
-        f"'trusted_targets=[{top}]'"
+        f"_target_={target} names code of {top!r}, which is neither an option of energyopt, nor "
+        "public in torch.nn, torch.optim or optuna.samplers, nor in this folder; if you trust it, "
+        f"add 'trusted_targets=[{top}]'"
     )
 
 
@@ -116,6 +135,11 @@ def _locate(target: str) -> Callable[..., Any] | Any:
         for part in parts[cut:]:
             if not hasattr(found, part):
                 raise ConfigError(f"_target_={target}: {module_name} has no {part!r}")
+            if inspect.isclass(found) and inspect.isfunction(inspect.getattr_static(found, part)):
+                raise ConfigError(
+                    f"_target_={target} is a method of {found.__name__}; name a class, a function "
+                    "of a module, or a class method"
+                )
             found = getattr(found, part)
         return found
     raise ConfigError(f"_target_={target}: there is no module {parts[0]!r}")

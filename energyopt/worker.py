@@ -29,6 +29,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from energyopt.errors import TrialError
+from energyopt.paths import STORAGE_VARIABLE
 
 OUTPUT = "output.log"
 """What a job printed, in its folder, where the launcher keeps it in a file."""
@@ -126,7 +127,8 @@ class _Remembered(CachingConfigRepository):
 
 
 def be_a_job() -> None:
-    """Settings of a job's process: Ctrl-C is the coordinator's business; no input."""
+    """Settings of a job's process: Ctrl-C is the coordinator's business; no input, no database."""
+    os.environ.pop(STORAGE_VARIABLE, None)  # it may hold a password
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDONLY)

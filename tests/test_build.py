@@ -268,7 +268,7 @@ def test_a_wrong_keyword_of_a_meter_or_an_objective_names_it():
         (("++model._target_=null",), r"^model \(None\) cannot be built"),
         (("++model._target_=3",), r"^model \(3\) cannot be built"),
         (("~model._target_",), r"^model=\{'width': 8\} names no code to run"),
-        (("++model._target_=energyopt.nix.Net",), r"energyopt has no 'nix'"),
+        (("++model._target_=energyopt.models.nix.Net",), r"energyopt.models has no 'nix'"),
         (("++model._target_=os.system",), r"trusted_targets=\[os\]"),
         (("+model.sub={_target_: os.system}",), r"trusted_targets=\[os\]"),
         (("+model.sub=[{_target_: os.system}]",), r"trusted_targets=\[os\]"),

@@ -123,9 +123,17 @@ def test_a_recorded_trial_is_replayed(studied: Program) -> None:
 
 def test_help_explains_without_importing_torch(energyopt: Program) -> None:
     ran = energyopt.ok("--help")
-    for word in ("studies", "pareto STUDY", "batch_size", "learning rate", "-m", "model: "):
+    for word in (
+        "studies",
+        "pareto STUDY",
+        "dashboard [STUDY]",
+        "batch_size",
+        "learning rate",
+        "-m",
+        "model: ",
+    ):
         assert word in ran.out
-    for command in ("studies", "show", "pareto", "retrain"):
+    for command in ("studies", "show", "pareto", "retrain", "dashboard"):
         assert "examples:" in energyopt.ok(command, "--help").out
     traced = energyopt("--help", PYTHONPROFILEIMPORTTIME="1").err
     imported = {line.rpartition("|")[2].strip() for line in traced.splitlines()}

@@ -346,6 +346,14 @@ def test_zeusd_is_asked_where_it_is_named(
         health = look(NVIDIA, "hardware.power_limit_w=200")
         assert health.nvidia.zeusd is not None
         assert health.nvidia.zeusd.groups == ("gpu-read", "gpu-control")
+        assert not health.nvidia.zeusd.open_to_all
+        socket = Path(there["ZEUSD_SOCK_PATH"])
+        socket.chmod(0o666)  # as zeusd makes it
+        (_, warning) = (each for each in look(QUICK).nvidia.checks if each.name == "zeusd")
+        assert warning.level == "note"
+        assert f"every user of this machine may set power limits through {socket}" in warning.says
+        assert f"chmod 660 {socket}" in str(warning.remedy)
+        socket.chmod(0o660)
         assert health.nvidia.gpus[0].may_limit is True
         assert health.configured.measurable is True
     with fake_zeusd.running(tmp_path / "reads", box.environment, groups="gpu-read") as there:

@@ -101,6 +101,22 @@ def test_limits_can_be_searched(energyopt: Program, gpu_box: FakeNvml):
     assert limits(gpu_box) == [300, 300]
 
 
+def test_no_limit_above_the_users_cap_is_ever_set(energyopt: Program, gpu_box: FakeNvml):
+    words = ("-m", *ON_GPU, "hardware.max_power_limit_w=200", "n_trials=2")
+    swept = energyopt(*words, "epochs=1", "hardware.power_limit_w=range(150,251,50)", "study=s")
+    assert swept.code == 2
+    assert "250 is outside 100 to 200 W of Fake H200" in swept.text
+    asked = energyopt(*words, "epochs=1", SWEEP, "hardware.power_limit_w=201", "study=a")
+    assert asked.code == 2
+    assert "at most hardware.max_power_limit_w=200 is needed" in asked.text
+    energyopt.ok(*words, *PROFILE, *LONG, SWEEP, "study=p")
+    profile = trials_of(energyopt, "p")[0]["result"]["conditions"]["profile"]
+    assert [at["limit_w"] for at in profile["points"]] == [200, 150, 100]
+    # But for the permission that is asked for, and the putting back, both of what is in force.
+    assert {c.value for c in gpu_box.changes() if c.what == "limit"} == {100, 150, 200, 300}
+    assert limits(gpu_box) == [300, 300]
+
+
 def test_an_estimate_refuses_limits_before_there_is_a_study(energyopt: Program):
     ran = energyopt("-m", "hardware=estimate", "hardware.power_limit_w=profile", SWEEP)
     assert ran.code == 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,13 +85,13 @@ def test_a_fault_at_some_statements_costs_nothing(where, folder, nth):
     check(where, 3)
 
 
-def at_once(count: int, work) -> list[int]:
+def at_once(count: int, work: Callable[[int], object]) -> list[int]:
     """Do something in several processes at the same time; their exit codes."""
     pids = []
     for number in range(count):
         pid = os.fork()
         if pid == 0:
-            os._exit(forked(lambda number=number: work(number)) & 0xFF)
+            os._exit(forked(partial(work, number)) & 0xFF)
         pids.append(pid)
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
 

@@ -310,6 +310,26 @@ def test_a_stale_limit_is_put_back_by_the_next_trial_or_flagged(gpus: FakeNvml, 
     assert gpus.limit_w(0) == 150
 
 
+def test_the_users_cap_is_never_exceeded(gpus: FakeNvml, claimed: list[Rig]):
+    def held(**options: object) -> Rig:
+        options = {"gpus": 1, "max_power_limit_w": 180, **options}
+        claimed.append(claim(RigOptions(**options), "cpu"))  # type: ignore[arg-type]
+        return claimed[-1]
+
+    with pytest.raises(ConfigError, match=r"power_limit_w=200.*at most hardware.max_power_limit_w"):
+        held(power_limit_w=200)
+    rig = held(power_limit_w=180)
+    low_w, high_w = rig.boards[0].limits_w()
+    assert high_w > rig.limits_w()[1] == 180
+    assert rig.limits_w()[0] == low_w
+    with rig.limited():
+        assert gpus.limit_w(rig.boards[0].index) == 180
+    rig.close()
+    low = held(max_power_limit_w=low_w - 1, power_limit_w="profile")
+    with pytest.raises(PowerLimitRefused, match=r"max_power_limit_w=.* is below the"):
+        low.check_limit()
+
+
 # Options -----------------------------------------------------------------------------------
 
 
@@ -333,6 +353,8 @@ def test_the_config_says_each_option_with_its_default():
         ("power_limit_w", "fast", "profile"),
         ("power_limit_w", True, "profile"),
         ("power_limit_w", float("nan"), "profile"),
+        ("max_power_limit_w", 0, "null or a number of W above 0"),
+        ("max_power_limit_w", "most", "null or a number of W above 0"),
         ("power_policy", "best", "max_slowdown"),
         ("power_eta", 1.1, "at most 1"),
         ("power_slowdown", 0.9, "at least 1"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import energyopt
 from energyopt.errors import ConfigError
 from energyopt.models.cnn import CNN
 from energyopt.trust import targets_in, trusted_target
@@ -80,18 +81,16 @@ def test_other_code_may_not(here, target, package):
 @pytest.mark.parametrize(
     ("target", "package"),
     [
-        ("energyopt.launcher.os.system", "posix"),
-        ("energyopt.launcher.os.path.join", "posixpath"),
-        ("energyopt.launcher.subprocess.Popen", "subprocess"),
-        ("energyopt.trust.importlib.import_module", "importlib"),
-        ("energyopt.launcher.sys.modules.get", "builtins"),
-        ("energyopt.launcher.ctypes.CDLL", "ctypes"),
-        ("energyopt.build.instantiate", "hydra"),
-        ("energyopt.build.Setup.__init__.__globals__.get", "builtins"),
-        ("energyopt.build.Setup.__class__", "builtins"),
-        ("energyopt.store.database.optuna.create_study", "optuna"),
+        ("energyopt.hardware.estimate.os.system", "posix"),
+        ("energyopt.hardware.estimate.os.path.join", "posixpath"),
+        ("energyopt.hardware.zeus.os.environ.update", "collections"),
+        ("energyopt.paradigms.scratch.torch.load", "torch"),
+        ("torch.nn.functional.importlib.import_module", "importlib"),
+        ("torch.nn.functional.math.sqrt", "math"),
         ("torch.nn.modules.module.torch.load", "torch"),
         ("torch.nn.modules.module.torch.hub.load", "torch"),
+        ("torch.nn.Module.mro", "builtins"),
+        ("energyopt.hardware.zeus.importlib.metadata.version", "importlib"),
     ],
 )
 def test_an_alias_is_refused_as_what_it_is(here, target, package):
@@ -99,17 +98,63 @@ def test_an_alias_is_refused_as_what_it_is(here, target, package):
 
 
 @pytest.mark.parametrize(
+    "target",
+    [
+        "energyopt.build.os.system",
+        "energyopt.build.Setup",
+        "energyopt.build.make_sampler",
+        "energyopt.trust.trusted_target",
+        "energyopt.profiling.PowerProfiler",
+        "energyopt.cli.main",
+        "energyopt.worker.main",
+        "energyopt.hardware.nvidia.Board",
+        "energyopt.nothing.Net",
+    ],
+)
+def test_of_energyopt_itself_only_options_may_be_named(here, target, monkeypatch):
+    assert "is no option of energyopt" in refusal(target, here)
+    checkout = Path(energyopt.__file__).parent.parent
+    assert "is no option of energyopt" in refusal(target, checkout)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "torch.nn.utils._deprecation_utils._getattr",
+        "torch.nn.attention._fa4._fa4_import_module",
+        "torch.nn.Linear.__init__.__globals__.get",
+        "torch.nn.Linear.__class__",
+        "optuna.samplers._cmaes.pickle.loads",
+    ],
+)
+def test_what_others_keep_private_may_not_be_named(here, target):
+    assert f"names code of {target.partition('.')[0]!r}" in refusal(target, here)
+
+
+def test_a_method_is_no_target(here):
+    (here / "my_methods.py").write_text(
+        "class Net:\n  def save(self, path): ...\n"
+        "  @classmethod\n  def small(cls): ...\n  @staticmethod\n  def big(): ...\n"
+    )
+    assert "is a method of Net" in refusal("my_methods.Net.save", here)
+    assert "is a method of Scratch" in refusal("energyopt.paradigms.scratch.Scratch.save", here)
+    assert "is a method of" in refusal("torch.nn.Module.register_forward_hook", here)
+    assert callable(find("my_methods.Net.small", here))
+    assert callable(find("my_methods.Net.big", here))
+
+
+@pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("energyopt.nothing.Net", "energyopt has no 'nothing'"),
         ("energyopt.models.cnn.Cnn", "energyopt.models.cnn has no 'Cnn'"),
         ("energyopt.models.cnn", "is not a class or function that can be called"),
-        ("energyopt.paths.PLUGINS", "is not a class or function that can be called"),
+        ("energyopt.hardware.zeus.NVML_REMEDY", "is not a class or function that can be called"),
         ("my_nte.build", "there is no module 'my_nte' in this folder or among the installed"),
         ("my_nte", "there is no module 'my_nte'"),
-        ("energyopt", "is not module.name, such as my_net.build"),
-        ("energyopt.models.", "is not module.name"),
-        ("energyopt..models", "is not module.name"),
+        ("energyopt", "is no option of energyopt"),
+        ("energyopt.models", "is not a class or function that can be called"),
+        ("energyopt.models.", "is not module.name, such as my_net.build"),
+        ("energyopt.models..cnn", "is not module.name"),
         ("", "there is no module ''"),
         (".os.system", "there is no module ''"),
     ],

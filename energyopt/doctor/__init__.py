@@ -5,7 +5,6 @@ Each probe stands alone: what breaks one is a line of the screen, and the others
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from energyopt.doctor.places import examine_shared, examine_storage
 from energyopt.doctor.sensors import examine_cpu, examine_nvidia
 from energyopt.hardware.software import package_versions
 from energyopt.report.health import Health
+from energyopt.store.database import masked
 
 
 def examine(
@@ -54,17 +54,13 @@ def examine(
         storage=examine_storage(storage, cfg),
         configured=examine_configured(
             cfg,
-            tuple(map(_without_password, words)),
+            tuple(map(masked, words)),
             folders,
             probe=probe,
             gpus=len(nvidia.gpus),
         ),
         versions=_versions(nvidia.driver),
     )
-
-
-def _without_password(word: str) -> str:
-    return re.sub(r"(://[^:@/]*):[^@]*@", r"\1:***@", word)
 
 
 def _versions(driver: str | None) -> dict[str, str]:

@@ -67,6 +67,8 @@ def examine_nvidia(seconds: float, *, probe: bool) -> GpusHealth:
     daemon = checks.ask("zeusd", zeusd, remedy="have an administrator restart zeusd")
     if daemon is not None:
         checks.append(_daemon(daemon))
+        if daemon.open_to_all and "gpu-control" in daemon.groups:
+            checks.append(_open(daemon))
     if not number:
         return GpusHealth(zeusd=daemon, checks=tuple(checks))
     if VARIABLE in os.environ:
@@ -101,6 +103,22 @@ def _daemon(daemon: Zeusd) -> Check:
         return Check("ok", "zeusd", says)
     remedy = "an administrator has to start it as root, with the group gpu-control"
     return Check("note", "zeusd", f"{says}: it sets no power limits", remedy)
+
+
+def _open(daemon: Zeusd) -> Check:
+    if Path(daemon.endpoint).is_socket():
+        says = f"every user of this machine may set power limits through {daemon.endpoint}"
+        remedy = (
+            f"an administrator has to chmod 660 {daemon.endpoint} and give it the group of those "
+            "who may (chgrp)"
+        )
+    else:
+        says = f"everybody who reaches {daemon.endpoint} may set power limits: it asks for no key"
+        remedy = (
+            "an administrator has to start it with --signing-key-path (ZEUSD_TOKEN is then a "
+            "user's key), or with a socket of mode 660"
+        )
+    return Check("note", "zeusd", says, remedy)
 
 
 def _visible() -> Sequence[Check]:

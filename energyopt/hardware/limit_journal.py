@@ -164,6 +164,7 @@ class Entry:
             fresh.unlink(missing_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             with os.fdopen(os.open(fresh, flags, 0o644), "w") as file:
+                os.fchmod(file.fileno(), 0o644)  # whatever the umask: others are told of it
                 json.dump(data, file)
                 file.flush()
                 os.fsync(file.fileno())

@@ -6,6 +6,7 @@ NVML speaks in mW and MHz; here they become W and Hz. Energy windows are Zeus': 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -304,10 +305,12 @@ class Zeusd:
     Attributes:
         endpoint: Its socket, or host and port.
         groups: What it does for this user: of "gpu-read", "gpu-control" and "cpu-read".
+        open_to_all: Whether it does that for everybody who can reach it.
     """
 
     endpoint: str
     groups: tuple[str, ...]
+    open_to_all: bool = False
 
 
 def zeusd() -> Zeusd | None:
@@ -334,7 +337,13 @@ def zeusd() -> Zeusd | None:
         "gpu-control": daemon.can_control_gpu,
         "cpu-read": daemon.can_read_cpu,
     }
-    return Zeusd(config.endpoint, tuple(group for group, may in does.items() if may))
+    socket = config.socket_path
+    reachable = socket is None or bool(Path(socket).stat().st_mode & stat.S_IWOTH)
+    return Zeusd(
+        config.endpoint,
+        tuple(group for group, may in does.items() if may),
+        open_to_all=reachable and not daemon.auth_required,
+    )
 
 
 def visible_boards(boards: Sequence[Board]) -> list[Board]:

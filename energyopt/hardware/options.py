@@ -26,6 +26,8 @@ class RigOptions:
             A1000, "RTX 3090$" no RTX 3090 Ti.
         cpu: Meter the CPU packages and DRAM (RAPL) beside the GPUs, and count their joules.
         power_limit_w: None leaves the limit; a number sets it; "profile" finds the best.
+        max_power_limit_w: The highest that may be asked for, swept or tried, in W; None leaves it
+            to the board.
         power_policy: What is best: least "energy", least "time", least "zeus_cost" (both,
             weighed by `power_eta`), or the lowest limit within "max_slowdown".
         power_eta: Weight of energy against time in "zeus_cost", in [0, 1].
@@ -51,6 +53,7 @@ class RigOptions:
     gpu_name: str | None = None
     cpu: bool = False
     power_limit_w: float | Literal["profile"] | None = None
+    max_power_limit_w: float | None = None
     power_policy: Literal["energy", "time", "zeus_cost", "max_slowdown"] = "energy"
     power_eta: float = 0.5
     power_slowdown: float = 1.1
@@ -139,6 +142,12 @@ class RigOptions:
         limit_w = self.power_limit_w
         fits = limit_w in (None, PROFILE) or (_is_number(limit_w) and float(limit_w) > 0)
         self._check("power_limit_w", fits, "null, a number of W, or profile")
+        cap_w = self.max_power_limit_w
+        fits = cap_w is None or (_is_number(cap_w) and cap_w > 0)
+        self._check("max_power_limit_w", fits, "null or a number of W above 0")
+        if cap_w is not None and isinstance(limit_w, int | float):
+            allowed = f"at most hardware.max_power_limit_w={cap_w:g}"
+            self._check("power_limit_w", limit_w <= cap_w, allowed)
 
     def _check_choice(self, key: str, choices: Sequence[str]) -> None:
         self._check(key, getattr(self, key) in choices, f"one of {', '.join(choices)}")

@@ -96,13 +96,21 @@ class Rig:
             yield limit
 
     def limits_w(self) -> tuple[float, float]:
-        """The lowest and the highest limit that all GPUs take, in W.
+        """The lowest and the highest limit that all GPUs take and the user lets them have, in W.
 
         Raises:
             PowerLimitRefused: If they have none.
         """
         ranges = [board.limits_w() for board in self.boards]
-        return max(low for low, _ in ranges), min(high for _, high in ranges)
+        low_w, high_w = max(low for low, _ in ranges), min(high for _, high in ranges)
+        cap_w = self.options.max_power_limit_w
+        if cap_w is not None and cap_w < low_w:
+            raise PowerLimitRefused(
+                f"hardware.max_power_limit_w={cap_w:g} is below the {low_w:g} W that "
+                f"{self.boards[0].name} takes at least; raise it, or set "
+                "hardware.power_limit_w=null to leave the limit"
+            )
+        return low_w, high_w if cap_w is None else min(high_w, cap_w)
 
     def why_not_limited(self) -> str | None:
         """Why the limits may not be set, in words; None if they may."""
@@ -129,6 +137,8 @@ class Rig:
         if wanted != PROFILE:
             for board in self.boards:
                 check_range(board, float(wanted))
+        else:
+            self.limits_w()
         refusal = self.why_not_limited()
         if refusal is None:
             return

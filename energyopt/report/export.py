@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from energyopt.errors import ConfigError, StorageError
+from energyopt.files import written_whole
 from energyopt.records import StudyRecord
 from energyopt.report.front import FrontPoint, front_of
 
@@ -44,9 +44,8 @@ def write_front(
     """
     text = render_front(points, study, format_of(path))
     try:
-        if path.exists() and not force:
-            raise ConfigError(f"{path} exists; choose another name or replace it with --force.")
-        _replace(path, text)
+        with written_whole(path, force=force) as fresh:
+            fresh.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         reason = error.strerror or error
         raise StorageError(f"{path} cannot be written: {reason}; choose another path.") from error
@@ -184,13 +183,3 @@ def _code(text: str) -> str:
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     pad = " " if "`" in text else ""
     return f"{fence}{pad}{' '.join(text.splitlines())}{pad}{fence}"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside the file, then rename: a reader sees the old text or the new, never half."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        half.write_text(text, encoding="utf-8", newline="")
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)

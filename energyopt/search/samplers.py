@@ -42,6 +42,25 @@ def sampler_node(spec: object) -> dict[str, Any]:
     )
 
 
+def refuse_unpickling(node: Mapping[str, Any], existing: int) -> None:
+    """Refuse to go on with a study whose sampler would run a pickle that the database holds.
+
+    Args:
+        node: The sampler's.
+        existing: Number of trials that the study has.
+
+    Raises:
+        ConfigError: If it would.
+    """
+    name = str(node["_target_"]).rpartition(".")[2]
+    if existing and name == "CmaEsSampler":
+        raise ConfigError(
+            "sampler=CmaEsSampler keeps its state in the database as a pickle, which runs code of "
+            "whoever wrote it, so no study is continued with it; give another study=name, or "
+            "another sampler"
+        )
+
+
 def continued_seed(seed: int | None, existing: int) -> int | None:
     """A seed for a study that already has trials: the same one would suggest them again.
 

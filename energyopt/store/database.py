@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from energyopt import failpoints
 from energyopt.errors import StorageAway, StorageError
 
+# Also one that holds an @ itself, and one that is given as a parameter.
+_SECRET = re.compile(r"(://[^:/?#@]*:)(.+)(?=@)|([?&](?:pass|passwd|password|sslpassword)=)([^&]+)")
 _SQLITE_HEADER = b"SQLite format 3\x00"
 _BUSY_TIMEOUT_S = 60
 _RECYCLE_S = 1800
@@ -32,6 +35,10 @@ _NOTICES_LOSS = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
+}
+_READ_ONLY = {
+    "sqlite": "PRAGMA query_only=ON",
+    "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
 }
 _PASSING = (OperationalError, InterfaceError, PoolTimeout)  # also for a disk that is full
 _NETWORK = frozenset(
@@ -56,10 +63,10 @@ def storage_url(where: str) -> str:
         where = where.replace("postgres", "postgresql", 1)
     try:
         url = make_url(where)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise StorageError(
-            f"storage={where} is not a database URL; give a file, such as studies/energyopt.db, "
-            "or a URL, such as postgresql+psycopg://user@host/name"
+            f"storage={masked(where)} is not a database URL; give a file, such as "
+            "studies/energyopt.db, or a URL, such as postgresql+psycopg://user@host/name"
         ) from error
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise StorageError(
@@ -86,16 +93,21 @@ def refuse_password(url: str) -> None:
         StorageError: Saying where to put it.
     """
     url = url.strip("'\"")
-    if "://" in url and make_url(url).password:
+    if holds_password(url):
         raise StorageError(
             f"storage={masked(url)} has a password, which a command line leaves in files and "
             "process lists; put the URL into the environment variable ENERGYOPT_STORAGE instead"
         )
 
 
+def holds_password(url: str) -> bool:
+    """Whether a URL has a password of its own, not one fetched from elsewhere (`${...}`)."""
+    return any("${" not in (found[2] or found[4]) for found in _SECRET.finditer(url))
+
+
 def masked(url: str) -> str:
     """The URL without its password."""
-    return make_url(url).render_as_string(hide_password=True)
+    return _SECRET.sub(lambda found: f"{found[1] or found[3]}***", url)
 
 
 def open_database(where: str, *, create: bool) -> RDBStorage:
@@ -347,3 +359,16 @@ def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
         if place.is_relative_to(at) and len(at) >= len(found[0]):
             found = (at, kind)
     return found[1]
+
+
+def read_only(storage: RDBStorage) -> RDBStorage:
+    """The same storage, in which the database itself refuses to write."""
+    statement = _READ_ONLY[storage.engine.dialect.name]
+
+    @event.listens_for(storage.engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.cursor().execute(statement)
+        connection.commit()
+
+    storage.engine.dispose()  # connections made before the listener do not obey it
+    return storage
