@@ -60,6 +60,11 @@ def is_armed(name: str) -> bool:
     return _armed is not None and _armed.name == name
 
 
+def has_struck() -> bool:
+    """Whether the armed place was passed often enough."""
+    return _armed is not None and _armed.left <= 0
+
+
 def at(name: str) -> None:
     """Pass a place.
 

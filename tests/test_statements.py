@@ -1,0 +1,34 @@
+"""Each SQL statement of a small study dies, or fails, once; the next run makes the study whole."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests import small_study
+from tests.small_study import UNTOUCHED, check, forked
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("action", ["kill", "fail"])
+def test_a_fault_at_any_statement_costs_nothing(tmp_path, action):
+    """On a file: each statement of a study of two trials dies, or fails, once."""
+    struck = 0
+    for nth in range(1, 1000):
+        where, folder = str(tmp_path / f"{nth}.db"), tmp_path / str(nth)
+
+        def run(where: str = where, folder: Path = folder) -> None:
+            small_study.run(where, folder, 2)
+
+        code = forked(run, f"sql#{nth}:{action}")
+        if code == UNTOUCHED:
+            break
+        # Some that fail cost nothing at once: they are tried again, or say that a run is over.
+        assert code in ((-signal.SIGKILL,) if action == "kill" else (0, 2)), nth
+        struck += 1
+        assert forked(run) == 0, nth
+        check(where, 2)
+    assert struck > 50
