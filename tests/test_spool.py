@@ -1,0 +1,95 @@
+"""What cannot be told is kept beside a trial's journal, also where the disk is full."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+import pytest
+from optuna.samplers import RandomSampler
+
+from energyopt.errors import StorageError
+from energyopt.objectives import EnergyVsAccuracy, judge
+from energyopt.spool import NAME, Spool
+from energyopt.store.studies import StudyStore
+from tests.small_study import IDENTITY, SPACE, forked
+from tests.small_study import NAME as STUDY
+from tests.toys import result
+
+OUTCOME = judge(result([(100, 2, 0.95)]), EnergyVsAccuracy())
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "runs", SPACE.words, journals=False)
+
+
+def asked(tmp_path: Path, name: str = "a.db"):
+    store = StudyStore.open(str(tmp_path / name), STUDY, IDENTITY, RandomSampler)
+    trial = store.ask()
+    assert trial is not None
+    frozen = store._study.get_trials()[trial.number]
+    store._storage.engine.dispose()
+    return trial, frozen
+
+
+def test_what_is_kept_comes_back(tmp_path, spool):
+    trial, frozen = asked(tmp_path)
+    path = spool.keep(trial, ["lr=0.5"], OUTCOME)
+    assert path.name == NAME
+    left = spool.remains(frozen)
+    assert left.outcome == OUTCOME
+    assert left.overrides == ("lr=0.5",)
+    spool.clear(trial.number)
+    assert spool.remains(frozen).outcome is None
+
+
+def test_what_another_study_of_that_name_left_is_not_told(tmp_path, spool):
+    trial, _ = asked(tmp_path)
+    spool.keep(trial, ["lr=0.5"], OUTCOME)
+    _, other = asked(tmp_path, "b.db")
+    assert spool.remains(other).outcome is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"began": 1}', "null", '"x"'])
+def test_what_is_damaged_says_nothing(tmp_path, spool, text):
+    trial, frozen = asked(tmp_path)
+    path = spool.keep(trial, [], OUTCOME)
+    path.write_text(text)
+    assert spool.remains(frozen).outcome is None
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    trial, _ = asked(tmp_path)
+    (tmp_path / "file").write_text("")
+    spool = Spool(tmp_path / "file", SPACE.words, journals=False)
+    with pytest.raises(StorageError, match=r"untold\.json cannot be written: Not a directory"):
+        spool.keep(trial, [], OUTCOME)
+
+
+def test_space_is_set_aside_and_given_back(tmp_path, spool):
+    spool.begin()
+    (spare,) = (tmp_path / "runs").iterdir()
+    assert spare.stat().st_blocks * 512 >= 1 << 20
+    spool.end()
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_file_that_may_not_grow_is_no_traceback(tmp_path, spool):
+    """The limit of a file's size stands for a disk on which nothing is left."""
+    trial, _ = asked(tmp_path)
+
+    def work() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16))
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        spool.keep(trial, ["lr=0.5"], OUTCOME)
+
+    import signal
+
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        assert forked(work) == 2
+    finally:
+        signal.signal(signal.SIGXFSZ, before)
+    assert list((tmp_path / "runs" / "0").iterdir()) == []
