@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ from energyopt.files import refuse_shared, written_whole
 from energyopt.report.export import render_front
 from energyopt.report.front import curve_front
 from energyopt.search.samplers import refuse_unpickling
-from energyopt.store.database import holds_password, masked
+from energyopt.store.database import holds_password, masked, open_database
 from energyopt.store.identity import check_name
 from energyopt.trust import names_code
 from tests.composing import composed
@@ -197,6 +198,7 @@ def test_no_sampler_is_harmful_code(target: str, marker: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["os.system", "timeit.timeit", "pathlib.Path.touch"])
+@pytest.mark.slow
 def test_harmful_code_of_a_command_line_is_refused(energyopt: Program, target: str) -> None:
     marker = energyopt.folder / "marker"
     runs = [
@@ -260,6 +262,23 @@ def test_words_of_a_database_that_lead_to_code_are_typed_again(
         refused = studied("retrain", "toy", "--trial", "5")
     assert refused.code == 2
     assert f"was run with {word}; nothing that a database names is run" in refused.text
+
+
+def test_a_planned_setup_of_a_database_leads_to_no_config_of_its_choice(energyopt: Program) -> None:
+    evil = energyopt.folder / "evil.yaml"
+    evil.write_text(f"_target_: os.mkdir\npath: {energyopt.folder / 'marker'}\n")
+    words = ("-m", *TINY, "model=choice(mlp)", "lr=interval(0.01,0.1)", "study=x")
+    energyopt.ok(*words, "n_trials=1")
+    option = os.path.relpath(evil.with_suffix(""), ROOT / "conf" / "model")
+    seen = energyopt("--cfg", "job", f"model={option}")
+    assert "_target_: os.mkdir" in seen.out  # Hydra would compose it
+    storage = open_database(str(energyopt.folder / "studies/energyopt.db"), create=True)
+    planned = optuna.load_study(study_name="x", storage=storage)
+    planned.enqueue_trial({"model": option, "lr": 0.05})
+    storage.remove_session()
+    energyopt(*words, "n_trials=2")
+    assert not (energyopt.folder / "marker").exists()
+    assert all(option not in str(row["overrides"]) for row in trials_of(energyopt, "x"))
 
 
 def test_ordinary_words_are_not_typed_again() -> None:
@@ -353,6 +372,7 @@ def canaries(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("full", ["0", "1"])
+@pytest.mark.slow
 def test_a_password_of_the_environment_is_nowhere(energyopt: Program, full: str) -> None:
     env = {"ENERGYOPT_STORAGE": URL, "HYDRA_FULL_ERROR": full}
     (energyopt.folder / "my_net.py").write_text(
@@ -438,6 +458,7 @@ def test_what_is_no_password_is_left(url: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.slow
 def test_trials_do_not_know_where_studies_are(energyopt: Program, method: str) -> None:
     (energyopt.folder / "nosy.py").write_text(
         "import os, sys\ndef build(**_):\n"
@@ -454,6 +475,7 @@ def test_trials_do_not_know_where_studies_are(energyopt: Program, method: str) -
     assert (energyopt.folder / "studies/secret.db").exists()  # the coordinator does know
 
 
+@pytest.mark.slow
 def test_runs_and_studies_are_private(energyopt: Program) -> None:
     script = 'umask 022; exec "$@"'
     for words in (
@@ -502,6 +524,7 @@ def test_a_folder_for_pickles_is_ones_own_and_made_private(
 # S6: pickles -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nothing_unpickles_what_lies_in_a_run_folder_or_a_database(energyopt: Program) -> None:
     study = ("-m", *TINY, *SPACE, "study=x")
     energyopt.ok(*study, "n_trials=2")
@@ -654,6 +677,7 @@ sys.addaudithook(watch)
 """
 
 
+@pytest.mark.slow
 def test_nothing_asks_the_network(energyopt: Program, tmp_path: Path) -> None:
     hooks = tmp_path / "hooks"
     hooks.mkdir()
@@ -747,7 +771,6 @@ def test_everything_that_is_installed_is_pinned() -> None:
 
 def test_databases_open_with_what_is_pinned(tmp_path: Path) -> None:
     """Optuna asks for an alembic that breaks with SQLAlchemy 2; we ask for a newer one."""
-    import optuna
     from optuna.storages import RDBStorage
 
     storage = RDBStorage(f"sqlite:///{tmp_path}/x.db")
