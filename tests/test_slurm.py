@@ -15,6 +15,7 @@ import pytest
 
 from energyopt.journal import JournalReader
 from energyopt.records import total
+from energyopt.store.reading import read_study
 from tests import fake_slurm
 from tests.conftest import SPACE, TINY, Program, Wait, journal, trials_of
 from tests.fake_slurm import FakeSlurm, Job
@@ -214,4 +215,16 @@ def test_an_array_on_sqlite_is_one_coordinator_and_a_sentence(
     assert [row["state"] for row in trials_of(waiting, "s")] == ["COMPLETE"]
 
 
-# Several coordinators of one study on PostgreSQL --------------------------------------------
+def test_an_array_on_postgresql_shares_a_study(
+    waiting: Program, slurm: FakeSlurm, wait_for: Wait, postgres: str
+) -> None:
+    words = ("-m", *OWN, "n_trials=4", "study=s")
+    text = script(*words, more="#SBATCH --array=0-1")
+    environment = waiting.environment(ENERGYOPT_STORAGE=postgres)
+    jobs = slurm.submit(text, waiting.folder, environment)
+    wait_for(lambda: all(booked_j(waiting, "s", number) > 0 for number in (0, 1)))
+    go(waiting)
+    wait_for(lambda: all(job.state == "COMPLETED" for job in jobs))
+    trials = read_study(postgres, "s").trials
+    assert [trial.state for trial in trials] == ["complete"] * 4
+    assert [trial.default for trial in trials] == [True, False, False, False]
