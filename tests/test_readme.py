@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from energyopt.paths import conf_dir
+from energyopt.store.reading import read_studies
 from tests import fake_nvml
 from tests.conftest import ROOT, Program
 from tests.fake_nvml import FakeNvml
@@ -44,6 +45,18 @@ def test_the_commands_for_a_gpu_run_on_a_pretend_one(energyopt: Program, gpu_box
         assert (python, m, module) == ("python", "-m", "energyopt")
         energyopt.ok(*words, *(quick if words[0] == "-m" else ()))
     assert gpu_box.limit_w(0) == fake_nvml.LIMIT_W
+
+
+@pytest.mark.slow
+def test_the_commands_for_long_studies_run(energyopt: Program, postgres: str) -> None:
+    lines = [line for block in blocks("bash") for line in block.splitlines() if line[:1] != "#"]
+    studies = [shlex.split(line)[3:] for line in lines if " -m energyopt -m " in line]
+    exported = [line for line in lines if line.startswith("export ENERGYOPT_STORAGE=postgresql://")]
+    assert (len(studies), len(exported), len(lines)) == (2, 1, 4)  # and the dashboard
+    for words, where in zip(studies, ("", postgres), strict=True):
+        env = {"ENERGYOPT_STORAGE": where} if where else {}
+        energyopt.ok(*words, "n_trials=2", "epochs=1", **env)
+    assert [study.name for study in read_studies(postgres)] == ["shared"]
 
 
 def test_the_shown_output_is_of_the_command_that_make_demo_runs() -> None:
