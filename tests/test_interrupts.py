@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from typing import Any
 
 import pytest
 
 from tests.conftest import (
+    SPACE,
+    TINY,
     Program,
     Wait,
     children_of,
@@ -100,3 +103,22 @@ def begin_again(program: Program, wait: Wait) -> Any:
     process = program.start("-m", *LONG, "target=1", "lr=interval(1e-5,1e-4)", "study=i")
     wait(lambda: size(journal(program, "i", 1)) > 0)
     return process
+
+
+@pytest.mark.slow
+def test_a_database_that_cannot_grow_loses_nothing(energyopt: Program) -> None:
+    """A limit of each file's size stands for a disk that is full."""
+    words = ("-m", *TINY, *SPACE, "study=i", "storage_wait_s=0.5", "heartbeat_s=0.2")
+    energyopt.ok(*words, "n_trials=2")
+    process = energyopt.start(*words, "n_trials=60")
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (400_000, 400_000))
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 2, out + err
+    assert "Traceback" not in out + err
+    (said,) = err.strip().splitlines()
+    assert "cannot be used: disk I/O error" in said
+    energyopt.ok(*words, "n_trials=60")
+    rows = trials_of(energyopt, "i")
+    assert sum(row["state"] == "COMPLETE" for row in rows) == 60
+    setups = [tuple(row["overrides"]) for row in rows if row["state"] == "COMPLETE"]
+    assert len(set(setups)) == 60

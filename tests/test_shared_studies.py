@@ -174,15 +174,3 @@ def test_no_password_reaches_a_file(energyopt: Program, postgres: str) -> None:
             rows = connection.exec_driver_sql(f"SELECT t::text FROM {name} t").scalars()
             assert not [row for row in rows if canary in row]
     engine.dispose()
-
-
-def test_a_full_disk_loses_nothing(energyopt: Program) -> None:
-    """SQLite's own limit of pages stands for a disk: it says the same."""
-    words = ("-m", *TINY, *SPACE, "study=s", "storage_wait_s=0.5")
-    energyopt.ok(*words, "n_trials=2")
-    ran = energyopt(*words, "n_trials=30", ENERGYOPT_FAILPOINT="sql#60:fail")
-    assert ran.code in (0, 2)
-    assert "Traceback" not in ran.text
-    energyopt.ok(*words, "n_trials=5")
-    study = read_study(str(energyopt.folder / "studies/energyopt.db"), "s")
-    assert states(study).count("complete") >= 5
