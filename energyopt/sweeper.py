@@ -130,12 +130,12 @@ class _Run:
         """Run the study."""
         with ExitStack() as stack:
             self._open(stack)
-            stack.enter_context(only_coordinator(self._storage, self._name))
+            sole = stack.enter_context(only_coordinator(self._storage, self._name))
             if self._own and self._local:
                 self._ready = self._shown_preflight()
                 self._check_limits(self._ready)
             provenance = self._ready.provenance if self._ready else None
-            store = self._open_study(stack)
+            store = self._open_study(stack, sole=sole)
             if provenance is not None:
                 store.bind(provenance)
             settled = store.reap()
@@ -152,7 +152,7 @@ class _Run:
                 self._coordinate(coordinator, store, n_trials, next_point, live)
         self._end(store, coordinator.failure)
 
-    def _open_study(self, stack: ExitStack) -> StudyStore:
+    def _open_study(self, stack: ExitStack, *, sole: bool) -> StudyStore:
         spool = Spool(self._folder, self._space.words, journals=self._own)
         # Jobs in this process keep it from saying that it lives.
         beats_s = _A_DAY_S if self._in_process else BEATS_OF_GRACE * self._options.heartbeat_s
@@ -163,6 +163,7 @@ class _Run:
             self._sampler,
             remains=spool.remains,
             grace_s=beats_s,
+            sole=sole,
         )
         self._spool = spool
         stack.callback(_quietly, store.close)

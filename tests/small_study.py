@@ -67,9 +67,11 @@ class AtOnce(Launcher):
 
 def run(where: str, folder: Path, n_trials: int, **options: Any) -> None:
     """Run what is missing of the study, as the command does."""
-    with only_coordinator(where, NAME):
+    with only_coordinator(where, NAME) as sole:
         spool = Spool(folder, SPACE.words, journals=False)
-        store = StudyStore.open(where, NAME, IDENTITY, RandomSampler, remains=spool.remains)
+        store = StudyStore.open(
+            where, NAME, IDENTITY, RandomSampler, remains=spool.remains, sole=sole
+        )
         store.reap()
         store.plan_first({"lr": 0.5, "momentum": 0.5})
         jobs = Jobs(AtOnce(), folder, (), in_process=True, journals=False, stop=lambda: None)

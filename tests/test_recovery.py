@@ -16,6 +16,7 @@ from energyopt.errors import LeaseLost, StudyError
 from energyopt.objectives import EnergyVsAccuracy, judge
 from energyopt.records import Outcome
 from energyopt.store.reading import read_study
+from energyopt.store.runs import only_coordinator
 from energyopt.store.studies import StudyStore
 from tests import small_study
 from tests.small_study import IDENTITY, NAME, UNTOUCHED, check, elsewhere, forked
@@ -170,6 +171,20 @@ def test_a_file_is_for_one_host(tmp_path):
         opened(where)
     there.close()
     opened(where).close()
+
+
+def test_a_lock_of_the_file_shows_that_nobody_else_lives(tmp_path):
+    """After a reboot nothing can be asked of a process, and nobody waits for its grace."""
+    where = str(tmp_path / "a.db")
+    before = opened(where, process=elsewhere("before-the-reboot"))
+    before.plan({"lr": 0.5, "momentum": 0.5})
+    before.ask()
+    before._storage.engine.dispose()
+    with only_coordinator(where, NAME) as sole:
+        assert sole
+        store = opened(where, sole=sole)
+        assert store.reap() == 1
+        store.close()
 
 
 def test_two_runs_suggest_otherwise_and_one_alone_the_same(postgres, tmp_path):

@@ -41,10 +41,11 @@ _READ_ONLY = {
     "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
 }
 _PASSING = (OperationalError, InterfaceError, PoolTimeout)  # also for a disk that is full
-_NETWORK = frozenset(
+NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "9p"}
     | {"fuse.sshfs", "fuse.glusterfs", "glusterfs", "afs", "panfs", "virtiofs"}
 )
+"""File systems that hosts share, on which memory cannot be."""
 
 
 def storage_url(where: str) -> str:
@@ -133,7 +134,7 @@ def open_database(where: str, *, create: bool) -> RDBStorage:
         where = _immutable(file) if _is_fixed(file) else url
         storage = _open(where, {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}, create=create)
     if create:
-        _lock_early(storage.engine, write_ahead=file_system(file.parent) not in _NETWORK)
+        _lock_early(storage.engine, write_ahead=file_system(file.parent) not in NETWORK)
     _watch(storage.engine)
     return storage
 

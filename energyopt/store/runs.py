@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from energyopt.errors import StorageError, StudyError
 from energyopt.process import Process
-from energyopt.store.database import make_folder, sqlite_file, storage_url
+from energyopt.store.database import NETWORK, file_system, make_folder, sqlite_file, storage_url
 from energyopt.store.identity import check_name
 from energyopt.store.tables import RUNS
 
@@ -115,7 +115,9 @@ def only_coordinator(where: str, name: str) -> Iterator[bool]:
     """Hold a study of an SQLite database for this process; the lock dies with it.
 
     Yields:
-        Whether it is held: on a database server other coordinators may be at work.
+        Whether no other run of the study lives, whatever its lease says: after a reboot, or in a
+        new container, its process cannot be asked for. On a database server, and on a network
+        file system, whose locks may be each host's own, others may be at work.
 
     Raises:
         StorageError: If the folder of the database may not be written.
@@ -144,7 +146,7 @@ def only_coordinator(where: str, name: str) -> Iterator[bool]:
         with contextlib.suppress(OSError):  # a full disk: who holds it is only for the message
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        yield True
+        yield file_system(file.parent) not in NETWORK
     finally:
         os.close(descriptor)
 

@@ -118,6 +118,7 @@ class StudyStore:
         remains: Callable[[FrozenTrial], Remains] = lambda _: Remains(),
         process: Process | None = None,
         grace_s: float = _GRACE_S,
+        sole: bool = False,
     ) -> StudyStore:
         """Create a study, or take up one that asks the same, as a new run of it.
 
@@ -129,6 +130,7 @@ class StudyStore:
             remains: What a dead run left of a trial.
             process: Whose run it is; this one's if None.
             grace_s: How long the run may be silent before other hosts take it for dead, in s.
+            sole: Whether a lock shows that no other run of the study lives.
 
         Raises:
             StorageError: If the database cannot be used.
@@ -142,7 +144,8 @@ class StudyStore:
             with lock_in_transaction(storage.engine) as lock:
                 note = prepare(storage.engine, sqlite_file(url))
                 study = _take_up(storage, name, identity)
-                run = _enter(storage, study, process or Process.this(), grace_s, alone=lock is None)
+                process = process or Process.this()
+                run = _enter(storage, study, process, grace_s, alone=lock is None, sole=sole)
                 before = len(study.get_trials(deepcopy=False)) + run.ordinal
                 study.sampler = make_sampler(before)
             return cls(study, storage, url=url, run=run, remains=remains, note=note)
@@ -505,13 +508,13 @@ def _take_up(storage: RDBStorage, name: str, identity: Identity) -> Study:
 
 
 def _enter(
-    storage: RDBStorage, study: Study, process: Process, grace_s: float, *, alone: bool
+    storage: RDBStorage, study: Study, process: Process, grace_s: float, *, alone: bool, sole: bool
 ) -> Run:
     """Enter a run, and refuse a second one of another host where a file is the database."""
     study_id = storage.get_study_id_from_name(study.study_name)
     with storage.engine.begin() as connection:
         for run in runs.runs_of(connection, study_id):
-            if run.process == process:  # what it did before in this study is over
+            if sole or run.process == process:  # what it did before in this study is over
                 runs.end(connection, run, asked=True)
             elif alone and not run.is_dead:
                 raise StudyError(
