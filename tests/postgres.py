@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -59,7 +61,12 @@ class Postgres:
             time.sleep(0.02)
 
     def start(self) -> None:
-        """Come back."""
+        """Come back; a busy machine takes its time to recover what was cut."""
+        for _ in range(6):
+            with contextlib.suppress(subprocess.SubprocessError):
+                self._server.ensure_postgres_running()
+                return
+            time.sleep(1)
         self._server.ensure_postgres_running()
 
     def close(self) -> None:

@@ -108,7 +108,7 @@ def test_each_fault_fails_its_trial_and_no_other(energyopt: Program) -> None:
         assert row["reason"].startswith(REASONS[fault])
         assert row["result"]["end"] == "failed"
         assert row["result"]["books"]["training"]["cpu_j"] > 0
-        assert len(row["result"]["checkpoints"]) == 2  # as far as it came
+        assert len(row["result"]["checkpoints"]["samples"]) == 2  # as far as it came
     assert "Traceback" not in ran.text
     assert gone(int((energyopt.folder / "child").read_text()))
 

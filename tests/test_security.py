@@ -320,9 +320,9 @@ def test_text_of_a_database_is_shown_as_it_is(studied: Program, text: str) -> No
     row = trials_of(studied, "toy")[5]
     record = row["result"]
     record["start"]["provenance"]["meter"] = f"meter {text}"
-    record["checkpoints"][-1]["accuracy"] = 1.0
-    for checkpoint in record["checkpoints"]:
-        checkpoint["training"]["cpu_j"] /= 1000  # the cheapest and the best: shown everywhere
+    curve = record["checkpoints"]
+    curve["accuracy"][-1] = 1.0  # the cheapest and the best: shown everywhere
+    curve["training"]["cpu_j"] = [joules / 1000 for joules in curve["training"]["cpu_j"]]
     word = f"+model.note='{text}'"
     with planted(studied, overrides=[word], result=record, reason=text):
         for command in ("studies", "show toy", "pareto toy", "retrain toy --trial 5"):
@@ -336,8 +336,8 @@ def test_text_of_a_database_is_shown_as_it_is(studied: Program, text: str) -> No
 def test_text_of_a_database_is_exported_as_it_is(studied: Program, tmp_path: Path) -> None:
     record = trials_of(studied, "toy")[5]["result"]
     record["start"]["provenance"]["meter"] = LITERAL[0]
-    for checkpoint in record["checkpoints"]:
-        checkpoint["training"]["cpu_j"] /= 1000
+    training = record["checkpoints"]["training"]
+    training["cpu_j"] = [joules / 1000 for joules in training["cpu_j"]]
     with planted(studied, result=record):
         for suffix in ("csv", "json", "md"):
             out = tmp_path / f"front.{suffix}"

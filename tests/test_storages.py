@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,11 @@ from optuna.testing.pytest_storages import StorageTestCase
 
 from energyopt.store.database import open_database, quiet_optuna
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # Of copies that these tests make and leave open; they are collected before the next test.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 class TestOurStorage(StorageTestCase):
@@ -22,3 +27,4 @@ class TestOurStorage(StorageTestCase):
             yield opened
         opened.remove_session()
         opened.engine.dispose()
+        gc.collect()
