@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ from optuna.trial import Trial
 from energyopt import failpoints
 from energyopt.composer import Composer
 from energyopt.errors import EnergyoptError, LauncherError, StorageAway, StudyError
-from energyopt.journal import NAME, JournalReader
+from energyopt.journal import NAME
 from energyopt.known import Known
 from energyopt.options import Options
 from energyopt.outcome import failed, outcome_of, outcome_of_error
@@ -152,7 +152,8 @@ class Coordinator:
                     with contextlib.suppress(EnergyoptError):  # the next run reaps it
                         self._lose(asked, died=died)
                 raise
-        self._spool.end()
+            finally:
+                self._spool.end()
         if self._away is not None:
             raise self._away
 
@@ -167,16 +168,30 @@ class Coordinator:
         live: LiveStudy,
     ) -> None:
         while True:
-            while self._has_room():
-                trial = self._patiently(lambda: self._store.ask(n_trials, next_point), live)
-                if trial is None:
-                    break
-                asked = self._patiently(lambda trial=trial: self._setup(trial), live)  # type: ignore[misc]
-                failpoints.at("suggested")
-                self._start(asked, live)
+            while self._has_room() and self._begin(n_trials, next_point, live):
+                pass
             if not self._running:
                 return
             self._tell(*self._wait(live), live)
+
+    def _begin(
+        self,
+        n_trials: int,
+        next_point: Callable[[Sequence[Point]], Point | None] | None,
+        live: LiveStudy,
+    ) -> bool:
+        """Start one more trial; False if there is none, or no storage to ask for it."""
+        try:
+            trial = self._patiently(lambda: self._store.ask(n_trials, next_point), live)
+            if trial is None:
+                return False
+            asked = self._patiently(lambda: self._setup(trial), live)
+        except StorageAway as away:
+            self._away = away  # trials that run go on: what they find is kept beside
+            return False
+        failpoints.at("suggested")
+        self._start(asked, live)
+        return True
 
     def _has_room(self) -> bool:
         is_open = self.failure is None and self._away is None
@@ -320,8 +335,8 @@ class Coordinator:
         outcome = outcome_of_error(value)
         if outcome.state != "failed" or not self._jobs.journals:
             return outcome
-        journal = JournalReader(self._jobs.journal(asked.trial.number)).read()
-        return failed(outcome.reason, journal.result("failed", outcome.reason))
+        result = self._spool.result(asked.trial.number, "failed", outcome.reason)
+        return failed(outcome.reason, result)
 
     def _bind(self, outcome: Outcome) -> StudyError | None:
         if outcome.result is None or not outcome.result.valid:
@@ -344,9 +359,7 @@ class Coordinator:
         """Give up a trial that runs: its joules are kept, its setup is queued again."""
         end: End = "lost" if died else "interrupted"
         reason = "what ran it died" if died else "interrupted"
-        result = self._spool.result(asked.trial.number)
-        if result is not None:
-            result = replace(result, end=end, reason=reason)
+        result = self._spool.result(asked.trial.number, end, reason)
         self._store.lose(asked.trial, asked.words, end, reason, result)
 
 

@@ -55,7 +55,7 @@ class JournalWriter:
         if before.start is None or not self.carried:
             path.write_text("")
         else:  # with its start: a trial that is cut again before it begins has its record, too
-            _replace(path, _lines(_named(before.start), *map(_named, self.carried)))
+            write_whole(path, _lines(_named(before.start), *map(_named, self.carried)))
 
     def append(self, *records: TrialStart | Window | Checkpoint | Conditions) -> None:
         """Append records, all of them or none."""
@@ -80,14 +80,22 @@ def _lines(*lines: Mapping[str, object]) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that at each moment the old one or the new one is there, whole."""
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that at each moment the old one or the new one is there, whole.
+
+    Raises:
+        OSError: If it cannot be written; the old one is there then.
+    """
     beside = path.with_name(f".{path.name}.new")
-    with beside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 @dataclass(slots=True)

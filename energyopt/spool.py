@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, Trial
 
 from energyopt.errors import StorageError
 from energyopt.journal import NAME as JOURNAL
-from energyopt.journal import JournalReader
-from energyopt.records import Outcome, TrialResult
+from energyopt.journal import JournalReader, write_whole
+from energyopt.records import End, Outcome, TrialResult
 from energyopt.store.studies import Remains
 
 NAME = "untold.json"
@@ -60,11 +60,13 @@ class Spool:
             with contextlib.suppress(OSError):
                 (self._folder / str(number) / name).unlink(missing_ok=True)
 
-    def result(self, number: int) -> TrialResult | None:
-        """The record of a trial that did not end, from its journal."""
+    def result(
+        self, number: int, end: End = "lost", reason: str = "it did not end"
+    ) -> TrialResult | None:
+        """The record of a trial that gave none, from its journal; None if it keeps none."""
         if not self._journals:
             return None
-        return JournalReader(self._journal(number)).read().result("lost", "it did not end")
+        return JournalReader(self._journal(number)).read().result(end, reason)
 
     def keep(self, trial: Trial, overrides: Sequence[str], outcome: Outcome) -> Path:
         """Keep how a trial ended for the next run.
@@ -80,11 +82,12 @@ class Spool:
             "result": outcome.result and outcome.result.to_dict(),
         }
         try:
-            _write(path, json.dumps(data))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, json.dumps(data))
         except OSError:
             self.end()
             try:
-                _write(path, json.dumps(data))
+                write_whole(path, json.dumps(data))
             except OSError as error:
                 raise StorageError(f"{path} cannot be written: {error.strerror}") from error
         return path
@@ -116,17 +119,3 @@ class Spool:
 def _began(trial: Trial | FrozenTrial) -> str:
     """What tells a trial from one of the same number in a study that was deleted."""
     return str(trial.datetime_start)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}")
-    try:
-        with half.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(path)
-    except OSError:
-        half.unlink(missing_ok=True)
-        raise
