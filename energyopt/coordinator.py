@@ -29,7 +29,8 @@ from energyopt.report.live import LiveStudy
 from energyopt.search.space import Dimension, Space, Value
 from energyopt.signals import Interrupted, deferring, interrupting
 from energyopt.spool import Spool
-from energyopt.store.studies import DEFAULT_SETUP, Point, StudyStore
+from energyopt.store.settlement import DEFAULT_SETUP, Point
+from energyopt.store.studies import StudyStore
 
 _Done = TypeVar("_Done")
 _AGAIN_S = (0.1, 2.0)  # first and longest pause before a storage is asked again

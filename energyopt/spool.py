@@ -15,7 +15,7 @@ from energyopt.errors import StorageError
 from energyopt.journal import NAME as JOURNAL
 from energyopt.journal import JournalReader, write_whole
 from energyopt.records import End, Outcome, TrialResult
-from energyopt.store.studies import Remains
+from energyopt.store.settlement import Remains
 
 NAME = "untold.json"
 """A spooled result's file name in a job's folder."""

@@ -50,7 +50,8 @@ from energyopt.spool import Spool
 from energyopt.store.database import refuse_password
 from energyopt.store.identity import Identity, check_name
 from energyopt.store.runs import BEATS_OF_GRACE, only_coordinator
-from energyopt.store.studies import Point, StudyStore
+from energyopt.store.settlement import Point
+from energyopt.store.studies import StudyStore
 from energyopt.trust import trusted_target
 
 NextPoint = Callable[[Sequence[Point]], Point | None]

@@ -19,7 +19,8 @@ from energyopt.store.database import open_database, quiet_optuna
 from energyopt.store.identity import Identity, check_name
 from energyopt.store.reading import read_studies, read_study
 from energyopt.store.runs import only_coordinator
-from energyopt.store.studies import Remains, StudyStore
+from energyopt.store.settlement import Remains
+from energyopt.store.studies import StudyStore
 from energyopt.store.trials import kept_trials
 from tests.toys import ESTIMATED, METRICS, result
 

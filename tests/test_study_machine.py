@@ -20,7 +20,8 @@ from energyopt.objectives import EnergyVsAccuracy, judge
 from energyopt.process import Process
 from energyopt.records import Outcome
 from energyopt.store.reading import read_study
-from energyopt.store.studies import RETRY_OF, StudyStore
+from energyopt.store.settlement import RETRY_OF
+from energyopt.store.studies import StudyStore
 from tests.postgres import Postgres
 from tests.small_study import IDENTITY, NAME
 from tests.toys import result
@@ -166,11 +167,12 @@ class StudyMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_any_sequence_keeps_a_study_whole(postgres_server: Postgres) -> None:
     class OnServer(StudyMachine):
         new_database = staticmethod(postgres_server.database)
 
-    _check(OnServer, 25)
+    _check(OnServer, 12)
 
 
 def test_some_sequences_keep_a_study_whole() -> None:

@@ -6,20 +6,18 @@ Optuna is told follows from there, and whoever comes next finishes what a dead r
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from energyopt import failpoints
 from energyopt.errors import LeaseLost, StudyError
@@ -36,42 +34,14 @@ from energyopt.store.database import (
 )
 from energyopt.store.identity import IDENTITY, Identity, check_metrics, check_name, check_same
 from energyopt.store.reading import record_of
-from energyopt.store.rows import Rows, ended_row, lost_row, outcome_in
+from energyopt.store.rows import Rows, ended_row
 from energyopt.store.runs import Run
+from energyopt.store.settlement import DEFAULT_SETUP, Point, Remains, Settlement
 from energyopt.store.tables import prepare
 
 _BINDING = "energyopt_provenance"
-DEFAULT_SETUP = "default_setup"
-"""Attribute of the trial that trains the default setup, for comparison."""
-RETRY_OF = "retry_of"
-"""Attribute of a trial that trains a lost one's setup again: the number of that."""
-_DEATHS = "deaths"
-_MOST_DEATHS = 2  # a setup whose run died so often may be what kills it
-_DIED = "its run died"
 _GRACE_S = 600.0
-_OPTUNA_STATES = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-
-Point = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Remains:
-    """What a dead run left of a trial outside of the database.
-
-    Attributes:
-        overrides: Its words.
-        outcome: How it ended, where that could not be told.
-        result: The record of what its journal knows.
-    """
-
-    overrides: tuple[str, ...] = ()
-    outcome: Outcome | None = None
-    result: TrialResult | None = None
 
 
 class StudyStore:
@@ -100,11 +70,9 @@ class StudyStore:
         self._storage = storage
         self._url = url
         self._run = run
-        self._remains = remains
         self._rows = Rows(storage.engine, run.study_id, run.ordinal)
+        self._ends = Settlement(study, self._rows, remains)
         self._asked = False
-        # For trials of the dead: a trial's object makes its study's sampler suggest.
-        self._books = Study(study.study_name, study._storage, RandomSampler())  # noqa: SLF001
         self.note = note
 
     @classmethod
@@ -189,7 +157,7 @@ class StudyStore:
             trial = self._study.ask()
             failpoints.at("asked")
             # In the transaction of the lock: what is written counts if it was held.
-            self._enter(trial, connection=lock)
+            self._ends.enter(trial, connection=lock)
             self._asked = True
         failpoints.at("claimed")
         return trial
@@ -206,14 +174,14 @@ class StudyStore:
     def plan(self, params: Point, *, default: bool = False) -> None:
         """Queue a setup, the default one or another: the next `ask` takes it."""
         with speaking(self._url), quiet_optuna():
-            self._enqueue(params, {DEFAULT_SETUP: True} if default else {})
+            self._ends.enqueue(params, {DEFAULT_SETUP: True} if default else {})
 
     def plan_first(self, params: Point) -> bool:
         """Queue the default setup, if the study has no trial yet; whether it had none."""
         with self._held():
             is_first = not self._trials()
             if is_first:
-                self._enqueue(params, {DEFAULT_SETUP: True})
+                self._ends.enqueue(params, {DEFAULT_SETUP: True})
         return is_first
 
     def beat(self, progress: Mapping[int, TrialResult]) -> None:
@@ -243,7 +211,7 @@ class StudyStore:
             if not self._rows.tell(trial.number, ended_row(overrides, outcome)):
                 self._account(trial.number, outcome.result)
             failpoints.at("kept")
-            self._tell_optuna(trial, outcome)
+            self._ends.tell(trial, outcome)
             failpoints.at("told")
 
     def lose(
@@ -268,13 +236,8 @@ class StudyStore:
         """
         with self._held():
             left = Remains(tuple(overrides), None, result)
-            ended = _given_up(left, reason, _deaths(trial) + (end == "lost"))
-            if not self._rows.lose(trial.number, ended):
+            if not self._ends.give_up(trial, left, reason, died=end == "lost"):
                 self._account(trial.number, result)
-            failpoints.at("lost")
-            self._follow(trial, self._row(trial.number))
-            failpoints.at("failed")
-            self._retry_lost()
 
     def reap(self) -> int:
         """Settle what dead runs left: tell what they could not, keep joules, queue setups again.
@@ -362,21 +325,6 @@ class StudyStore:
         with self._storage.engine.connect() as connection:
             return runs.runs_of(connection, self._run.study_id)
 
-    def _enter(
-        self,
-        trial: Trial | FrozenTrial,
-        *,
-        connection: Connection | None = None,
-        ended: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._rows.add(
-            trial.number,
-            is_default=bool(trial.user_attrs.get(DEFAULT_SETUP)),
-            deaths=_deaths(trial),
-            connection=connection,
-            ended=ended,
-        )
-
     def _account(self, number: int, result: TrialResult | None) -> NoReturn:
         """Keep the joules of a trial that somebody else has given up for this run, and say so."""
         if result is not None:
@@ -390,86 +338,10 @@ class StudyStore:
             "kept, the same command goes on"
         )
 
-    # What dead runs left ---------------------------------------------------------------------
-
     def _reap(self) -> int:
         left = self._trials(TrialState.RUNNING)
         living = {run.ordinal for run in self._runs() if not run.is_dead} if left else set()
-        settled = 0
-        for trial in left:
-            row = self._rows.of(trial.number)
-            if row is None or row.run not in living:
-                self._settle(trial, row)
-                settled += 1
-        self._retry_lost()
-        return settled
-
-    def _settle(self, trial: FrozenTrial, row: Row[Any] | None) -> None:
-        """Bring a trial that nobody runs to its end, from where its run left it."""
-        if row is None or not row.ended:
-            left = self._remains(trial)
-            if left.result is not None:
-                left = replace(left, result=replace(left.result, end="lost", reason=_DIED))
-            deaths = _deaths(trial) + (row is not None)  # without one nothing ran yet
-            ended = _given_up(left, _DIED, deaths)
-            if ended["result"] is None:
-                del ended["result"]  # but for what was kept while it ran
-            if row is None:
-                self._enter(trial, ended=ended)
-            else:
-                self._rows.conclude(trial.number, ended)
-            failpoints.at("lost")
-            row = self._row(trial.number)
-        self._follow(Trial(self._books, trial._trial_id), row)  # noqa: SLF001  # no other way
-        failpoints.at("failed")
-
-    def _row(self, number: int) -> Row[Any]:
-        row = self._rows.of(number)
-        assert row is not None  # noqa: S101  # rows are never deleted
-        return row
-
-    def _follow(self, trial: Trial, row: Row[Any]) -> None:
-        """Bring Optuna's side of a trial to where its row is."""
-        outcome = outcome_in(row)
-        self._tell_optuna(trial, outcome or Outcome("failed"))
-
-    def _retry_lost(self) -> None:
-        """Queue the setup of each lost trial again, once."""
-        lost = self._rows.to_retry()
-        if not lost:
-            return
-        trials = self._trials()
-        retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
-        for number, deaths in lost:
-            if number not in retried:
-                trial = next(trial for trial in trials if trial.number == number)
-                params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-                marks = {DEFAULT_SETUP: True} if trial.user_attrs.get(DEFAULT_SETUP) else {}
-                if params:  # else it had no setup yet
-                    self._enqueue(params, {**marks, RETRY_OF: number, _DEATHS: deaths})
-                failpoints.at("retried")
-            self._rows.retried(number)
-
-    def _enqueue(self, params: Point, marks: Mapping[str, Any]) -> None:
-        self._study.enqueue_trial(dict(params), user_attrs=dict(marks) or None)
-
-    # Optuna's side ---------------------------------------------------------------------------
-
-    def _tell_optuna(self, trial: Trial, outcome: Outcome) -> None:
-        attributes = dict(outcome.attributes)
-        if outcome.state != "complete" and outcome.reason:
-            attributes["reason"] = outcome.reason
-        values = list(outcome.values) if outcome.state == "complete" else None
-        # Another run may finish it at the same time, in the same way: the row says how.
-        with contextlib.suppress(UpdateFinishedTrialError):
-            there = trial.constraints
-            for key, violation in outcome.constraints.items():
-                if key not in there:
-                    trial.set_constraint(key, violation)
-            for key, value in attributes.items():
-                trial.set_user_attr(key, value)
-            state = _OPTUNA_STATES[outcome.state]
-            self._study.tell(trial.number, values, state=state, skip_if_finished=True)
+        return self._ends.settle(left, living)
 
     def _taken(self) -> int:
         """Trials that ended or run, but for the lost."""
@@ -523,21 +395,3 @@ def _enter(
                     "study in PostgreSQL (ENERGYOPT_STORAGE=postgresql+psycopg://...)"
                 )
         return runs.begin(connection, study_id, process, grace_s)
-
-
-def _given_up(left: Remains, reason: str, deaths: int) -> dict[str, Any]:
-    """Columns of a trial that nobody runs any more.
-
-    What was spooled is told, the others' setups are queued again; but for one whose runs died time
-    after time: it may be what kills them, and has failed.
-    """
-    outcome = left.outcome
-    if outcome is None and deaths >= _MOST_DEATHS:
-        outcome = Outcome("failed", reason=f"{reason}, {deaths} times with this setup")
-    if outcome is None:
-        return lost_row(left.overrides, reason, left.result, deaths)
-    return ended_row(left.overrides, replace(outcome, result=outcome.result or left.result))
-
-
-def _deaths(trial: Trial | FrozenTrial) -> int:
-    return int(trial.user_attrs.get(_DEATHS, 0))
