@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.conftest import SPACE, TINY, Program, journal, size, trials_of
 
 STUDY = ("-m", *TINY, *SPACE, "n_trials=2", "study=s")
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_study_that_is_gone_gives_its_joules_to_nobody(energyopt: Program) -> None:
     energyopt.ok(*STUDY)
     before = [row["result"]["books"] for row in trials_of(energyopt, "s")]

@@ -125,6 +125,7 @@ def test_the_database_itself_refuses_to_be_written(studied: Program) -> None:
     storage.remove_session()
 
 
+@pytest.mark.slow
 def test_writing_takes_a_word_and_a_page_of_its_own(energyopt: Program) -> None:
     energyopt.ok("-m", *TINY, "lr=interval(0.05,0.1)", "n_trials=1", "study=doomed")
     with dashboard(energyopt, "--write") as site:
@@ -139,6 +140,7 @@ def test_writing_takes_a_word_and_a_page_of_its_own(energyopt: Program) -> None:
     assert trials_of(energyopt, "doomed") == []
 
 
+@pytest.mark.slow
 def test_a_study_is_read_while_it_is_written(energyopt: Program) -> None:
     words = ("-m", *TINY, "lr=interval(0.05,0.1)", "study=busy")
     energyopt.ok(*words, "n_trials=1")

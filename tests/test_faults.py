@@ -92,6 +92,7 @@ def by_choice(program: Program, study: str, key: str) -> dict[str, dict[str, Any
     return {word.partition("=")[2]: row for word, row in zip(chosen, rows, strict=True)}
 
 
+@pytest.mark.slow
 def test_each_fault_fails_its_trial_and_no_other(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(FAULTY)
     own = ("paradigm=own", "paradigm._target_=mine.Faulty", "hardware=estimate", "epochs=2")
@@ -144,6 +145,7 @@ class Rubbish:
 OWN_METER = ("hardware=own", "hardware.meter._target_=mine.Rubbish")
 
 
+@pytest.mark.slow
 def test_a_meter_that_reads_rubbish_fails_its_trial(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(METER)
     says = {
@@ -168,6 +170,7 @@ def test_a_meter_that_reads_rubbish_fails_its_trial(energyopt: Program) -> None:
     assert "Traceback" not in ran.text
 
 
+@pytest.mark.slow
 def test_a_meter_that_reads_nothing_is_refused_before_the_study(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(METER.replace("cpu_j=100 * time_s", "cpu_j=0.0"))
     ran = energyopt("-m", *TINY, *OWN_METER, "lr=choice(0.01,0.02)", "study=z")
@@ -184,6 +187,7 @@ def told(result):
 """
 
 
+@pytest.mark.slow
 def test_an_objective_that_returns_rubbish_is_not_told(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(OBJECTIVE)
     says = {

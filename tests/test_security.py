@@ -264,6 +264,7 @@ def test_words_of_a_database_that_lead_to_code_are_typed_again(
     assert f"was run with {word}; nothing that a database names is run" in refused.text
 
 
+@pytest.mark.slow
 def test_a_planned_setup_of_a_database_leads_to_no_config_of_its_choice(energyopt: Program) -> None:
     evil = energyopt.folder / "evil.yaml"
     evil.write_text(f"_target_: os.mkdir\npath: {energyopt.folder / 'marker'}\n")

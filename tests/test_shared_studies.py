@@ -24,6 +24,7 @@ def states(study: StudyRecord) -> list[str]:
     return [trial.state for trial in study.trials]
 
 
+@pytest.mark.slow
 def test_two_commands_share_a_study_and_its_total(energyopt: Program, postgres: str) -> None:
     words = ("-m", *TINY, *SPACE, "n_trials=8", "study=s")
     with (
