@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from energyopt.store.reading import read_studies, read_study
 from energyopt.store.runs import only_coordinator
 from energyopt.store.settlement import Remains
 from energyopt.store.studies import StudyStore
-from energyopt.store.trials import kept_trials
+from energyopt.store.trials import count_trials, kept_trials, running_trials
 from tests.toys import ESTIMATED, METRICS, result
 
 CONFIG = {"epochs": 30, "model": {"width": 8, "sizes": [1, 2]}, "study_note": None}
@@ -144,7 +145,11 @@ def test_trials_are_read_as_optuna_reads_them(open_study):
     store.plan({"lr": 0.5})
     with store._storage.engine.connect() as connection:
         kept = kept_trials(connection, store._run.study_id)
+        counts = count_trials(connection, store._run.study_id)
+        running = running_trials(connection, store._run.study_id)
     frozen = study.get_trials()
+    assert counts == Counter(trial.state for trial in kept)
+    assert running == {trial.number for trial in frozen if trial.state == TrialState.RUNNING}
     assert [trial.number for trial in kept] == [trial.number for trial in frozen]
     assert [(list(t.params.items()), list(t.values)) for t in kept] == [
         (list(trial.params.items()), trial.values or []) for trial in frozen

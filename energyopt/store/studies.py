@@ -7,6 +7,7 @@ Optuna is told follows from there, and whoever comes next finishes what a dead r
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -38,10 +39,10 @@ from energyopt.store.rows import Rows, ended_row
 from energyopt.store.runs import Run
 from energyopt.store.settlement import DEFAULT_SETUP, Point, Remains, Settlement
 from energyopt.store.tables import prepare
+from energyopt.store.trials import State, count_trials, running_trials
 
 _BINDING = "energyopt_provenance"
 _GRACE_S = 600.0
-_ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 class StudyStore:
@@ -73,6 +74,7 @@ class StudyStore:
         self._rows = Rows(storage.engine, run.study_id, run.ordinal)
         self._ends = Settlement(study, self._rows, remains)
         self._asked = False
+        self._mine: set[int] = set()  # asked for, and not ended
         self.note = note
 
     @classmethod
@@ -159,6 +161,7 @@ class StudyStore:
             # In the transaction of the lock: what is written counts if it was held.
             self._ends.enter(trial, connection=lock)
             self._asked = True
+        self._mine.add(trial.number)
         failpoints.at("claimed")
         return trial
 
@@ -212,6 +215,7 @@ class StudyStore:
                 self._account(trial.number, outcome.result)
             failpoints.at("kept")
             self._ends.tell(trial, outcome)
+            self._mine.discard(trial.number)
             failpoints.at("told")
 
     def lose(
@@ -261,7 +265,9 @@ class StudyStore:
     def counted(self) -> int:
         """Trials that count towards `n_trials`: all that ended, but for the lost."""
         with speaking(self._url):
-            return len(self._trials(*_ENDED)) - len(self._rows.lost())
+            counts = self._counts()
+            ended = counts.total() - counts["waiting"] - counts["running"]
+            return ended - len(self._rows.lost())
 
     def seen(self) -> list[Point]:
         """Parameters of all trials that were not lost, the planned ones included."""
@@ -339,13 +345,21 @@ class StudyStore:
         )
 
     def _reap(self) -> int:
-        left = self._trials(TrialState.RUNNING)
-        living = {run.ordinal for run in self._runs() if not run.is_dead} if left else set()
-        return self._ends.settle(left, living)
+        with self._storage.engine.connect() as connection:
+            running = running_trials(connection, self._run.study_id)
+        if running <= self._mine:  # the usual case, with no look at any trial
+            return self._ends.settle([], set())
+        living = {run.ordinal for run in self._runs() if not run.is_dead}
+        return self._ends.settle(self._trials(TrialState.RUNNING), living)
 
     def _taken(self) -> int:
         """Trials that ended or run, but for the lost."""
-        return len(self._trials(*_ENDED, TrialState.RUNNING)) - len(self._rows.lost())
+        counts = self._counts()
+        return counts.total() - counts["waiting"] - len(self._rows.lost())
+
+    def _counts(self) -> Counter[State]:
+        with self._storage.engine.connect() as connection:
+            return Counter(count_trials(connection, self._run.study_id))
 
     def _bound(self) -> Any:
         with speaking(self._url):

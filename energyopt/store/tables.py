@@ -31,6 +31,9 @@ TRIALS = sa.Table(
 """A row for each trial that was asked for. It is decided here, by one statement, whose a trial is
 and how it ended; Optuna's tables follow."""
 
+# Asked for each trial: without an index that reads past the texts of all results.
+_LOST = sa.Index("energyopt_trials_lost", TRIALS.c.study_id, TRIALS.c.lost, TRIALS.c.number)
+
 RUNS = sa.Table(
     "energyopt_runs",
     _METADATA,
@@ -80,6 +83,7 @@ def prepare(engine: Engine, file: Path | None) -> str | None:
     with engine.begin() as connection:
         if version == 1:
             _add_columns(connection)
+            _LOST.create(connection, checkfirst=True)
         _METADATA.create_all(connection)
         connection.execute(sa.delete(_SCHEMA))
         connection.execute(sa.insert(_SCHEMA).values(version=_VERSION))

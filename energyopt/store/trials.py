@@ -32,6 +32,12 @@ _INFINITE: Mapping[str, float] = {"INF_POS": float("inf"), "INF_NEG": float("-in
 _TRIALS = """
     SELECT trial_id, number, state FROM trials WHERE study_id = :study ORDER BY trial_id
 """
+_COUNTS = """
+    SELECT state, count(*) FROM trials WHERE study_id = :study GROUP BY state
+"""
+_RUNNING = """
+    SELECT number FROM trials WHERE study_id = :study AND state = 'RUNNING'
+"""
 _PARAMS = """
     SELECT trial_id, param_name, param_value, distribution_json
     FROM trial_params JOIN trials USING (trial_id) WHERE study_id = :study ORDER BY param_id
@@ -82,6 +88,17 @@ def kept_trials(connection: Connection, study_id: int) -> list[KeptTrial]:
         KeptTrial(number, _STATES[state], params[at], tuple(values[at]), at not in violated)
         for at, number, state in rows(_TRIALS)
     ]
+
+
+def count_trials(connection: Connection, study_id: int) -> Mapping[State, int]:
+    """How many trials of a study are in each state that one is in."""
+    counts = connection.execute(sa.text(_COUNTS), {"study": study_id})
+    return {_STATES[state]: int(count) for state, count in counts}
+
+
+def running_trials(connection: Connection, study_id: int) -> set[int]:
+    """Numbers of the trials that run, by whomever."""
+    return set(connection.execute(sa.text(_RUNNING), {"study": study_id}).scalars())
 
 
 @cache
