@@ -1,0 +1,77 @@
+"""What a search may look at: the trials of a study as plain curves of accuracy against joules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+CURVE = "curve"
+"""Attribute of a trial, in Optuna's tables too: its curve, as `Observed.curve` gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One trial, as far as it has come.
+
+    Attributes:
+        number: Its number in the study.
+        params: Its searched values, by config key.
+        epochs: Epochs trained at each evaluation.
+        joules: Training energy from the first step up to each evaluation, in J.
+        accuracy: At each evaluation, in [0, 1].
+        epoch_j: Energy of an epoch at its power limit, in J; None before the first window.
+        spent_j: All that it has burnt, in J.
+        state: "paused" can be resumed and pays only the rest; "ended" cannot.
+        reached: Whether an evaluation was at or above the study's target.
+        default: Whether it is the default setup.
+    """
+
+    number: int
+    params: Mapping[str, Any]
+    epochs: tuple[float, ...] = ()
+    joules: tuple[float, ...] = ()
+    accuracy: tuple[float, ...] = ()
+    epoch_j: float | None = None
+    spent_j: float = 0.0
+    state: Literal["running", "paused", "ended"] = "ended"
+    reached: bool = False
+    default: bool = False
+
+    def curve(self) -> dict[str, Any]:
+        """Its curve as plain data for an attribute."""
+        return {
+            "epochs": list(self.epochs),
+            "joules": list(self.joules),
+            "accuracy": list(self.accuracy),
+            "epoch_j": self.epoch_j,
+        }
+
+
+class Step(NamedTuple):
+    """What a study trains next.
+
+    Attributes:
+        resume: Number of the paused trial that goes on; None for a new one.
+        until_j: Training energy since its first step at which it pauses, in J; 0 pauses as soon
+            as its power limit is profiled, or at its first evaluation; None trains to the end.
+    """
+
+    resume: int | None = None
+    until_j: float | None = None
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """Says which trial trains next, and for how long: new ones begin, paused ones go on."""
+
+    def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+        """The next step.
+
+        Args:
+            observed: All trials of the study so far, by number, running ones included.
+            can_begin: Whether the study may still begin trials.
+
+        Returns:
+            None where nothing is worth its joules: while others run, for now; else for good.
+        """
