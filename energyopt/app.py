@@ -68,6 +68,7 @@ def job(cfg: DictConfig) -> Outcome | Readiness:
 def check_readiness(setup: Setup) -> Readiness:
     """Build everything and train nothing."""
     setup.check_limit()
+    _ = setup.rules  # what cannot be built is known now
     start = setup.start
     setup.make_paradigm()
     check_meter(setup.meter)
@@ -115,6 +116,7 @@ def train(
             rig=setup.rig,
             known=setup.known,
             profiler=profiler,
+            rules=setup.stopping,
         )
 
 

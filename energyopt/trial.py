@@ -14,7 +14,9 @@ from energyopt.known import Known
 from energyopt.profiling import PowerProfiler
 from energyopt.protocols import EnergyMeter, Paradigm, Trained, WarmsUp
 from energyopt.recorder import Interval, Recorder
-from energyopt.records import Checkpoint, End, TrialResult, TrialStart
+from energyopt.records import Checkpoint, Checkpoints, End, TrialResult, TrialStart
+from energyopt.rivals import Progress
+from energyopt.stopping.rules import Rules
 from energyopt.surroundings import cool_down, look_back, measure_rest
 
 _EVALUATIONS_PER_EPOCH = 4
@@ -78,6 +80,7 @@ def run_trial(
     rig: Rig = _NO_RIG,
     known: Known | None = None,
     profiler: PowerProfiler | None = None,
+    rules: Rules | None = None,
 ) -> TrialResult:
     """Train once, from loading the data to the end of the plan.
 
@@ -92,6 +95,7 @@ def run_trial(
         known: What earlier trials of the study found out about them; None in no study: then
             there is nothing to be comparable with, and nothing is waited for.
         profiler: Looks for the best power limit while training.
+        rules: What may stop it before its plan does; None for nothing.
 
     Returns:
         The record with the whole curve. A missed target or a diverged loss is an outcome.
@@ -109,7 +113,7 @@ def run_trial(
         with recorder.window("warmup", "warming up"):
             paradigm.warm_up()
     rig.note_company()
-    end, reason = _Training(paradigm, plan, recorder, profiler).run()
+    end, reason = _Training(paradigm, plan, recorder, profiler, rules).run()
     look_back(recorder, rig, start)
     return recorder.result(end, reason)
 
@@ -123,8 +127,10 @@ class _Training:
         plan: Plan,
         recorder: Recorder,
         profiler: PowerProfiler | None,
+        rules: Rules | None,
     ) -> None:
         self._paradigm = paradigm
+        self._rules = rules
         self._plan = plan
         self._recorder = recorder
         self._profiler = profiler
@@ -157,11 +163,27 @@ class _Training:
                     evaluation=recorder.last(),
                 )
             )
-            ended = _end(recorder.checkpoints, plan, self._last_sample)
+            ended = _end(recorder.checkpoints, plan, self._last_sample) or self._stopped()
         if self._profiler is not None and not self._profiler.over:
             self._profiler.end()
             self._conclude(self._profiler)
         return ended
+
+    def _stopped(self) -> tuple[End, str] | None:
+        """Ask the rules, once the energy of a step is known."""
+        if not self._rules or (self._profiler is not None and not self._profiler.over):
+            return None
+        curve = Checkpoints.of(self._recorder.checkpoints).curve()
+        progress = Progress(
+            curve.epoch,
+            curve.training_j,
+            curve.accuracy,
+            self._plan.target,
+            self._last_sample / self._epoch_samples,
+            beyond=not self._plan.stop_at_target,
+        )
+        why = self._rules.stop(progress) if len(curve) else None
+        return None if why is None else ("stopped", why)
 
     def _train(self, mark: int) -> Interval:
         """Train up to a mark, in parts while power limits are tried."""
