@@ -18,7 +18,7 @@ TRUSTED = (
     *(f"energyopt.{part}" for part in ("models", "tasks", "paradigms", "objectives", "schedulers")),
     *(
         f"energyopt.hardware.{meters}"
-        for meters in ("auto", "estimate", "replay", "simulated", "systems", "zeus")
+        for meters in ("auto", "estimate", "recorded", "replay", "simulated", "systems", "zeus")
     ),
     *("torch.nn", "torch.optim", "optuna.samplers"),
 )
