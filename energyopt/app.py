@@ -11,11 +11,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from energyopt.build import Setup
-from energyopt.errors import ConfigError, HardwareError
+from energyopt.errors import ConfigError, HardwareError, TrialError
 from energyopt.hardware.sanity import check_meter
 from energyopt.journal import NAME, JournalWriter
 from energyopt.objectives import judge
 from energyopt.paths import conf_dir
+from energyopt.pausing import NAME as PAUSED
+from energyopt.pausing import Keep, Resumed, keep_in, load
 from energyopt.protocols import Paradigm
 from energyopt.records import Outcome, Provenance, TrialResult, TrialStart
 from energyopt.trial import run_trial
@@ -60,9 +62,21 @@ def job(cfg: DictConfig) -> Outcome | Readiness:
     if cfg.get(PREFLIGHT):
         with Setup(cfg, config_folders()) as setup:
             return check_readiness(setup)
-    journal = JournalWriter(journal_path(), again=True)
+    journal, resumed = _taken_up(journal_path(), resume=bool(cfg.stopping.resume))
+    keep = keep_in(journal_path().with_name(PAUSED))
     with Setup(cfg, config_folders(), on_wait=journal.began) as setup:
-        return judge(train(setup, journal), setup.objective)
+        return judge(train(setup, journal, keep=keep, resumed=resumed), setup.objective)
+
+
+def _taken_up(path: Path, *, resume: bool) -> tuple[JournalWriter, Resumed | None]:
+    """The journal of a trial that begins, or goes on from where it paused."""
+    if not resume:
+        return JournalWriter(path, again=True), None
+    state = load(path.with_name(PAUSED))
+    journal = JournalWriter(path, again=True, samples=state["samples"])
+    if journal.resumed is None:
+        raise TrialError(f"the paused trial cannot go on: {path} does not say what it measured")
+    return journal, Resumed(journal.resumed, state)
 
 
 def check_readiness(setup: Setup) -> Readiness:
@@ -92,6 +106,8 @@ def train(
     *,
     make_paradigm: Callable[[], Paradigm] | None = None,
     began: Callable[[TrialStart], None] | None = None,
+    keep: Keep | None = None,
+    resumed: Resumed | None = None,
 ) -> TrialResult:
     """Train one setup, with its progress in a journal.
 
@@ -100,9 +116,12 @@ def train(
         journal: Where its progress is kept.
         make_paradigm: Builds what is trained; the setup's own way if None.
         began: Is told what is known beforehand.
+        keep: Keeps what it takes to go on after a pause; None never pauses.
+        resumed: The pause that it goes on from, at the power limit that it had.
     """
     with setup.limited() as limit:
-        profiler = setup.profiler(limit)
+        chosen_w = resumed.record.conditions.limit_w if resumed else None
+        profiler = setup.profiler(limit, chosen_w)
         start = setup.start
         if began is not None:
             began(start)
@@ -115,6 +134,8 @@ def train(
             rig=setup.rig,
             known=setup.known,
             profiler=profiler,
+            keep=keep,
+            resumed=resumed,
         )
 
 

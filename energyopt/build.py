@@ -218,6 +218,7 @@ class Setup:
             eval_every=cfg.eval_every,
             patience=cfg.patience,
             stop_at_target=self.objective.stops_at_target,
+            pause_at_j=cfg.stopping.pause_at_j,
         )
 
     @property
@@ -266,14 +267,20 @@ class Setup:
                 "hardware=nvidia, or leave it null"
             )
 
-    def profiler(self, limit: PowerLimit | None) -> PowerProfiler | None:
+    def profiler(
+        self, limit: PowerLimit | None, chosen_w: float | None = None
+    ) -> PowerProfiler | None:
         """What looks for the best power limit, or sets the one that an earlier trial found.
 
         Args:
             limit: The limit to change; None where it may not be.
+            chosen_w: The one that a trial which goes on had before, in W.
         """
         options = self._rig_options
         if limit is None or not options.profiles:
+            return None
+        if chosen_w is not None:
+            limit.set(chosen_w)
             return None
         from energyopt.hardware.policy import selector
         from energyopt.profiling import PowerProfiler, limits_to_try

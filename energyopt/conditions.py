@@ -127,6 +127,8 @@ class Conditions:
         limit_w: Power limit of each GPU for the rest of the training, as read back, in W.
         profile: What several limits cost, where this trial tried them.
         flags: Warnings that showed during the trial, as short words.
+        epoch_j: Energy of an epoch at that limit, where a trial paused before its first
+            evaluation, in J.
     """
 
     temperature_before_c: float | None = None
@@ -136,6 +138,7 @@ class Conditions:
     limit_w: float | None = None
     profile: PowerProfile | None = None
     flags: tuple[str, ...] = ()
+    epoch_j: float | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Conditions:

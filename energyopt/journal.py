@@ -19,6 +19,7 @@ from energyopt.conditions import NOT_MEASURED, Conditions
 from energyopt.records import (
     Checkpoint,
     End,
+    Pause,
     TrialResult,
     TrialStart,
     Window,
@@ -32,6 +33,10 @@ NAME = "progress.jsonl"
 """The journal's file name in a job's folder."""
 
 
+Record = TrialStart | Window | Checkpoint | Conditions | Pause
+"""What a journal is made of."""
+
+
 class JournalWriter:
     """Appends records to a journal, each written out at once.
 
@@ -39,25 +44,34 @@ class JournalWriter:
         path: The file; None keeps nothing.
         again: Whether a journal that is there already is the same trial's, whose execution was
             cut: what that burnt is carried into the new one.
+        samples: Samples at the pause that the trial goes on from; None where it begins.
 
     Attributes:
-        carried: What was carried, as a window; nothing where there was nothing.
+        resumed: The record up to that pause, which goes on; None where there is none.
+        carried: What was carried beyond it, as a window; nothing where there was nothing.
     """
 
-    def __init__(self, path: Path | None, *, again: bool = False) -> None:
+    def __init__(
+        self, path: Path | None, *, again: bool = False, samples: int | None = None
+    ) -> None:
         self._path = path
+        self.resumed: Paused | None = None
         self.carried: tuple[Window, ...] = ()
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         before = JournalReader(path).read() if again else Journal()
-        self.carried = before.carried()
-        if before.start is None or not self.carried:
+        if samples is not None:
+            self.resumed = before.paused(samples)
+        self.carried = before.carried(self.resumed)
+        if self.resumed is not None:
+            write_whole(path, _lines(*map(_named, (*self.resumed.records(), *self.carried))))
+        elif before.start is None or not self.carried:
             path.write_text("")
         else:  # with its start: a trial that is cut again before it begins has its record, too
             write_whole(path, _lines(_named(before.start), *map(_named, self.carried)))
 
-    def append(self, *records: TrialStart | Window | Checkpoint | Conditions) -> None:
+    def append(self, *records: Record) -> None:
         """Append records, all of them or none."""
         if self._path is not None:
             self._write(*map(_named, records))
@@ -73,7 +87,7 @@ class JournalWriter:
             file.write(_lines(*lines))
 
 
-def _named(record: TrialStart | Window | Checkpoint | Conditions) -> dict[str, object]:
+def _named(record: Record) -> dict[str, object]:
     return {type(record).__name__: dataclasses.asdict(record)}
 
 
@@ -99,6 +113,29 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The record of a trial at the moment when it paused.
+
+    Attributes:
+        at: Where that was.
+        start: What was known beforehand.
+        windows: All up to then.
+        checkpoints: Likewise.
+        conditions: As they were known then.
+    """
+
+    at: Pause
+    start: TrialStart
+    windows: tuple[Window, ...]
+    checkpoints: tuple[Checkpoint, ...]
+    conditions: Conditions
+
+    def records(self) -> tuple[Record, ...]:
+        """All of it, for a journal that goes on."""
+        return (self.start, *self.windows, *self.checkpoints, self.conditions, self.at)
+
+
 @dataclass(slots=True)
 class Journal:
     """What a journal holds so far."""
@@ -108,6 +145,7 @@ class Journal:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     conditions: Conditions = NOT_MEASURED
     now: str | None = None
+    pauses: list[Paused] = field(default_factory=list)
 
     def result(self, end: End, reason: str) -> TrialResult | None:
         """The record of a trial that left only its journal; None if it never started."""
@@ -122,11 +160,35 @@ class Journal:
             conditions=self.conditions,
         )
 
-    def carried(self) -> tuple[Window, ...]:
-        """All that it booked, as what a cut execution burnt; nothing where nothing was booked."""
-        if not self.windows:
+    def paused(self, samples: int | None = None) -> Paused | None:
+        """The record at the last pause, or at the last after so many samples; None without."""
+        known = (each for each in reversed(self.pauses) if samples in (None, each.at.samples))
+        return next(known, None)
+
+    def paused_result(self, reason: str) -> TrialResult | None:
+        """The record of a trial that can go on from its last pause; None if it never paused."""
+        paused = self.paused()
+        if paused is None:
+            return None
+        return TrialResult.assemble(
+            paused.start,
+            (*paused.windows, *self.carried(paused)),
+            paused.checkpoints,
+            "paused",
+            reason,
+            conditions=paused.conditions,
+        )
+
+    def carried(self, since: Paused | None = None) -> tuple[Window, ...]:
+        """All that it booked, as what a cut execution burnt; nothing where nothing was booked.
+
+        Args:
+            since: A pause up to which nothing was cut.
+        """
+        windows = self.windows[len(since.windows) if since else 0 :]
+        if not windows:
             return ()
-        burnt = total(window.energy for window in self.windows)
+        burnt = total(window.energy for window in windows)
         # Without the parts of single boards: the next execution may hold others.
         return (Window("restarted", dataclasses.replace(burnt, gpus_j=()), measured=False),)
 
@@ -183,6 +245,15 @@ class JournalReader:
                 self._add_checkpoint(checkpoint_from_dict(data))
             case "Conditions":
                 self.journal.conditions = Conditions.from_dict(data)
+            case "Pause":
+                self._add_pause(Pause.from_dict(data))
+
+    def _add_pause(self, at: Pause) -> None:
+        journal = self.journal
+        if journal.start is not None:
+            windows, checkpoints = tuple(journal.windows), tuple(journal.checkpoints)
+            paused = Paused(at, journal.start, windows, checkpoints, journal.conditions)
+            journal.pauses.append(paused)
 
     def _add_checkpoint(self, new: Checkpoint) -> None:
         """Add one; a later one of the same samples is the same, with its joules booked anew."""

@@ -118,15 +118,16 @@ def judge(result: TrialResult, objective: Objective) -> Outcome:
 
     Reached, or ran its course: complete. Stopped before the target (divergence, a stopping
     rule): pruned. The constraint `target - best accuracy` is set on each; a missed target
-    violates it, and the energy told is a lower bound, marked `censored`.
+    violates it, and the energy told is a lower bound, marked `censored`. Paused: nothing yet.
 
     Raises:
         TrialError: If the objective returns other than one finite number a metric, or an energy
             or a time that is not above 0.
     """
     complete = result.reached or result.end in RAN_ITS_COURSE
+    over: Literal["complete", "pruned"] = "complete" if complete else "pruned"
     return Outcome(
-        state="complete" if complete else "pruned",
+        state="paused" if result.end == "paused" else over,
         values=_values(result, objective) if complete else (),
         constraints={"target_missed_by": result.target - result.best_accuracy},
         attributes=_attributes(result),

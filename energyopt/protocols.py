@@ -5,10 +5,10 @@ A user's own model, task, paradigm, meter or objective fits by shape alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from energyopt.records import Energy, Metric, Provenance, TrialResult
 
@@ -69,6 +69,20 @@ class WarmsUp(Protocol):
 
     def warm_up(self) -> None:
         """Run a few real steps on a throw-away copy; weights and random state stay as they are."""
+
+
+@runtime_checkable
+class Pauses(Protocol):
+    """A paradigm that can be paused, and go on in another process as if it had not been.
+
+    What it draws from the global random generators is kept for it.
+    """
+
+    def state(self) -> dict[str, Any]:
+        """All that training has changed, as tensors and plain data."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` of one that was built alike returned."""
 
 
 @runtime_checkable

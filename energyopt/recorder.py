@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 from energyopt.conditions import NOT_MEASURED
 from energyopt.errors import HardwareError
 from energyopt.hardware.sanity import silent_part
-from energyopt.journal import JournalWriter
+from energyopt.journal import JournalWriter, Paused
 from energyopt.protocols import EnergyMeter, Trained
 from energyopt.records import (
     Checkpoint,
     End,
     Energy,
+    Pause,
     Purpose,
     TrialResult,
     TrialStart,
@@ -65,13 +66,24 @@ class Interval:
 class Recorder:
     """Meters windows and keeps what happened, in memory and in the journal."""
 
-    def __init__(self, meter: EnergyMeter, journal: JournalWriter, start: TrialStart) -> None:
+    def __init__(
+        self,
+        meter: EnergyMeter,
+        journal: JournalWriter,
+        start: TrialStart,
+        resumed: Paused | None = None,
+    ) -> None:
         self._meter = meter
         self._journal = journal
         self._start = start
         self._windows: list[Window] = []
+        self._booked: dict[Purpose, Energy] = {}
         self.checkpoints: list[Checkpoint] = []
         self.conditions = NOT_MEASURED
+        if resumed is not None:
+            self._take(resumed.windows)
+            self.checkpoints += resumed.checkpoints
+            self.conditions = resumed.conditions
         journal.append(start)
 
     @contextmanager
@@ -118,11 +130,15 @@ class Recorder:
 
     def booked(self, purpose: Purpose) -> Energy:
         """Energy spent on a purpose so far."""
-        return total(w.energy for w in self._windows if w.purpose == purpose)
+        return self._booked.get(purpose, Energy())
 
     def spent(self) -> tuple[Energy, int]:
         """All energy so far, and the number of windows that it was read in."""
         return total(w.energy for w in self._windows), sum(w.measured for w in self._windows)
+
+    def pause(self, at: Pause) -> None:
+        """Mark in the journal that all up to here goes on later."""
+        self._journal.append(at)
 
     def result(self, end: End, reason: str) -> TrialResult:
         """The record of the trial.
@@ -147,8 +163,13 @@ class Recorder:
         )
 
     def _add(self, *windows: Window) -> None:
-        self._windows += windows
+        self._take(windows)
         self._journal.append(*windows)
+
+    def _take(self, windows: Iterable[Window]) -> None:
+        for window in windows:
+            self._windows.append(window)
+            self._booked[window.purpose] = self.booked(window.purpose) + window.energy
 
 
 def _plausible(energy: object) -> Energy:

@@ -37,8 +37,19 @@ waiting for a GPU to cool down and measuring what it draws at rest; `profiling` 
 power limits cost beyond training at the limit that was chosen.
 """
 
-End = Literal["target", "epochs", "plateau", "diverged", "stopped", "failed", "interrupted", "lost"]
-"""How a trial ended. The first three ran their course; the last three left no valid result."""
+End = Literal[
+    "target",
+    "epochs",
+    "plateau",
+    "diverged",
+    "stopped",
+    "paused",
+    "failed",
+    "interrupted",
+    "lost",
+]
+"""How a trial ended. The first three ran their course; the last three left no valid result; one
+that is paused can go on, and what it measured so far is as valid as that of one that stopped."""
 
 RAN_ITS_COURSE: frozenset[End] = frozenset({"target", "epochs", "plateau"})
 BROKEN: frozenset[End] = frozenset({"failed", "interrupted", "lost"})
@@ -118,6 +129,28 @@ class Window:
     purpose: Purpose
     energy: Energy
     measured: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Where a trial paused: what its next checkpoint will be made of, beside what is to come.
+
+    Attributes:
+        samples: Training samples seen since the first step.
+        steps: Optimizer steps since the first.
+        loss_sum: Loss of all samples since the last checkpoint.
+        training: Energy of the training since the last checkpoint.
+    """
+
+    samples: int
+    steps: int
+    loss_sum: float
+    training: Energy
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Pause:
+        """Read one from plain data."""
+        return cls(**{**data, "training": Energy.from_dict(data["training"])})
 
 
 @dataclass(frozen=True)  # without slots: there is no place for the curve in them
@@ -209,6 +242,14 @@ class TrialResult:
     def training_j(self) -> float:
         """All training energy, in J: also what came after the target."""
         return self.booked("training").total_j
+
+    @property
+    def epoch_j(self) -> float | None:
+        """Energy of an epoch at the trial's power limit, in J; None if nothing was trained."""
+        if len(self.curve):
+            last = self.curve[len(self.curve) - 1]
+            return last.training_j / last.epoch
+        return self.conditions.epoch_j
 
     @property
     def spent_j(self) -> float:
@@ -311,7 +352,7 @@ class Outcome:
     """What a job tells its study, whatever app it came from.
 
     Attributes:
-        state: "complete" with values, "pruned" or "failed" without.
+        state: "complete" with values, "pruned" or "failed" without; "paused" if it can go on.
         values: One number an objective.
         constraints: Violations by name; all <= 0 means feasible.
         attributes: Plain data to show beside the trial.
@@ -319,7 +360,7 @@ class Outcome:
         result: The whole record, where the job was one of ours.
     """
 
-    state: Literal["complete", "pruned", "failed"]
+    state: Literal["complete", "pruned", "failed", "paused"]
     values: tuple[float, ...] = ()
     constraints: Mapping[str, float] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -363,7 +404,7 @@ class TrialRecord:
 
     Attributes:
         number: Its number in the study, from 0.
-        state: "complete", "pruned", "failed", "running" or "waiting".
+        state: "complete", "pruned", "failed", "running", "paused" or "waiting".
         params: The values that the sampler chose, by config key.
         overrides: The same as command-line words that set them.
         values: What was told, one number an objective; empty if not complete.
@@ -374,7 +415,7 @@ class TrialRecord:
     """
 
     number: int
-    state: Literal["complete", "pruned", "failed", "running", "waiting"]
+    state: Literal["complete", "pruned", "failed", "running", "paused", "waiting"]
     params: Mapping[str, Any]
     overrides: tuple[str, ...]
     values: tuple[float, ...] = ()

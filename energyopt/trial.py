@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from energyopt.errors import TrialError
@@ -11,10 +12,11 @@ from energyopt.hardware.options import RigOptions
 from energyopt.hardware.rig import Rig
 from energyopt.journal import JournalWriter
 from energyopt.known import Known
+from energyopt.pausing import Keep, Resumed, go_on, joined, state_of
 from energyopt.profiling import PowerProfiler
-from energyopt.protocols import EnergyMeter, Paradigm, Trained, WarmsUp
+from energyopt.protocols import EnergyMeter, Paradigm, Pauses, Trained, WarmsUp
 from energyopt.recorder import Interval, Recorder
-from energyopt.records import Checkpoint, End, TrialResult, TrialStart
+from energyopt.records import Checkpoint, End, Energy, Pause, TrialResult, TrialStart
 from energyopt.surroundings import cool_down, look_back, measure_rest
 
 _EVALUATIONS_PER_EPOCH = 4
@@ -34,6 +36,8 @@ class Plan:
         patience: Evaluations without a better accuracy, after the target, that end the trial;
             None trains all epochs.
         stop_at_target: End at the first evaluation at the target.
+        pause_at_j: Training energy since the first step at which it pauses before the target, in
+            J; 0 as soon as power limits are tried, or at its first evaluation; None never.
         max_loss_growth: Mean loss of a window, in units of the first window's, that counts
             as divergence.
     """
@@ -44,6 +48,7 @@ class Plan:
     eval_every: int | None = None
     patience: int | None = None
     stop_at_target: bool = False
+    pause_at_j: float | None = None
     max_loss_growth: float = 10.0
 
     def next_evaluation(self, samples: int, epoch_samples: int, *, reached: bool) -> int:
@@ -78,8 +83,10 @@ def run_trial(
     rig: Rig = _NO_RIG,
     known: Known | None = None,
     profiler: PowerProfiler | None = None,
+    keep: Keep | None = None,
+    resumed: Resumed | None = None,
 ) -> TrialResult:
-    """Train once, from loading the data to the end of the plan.
+    """Train once, from loading the data to the end of the plan, or to a pause.
 
     Args:
         make_paradigm: Loads the data and builds what is trained; its energy is booked as
@@ -92,6 +99,8 @@ def run_trial(
         known: What earlier trials of the study found out about them; None in no study: then
             there is nothing to be comparable with, and nothing is waited for.
         profiler: Looks for the best power limit while training.
+        keep: Keeps what it takes to go on after a pause; None never pauses.
+        resumed: The pause that it goes on from; its windows and checkpoints are the record's.
 
     Returns:
         The record with the whole curve. A missed target or a diverged loss is an outcome.
@@ -100,7 +109,9 @@ def run_trial(
         TrialError: If the paradigm breaks its contract.
         HardwareError: If the meter reads what cannot be, or the GPUs are not the trial's alone.
     """
-    recorder = Recorder(meter, journal, start)
+    if resumed is not None:
+        start, resumed = joined(start, resumed)
+    recorder = Recorder(meter, journal, start, resumed.record if resumed else None)
     cool_down(recorder, rig, start, known)
     with recorder.window("loading", "loading"):
         paradigm = make_paradigm()
@@ -108,9 +119,18 @@ def run_trial(
     if isinstance(paradigm, WarmsUp):
         with recorder.window("warmup", "warming up"):
             paradigm.warm_up()
+    if resumed is not None:
+        with recorder.window("loading", "going on"):
+            go_on(paradigm, resumed.state)
     rig.note_company()
-    end, reason = _Training(paradigm, plan, recorder, profiler).run()
+    training = _Training(paradigm, plan, recorder, profiler, may_pause=keep is not None)
+    end, reason = training.run(resumed.record.at if resumed else None)
     look_back(recorder, rig, start)
+    if end == "paused" and keep is not None:
+        with ExitStack() as kept:
+            with recorder.window("loading", "pausing"):
+                kept.enter_context(keep(state_of(paradigm, training.at.samples)))
+            recorder.pause(training.at)  # before it takes the place of an earlier one
     return recorder.result(end, reason)
 
 
@@ -123,6 +143,8 @@ class _Training:
         plan: Plan,
         recorder: Recorder,
         profiler: PowerProfiler | None,
+        *,
+        may_pause: bool,
     ) -> None:
         self._paradigm = paradigm
         self._plan = plan
@@ -133,40 +155,97 @@ class _Training:
         _check_epoch(self._epoch_samples)
         self._last_sample = plan.last_sample(self._epoch_samples)
         self._samples = self._steps = 0
+        self._interval = Interval()
+        self._best = max((at.accuracy for at in recorder.checkpoints), default=0.0)
+        self._may_pause = may_pause and plan.pause_at_j is not None
 
-    def run(self) -> tuple[End, str]:
-        """Train until the plan ends it; how, and why."""
-        recorder, plan = self._recorder, self._plan
+    @property
+    def at(self) -> Pause:
+        """Where it is."""
+        interval = self._interval
+        training = interval.training(self._step)
+        return Pause(self._samples, self._steps, interval.loss_sum, training)
+
+    def run(self, since: Pause | None = None) -> tuple[End, str]:
+        """Train until the plan ends or pauses it; how, and why.
+
+        Args:
+            since: The pause that it goes on from.
+        """
+        if since is not None:
+            self._go_on(since)
         ended: tuple[End, str] | None = None
         while ended is None:
-            best = max((at.accuracy for at in recorder.checkpoints), default=0.0)
-            reached = best >= plan.target
-            mark = plan.next_evaluation(self._samples, self._epoch_samples, reached=reached)
-            interval = self._train(mark)
-            with recorder.window("evaluation"):
-                accuracy = float(self._paradigm.evaluate())
-            _check_accuracy(accuracy)
-            recorder.add(
-                Checkpoint(
-                    samples=self._samples,
-                    steps=self._steps,
-                    epoch=self._samples / self._epoch_samples,
-                    accuracy=accuracy,
-                    loss=interval.loss_sum / interval.samples,
-                    training=interval.training(self._profiler.step if self._profiler else None),
-                    evaluation=recorder.last(),
-                )
-            )
-            ended = _end(recorder.checkpoints, plan, self._last_sample)
+            reached = self._best >= self._plan.target
+            mark = self._plan.next_evaluation(self._samples, self._epoch_samples, reached=reached)
+            self._train(mark)
+            if self._samples >= mark:
+                self._evaluate()
+                ended = _end(self._recorder.checkpoints, self._plan, self._last_sample)
+            ended = ended or self._pause()
         if self._profiler is not None and not self._profiler.over:
             self._profiler.end()
             self._conclude(self._profiler)
         return ended
 
-    def _train(self, mark: int) -> Interval:
-        """Train up to a mark, in parts while power limits are tried."""
-        interval = Interval()
-        profiler = self._profiler
+    @property
+    def _step(self) -> Energy | None:
+        """What a step cost while limits were tried, at the one that was chosen."""
+        return self._profiler.step if self._profiler else None
+
+    def _go_on(self, since: Pause) -> None:
+        last = next(reversed(self._recorder.checkpoints), None)
+        self._samples, self._steps = since.samples, since.steps
+        self._interval = Interval(
+            since.samples - (last.samples if last else 0),
+            since.steps - (last.steps if last else 0),
+            since.loss_sum,
+            since.training,
+        )
+
+    def _evaluate(self) -> None:
+        """Score what was trained; the next interval begins."""
+        interval, self._interval = self._interval, Interval()
+        with self._recorder.window("evaluation"):
+            accuracy = float(self._paradigm.evaluate())
+        _check_accuracy(accuracy)
+        self._best = max(self._best, accuracy)
+        self._recorder.add(
+            Checkpoint(
+                samples=self._samples,
+                steps=self._steps,
+                epoch=self._samples / self._epoch_samples,
+                accuracy=accuracy,
+                loss=interval.loss_sum / interval.samples,
+                training=interval.training(self._step),
+                evaluation=self._recorder.last(),
+            )
+        )
+
+    def _is_due(self) -> bool:
+        """Whether it may pause, and has come so far; what is tried of power limits comes first."""
+        at_j, profiler = self._plan.pause_at_j, self._profiler
+        tries = profiler is not None and not profiler.over
+        if not self._may_pause or at_j is None or tries or self._best >= self._plan.target:
+            return False
+        return self._recorder.booked("training").total_j >= at_j
+
+    def _pause(self) -> tuple[End, str] | None:
+        """Pause if it is time to, and what is trained can be."""
+        if not self._is_due():
+            return None
+        if not isinstance(self._paradigm, Pauses):
+            self._may_pause = False
+            self._recorder.note(flags=(*self._recorder.conditions.flags, "cannot_pause"))
+            return None
+        trained_j = self._recorder.booked("training").total_j
+        epochs = self._samples / self._epoch_samples
+        self._recorder.note(epoch_j=trained_j / epochs)
+        return "paused", f"paused after {epochs:.3g} epochs, {trained_j:.4g} J of training"
+
+    def _train(self, mark: int) -> None:
+        """Train up to a mark, in parts while power limits are tried, or until it is to pause."""
+        interval, profiler = self._interval, self._profiler
         if profiler is not None and not profiler.over:
             self._tried.append(interval)
         while self._samples < mark:
@@ -185,7 +264,8 @@ class _Training:
                 profiler.take(trained, self._recorder.last(), left)
                 if profiler.over:
                     self._conclude(profiler)
-        return interval
+                    if self._is_due():
+                        return
 
     def _conclude(self, profiler: PowerProfiler) -> None:
         """A limit is chosen, or none can be: book the steps that were made meanwhile."""

@@ -18,7 +18,17 @@ from typing import Protocol, get_args
 import pytest
 import torch
 
-from energyopt.protocols import EnergyMeter, Objective, Paradigm, Saves, Tests, Trained, WarmsUp
+from energyopt.pausing import go_on, keep_in, load, state_of
+from energyopt.protocols import (
+    EnergyMeter,
+    Objective,
+    Paradigm,
+    Pauses,
+    Saves,
+    Tests,
+    Trained,
+    WarmsUp,
+)
 from energyopt.records import Energy, Kind, TrialResult
 from tests.toys import result
 
@@ -98,7 +108,7 @@ class CountingMeterContract(MeterContract):
         assert self.window(meter, 10).total_j == pytest.approx(before.total_j, rel=self.tolerance)
 
 
-class Trainable(Paradigm, WarmsUp, Tests, Saves, Protocol):
+class Trainable(Paradigm, WarmsUp, Tests, Saves, Pauses, Protocol):
     """A paradigm with everything that ours have."""
 
 
@@ -120,7 +130,7 @@ class ParadigmContract:
 
     def test_is_a_paradigm(self, make: Callable[[int], Trainable]):
         paradigm = make(0)
-        for seam in (Paradigm, WarmsUp, Tests, Saves):
+        for seam in (Paradigm, WarmsUp, Tests, Saves, Pauses):
             assert isinstance(paradigm, seam)
         assert paradigm.epoch_samples > 0
 
@@ -202,6 +212,24 @@ class ParadigmContract:
         self.assert_same(self.weights(warm, tmp_path), before)
         assert warm.train(warm.epoch_samples).loss == expected_loss
         self.assert_same(self.weights(warm, tmp_path), expected)
+
+    def test_goes_on_where_it_paused(self, make: Callable[[int], Trainable], tmp_path: Path):
+        """In another process, in the middle of an epoch, as if it had not paused."""
+        whole = make(2)
+        asked = (1, whole.epoch_samples, 1)
+        expected = [(whole.train(samples), whole.evaluate()) for samples in asked]
+        state, seen = None, []
+        for samples in asked:
+            paradigm = make(2)
+            paradigm.warm_up()
+            if state is not None:
+                go_on(paradigm, state)
+            seen.append((paradigm.train(samples), paradigm.evaluate()))
+            with keep_in(tmp_path / "paused.pt")(state_of(paradigm, samples)):
+                pass
+            state = load(tmp_path / "paused.pt")
+        assert seen == expected
+        self.assert_same(self.weights(whole, tmp_path), self.weights(paradigm, tmp_path))
 
 
 RESULTS = {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -62,6 +62,7 @@ class Scratch:
         self._scheduler = scheduler(self._optimizer, total_steps=steps) if scheduler else None
         # Its own generator: a model with dropout draws from the global one.
         self._order = torch.Generator().manual_seed(seed)
+        self._epoch_began, self._taken = self._order.get_state(), 0
         self._batches = self._endless_batches()
 
     @property
@@ -110,6 +111,27 @@ class Scratch:
         weights = {name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}
         save_file(weights, path)
 
+    def state(self) -> dict[str, Any]:
+        """All that training has changed, as tensors and plain data."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scheduler": self._scheduler.state_dict() if self._scheduler is not None else None,
+            "epoch_began": self._epoch_began,
+            "taken": self._taken,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` of one that was built alike returned."""
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._scheduler is not None:
+            self._scheduler.load_state_dict(state["scheduler"])
+        self._order.set_state(state["epoch_began"])
+        self._batches = self._endless_batches()
+        for _ in range(state["taken"]):
+            next(self._batches)
+
     def _epoch_slices(self) -> list[tuple[int, int]]:
         count = len(self._train.labels)
         begins = range(0, count, self._batch_size)
@@ -120,10 +142,13 @@ class Scratch:
 
     def _endless_batches(self) -> Iterator[torch.Tensor]:
         slices = self._epoch_slices()
-        for _ in itertools.count():
+        while True:
+            # What a pause takes to draw the same order again, and to find its place in it.
+            self._epoch_began, self._taken = self._order.get_state(), 0
             order = torch.randperm(len(self._train.labels), generator=self._order)
             order = order.to(self._device)
             for begin, end in slices:
+                self._taken += 1
                 yield order[begin:end]
 
 

@@ -52,6 +52,13 @@ REMEDIES: Mapping[str, str] = {
         "neither the GPU's default power limit nor its highest is one that its maker publishes for "
         "the system of this name (hardware.system.limits_w); it is another variant"
     ),
+    "cannot_pause": (
+        "its paradigm cannot be paused (it has no state and load_state), so the trial went on to "
+        "its end"
+    ),
+    "moved": (
+        "the trial was paused on another GPU than it went on, so its joules are of two boards"
+    ),
     "short_window": _TOO_SHORT.format("100 to 600", "good to about 2 %"),
     "poor_window": _TOO_SHORT.format("50 to 100", "good to a few percent"),
     "invalid_window": _TOO_SHORT.format("fewer than 50", "rough"),

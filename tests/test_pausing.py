@@ -1,0 +1,397 @@
+"""A trial that pauses and goes on is the trial that did not: its weights, its curve, its books."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from energyopt.errors import TrialError
+from energyopt.journal import NAME, JournalReader, JournalWriter
+from energyopt.models.cnn import CNN
+from energyopt.models.mlp import MLP
+from energyopt.paradigms.scratch import Scratch
+from energyopt.pausing import NAME as PAUSED
+from energyopt.pausing import Resumed, go_on, keep_in, load, state_of
+from energyopt.records import TrialResult, TrialStart
+from energyopt.schedulers import cosine, one_cycle
+from energyopt.tasks.digits import Digits
+from energyopt.trial import Plan, run_trial
+from tests.toys import ESTIMATED, Counter, Scripted, ToyMeter
+
+TASK = Digits(n_train=150, n_validation=40, n_test=20)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# What is trained ---------------------------------------------------------------------------
+
+
+def mlp() -> torch.nn.Module:
+    return MLP(input_shape=(1, 8, 8), num_classes=10, width=8, depth=1)
+
+
+def cnn() -> torch.nn.Module:
+    return CNN(input_shape=(1, 8, 8), num_classes=10)
+
+
+def noisy() -> torch.nn.Module:
+    """A network that keeps statistics and draws random numbers."""
+    return torch.nn.Sequential(
+        *(torch.nn.Flatten(), torch.nn.Linear(64, 8), torch.nn.BatchNorm1d(8)),
+        *(torch.nn.Dropout(0.3), torch.nn.Linear(8, 10)),
+    )
+
+
+MODELS = {"mlp": mlp, "cnn": cnn, "dropout": noisy}
+OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": lambda of: torch.optim.SGD(of, lr=0.05),
+    "momentum": lambda of: torch.optim.SGD(of, lr=0.05, momentum=0.9, nesterov=True),
+    "adam": lambda of: torch.optim.Adam(of, lr=0.01),
+    "adamw": lambda of: torch.optim.AdamW(of, lr=0.01, amsgrad=True),
+    "rmsprop": lambda of: torch.optim.RMSprop(of, lr=0.01, momentum=0.5, centered=True),
+}
+SCHEDULERS: Mapping[str, Any] = {
+    "none": None,
+    "cosine": lambda optimizer, total_steps: cosine(optimizer, total_steps, warmup=0.2),
+    "one_cycle": one_cycle,
+    "torch's one cycle": lambda optimizer, total_steps: torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.1, total_steps=total_steps + 10
+    ),
+}
+
+
+def scratch(model: str = "mlp", optimizer: str = "sgd", scheduler: str = "none") -> Scratch:
+    torch.manual_seed(0)
+    return Scratch(
+        task=TASK,
+        model=MODELS[model](),
+        optimizer=OPTIMIZERS[optimizer],
+        scheduler=SCHEDULERS[scheduler],
+        batch_size=32,
+        epochs=4,
+        seed=3,
+    )
+
+
+def in_pieces(make: Callable[[], Scratch], pieces: list[int], path: Path) -> list[object]:
+    """Train so many samples, pause, go on in a fresh paradigm, and so on; all there is to see."""
+    seen: list[object] = []
+    for at, samples in enumerate(pieces):
+        torch.manual_seed(99)  # a process of its own has drawn other numbers
+        random.seed(at)
+        paradigm = make()
+        paradigm.warm_up()
+        if at:
+            go_on(paradigm, load(path))
+        seen += [paradigm.train(32) for _ in range(samples // 32)]
+        seen.append((paradigm.evaluate(), random.random(), float(torch.rand(()))))
+        with keep_in(path)(state_of(paradigm, samples)):
+            pass
+    return [*seen, {name: of.tolist() for name, of in paradigm.model.state_dict().items()}]
+
+
+def at_once(make: Callable[[], Scratch], pieces: list[int]) -> list[object]:
+    seen: list[object] = []
+    torch.manual_seed(99)
+    random.seed(0)
+    paradigm = make()
+    paradigm.warm_up()
+    for samples in pieces:
+        seen += [paradigm.train(32) for _ in range(samples // 32)]
+        seen.append((paradigm.evaluate(), random.random(), float(torch.rand(()))))
+    return [*seen, {name: of.tolist() for name, of in paradigm.model.state_dict().items()}]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_training_in_pieces_is_the_training_bit_by_bit(
+    model: str, optimizer: str, tmp_path: Path
+) -> None:
+    def make() -> Scratch:
+        return scratch(model, optimizer, "cosine")
+
+    pieces = [96, 32, 192, 64]  # within an epoch of five batches, at its end, across two
+    assert in_pieces(make, pieces, tmp_path / PAUSED) == at_once(make, pieces)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_schedule_goes_on_where_it_was(scheduler: str, tmp_path: Path) -> None:
+    def make() -> Scratch:
+        return scratch("dropout", "momentum", scheduler)
+
+    pieces = [32, 128, 160]
+    assert in_pieces(make, pieces, tmp_path / PAUSED) == at_once(make, pieces)
+
+
+def test_numpys_generator_goes_on_where_it_was(tmp_path: Path) -> None:
+    numpys = np.random.mtrand._rand  # the global one, which a user's own code may draw from
+    numpys.seed(5)
+    numpys.standard_normal(3)
+    paradigm = scratch()
+    with keep_in(tmp_path / PAUSED)(state_of(paradigm, 0)):
+        pass
+    expected = numpys.standard_normal(4).tolist()
+    numpys.seed(6)
+    go_on(paradigm, load(tmp_path / PAUSED))
+    assert numpys.standard_normal(4).tolist() == expected
+
+
+# What is kept ------------------------------------------------------------------------------
+
+
+class Holds:
+    """A paradigm that keeps whatever it is given."""
+
+    def __init__(self, state: Any) -> None:
+        self._state = state
+
+    def state(self) -> dict[str, Any]:
+        return {"of": self._state}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._state = state["of"]
+
+
+def test_code_is_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / PAUSED
+    with (
+        pytest.raises(TrialError, match=r"state\(\) holds pathlib\.\S*Path, and a paused trial"),
+        keep_in(path)(state_of(Holds(Path("x")), 0)),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "ran",))
+
+    path = tmp_path / PAUSED
+    torch.save({"samples": Evil()}, path)
+    with pytest.raises(TrialError, match=r"the paused trial cannot go on: \S+paused\.pt: "):
+        load(path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", None])
+def test_a_file_that_cannot_be_read_is_said_in_a_sentence(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / PAUSED
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TrialError, match=r"the paused trial cannot go on: \S+paused\.pt: "):
+        load(path)
+
+
+def test_an_earlier_pause_stays_until_the_next_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / PAUSED
+    with keep_in(path)(state_of(Holds(1), 1)):
+        assert not path.exists()
+    with pytest.raises(RuntimeError, match="died"), keep_in(path)(state_of(Holds(2), 2)):
+        raise RuntimeError("died")
+    assert load(path)["paradigm"] == {"of": 1}
+    assert [each.name for each in tmp_path.iterdir()] == [PAUSED]
+
+
+# The loop ----------------------------------------------------------------------------------
+
+
+class Pausable(Scripted):
+    """A script that can be paused: it goes on at the line where it was."""
+
+    lines = 0
+
+    def train(self, samples: int) -> Any:
+        self.lines += 1
+        return super().train(samples)
+
+    def state(self) -> dict[str, Any]:
+        evaluations = getattr(self, "evaluations", 0)
+        return {"trained": self.lines, "evaluated": evaluations}
+
+    def evaluate(self) -> float:
+        self.evaluations = getattr(self, "evaluations", 0) + 1
+        return super().evaluate()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.lines, self.evaluations = state["trained"], state["evaluated"]
+        for _ in range(self.lines):
+            next(self._losses)
+        for _ in range(self.evaluations):
+            next(self._accuracies)
+
+
+class Folder:
+    """A trial's folder, in which it is begun, paused and resumed."""
+
+    def __init__(self, path: Path, accuracies: list[Any], **script: Any) -> None:
+        self.path = path
+        self.counter = Counter()
+        self.script = {"accuracies": accuracies, "batch_size": 5, **script}
+        self.make: Any = Pausable
+
+    def run(self, plan: Plan, *, resume: bool = False, **more: Any) -> TrialResult:
+        resumed = None
+        if resume:
+            state = load(self.path / PAUSED)
+            journal = JournalWriter(self.path / NAME, again=True, samples=state["samples"])
+            assert journal.resumed is not None
+            resumed = Resumed(journal.resumed, state)
+        else:
+            journal = JournalWriter(self.path / NAME, again=True)
+        return run_trial(
+            lambda: self.make(self.counter, **self.script),
+            ToyMeter(self.counter),
+            plan,
+            TrialStart(plan.target, plan.epochs, seed=0, provenance=ESTIMATED),
+            journal,
+            keep=keep_in(self.path / PAUSED),
+            resumed=resumed,
+            **more,
+        )
+
+
+def plan(pause_at_j: float | None, **more: Any) -> Plan:
+    return Plan(target=0.9, epochs=3, pause_at_j=pause_at_j, **more)
+
+
+SCRIPT = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.92]
+
+
+def test_it_pauses_at_the_first_evaluation_at_or_beyond_its_joules(tmp_path: Path) -> None:
+    for pause_at_j, samples in ((0, 25), (25, 25), (26, 50), (80, 100)):
+        result = Folder(tmp_path / str(pause_at_j), SCRIPT).run(plan(pause_at_j))
+        assert result.end == "paused"
+        assert result.checkpoints[-1].samples == samples
+        assert result.valid
+        assert result.epoch_j == 100
+        assert result.reason.startswith(f"paused after {samples / 100:.3g} epochs")
+
+
+def test_what_reached_the_target_or_is_over_does_not_pause(tmp_path: Path) -> None:
+    assert Folder(tmp_path / "a", [0.9]).run(plan(0)).end == "epochs"
+    assert Folder(tmp_path / "b", [0.1]).run(plan(300)).end == "epochs"
+    stops = plan(0, stop_at_target=True)
+    assert Folder(tmp_path / "c", [0.9]).run(stops).end == "target"
+
+
+def test_a_paused_and_resumed_trial_has_the_curve_of_one_that_was_not(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, SCRIPT)
+    parts = [folder.run(plan(0))]
+    parts += [folder.run(plan(at), resume=True) for at in (60, 110, None)]
+    whole = Folder(tmp_path / "whole", SCRIPT).run(plan(None))
+    assert [part.end for part in parts] == ["paused", "paused", "paused", "epochs"]
+    assert parts[-1].curve == whole.curve
+    assert parts[-1].checkpoints == whole.checkpoints
+    # What each execution pays again is in the books, and nothing else.
+    assert parts[-1].booked("training") == whole.booked("training")
+    assert parts[-1].booked("evaluation") == whole.booked("evaluation")
+    assert parts[-1].booked("loading").total_j == 4 * 64
+    assert parts[-1].booked("warmup").total_j == 4 * 32
+    assert parts[-1].spent_j == folder.counter.total_j
+    assert JournalReader(tmp_path / NAME).read().result("epochs", whole.reason) == parts[-1]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    pauses=st.lists(st.integers(0, 320), max_size=5),
+    cuts=st.lists(st.integers(1, 8), max_size=3),
+    eval_every=st.none() | st.integers(3, 80),
+)
+def test_no_joule_is_lost_or_counted_twice(
+    tmp_path_factory: pytest.TempPathFactory,
+    pauses: list[int],
+    cuts: list[int],
+    eval_every: int | None,
+) -> None:
+    """Whatever is paused where, and whichever of its executions die on the way."""
+    losses: list[float | Exception] = [1.0] * 50
+    folder = Folder(tmp_path_factory.mktemp("trial"), SCRIPT, losses=losses)
+    marks = {"eval_every": eval_every}
+    result = folder.run(plan(min(pauses, default=None), **marks))
+    for pause_at_j in [*sorted(pauses), None]:
+        if result.end != "paused":
+            break
+        for cut in cuts:  # executions that die on the way
+            folder.script["losses"] = [*losses[: len(result.checkpoints) + cut], RuntimeError("x")]
+            with contextlib.suppress(RuntimeError):
+                folder.run(plan(None, **marks), resume=True)
+                return  # it came to its end before
+            left = JournalReader(folder.path / NAME).read().paused_result("it died")
+            assert left is not None
+            assert left.spent_j == pytest.approx(folder.counter.total_j)
+            assert left.curve == result.curve
+        folder.script["losses"] = losses
+        result = folder.run(plan(pause_at_j, **marks), resume=True)
+        assert result.spent_j == pytest.approx(folder.counter.total_j)
+    whole = Folder(tmp_path_factory.mktemp("whole"), SCRIPT).run(plan(None, **marks))
+    assert result.curve == whole.curve
+
+
+def test_a_death_before_the_state_is_in_place_leaves_the_earlier_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path, SCRIPT)
+    folder.run(plan(0))
+
+    def die(self: Path, target: Path) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", die)
+        # Not the journal's: it is rewritten before the training goes on.
+        patched.setattr("energyopt.journal.write_whole", lambda path, text: path.write_text(text))
+        with pytest.raises(RuntimeError, match="killed"):
+            folder.run(plan(100), resume=True)
+    journal = JournalReader(tmp_path / NAME).read()
+    assert [paused.at.samples for paused in journal.pauses] == [25, 100]
+    last = folder.run(plan(None), resume=True)
+    assert load(tmp_path / PAUSED)["samples"] == 25
+    assert last.curve == Folder(tmp_path / "whole", SCRIPT).run(plan(None)).curve
+    assert last.booked("restarted").total_j > 0
+    assert last.spent_j == folder.counter.total_j
+
+
+def test_what_cannot_pause_trains_on_and_says_so(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, SCRIPT)
+    folder.make = Scripted
+    result = folder.run(plan(0))
+    assert result.end == "epochs"
+    assert result.flags == ("cannot_pause",)
+    assert not (tmp_path / PAUSED).exists()
+
+
+def test_joules_of_two_kinds_do_not_mix(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, SCRIPT)
+    folder.run(plan(0))
+    state = load(tmp_path / PAUSED)
+    journal = JournalWriter(tmp_path / NAME, again=True, samples=state["samples"])
+    assert journal.resumed is not None
+    start = TrialStart(0.9, 3, 0, replace(ESTIMATED, device="other"))
+    with pytest.raises(TrialError, match="joules of two kinds do not mix"):
+        run_trial(
+            lambda: Pausable(folder.counter, SCRIPT),
+            ToyMeter(folder.counter),
+            plan(None),
+            start,
+            journal,
+            resumed=Resumed(journal.resumed, state),
+        )
