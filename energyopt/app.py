@@ -82,6 +82,7 @@ def _taken_up(path: Path, *, resume: bool) -> tuple[JournalWriter, Resumed | Non
 def check_readiness(setup: Setup) -> Readiness:
     """Build everything and train nothing."""
     setup.check_limit()
+    _ = setup.rules  # what cannot be built is known now
     start = setup.start
     setup.make_paradigm()
     check_meter(setup.meter)
@@ -134,6 +135,7 @@ def train(
             rig=setup.rig,
             known=setup.known,
             profiler=profiler,
+            rules=setup.stopping,
             keep=keep,
             resumed=resumed,
         )

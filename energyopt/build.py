@@ -23,8 +23,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from energyopt.errors import ConfigError, EnergyoptError
 from energyopt.known import Known, digest, shape_of_work
-from energyopt.protocols import EnergyMeter, Objective, Paradigm
+from energyopt.protocols import EnergyMeter, Objective, Paradigm, StoppingRule
 from energyopt.records import TrialStart
+from energyopt.rivals import Rivals
 from energyopt.trial import Plan
 from energyopt.trust import targets_in, trusted_target
 
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
     from energyopt.hardware.rig import Rig
     from energyopt.hardware.systems import System
     from energyopt.profiling import PowerProfiler
+    from energyopt.stopping.rules import Rules
 
 _NO_RIG_OPTIONS = ("meter", "known", "system")
 _OFFERED_ROOTS = ("lr", "batch_size", "epochs", "target", "seed", "num_threads")
-GROUPS = ("task", "model", "paradigm", "optimizer", "scheduler", "hardware", "objective")
+GROUPS = (
+    *("task", "model", "paradigm", "optimizer", "scheduler", "hardware", "objective", "stopping"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +210,27 @@ class Setup:
     def objective(self) -> Objective:
         """What is told to a study."""
         return cast(Objective, self._make("objective", self._cfg.objective))
+
+    @cached_property
+    def rules(self) -> Mapping[str, StoppingRule]:
+        """What may stop a trial, by name."""
+        node = self._cfg.stopping.rules
+        rules = {name: self._make(f"stopping.rules.{name}", node[name]) for name in node or {}}
+        for name, rule in rules.items():
+            if not hasattr(rule, "decide"):
+                raise ConfigError(
+                    f"stopping.rules.{name}._target_={node[name].get('_target_')} has no decide; "
+                    "a rule has decide(progress, rivals)"
+                )
+        return rules
+
+    @property
+    def stopping(self) -> Rules | None:
+        """The rules with what the earlier trials of the study did; None where no study says so."""
+        from energyopt.stopping.rules import Rules
+
+        text = self._cfg.stopping.known
+        return None if text is None else Rules(self.rules, Rivals.from_json(text))
 
     @property
     def plan(self) -> Plan:

@@ -27,6 +27,7 @@ from energyopt.outcome import failed, outcome_of, outcome_of_error
 from energyopt.records import End, Metric, Outcome, TrialRecord
 from energyopt.report.live import LiveStudy
 from energyopt.search.space import Dimension, Space, Value
+from energyopt.search.standing import Standing
 from energyopt.signals import Interrupted, deferring, interrupting
 from energyopt.spool import Spool
 from energyopt.store.settlement import DEFAULT_SETUP, Point
@@ -85,6 +86,7 @@ class Coordinator:
         jobs: How trials become jobs.
         known: What the study's trials have found out about the hardware; jobs are told.
         spool: Keeps what cannot be told.
+        standing: What the study's trials did, for rules that stop the next; None without rules.
         suggest_more: A user's function that suggests values beyond the space; None for none.
     """
 
@@ -99,6 +101,7 @@ class Coordinator:
         jobs: Jobs,
         known: Known,
         spool: Spool,
+        standing: Standing | None = None,
         suggest_more: Callable[[Trial], None] | None = None,
     ) -> None:
         self._store = store
@@ -109,6 +112,7 @@ class Coordinator:
         self._jobs = jobs
         self._known = known
         self._spool = spool
+        self._standing = standing
         self._suggest_more = suggest_more
         self._slots = 1 if jobs.in_process else min(options.n_jobs, jobs.most_at_a_time)
         # Answers of jobs, and the news of a signal: nothing else ends a wait.
@@ -288,7 +292,10 @@ class Coordinator:
     def _known_words(self) -> tuple[str, ...]:
         if not self._jobs.journals:
             return ()
-        return (Dimension.plain("++hardware.known", self._known.to_json()),)
+        words = (Dimension.plain("++hardware.known", self._known.to_json()),)
+        if self._standing is None:
+            return words
+        return (*words, Dimension.plain("++stopping.known", self._standing.rivals.to_json()))
 
     def _tell(self, asked: _Asked, returned: JobReturn, live: LiveStudy) -> None:
         if isinstance(returned._return_value, LauncherError):  # noqa: SLF001
@@ -310,6 +317,8 @@ class Coordinator:
             raise refusal
         if outcome.result is not None and outcome.result.valid:
             self._known = self._known.learn(outcome.result)
+            if self._standing is not None:
+                self._standing.add(asked.trial.number, asked.trial.params, outcome.result)
         if outcome.state == "failed":
             self._jobs.clean_up()
             self._count_failure(outcome.reason)

@@ -6,6 +6,7 @@ one is an object where somebody looks at it.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -146,11 +147,48 @@ class Curve:
         columns = (getattr(self, field.name) for field in fields(self))
         return Curve(*(tuple(itertools.compress(column, counts)) for column in columns))
 
+    def rises(self) -> list[int]:
+        """Indices of the points that are more accurate than all before."""
+        rises: list[int] = []
+        for at, accuracy in enumerate(self.accuracy):
+            if not rises or accuracy > self.accuracy[rises[-1]]:
+                rises.append(at)
+        return rises
+
+    def thinned(self, most: int, target: float) -> Curve:
+        """At most so many points: the last, the first at a target, then those that rise."""
+        if len(self) <= most:
+            return self
+        hit = next((at for at, accuracy in enumerate(self.accuracy) if accuracy >= target), 0)
+        kept = {*spread(self.rises(), self.training_j, most - 2), hit, len(self) - 1}
+        others = [at for at in range(len(self)) if at not in kept]
+        kept.update(spread(others, self.training_j, most - len(kept)))
+        return self.only([at in kept for at in range(len(self))])
+
     def first_at(self, target: float) -> CurvePoint | None:
         """The first point at or above a target, or None where it was missed."""
         reached = (at for at, accuracy in enumerate(self.accuracy) if accuracy >= target)
         at = next(reached, None)
         return None if at is None else self[at]
+
+
+def spread(at: Sequence[int], joules: Sequence[float], most: int) -> list[int]:
+    """Choose some of the points of a curve, spread over the log of their joules, ends included.
+
+    Args:
+        at: Indices to choose from, increasing.
+        joules: Energy at each index, in J; above 0.
+        most: How many to choose at most.
+    """
+    if len(at) <= most:
+        return list(at)
+    if most < 2:  # noqa: PLR2004  # no two ends
+        return list(at[len(at) - most :])
+    low, high = (math.log(joules[end]) for end in (at[0], at[-1]))
+    logs = [math.log(joules[index]) for index in at]
+    marks = (low + (high - low) * part / (most - 1) for part in range(1, most - 1))
+    chosen = {min(bisect.bisect_left(logs, mark), len(at) - 1) for mark in marks}
+    return [at[i] for i in sorted({0, *chosen, len(at) - 1})]
 
 
 _PARTS = ("gpu_j", "cpu_j", "dram_j")

@@ -109,6 +109,8 @@ class FunctionObjective:
         return tuple(values) if isinstance(values, Sequence) else (values,)
 
 
+_MOST_POINTS = 60  # of the curve that Optuna keeps of a trial; the whole one is in our own table
+
 _ABOVE_ZERO = frozenset({"energy_to_target_j", "time_to_target_s", "energy_delay_product_js"})
 """Metrics that no training can have for nothing, whoever computes them."""
 
@@ -167,7 +169,10 @@ def _attributes(result: TrialResult) -> dict[str, Any]:
         "training_j": result.training_j,
         "evaluation_j": result.booked("evaluation").total_j,
         "spent_j": result.spent_j,
+        "curve": _curve(result),
     }
+    if result.stopped_by is not None:
+        attributes["stopped_by"] = result.stopped_by
     attributes |= _gpu_attributes(result)
     if result.hit is not None:
         attributes["energy_to_target_j"] = result.hit.training_j
@@ -175,6 +180,17 @@ def _attributes(result: TrialResult) -> dict[str, Any]:
     if result.flags:
         attributes["flags"] = list(result.flags)
     return attributes
+
+
+def _curve(result: TrialResult) -> dict[str, Any]:
+    """What samplers learn from: accuracy against joules, in few points."""
+    curve = result.curve.thinned(_MOST_POINTS, result.target)
+    return {
+        "epochs": list(curve.epoch),
+        "joules": list(curve.training_j),
+        "accuracy": list(curve.accuracy),
+        "epoch_j": result.epoch_j,
+    }
 
 
 def _gpu_attributes(result: TrialResult) -> dict[str, Any]:

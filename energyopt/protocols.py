@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from energyopt.records import Energy, Metric, Provenance, TrialResult
+from energyopt.rivals import Progress, Rivals
 
 if TYPE_CHECKING:
     import torch
@@ -153,3 +154,16 @@ class Objective(Protocol):
 
     def __call__(self, result: TrialResult) -> Sequence[float]:
         """The values; for a trial that missed the target, lower bounds from what it spent."""
+
+
+@runtime_checkable
+class StoppingRule(Protocol):
+    """Says whether a trial is worth no more joules; a pure function of what it is told."""
+
+    def decide(self, progress: Progress, rivals: Rivals) -> str | None:
+        """Why to stop now, in words with numbers; None to go on.
+
+        Args:
+            progress: The trial, asked after each evaluation.
+            rivals: What the earlier trials of the study did.
+        """

@@ -26,6 +26,7 @@ _NOT_ASKED = (
     "trial_timeout_s",
     # How a start waits, and what is measured beside the training.
     *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict", "hardware.known"),
+    *("stopping.known", "stopping.pause_at_j", "stopping.resume"),
 )
 
 _UNSWEEPABLE: Mapping[str, str] = {
@@ -36,6 +37,7 @@ _UNSWEEPABLE: Mapping[str, str] = {
     "storage_wait_s": "it belongs to the whole study",
     "trial_timeout_s": "it belongs to the whole study",
     "sampler": "it belongs to the whole study",
+    "stopping": "it belongs to the whole study",
     "trusted_targets": "it belongs to the whole study",
     "study": "it belongs to the whole study",
     "storage": "it belongs to the whole study",

@@ -234,6 +234,17 @@ class TrialResult:
         """The best validation accuracy of all evaluations; 0 without any."""
         return max(self.curve.accuracy, default=0.0)
 
+    @property
+    def epoch_j(self) -> float | None:
+        """Training energy of an epoch at the trial's power limit, in J; None before any."""
+        curve = self.curve
+        return curve.training_j[-1] / curve.epoch[-1] if len(curve) else self.conditions.epoch_j
+
+    @property
+    def stopped_by(self) -> str | None:
+        """Name of the rule that stopped it, which its reason begins with; None if none did."""
+        return self.reason.partition(":")[0] if self.end == "stopped" else None
+
     def booked(self, purpose: Purpose) -> Energy:
         """Energy spent on a purpose."""
         return self.books.get(purpose, Energy())
@@ -242,14 +253,6 @@ class TrialResult:
     def training_j(self) -> float:
         """All training energy, in J: also what came after the target."""
         return self.booked("training").total_j
-
-    @property
-    def epoch_j(self) -> float | None:
-        """Energy of an epoch at the trial's power limit, in J; None if nothing was trained."""
-        if len(self.curve):
-            last = self.curve[len(self.curve) - 1]
-            return last.training_j / last.epoch
-        return self.conditions.epoch_j
 
     @property
     def spent_j(self) -> float:

@@ -45,6 +45,7 @@ from energyopt.report.sentences import setup as setup_words
 from energyopt.report.study import banner, print_end
 from energyopt.search.samplers import continued_seed, refuse_unpickling, sampler_node
 from energyopt.search.space import Dimension, Value, parse_space
+from energyopt.search.standing import Standing
 from energyopt.signals import Interrupted, interrupting
 from energyopt.spool import Spool
 from energyopt.store.database import refuse_password
@@ -354,6 +355,8 @@ class _Run:
             clean_up=own_app.restore_limits if self._own else _leave,
             most_at_a_time=(self._ready and self._ready.rivals) or sys.maxsize,
         )
+        study = store.read()
+        has_rules = self._own and bool(OmegaConf.select(self._config, "stopping.rules"))
         return Coordinator(
             store=store,
             space=self._space,
@@ -361,8 +364,9 @@ class _Run:
             options=self._options,
             metrics=self._identity.metrics,
             jobs=jobs,
-            known=Known.of(result for _, result in store.read().results),
+            known=Known.of(result for _, result in study.results),
             spool=self._spool,
+            standing=Standing(study.trials) if has_rules else None,
             suggest_more=self._suggest_more(),
         )
 

@@ -16,7 +16,9 @@ from energyopt.pausing import Keep, Resumed, go_on, joined, state_of
 from energyopt.profiling import PowerProfiler
 from energyopt.protocols import EnergyMeter, Paradigm, Pauses, Trained, WarmsUp
 from energyopt.recorder import Interval, Recorder
-from energyopt.records import Checkpoint, End, Energy, Pause, TrialResult, TrialStart
+from energyopt.records import Checkpoint, Checkpoints, End, Energy, Pause, TrialResult, TrialStart
+from energyopt.rivals import Progress
+from energyopt.stopping.rules import Rules
 from energyopt.surroundings import cool_down, look_back, measure_rest
 
 _EVALUATIONS_PER_EPOCH = 4
@@ -83,6 +85,7 @@ def run_trial(
     rig: Rig = _NO_RIG,
     known: Known | None = None,
     profiler: PowerProfiler | None = None,
+    rules: Rules | None = None,
     keep: Keep | None = None,
     resumed: Resumed | None = None,
 ) -> TrialResult:
@@ -99,6 +102,7 @@ def run_trial(
         known: What earlier trials of the study found out about them; None in no study: then
             there is nothing to be comparable with, and nothing is waited for.
         profiler: Looks for the best power limit while training.
+        rules: What may stop it before its plan does; None for nothing.
         keep: Keeps what it takes to go on after a pause; None never pauses.
         resumed: The pause that it goes on from; its windows and checkpoints are the record's.
 
@@ -123,7 +127,7 @@ def run_trial(
         with recorder.window("loading", "going on"):
             go_on(paradigm, resumed.state)
     rig.note_company()
-    training = _Training(paradigm, plan, recorder, profiler, may_pause=keep is not None)
+    training = _Training(paradigm, plan, recorder, profiler, rules, may_pause=keep is not None)
     end, reason = training.run(resumed.record.at if resumed else None)
     look_back(recorder, rig, start)
     if end == "paused" and keep is not None:
@@ -143,10 +147,12 @@ class _Training:
         plan: Plan,
         recorder: Recorder,
         profiler: PowerProfiler | None,
+        rules: Rules | None,
         *,
         may_pause: bool,
     ) -> None:
         self._paradigm = paradigm
+        self._rules = rules
         self._plan = plan
         self._recorder = recorder
         self._profiler = profiler
@@ -182,6 +188,7 @@ class _Training:
             if self._samples >= mark:
                 self._evaluate()
                 ended = _end(self._recorder.checkpoints, self._plan, self._last_sample)
+                ended = ended or self._stopped()
             ended = ended or self._pause()
         if self._profiler is not None and not self._profiler.over:
             self._profiler.end()
@@ -221,6 +228,22 @@ class _Training:
                 evaluation=self._recorder.last(),
             )
         )
+
+    def _stopped(self) -> tuple[End, str] | None:
+        """Ask the rules, once the energy of a step is known."""
+        if not self._rules or (self._profiler is not None and not self._profiler.over):
+            return None
+        curve = Checkpoints.of(self._recorder.checkpoints).curve()
+        progress = Progress(
+            curve.epoch,
+            curve.training_j,
+            curve.accuracy,
+            self._plan.target,
+            self._last_sample / self._epoch_samples,
+            beyond=not self._plan.stop_at_target,
+        )
+        why = self._rules.stop(progress) if len(curve) else None
+        return None if why is None else ("stopped", why)
 
     def _is_due(self) -> bool:
         """Whether it may pause, and has come so far; what is tried of power limits comes first."""

@@ -17,7 +17,7 @@ from energyopt.build import GROUPS, Setup, check_roots
 from energyopt.errors import ConfigError, HardwareError
 from energyopt.journal import NAME, JournalWriter
 from energyopt.paths import conf_dir
-from energyopt.protocols import EnergyMeter, Objective, Paradigm, Task
+from energyopt.protocols import EnergyMeter, Objective, Paradigm, StoppingRule, Task
 from energyopt.records import Energy, Window
 from tests.composing import composed
 from tests.test_tasks import fashion_files, write
@@ -128,6 +128,8 @@ def test_every_option_builds(here, group, option):
             assert isinstance(it.objective, Objective)
             assert it.plan.stop_at_target == it.objective.stops_at_target
             assert len(it.objective(result([(100, 2, 0.9)]))) == len(it.objective.metrics)
+        case "stopping":
+            assert all(isinstance(rule, StoppingRule) for rule in it.rules.values())
         case _:
             paradigm = it.make_paradigm()
             assert isinstance(paradigm, Paradigm)

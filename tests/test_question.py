@@ -35,6 +35,8 @@ def refuse(*words: str, grid: bool = False) -> None:
                 "trial_timeout_s",
             )
         ),
+        ("stopping=none,energy_cap", "it belongs to the whole study"),
+        ("+stopping.rules.energy_cap.beta=1,2", "it belongs to the whole study"),
         ("trusted_targets=[a],[b]", "it belongs to the whole study"),
         ("hydra.job.name=a,b", "it belongs to the whole study"),
         ("hydra/launcher=energyopt,basic", "it belongs to the whole study"),
@@ -134,6 +136,8 @@ def test_an_identity_holds_the_question_and_nothing_else():
         "study=other",
         "storage=elsewhere.db",
         "trusted_targets=[timm]",
+        "stopping.known='{}'",
+        "stopping.pause_at_j=3",
     ],
 )
 def test_what_may_change_between_runs_leaves_question_and_name_as_they_are(word):
@@ -154,6 +158,8 @@ def test_what_may_change_between_runs_leaves_question_and_name_as_they_are(word)
         "sampler={_target_: optuna.samplers.TPESampler}",
         "hardware=simulated",
         "objective=energy_to_target",
+        "stopping=none",
+        "stopping=[energy_cap,dominance]",
         "+own=1",
         "~patience",
     ],

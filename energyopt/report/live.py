@@ -232,5 +232,6 @@ def result_line(result: TrialResult) -> str:
     best = f"best accuracy {result.best_accuracy:.3f}"
     if result.energy_to_target_j is not None:
         return f"{joules(result.energy_to_target_j)} to {result.target:g}, {best}"
-    how = f"stopped ({result.reason})" if result.end == "diverged" else f"missed {result.target:g}"
+    early = result.end in ("diverged", "stopped")
+    how = f"stopped ({result.reason})" if early else f"missed {result.target:g}"
     return f"{how}, {best}, {joules(result.training_j)} spent training"

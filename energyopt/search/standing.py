@@ -1,0 +1,52 @@
+"""What a study's trials did until now, for the rules that stop the next: see `rivals`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from energyopt.records import TrialRecord, TrialResult
+from energyopt.rivals import Rivals
+
+_FEWEST = 3  # repetitions that say how much luck is in a result
+
+
+class Standing:
+    """Learns from each trial, and says what the next is told.
+
+    Args:
+        trials: Those that the study has.
+    """
+
+    def __init__(self, trials: Iterable[TrialRecord] = ()) -> None:
+        self._rivals = Rivals()
+        self._repeats: dict[str, dict[int, float]] = {}
+        for trial in trials:
+            if trial.result is not None:
+                self.add(trial.number, trial.params, trial.result)
+
+    def add(self, number: int, params: Mapping[str, Any], result: TrialResult) -> None:
+        """Take in how a trial went, or how it has gone on since."""
+        self._rivals = self._rivals.learn(number, result)
+        at = result.energy_to_target_j
+        if result.valid and at is not None:
+            setup = json.dumps({k: v for k, v in params.items() if k != "seed"}, sort_keys=True)
+            self._repeats.setdefault(setup, {})[number] = math.log(at)
+
+    @property
+    def rivals(self) -> Rivals:
+        """What the next trial is told."""
+        return dataclasses.replace(self._rivals, luck=self._luck())
+
+    def _luck(self) -> float | None:
+        """Standard deviation of log energy to target among repetitions of setups."""
+        repeats = [list(logs.values()) for logs in self._repeats.values()]
+        freedom = sum(len(logs) - 1 for logs in repeats)
+        if freedom < _FEWEST:
+            return None
+        apart = sum(len(logs) * statistics.pvariance(logs) for logs in repeats)
+        return math.sqrt(apart / freedom)
