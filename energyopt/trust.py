@@ -19,7 +19,7 @@ TRUSTED = (
     *("energyopt.stopping", "energyopt.search.halving"),
     *(
         f"energyopt.hardware.{meters}"
-        for meters in ("auto", "estimate", "replay", "simulated", "systems", "zeus")
+        for meters in ("auto", "estimate", "recorded", "replay", "simulated", "systems", "zeus")
     ),
     *("torch.nn", "torch.optim", "optuna.samplers"),
 )
