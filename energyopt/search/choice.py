@@ -27,6 +27,7 @@ from energyopt.search.model import EnergyModel
 from energyopt.search.observed import Observed, Step
 
 _SURE, _UNSURE = 0.3, 1.0  # standard deviations by which a setup must be better
+_HITS = 2  # of a recommended setup
 _GROWTH = 1.3  # of a trial's joules at which it is looked at again
 _CANDIDATES = 160
 _LEVELS = 24
@@ -49,7 +50,7 @@ class Question:
     target: float | None
     epochs: float
     front: bool = True
-    reuse: float = 1000.0
+    reuse: float = 300.0
     known_sd: float = 0.5
 
 
@@ -149,9 +150,15 @@ class Outlook:
         )
         if saving >= cost:
             return self._take(at, saving, cost)
-        if best in may and not _reached(self._of[best]):
-            return self._take(best)  # what is recommended has been seen to reach the target
-        return None
+        return self._take(best) if best in may and self._in_doubt(best) else None
+
+    def _in_doubt(self, best: int) -> bool:
+        """Whether what is to be recommended was not seen often enough to reach the target.
+
+        One training may have been lucky; the setup that the user began with needs but one.
+        """
+        hits = sum(trial.reached for trial in self._of[best])
+        return hits < (1 if best == self._first else _HITS)
 
     def _value(self, best: int, noise: Array) -> Array:
         """What training each setup on is worth: the expected saving of a better choice, in log J.
