@@ -215,7 +215,12 @@ class Setup:
     def rules(self) -> Mapping[str, StoppingRule]:
         """What may stop a trial, by name."""
         node = self._cfg.stopping.rules
-        rules = {name: self._make(f"stopping.rules.{name}", node[name]) for name in node or {}}
+        if node is None:
+            return {}
+        if not isinstance(node, DictConfig):
+            raise ConfigError(f"stopping.rules={node} is not rules by name; choose stopping=[...]")
+        names = list(map(str, node))
+        rules = {name: self._make(f"stopping.rules.{name}", node[name]) for name in names}
         for name, rule in rules.items():
             if not hasattr(rule, "decide"):
                 raise ConfigError(
