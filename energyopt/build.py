@@ -408,13 +408,16 @@ def _value(key: str, node: DictConfig, name: str) -> Any:
     return _plain(key, value) if OmegaConf.is_config(value) else value
 
 
-def make_sampler(node: dict[str, Any], seed: int | None, cfg: DictConfig) -> Any:
-    """Make an Optuna sampler from a node, seeded where it can be and was not.
+def make_sampler(
+    node: dict[str, Any], seed: int | None, cfg: DictConfig, what: str = "sampler"
+) -> Any:
+    """Make an Optuna sampler from a node, seeded where it can be and was not, or a schedule.
 
     Args:
         node: A `_target_` and its options.
-        seed: For samplers that take one.
+        seed: For those that take one.
         cfg: The root config, for `trusted_targets`.
+        what: What it is, for the message.
 
     Raises:
         ConfigError: If it may not be named, or cannot be built.
@@ -430,5 +433,5 @@ def make_sampler(node: dict[str, Any], seed: int | None, cfg: DictConfig) -> Any
     except Exception as error:
         cause = error.__cause__ or error
         raise ConfigError(
-            f"sampler {target} cannot be built: {str(cause).splitlines()[0]}"
+            f"{what} {target} cannot be built: {str(cause).splitlines()[0]}"
         ) from error

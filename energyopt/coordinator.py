@@ -26,10 +26,12 @@ from energyopt.options import Options
 from energyopt.outcome import failed, outcome_of, outcome_of_error
 from energyopt.records import End, Metric, Outcome, TrialRecord
 from energyopt.report.live import LiveStudy
+from energyopt.search.observed import Schedule
 from energyopt.search.space import Dimension, Space, Value
 from energyopt.search.standing import Standing
 from energyopt.signals import Interrupted, deferring, interrupting
 from energyopt.spool import Spool
+from energyopt.steps import Steps, Taken
 from energyopt.store.settlement import DEFAULT_SETUP, Point
 from energyopt.store.studies import StudyStore
 
@@ -68,10 +70,12 @@ class Jobs:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A trial on its way."""
+    """A trial on its way: its words, and those of this step of it."""
 
     trial: Trial
     words: tuple[str, ...]
+    step: tuple[str, ...] = ()
+    resumed: bool = False
 
 
 class Coordinator:
@@ -86,6 +90,8 @@ class Coordinator:
         jobs: How trials become jobs.
         known: What the study's trials have found out about the hardware; jobs are told.
         spool: Keeps what cannot be told.
+        schedule: Says which trial trains next, and for how long; None begins one after the
+            other, each to its end.
         standing: What the study's trials did, for rules that stop the next; None without rules.
         suggest_more: A user's function that suggests values beyond the space; None for none.
     """
@@ -101,6 +107,7 @@ class Coordinator:
         jobs: Jobs,
         known: Known,
         spool: Spool,
+        schedule: Schedule | None = None,
         standing: Standing | None = None,
         suggest_more: Callable[[Trial], None] | None = None,
     ) -> None:
@@ -112,6 +119,7 @@ class Coordinator:
         self._jobs = jobs
         self._known = known
         self._spool = spool
+        self._schedule = schedule
         self._standing = standing
         self._suggest_more = suggest_more
         self._slots = 1 if jobs.in_process else min(options.n_jobs, jobs.most_at_a_time)
@@ -143,13 +151,21 @@ class Coordinator:
             Interrupted: By a signal, after the books are in order.
             LauncherError: If the launcher is gone; the trials it took with it run again next time.
             StorageError: If the storage stayed away; what it could not be told is kept beside.
-            StudyError: If a trial's joules do not belong into this study, or another run has
-                taken this one for dead.
+            StudyError: If a trial's joules do not belong into this study, another run has taken
+                this one for dead, or the schedule says what cannot be.
         """
+        steps = Steps(
+            self._store,
+            self._schedule,
+            self._spool.can_go_on,
+            n_trials=n_trials,
+            next_point=next_point,
+            say=live.note,
+        )
         self._spool.begin()
         with deferring(self._hear):
             try:
-                self._loop(n_trials, next_point, live)
+                self._loop(steps, live)
             except BaseException as error:
                 self._jobs.stop()  # first: what they burnt until then belongs into the books
                 died = isinstance(error, LauncherError)
@@ -166,37 +182,41 @@ class Coordinator:
         self._interrupt = interrupt  # for a wait for the storage
         self._answers.put(interrupt)
 
-    def _loop(
-        self,
-        n_trials: int,
-        next_point: Callable[[Sequence[Point]], Point | None] | None,
-        live: LiveStudy,
-    ) -> None:
+    def _loop(self, steps: Steps, live: LiveStudy) -> None:
         while True:
-            while self._has_room() and self._begin(n_trials, next_point, live):
+            while self._has_room() and self._begin(steps, live):
                 pass
             if not self._running:
+                self._conclude(steps, live)
                 return
             self._tell(*self._wait(live), live)
 
-    def _begin(
-        self,
-        n_trials: int,
-        next_point: Callable[[Sequence[Point]], Point | None] | None,
-        live: LiveStudy,
-    ) -> bool:
+    def _begin(self, steps: Steps, live: LiveStudy) -> bool:
         """Start one more trial; False if there is none, or no storage to ask for it."""
         try:
-            trial = self._patiently(lambda: self._store.ask(n_trials, next_point), live)
-            if trial is None:
+            taken = self._patiently(steps.next, live)
+            if taken is None:
                 return False
-            asked = self._patiently(lambda: self._setup(trial), live)
+            asked = self._patiently(lambda: self._setup(taken), live)
         except StorageAway as away:
             self._away = away  # trials that run go on: what they find is kept beside
             return False
         failpoints.at("suggested")
         self._start(asked, live)
         return True
+
+    def _conclude(self, steps: Steps, live: LiveStudy) -> None:
+        """End what is paused, if the study is complete."""
+        if self.failure is not None or self._away is not None:
+            return
+        try:
+            concluded = self._patiently(steps.conclude, live)
+        except StorageAway as away:
+            self._away = away  # the next run does it
+            return
+        if concluded:
+            trials = "1 paused trial" if concluded == 1 else f"{concluded} paused trials"
+            live.note(f"{trials} will not go on: others are better with the same joules")
 
     def _has_room(self) -> bool:
         is_open = self.failure is None and self._away is None
@@ -219,7 +239,7 @@ class Coordinator:
 
     def _beat(self, live: LiveStudy) -> None:
         self._beat_s = time.monotonic()
-        found = {number: self._spool.result(number) for number in self._running}
+        found = {number: self._spool.progress(number) for number in self._running}
         try:
             self._store.beat({n: result for n, result in found.items() if result is not None})
         except StorageAway as away:
@@ -247,13 +267,19 @@ class Coordinator:
             if self._interrupt is not None:
                 raise self._interrupt
 
-    def _setup(self, trial: Trial) -> _Asked:
+    def _setup(self, taken: Taken) -> _Asked:
         """Choose a trial's setup; done again, it chooses what is not chosen yet."""
+        trial, until_j = taken.trial, taken.until_j
+        until = () if until_j is None else (Dimension.plain("++stopping.pause_at_j", until_j),)
+        if taken.words is not None:
+            step = (*until, Dimension.plain("++stopping.resume", True))
+            return _Asked(trial, taken.words, step, resumed=True)
         with self._store.speaking():
             params = {d.key: _suggest(trial, d) for d in self._space.groups}
             for dimension in self._composer.present(params):
                 params[dimension.key] = _suggest(trial, dimension)
-            return _Asked(trial, self._space.words(params) + self._custom_words(trial))
+            words = self._space.words(params) + self._custom_words(trial)
+            return _Asked(trial, words, until)
 
     def _custom_words(self, trial: Trial) -> tuple[str, ...]:
         """What a user's own function suggested beyond the words."""
@@ -267,8 +293,10 @@ class Coordinator:
     def _start(self, asked: _Asked, live: LiveStudy) -> None:
         number = asked.trial.number
         self._running[number] = asked
-        self._spool.clear(number)
-        live.started(number, asked.trial.params, self._jobs.journal(number))
+        if not asked.resumed:
+            self._spool.clear(number)
+        journal = self._jobs.journal(number)
+        live.started(number, asked.trial.params, journal, resumed=asked.resumed)
 
         def run() -> None:
             self._answers.put((asked, self._launch(asked)))
@@ -280,7 +308,8 @@ class Coordinator:
             run()
 
     def _launch(self, asked: _Asked) -> JobReturn:
-        words = [*self._space.fixed, *asked.words, *self._jobs.extra, *self._known_words()]
+        setup = (*self._space.fixed, *asked.words)
+        words = [*setup, *asked.step, *self._jobs.extra, *self._known_words()]
         try:
             (returned,) = self._jobs.launcher.launch([words], initial_job_idx=asked.trial.number)
         # The one place that catches all: a launcher raises whatever its cluster does, and a job
@@ -307,12 +336,16 @@ class Coordinator:
             refusal = self._patiently(lambda: self._bind(outcome), live)
             if refusal is not None:
                 outcome = failed(str(refusal))
-            self._patiently(lambda: self._store.tell(asked.trial, outcome, asked.words), live)
+            self._patiently(lambda: self._keep_or_tell(asked, outcome), live)
         except StorageAway as away:
             self._keep(asked, outcome, away, live)
         del self._running[asked.trial.number]
         if self._away is None:
-            live.ended(_as_record(asked, outcome), self._counted())
+            record = _as_record(asked, outcome)
+            if outcome.state == "paused":
+                live.paused(record)
+            else:
+                live.ended(record, self._counted())
         if refusal is not None:
             raise refusal
         if outcome.result is not None and outcome.result.valid:
@@ -322,6 +355,13 @@ class Coordinator:
         if outcome.state == "failed":
             self._jobs.clean_up()
             self._count_failure(outcome.reason)
+
+    def _keep_or_tell(self, asked: _Asked, outcome: Outcome) -> None:
+        if outcome.state == "paused":
+            self._store.pause(asked.trial, outcome, asked.words)
+        else:
+            self._store.tell(asked.trial, outcome, asked.words)
+            self._spool.forget_pause(asked.trial.number)
 
     def _counted(self) -> int | None:
         """How many trials the study has, where others add to them."""
@@ -370,7 +410,8 @@ class Coordinator:
         end: End = "lost" if died else "interrupted"
         reason = "what ran it died" if died else "interrupted"
         result = self._spool.result(asked.trial.number, end, reason)
-        self._store.lose(asked.trial, asked.words, end, reason, result)
+        pause = self._spool.pause(asked.trial.number)
+        self._store.lose(asked.trial, asked.words, end, reason, result, paused=pause)
 
 
 def _suggest(trial: Trial, dimension: Dimension) -> Value:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from energyopt.errors import ConfigError, TrialError
@@ -126,16 +127,40 @@ def judge(result: TrialResult, objective: Objective) -> Outcome:
         TrialError: If the objective returns other than one finite number a metric, or an energy
             or a time that is not above 0.
     """
+    if result.end == "paused":
+        return paused(result)
     complete = result.reached or result.end in RAN_ITS_COURSE
-    over: Literal["complete", "pruned"] = "complete" if complete else "pruned"
     return Outcome(
-        state="paused" if result.end == "paused" else over,
+        state="complete" if complete else "pruned",
         values=_values(result, objective) if complete else (),
-        constraints={"target_missed_by": result.target - result.best_accuracy},
+        constraints=_constraints(result),
         attributes=_attributes(result),
         reason=result.reason,
         result=result,
     )
+
+
+def paused(result: TrialResult) -> Outcome:
+    """What is told of a trial that paused: how far it came."""
+    return Outcome(
+        "paused",
+        constraints=_constraints(result),
+        attributes=_attributes(result),
+        reason=result.reason,
+        result=result,
+    )
+
+
+def not_promoted(outcome: Outcome) -> Outcome:
+    """What is told of a paused trial that will not go on: it was stopped."""
+    reason = "schedule: not promoted"
+    result = outcome.result and replace(outcome.result, end="stopped", reason=reason)
+    told = _attributes(result) if result is not None else outcome.attributes
+    return replace(outcome, state="pruned", attributes=told, reason=reason, result=result)
+
+
+def _constraints(result: TrialResult) -> dict[str, float]:
+    return {"target_missed_by": result.target - result.best_accuracy}
 
 
 def _values(result: TrialResult, objective: Objective) -> tuple[float, ...]:

@@ -72,6 +72,21 @@ def refuse_kept_password(config: DictConfig) -> None:
             )
 
 
+def refuse_steps(cfg: DictConfig) -> None:
+    """Refuse what a search tells its jobs, where a person says it to the search.
+
+    Raises:
+        ConfigError: Naming the key.
+    """
+    for key, nothing in (("pause_at_j", None), ("resume", False), ("known", None)):
+        value = cfg.stopping.get(key)
+        if value != nothing:
+            raise ConfigError(
+                f"stopping.{key}={value} is what a search tells each of its trials; leave it out, "
+                "and give stopping=halving or another schedule"
+            )
+
+
 def refuse_unsweepable(space: Space, *, grid: bool) -> None:
     """Refuse axes that would compare what cannot be compared.
 

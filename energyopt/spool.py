@@ -14,6 +14,8 @@ from optuna.trial import FrozenTrial, Trial
 from energyopt.errors import StorageError
 from energyopt.journal import NAME as JOURNAL
 from energyopt.journal import JournalReader, write_whole
+from energyopt.objectives import paused
+from energyopt.pausing import NAME as PAUSED
 from energyopt.records import End, Outcome, TrialResult
 from energyopt.store.settlement import Remains
 
@@ -56,7 +58,7 @@ class Spool:
 
     def clear(self, number: int) -> None:
         """Remove what an earlier study of this name left in a new trial's folder."""
-        for name in (NAME, JOURNAL) if self._journals else (NAME,):
+        for name in (NAME, JOURNAL, PAUSED) if self._journals else (NAME,):
             with contextlib.suppress(OSError):
                 (self._folder / str(number) / name).unlink(missing_ok=True)
 
@@ -67,6 +69,32 @@ class Spool:
         if not self._journals:
             return None
         return JournalReader(self._journal(number)).read().result(end, reason)
+
+    def progress(self, number: int) -> TrialResult | None:
+        """The record of a trial that runs: what it has burnt, and its curve up to a pause."""
+        if not self._journals:
+            return None
+        journal = JournalReader(self._journal(number)).read()
+        return journal.paused_result("it goes on") or journal.result("lost", "it did not end")
+
+    def can_go_on(self, number: int) -> bool:
+        """Whether what a paused trial goes on with is in its folder here."""
+        return (self._folder / str(number) / PAUSED).exists()
+
+    def forget_pause(self, number: int) -> None:
+        """Remove what a trial that has ended would have gone on with."""
+        if not self._journals:
+            return
+        with contextlib.suppress(OSError):
+            (self._folder / str(number) / PAUSED).unlink(missing_ok=True)
+
+    def pause(self, number: int) -> Outcome | None:
+        """How far a trial came at its last pause, if it can go on from that."""
+        if not self._journals or not self.can_go_on(number):
+            return None
+        reason = "it can go on from where it paused"
+        result = JournalReader(self._journal(number)).read().paused_result(reason)
+        return None if result is None else paused(result)
 
     def keep(self, trial: Trial, overrides: Sequence[str], outcome: Outcome) -> Path:
         """Keep how a trial ended for the next run.
@@ -100,8 +128,10 @@ class Spool:
                 result = data["result"] and TrialResult.from_dict(data["result"])
                 outcome = Outcome.from_dict(data["outcome"], result)
                 return Remains(tuple(data["overrides"]), outcome, result)
-        result = self.result(trial.number) if self._is_of(trial) else None
-        return Remains(self._words(trial.params), None, result)
+        words = self._words(trial.params)
+        if not self._is_of(trial):
+            return Remains(words)
+        return Remains(words, None, self.result(trial.number), self.pause(trial.number))
 
     def _journal(self, number: int) -> Path:
         return self._folder / str(number) / JOURNAL

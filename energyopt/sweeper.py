@@ -36,6 +36,7 @@ from energyopt.question import (
     identify,
     name_study,
     refuse_kept_password,
+    refuse_steps,
     refuse_unsweepable,
 )
 from energyopt.records import Provenance
@@ -43,6 +44,7 @@ from energyopt.report.live import LiveStudy
 from energyopt.report.results import write_results
 from energyopt.report.sentences import setup as setup_words
 from energyopt.report.study import banner, print_end
+from energyopt.search.observed import Schedule
 from energyopt.search.samplers import continued_seed, refuse_unpickling, sampler_node
 from energyopt.search.space import Dimension, Value, parse_space
 from energyopt.search.standing import Standing
@@ -115,7 +117,7 @@ class _Run:
         self._composer.check(conditional=not options.grid)
         self._identity, self._name = self._ask_what()
         check_name(self._name)
-        self._sampler(0)  # a sampler that cannot be made leaves no study behind
+        self._schedule(self._sampler(0))  # what cannot be made leaves no study behind
         self._folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
         self._storage = str(options.storage or self._folder / "study.db")
         self._refuse_shared_pickles()
@@ -206,6 +208,7 @@ class _Run:
         cfg = self._composer.default().copy()
         with open_dict(cfg):
             choices = cfg.pop("hydra").runtime.choices
+        refuse_steps(cfg)
         check_roots(cfg)
         folders = own_app.config_folders(self._config)
         metrics = Setup(cfg, folders).objective.metrics
@@ -222,6 +225,33 @@ class _Run:
         seed = self._config.seed if self._own else node.get("seed")
         sampler: BaseSampler = make_sampler(node, continued_seed(seed, existing), self._config)
         return sampler
+
+    def _schedule(self, sampler: BaseSampler) -> Schedule | None:
+        """What says which trial trains next: the one that is asked for, or the sampler itself.
+
+        Raises:
+            ConfigError: If it cannot be made.
+        """
+        if not self._own:
+            return None
+        node = OmegaConf.select(self._config, "stopping.schedule")
+        if node == "auto":
+            return sampler if isinstance(sampler, Schedule) else None
+        if node is None:
+            return None
+        if not OmegaConf.is_dict(node) or not isinstance(node.get("_target_"), str):
+            raise ConfigError(
+                f"stopping.schedule={node}: auto, null or a node with a _target_ is needed; "
+                "stopping=halving has one"
+            )
+        options: Any = OmegaConf.to_container(node, resolve=True)
+        schedule = make_sampler(options, self._config.seed, self._config, "stopping.schedule")
+        if not isinstance(schedule, Schedule):
+            raise ConfigError(
+                f"stopping.schedule._target_={node._target_} has no next_step; a schedule has "
+                "next_step(observed, can_begin=...)"
+            )
+        return schedule
 
     def _study_words(self) -> tuple[str, ...]:
         """What each of our own jobs is told beside its setup."""
@@ -281,6 +311,10 @@ class _Run:
         if settled:
             trials = "1 trial" if settled == 1 else f"{settled} trials"
             notes.append(f"{trials} of a run that died: what they burnt counts")
+        paused = store.paused()
+        if paused:
+            trials = "1 trial is" if paused == 1 else f"{paused} trials are"
+            notes.append(f"{trials} paused, and may go on")
         others = store.others()
         if others:
             who = ", ".join(map(str, others))
@@ -366,6 +400,7 @@ class _Run:
             jobs=jobs,
             known=Known.of(result for _, result in study.results),
             spool=self._spool,
+            schedule=self._schedule(store.sampler),
             standing=Standing(study.trials) if has_rules else None,
             suggest_more=self._suggest_more(),
         )
@@ -425,9 +460,11 @@ class _Run:
         try:
             coordinator.run(n_trials, next_point, live)
         except Interrupted as interrupt:
+            paused = store.paused()
+            more = f", {paused} more paused" if paused else ""
             live.note(
                 f"interrupted: {store.counted()} of {n_trials} trials are kept in study "
-                f"{self._name}; the same command goes on from there"
+                f"{self._name}{more}; the same command goes on from there"
             )
             others = elsewhere.going_on(self._config)
             if others is not None:

@@ -16,7 +16,7 @@ from energyopt.errors import ConfigError
 # others as arguments, and would do for a config what the config may not.
 TRUSTED = (
     *(f"energyopt.{part}" for part in ("models", "tasks", "paradigms", "objectives", "schedulers")),
-    "energyopt.stopping",
+    *("energyopt.stopping", "energyopt.search.halving"),
     *(
         f"energyopt.hardware.{meters}"
         for meters in ("auto", "estimate", "recorded", "replay", "simulated", "systems", "zeus")
@@ -94,7 +94,7 @@ def _check(name: str, target: str, folders: Sequence[Path], packages: Sequence[s
     if top == "energyopt":  # also where the current folder is a checkout of it
         raise ConfigError(
             f"_target_={target} is no option of energyopt: a config may name its models, tasks, "
-            "paradigms, objectives, schedulers, stopping rules and meters"
+            "paradigms, objectives, schedulers, stopping rules, schedules and meters"
         )
     if spec is not None and _is_in(spec, folders):
         return

@@ -49,7 +49,7 @@ class LiveStudy:
         self._began_s = time.monotonic()
         self._running: dict[int, _Running] = {}
         self._counted = self._counted_before = 0
-        self._spent_j = 0.0
+        self._spent: dict[int, float] = {}
         self._warned: set[str] = set()
         self._best: TrialRecord | None = None
         self._live = Live(
@@ -79,9 +79,21 @@ class LiveStudy:
         for trial in trials:
             self._account(trial)
 
-    def started(self, number: int, params: Mapping[str, Any], journal: Path) -> None:
-        """A trial began."""
+    def started(
+        self, number: int, params: Mapping[str, Any], journal: Path, *, resumed: bool = False
+    ) -> None:
+        """A trial began, or goes on."""
         self._running[number] = _Running(setup(params), JournalReader(journal), time.monotonic())
+        if resumed and not _is_live(self._console):
+            self.note(f"trial {number} goes on from where it paused")
+
+    def paused(self, trial: TrialRecord) -> None:
+        """A trial paused: it may go on later."""
+        self._running.pop(trial.number, None)
+        self._meet(trial)
+        self._account(trial)
+        if not _is_live(self._console):
+            self._console.print(self._line(trial), highlight=False, soft_wrap=True)
 
     def ended(self, trial: TrialRecord, counted: int | None = None) -> None:
         """A trial ended.
@@ -91,10 +103,7 @@ class LiveStudy:
             counted: How many have, where others add to them.
         """
         self._running.pop(trial.number, None)
-        if trial.result is not None and self._provenance is None:
-            self._provenance = trial.result.start.provenance
-            self.note(source_lines(self._provenance))
-        self.mind(() if trial.result is None else trial.result.flags)
+        self._meet(trial)
         self._counted = self._counted + 1 if counted is None else counted
         self._account(trial)
         if not _is_live(self._console) or trial.state == "failed":
@@ -111,10 +120,21 @@ class LiveStudy:
         """Say something above the progress."""
         self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
+    def _meet(self, trial: TrialRecord) -> None:
+        """Say where joules come from, once, and what is doubtful about a trial's."""
+        if trial.result is not None and self._provenance is None:
+            self._provenance = trial.result.start.provenance
+            self.note(source_lines(self._provenance))
+        self.mind(() if trial.result is None else trial.result.flags)
+
+    @property
+    def _spent_j(self) -> float:
+        return sum(self._spent.values())
+
     def _account(self, trial: TrialRecord) -> None:
         if trial.result is None:
             return
-        self._spent_j += trial.result.spent_j
+        self._spent[trial.number] = trial.result.spent_j  # all executions of it
         energy_j = trial.result.energy_to_target_j
         if trial.result.valid and energy_j is not None:
             best = (
@@ -146,10 +166,12 @@ class LiveStudy:
         if done_here:
             left_s = elapsed_s / done_here * (self._n_trials - self._counted)
             left = f", about {duration(left_s)} left"
-        now_j = sum(
-            total(w.energy for w in run.reader.journal.windows).total_j
-            for run in self._running.values()
-        )
+        now = {
+            number: total(w.energy for w in run.reader.journal.windows).total_j
+            for number, run in self._running.items()
+        }
+        # The journal of a trial that goes on knows what it has burnt before, too.
+        now_j = sum(max(of - self._spent.get(number, 0.0), 0.0) for number, of in now.items())
         row = Table.grid(padding=(0, 1))
         row.add_row(
             ProgressBar(self._n_trials, self._counted, width=24),
@@ -232,6 +254,8 @@ def result_line(result: TrialResult) -> str:
     best = f"best accuracy {result.best_accuracy:.3f}"
     if result.energy_to_target_j is not None:
         return f"{joules(result.energy_to_target_j)} to {result.target:g}, {best}"
+    if result.end == "paused":
+        return f"{result.reason}, {best}" if len(result.curve) else result.reason
     early = result.end in ("diverged", "stopped")
     how = f"stopped ({result.reason})" if early else f"missed {result.target:g}"
     return f"{how}, {best}, {joules(result.training_j)} spent training"

@@ -25,6 +25,8 @@ Fate = Literal["reached", "missed", "stopped", "failed", "lost"]
 (stopped, diverged, or content with a lower target); `lost` was interrupted or never came back.
 """
 
+OPEN = ("running", "paused", "waiting")
+"""States of trials that are not over."""
 _WITHOUT_RESULT: dict[str, Fate] = {"failed": "failed", "pruned": "stopped"}
 
 
@@ -48,7 +50,7 @@ class Counts:
     @property
     def finished(self) -> int:
         """Trials that are over."""
-        return self.trials - self.states.get("running", 0) - self.states.get("waiting", 0)
+        return self.trials - sum(self.states.get(each, 0) for each in OPEN)
 
     @property
     def reached(self) -> int:
@@ -186,6 +188,8 @@ def fate(trial: TrialRecord, target: float | None) -> Fate | None:
         return None
     if result.first_at(target) is not None:
         return "reached"
+    if result.end == "paused":
+        return None
     # A trial that ended at its own, lower target might have reached this one.
     return "missed" if result.end in RAN_ITS_COURSE - {"target"} else "stopped"
 

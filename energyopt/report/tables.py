@@ -28,7 +28,7 @@ from energyopt.records import (
 )
 from energyopt.report.front import FrontPoint, at_target
 from energyopt.report.sentences import accuracy, count, setting, setup, source, summary_lines
-from energyopt.report.summary import Summary
+from energyopt.report.summary import OPEN, Summary
 from energyopt.units import duration, joules
 
 COMMAND = "python -m energyopt"
@@ -64,7 +64,7 @@ def study_row(study: StudyRecord) -> StudyRow:
     hits = [] if study.target is None else at_target(study, study.target)
     return StudyRow(
         name=study.name,
-        trials=sum(trial.state not in ("running", "waiting") for trial in study.trials),
+        trials=sum(trial.state not in OPEN for trial in study.trials),
         reached=len(hits),
         best_j=hits[0][2].training_j if hits else None,
         search_energy_j=study.search_energy_j,

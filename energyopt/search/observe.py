@@ -7,10 +7,7 @@ from typing import Literal
 from optuna.trial import FrozenTrial, TrialState
 
 from energyopt.search.observed import CURVE, Observed
-from energyopt.store.settlement import DEFAULT_SETUP
-
-PAUSED = "paused"
-"""Attribute of a trial that is open in the study, and waits to go on."""
+from energyopt.store.settlement import DEFAULT_SETUP, PAUSED
 
 
 def observed_of(trial: FrozenTrial) -> Observed:

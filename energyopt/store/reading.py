@@ -92,10 +92,22 @@ def _records(connection: Connection, study_id: int) -> tuple[TrialRecord, ...]:
     if has_rows(connection):  # else another program's database
         query = sa.select(*_COLUMNS).where(TRIALS.c.study_id == study_id)
         # In parts: the texts of all results take more memory than the results.
+        paused = _paused(connection, study_id)
         for row in connection.execution_options(yield_per=_ROWS).execute(query):
             if row.number in records:
-                records[row.number] = _with_row(records[row.number], row)
+                record = _with_row(records[row.number], row)
+                waits = record.state == "running" and row.number in paused
+                records[row.number] = replace(record, state="paused") if waits else record
     return tuple(records.values())
+
+
+def _paused(connection: Connection, study_id: int) -> set[int]:
+    """Numbers of the paused trials; in a database of old there are none."""
+    columns = {column["name"] for column in sa.inspect(connection).get_columns(TRIALS.name)}
+    if TRIALS.c.paused.name not in columns:
+        return set()
+    query = sa.select(TRIALS.c.number).where((TRIALS.c.study_id == study_id) & TRIALS.c.paused)
+    return set(connection.execute(query).scalars())
 
 
 def _record(trial: KeptTrial) -> TrialRecord:

@@ -86,9 +86,25 @@ class Rows:
         """Give up a running trial of this run; False if it is not that any more."""
         return self._change(self._is_open(number), ended)
 
-    def conclude(self, number: int, ended: Mapping[str, Any]) -> bool:
+    def pause(self, number: int, paused: Mapping[str, Any]) -> bool:
+        """Leave a running trial of this run open, as nobody's; False if it is not that any more.
+
+        Said again, it changes nothing.
+        """
+        if self._change(self._is_open(number), paused):
+            return True
+        row = self.of(number)
+        return row is not None and not row.lost and row.run != self._run
+
+    def claim(self, number: int) -> bool:
+        """Take a paused trial for this run; False if somebody else was first."""
+        waits = self._is(number) & TRIALS.c.paused & ~TRIALS.c.ended
+        return self._change(waits, {"run": self._run, "paused": False, "outcome": None})
+
+    def conclude(self, number: int, run: int | None, ended: Mapping[str, Any]) -> bool:
         """Say how a trial of another run ended; False if that run was first."""
-        return self._change(self._is(number) & ~TRIALS.c.ended, ended)
+        theirs = self._is(number) & (TRIALS.c.run == run) & ~TRIALS.c.ended & ~TRIALS.c.paused
+        return self._change(theirs, ended)
 
     def account(self, number: int, result: TrialResult) -> None:
         """Keep the joules of a trial of this run that somebody else has given up."""
@@ -108,9 +124,16 @@ class Rows:
 
     def lost(self) -> set[int]:
         """Numbers of the lost trials."""
-        lost = (TRIALS.c.study_id == self._study_id) & TRIALS.c.lost
+        return self._numbers(TRIALS.c.lost)
+
+    def paused(self) -> set[int]:
+        """Numbers of the paused trials."""
+        return self._numbers(TRIALS.c.paused)
+
+    def _numbers(self, which: Condition) -> set[int]:
+        query = sa.select(TRIALS.c.number).where((TRIALS.c.study_id == self._study_id) & which)
         with self._connect() as connection:
-            return set(connection.execute(sa.select(TRIALS.c.number).where(lost)).scalars())
+            return set(connection.execute(query).scalars())
 
     def _is(self, number: int) -> Condition:
         return (TRIALS.c.study_id == self._study_id) & (TRIALS.c.number == number)
@@ -139,6 +162,12 @@ def ended_row(overrides: Sequence[str], outcome: Outcome) -> dict[str, Any]:
         "outcome": json.dumps(outcome.to_dict()),
         "ended": True,
     }
+
+
+def paused_row(overrides: Sequence[str], outcome: Outcome, deaths: int = 0) -> dict[str, Any]:
+    """Columns of a trial that can go on: nobody's, and open."""
+    open_ = {"run": None, "deaths": deaths, "paused": True, "ended": False}
+    return ended_row(overrides, outcome) | open_
 
 
 def lost_row(

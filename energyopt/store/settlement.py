@@ -7,6 +7,7 @@ it by the trial's own run or by the next one: doing it again, or at the same tim
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,10 +20,12 @@ from sqlalchemy import Connection, Row
 
 from energyopt import failpoints
 from energyopt.records import Outcome, TrialResult
-from energyopt.store.rows import Rows, ended_row, lost_row, outcome_in
+from energyopt.store.rows import Rows, ended_row, lost_row, outcome_in, paused_row
 
 DEFAULT_SETUP = "default_setup"
 """Attribute of the trial that trains the default setup, for comparison."""
+PAUSED = "paused"
+"""Attribute of a trial: whether it is open in the study, and waits to go on."""
 RETRY_OF = "retry_of"
 """Attribute of a trial that trains a lost one's setup again: the number of that."""
 
@@ -47,11 +50,13 @@ class Remains:
         overrides: Its words.
         outcome: How it ended, where that could not be told.
         result: The record of what its journal knows.
+        paused: Its pause, where it can go on from one.
     """
 
     overrides: tuple[str, ...] = ()
     outcome: Outcome | None = None
     result: TrialResult | None = None
+    paused: Outcome | None = None
 
 
 class Settlement:
@@ -95,20 +100,25 @@ class Settlement:
             reason: Why, in words.
             died: Whether it is what ran it that died.
         """
-        if not self._rows.lose(trial.number, _given_up(left, reason, _deaths(trial) + died)):
+        deaths = max(_deaths(trial), self._row(trial.number).deaths) + died
+        if not self._rows.lose(trial.number, _given_up(left, reason, deaths)):
             return False
         failpoints.at("lost")
-        self._follow(trial)
+        self.follow(trial)
         failpoints.at("failed")
         self.retry_lost()
         return True
 
-    def settle(self, left: Sequence[FrozenTrial], living: Set[int]) -> int:
+    def settle(
+        self, left: Sequence[FrozenTrial], living: Set[int], silent: Set[int] = frozenset()
+    ) -> int:
         """Bring the trials that nobody runs to their ends, and queue what was lost again.
 
         Args:
             left: The study's running trials.
             living: Ordinals of the runs that live.
+            silent: Of those that are only taken for dead: their jobs may train on, so that
+                nobody else may go on with their trials.
 
         Returns:
             How many were nobody's.
@@ -116,28 +126,33 @@ class Settlement:
         settled = 0
         for trial in left:
             row = self._rows.of(trial.number)
-            if row is None or row.run not in living:
-                self._settle(trial, row)
+            if row is None or (row.run not in living and not row.paused):
+                self._settle(trial, row, silent)
                 settled += 1
         self.retry_lost()
         return settled
 
-    def _settle(self, trial: FrozenTrial, row: Row[Any] | None) -> None:
+    def _settle(self, trial: FrozenTrial, row: Row[Any] | None, silent: Set[int]) -> None:
         """Bring a trial that nobody runs to its end, from where its run left it."""
         if row is None or not row.ended:
             left = self._remains(trial)
+            if row is None or row.run in silent:
+                left = replace(left, paused=None)
+            elif left.paused is not None and json.loads(row.overrides):  # it was paused before
+                left = replace(left, overrides=tuple(json.loads(row.overrides)))
             if left.result is not None:
                 left = replace(left, result=replace(left.result, end="lost", reason=_DIED))
-            deaths = _deaths(trial) + (row is not None)  # without one nothing ran yet
+            # Without a row nothing ran yet.
+            deaths = _deaths(trial) if row is None else max(_deaths(trial), row.deaths) + 1
             ended = _given_up(left, _DIED, deaths)
             if ended["result"] is None:
                 del ended["result"]  # but for what was kept while it ran
             if row is None:
                 self.enter(trial, ended=ended)
             else:
-                self._rows.conclude(trial.number, ended)
+                self._rows.conclude(trial.number, row.run, ended)
             failpoints.at("lost")
-        self._follow(Trial(self._books, trial._trial_id))  # noqa: SLF001  # no other way
+        self.follow(Trial(self._books, trial._trial_id))  # noqa: SLF001  # no other way
         failpoints.at("failed")
 
     def _row(self, number: int) -> Row[Any]:
@@ -145,7 +160,7 @@ class Settlement:
         assert row is not None  # noqa: S101  # rows are never deleted
         return row
 
-    def _follow(self, trial: Trial) -> None:
+    def follow(self, trial: Trial) -> None:
         """Bring Optuna's side of a trial to where its row is."""
         self.tell(trial, outcome_in(self._row(trial.number)) or Outcome("failed"))
 
@@ -171,19 +186,24 @@ class Settlement:
         self._study.enqueue_trial(dict(params), user_attrs=dict(marks) or None)
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
-        """Tell Optuna how a trial ended, as far as it was not told yet."""
+        """Tell Optuna how a trial ended, or that it paused, as far as it was not told yet."""
         attributes = dict(outcome.attributes)
+        is_paused = outcome.state == "paused"
+        if is_paused or trial.user_attrs.get(PAUSED):
+            attributes[PAUSED] = is_paused
         if outcome.state != "complete" and outcome.reason:
             attributes["reason"] = outcome.reason
         values = list(outcome.values) if outcome.state == "complete" else None
         # Another run may finish it at the same time, in the same way: the row says how.
         with contextlib.suppress(UpdateFinishedTrialError):
+            for key, value in attributes.items():
+                trial.set_user_attr(key, value)
+            if is_paused:
+                return
             there = trial.constraints
             for key, violation in outcome.constraints.items():
                 if key not in there:
                     trial.set_constraint(key, violation)
-            for key, value in attributes.items():
-                trial.set_user_attr(key, value)
             state = _OPTUNA_STATES[outcome.state]
             self._study.tell(trial.number, values, state=state, skip_if_finished=True)
 
@@ -192,13 +212,17 @@ def _given_up(left: Remains, reason: str, deaths: int) -> dict[str, Any]:
     """Columns of a trial that nobody runs any more.
 
     What was spooled is told, the others' setups are queued again; but for one whose runs died time
-    after time: it may be what kills them, and has failed.
+    after time: it may be what kills them, and has failed. One that can go on from a pause waits.
     """
     outcome = left.outcome
     if outcome is None and deaths >= _MOST_DEATHS:
         outcome = Outcome("failed", reason=f"{reason}, {deaths} times with this setup")
+    if outcome is None and left.paused is not None:
+        return paused_row(left.overrides, left.paused, deaths)
     if outcome is None:
         return lost_row(left.overrides, reason, left.result, deaths)
+    if outcome.state == "paused":
+        return paused_row(left.overrides, outcome)
     return ended_row(left.overrides, replace(outcome, result=outcome.result or left.result))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -22,8 +22,10 @@ from sqlalchemy import Connection
 
 from energyopt import failpoints
 from energyopt.errors import LeaseLost, StudyError
+from energyopt.objectives import not_promoted
 from energyopt.process import Process
 from energyopt.records import End, Outcome, Provenance, StudyRecord, TrialResult
+from energyopt.search.observed import Observed
 from energyopt.store import runs
 from energyopt.store.database import (
     lock_in_transaction,
@@ -34,8 +36,9 @@ from energyopt.store.database import (
     storage_url,
 )
 from energyopt.store.identity import IDENTITY, Identity, check_metrics, check_name, check_same
+from energyopt.store.paused import PausedTrials, Waiting
 from energyopt.store.reading import record_of
-from energyopt.store.rows import Rows, ended_row
+from energyopt.store.rows import Rows, ended_row, paused_row
 from energyopt.store.runs import Run
 from energyopt.store.settlement import DEFAULT_SETUP, Point, Remains, Settlement
 from energyopt.store.tables import prepare
@@ -73,6 +76,7 @@ class StudyStore:
         self._run = run
         self._rows = Rows(storage.engine, run.study_id, run.ordinal)
         self._ends = Settlement(study, self._rows, remains)
+        self._paused = PausedTrials(study, self._rows, self._ends)
         self._asked = False
         self._mine: set[int] = set()  # asked for, and not ended
         self.note = note
@@ -124,6 +128,11 @@ class StudyStore:
     def name(self) -> str:
         """The study's name."""
         return self._study.study_name
+
+    @property
+    def sampler(self) -> BaseSampler:
+        """What suggests setups."""
+        return self._study.sampler
 
     @property
     def is_shared(self) -> bool:
@@ -218,6 +227,44 @@ class StudyStore:
             self._mine.discard(trial.number)
             failpoints.at("told")
 
+    def pause(self, trial: Trial, outcome: Outcome, overrides: Sequence[str]) -> None:
+        """Leave a trial open in the study, for any run to go on with.
+
+        It may be said again after an error, and finishes what was begun.
+
+        Raises:
+            LeaseLost: If the run was taken for dead; the trial's joules are kept.
+        """
+        with speaking(self._url), quiet_optuna():
+            if not self._rows.pause(trial.number, paused_row(overrides, outcome)):
+                self._account(trial.number, outcome.result)
+            failpoints.at("paused")
+            self._ends.tell(trial, outcome)
+            self._mine.discard(trial.number)
+
+    def resume(self, number: int) -> Waiting | None:
+        """Take a paused trial for this run; None if another one was first."""
+        with self._held():
+            waiting = self._paused.take(number)
+        if waiting is not None:
+            self._asked = True
+            self._mine.add(number)
+        return waiting
+
+    def conclude_paused(self, numbers: Iterable[int]) -> int:
+        """End paused trials, which will not go on: they were stopped before the target.
+
+        Returns:
+            How many another run did not take before.
+        """
+        concluded = 0
+        for number in numbers:
+            waiting = self.resume(number)
+            if waiting is not None:
+                self.tell(waiting.trial, not_promoted(waiting.outcome), waiting.overrides)
+                concluded += 1
+        return concluded
+
     def lose(
         self,
         trial: Trial,
@@ -225,8 +272,12 @@ class StudyStore:
         end: End,
         reason: str,
         result: TrialResult | None,
+        *,
+        paused: Outcome | None = None,
     ) -> None:
         """Give up a trial of this run: its joules are kept, its setup is queued again.
+
+        One that can go on from a pause is left open instead.
 
         Args:
             trial: The trial.
@@ -234,12 +285,13 @@ class StudyStore:
             end: "interrupted" by a person, or "lost" where what ran it died.
             reason: The same in words.
             result: What it burnt.
+            paused: The pause that it can go on from.
 
         Raises:
             LeaseLost: If the run was taken for dead; its joules are kept then, too.
         """
         with self._held():
-            left = Remains(tuple(overrides), None, result)
+            left = Remains(tuple(overrides), None, result, paused)
             if not self._ends.give_up(trial, left, reason, died=end == "lost"):
                 self._account(trial.number, result)
 
@@ -250,6 +302,7 @@ class StudyStore:
             How many trials were settled. Doing it again, or at the same time, changes nothing.
         """
         with self._held():
+            self._paused.catch_up()
             return self._reap()
 
     def close(self) -> None:
@@ -268,6 +321,20 @@ class StudyStore:
             counts = self._counts()
             ended = counts.total() - counts["waiting"] - counts["running"]
             return ended - len(self._rows.lost())
+
+    def paused(self) -> int:
+        """Trials that are open, and wait to go on."""
+        with speaking(self._url):
+            return len(self._rows.paused())
+
+    def can_begin(self, n_trials: int) -> bool:
+        """Whether there may be more trials than began until now."""
+        with speaking(self._url):
+            return self._taken() < n_trials
+
+    def observed(self) -> list[Observed]:
+        """All trials that began, as a search may look at them."""
+        return self._paused.observed(self._trials())
 
     def seen(self) -> list[Point]:
         """Parameters of all trials that were not lost, the planned ones included."""
@@ -349,8 +416,14 @@ class StudyStore:
             running = running_trials(connection, self._run.study_id)
         if running <= self._mine:  # the usual case, with no look at any trial
             return self._ends.settle([], set())
-        living = {run.ordinal for run in self._runs() if not run.is_dead}
-        return self._ends.settle(self._trials(TrialState.RUNNING), living)
+        paused = self._rows.paused()
+        if running - paused <= self._mine:
+            return self._ends.settle([], set())
+        runs = self._runs()
+        living = {run.ordinal for run in runs if not run.is_dead}
+        silent = {run.ordinal for run in runs if run.is_dead and run.process.lives() is None}
+        left = [t for t in self._trials(TrialState.RUNNING) if t.number not in paused]
+        return self._ends.settle(left, living, silent)
 
     def _taken(self) -> int:
         """Trials that ended or run, but for the lost."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from energyopt.errors import StorageError
 
-_VERSION = 2
+_VERSION = 3
 _METADATA = sa.MetaData()
 
 TRIALS = sa.Table(
@@ -27,12 +27,16 @@ TRIALS = sa.Table(
     sa.Column("retried", sa.Boolean, nullable=False, server_default=sa.true()),  # what was lost
     sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),  # of runs, in a row
     sa.Column("outcome", sa.Text, nullable=True),  # JSON of what Optuna is told next
+    sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),  # nobody's, open
 )
 """A row for each trial that was asked for. It is decided here, by one statement, whose a trial is
 and how it ended; Optuna's tables follow."""
 
 # Asked for each trial: without an index that reads past the texts of all results.
-_LOST = sa.Index("energyopt_trials_lost", TRIALS.c.study_id, TRIALS.c.lost, TRIALS.c.number)
+_INDICES = (
+    sa.Index("energyopt_trials_lost", TRIALS.c.study_id, TRIALS.c.lost, TRIALS.c.number),
+    sa.Index("energyopt_trials_paused", TRIALS.c.study_id, TRIALS.c.paused, TRIALS.c.number),
+)
 
 RUNS = sa.Table(
     "energyopt_runs",
@@ -77,13 +81,14 @@ def prepare(engine: Engine, file: Path | None) -> str | None:
         )
     if version == _VERSION:
         return None
-    if version == 1 and file is not None:
+    if version and file is not None:
         copy = _copy(engine, file)
         note = f"{file.name} was made by an older energyopt and brought up to date; before: {copy}"
     with engine.begin() as connection:
-        if version == 1:
+        if version:
             _add_columns(connection)
-            _LOST.create(connection, checkfirst=True)
+            for index in _INDICES:
+                index.create(connection, checkfirst=True)
         _METADATA.create_all(connection)
         connection.execute(sa.delete(_SCHEMA))
         connection.execute(sa.insert(_SCHEMA).values(version=_VERSION))

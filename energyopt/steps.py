@@ -1,0 +1,123 @@
+"""What a study trains next: trials that begin, and paused ones that go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from optuna.trial import Trial
+
+from energyopt.errors import StudyError
+from energyopt.search.observed import Observed, Schedule, Step
+from energyopt.store.settlement import Point
+from energyopt.store.studies import StudyStore
+
+NextPoint = Callable[[Sequence[Point]], Point | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A trial that this run is to train.
+
+    Attributes:
+        trial: Optuna's.
+        until_j: Training energy at which it pauses, in J: see `Step`.
+        words: Its words, where it goes on; None where it begins, and has no setup yet.
+    """
+
+    trial: Trial
+    until_j: float | None = None
+    words: tuple[str, ...] | None = None
+
+
+class Steps:
+    """Takes one trial after the other for this run.
+
+    Args:
+        store: The study.
+        schedule: Says which, and for how long; None begins each and trains it to its end.
+        can_go_on: Whether what a paused trial goes on with is here.
+        n_trials: The study's total.
+        next_point: Given the setups that there are, the next one; None for suggestions.
+        say: Is told what a person should know.
+    """
+
+    def __init__(
+        self,
+        store: StudyStore,
+        schedule: Schedule | None,
+        can_go_on: Callable[[int], bool],
+        *,
+        n_trials: int,
+        next_point: NextPoint | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._schedule = schedule
+        self._can_go_on = can_go_on
+        self._n_trials = n_trials
+        self._next_point = next_point
+        self._say = say
+        self._elsewhere: set[int] = set()  # of which it was said
+
+    def next(self) -> Taken | None:
+        """The next trial; None if there is none, be it for now.
+
+        Raises:
+            StudyError: If the schedule resumes what does not wait.
+        """
+        if self._schedule is None:
+            return self._begin(Step())
+        can_begin = self._store.can_begin(self._n_trials)
+        while True:
+            observed = self._observed()
+            step = self._schedule.next_step(observed, can_begin=can_begin)
+            if step is None:
+                return None
+            if step.resume is None:
+                taken = self._begin(step) if can_begin else None
+                if taken is not None or not can_begin:
+                    return taken
+                can_begin = False  # another run has begun the last
+            else:
+                self._check(step.resume, observed)
+                waiting = self._store.resume(step.resume)
+                if waiting is not None:  # else another run was first
+                    return Taken(waiting.trial, step.until_j, waiting.overrides)
+
+    def conclude(self) -> int:
+        """End what waits in a study that is complete; how many did.
+
+        It is where all its trials began, and none runs, here or elsewhere, after the schedule
+        said that nothing is worth its joules.
+        """
+        if self._schedule is None or self._store.can_begin(self._n_trials):
+            return 0
+        observed = self._store.observed()
+        if any(trial.state == "running" for trial in observed):
+            return 0
+        waiting = [trial.number for trial in observed if trial.state == "paused"]
+        return self._store.conclude_paused(filter(self._can_go_on, waiting))
+
+    def _begin(self, step: Step) -> Taken | None:
+        trial = self._store.ask(self._n_trials, self._next_point)
+        return None if trial is None else Taken(trial, step.until_j)
+
+    def _observed(self) -> list[Observed]:
+        """All trials; one that can go on elsewhere alone is nothing to resume here."""
+        observed = self._store.observed()
+        paused = {trial.number for trial in observed if trial.state == "paused"}
+        elsewhere = {number for number in paused if not self._can_go_on(number)}
+        new = sorted(elsewhere - self._elsewhere)
+        if new:
+            self._elsewhere |= elsewhere
+            trials = "trial " + ", ".join(map(str, new))
+            self._say(f"{trials} paused in another folder or on another host, and stays so here")
+        return [replace(t, state="running") if t.number in elsewhere else t for t in observed]
+
+    def _check(self, number: int, observed: Sequence[Observed]) -> None:
+        if not any(trial.number == number and trial.state == "paused" for trial in observed):
+            raise StudyError(
+                f"{type(self._schedule).__name__} resumes trial {number}, which does not wait; a "
+                "schedule resumes paused trials"
+            )
