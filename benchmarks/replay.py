@@ -16,24 +16,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # each search has a process of it
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
-import csv
 import math
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a bare checkout
 
 
 from benchmarks.methods import DEFAULTS, METHODS, method
 from benchmarks.problems import Problem, find_problems
+from benchmarks.running import options_of, parse, run_all, split_name, write
 from benchmarks.session import Session
 from benchmarks.verdicts import (
     CAP,
@@ -46,7 +43,7 @@ from benchmarks.verdicts import (
     print_table,
     summarise,
 )
-from energyopt.errors import ConfigError, EnergyoptError
+from energyopt.errors import EnergyoptError
 
 OURS = "joule"
 GOAL, GOAL_CENSORED, GOAL_WORST = 3.0, 0.02, 10.0
@@ -85,7 +82,7 @@ def run(task: Task) -> tuple[Row, Verdict]:
     problem = task.problem
     session = Session(problem, task.seed, task.slice_s, task.settle_s)
     moments = []
-    for recommended in method(task.method.partition(":")[0])(session, **task.options):
+    for recommended in method(split_name(task.method)[0])(session, **task.options):
         spent = session.spent_j / problem.best_j
         moments.append(Moment(spent, problem.good(recommended)))
         if spent >= CAP:
@@ -104,14 +101,6 @@ def run(task: Task) -> tuple[Row, Verdict]:
         session.profiling_j,
     )
     return row, verdict
-
-
-def run_all(tasks: Sequence[Task], jobs: int) -> list[tuple[Row, Verdict]]:
-    """Run all searches, several at a time; in the order of the tasks."""
-    if jobs == 1:
-        return list(map(run, tasks))
-    with ProcessPoolExecutor(jobs) as pool:
-        return list(pool.map(run, tasks, chunksize=max(1, min(8, len(tasks) // (8 * jobs)))))
 
 
 # What is printed ---------------------------------------------------------------------------------
@@ -182,34 +171,26 @@ def show_problems(summaries: Mapping[str, Summary]) -> None:
     )
 
 
-def write(path: Path, rows: Iterable[Row]) -> None:
-    """Write one row a search."""
-    with path.open("w", newline="") as file:
-        out = csv.writer(file)
-        out.writerow([field.name for field in fields(Row)])
-        out.writerows(astuple(row) for row in rows)
-
-
 # The command -------------------------------------------------------------------------------------
 
 
 def main() -> int:
     """Run the benchmark; 0 where it ran, 2 where it could not."""
     args = _arguments()
+    began_s = time.perf_counter()
     try:
         problems = find_problems(args.data, args.workloads, args.gpus)
-        options = _options(args.set)
+        options = options_of(args.set)
+        tasks = []
         for name in args.methods:
-            method(name.partition(":")[0])
-        tasks = [
-            Task(name, options | own, problem, seed, args.slice_s, args.settle_s)
-            for name in args.methods
-            for own in [_options(filter(None, name.partition(":")[2].split(",")))]
-            for problem in problems
-            for seed in range(args.seeds)
-        ]
-        began_s = time.perf_counter()
-        done = run_all(tasks, args.jobs)
+            plain, own = split_name(name)
+            method(plain)
+            tasks += [
+                Task(name, options | own, problem, seed, args.slice_s, args.settle_s)
+                for problem in problems
+                for seed in range(args.seeds)
+            ]
+        done = run_all(run, tasks, args.jobs)
     except EnergyoptError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -222,40 +203,18 @@ def main() -> int:
         show_problems(summaries)
     print(f"{len(tasks)} searches took {time.perf_counter() - began_s:.0f} s.")
     if args.out is not None:
-        write(args.out, (row for row, _ in done))
+        write(args.out, Row, (row for row, _ in done))
     return 0
-
-
-def _options(words: Iterable[str]) -> dict[str, Any]:
-    """Options of a method, from KEY=VALUE."""
-    options = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key.isidentifier():
-            raise ConfigError(f"{word} is no KEY=VALUE, such as --set pause=false")
-        options[key] = yaml.safe_load(value)
-    return options
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--workloads", nargs="+", help="all by default")
     parser.add_argument("--gpus", nargs="+", help="all by default")
-    parser.add_argument(
-        "--methods", nargs="+", default=list(DEFAULTS), help=f"of {', '.join(METHODS)}"
-    )
-    parser.add_argument("--seeds", type=int, default=30, help="searches a method and problem")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="options")
-    parser.add_argument("--out", type=Path, help="a table of all searches")
     parser.add_argument("--per-problem", action="store_true", help="print each problem's J5, too")
     parser.add_argument("--slice-s", type=float, default=5.0, help="how long a limit is tried")
     parser.add_argument("--settle-s", type=float, default=0.0, help="how long before that")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
-    args = parser.parse_args()
-    if args.seeds < 1 or args.jobs < 1:
-        parser.error("--seeds and --jobs are at least 1")
-    return args
+    return parse(parser, DEFAULTS, f"of {', '.join(METHODS)}", 30)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from energyopt.protocols import Paradigm
 from energyopt.recorded import Clock, Costs, Curve
 from energyopt.records import Checkpoint, Pause, TrialResult, TrialStart, Window
 from energyopt.search.observed import Observed
+from energyopt.stopping.rules import Rules
 from energyopt.trial import Plan, run_trial
 
 
@@ -184,6 +185,7 @@ class Player:
         limit_w: float | None = None,
         until_j: float | None = None,
         stop_at_target: bool = True,
+        rules: Rules | None = None,
         wrap: Callable[[Playback], Paradigm] = lambda playback: playback,
     ) -> TrialResult:
         """Train until the target, the end, or a pause; count what it burns.
@@ -194,6 +196,7 @@ class Player:
             limit_w: Its power limit, in W; None profiles it, where it is not known yet.
             until_j: Training energy at which it pauses, in J; None does not pause.
             stop_at_target: End at the first evaluation at the target.
+            rules: What may stop it.
             wrap: Changes what is played.
         """
         before = training.result
@@ -214,6 +217,7 @@ class Player:
             self._start,
             training.journal if until_j is not None or resumed else JournalWriter(None),
             profiler=self._limit(training, limit_w),
+            rules=rules,
             keep=None if until_j is None else training.keep,
             resumed=resumed,
         )
