@@ -44,6 +44,7 @@ from energyopt.report.live import LiveStudy
 from energyopt.report.results import write_results
 from energyopt.report.sentences import setup as setup_words
 from energyopt.report.study import banner, print_end
+from energyopt.search.budget import Appraiser, Budget, Estimate, worth_of_next
 from energyopt.search.observed import Schedule
 from energyopt.search.samplers import continued_seed, refuse_unpickling, sampler_node
 from energyopt.search.space import Dimension, Value, parse_space
@@ -236,6 +237,7 @@ class _Run:
             "epochs": float(self._config.epochs),
             "space": {d.key: d.distribution for d in self._space.dimensions},
             "present": self._present,
+            "reuse": self._options.reuse,
         }
 
     def _present(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -411,6 +413,7 @@ class _Run:
             most_at_a_time=(self._ready and self._ready.rivals) or sys.maxsize,
         )
         study = store.read()
+        schedule = self._schedule(store.sampler)
         has_rules = self._own and bool(OmegaConf.select(self._config, "stopping.rules"))
         return Coordinator(
             store=store,
@@ -421,9 +424,25 @@ class _Run:
             jobs=jobs,
             known=Known.of(result for _, result in study.results),
             spool=self._spool,
-            schedule=self._schedule(store.sampler),
+            schedule=schedule,
             standing=Standing(study.trials) if has_rules else None,
             suggest_more=self._suggest_more(),
+            budget=self._budget(store.sampler, schedule),
+        )
+
+    def _budget(self, sampler: BaseSampler, schedule: Schedule | None) -> Budget:
+        """What the study may spend; a sampler that is the schedule looks at `reuse` itself."""
+        options = self._options
+        estimate: Estimate = lambda _: None  # noqa: E731
+        if isinstance(sampler, Appraiser):
+            estimate = sampler.worth
+        elif self._own:
+            estimate = partial(worth_of_next, target=float(self._config.target))
+        return Budget(
+            most_j=options.search_budget_j,
+            most_s=options.search_budget_s,
+            reuse=None if isinstance(schedule, BaseSampler) else options.reuse,
+            estimate=estimate,
         )
 
     def _suggest_more(self) -> Callable[[Trial], None] | None:
@@ -519,7 +538,7 @@ class _Run:
             write_results(study, self._folder)
         if failure is not None:
             raise StudyError(f"study {self._name} was ended: {failure}")
-        if not any(trial.state == "complete" for trial in study.trials):
+        if not any(trial.state in ("complete", "paused") for trial in study.trials):
             reasons = [trial.reason for trial in study.trials if trial.reason]
             because = f"; the last: {reasons[-1]}" if reasons else ""
             raise StudyError(f"no trial of study {self._name} completed{because}")
