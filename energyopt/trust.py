@@ -16,7 +16,7 @@ from energyopt.errors import ConfigError
 # others as arguments, and would do for a config what the config may not.
 TRUSTED = (
     *(f"energyopt.{part}" for part in ("models", "tasks", "paradigms", "objectives", "schedulers")),
-    *("energyopt.stopping", "energyopt.search.halving"),
+    *("energyopt.stopping", "energyopt.search.halving", "energyopt.search.joule"),
     *(
         f"energyopt.hardware.{meters}"
         for meters in ("auto", "estimate", "recorded", "replay", "simulated", "systems", "zeus")

@@ -27,6 +27,9 @@ from energyopt.search.model import EnergyModel
 from energyopt.search.observed import Observed, Step
 
 _SURE, _UNSURE = 0.3, 1.0  # standard deviations by which a setup must be better
+_HITS = 2  # of a recommended setup
+_DEARER = 3.0  # than the best, at which the first setup is dear enough
+_WORTH = 2.0  # of what an execution costs beside training, that it trains at least
 _GROWTH = 1.3  # of a trial's joules at which it is looked at again
 _CANDIDATES = 160
 _LEVELS = 24
@@ -49,7 +52,7 @@ class Question:
     target: float | None
     epochs: float
     front: bool = True
-    reuse: float = 1000.0
+    reuse: float = 300.0
     known_sd: float = 0.5
 
 
@@ -106,6 +109,7 @@ class Outlook:
         first = next((trial for trial in observed if trial.default), observed[0])
         self._first = places[_key(first.params)]
         self._mean, self._covariance = model.posterior(self.setups)
+        self._overhead_j = _overhead_j(observed)
         self._epoch_j = model.epoch_j(self.setups)
         self._most_j = question.epochs * self._epoch_j
 
@@ -149,9 +153,19 @@ class Outlook:
         )
         if saving >= cost:
             return self._take(at, saving, cost)
-        if best in may and not _reached(self._of[best]):
-            return self._take(best)  # what is recommended has been seen to reach the target
+        if best in may and self._in_doubt(best):
+            return self._take(best)
+        if first is not None and _spent_j(first) < _DEARER * math.exp(self._mean[best]):
+            return self._go_on(first)  # what is saved is counted from there
         return None
+
+    def _in_doubt(self, best: int) -> bool:
+        """Whether what is to be recommended was not seen often enough to reach the target.
+
+        One training may have been lucky; the setup that the user began with needs but one.
+        """
+        hits = sum(trial.reached for trial in self._of[best])
+        return hits < (1 if best == self._first else _HITS)
 
     def _value(self, best: int, noise: Array) -> Array:
         """What training each setup on is worth: the expected saving of a better choice, in log J.
@@ -177,7 +191,7 @@ class Outlook:
         full = np.minimum(np.exp(self._mean), self._most_j)
         spent = np.array([_spent_j(self._open(at)) for at in range(len(self.setups))])
         rest = np.maximum(full - spent, self._epoch_j)
-        return np.full(len(rest), self._model.noise(1.0)), rest
+        return np.full(len(rest), self._model.noise(1.0)), rest + self._overhead_j
 
     def _look(self) -> tuple[Array, Array]:
         """The same of training each a little: the less it has reached, the less that tells."""
@@ -186,7 +200,8 @@ class Outlook:
             trial = self._open(at)
             best = max(trial.accuracy, default=0.0) if trial is not None else 0.0
             noise.append(self._model.noise(self._model.scale.level(best)))
-            cost.append(max((_GROWTH - 1) * _spent_j(trial), float(epoch_j)))
+            least_j = max(float(epoch_j), _WORTH * self._overhead_j)
+            cost.append(max((_GROWTH - 1) * _spent_j(trial), least_j) + self._overhead_j)
         return np.array(noise), np.array(cost)
 
     def _apart(self, at: int) -> Array:
@@ -251,7 +266,7 @@ class Outlook:
                 steps.append(trial.joules[-1] / len(trial.joules))
             else:
                 steps.append(float(self._most_j[at] / self._question.epochs))
-        return np.array(steps)
+        return np.maximum(steps, _WORTH * self._overhead_j) + self._overhead_j
 
     # Steps -------------------------------------------------------------------------------------------
 
@@ -269,10 +284,12 @@ class Outlook:
         trial = self._open(at)
         if trial is not None:
             return self._go_on(trial, saving_j, cost_j)
-        return Choice(Step(None, 0.0), self.setups[at], saving_j, cost_j)
+        step = Step(None, _WORTH * self._overhead_j, again=len(self._of[at]))
+        return Choice(step, self.setups[at], saving_j, cost_j)
 
     def _go_on(self, trial: Observed, saving_j: float = math.inf, cost_j: float = 0.0) -> Choice:
-        until_j = max(_GROWTH * _spent_j(trial), _TINY_J)
+        spent_j = _spent_j(trial)
+        until_j = max(_GROWTH * spent_j, spent_j + _WORTH * self._overhead_j, _TINY_J)
         return Choice(Step(trial.number, until_j), {}, saving_j, cost_j)
 
 
@@ -323,6 +340,12 @@ def _partial_gain(front: Array, mean: Array, sd: Array, until: Array) -> Array:
     z = (until - mean) / sd
     gain: Array = (front - mean) * ndtr(z) + sd * np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
     return np.maximum(gain, 0.0)
+
+
+def _overhead_j(observed: Sequence[Observed]) -> float:
+    """What each execution of a trial burns beside training: loading, warming up, evaluating."""
+    beside = [trial.spent_j - _spent_j(trial) for trial in observed if trial.joules]
+    return max(min(beside, default=0.0), 0.0)
 
 
 def _reached(trials: Sequence[Observed]) -> bool:

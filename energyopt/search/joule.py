@@ -54,7 +54,7 @@ class JouleSampler(BaseSampler):
         self._target = target
         self._epochs = epochs
         self._front = front
-        self._reuse = 1000.0 if reuse is None else reuse
+        self._reuse = 300.0 if reuse is None else reuse
         self._space = dict(space or {})
         self._present = present
         self._hyper: Array | None = None
