@@ -85,6 +85,7 @@ class Training:
     state: State | None = None
     journal: _Memory = field(default_factory=_Memory)
     limit_w: float | None = None
+    _seen: tuple[TrialResult | None, Observed] | None = None
 
     @property
     def paused(self) -> bool:
@@ -103,6 +104,11 @@ class Training:
 
     def observed(self) -> Observed:
         """As a search sees it."""
+        if self._seen is None or self._seen[0] is not self.result:
+            self._seen = (self.result, self._observed())
+        return self._seen[1]
+
+    def _observed(self) -> Observed:
         if self.result is None:
             return Observed(self.number, self.setup, default=self.number == 0)
         curve, result = self.result.curve, self.result

@@ -37,7 +37,7 @@ class RecordedMeter:
             )
         self._clock = clock
         self._part = part
-        self._began = (0.0, 0.0)
+        self._began: tuple[float, float] | None = None
         self.provenance = Provenance(
             kind="replayed",
             meter=f"recorded trainings of {task.name}",
@@ -54,10 +54,11 @@ class RecordedMeter:
 
     def stop(self) -> Energy:
         """Close the window."""
-        time_s, energy_j = (
-            self._clock.time_s - self._began[0],
-            self._clock.energy_j - self._began[1],
-        )
+        if self._began is None:
+            raise RuntimeError("stop() without start()")
+        began_s, began_j = self._began
+        self._began = None
+        time_s, energy_j = self._clock.time_s - began_s, self._clock.energy_j - began_j
         if self._part == "gpu_j":
             return Energy(time_s, gpu_j=energy_j)
         return Energy(time_s, cpu_j=energy_j)
