@@ -106,7 +106,7 @@ def worth_of_next(observed: Sequence[Observed], target: float) -> Worth | None:
         None while too few reached the target.
     """
     over = [trial for trial in observed if trial.state != "running"]
-    energies = [_to_target_j(trial, target) for trial in over]
+    energies = [trial.to_target_j(target) for trial in over]
     hits = [energy for energy in energies if energy is not None]
     late = energies[_later_half(energies) :]
     logs = [math.log(energy) for energy in late if energy is not None]
@@ -138,13 +138,6 @@ def _log_cdf(z: float) -> float:
     if z < _FAR:
         return -(z**2) / 2 - math.log(-z * math.sqrt(2 * math.pi))
     return math.log(math.erfc(-z / math.sqrt(2)) / 2)
-
-
-def _to_target_j(trial: Observed, target: float) -> float | None:
-    """Energy to the target; None where it was missed, or cost nothing."""
-    pairs = zip(trial.joules, trial.accuracy, strict=True)
-    energy_j = next((joules for joules, accuracy in pairs if accuracy >= target), 0.0)
-    return energy_j if energy_j > 0 else None
 
 
 def _later_half(energies: Sequence[float | None]) -> int:

@@ -54,6 +54,25 @@ RUNS = sa.Table(
 )
 """A row for each run of a study that asked for a trial, and for those that may yet."""
 
+CONFIRMATIONS = sa.Table(
+    "energyopt_confirmations",
+    _METADATA,
+    sa.Column("study_id", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("trial", sa.Integer, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("overrides", sa.Text, nullable=False),  # JSON list of words
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("result", sa.Text, nullable=True),  # JSON of the TrialResult, of what there is of it
+    sa.Column("test_accuracy", sa.Float, nullable=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("start", sa.Text, nullable=False),
+)
+"""A row for each training that confirms a setup, with the process that runs it."""
+
 _SCHEMA = sa.Table("energyopt_schema", _METADATA, sa.Column("version", sa.Integer, nullable=False))
 
 
