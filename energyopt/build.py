@@ -215,7 +215,12 @@ class Setup:
     def rules(self) -> Mapping[str, StoppingRule]:
         """What may stop a trial, by name."""
         node = self._cfg.stopping.rules
-        rules = {name: self._make(f"stopping.rules.{name}", node[name]) for name in node or {}}
+        if node is None:
+            return {}
+        if not isinstance(node, DictConfig):
+            raise ConfigError(f"stopping.rules={node} is not rules by name; choose stopping=[...]")
+        names = list(map(str, node))
+        rules = {name: self._make(f"stopping.rules.{name}", node[name]) for name in names}
         for name, rule in rules.items():
             if not hasattr(rule, "decide"):
                 raise ConfigError(
@@ -409,13 +414,13 @@ def _value(key: str, node: DictConfig, name: str) -> Any:
 
 
 def make_sampler(
-    node: dict[str, Any], seed: int | None, cfg: DictConfig, what: str = "sampler"
+    node: dict[str, Any], offers: Mapping[str, Any], cfg: DictConfig, what: str = "sampler"
 ) -> Any:
-    """Make an Optuna sampler from a node, seeded where it can be and was not, or a schedule.
+    """Make an Optuna sampler from a node, or a schedule.
 
     Args:
         node: A `_target_` and its options.
-        seed: For those that take one.
+        offers: What it gets of these where it names it; a None is no offer.
         cfg: The root config, for `trusted_targets`.
         what: What it is, for the message.
 
@@ -424,12 +429,14 @@ def make_sampler(
     """
     target = node["_target_"]
     trusted = list(cfg.get("trusted_targets") or [])
-    options = {key: value for key, value in node.items() if key != "_target_"}
     made, *_ = [trusted_target(name, (Path.cwd(),), trusted) for name in targets_in(node)]
     try:
-        if "seed" in inspect.signature(made).parameters and seed is not None:
-            options["seed"] = seed
-        return instantiate({"_target_": target, "_convert_": "all", **options})
+        named = inspect.signature(made).parameters
+        offered = {
+            key: offer for key, offer in offers.items() if key in named and offer is not None
+        }
+        options = {key: value for key, value in node.items() if key not in offered}
+        return instantiate({**options, "_convert_": "all"}, _partial_=True)(**offered)
     except Exception as error:
         cause = error.__cause__ or error
         raise ConfigError(

@@ -52,6 +52,7 @@ class Jobs:
         clean_up: Run after one failed: its process may have been killed.
         most_at_a_time: How many can run at the same time, whatever is asked for.
         stop: Ends those that run.
+        seed: Of the trainings; one of a setup that was trained before takes a later one.
     """
 
     launcher: Launcher
@@ -62,6 +63,7 @@ class Jobs:
     stop: Callable[[], None]
     clean_up: Callable[[], object] = lambda: None
     most_at_a_time: int = sys.maxsize
+    seed: int = 0
 
     def journal(self, number: int) -> Path:
         """The journal of a trial."""
@@ -279,6 +281,8 @@ class Coordinator:
             for dimension in self._composer.present(params):
                 params[dimension.key] = _suggest(trial, dimension)
             words = self._space.words(params) + self._custom_words(trial)
+            if taken.again:
+                words = (*words, Dimension.plain("seed", self._jobs.seed + taken.again))
             return _Asked(trial, words, until)
 
     def _custom_words(self, trial: Trial) -> tuple[str, ...]:

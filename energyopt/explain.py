@@ -60,6 +60,9 @@ def _unknown_key(found: re.Match[str], _text: str) -> str:
         near = difflib.get_close_matches(name, _hardware_keys(), n=1)
         hint = f"did you mean hardware.{near[0]}? " if near else ""
         return f"{key}: there is no such key; {hint}there are {', '.join(_hardware_keys())}"
+    rule = key.removeprefix("stopping.rules.").partition(".")[0]
+    if group.startswith("stopping.rules") and rule in _options("stopping"):
+        return f"{key}: there is no such key; choose the rule, and see --cfg job: stopping=[{rule}]"
     near = difflib.get_close_matches(name, _root_keys(), n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{key}: there is no such key; {hint}--help lists them, +{key}=... adds one"
@@ -77,6 +80,18 @@ def _root_keys() -> list[str]:
 
 def _groups() -> list[str]:
     return sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir())
+
+
+def _options(group: str) -> list[str]:
+    return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+
+
+def _unknown_choice(found: re.Match[str], _text: str) -> str:
+    """One of several options of a group, of which Hydra does not say which there are."""
+    group, _, option = found["path"].rpartition("/")
+    known = _options(group)
+    allowed = f"choose among {', '.join(known)}" if known else "there is no such group"
+    return f"{group}={option}: there is no such option; {allowed}"
 
 
 def _unknown_option(found: re.Match[str], text: str) -> str:
@@ -121,6 +136,7 @@ _TRANSLATIONS: Mapping[str, Callable[[re.Match[str], str], str]] = {
     r"Could not override '(?P<key>[^']+)'\.\s*To append": _unknown_key,
     r"Could not override '(?P<key>[^']+)'": _unknown_group,
     r"Could not find '(?P<path>[^']+/[^']+)'": _unknown_option,
+    r"Could not load '(?P<path>[^']+/[^']+)'": _unknown_choice,
     r"Cannot find primary config '(?P<name>[^']+)'": _unknown_config,
     r"Missing mandatory value: (?P<key>\S+)": _missing,
     r"Sweep parameters '(?P<word>.*?)' requires --multirun": _without_m,

@@ -76,7 +76,8 @@ class JournalWriter:
 
     def append(self, *records: Record) -> None:
         """Append records, all of them or none."""
-        self._write(*map(_named, records))
+        if self._path is not None:
+            self._write(*map(_named, records))
 
     def began(self, doing: str) -> None:
         """Say what the trial does now, for those who wait for it."""

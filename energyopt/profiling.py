@@ -18,6 +18,7 @@ from energyopt.records import Energy
 
 _GROWTH = 8  # of a slice of training whose speed is not known yet
 _WORSE_TO_END = 2
+_NEARLY = 1.05  # measured energy is not smooth over limits: the best can lie behind a small hill
 _FEWEST = 3  # limits that a profile needs: one, and two that are worse
 
 Select = Callable[[Sequence[ProfilePoint]], float]
@@ -153,8 +154,16 @@ class PowerProfiler:
             )
         self._points.append(ProfilePoint(self._limit_w, self._trained, step.total_j, step.time_s))
         self._steps.append(step)
-        best = self.select(self._points) == self._limit_w
-        self._worse = 0 if best else self._worse + 1
+        chosen_w = self.select(self._points)
+        if chosen_w == self._limit_w:
+            self._worse = 0
+        elif not self._nearly_as_good(chosen_w):
+            self._worse += 1
+
+    def _nearly_as_good(self, chosen_w: float) -> bool:
+        """Whether the limit tried last may be as good as the best, but for noise."""
+        best = next(at for at in self._points if at.limit_w == chosen_w)
+        return self.policy == "energy" and self._points[-1].step_j < _NEARLY * best.step_j
 
     def _does_not_fit(self, left_samples: int) -> bool:
         more = min(_FEWEST, len(self.limits_w)) - 1

@@ -14,10 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from energyopt.curve import Curve, spread
-from energyopt.records import TrialResult
 
 _MOST = 50
-_MOST_OF_ONE = 12  # points of a rival's curve
+_MOST_OF_ONE = 16  # points of a rival's curve
 _GRAIN = 16  # energies at which curves are compared when one must go
 _DIGITS = 5
 
@@ -72,8 +71,8 @@ class Rival:
 
     Attributes:
         number: The trial's.
-        joules: Training energy, in J; increasing.
-        accuracy: The best so far, in [0, 1]; increasing.
+        joules: Training energy, in J; never falling.
+        accuracy: The best so far, in [0, 1]; never falling.
     """
 
     number: int
@@ -82,9 +81,10 @@ class Rival:
 
     @classmethod
     def of(cls, number: int, curve: Curve) -> Rival:
-        """The points of a curve that were better than all before, thinned."""
-        best = spread(curve.rises(), curve.training_j, _MOST_OF_ONE)
-        points = [_rounded(curve.training_j[at], curve.accuracy[at]) for at in best]
+        """Thin a curve; flat parts keep points, since what rises late was not better before."""
+        best = tuple(itertools.accumulate(curve.accuracy, max))
+        kept = spread(range(len(curve)), curve.training_j, _MOST_OF_ONE)
+        points = [_rounded(curve.training_j[at], best[at]) for at in kept]
         return cls(number, tuple(j for j, _ in points), tuple(a for _, a in points))
 
     def at(self, energy_j: float) -> float:
@@ -119,10 +119,9 @@ class Rivals:
     front: tuple[Point, ...] = ()
     luck: float | None = None
 
-    def learn(self, number: int, result: TrialResult) -> Rivals:
+    def learn(self, number: int, curve: Curve, target: float) -> Rivals:
         """Take in how a trial went; a trial that has gone on since replaces itself."""
-        curve = result.curve
-        if not result.valid or not len(curve):
+        if not len(curve):
             return self
         others = [rival for rival in self.curves if rival.number != number]
         new = [_rounded(*point) for point in zip(curve.training_j, curve.accuracy, strict=True)]
@@ -131,10 +130,11 @@ class Rivals:
             curves=_best([*others, Rival.of(number, curve)]),
             front=_thinned(front_of([*self.front, *new])),
         )
-        at = result.energy_to_target_j
-        if at is None or (self.incumbent_j is not None and self.incumbent_j <= at):
+        hit = curve.first_at(target)
+        if hit is None or (self.incumbent_j is not None and self.incumbent_j <= hit.training_j):
             return known
-        return dataclasses.replace(known, incumbent_j=_rounded(at, 0.0)[0], incumbent=number)
+        incumbent_j = _rounded(hit.training_j, hit.accuracy)[0]
+        return dataclasses.replace(known, incumbent_j=incumbent_j, incumbent=number)
 
     def best_with(self, energy_j: float) -> float:
         """The best accuracy on the front with no more than an energy, in J."""

@@ -24,11 +24,13 @@ class Taken:
         trial: Optuna's.
         until_j: Training energy at which it pauses, in J: see `Step`.
         words: Its words, where it goes on; None where it begins, and has no setup yet.
+        again: How often its setup was trained before, where it begins.
     """
 
     trial: Trial
     until_j: float | None = None
     words: tuple[str, ...] | None = None
+    again: int = 0
 
 
 class Steps:
@@ -106,7 +108,7 @@ class Steps:
 
     def _begin(self, step: Step) -> Taken | None:
         trial = self._store.ask(self._n_trials, self._next_point)
-        return None if trial is None else Taken(trial, step.until_j)
+        return None if trial is None else Taken(trial, step.until_j, again=step.again)
 
     def _observed(self) -> list[Observed]:
         """All trials; one that can go on elsewhere alone is nothing to resume here."""

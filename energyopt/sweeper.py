@@ -223,8 +223,26 @@ class _Run:
         if self._own:
             refuse_unpickling(node, existing)
         seed = self._config.seed if self._own else node.get("seed")
-        sampler: BaseSampler = make_sampler(node, continued_seed(seed, existing), self._config)
+        offers = {"seed": continued_seed(seed, existing)} | self._offers()
+        sampler: BaseSampler = make_sampler(node, offers, self._config)
         return sampler
+
+    def _offers(self) -> dict[str, Any]:
+        """What a sampler of our own is told of the study."""
+        if not self._own:
+            return {}
+        return {
+            "target": float(self._config.target),
+            "epochs": float(self._config.epochs),
+            "space": {d.key: d.distribution for d in self._space.dimensions},
+            "present": self._present,
+        }
+
+    def _present(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The keys of a setup that exist under its choice of groups."""
+        groups = {d.key: params[d.key] for d in self._space.groups}
+        keys = {*groups, *(d.key for d in self._composer.present(groups))}
+        return {key: value for key, value in params.items() if key in keys}
 
     def _schedule(self, sampler: BaseSampler) -> Schedule | None:
         """What says which trial trains next: the one that is asked for, or the sampler itself.
@@ -245,7 +263,9 @@ class _Run:
                 "stopping=halving has one"
             )
         options: Any = OmegaConf.to_container(node, resolve=True)
-        schedule = make_sampler(options, self._config.seed, self._config, "stopping.schedule")
+        schedule = make_sampler(
+            options, {"seed": self._config.seed}, self._config, "stopping.schedule"
+        )
         if not isinstance(schedule, Schedule):
             raise ConfigError(
                 f"stopping.schedule._target_={node._target_} has no next_step; a schedule has "
@@ -387,6 +407,7 @@ class _Run:
             journals=self._own,
             stop=self._local.close if self._local else _leave,
             clean_up=own_app.restore_limits if self._own else _leave,
+            seed=self._config.seed if self._own else 0,
             most_at_a_time=(self._ready and self._ready.rivals) or sys.maxsize,
         )
         study = store.read()

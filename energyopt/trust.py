@@ -16,10 +16,10 @@ from energyopt.errors import ConfigError
 # others as arguments, and would do for a config what the config may not.
 TRUSTED = (
     *(f"energyopt.{part}" for part in ("models", "tasks", "paradigms", "objectives", "schedulers")),
-    *("energyopt.stopping", "energyopt.search.halving"),
+    *("energyopt.stopping", "energyopt.search.halving", "energyopt.search.joule"),
     *(
         f"energyopt.hardware.{meters}"
-        for meters in ("auto", "estimate", "replay", "simulated", "systems", "zeus")
+        for meters in ("auto", "estimate", "recorded", "replay", "simulated", "systems", "zeus")
     ),
     *("torch.nn", "torch.optim", "optuna.samplers"),
 )

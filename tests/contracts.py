@@ -1,4 +1,4 @@
-"""What any meter, paradigm or objective must do: a class of tests for each seam.
+"""What any meter, paradigm, objective or stopping rule must do: a class of tests for each seam.
 
 Subclass one in a test file and give it the fixture that it asks for:
 
@@ -17,7 +17,10 @@ from typing import Protocol, get_args
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from energyopt.curve import Curve
 from energyopt.pausing import go_on, keep_in, load, state_of
 from energyopt.protocols import (
     EnergyMeter,
@@ -25,11 +28,14 @@ from energyopt.protocols import (
     Paradigm,
     Pauses,
     Saves,
+    StoppingRule,
     Tests,
     Trained,
     WarmsUp,
 )
 from energyopt.records import Energy, Kind, TrialResult
+from energyopt.rivals import Progress, Rivals
+from tests.curves import CURVES, progress, rivals_of
 from tests.toys import result
 
 PARTS = ("gpu_j", "cpu_j", "dram_j")
@@ -264,3 +270,49 @@ class ObjectiveContract:
     def test_is_a_pure_function(self, objective: Objective):
         record = RESULTS["went on"]
         assert objective(record) == objective(record)
+
+
+# Each subclass is about a rule of its own.
+_ANY_CURVES = settings(suppress_health_check=[HealthCheck.differing_executors])
+
+
+class StoppingRuleContract:
+    """Any rule. Needs the attributes `make`, a maker of one, and `hopeless`, which it stops."""
+
+    make: Callable[[], StoppingRule]
+    hopeless: tuple[Progress, Rivals]
+
+    def test_is_a_stopping_rule(self):
+        assert isinstance(type(self).make(), StoppingRule)
+
+    def test_says_why_with_numbers(self):
+        why = type(self).make().decide(*self.hopeless)
+        assert why is not None
+        assert any(character.isdigit() for character in why)
+        assert "\n" not in why
+        assert not why.endswith(".")
+
+    @_ANY_CURVES
+    @given(CURVES)
+    def test_stops_nothing_while_nothing_is_known(self, curve: Curve):
+        rule = type(self).make()
+        for seen in range(1, len(curve) + 1):
+            assert rule.decide(progress(curve, seen), Rivals()) is None
+
+    @_ANY_CURVES
+    @given(CURVES, st.lists(CURVES, max_size=5))
+    def test_never_stops_the_first_to_be_so_good_with_so_little(
+        self, curve: Curve, others: list[Curve]
+    ):
+        """On the front at its energy, before the cheapest to the target has used its own."""
+        rivals, so_far = rivals_of(others), progress(curve, len(curve))
+        beaten = any(rival.at(so_far.spent_j) > so_far.best for rival in rivals.curves)
+        if beaten or so_far.spent_j > (rivals.incumbent_j or math.inf):
+            return
+        assert type(self).make().decide(so_far, rivals) is None
+
+    @_ANY_CURVES
+    @given(CURVES, st.lists(CURVES, max_size=5))
+    def test_says_the_same_of_the_same(self, curve: Curve, others: list[Curve]):
+        rivals, so_far = rivals_of(others), progress(curve, len(curve))
+        assert type(self).make().decide(so_far, rivals) == type(self).make().decide(so_far, rivals)

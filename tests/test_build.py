@@ -19,7 +19,9 @@ from energyopt.journal import NAME, JournalWriter
 from energyopt.paths import conf_dir
 from energyopt.protocols import EnergyMeter, Objective, Paradigm, StoppingRule, Task
 from energyopt.records import Energy, Window
+from energyopt.rivals import Rivals
 from tests.composing import composed
+from tests.recorded_tables import write_tables
 from tests.test_tasks import fashion_files, write
 from tests.toys import result
 
@@ -66,6 +68,13 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("hardware", "replay"): ("hardware.meter.path=recorded",),
 }
 
+PLAYED = ("task=replay", "task.folder=tables", "task.workload=digits")
+WORDS |= {
+    ("task", "replay"): PLAYED,
+    ("paradigm", "replay"): (*PLAYED, "batch_size=16"),
+    ("hardware", "recorded"): PLAYED,
+}
+
 NEEDS_SENSORS = {
     *("nvidia", "h100", "a100", "rtx3090", "rtx6000_ada"),
     *("rapl", "amd", "soc", "m1_max"),
@@ -103,6 +112,7 @@ def test_there_are_options_in_every_group():
 def test_every_option_builds(here, group, option):
     code(here, "own_options", OWN_CODE)
     write(here / "fashion", fashion_files())
+    write_tables(here / "tables")
     journal = JournalWriter(here / "recorded" / NAME)
     journal.append(result().start)
     journal.append(Window("training", Energy(1.0, cpu_j=2.0)))
@@ -110,7 +120,7 @@ def test_every_option_builds(here, group, option):
     it = setup(f"{group}={option}", *WORDS.get((group, option), ()))
     match group:
         case "task":
-            assert isinstance(it.task, Task)
+            assert isinstance(it.task, Task) == (option != "replay")  # which has no data
         case "model":
             logits = it.model(it.task.validation.inputs[:2])
             assert logits.shape == (2, it.task.num_classes)
@@ -253,6 +263,43 @@ def test_a_wrong_keyword_names_its_group_and_itself(word, key):
     assert message.startswith(f"{key} (")
     assert "cannot be built with" in message
     assert message.endswith(f"unexpected keyword argument '{word.partition('.')[2][:-2]}'")
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("stopping.rules=3", "stopping.rules=3 is not rules by name; choose stopping=[...]"),
+        ("+stopping.rules.mine=3", "stopping.rules.mine=3 is not a group of options"),
+        ("+stopping.rules.mine._target_=os.system", "_target_=os.system names code of 'os'"),
+        (
+            "+stopping.rules.mine._target_=energyopt.stopping.rules.Rules",
+            "stopping.rules.mine (energyopt.stopping.rules.Rules) cannot be built with {}: ",
+        ),
+        (
+            "+stopping.rules.mine._target_=energyopt.objectives.EnergyToTarget",
+            "stopping.rules.mine._target_=energyopt.objectives.EnergyToTarget has no decide; a "
+            "rule has decide(progress, rivals)",
+        ),
+        (
+            "stopping.rules.dominance.k=0",
+            "stopping.rules.dominance.k=0 is not allowed: a whole number of at least 1 is needed",
+        ),
+        ("+stopping.rules.dominance.odds=2", "stopping.rules.dominance (energyopt.stopping.domi"),
+    ],
+)
+def test_a_rule_that_cannot_be_built_names_its_key(word, says):
+    with pytest.raises(ConfigError) as caught:
+        _ = setup("stopping=[energy_cap,dominance]", word).rules
+    assert str(caught.value).startswith(says)
+
+
+def test_rules_are_combined_in_the_order_given_and_are_asked_in_a_study_alone():
+    it = setup("stopping=[extrapolate,energy_cap]", "stopping.rules.energy_cap.beta=noise")
+    assert list(it.rules) == ["extrapolate", "energy_cap"]
+    assert it.stopping is None
+    known = f"stopping.known='{Rivals().to_json()}'"
+    assert setup("stopping=[energy_cap]", known).stopping
+    assert setup("stopping=none").rules == setup("stopping.rules=null").rules == {}
 
 
 def test_a_wrong_keyword_of_a_meter_or_an_objective_names_it():

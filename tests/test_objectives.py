@@ -19,6 +19,7 @@ from energyopt.objectives import (
 )
 from energyopt.protocols import Objective
 from energyopt.records import End, TrialResult
+from energyopt.search.observed import CURVE
 from tests.contracts import RESULTS, ObjectiveContract
 from tests.toys import result
 
@@ -98,6 +99,23 @@ def test_what_is_told_of_each_ending(
     assert outcome.attributes["end"] == end
     assert outcome.attributes["spent_j"] == 6
     assert (outcome.reason, outcome.result) == ("because", record)
+
+
+def test_the_curve_is_told_in_few_points_whatever_the_ending():
+    told = judge(result(MISSED, end="stopped", reason="cap: 4 J"), EnergyVsAccuracy()).attributes
+    assert told[CURVE] == {
+        "epochs": [1, 2],
+        "joules": [2, 4],
+        "accuracy": [0.5, 0.6],
+        "epoch_j": 2,
+    }
+    assert told["stopped_by"] == "cap"
+    assert "stopped_by" not in judge(result(MISSED), EnergyVsAccuracy()).attributes
+    long = result([(at, at, at / 1000) for at in range(1, 951)])
+    curve = judge(long, EnergyVsAccuracy()).attributes[CURVE]
+    assert len(curve["joules"]) == len(curve["epochs"]) == len(curve["accuracy"]) <= 60
+    assert (curve["joules"][0], curve["joules"][-1]) == (1, 950)
+    assert 900 in curve["joules"]  # where it reached the target
 
 
 def test_warnings_are_told():

@@ -20,6 +20,8 @@ from energyopt.journal import JournalReader, JournalWriter
 from energyopt.profiling import PowerProfiler, limits_to_try
 from energyopt.protocols import Trained
 from energyopt.records import Energy, TrialResult, TrialStart, total
+from energyopt.rivals import Progress, Rivals
+from energyopt.stopping.rules import Rules
 from energyopt.trial import Plan, run_trial
 from tests.toys import ESTIMATED
 
@@ -106,10 +108,13 @@ def trained(
     *,
     epochs: float = 20,
     stop_at_target: bool = False,
+    rules: Rules | None = None,
 ) -> TrialResult:
     journal = JournalWriter(folder / "progress.jsonl" if folder else None)
     plan = Plan(0.9, epochs, stop_at_target=stop_at_target)
-    return run_trial(lambda: Trainee(gpu, accuracies), gpu, plan, START, journal, profiler=of)
+    return run_trial(
+        lambda: Trainee(gpu, accuracies), gpu, plan, START, journal, profiler=of, rules=rules
+    )
 
 
 def assert_books_hold(result: TrialResult, gpu: ToyGpu) -> None:
@@ -168,6 +173,23 @@ def test_steps_count_as_training_at_the_chosen_limit_and_the_rest_as_profiling(t
     assert result.booked("profiling").total_j > 0
     for before, at in itertools.pairwise(result.curve):
         assert (at.training_j - before.training_j) / (at.steps - before.steps) == pytest.approx(1)
+
+
+def test_a_stopping_rule_is_told_joules_at_the_chosen_limit_alone(tmp_path: Path):
+    class AtOnce:
+        def decide(self, progress: Progress, rivals: Rivals) -> str | None:
+            told.append(progress)
+            return "at once"
+
+    gpu = ToyGpu(bowl, slower)
+    told: list[Progress] = []
+    tries = profiler(gpu)
+    result = trained(gpu, tries, tmp_path, rules=Rules({"rule": AtOnce()}, Rivals()))
+    assert (result.end, len(told)) == ("stopped", 1)
+    assert tries.over
+    assert len(result.checkpoints) > 10  # while limits were tried nobody asked
+    assert told[0].joules == pytest.approx([25 * (at + 1) for at in range(len(told[0].joules))])
+    assert_books_hold(result, gpu)
 
 
 def test_the_curve_is_that_of_a_trial_at_the_chosen_limit(tmp_path: Path):

@@ -16,6 +16,8 @@ from energyopt.errors import HardwareError, TrialError
 from energyopt.journal import JournalReader, JournalWriter
 from energyopt.protocols import Trained
 from energyopt.records import Purpose, TrialResult, TrialStart, total
+from energyopt.rivals import Progress, Rivals
+from energyopt.stopping.rules import Rules
 from energyopt.trial import Plan, run_trial
 from tests.toys import ESTIMATED, Counter, Scripted, ToyMeter
 
@@ -28,6 +30,7 @@ def run(
     *,
     journal: Path | None = None,
     factor: float = 1.0,
+    rules: Rules | None = None,
     **script: Any,
 ) -> TrialResult:
     counter = Counter()
@@ -37,6 +40,7 @@ def run(
         plan,
         TrialStart(plan.target, plan.epochs, seed=0, provenance=ESTIMATED),
         JournalWriter(journal),
+        rules=rules,
     )
 
 
@@ -154,6 +158,51 @@ def test_divergence_after_the_target_keeps_the_target():
     result = run([0.95, 0.1], losses=[1.0, math.inf])
     assert result.end == "diverged"
     assert result.energy_to_target_j == 25
+
+
+class Watching:
+    """A rule that stops at an evaluation, and keeps what it was told."""
+
+    def __init__(self, at: int) -> None:
+        self.told: list[tuple[Progress, Rivals]] = []
+        self._at = at
+
+    def decide(self, progress: Progress, rivals: Rivals) -> str | None:
+        self.told.append((progress, rivals))
+        return f"enough after {self._at}" if len(self.told) == self._at else None
+
+
+KNOWN = Rivals(incumbent_j=10.0, incumbent=3)
+
+
+def test_a_rule_is_asked_after_each_evaluation_and_its_words_are_kept():
+    rule = Watching(3)
+    result = run([0.5, 0.6, 0.4], rules=Rules({"watching": rule}, KNOWN))
+    assert (result.end, result.reason) == ("stopped", "watching: enough after 3")
+    assert (result.stopped_by, result.valid, marks(result)) == ("watching", True, [25, 50, 75])
+    told = [progress for progress, _ in rule.told]
+    assert told[-1] == Progress((0.25, 0.5, 0.75), (25, 50, 75), (0.5, 0.6, 0.4), 0.9, 3.0)
+    assert [len(progress.joules) for progress in told] == [1, 2, 3]
+    assert all(rivals is KNOWN for _, rivals in rule.told)
+
+
+def test_a_rule_may_stop_it_beyond_the_target_and_knows_whether_that_counts():
+    rule = Watching(4)
+    result = run([0.5, 0.9, 0.91, 0.92], rules=Rules({"watching": rule}, KNOWN))
+    assert (result.end, result.reached, result.energy_to_target_j) == ("stopped", True, 50)
+    assert rule.told[-1][0].beyond
+    rule = Watching(9)
+    run([0.5], Plan(target=0.9, epochs=1, stop_at_target=True), rules=Rules({"w": rule}, KNOWN))
+    assert not rule.told[-1][0].beyond
+
+
+def test_no_rule_is_asked_of_a_trial_that_is_over():
+    for script in ({"losses": [math.inf]}, {"plan": Plan(target=0.9, epochs=0.25)}):
+        rule = Watching(1)
+        result = run([0.5], rules=Rules({"watching": rule}, KNOWN), **script)
+        assert result.end in {"diverged", "epochs"}
+        assert result.stopped_by is None
+        assert rule.told == []
 
 
 # Whose joules ------------------------------------------------------------------------------

@@ -113,14 +113,24 @@ def ranked(points: Mapping[int, tuple[float, float]], worst_j: float) -> list[in
         worst_j: An energy that adds nothing, in J: no less than theirs.
     """
     left = [_Point(n, error, math.log(energy_j)) for n, (error, energy_j) in points.items()]
+    left.sort(key=lambda p: (p.log_j, p.error))
     order: list[int] = []
     while left:
-        front = [p for p in left if not any(other.beats(p) for other in left)]
+        front, left = _peeled(left)
         added = _added(front, math.log(worst_j))
         front.sort(key=lambda p: (-added[p.number], p.error, p.number))
         order += [point.number for point in front]
-        left = [point for point in left if point not in front]
     return order
+
+
+def _peeled(points: Sequence[_Point]) -> tuple[list[_Point], list[_Point]]:
+    """The points that no other beats, and the rest; by energy, then error, as they are given."""
+    front: list[_Point] = []
+    rest: list[_Point] = []
+    for point in points:
+        beaten = front and front[-1].beats(point)
+        (rest if beaten else front).append(point)
+    return front, rest
 
 
 def _added(front: Sequence[_Point], worst: float) -> dict[int, float]:

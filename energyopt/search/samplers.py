@@ -10,6 +10,7 @@ from numpy.random import SeedSequence
 from energyopt.errors import ConfigError
 
 SAMPLERS: Mapping[str, str] = {
+    "joule": "energyopt.search.joule.JouleSampler",
     "tpe": "optuna.samplers.TPESampler",
     "nsga2": "optuna.samplers.NSGAIISampler",
     "nsga3": "optuna.samplers.NSGAIIISampler",

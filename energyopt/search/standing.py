@@ -31,11 +31,13 @@ class Standing:
 
     def add(self, number: int, params: Mapping[str, Any], result: TrialResult) -> None:
         """Take in how a trial went, or how it has gone on since."""
-        self._rivals = self._rivals.learn(number, result)
-        at = result.energy_to_target_j
-        if result.valid and at is not None:
+        if not result.valid:
+            return
+        self._rivals = self._rivals.learn(number, result.curve, result.target)
+        if result.energy_to_target_j is not None:
             setup = json.dumps({k: v for k, v in params.items() if k != "seed"}, sort_keys=True)
-            self._repeats.setdefault(setup, {})[number] = math.log(at)
+            logs = self._repeats.setdefault(setup, {})
+            logs[number] = math.log(result.energy_to_target_j)
 
     @property
     def rivals(self) -> Rivals:

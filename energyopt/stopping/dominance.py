@@ -19,7 +19,7 @@ class Dominance:
         ConfigError: If one of them is not what it may be.
     """
 
-    def __init__(self, k: int = 2, margin: float = 0.02, evaluations: int = 3) -> None:
+    def __init__(self, k: int = 2, margin: float = 0.05, evaluations: int = 3) -> None:
         key = "stopping.rules.dominance"
         self._k = count(f"{key}.k", k)
         self._margin = number(f"{key}.margin", margin, 0.0, 1.0, says="a number in [0, 1]")

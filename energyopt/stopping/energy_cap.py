@@ -27,7 +27,7 @@ class EnergyCap:
     """
 
     def __init__(self, beta: float | str = _USUAL, z: float = 2.0) -> None:
-        key, says = "stopping.rules.energy_cap", "a number of at least 1, or noise"
+        key, says = "stopping.rules.energy_cap", "a number of at least 1 (or noise)"
         self._beta = None if beta == _NOISE else number(f"{key}.beta", beta, 1.0, says=says)
         self._z = number(f"{key}.z", z, 0.0, says="a number of at least 0")
 

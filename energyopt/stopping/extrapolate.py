@@ -27,7 +27,8 @@ class Extrapolate:
     """Stops when it is improbable that going on is worth anything.
 
     That is, to reach the target with less energy than any earlier trial, and to reach, anywhere up
-    to its last epoch, an accuracy that none did with as little energy.
+    to its last epoch, an accuracy that none did with as little energy. A trial that leads, with the
+    best accuracy of all at its energy, goes on.
 
     Args:
         delta: The probability below which both must be, in (0, 1).
@@ -46,7 +47,7 @@ class Extrapolate:
         """Why to stop now; None to go on."""
         if len(progress.accuracy) < self._evaluations or not rivals.front:
             return None
-        if progress.reached and not progress.beyond:
+        if progress.best > rivals.best_with(progress.spent_j):  # it leads
             return None
         future = Future.of(progress)
         target = 0.0 if progress.reached else _cheaply(future, progress, rivals)
@@ -134,7 +135,8 @@ class Future:
         spread_of = np.einsum("gni,gij,gnj->gn", x, self.covariance, x)
         sd = np.sqrt(self.variance[:, None] * (1 + spread_of))
         likeliest = ((mean - levels) / sd).max(axis=1)
-        return float(sum(w * _normal(z) for w, z in zip(self.weight, likeliest, strict=True)))
+        each = (w * _normal(z) for w, z in zip(self.weight, likeliest, strict=True))
+        return min(float(sum(each)), 1.0)
 
 
 def _basis(share: Array) -> Array:

@@ -1,0 +1,379 @@
+"""What to train next, and for how many joules: the best expected saving for its energy.
+
+Two questions, one after the other. Which setup reaches the target with the least energy: the
+recommended setup is raced against the challenger that promises the most saving a joule; of the two
+the one trains on that tells more a joule of their difference. Then, what each further point of
+accuracy costs: the expected growth of the hypervolume of (error, log energy) is exact here, the integral
+over levels of accuracy of the expected improvement of the energy to that level, and is taken up to
+the energy at which it is the largest a joule (an index after Weitzman's "Pandora"; arXiv 2406.20062).
+
+A step whose expected saving, over the planned trainings, is less than its cost is not worth it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from scipy.special import ndtr
+
+from energyopt.search.encoding import Array, Point
+from energyopt.search.model import EnergyModel
+from energyopt.search.observed import Observed, Step
+
+_SURE, _UNSURE = 0.3, 1.0  # standard deviations by which a setup must be better
+_HITS = 2  # of a recommended setup
+_DEARER = 10.0  # than the best, at which the first setup is dear enough
+_WORTH = 2.0  # of what an execution costs beside training, that it trains at least
+_ELSEWHERE = 0.03  # of the planned trainings, those that go to another accuracy than the target
+_GROWTH = 1.3  # of a trial's joules at which it is looked at again
+_CANDIDATES = 160
+_LEVELS = 24
+_HORIZONS = 10
+_TINY_J = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a search is to find out.
+
+    Attributes:
+        target: Accuracy to reach, in [0, 1]; None for none.
+        epochs: The most that a trial trains.
+        front: Whether the whole front is asked for, beside or instead of the target.
+        reuse: How many trainings will use what is found: a joule of search must save one there.
+        known_sd: The first setup trains alone until its log energy is known as well as this.
+    """
+
+    target: float | None
+    epochs: float
+    front: bool = True
+    reuse: float = 300.0
+    known_sd: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to train next.
+
+    Attributes:
+        step: Which trial, and until when.
+        params: The setup of a new one.
+        saving_j: What it is expected to save over all planned trainings, in J.
+        cost_j: What it is expected to burn, in J.
+    """
+
+    step: Step
+    params: Mapping[str, Any] = field(default_factory=dict)
+    saving_j: float = math.inf
+    cost_j: float = 0.0
+
+
+class Outlook:
+    """A study at one moment: its trials, its model, and the setups that could train.
+
+    Args:
+        observed: All trials; at least one has trained.
+        space: What is searched.
+        question: What is to be found out.
+        model: Learnt from the trials.
+        rng: Draws candidates of a large space.
+        present: Takes the keys away that a setup has not.
+    """
+
+    def __init__(
+        self,
+        observed: Sequence[Observed],
+        space: Mapping[str, BaseDistribution],
+        question: Question,
+        model: EnergyModel,
+        rng: np.random.Generator,
+        present: Callable[[Point], dict[str, Any]] = dict,
+    ) -> None:
+        self._observed = observed
+        self._question = question
+        self._model = model
+        trained = _setups(trial.params for trial in observed)
+        mean, _ = model.posterior(trained)
+        near = [trained[at] for at in np.argsort(mean)[:5]]
+        drawn = model.encoding.candidates(near, rng, _CANDIDATES)
+        self.setups = _setups([*trained, *map(present, drawn)])
+        self._of: list[list[Observed]] = [[] for _ in self.setups]
+        places = {_key(setup): at for at, setup in enumerate(self.setups)}
+        for trial in observed:
+            self._of[places[_key(trial.params)]].append(trial)
+        first = next((trial for trial in observed if trial.default), observed[0])
+        self._first = places[_key(first.params)]
+        self._mean, self._covariance = model.posterior(self.setups)
+        self._overhead_j = _overhead_j(observed)
+        self._epoch_j = model.epoch_j(self.setups)
+        self._most_j = question.epochs * self._epoch_j
+
+    # Which setup reaches the target with the least energy ---------------------------------------
+
+    @property
+    def recommended(self) -> int:
+        """The setup to recommend: the first one, unless others are better beyond doubt.
+
+        One that was seen to reach the target need only be the better guess.
+        """
+        doubt = np.array([_SURE if _reached(of) else _UNSURE for of in self._of])
+        at = self._first
+        for _ in self.setups:  # each time a better one
+            score = self._mean + doubt * self._apart(at)
+            score[at] = self._mean[at]
+            best = int(np.argmin(score))
+            if score[best] >= self._mean[at] - 1e-9:
+                break
+            at = best
+        return at
+
+    def to_target(self, *, can_begin: bool) -> Choice | None:
+        """The step that tells most a joule of which setup is the best; None if none is worth it."""
+        first = self._open(self._first)
+        unsure = math.sqrt(self._covariance[self._first, self._first])
+        if first is not None and unsure > self._question.known_sd:
+            return self._go_on(first)
+        best = self.recommended
+        may = [at for at in range(len(self.setups)) if self._may(at, can_begin=can_begin)]
+        if not may:
+            return None
+        worth_j = math.exp(self._mean[best]) * self._question.reuse
+        looks = [
+            (worth_j * self._value(best, noise), cost_j)
+            for noise, cost_j in (self._whole(), self._look())
+        ]
+        saving, cost, at = max(
+            ((float(s[at]), float(c[at]), at) for s, c in looks for at in may),
+            key=lambda of: of[0] / of[1],
+        )
+        if saving >= cost:
+            return self._take(at, saving, cost)
+        if best in may and self._in_doubt(best):
+            return self._take(best)
+        if first is not None and _spent_j(first) < _DEARER * math.exp(self._mean[best]):
+            return self._go_on(first)  # what is saved is counted from there
+        return None
+
+    def _in_doubt(self, best: int) -> bool:
+        """Whether what is to be recommended was not seen often enough to reach the target.
+
+        One training may have been lucky; the setup that the user began with needs but one.
+        """
+        hits = sum(trial.reached for trial in self._of[best])
+        return hits < (1 if best == self._first else _HITS)
+
+    def _value(self, best: int, noise: Array) -> Array:
+        """What training each setup on is worth: the expected saving of a better choice, in log J.
+
+        The knowledge gradient: a training tells its setup's energy up to its noise, and that of others
+        as far as they go together.
+
+        Args:
+            best: The recommended setup.
+            noise: Variance of what is read of each setup.
+        """
+        own = np.diag(self._covariance)
+        seen = np.sqrt(own + noise)
+        gains = _gain(self._mean[best] - self._mean, np.abs(own - self._covariance[best]) / seen)
+        shared = np.abs(own[best] - self._covariance[best]) / seen[best]
+        rivals = _gain(self._mean[best] - self._mean, shared)
+        rivals[best] = 0.0
+        gains[best] = rivals.max(initial=0.0)
+        return gains
+
+    def _whole(self) -> tuple[Array, Array]:
+        """Noise and cost of training each setup to the target: its luck, and the rest of its energy."""
+        full = np.minimum(np.exp(self._mean), self._most_j)
+        spent = np.array([_spent_j(self._open(at)) for at in range(len(self.setups))])
+        rest = np.maximum(full - spent, self._epoch_j)
+        return np.full(len(rest), self._model.noise(1.0)), rest + self._overhead_j
+
+    def _look(self) -> tuple[Array, Array]:
+        """The same of training each a little: the less it has reached, the less that tells."""
+        noise, cost = [], []
+        for at, epoch_j in enumerate(self._epoch_j):
+            trial = self._open(at)
+            best = max(trial.accuracy, default=0.0) if trial is not None else 0.0
+            noise.append(self._model.noise(self._model.scale.level(best)))
+            least_j = max(float(epoch_j), _WORTH * self._overhead_j)
+            cost.append(max((_GROWTH - 1) * _spent_j(trial), least_j) + self._overhead_j)
+        return np.array(noise), np.array(cost)
+
+    def _apart(self, at: int) -> Array:
+        """Standard deviation of the difference of each setup from one."""
+        own = np.diag(self._covariance)
+        variance = own + own[at] - 2 * self._covariance[at]
+        apart: Array = np.sqrt(np.maximum(variance, 1e-12))
+        return apart
+
+    # What each further point of accuracy costs ----------------------------------------------------
+
+    def to_front(self, *, can_begin: bool) -> Choice | None:
+        """The step that is expected to push the front the most a joule."""
+        trials = [self._open(at, reached=True) for at in range(len(self.setups))]
+        may = [
+            at
+            for at, trial in enumerate(trials)
+            if trial is not None or (can_begin and not self._of[at])
+        ]
+        if not may:
+            return None
+        levels, weights, front, reference = self._front()
+        open_trials = [trials[at] for at in may]
+        index = {trial.number: i for i, trial in enumerate(self._observed)}
+        whose = np.array([-1 if t is None else index[t.number] for t in open_trials])
+        mean, sd = self._model.levels([self.setups[at] for at in may], levels, whose)
+        ends = np.log(np.maximum(self._most_j[may], _TINY_J))
+        begun = np.array([_spent_j(trial) for trial in open_trials])
+        gains, costs = _best_horizon(
+            mean, sd, weights, front, ends, begun, self._step_j(may, open_trials)
+        )
+        width = float(weights.sum())
+        at = int(np.argmax(gains / costs))
+        share = 1.0 if self._question.target is None else _ELSEWHERE
+        reuse = share * self._question.reuse
+        saving = float(gains[at]) / width * math.exp(reference) * reuse
+        if saving < costs[at]:
+            return None
+        trial = open_trials[at]
+        if trial is not None:
+            return self._go_on(trial, saving, float(costs[at]))
+        return self._take(may[at], saving, float(costs[at]))
+
+    def _front(self) -> tuple[Array, Array, Array, float]:
+        """Levels, their weights in accuracy, the log energy of the front there, and the worst."""
+        scale = self._model.scale
+        curves = [trial for trial in self._observed if trial.accuracy]
+        worst = max(
+            (math.log(max(trial.joules[-1], _TINY_J)) for trial in curves),
+            default=float(self._mean.max()),
+        )
+        bottom = min((trial.accuracy[0] for trial in curves), default=0.0)
+        accuracies = bottom + (1.0 - bottom) * (np.arange(_LEVELS) + 0.5) / _LEVELS
+        front = np.full(_LEVELS, worst)
+        for trial in curves:
+            logs = np.log(np.maximum(trial.joules, _TINY_J))
+            for at, accuracy in enumerate(accuracies):
+                reached = logs[np.asarray(trial.accuracy) >= accuracy]
+                if len(reached):
+                    front[at] = min(front[at], float(reached[0]))
+        levels = np.array([scale.level(float(accuracy)) for accuracy in accuracies])
+        weights = np.full(_LEVELS, (1.0 - bottom) / _LEVELS)
+        typical = float(
+            np.median([math.log(max(t.joules[-1], _TINY_J)) for t in curves] or [worst])
+        )
+        return levels, weights, front, typical
+
+    def _step_j(self, may: Sequence[int], trials: Sequence[Observed | None]) -> Array:
+        """The energy of the shortest step: an evaluation's distance, about an epoch."""
+        steps = [
+            trial.joules[-1] / len(trial.joules)
+            if trial is not None and trial.joules
+            else float(self._epoch_j[at])
+            for at, trial in zip(may, trials, strict=True)
+        ]
+        return np.maximum(steps, _WORTH * self._overhead_j) + self._overhead_j
+
+    # Steps -------------------------------------------------------------------------------------------
+
+    def _may(self, at: int, *, can_begin: bool) -> bool:
+        """Whether a setup can train: it is paused, new, or has reached the target."""
+        return self._open(at) is not None or can_begin and all(t.reached for t in self._of[at])
+
+    def _open(self, at: int, *, reached: bool = False) -> Observed | None:
+        """Its trial that can go on: to the target, or also from there."""
+        waiting = (trial for trial in self._of[at] if trial.state == "paused")
+        return next((trial for trial in waiting if reached or not trial.reached), None)
+
+    def _take(self, at: int, saving_j: float = math.inf, cost_j: float = 0.0) -> Choice:
+        trial = self._open(at)
+        if trial is not None:
+            return self._go_on(trial, saving_j, cost_j)
+        step = Step(None, _WORTH * self._overhead_j, again=len(self._of[at]))
+        return Choice(step, self.setups[at], saving_j, cost_j)
+
+    def _go_on(self, trial: Observed, saving_j: float = math.inf, cost_j: float = 0.0) -> Choice:
+        spent_j = _spent_j(trial)
+        until_j = max(_GROWTH * spent_j, spent_j + _WORTH * self._overhead_j, _TINY_J)
+        return Choice(Step(trial.number, until_j), {}, saving_j, cost_j)
+
+
+def _best_horizon(
+    mean: Array,
+    sd: Array,
+    weights: Array,
+    front: Array,
+    ends: Array,
+    begun: Array,
+    step_j: Array,
+) -> tuple[Array, Array]:
+    """Expected growth of hypervolume and its energy, up to where their ratio is the best.
+
+    Args:
+        mean: Of log energy, of shape (setups, levels).
+        sd: Its standard deviation, likewise.
+        weights: Of levels.
+        front: Log energy of the front at each level.
+        ends: Log energy of a whole training of each setup.
+        begun: Energy that it has trained already, in J.
+        step_j: The least that it can train on, in J.
+    """
+    whole = np.maximum(np.exp(ends) - begun, step_j)
+    shares = np.linspace(0.0, 1.0, _HORIZONS)
+    gains, costs = np.zeros(len(mean)), np.ones(len(mean))
+    best = np.full(len(mean), -1.0)
+    for share in shares:
+        cost = step_j * (whole / step_j) ** share
+        until = np.log(begun + cost)[:, None]
+        gain = _partial_gain(front, mean, sd, np.minimum(front, until)) @ weights
+        better = gain / cost > best
+        best = np.where(better, gain / cost, best)
+        gains, costs = np.where(better, gain, gains), np.where(better, cost, costs)
+    return gains, costs
+
+
+def _gain(ahead: Array, sd: Array) -> Array:
+    """Expected amount by which a normal is above 0."""
+    sd = np.maximum(sd, 1e-9)
+    z = ahead / sd
+    gain: Array = sd * (z * ndtr(z) + np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi))
+    return gain
+
+
+def _partial_gain(front: Array, mean: Array, sd: Array, until: Array) -> Array:
+    """Expected amount by which a normal lies below the front, counted where it is below a limit."""
+    z = (until - mean) / sd
+    gain: Array = (front - mean) * ndtr(z) + sd * np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
+    return np.maximum(gain, 0.0)
+
+
+def _overhead_j(observed: Sequence[Observed]) -> float:
+    """What each execution of a trial burns beside training: loading, warming up, evaluating."""
+    beside = [trial.spent_j - _spent_j(trial) for trial in observed if trial.joules]
+    return max(min(beside, default=0.0), 0.0)
+
+
+def _reached(trials: Sequence[Observed]) -> bool:
+    return any(trial.reached for trial in trials)
+
+
+def _spent_j(trial: Observed | None) -> float:
+    return trial.joules[-1] if trial is not None and trial.joules else 0.0
+
+
+def _setups(points: Any) -> list[dict[str, Any]]:
+    """Each setup once, in order."""
+    return list({_key(point): dict(point) for point in reversed(list(points))}.values())[::-1]
+
+
+def _key(point: Point) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((key, repr(value)) for key, value in point.items()))
+
+
+Index = NDArray[np.int64]

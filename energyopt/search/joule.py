@@ -1,0 +1,155 @@
+"""The sampler that searches with few joules: it pauses, compares and resumes trials.
+
+As a `Schedule` it decides after each step which trial trains on, or which setup begins. As a plain
+Optuna sampler (`stopping=none`) it suggests setups that train to their end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import threadpool_limits
+
+from energyopt.search.choice import Choice, Outlook, Question
+from energyopt.search.encoding import Array, Point
+from energyopt.search.model import EnergyModel
+from energyopt.search.observe import observed_of
+from energyopt.search.observed import Observed, Step
+
+_REFIT = 1.1  # growth of what is known at which the model's scales are looked at again
+
+
+class JouleSampler(BaseSampler):
+    """Chooses by expected saving a joule; see `energyopt.search.choice`.
+
+    Args:
+        seed: Of what it draws.
+        target: Accuracy to reach, in [0, 1]; None where only the front is asked for.
+        epochs: The most that a trial trains.
+        front: Whether what each further point of accuracy costs is asked, too; None asks it where a
+            study has two objectives, one of them maximised.
+        reuse: How many trainings will use the recommended setup.
+        space: What is searched; learnt from the study's trials if None.
+        present: Takes away the keys that a setup has not, in a conditional space.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int | None = None,
+        target: float | None = None,
+        epochs: float = 100.0,
+        front: bool | None = None,
+        reuse: float | None = None,
+        space: Mapping[str, BaseDistribution] | None = None,
+        present: Callable[[Point], dict[str, Any]] = dict,
+    ) -> None:
+        self._random = RandomSampler(seed)
+        self._rng = np.random.default_rng(seed)
+        self._target = target
+        self._epochs = epochs
+        self._front = front
+        self._reuse = 300.0 if reuse is None else reuse
+        self._space = dict(space or {})
+        self._present = present
+        self._hyper: Array | None = None
+        self._known = 0.0
+        self._planned: Mapping[str, Any] = {}
+
+    # As a schedule ---------------------------------------------------------------------------------
+
+    def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+        """The step that is worth most; see `Schedule`."""
+        choice = self.choose(observed, can_begin=can_begin)
+        if choice is None:
+            return None
+        self._planned = choice.params
+        return choice.step
+
+    def choose(self, observed: Sequence[Observed], *, can_begin: bool) -> Choice | None:
+        """The same with what it is expected to save and to cost."""
+        with threadpool_limits(1):  # small matrices; and trials train on the other cores
+            return self._choose(observed, can_begin=can_begin)
+
+    def _choose(self, observed: Sequence[Observed], *, can_begin: bool) -> Choice | None:
+        outlook = self._outlook(observed)
+        if outlook is None:
+            running = any(trial.state == "running" for trial in observed)
+            return None if running or not can_begin else Choice(Step(None, 0.0))
+        choice = None
+        if self._target is not None:
+            choice = outlook.to_target(can_begin=can_begin)
+        if choice is None and (self._front or self._target is None):
+            choice = outlook.to_front(can_begin=can_begin)
+        return choice
+
+    def recommend(self, observed: Sequence[Observed]) -> Mapping[str, Any] | None:
+        """The setup that is expected to reach the target with the least energy; None without data.
+
+        It may be one that was not trained to its end.
+        """
+        outlook = self._outlook(observed)
+        return None if outlook is None else outlook.setups[outlook.recommended]
+
+    def _outlook(self, observed: Sequence[Observed]) -> Outlook | None:
+        trained = [trial for trial in observed if trial.epoch_j]
+        if not trained or not self._space:
+            return None
+        question = Question(self._target, self._epochs, bool(self._front), self._reuse)
+        return Outlook(
+            trained,
+            self._space,
+            question,
+            self._model(trained),
+            self._rng,
+            self._present,
+        )
+
+    def _model(self, trained: Sequence[Observed]) -> EnergyModel:
+        known = sum(1 + len(trial.epochs) for trial in trained)
+        refine = known >= _REFIT * self._known
+        model = EnergyModel(trained, self._space, self._target, hyper=self._hyper, refine=refine)
+        if refine:
+            self._hyper, self._known = model.hyper, known
+        return model
+
+    # As a sampler ----------------------------------------------------------------------------------
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """All that was searched so far; what a trial does not ask for is left out."""
+        for known in study.get_trials(deepcopy=False):
+            self._space.update(known.distributions)
+        if self._front is None:
+            directions = study.directions
+            self._front = len(directions) > 1 and StudyDirection.MAXIMIZE in directions
+        return dict(self._space)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The setup that the schedule planned, or else one that is expected to save the most."""
+        planned, self._planned = self._planned, {}
+        if not planned:
+            ended = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
+            observed = [observed_of(t) for t in ended if t.number != trial.number]
+            choice = self.choose(observed, can_begin=True) if observed else None
+            planned = {} if choice is None else choice.params
+        return {key: value for key, value in planned.items() if key in search_space}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """A random value, for what was never searched before."""
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
