@@ -13,7 +13,8 @@ import pytest
 from energyopt.journal import JournalReader
 from energyopt.pausing import NAME as PAUSED
 from energyopt.records import TrialResult, total
-from tests.conftest import SPACE, Program, Wait, children_of, journal, size, trials_of
+from tests.conftest import ON_GPU, SPACE, Program, Wait, children_of, journal, size, trials_of
+from tests.fake_nvml import FakeNvml
 
 WORDS = ("-m", "task=wine", "model=mlp", "hardware=simulated", "epochs=8", "target=0.97")
 HALVING = (*WORDS, *SPACE, "stopping=halving", "n_trials=8", "study=h")
@@ -293,3 +294,49 @@ def test_trials_of_a_paradigm_that_cannot_pause_train_to_their_ends(energyopt: P
     assert "mind: cannot_pause: its paradigm cannot be paused" in ran.text
     rows = trials_of(energyopt, "h")
     assert {row["state"] for row in rows} == {"COMPLETE"}
+
+
+def test_trials_that_go_on_keep_the_power_limit_that_was_found(
+    energyopt: Program, gpu_box: FakeNvml
+) -> None:
+    profile = (
+        *("hardware.power_limit_w=profile", "hardware.power_step_w=50"),
+        *("hardware.profile_slice_s=0.25", "hardware.profile_settle_s=0.05"),
+    )
+    long = ("epochs=60", "patience=null", "target=1", "eval_every=500")
+    sweep = ("lr=interval(0.001,0.002)", "stopping=halving", "study=h", "n_trials=4")
+    energyopt.ok("-m", *ON_GPU, *profile, *long, *sweep)
+    rows = check_over(energyopt, 4)
+    first, *others = [row["result"]["conditions"] for row in rows]
+    assert first["profile"]["chosen_w"] == first["limit_w"] == 200
+    assert [found["limit_w"] for found in others] == [200] * 3
+    assert resumed(energyopt)
+    assert all(found["profile"] is None for found in others)
+    assert [gpu_box.limit_w(0), gpu_box.limit_w(1)] == [300, 300]
+
+
+def test_a_study_that_pauses_after_the_profile_knows_what_an_epoch_costs(
+    energyopt: Program, gpu_box: FakeNvml
+) -> None:
+    (energyopt.folder / "peek.py").write_text(
+        "from energyopt.search.observed import Step\n"
+        "class Peek:\n"
+        "    def next_step(self, observed, *, can_begin):\n"
+        "        return Step(None, 0.0) if can_begin and not observed else None\n"
+    )
+    words = (
+        *("hardware.power_limit_w=profile", "hardware.power_step_w=50"),
+        *("hardware.profile_slice_s=0.25", "hardware.profile_settle_s=0.05", "eval_every=100000"),
+        *("lr=interval(0.001,0.002)", "stopping=none", "stopping.schedule={_target_: peek.Peek}"),
+    )
+    ran = energyopt.ok("-m", *ON_GPU, *words, "epochs=6000", "target=1", "study=h", "n_trials=2")
+    assert "trial 0: paused after" in ran.text
+    assert paused(energyopt) == [0]
+    (row,) = trials_of(energyopt, "h")
+    result = TrialResult.from_dict(row["result"])
+    assert len(result.checkpoints) == 0
+    assert result.epoch_j is not None
+    assert result.conditions.profile is not None
+    step_j = min(at.step_j for at in result.conditions.profile.points)
+    assert result.epoch_j == pytest.approx(14 * step_j, rel=0.05)  # of which the last is short
+    assert gpu_box.limit_w(0) == 300
