@@ -48,7 +48,7 @@ Asking = Generator[Request, Told, None]
 Space = Mapping[str, Sequence[Any]]
 
 
-def neps(name: str) -> Callable[..., Asking]:
+def neps(name: str, **given: Any) -> Callable[..., Asking]:
     """A search of NePS, by its name there."""
 
     def ask(space: Space, epochs: int, seed: int, **options: Any) -> Asking:
@@ -60,7 +60,7 @@ def neps(name: str) -> Callable[..., Asking]:
                 _EPOCH: package.HPOInteger(1, epochs, is_fidelity=True),
             }
         )
-        made = getattr(package.algorithms, name)(searched, **options)
+        made = getattr(package.algorithms, name)(searched, **given | options)
         asked, numbers = package.AskAndTell(made), dict[str, int]()
         while True:
             trial = asked.ask()
@@ -101,7 +101,7 @@ def syne_tune_moasha(space: Space, epochs: int, seed: int, **options: Any) -> As
 
 OTHERS: Mapping[str, Callable[..., Asking]] = {
     "neps_moasha": neps("moasha"),
-    "neps_primo": neps("primo"),
+    "neps_primo": neps("primo", prior_centers={}),  # nobody is asked for priors here
     "syne_tune_moasha": syne_tune_moasha,
 }
 

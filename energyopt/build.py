@@ -433,9 +433,7 @@ def make_sampler(
     try:
         named = inspect.signature(made).parameters
         offered = {
-            key: offer
-            for key, offer in offers.items()
-            if key in named and offer is not None
+            key: offer for key, offer in offers.items() if key in named and offer is not None
         }
         options = {key: value for key, value in node.items() if key not in offered}
         return instantiate({**options, "_convert_": "all"}, _partial_=True)(**offered)
