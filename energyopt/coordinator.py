@@ -159,7 +159,7 @@ class Coordinator:
         steps = Steps(
             self._store,
             self._schedule,
-            self._spool.can_go_on,
+            self._spool,
             n_trials=n_trials,
             next_point=next_point,
             say=live.note,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from energyopt.conditions import NOT_MEASURED, Conditions
+from energyopt.errors import TrialError
 from energyopt.records import (
     Checkpoint,
     End,
@@ -55,6 +56,7 @@ class JournalWriter:
         self, path: Path | None, *, again: bool = False, samples: int | None = None
     ) -> None:
         self._path = path
+        self._file = 0
         self.resumed: Paused | None = None
         self.carried: tuple[Window, ...] = ()
         if path is None:
@@ -70,6 +72,7 @@ class JournalWriter:
             path.write_text("")
         else:  # with its start: a trial that is cut again before it begins has its record, too
             write_whole(path, _lines(_named(before.start), *map(_named, self.carried)))
+        self._file = path.stat().st_ino
 
     def append(self, *records: Record) -> None:
         """Append records, all of them or none."""
@@ -84,6 +87,9 @@ class JournalWriter:
         if self._path is None:
             return
         with self._path.open("a") as file:
+            # A job that outlived its run: another has gone on from the same pause since.
+            if self.resumed is not None and os.fstat(file.fileno()).st_ino != self._file:
+                raise TrialError(f"another process goes on with this trial: {self._path}")
             file.write(_lines(*lines))
 
 

@@ -128,7 +128,7 @@ def judge(result: TrialResult, objective: Objective) -> Outcome:
             or a time that is not above 0.
     """
     if result.end == "paused":
-        return paused(result)
+        return paused(result, _values(result, objective) if result.reached else ())
     complete = result.reached or result.end in RAN_ITS_COURSE
     return Outcome(
         state="complete" if complete else "pruned",
@@ -140,10 +140,11 @@ def judge(result: TrialResult, objective: Objective) -> Outcome:
     )
 
 
-def paused(result: TrialResult) -> Outcome:
-    """What is told of a trial that paused: how far it came."""
+def paused(result: TrialResult, values: tuple[float, ...] = ()) -> Outcome:
+    """What is told of a trial that paused: how far it came, and values once it is at the target."""
     return Outcome(
         "paused",
+        values=values,
         constraints=_constraints(result),
         attributes=_attributes(result),
         reason=result.reason,
@@ -152,11 +153,12 @@ def paused(result: TrialResult) -> Outcome:
 
 
 def not_promoted(outcome: Outcome) -> Outcome:
-    """What is told of a paused trial that will not go on: it was stopped."""
+    """What is told of a paused trial that will not go on: it was stopped, be it after the target."""
     reason = "schedule: not promoted"
     result = outcome.result and replace(outcome.result, end="stopped", reason=reason)
     told = _attributes(result) if result is not None else outcome.attributes
-    return replace(outcome, state="pruned", attributes=told, reason=reason, result=result)
+    state: Literal["complete", "pruned"] = "complete" if outcome.values else "pruned"
+    return replace(outcome, state=state, attributes=told, reason=reason, result=result)
 
 
 def _constraints(result: TrialResult) -> dict[str, float]:

@@ -9,6 +9,7 @@ from optuna.trial import Trial
 
 from energyopt.errors import StudyError
 from energyopt.search.observed import Observed, Schedule, Step
+from energyopt.spool import Spool
 from energyopt.store.settlement import Point
 from energyopt.store.studies import StudyStore
 
@@ -38,7 +39,7 @@ class Steps:
     Args:
         store: The study.
         schedule: Says which, and for how long; None begins each and trains it to its end.
-        can_go_on: Whether what a paused trial goes on with is here.
+        spool: Knows what a paused trial goes on with.
         n_trials: The study's total.
         next_point: Given the setups that there are, the next one; None for suggestions.
         say: Is told what a person should know.
@@ -48,7 +49,7 @@ class Steps:
         self,
         store: StudyStore,
         schedule: Schedule | None,
-        can_go_on: Callable[[int], bool],
+        spool: Spool,
         *,
         n_trials: int,
         next_point: NextPoint | None,
@@ -56,7 +57,7 @@ class Steps:
     ) -> None:
         self._store = store
         self._schedule = schedule
-        self._can_go_on = can_go_on
+        self._spool = spool
         self._n_trials = n_trials
         self._next_point = next_point
         self._say = say
@@ -99,7 +100,11 @@ class Steps:
         if any(trial.state == "running" for trial in observed):
             return 0
         waiting = [trial.number for trial in observed if trial.state == "paused"]
-        return self._store.conclude_paused(filter(self._can_go_on, waiting))
+        concluded = self._store.conclude_paused(filter(self._spool.can_go_on, waiting))
+        over = [trial.number for trial in observed if trial.state == "ended"]
+        for number in (*concluded, *over):  # also of trials whose run died when they had ended
+            self._spool.forget_pause(number)
+        return len(concluded)
 
     def _begin(self, step: Step) -> Taken | None:
         trial = self._store.ask(self._n_trials, self._next_point)
@@ -109,7 +114,7 @@ class Steps:
         """All trials; one that can go on elsewhere alone is nothing to resume here."""
         observed = self._store.observed()
         paused = {trial.number for trial in observed if trial.state == "paused"}
-        elsewhere = {number for number in paused if not self._can_go_on(number)}
+        elsewhere = {number for number in paused if not self._spool.can_go_on(number)}
         new = sorted(elsewhere - self._elsewhere)
         if new:
             self._elsewhere |= elsewhere

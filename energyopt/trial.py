@@ -249,7 +249,7 @@ class _Training:
         """Whether it may pause, and has come so far; what is tried of power limits comes first."""
         at_j, profiler = self._plan.pause_at_j, self._profiler
         tries = profiler is not None and not profiler.over
-        if not self._may_pause or at_j is None or tries or self._best >= self._plan.target:
+        if not self._may_pause or at_j is None or tries:
             return False
         return self._recorder.booked("training").total_j >= at_j
 

@@ -23,19 +23,25 @@ from energyopt import failpoints
 from energyopt.composer import Composer
 from energyopt.coordinator import Coordinator, Jobs
 from energyopt.errors import EnergyoptError
+from energyopt.journal import NAME as JOURNAL
+from energyopt.journal import JournalReader, JournalWriter
 from energyopt.known import Known
 from energyopt.objectives import EnergyVsAccuracy, judge
 from energyopt.options import Options
+from energyopt.pausing import NAME as PAUSED
+from energyopt.pausing import Resumed, keep_in, load
 from energyopt.process import Process
-from energyopt.records import StudyRecord
+from energyopt.records import StudyRecord, TrialStart, total
 from energyopt.report.live import LiveStudy
+from energyopt.search.observed import Schedule
 from energyopt.search.space import Dimension, Space
 from energyopt.spool import Spool
 from energyopt.store.identity import Identity
 from energyopt.store.reading import read_study
 from energyopt.store.runs import only_coordinator
 from energyopt.store.studies import StudyStore
-from tests.toys import METRICS, result
+from energyopt.trial import Plan, run_trial
+from tests.toys import ESTIMATED, METRICS, Counter, Pausable, ToyMeter, result
 
 NAME = "small"
 UNTOUCHED = 3
@@ -65,16 +71,87 @@ class AtOnce(Launcher):
         return [JobReturn(status=JobStatus.COMPLETED, _return_value=outcome)]
 
 
-def run(where: str, folder: Path, n_trials: int, **options: Any) -> None:
-    """Run what is missing of the study, as the command does."""
+class InSteps(Launcher):
+    """Jobs that follow a script of ten evaluations up to the accuracy `lr`, each for 25 J.
+
+    They pause and go on, and leave journals, as real ones do.
+
+    Args:
+        folder: Where each has a folder, named by its number.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def setup(self, **_: Any) -> None:
+        """Take nothing."""
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> list[JobReturn]:
+        """Train until it ends, or pauses."""
+        words = {key.lstrip("+"): value for word in job_overrides[0] for key, value in [pair(word)]}
+        folder = self._folder / str(initial_job_idx)
+        resume = "stopping.resume" in words
+        pause_at_j = words.get("stopping.pause_at_j")
+        state = load(folder / PAUSED) if resume else None
+        at = None if state is None else state["samples"]
+        journal = JournalWriter(folder / JOURNAL, again=True, samples=at)
+        resumed = None
+        if state is not None and journal.resumed is not None:
+            resumed = Resumed(journal.resumed, state)
+        counter, best = Counter(), float(words["lr"])
+        trained = run_trial(
+            lambda: Pausable(counter, [best * share / 10 for share in range(1, 11)]),
+            ToyMeter(counter),
+            Plan(0.9, 2.5, pause_at_j=None if pause_at_j is None else float(pause_at_j)),
+            TrialStart(0.9, 2.5, 0, ESTIMATED),
+            journal,
+            keep=keep_in(folder / PAUSED),
+            resumed=resumed,
+        )
+        failpoints.at("trained")
+        outcome = judge(trained, EnergyVsAccuracy())
+        return [JobReturn(status=JobStatus.COMPLETED, _return_value=outcome)]
+
+
+def pair(word: str) -> tuple[str, str]:
+    key, _, value = word.partition("=")
+    return key, value
+
+
+def run(
+    where: str,
+    folder: Path,
+    n_trials: int,
+    *,
+    schedule: Schedule | None = None,
+    process: Process | None = None,
+    **options: Any,
+) -> None:
+    """Run what is missing of the study, as the command does.
+
+    Args:
+        where: The storage.
+        folder: Where each trial has a folder.
+        n_trials: The study's total.
+        schedule: Pauses and resumes its trials, which are then trained in steps.
+        process: Whose run it is; this one's if None.
+        **options: More of a sweep's options.
+    """
+    in_steps = schedule is not None
+    launcher = InSteps(folder) if in_steps else AtOnce()
     with only_coordinator(where, NAME) as sole:
-        spool = Spool(folder, SPACE.words, journals=False)
+        spool = Spool(folder, SPACE.words, journals=in_steps)
         store = StudyStore.open(
-            where, NAME, IDENTITY, RandomSampler, remains=spool.remains, sole=sole
+            *(where, NAME, IDENTITY, RandomSampler),
+            remains=spool.remains,
+            process=process,
+            sole=sole,
         )
         store.reap()
         store.plan_first({"lr": 0.5, "momentum": 0.5})
-        jobs = Jobs(AtOnce(), folder, (), in_process=True, journals=False, stop=lambda: None)
+        jobs = Jobs(launcher, folder, (), in_process=True, journals=in_steps, stop=lambda: None)
         try:
             Coordinator(
                 store=store,
@@ -85,6 +162,7 @@ def run(where: str, folder: Path, n_trials: int, **options: Any) -> None:
                 jobs=jobs,
                 known=Known(),
                 spool=spool,
+                schedule=schedule,
             ).run(n_trials, None, LiveStudy(n_trials, Console(file=io.StringIO())))
         finally:
             store.close()
@@ -129,6 +207,30 @@ def check(where: str, n_trials: int, *, retries: int | None = None) -> StudyReco
         assert not chosen or len(again) == 1
     assert study.search_energy_j == len(complete)
     return study
+
+
+def check_in_steps(where: str, folder: Path, n_trials: int) -> StudyRecord:
+    """A study of trials in steps is whole: nothing waits, no joule is lost or counted twice."""
+    study = read_study(where, NAME)
+    assert [trial.number for trial in study.trials] == list(range(len(study.trials)))
+    kept = [trial for trial in study.trials if trial.state != "failed"]
+    assert len(kept) == n_trials
+    assert {trial.state for trial in kept} <= {"complete", "pruned"}
+    assert all(trial.result is not None for trial in kept)
+    assert study.search_energy_j == burnt_j(folder)
+    assert not list(folder.glob(f"*/{PAUSED}"))
+    for trial in kept:  # however often it paused, its curve is the one of its script
+        assert trial.result is not None
+        curve = trial.result.curve
+        assert curve.samples == tuple(25 * (at + 1) for at in range(len(curve)))[: len(curve)]
+        assert curve.training_j == tuple(map(float, curve.samples))
+    return study
+
+
+def burnt_j(folder: Path) -> float:
+    """All that the journals know."""
+    journals = (JournalReader(path).read() for path in folder.glob(f"*/{JOURNAL}"))
+    return sum(total(w.energy for w in each.windows).total_j for each in journals)
 
 
 def elsewhere(host: str) -> Process:

@@ -26,7 +26,7 @@ from energyopt.records import TrialResult, TrialStart
 from energyopt.schedulers import cosine, one_cycle
 from energyopt.tasks.digits import Digits
 from energyopt.trial import Plan, run_trial
-from tests.toys import ESTIMATED, Counter, Scripted, ToyMeter
+from tests.toys import ESTIMATED, Counter, Pausable, Scripted, ToyMeter
 
 TASK = Digits(n_train=150, n_validation=40, n_test=20)
 
@@ -214,31 +214,6 @@ def test_an_earlier_pause_stays_until_the_next_is_whole(tmp_path: Path) -> None:
 # The loop ----------------------------------------------------------------------------------
 
 
-class Pausable(Scripted):
-    """A script that can be paused: it goes on at the line where it was."""
-
-    lines = 0
-
-    def train(self, samples: int) -> Any:
-        self.lines += 1
-        return super().train(samples)
-
-    def state(self) -> dict[str, Any]:
-        evaluations = getattr(self, "evaluations", 0)
-        return {"trained": self.lines, "evaluated": evaluations}
-
-    def evaluate(self) -> float:
-        self.evaluations = getattr(self, "evaluations", 0) + 1
-        return super().evaluate()
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        self.lines, self.evaluations = state["trained"], state["evaluated"]
-        for _ in range(self.lines):
-            next(self._losses)
-        for _ in range(self.evaluations):
-            next(self._accuracies)
-
-
 class Folder:
     """A trial's folder, in which it is begun, paused and resumed."""
 
@@ -395,3 +370,27 @@ def test_joules_of_two_kinds_do_not_mix(tmp_path: Path) -> None:
             journal,
             resumed=Resumed(journal.resumed, state),
         )
+
+
+def test_of_two_who_go_on_with_a_trial_the_earlier_gives_up(tmp_path: Path) -> None:
+    """A job that outlives its coordinator, on a cluster: the next run goes on from the pause."""
+    folder = Folder(tmp_path, SCRIPT)
+    folder.run(plan(0))
+    calls = 0
+
+    class Overtaken(Pausable):
+        def evaluate(self) -> float:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                folder.make = Pausable
+                folder.run(plan(50), resume=True)
+            return super().evaluate()
+
+    folder.make = Overtaken
+    with pytest.raises(TrialError, match="another process goes on with this trial"):
+        folder.run(plan(100), resume=True)
+    assert load(tmp_path / PAUSED)["samples"] == 50
+    folder.make = Pausable
+    whole = Folder(tmp_path / "whole", SCRIPT).run(plan(None))
+    assert folder.run(plan(None), resume=True).curve == whole.curve

@@ -243,6 +243,30 @@ class Scripted:
         return accuracy
 
 
+@dataclass
+class Pausable(Scripted):
+    """A script that can be paused: it goes on at the line where it was."""
+
+    trained: int = 0
+    evaluated: int = 0
+
+    def train(self, samples: int) -> Trained:
+        self.trained += 1
+        return super().train(samples)
+
+    def evaluate(self) -> float:
+        self.evaluated += 1
+        return super().evaluate()
+
+    def state(self) -> dict[str, Any]:
+        return {"trained": self.trained, "evaluated": self.evaluated}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.trained, self.evaluated = state["trained"], state["evaluated"]
+        self._losses = itertools.islice(self._losses, self.trained, None)
+        self._accuracies = itertools.islice(self._accuracies, self.evaluated, None)
+
+
 def _endless(script: Sequence[float | Exception]) -> Iterator[float | Exception]:
     return itertools.chain(script, itertools.repeat(script[-1]))
 

@@ -28,8 +28,9 @@ from energyopt.search.observed import Observed, Step
 
 _SURE, _UNSURE = 0.3, 1.0  # standard deviations by which a setup must be better
 _HITS = 2  # of a recommended setup
-_DEARER = 3.0  # than the best, at which the first setup is dear enough
+_DEARER = 10.0  # than the best, at which the first setup is dear enough
 _WORTH = 2.0  # of what an execution costs beside training, that it trains at least
+_ELSEWHERE = 0.03  # of the planned trainings, those that go to another accuracy than the target
 _GROWTH = 1.3  # of a trial's joules at which it is looked at again
 _CANDIDATES = 160
 _LEVELS = 24
@@ -215,22 +216,34 @@ class Outlook:
 
     def to_front(self, *, can_begin: bool) -> Choice | None:
         """The step that is expected to push the front the most a joule."""
-        may = [at for at in range(len(self.setups)) if self._may(at, can_begin=can_begin)]
+        trials = [self._open(at, reached=True) for at in range(len(self.setups))]
+        may = [
+            at
+            for at, trial in enumerate(trials)
+            if trial is not None or (can_begin and not self._of[at])
+        ]
         if not may:
             return None
         levels, weights, front, reference = self._front()
-        open_trials = [self._open(at) for at in may]
+        open_trials = [trials[at] for at in may]
         index = {trial.number: i for i, trial in enumerate(self._observed)}
         whose = np.array([-1 if t is None else index[t.number] for t in open_trials])
         mean, sd = self._model.levels([self.setups[at] for at in may], levels, whose)
         ends = np.log(np.maximum(self._most_j[may], _TINY_J))
         begun = np.array([_spent_j(trial) for trial in open_trials])
-        gains, costs = _best_horizon(mean, sd, weights, front, ends, begun, self._step_j(may))
+        gains, costs = _best_horizon(
+            mean, sd, weights, front, ends, begun, self._step_j(may, open_trials)
+        )
         width = float(weights.sum())
         at = int(np.argmax(gains / costs))
-        saving = float(gains[at]) / width * math.exp(reference) * self._question.reuse
+        share = 1.0 if self._question.target is None else _ELSEWHERE
+        reuse = share * self._question.reuse
+        saving = float(gains[at]) / width * math.exp(reference) * reuse
         if saving < costs[at]:
             return None
+        trial = open_trials[at]
+        if trial is not None:
+            return self._go_on(trial, saving, float(costs[at]))
         return self._take(may[at], saving, float(costs[at]))
 
     def _front(self) -> tuple[Array, Array, Array, float]:
@@ -257,28 +270,26 @@ class Outlook:
         )
         return levels, weights, front, typical
 
-    def _step_j(self, may: Sequence[int]) -> Array:
+    def _step_j(self, may: Sequence[int], trials: Sequence[Observed | None]) -> Array:
         """The energy of the shortest step: an evaluation's distance, about an epoch."""
-        steps = []
-        for at in may:
-            trial = self._open(at)
-            if trial is not None and trial.joules:
-                steps.append(trial.joules[-1] / len(trial.joules))
-            else:
-                steps.append(float(self._most_j[at] / self._question.epochs))
+        steps = [
+            trial.joules[-1] / len(trial.joules)
+            if trial is not None and trial.joules
+            else float(self._epoch_j[at])
+            for at, trial in zip(may, trials, strict=True)
+        ]
         return np.maximum(steps, _WORTH * self._overhead_j) + self._overhead_j
 
     # Steps -------------------------------------------------------------------------------------------
 
     def _may(self, at: int, *, can_begin: bool) -> bool:
         """Whether a setup can train: it is paused, new, or has reached the target."""
-        of = self._of[at]
-        if self._open(at) is not None:
-            return True
-        return can_begin and all(trial.reached for trial in of)
+        return self._open(at) is not None or can_begin and all(t.reached for t in self._of[at])
 
-    def _open(self, at: int) -> Observed | None:
-        return next((trial for trial in self._of[at] if trial.state == "paused"), None)
+    def _open(self, at: int, *, reached: bool = False) -> Observed | None:
+        """Its trial that can go on: to the target, or also from there."""
+        waiting = (trial for trial in self._of[at] if trial.state == "paused")
+        return next((trial for trial in waiting if reached or not trial.reached), None)
 
     def _take(self, at: int, saving_j: float = math.inf, cost_j: float = 0.0) -> Choice:
         trial = self._open(at)

@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import threadpool_limits
 
 from energyopt.search.choice import Choice, Outlook, Question
 from energyopt.search.encoding import Array, Point
@@ -73,6 +74,10 @@ class JouleSampler(BaseSampler):
 
     def choose(self, observed: Sequence[Observed], *, can_begin: bool) -> Choice | None:
         """The same with what it is expected to save and to cost."""
+        with threadpool_limits(1):  # small matrices; and trials train on the other cores
+            return self._choose(observed, can_begin=can_begin)
+
+    def _choose(self, observed: Sequence[Observed], *, can_begin: bool) -> Choice | None:
         outlook = self._outlook(observed)
         if outlook is None:
             running = any(trial.state == "running" for trial in observed)

@@ -44,6 +44,7 @@ _EPOCH_LAW = -0.3  # of log batch size: larger batches use a device better
 _STEP, _BETTER = 0.4, 1e-3
 _EP_ROUNDS, _EP_DAMPING = 4, 0.8
 _ODD_Z, _ODD_SD = -1.0, 2.0
+_LIGHT = 0.02  # weight of a law that is left out of the front
 _MOST_READINGS = 450
 _FEWEST_READINGS, _USUAL_READINGS = 2, 8
 
@@ -75,6 +76,7 @@ class EnergyModel:
         self._first = self._batch([observed[0].params])[0]
         most = min(max(_MOST_READINGS // len(observed), _FEWEST_READINGS), _USUAL_READINGS)
         readings = Readings.of(observed, self.scale, target, most)
+        self._readings = readings
         laws = _LAWS if self._law_key else (math.inf,)
         shape = _Curves(self.encoding, self._rows[readings.trial], readings)
         at_readings = self._batch([observed[index].params for index in readings.trial])
@@ -84,7 +86,10 @@ class EnergyModel:
         if refine:
             self.hyper = shape.refined(self.hyper, means[len(laws) // 2])
         self._laws = laws
-        self._curves = [_Posterior(shape, self.hyper, mean) for mean in means]
+        covariance = shape.covariance(self.hyper)
+        # What lower bounds say is all but the same under each law.
+        sites = _propagate(shape, covariance, means[len(laws) // 2])[:2]
+        self._curves = [_Posterior(shape, self.hyper, covariance, m, sites) for m in means]
         evidence = np.array([curves.evidence for curves in self._curves])
         weights = np.exp(evidence - evidence.max())
         self._weights = weights / weights.sum()
@@ -105,12 +110,13 @@ class EnergyModel:
         Returns:
             Means of shape (points,) and covariances of shape (points, points).
         """
-        rows = self.encoding.rows(points)
+        rows, batch = self.encoding.rows(points), self._batch(points)
         at = np.broadcast_to(np.asarray(levels, dtype=float), (len(points),))
-        batch = self._batch(points)
+        towards, among = self._towards(rows), self.encoding.squared(rows, rows)
         mean, square = np.zeros(len(points)), np.zeros((len(points), len(points)))
         for weight, law, curves in zip(self._weights, self._laws, self._curves, strict=True):
-            mu, covariance = curves.at(rows, at, self._law(law, batch))
+            mu, covariance = curves.at(towards, among, at)
+            mu += self._law(law, batch)
             mean += weight * mu
             square += weight * (covariance + np.outer(mu, mu))
         epoch, epoch_covariance = self._epoch(points)
@@ -130,20 +136,20 @@ class EnergyModel:
         Returns:
             Two arrays of shape (points, levels).
         """
-        rows = np.repeat(self.encoding.rows(points), len(levels), axis=0)
-        at = np.tile(levels, len(points))
-        batch = np.repeat(self._batch(points), len(levels))
+        batch, towards = self._batch(points), self._towards(self.encoding.rows(points))
         whose = np.full(len(points), -1) if trials is None else trials
-        repeated = np.repeat(whose, len(levels))
-        mean, square = np.zeros(len(at)), np.zeros(len(at))
-        for weight, law, curves in zip(self._weights, self._laws, self._curves, strict=True):
-            mu, variance = curves.spread(rows, at, self._law(law, batch), repeated)
-            mean += weight * mu
-            square += weight * (variance + mu**2)
+        heavy = [at for at, weight in enumerate(self._weights) if weight >= _LIGHT]
+        total = sum(self._weights[at] for at in heavy)
+        mean = np.zeros((len(points), len(levels)))
+        square = np.zeros_like(mean)
+        for at in heavy:
+            mu, variance = self._curves[at].spread(towards, levels, whose)
+            mu += self._law(self._laws[at], batch)[:, None]
+            mean += self._weights[at] / total * mu
+            square += self._weights[at] / total * (variance + mu**2)
         epoch, epoch_covariance = self._epoch(points)
-        shape = (len(points), len(levels))
-        variance = (square - mean**2).reshape(shape) + np.diag(epoch_covariance)[:, None]
-        return mean.reshape(shape) + epoch[:, None], np.sqrt(np.maximum(variance, 1e-12))
+        variance = square - mean**2 + np.diag(epoch_covariance)[:, None]
+        return mean + epoch[:, None], np.sqrt(np.maximum(variance, 1e-12))
 
     def epoch_j(self, points: Sequence[Point]) -> Array:
         """Expected energy of an epoch, in J."""
@@ -153,6 +159,10 @@ class EnergyModel:
     def _epoch(self, points: Sequence[Point]) -> tuple[Array, Array]:
         mean, covariance = self._epochs.at(self.encoding.rows(points))
         return mean + _EPOCH_LAW * np.log(self._batch(points)), covariance
+
+    def _towards(self, rows: Array) -> Array:
+        """Squared distances of setups from those of the readings, by key."""
+        return self.encoding.squared(rows, self._rows)[:, :, self._readings.trial]
 
     def noise(self, level: float) -> float:
         """Variance of log energy to the target that is left once a trial has reached a level.
@@ -194,13 +204,16 @@ class _Curves:
         self._alike = _exactly(self._distances)
         self._odd = np.zeros(len(rows), dtype=bool)
 
-    def odd(self, rows: Array) -> Array:
+    def odd(self, towards: Array) -> Array:
         """Covariance of setups with readings of those that are odd: theirs alone.
 
         A setup that does not learn at all, be it next to one that does, says nothing of it.
+
+        Args:
+            towards: Squared distances of the setups from those of the readings, by key.
         """
-        exactly = _exactly(self.encoding.squared(rows, self.rows))
-        return _ODD_SD**2 * exactly * self._odd
+        odd: Array = _ODD_SD**2 * _exactly(towards) * self._odd
+        return odd
 
     def surprised(self, hyper: Array, mean: Array) -> None:
         """Find the setups that fall out of the picture, beyond what the scales allow."""
@@ -270,46 +283,60 @@ class _Solved:
 class _Posterior:
     """Curves given readings, under one law of batch sizes."""
 
-    def __init__(self, curves: _Curves, hyper: Array, mean: Array) -> None:
+    def __init__(
+        self,
+        curves: _Curves,
+        hyper: Array,
+        covariance: Array,
+        mean: Array,
+        sites: tuple[Array, ...],
+    ) -> None:
         self._of = curves
         self._hyper = hyper
-        covariance = curves.covariance(hyper)
-        self._solved = _Solved(covariance, mean, _propagate(curves, covariance, mean))
+        self._solved = _Solved(covariance, mean, sites)
         self.evidence = self._solved.evidence
 
-    def at(self, rows: Array, levels: Array, mean: Array) -> tuple[Array, Array]:
-        """Mean and covariance of log epochs at setups and levels, pairwise."""
+    def at(self, towards: Array, among: Array, levels: Array) -> tuple[Array, Array]:
+        """Mean and covariance of log epochs above the law, at setups and levels, pairwise.
+
+        Args:
+            towards: Squared distances of the setups from those of the readings, by key.
+            among: The same of the setups from each other.
+            levels: Of each setup.
+        """
         f, g, _, _ = np.exp(self._hyper[-4:])
-        across = self._across(rows, levels, None)
-        alike = _matern(self._of.encoding.squared(rows, rows), self._hyper[:-4])
-        prior = _base(levels, levels) + alike * (f**2 + g**2 * _wiener(levels, levels))
-        prior = prior + np.diag(self._of.odd(rows).max(axis=1, initial=0.0))
-        known = solve_triangular(self._solved.lower, across.T, lower=True)
-        return mean + across @ self._solved.weights, prior - known.T @ known
+        seen = self._of.readings.level
+        odd = self._of.odd(towards)
+        across = _base(levels, seen) + odd
+        across = across + _matern(towards, self._hyper[:-4]) * (f**2 + g**2 * _wiener(levels, seen))
+        prior = _base(levels, levels) + np.diag(odd.max(axis=1, initial=0.0))
+        alike = _matern(among, self._hyper[:-4])
+        prior = prior + alike * (f**2 + g**2 * _wiener(levels, levels))
+        known = solve_triangular(self._solved.lower, across.T, lower=True, check_finite=False)
+        return across @ self._solved.weights, prior - known.T @ known
 
     def spread(
-        self, rows: Array, levels: Array, mean: Array, trials: NDArray[np.int64]
+        self, towards: Array, levels: Array, trials: NDArray[np.int64]
     ) -> tuple[Array, Array]:
-        """Mean and variance of log epochs of trials at levels, pairwise."""
+        """Mean and variance of log epochs above the law, of trials at each of the levels."""
         f, g, trial, r = np.exp(self._hyper[-4:])
-        across = self._across(rows, levels, trials)
-        own = _wiener_at(levels)
-        prior = _base_at(levels) + f**2 + g**2 * own + trial**2 + r**2 * own
-        prior = prior + self._of.odd(rows).max(axis=1, initial=0.0)
-        known = solve_triangular(self._solved.lower, across.T, lower=True)
-        variance = np.maximum(prior - np.sum(known**2, axis=0), 1e-9)
-        return mean + across @ self._solved.weights, variance
-
-    def _across(self, rows: Array, levels: Array, trials: NDArray[np.int64] | None) -> Array:
-        f, g, trial, r = np.exp(self._hyper[-4:])
-        readings = self._of.readings
-        alike = _matern(self._of.encoding.squared(rows, self._of.rows), self._hyper[:-4])
-        wiener = _wiener(levels, readings.level)
-        across: Array = _base(levels, readings.level) + alike * (f**2 + g**2 * wiener)
-        across += self._of.odd(rows)
-        if trials is not None:
-            across += (trials[:, None] == readings.trial[None, :]) * (trial**2 + r**2 * wiener)
-        return across
+        seen = self._of.readings
+        wiener = _wiener(levels, seen.level)
+        odd = self._of.odd(towards)
+        own = trials[:, None] == seen.trial[None, :]
+        alike = _matern(towards, self._hyper[:-4])
+        across = (
+            _base(levels, seen.level)[None]
+            + alike[:, None] * (f**2 + g**2 * wiener)
+            + own[:, None] * (trial**2 + r**2 * wiener)
+            + odd[:, None]
+        ).reshape(-1, len(seen.level))
+        at, shape = _wiener_at(levels), (len(trials), len(levels))
+        prior = _base_at(levels) + f**2 + g**2 * at + trial**2 + r**2 * at
+        prior = prior + odd.max(axis=1, initial=0.0)[:, None]
+        known = solve_triangular(self._solved.lower, across.T, lower=True, check_finite=False)
+        variance = np.maximum(prior - np.sum(known**2, axis=0).reshape(shape), 1e-9)
+        return (across @ self._solved.weights).reshape(shape), variance
 
 
 class _EpochEnergy:

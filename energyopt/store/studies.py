@@ -251,18 +251,18 @@ class StudyStore:
             self._mine.add(number)
         return waiting
 
-    def conclude_paused(self, numbers: Iterable[int]) -> int:
+    def conclude_paused(self, numbers: Iterable[int]) -> list[int]:
         """End paused trials, which will not go on: they were stopped before the target.
 
         Returns:
-            How many another run did not take before.
+            Those that another run did not take before.
         """
-        concluded = 0
+        concluded = []
         for number in numbers:
             waiting = self.resume(number)
             if waiting is not None:
                 self.tell(waiting.trial, not_promoted(waiting.outcome), waiting.overrides)
-                concluded += 1
+                concluded.append(number)
         return concluded
 
     def lose(
