@@ -1,4 +1,4 @@
-"""What each idea of the joule sampler is worth: the search of `replay.py` with one of them left out.
+"""What each idea of the joule sampler is worth: the search of `replay.py` with one left out.
 
     python benchmarks/ablate.py --data FOLDER [--seeds 10] [--out ablations.csv]
 
@@ -27,9 +27,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a bare checkout
 
-from benchmarks.running import parse, run_all, write
 from benchmarks.problems import find_problems
 from benchmarks.replay import Row, Task, run
+from benchmarks.running import parse, run_all, write
 from benchmarks.verdicts import Verdict, print_table, summarise
 from energyopt.errors import EnergyoptError
 from energyopt.search import choice, model, readings
@@ -62,10 +62,10 @@ def _no_bounds() -> None:
             all_of.unreached[kept],
         )
 
-    readings.Readings.of = reached  # type: ignore[method-assign,assignment]
+    readings.Readings.of = reached  # type: ignore[method-assign]
 
 
-_SCALES = model._SCALES
+_SCALES, _LENGTH = model._SCALES, model._LENGTH  # noqa: SLF001
 VARIANTS: Mapping[str, tuple[Change, Mapping[str, Any]]] = {
     "as built": (lambda: None, {}),
     "no pauses": (lambda: None, {"pause": False}),
@@ -82,7 +82,7 @@ VARIANTS: Mapping[str, tuple[Change, Mapping[str, Any]]] = {
     "reuse 1000": (lambda: None, {"reuse": 1000.0}),
     "scales x 2": (_set(model, _SCALES=_SCALES + math.log(2)), {}),
     "scales / 2": (_set(model, _SCALES=_SCALES - math.log(2)), {}),
-    "length x 2": (_set(model, _LENGTH=model._LENGTH + math.log(2)), {}),
+    "length x 2": (_set(model, _LENGTH=_LENGTH + math.log(2)), {}),
 }
 
 
@@ -141,7 +141,9 @@ def show(
             (name, f"{each.j5:.2f}", f"{mean:.2f}", f"{each.censored:.1%}", f"{each.worst:.1f}")
         )
     print_table(("variant", "J5", "mean J5", "censored", "worst problem"), rows)
-    print("J5: geometric mean over problems of medians; mean J5: over all searches, 40 if censored.")
+    print(
+        "J5: geometric mean over problems of medians; mean J5: over all searches, 40 if censored."
+    )
     names = list(next(iter(workloads.values())))
     left_out = []
     for workload in names:
@@ -155,7 +157,9 @@ def show(
                 workload,
                 best,
                 f"{np.mean(workloads[best][workload]):.2f}",
-                f"{np.mean(workloads['as built'][workload]):.2f}" if "as built" in workloads else "-",
+                f"{np.mean(workloads['as built'][workload]):.2f}"
+                if "as built" in workloads
+                else "-",
             )
         ]
     print("\nEach workload left out")
