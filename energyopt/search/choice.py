@@ -3,9 +3,10 @@
 Two questions, one after the other. Which setup reaches the target with the least energy: the
 recommended setup is raced against the challenger that promises the most saving a joule; of the two
 the one trains on that tells more a joule of their difference. Then, what each further point of
-accuracy costs: the expected growth of the hypervolume of (error, log energy) is exact here, the integral
-over levels of accuracy of the expected improvement of the energy to that level, and is taken up to
-the energy at which it is the largest a joule (an index after Weitzman's "Pandora"; arXiv 2406.20062).
+accuracy costs: the expected growth of the hypervolume of (error, log energy) is exact here, the
+integral over levels of accuracy of the expected improvement of the energy to that level, and is
+taken up to the energy at which it is the largest a joule (an index after Weitzman's "Pandora";
+arXiv 2406.20062).
 
 A step whose expected saving, over the planned trainings, is less than its cost is not worth it.
 """
@@ -18,8 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
 from scipy.special import ndtr
 
 from energyopt.search.encoding import Array, Point
@@ -79,7 +78,6 @@ class Outlook:
 
     Args:
         observed: All trials; at least one has trained.
-        space: What is searched.
         question: What is to be found out.
         model: Learnt from the trials.
         rng: Draws candidates of a large space.
@@ -89,7 +87,6 @@ class Outlook:
     def __init__(
         self,
         observed: Sequence[Observed],
-        space: Mapping[str, BaseDistribution],
         question: Question,
         model: EnergyModel,
         rng: np.random.Generator,
@@ -171,8 +168,8 @@ class Outlook:
     def _value(self, best: int, noise: Array) -> Array:
         """What training each setup on is worth: the expected saving of a better choice, in log J.
 
-        The knowledge gradient: a training tells its setup's energy up to its noise, and that of others
-        as far as they go together.
+        The knowledge gradient: a training tells its setup's energy up to its noise, and that of
+        others as far as they go together.
 
         Args:
             best: The recommended setup.
@@ -188,7 +185,7 @@ class Outlook:
         return gains
 
     def _whole(self) -> tuple[Array, Array]:
-        """Noise and cost of training each setup to the target: its luck, and the rest of its energy."""
+        """Noise and cost of training each setup to the target: its luck, the rest of its energy."""
         full = np.minimum(np.exp(self._mean), self._most_j)
         spent = np.array([_spent_j(self._open(at)) for at in range(len(self.setups))])
         rest = np.maximum(full - spent, self._epoch_j)
@@ -232,7 +229,13 @@ class Outlook:
         ends = np.log(np.maximum(self._most_j[may], _TINY_J))
         begun = np.array([_spent_j(trial) for trial in open_trials])
         gains, costs = _best_horizon(
-            mean, sd, weights, front, ends, begun, self._step_j(may, open_trials)
+            mean,
+            sd,
+            weights,
+            front,
+            ends=ends,
+            begun=begun,
+            step_j=self._step_j(may, open_trials),
         )
         width = float(weights.sum())
         at = int(np.argmax(gains / costs))
@@ -280,11 +283,11 @@ class Outlook:
         ]
         return np.maximum(steps, _WORTH * self._overhead_j) + self._overhead_j
 
-    # Steps -------------------------------------------------------------------------------------------
+    # Steps ---------------------------------------------------------------------------------------
 
     def _may(self, at: int, *, can_begin: bool) -> bool:
         """Whether a setup can train: it is paused, new, or has reached the target."""
-        return self._open(at) is not None or can_begin and all(t.reached for t in self._of[at])
+        return self._open(at) is not None or (can_begin and all(t.reached for t in self._of[at]))
 
     def _open(self, at: int, *, reached: bool = False) -> Observed | None:
         """Its trial that can go on: to the target, or also from there."""
@@ -309,6 +312,7 @@ def _best_horizon(
     sd: Array,
     weights: Array,
     front: Array,
+    *,
     ends: Array,
     begun: Array,
     step_j: Array,
@@ -374,6 +378,3 @@ def _setups(points: Any) -> list[dict[str, Any]]:
 
 def _key(point: Point) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((key, repr(value)) for key, value in point.items()))
-
-
-Index = NDArray[np.int64]

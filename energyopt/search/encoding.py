@@ -160,10 +160,8 @@ def _at(at: BaseDistribution, share: float, rng: np.random.Generator) -> Any:
             return at.choices[int(rng.integers(len(at.choices)))]
         return min(at.choices, key=lambda choice: abs(scale(float(choice)) - share))  # type: ignore[arg-type]
     assert isinstance(at, FloatDistribution | IntDistribution)  # noqa: S101
-    if at.log:
-        value = at.low * (at.high / at.low) ** share
-    else:
-        value = at.low + share * (at.high - at.low)
+    width = at.high - at.low
+    value = at.low * (at.high / at.low) ** share if at.log else at.low + share * width
     if at.step is not None and not at.log:
         value = at.low + round((value - at.low) / at.step) * at.step
     value = min(max(value, at.low), at.high)

@@ -62,7 +62,7 @@ class JouleSampler(BaseSampler):
         self._known = 0.0
         self._planned: Mapping[str, Any] = {}
 
-    # As a schedule ---------------------------------------------------------------------------------
+    # As a schedule -------------------------------------------------------------------------------
 
     def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
         """The step that is worth most; see `Schedule`."""
@@ -104,7 +104,6 @@ class JouleSampler(BaseSampler):
         question = Question(self._target, self._epochs, bool(self._front), self._reuse)
         return Outlook(
             trained,
-            self._space,
             question,
             self._model(trained),
             self._rng,
@@ -119,10 +118,12 @@ class JouleSampler(BaseSampler):
             self._hyper, self._known = model.hyper, known
         return model
 
-    # As a sampler ----------------------------------------------------------------------------------
+    # As a sampler --------------------------------------------------------------------------------
 
     def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
+        self,
+        study: Study,
+        trial: FrozenTrial,  # noqa: ARG002  # Optuna's signature
     ) -> dict[str, BaseDistribution]:
         """All that was searched so far; what a trial does not ask for is left out."""
         for known in study.get_trials(deepcopy=False):

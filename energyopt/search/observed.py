@@ -61,8 +61,8 @@ class Step(NamedTuple):
         resume: Number of the paused trial that goes on; None for a new one.
         until_j: Training energy since its first step at which it pauses, in J; 0 pauses as soon
             as its power limit is profiled, or at its first evaluation; None trains to the end.
-        again: How often the setup of a new trial was trained before: it takes the next seed, to tell
-            what is luck.
+        again: How often the setup of a new trial was trained before: it takes the next seed, to
+            tell what is luck.
     """
 
     resume: int | None = None
