@@ -153,7 +153,7 @@ def paused(result: TrialResult, values: tuple[float, ...] = ()) -> Outcome:
 
 
 def not_promoted(outcome: Outcome) -> Outcome:
-    """What is told of a paused trial that will not go on: it was stopped, be it after the target."""
+    """What is told of a paused trial that will not go on: it was stopped, or had reached it."""
     reason = "schedule: not promoted"
     result = outcome.result and replace(outcome.result, end="stopped", reason=reason)
     told = _attributes(result) if result is not None else outcome.attributes

@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, Trial
 
-from energyopt.errors import StorageError
+from energyopt.errors import StorageError, TrialError
 from energyopt.journal import NAME as JOURNAL
 from energyopt.journal import JournalReader, write_whole
 from energyopt.objectives import paused
@@ -34,14 +34,21 @@ class Spool:
         folder: Where each trial has a folder, named by its number.
         words: The command-line words of a setup.
         journals: Whether jobs keep journals.
+        told: What is told of a trial that paused.
     """
 
     def __init__(
-        self, folder: Path, words: Callable[[Mapping[str, Any]], tuple[str, ...]], *, journals: bool
+        self,
+        folder: Path,
+        words: Callable[[Mapping[str, Any]], tuple[str, ...]],
+        *,
+        journals: bool,
+        told: Callable[[TrialResult], Outcome] = paused,
     ) -> None:
         self._folder = folder
         self._words = words
         self._journals = journals
+        self._told = told
 
     def begin(self) -> None:
         """Set space aside, so that a full disk does not cost a result."""
@@ -94,7 +101,12 @@ class Spool:
             return None
         reason = "it can go on from where it paused"
         result = JournalReader(self._journal(number)).read().paused_result(reason)
-        return None if result is None else paused(result)
+        if result is None:
+            return None
+        try:
+            return self._told(result)
+        except TrialError:  # an objective that does not like it; it will say so in the end
+            return paused(result)
 
     def keep(self, trial: Trial, overrides: Sequence[str], outcome: Outcome) -> Path:
         """Keep how a trial ended for the next run.

@@ -28,6 +28,7 @@ from energyopt.errors import ConfigError, EnergyoptError, GpusTaken, StorageErro
 from energyopt.files import refuse_shared
 from energyopt.known import Known
 from energyopt.launcher import LocalLauncher
+from energyopt.objectives import judge, paused
 from energyopt.options import Options
 from energyopt.outcome import outcome_of_error
 from energyopt.question import (
@@ -39,7 +40,7 @@ from energyopt.question import (
     refuse_steps,
     refuse_unsweepable,
 )
-from energyopt.records import Provenance
+from energyopt.records import Outcome, Provenance, TrialResult
 from energyopt.report.live import LiveStudy
 from energyopt.report.results import write_results
 from energyopt.report.sentences import setup as setup_words
@@ -109,6 +110,7 @@ class _Run:
         self._options = options
         self._config = config
         self._own = options.app is not None
+        self._told: Callable[[TrialResult], Outcome] = paused
         self._console = Console()
         self._space = parse_space(options.words(arguments), context.config_loader)
         self._check_space()
@@ -157,7 +159,8 @@ class _Run:
         self._end(store, coordinator.failure)
 
     def _open_study(self, stack: ExitStack, *, sole: bool) -> StudyStore:
-        spool = Spool(self._folder, self._space.words, journals=self._own)
+        words = self._space.words
+        spool = Spool(self._folder, words, journals=self._own, told=self._told)
         # Jobs in this process keep it from saying that it lives.
         beats_s = _A_DAY_S if self._in_process else BEATS_OF_GRACE * self._options.heartbeat_s
         store = StudyStore.open(
@@ -211,8 +214,9 @@ class _Run:
         refuse_steps(cfg)
         check_roots(cfg)
         folders = own_app.config_folders(self._config)
-        metrics = Setup(cfg, folders).objective.metrics
-        identity = identify(cfg, space, metrics, command_words(self._config))
+        objective = Setup(cfg, folders).objective
+        self._told = partial(judge, objective=objective)
+        identity = identify(cfg, space, objective.metrics, command_words(self._config))
         name = self._options.study_name or name_study(choices, identity)
         with open_dict(self._config):
             self._config.study = name
@@ -519,7 +523,7 @@ class _Run:
             write_results(study, self._folder)
         if failure is not None:
             raise StudyError(f"study {self._name} was ended: {failure}")
-        if not any(trial.state == "complete" for trial in study.trials):
+        if not any(trial.state in ("complete", "paused") for trial in study.trials):
             reasons = [trial.reason for trial in study.trials if trial.reason]
             because = f"; the last: {reasons[-1]}" if reasons else ""
             raise StudyError(f"no trial of study {self._name} completed{because}")

@@ -38,8 +38,8 @@ class Plan:
         patience: Evaluations without a better accuracy, after the target, that end the trial;
             None trains all epochs.
         stop_at_target: End at the first evaluation at the target.
-        pause_at_j: Training energy since the first step at which it pauses before the target, in
-            J; 0 as soon as power limits are tried, or at its first evaluation; None never.
+        pause_at_j: Training energy since the first step at which it pauses, in J; 0 as soon as
+            power limits are tried, or at its first evaluation; None never.
         max_loss_growth: Mean loss of a window, in units of the first window's, that counts
             as divergence.
     """

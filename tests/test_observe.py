@@ -8,9 +8,9 @@ from optuna.trial import TrialState
 
 from energyopt.objectives import EnergyVsAccuracy, judge
 from energyopt.records import TrialResult
-from energyopt.search.observe import PAUSED, observed_of
+from energyopt.search.observe import observed_of
 from energyopt.search.observed import CURVE, Observed
-from energyopt.store.settlement import DEFAULT_SETUP
+from energyopt.store.settlement import DEFAULT_SETUP, PAUSED
 from tests.toys import result
 
 

@@ -19,6 +19,7 @@ from energyopt.errors import TrialError
 from energyopt.journal import NAME, JournalReader, JournalWriter
 from energyopt.models.cnn import CNN
 from energyopt.models.mlp import MLP
+from energyopt.objectives import EnergyVsAccuracy, judge, not_promoted
 from energyopt.paradigms.scratch import Scratch
 from energyopt.pausing import NAME as PAUSED
 from energyopt.pausing import Resumed, go_on, keep_in, load, state_of
@@ -261,11 +262,23 @@ def test_it_pauses_at_the_first_evaluation_at_or_beyond_its_joules(tmp_path: Pat
         assert result.reason.startswith(f"paused after {samples / 100:.3g} epochs")
 
 
-def test_what_reached_the_target_or_is_over_does_not_pause(tmp_path: Path) -> None:
-    assert Folder(tmp_path / "a", [0.9]).run(plan(0)).end == "epochs"
-    assert Folder(tmp_path / "b", [0.1]).run(plan(300)).end == "epochs"
+def test_what_is_over_does_not_pause(tmp_path: Path) -> None:
+    assert Folder(tmp_path / "a", [0.1]).run(plan(300)).end == "epochs"
     stops = plan(0, stop_at_target=True)
-    assert Folder(tmp_path / "c", [0.9]).run(stops).end == "target"
+    assert Folder(tmp_path / "b", [0.9]).run(stops).end == "target"
+
+
+def test_what_reached_the_target_may_pause_too(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, [0.95])
+    result = folder.run(plan(0))
+    assert (result.end, result.energy_to_target_j) == ("paused", 25)
+    told = judge(result, EnergyVsAccuracy())
+    assert (told.state, told.values) == ("paused", (25, 0.95))
+    assert not_promoted(told).state == "complete"
+    missed = judge(Folder(tmp_path / "m", [0.1]).run(plan(0)), EnergyVsAccuracy())
+    assert not_promoted(missed).state == "pruned"
+    assert not_promoted(missed).attributes["end"] == "stopped"
+    assert folder.run(plan(None), resume=True).end == "epochs"
 
 
 def test_a_paused_and_resumed_trial_has_the_curve_of_one_that_was_not(tmp_path: Path) -> None:

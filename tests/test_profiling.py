@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,8 @@ from energyopt.errors import HardwareError
 from energyopt.hardware.options import RigOptions
 from energyopt.hardware.policy import selector
 from energyopt.journal import JournalReader, JournalWriter
+from energyopt.pausing import NAME as PAUSED
+from energyopt.pausing import Resumed, keep_in, load
 from energyopt.profiling import PowerProfiler, limits_to_try
 from energyopt.protocols import Trained
 from energyopt.records import Energy, TrialResult, TrialStart, total
@@ -126,6 +129,62 @@ def assert_books_hold(result: TrialResult, gpu: ToyGpu) -> None:
     curve = total(at.training for at in result.checkpoints)
     assert curve.total_j == pytest.approx(result.training_j)
     assert curve.time_s == pytest.approx(result.booked("training").time_s)
+
+
+class Resumable(Trainee):
+    """One that can be paused: nothing but its script moves on."""
+
+    def state(self) -> dict[str, Any]:
+        return {"left": list(self._accuracies)}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._accuracies = iter(state["left"])
+
+
+def paused_after_profile(
+    gpu: ToyGpu, folder: Path, of: PowerProfiler | None, pause_at_j: float | None = 0.0
+) -> TrialResult:
+    """Begin, or go on where that is what the folder says, without a profiler."""
+    state = load(folder / PAUSED) if of is None else None
+    samples = None if state is None else state["samples"]
+    journal = JournalWriter(folder / "progress.jsonl", again=True, samples=samples)
+    return run_trial(
+        lambda: Resumable(gpu, [0.5, 0.6, 0.7]),
+        *(gpu, Plan(0.9, 20, pause_at_j=pause_at_j), START, journal),
+        profiler=of,
+        keep=keep_in(folder / PAUSED),
+        resumed=Resumed(journal.resumed, state) if state and journal.resumed else None,
+    )
+
+
+@pytest.mark.parametrize("slice_s", [0.2, 1.0])  # shorter and longer than to an evaluation
+def test_a_trial_pauses_as_soon_as_its_power_limit_is_chosen(tmp_path: Path, slice_s: float):
+    gpu = ToyGpu(bowl, slower)
+    first = paused_after_profile(gpu, tmp_path, profiler(gpu, slice_s=slice_s, settle_s=0.0))
+    assert first.end == "paused"
+    assert gpu.limit_w == 200
+    assert first.conditions.limit_w == 200
+    assert first.epoch_j == pytest.approx(100)  # of 100 steps at 200 W, on which it is 1 J each
+    samples = first.checkpoints.samples
+    assert not samples or samples[-1] < load(tmp_path / PAUSED)["samples"]
+    assert total(first.books.values()).total_j == pytest.approx(gpu.spent.total_j)
+    second = paused_after_profile(gpu, tmp_path, None, 1000.0)
+    assert second.end == "paused"
+    assert second.training_j >= 1000
+    assert_books_hold(second, gpu)
+    last = paused_after_profile(gpu, tmp_path, None, None)
+    assert last.end == "epochs"
+    assert_books_hold(last, gpu)
+    assert last.conditions.profile == first.conditions.profile
+    assert last.training_j == pytest.approx(20 * 100)
+    assert last.checkpoints.samples == tuple(range(250, 20_001, 250))
+    assert last.booked("profiling") == first.booked("profiling")
+
+
+def test_a_rung_that_is_passed_while_limits_are_tried_pauses_it_when_one_is_chosen(tmp_path: Path):
+    gpu = ToyGpu(bowl, slower)
+    result = paused_after_profile(gpu, tmp_path, profiler(gpu), 1.0)
+    assert (result.end, result.conditions.limit_w) == ("paused", 200)
 
 
 # The search --------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from tests.small_study import IDENTITY, NAME, SPACE, UNTOUCHED, check_in_steps, 
 from tests.toys import result
 
 N = 7
+SLOW = pytest.mark.slow
 
 
 def opened(where: str, **more: object) -> StudyStore:
@@ -147,7 +148,7 @@ STEPS = (
 )
 
 
-@pytest.mark.parametrize("nth", [1, 3])
+@pytest.mark.parametrize("nth", [1, pytest.param(3, marks=SLOW)])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_run_that_is_killed_at_a_step_is_taken_up(where, folder, step, nth):
     assert forked(lambda: run(where, folder), f"{step}#{nth}:kill") == -signal.SIGKILL
@@ -156,7 +157,9 @@ def test_a_run_that_is_killed_at_a_step_is_taken_up(where, folder, step, nth):
     assert len(study.trials) - N <= 1  # at most the one that died before it had paused
 
 
-@pytest.mark.parametrize("nth", range(4, 90, 9))
+@pytest.mark.parametrize(
+    "nth", [4, 31, 58, *(pytest.param(n, marks=SLOW) for n in range(13, 90, 9))]
+)
 def test_a_fault_at_some_statements_costs_nothing(where, folder, nth):
     for action in ("kill", "fail"):
         code = forked(lambda: run(where, folder), f"sql#{nth}:{action}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import Trial
 
 from energyopt.errors import LeaseLost
-from energyopt.objectives import EnergyVsAccuracy, judge
+from energyopt.objectives import EnergyVsAccuracy, judge, paused
 from energyopt.process import Process
 from energyopt.records import Outcome
 from energyopt.store.reading import read_study
@@ -50,6 +51,7 @@ class StudyMachine(RuleBasedStateMachine):
         self.runs: list[_Coordinator] = []
         self.burnt_j: dict[int, float] = {}
         self.complete: dict[int, tuple[float, ...]] = {}
+        self.waiting: set[int] = set()
 
     def teardown(self) -> None:
         for run in self.runs:
@@ -96,7 +98,7 @@ class StudyMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(run.trials for run in self.runs))
     @rule(
         which=st.integers(0, 2),
-        ending=st.sampled_from(["reached", "missed", "failed", "interrupted"]),
+        ending=st.sampled_from(["reached", "missed", "failed", "interrupted", "paused", "paused"]),
         data=st.data(),
     )
     def end(self, which: int, ending: str, data: st.DataObject) -> None:
@@ -109,6 +111,9 @@ class StudyMachine(RuleBasedStateMachine):
                 run.store.lose(trial, [], "interrupted", "interrupted", of)
             elif ending == "failed":
                 run.store.tell(trial, Outcome("failed", reason="broke", result=of), [])
+            elif ending == "paused":
+                run.store.pause(trial, paused(replace(of, end="paused")), [])
+                self.waiting.add(number)
             else:
                 outcome = judge(of, EnergyVsAccuracy())
                 run.store.tell(trial, outcome, [])
@@ -116,6 +121,26 @@ class StudyMachine(RuleBasedStateMachine):
         except LeaseLost:
             assert run.taken_for_dead
         self.burnt_j[number] = spent  # kept, whatever became of the trial
+
+    @precondition(lambda self: self.runs and self.waiting)
+    @rule(which=st.integers(0, 2), data=st.data())
+    def resume(self, which: int, data: st.DataObject) -> None:
+        """Any run may go on with what waits; it is then that run's alone."""
+        run = self._run(which)
+        number = data.draw(st.sampled_from(sorted(self.waiting)))
+        waiting = run.store.resume(number)
+        assert waiting is not None
+        assert all(other.store.resume(number) is None for other in self.runs)
+        self.waiting.remove(number)
+        run.trials[number] = waiting.trial
+
+    @precondition(lambda self: self.runs and self.waiting)
+    @rule(which=st.integers(0, 2))
+    def conclude(self, which: int) -> None:
+        run = self._run(which)
+        number = min(self.waiting)
+        assert run.store.conclude_paused([number]) == [number]
+        self.waiting.remove(number)
 
     @precondition(lambda self: self.runs)
     @rule(which=st.integers(0, 2))
@@ -154,7 +179,11 @@ class StudyMachine(RuleBasedStateMachine):
         frozen = self.runs[0].store._study.get_trials(deepcopy=False)
         retried = [t.user_attrs[RETRY_OF] for t in frozen if RETRY_OF in t.user_attrs]
         assert len(set(retried)) == len(retried), "a trial was retried twice"
-        assert not set(retried) & set(self.complete)
+        assert not set(retried) & (set(self.complete) | self.waiting)
+        open_ = {trial.number for trial in study.trials if trial.state == "paused"}
+        assert open_ == self.waiting
+        seen = {each.number for each in self.runs[0].store.observed() if each.state == "paused"}
+        assert seen == self.waiting
         assert study.search_energy_j == pytest.approx(sum(self.burnt_j.values()))
 
     def _run(self, which: int) -> _Coordinator:

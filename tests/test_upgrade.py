@@ -10,7 +10,7 @@ import pytest
 from optuna.samplers import RandomSampler
 
 from energyopt.errors import StorageError
-from energyopt.objectives import EnergyVsAccuracy, judge
+from energyopt.objectives import EnergyVsAccuracy, judge, paused
 from energyopt.store.reading import read_study
 from energyopt.store.studies import StudyStore
 from tests.small_study import IDENTITY, NAME
@@ -76,6 +76,32 @@ def test_an_old_database_is_copied_and_brought_up_to_date(old):
     second = opened(old)
     assert second.note is None
     second.close()
+
+
+def test_a_database_without_pauses_is_copied_and_brought_up_to_date(tmp_path):
+    """Of the second version of our tables, whose trials could not pause."""
+    where = tmp_path / "a.db"
+    store = opened(where)
+    trial = store.ask()
+    assert trial is not None
+    store.tell(trial, judge(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=0.5"])
+    store.close()
+    with sqlite3.connect(where) as database:
+        database.execute("DROP INDEX energyopt_trials_paused")
+        database.execute("ALTER TABLE energyopt_trials DROP COLUMN paused")
+        database.execute("UPDATE energyopt_schema SET version = 2")
+    database.close()
+    before = read_study(str(where), NAME)
+    store = opened(where)
+    assert store.note is not None
+    (copy,) = where.parent.glob("a.db.before-*")
+    assert read_study(str(copy), NAME) == before == store.read()
+    assert store.paused() == 0
+    again = store.ask()
+    assert again is not None
+    store.pause(again, paused(result([(100, 1, 0.5)], end="paused")), ["lr=0.1"])
+    assert [trial.state for trial in store.read().trials] == ["complete", "paused"]
+    store.close()
 
 
 def test_a_newer_database_is_left_as_it_is(old):

@@ -252,10 +252,11 @@ def _outcome(trial: TrialRecord) -> str:
 def result_line(result: TrialResult) -> str:
     """A trial's outcome: "1.2 J to 0.95, best accuracy 0.972", or that it missed."""
     best = f"best accuracy {result.best_accuracy:.3f}"
+    paused = f"{result.reason}, " if result.end == "paused" else ""
     if result.energy_to_target_j is not None:
-        return f"{joules(result.energy_to_target_j)} to {result.target:g}, {best}"
-    if result.end == "paused":
-        return f"{result.reason}, {best}" if len(result.curve) else result.reason
+        return f"{paused}{joules(result.energy_to_target_j)} to {result.target:g}, {best}"
+    if paused:
+        return f"{paused}{best}" if len(result.curve) else result.reason
     early = result.end in ("diverged", "stopped")
     how = f"stopped ({result.reason})" if early else f"missed {result.target:g}"
     return f"{how}, {best}, {joules(result.training_j)} spent training"
