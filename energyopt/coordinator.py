@@ -302,7 +302,7 @@ class Coordinator:
         if not asked.resumed:
             self._spool.clear(number)
         journal = self._jobs.journal(number)
-        live.started(number, asked.trial.params, journal, resumed=asked.resumed)
+        live.started(number, asked.trial.params, journal)
 
         def run() -> None:
             self._answers.put((asked, self._launch(asked)))
