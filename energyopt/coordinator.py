@@ -295,7 +295,9 @@ class Coordinator:
             words = self._space.words(params) + self._custom_words(trial)
             if taken.again:
                 words = (*words, Dimension.plain("seed", self._jobs.seed + taken.again))
-            return _Asked(trial, words, until)
+        if until:
+            self._store.keep_words(trial, words)
+        return _Asked(trial, words, until)
 
     def _custom_words(self, trial: Trial) -> tuple[str, ...]:
         """What a user's own function suggested beyond the words."""
@@ -312,7 +314,7 @@ class Coordinator:
         if not asked.resumed:
             self._spool.clear(number)
         journal = self._jobs.journal(number)
-        live.started(number, asked.trial.params, journal, resumed=asked.resumed)
+        live.started(number, asked.trial.params, journal)
 
         def run() -> None:
             self._answers.put((asked, self._launch(asked)))

@@ -24,6 +24,7 @@ from scipy.special import ndtr
 from energyopt.search.encoding import Array, Point
 from energyopt.search.model import EnergyModel
 from energyopt.search.observed import Observed, Step
+from energyopt.search.readings import finite
 
 _SURE, _UNSURE = 0.3, 1.0  # standard deviations by which a setup must be better
 _HITS = 2  # of a recommended setup
@@ -196,7 +197,7 @@ class Outlook:
         noise, cost = [], []
         for at, epoch_j in enumerate(self._epoch_j):
             trial = self._open(at)
-            best = max(trial.accuracy, default=0.0) if trial is not None else 0.0
+            best = max(finite(trial.accuracy), default=0.0) if trial is not None else 0.0
             noise.append(self._model.noise(self._model.scale.level(best)))
             least_j = max(float(epoch_j), _WORTH * self._overhead_j)
             cost.append(max((_GROWTH - 1) * _spent_j(trial), least_j) + self._overhead_j)
@@ -252,12 +253,12 @@ class Outlook:
     def _front(self) -> tuple[Array, Array, Array, float]:
         """Levels, their weights in accuracy, the log energy of the front there, and the worst."""
         scale = self._model.scale
-        curves = [trial for trial in self._observed if trial.accuracy]
+        curves = [trial for trial in self._observed if finite(trial.accuracy)]
         worst = max(
             (math.log(max(trial.joules[-1], _TINY_J)) for trial in curves),
             default=float(self._mean.max()),
         )
-        bottom = min((trial.accuracy[0] for trial in curves), default=0.0)
+        bottom = min((finite(trial.accuracy)[0] for trial in curves), default=0.0)
         accuracies = bottom + (1.0 - bottom) * (np.arange(_LEVELS) + 0.5) / _LEVELS
         front = np.full(_LEVELS, worst)
         for trial in curves:

@@ -23,11 +23,16 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError, cholesky
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.special import log_ndtr
 
-from energyopt.search.encoding import Array, Encoding, Point
+from energyopt.search.encoding import Array, Encoding, Point, is_number
 from energyopt.search.observed import Observed
 from energyopt.search.readings import Readings, Scale
 
@@ -73,7 +78,7 @@ class EnergyModel:
         self.encoding = Encoding(space)
         self.scale = Scale.of(observed, target)
         self._rows = self.encoding.rows([trial.params for trial in observed])
-        self._law_key = next((key for key in space if key.rpartition(".")[2] in _LAW_KEYS), None)
+        self._law_key = next((key for key, at in space.items() if _has_law(key, at)), None)
         self._first = self._batch([observed[0].params])[0]
         most = min(max(_MOST_READINGS // len(observed), _FEWEST_READINGS), _USUAL_READINGS)
         readings = Readings.of(observed, self.scale, target, most)
@@ -311,7 +316,7 @@ class _Posterior:
         odd = self._of.odd(towards)
         across = _base(levels, seen) + odd
         across = across + _matern(towards, self._hyper[:-4]) * (f**2 + g**2 * _wiener(levels, seen))
-        prior = _base(levels, levels) + np.diag(odd.max(axis=1, initial=0.0))
+        prior = _base(levels, levels) + _exactly(among) * odd.max(axis=1, initial=0.0)
         alike = _matern(among, self._hyper[:-4])
         prior = prior + alike * (f**2 + g**2 * _wiener(levels, levels))
         known = solve_triangular(self._solved.lower, across.T, lower=True, check_finite=False)
@@ -332,8 +337,9 @@ class _Posterior:
             + alike[:, None] * (f**2 + g**2 * wiener)
             + own[:, None] * (trial**2 + r**2 * wiener)
             + odd[:, None]
-        ).reshape(-1, len(seen.level))
+        )
         at, shape = _wiener_at(levels), (len(trials), len(levels))
+        across = across.reshape(math.prod(shape), len(seen.level))
         prior = _base_at(levels) + f**2 + g**2 * at + trial**2 + r**2 * at
         prior = prior + odd.max(axis=1, initial=0.0)[:, None]
         known = solve_triangular(self._solved.lower, across.T, lower=True, check_finite=False)
@@ -368,6 +374,15 @@ class _EpochEnergy:
         one, other = np.nan_to_num(a - 0.5), np.nan_to_num(b - 0.5)
         alike = _matern(self._encoding.squared(a, b), self._lengths)
         return (slopes**2 * one) @ other.T + _EPOCH_ROUGH**2 * alike + _CONSTANT**2
+
+
+def _has_law(key: str, at: BaseDistribution) -> bool:
+    """Whether a key counts the samples of a batch."""
+    if key.rpartition(".")[2] not in _LAW_KEYS:
+        return False
+    if isinstance(at, CategoricalDistribution):
+        return all(is_number(choice) and choice > 0 for choice in at.choices)
+    return isinstance(at, FloatDistribution | IntDistribution) and at.low > 0
 
 
 def _propagate(curves: _Curves, covariance: Array, mean: Array) -> tuple[Array, Array, Array]:

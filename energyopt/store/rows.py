@@ -72,6 +72,10 @@ class Rows:
         }
         self._execute(sa.insert(TRIALS).values(row | dict(ended or {})), connection)
 
+    def keep_words(self, number: int, overrides: Sequence[str]) -> None:
+        """Keep the words of a running trial of this run, which may pause."""
+        self._change(self._is_open(number), {"overrides": json.dumps(list(overrides))})
+
     def keep_progress(self, connection: Connection, number: int, result: TrialResult) -> bool:
         """Keep what a running trial of this run has burnt; False if it is not that any more."""
         values = {"result": _json(result)}

@@ -229,6 +229,11 @@ class StudyStore:
             self._mine.discard(trial.number)
             failpoints.at("told")
 
+    def keep_words(self, trial: Trial, overrides: Sequence[str]) -> None:
+        """Keep the words of a trial that may pause: with others it could not go on."""
+        with speaking(self._url):
+            self._rows.keep_words(trial.number, overrides)
+
     def pause(self, trial: Trial, outcome: Outcome, overrides: Sequence[str]) -> None:
         """Leave a trial open in the study, for any run to go on with.
 
