@@ -27,6 +27,7 @@ from energyopt.process import Process
 from energyopt.records import End, Outcome, Provenance, StudyRecord, TrialResult
 from energyopt.search.observed import Observed
 from energyopt.store import runs
+from energyopt.store.confirmations import confirmations_of
 from energyopt.store.database import (
     lock_in_transaction,
     open_database,
@@ -344,7 +345,7 @@ class StudyStore:
         return self._paused.observed(self._trials())
 
     def spent_j(self, progress: Mapping[int, TrialResult] | None = None) -> float:
-        """All energy that the study burnt until now, in J.
+        """All energy that the study burnt until now, confirming its setups included, in J.
 
         Args:
             progress: The records of trials that run here, by number.
@@ -354,8 +355,11 @@ class StudyStore:
             for number, is_all, spent_j in self._rows.spent_j(begin, self._may_burn):
                 self._spent_j[number] = spent_j
                 (self._may_burn.discard if is_all else self._may_burn.add)(number)
+            with self._storage.engine.connect() as connection:
+                confirmed = confirmations_of(connection, self._run.study_id)
         now = {number: result.spent_j for number, result in (progress or {}).items()}
-        return sum((self._spent_j | now).values())
+        confirming_j = sum(each.result.spent_j for each in confirmed if each.result is not None)
+        return sum((self._spent_j | now).values()) + confirming_j
 
     def took_s(self) -> float:
         """The time in which runs were at work on the study, in s."""
