@@ -92,8 +92,10 @@ class Spool:
         """Remove what a trial that has ended would have gone on with."""
         if not self._journals:
             return
+        folder = self._folder / str(number)
         with contextlib.suppress(OSError):
-            (self._folder / str(number) / PAUSED).unlink(missing_ok=True)
+            for path in (folder / PAUSED, *folder.glob(f".{PAUSED}.*")):  # and what was cut short
+                path.unlink(missing_ok=True)
 
     def pause(self, number: int) -> Outcome | None:
         """How far a trial came at its last pause, if it can go on from that."""

@@ -35,6 +35,22 @@ def test_every_finished_trial_is_counted_once():
     assert (counts.failed, counts.lost) == (1, 1)
 
 
+def test_a_paused_trial_is_not_over_but_its_curve_and_its_joules_count():
+    open_ = trial(0, result([(100, 2, 0.5), (200, 4, 0.8)], end="paused"), default=True)
+    missed = trial(1, result([(100, 3, 0.7)]))
+    summary = summarize(study([open_, missed]))
+    assert summary.counts.states == {"paused": 1, "complete": 1}
+    assert (summary.counts.finished, summary.counts.fates) == (1, {"missed": 1})
+    assert [point.trial for point in summary.front] == [0, 1, 0]
+    assert summary.search_energy_j == 7
+    assert summary.missed_share == 3 / 7  # what waits has not missed the target yet
+    lower = summarize(study([open_, missed]), target=0.8)
+    assert lower.recommended is not None
+    assert lower.recommended.trial == 0
+    other = summarize(study([open_, trial(1, result([(100, 3, 0.95)]))]))
+    assert other.break_even_reason == "the default setup (trial 0) is not finished"
+
+
 def test_the_cheapest_trial_at_the_target_is_recommended():
     summary = summarize(mixed())
     assert summary.recommended is not None

@@ -48,7 +48,7 @@ ESTIMATED = Provenance(
 
 METRICS = (Metric("energy_to_target_j", "minimize"), Metric("best_accuracy", "maximize"))
 
-State = Literal["complete", "pruned", "failed", "running", "waiting"]
+State = Literal["complete", "pruned", "failed", "running", "paused", "waiting"]
 
 
 def result(
@@ -276,6 +276,8 @@ def _state(of: TrialResult | None) -> State:
         return "running"
     if of.end in BROKEN:
         return "failed"
+    if of.end == "paused":
+        return "paused"
     return "pruned" if of.end in {"stopped", "diverged"} and not of.reached else "complete"
 
 

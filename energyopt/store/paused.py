@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from optuna.exceptions import StorageInternalError
 from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from energyopt import failpoints
 from energyopt.records import Outcome
@@ -53,11 +56,15 @@ class PausedTrials:
         """Take one for this run; None if another run was first, or it has ended."""
         row = self._rows.of(number)
         outcome = None if row is None else outcome_in(row)
-        if row is None or outcome is None or not self._rows.claim(number):
+        if row is None or outcome is None or not row.paused:
+            return None
+        trial = self._trial(number)
+        if not self._rows.claim(number):
             return None
         failpoints.at("resumed")
-        trial = self._trial(number)
-        trial.set_user_attr(PAUSED, False)
+        # Only for those who look: if the storage is gone now, the trial is this run's all the same.
+        with contextlib.suppress(SQLAlchemyError, StorageInternalError):
+            trial.set_user_attr(PAUSED, False)
         return Waiting(trial, tuple(json.loads(row.overrides)), outcome)
 
     def catch_up(self) -> None:

@@ -136,10 +136,11 @@ class Settlement:
         """Bring a trial that nobody runs to its end, from where its run left it."""
         if row is None or not row.ended:
             left = self._remains(trial)
-            if row is None or row.run in silent:
+            words = () if row is None else tuple(json.loads(row.overrides))
+            if row is None or row.run in silent or not words:
                 left = replace(left, paused=None)
-            elif left.paused is not None and json.loads(row.overrides):  # it was paused before
-                left = replace(left, overrides=tuple(json.loads(row.overrides)))
+            if left.paused is not None:
+                left = replace(left, overrides=words)
             if left.result is not None:
                 left = replace(left, result=replace(left.result, end="lost", reason=_DIED))
             # Without a row nothing ran yet.
