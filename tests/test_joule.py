@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from energyopt.search.joule import JouleSampler
 from energyopt.search.observed import CURVE, Observed, Schedule, Step
+from energyopt.store.settlement import DEFAULT_SETUP, PAUSED
 from tests.trained import (
     EPOCHS,
     LIMITS,
@@ -261,17 +262,17 @@ def test_with_curves_it_finds_the_best_in_a_few_trials(space):
     assert optimized.best_trial.params == AT_64
 
 
-def test_it_suggests_a_new_setup_where_paused_ones_wait():
-    sampler = joule()
-    optimized = study(sampler)
+@pytest.mark.parametrize("seed", range(4))
+def test_it_suggests_a_new_setup_where_paused_ones_wait(seed):
+    optimized = study(joule(seed=seed))
     optimized.enqueue_trial(AT_8)
-    optimized.optimize(reaches, n_trials=1)
     waits = optimized.ask()
     waits.suggest_categorical("batch_size", SIZES)
-    waits.set_user_attr(CURVE, trained(1, waits.params, 4).curve())
-    waits.set_user_attr("paused", True)
-    size = optimized.ask().suggest_categorical("batch_size", SIZES)
-    assert size not in (8, waits.params["batch_size"])
+    waits.set_user_attr(CURVE, trained(0, AT_8, 0.5).curve())
+    waits.set_user_attr(PAUSED, True)
+    waits.set_user_attr(DEFAULT_SETUP, True)
+    sizes = [optimized.ask().suggest_categorical("batch_size", SIZES) for _ in range(5)]
+    assert len({8, *sizes}) == 6
 
 
 def no_curve(trial: Trial) -> tuple[float, ...]:
