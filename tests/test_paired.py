@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from energyopt.report.paired import quantile, ratio
 energies = st.lists(st.floats(-2, 2).map(math.exp), min_size=2, max_size=10)
 
 
-def by_seed(values):
+def by_seed(values: Sequence[float]) -> dict[int, float]:
     return dict(enumerate(values))
 
 
