@@ -21,6 +21,7 @@ from optuna.samplers import (
 
 from benchmarks.curve_sets import CurveSet, Key, Point
 from benchmarks.fronts import Found
+from benchmarks.others import OTHERS, drive
 from benchmarks.session import Player, Training
 from energyopt.errors import ConfigError
 from energyopt.protocols import StoppingRule
@@ -71,8 +72,8 @@ class Search:
             ConfigError: If there is no such.
         """
         sampler, *stopping = name.split("+")
-        if sampler not in SAMPLERS and sampler != OURS:
-            known = ", ".join([*SAMPLERS, OURS])
+        if sampler not in {*SAMPLERS, *OTHERS, OURS}:
+            known = ", ".join([*SAMPLERS, *OTHERS, OURS])
             raise ConfigError(f"--methods {name} is unknown: choose a sampler of {known}")
         wrong = [each for each in stopping if each not in RULES and each != HALVING]
         if wrong:
@@ -140,6 +141,9 @@ def search(session: CurveSession, how: Search, *, pause: bool = True) -> Iterato
         how: The method.
         pause: Let our trials pause; else each trains to its end.
     """
+    if how.sampler in OTHERS:
+        yield from _search_of_others(session, how)
+        return
     sampler = _sampler(session, how)
     study = _study(sampler, session)
     schedule = _schedule(how, sampler)
@@ -171,6 +175,22 @@ def search(session: CurveSession, how: Search, *, pause: bool = True) -> Iterato
         if energy_j is not None and (best is None or energy_j < best[0]):
             best = (energy_j, session.curves.snap(training.setup))
         yield _recommended(session, sampler) or (best[1] if best else None)
+
+
+def _search_of_others(session: CurveSession, how: Search) -> Iterator[Key | None]:
+    curves, nothing = session.curves, Rules({}, Standing().rivals)
+    trained = drive(
+        OTHERS[how.sampler](curves.space, int(curves.epochs), session.seed, **how.options),
+        session.begin_setup,
+        lambda training, _, until_j: session.go_on(training, until_j, nothing),
+        lambda training: training.curve.epochs[-1],
+    )
+    best: tuple[float, Key] | None = None
+    for setup, result in trained:
+        energy_j = result.energy_to_target_j
+        if energy_j is not None and (best is None or energy_j < best[0]):
+            best = (energy_j, curves.snap(setup))
+        yield best[1] if best else None
 
 
 def _recommended(session: CurveSession, sampler: Any) -> Key | None:

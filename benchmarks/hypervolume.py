@@ -19,7 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from energyopt.errors import EnergyoptError
 
 CAP = 200.0
 SHARES = (0.9, 0.95)
+_LOOK = 5  # steps between looks at the front
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Task:
     options: Mapping[str, Any]
     curves: CurveSet
     seed: int
+    ends: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +71,10 @@ class Row:
     search_energy_j: float
     profiling_energy_j: float = 0.0
     dataset: str
-    hv90: float
-    hv95: float
-    hv90_ends: float
-    hv95_ends: float
+    hv90: float | None
+    hv95: float | None
+    hv90_ends: float | None
+    hv95_ends: float | None
     u_j: float
 
 
@@ -83,7 +85,9 @@ def run(task: Task) -> Row:
     pause = bool(options.pop("pause", True))
     how = Search.of(split_name(task.method)[0], options)
     session = CurveSession(curves, task.seed, front=True)
-    hv90, hv95, hv90_ends, hv95_ends = _volumes(session, how, pause=pause)
+    hv90, hv95, hv90_ends, hv95_ends = _volumes(
+        session, search(session, how, pause=pause), ends=task.ends
+    )
     row = Row(
         method=task.method,
         workload=curves.workload,
@@ -115,24 +119,35 @@ def run(task: Task) -> Row:
     )
 
 
-def _volumes(session: CurveSession, how: Search, *, pause: bool) -> list[float]:
-    """Search until all shares of the best hypervolume are there, or the cap."""
+def _volumes(session: CurveSession, steps: Iterator[object], *, ends: bool) -> list[float | None]:
+    """Search until all shares of the best hypervolume are there, or the cap.
+
+    Returns:
+        Joules to each share over all points, then over ends, in U; None where that is not asked.
+    """
     curves = session.curves
     worst = worst_point(curves)
-    bests = [(found, best_area(curves, ends=ends)) for found, ends in _kinds(session)]
-    for steps, _ in enumerate(search(session, how, pause=pause)):
-        if session.spent_j >= CAP * curves.unit_j:
+    found = [(session.found, best_area(curves, ends=False))]
+    if ends:
+        found.append((session.ends, best_area(curves, ends=True)))
+    for count, _ in enumerate(steps):
+        there = count % _LOOK == 0 and all(
+            joules_to(SHARES[-1], points, worst, best) is not None for points, best in found
+        )
+        if there or session.spent_j >= CAP * curves.unit_j:
             break
-        if steps % 10 == 0 and all(
-            joules_to(SHARES[-1], found, worst, best) is not None for found, best in bests
-        ):
-            break
-    reached = [joules_to(share, found, worst, best) for found, best in bests for share in SHARES]
-    return [CAP if spent_j is None else min(spent_j / curves.unit_j, CAP) for spent_j in reached]
+    reached = [joules_to(share, points, worst, best) for points, best in found for share in SHARES]
+    units = [CAP if at_j is None else min(at_j / curves.unit_j, CAP) for at_j in reached]
+    return [*units, *[None] * (2 * len(SHARES) - len(units))]
 
 
-def _kinds(session: CurveSession) -> list[tuple[list[Any], bool]]:
-    return [(session.found, False), (session.ends, True)]
+COLUMNS = {
+    "hv90": "90 % HV, all (U)",
+    "hv95": "95 % HV, all (U)",
+    "hv90_ends": "90 % HV, ends",
+    "hv95_ends": "95 % HV, ends",
+    "j5": "J5 (E*)",
+}
 
 
 def show(rows: Sequence[Row], sets: Sequence[CurveSet]) -> None:
@@ -140,30 +155,13 @@ def show(rows: Sequence[Row], sets: Sequence[CurveSet]) -> None:
     for curves in sets:
         asked = "" if curves.target is None else f", target {curves.target:g}"
         print(f"\n{curves.name}: {len(curves.recordings)} setups{asked}; cap {CAP:g}")
-        columns = [
-            "method",
-            "90 % HV, all (U)",
-            "95 % HV, all (U)",
-            "90 % HV, ends",
-            "95 % HV, ends",
-        ]
-        columns += [] if curves.target is None else ["J5 (E*)"]
+        here = [r for r in rows if (r.dataset, r.workload) == (curves.dataset, curves.workload)]
+        columns = [key for key in COLUMNS if getattr(here[0], key) is not None]
         table = []
-        for name in dict.fromkeys(row.method for row in rows):
-            of = [
-                row
-                for row in rows
-                if (row.method, row.dataset, row.workload)
-                == (name, curves.dataset, curves.workload)
-            ]
-            cells = [
-                _cell([getattr(row, column) for row in of])
-                for column in ("hv90", "hv95", "hv90_ends", "hv95_ends")
-            ]
-            if curves.target is not None:
-                cells.append(_cell([row.j5 for row in of if row.j5 is not None]))
-            table.append((name, *cells))
-        print_table(columns, table)
+        for name in dict.fromkeys(row.method for row in here):
+            of = [row for row in here if row.method == name]
+            table.append((name, *(_cell([getattr(row, key) for row in of]) for key in columns)))
+        print_table(["method", *(COLUMNS[key] for key in columns)], table)
     print("\nCells: median / geometric mean over seeds / share that was not there at the cap.")
 
 
@@ -186,7 +184,7 @@ def main() -> int:
             plain, own = split_name(name)
             Search.of(plain, {})
             tasks += [
-                Task(name, options | own, curves, seed)
+                Task(name, options | own, curves, seed, not args.all_only)
                 for curves in sets
                 for seed in range(args.seeds)
             ]
@@ -205,6 +203,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--datasets", nargs="+", help="names of tables; all by default")
     parser.add_argument("--target", type=float, default=TARGET, help="accuracy to reach on curves")
+    parser.add_argument("--all-only", action="store_true", help="do not wait for fronts of ends")
     return parse(parser, methods(), f"such as tpe+dominance, {OURS}; see curve_search.py", 20)
 
 

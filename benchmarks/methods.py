@@ -16,6 +16,7 @@ from optuna.samplers import (
     TPESampler,
 )
 
+from benchmarks.others import OTHERS, drive
 from benchmarks.problems import Setup
 from benchmarks.session import Session, Training
 from benchmarks.zeus_policy import zeus
@@ -115,6 +116,36 @@ def joule(session: Session, *, pause: bool = True, **options: Any) -> Search:
         yield None if found is None else session.setup(found[_SIZE])
 
 
+def other(name: str) -> Method:
+    """A search of another package, over batch size and power limit, from epoch to epoch."""
+
+    def search(session: Session, **options: Any) -> Search:
+        recorded = session.problem.recorded
+        epochs = recorded.max_epochs
+        space = {_SIZE: sorted(recorded.runs), _LIMIT: list(recorded.limits_w)}
+
+        def train(
+            training: Training, setup: Mapping[str, Any], until_j: float | None
+        ) -> TrialResult:
+            limit_w = setup[_LIMIT]
+            return session.train(training, epochs=epochs, limit_w=limit_w, until_j=until_j)
+
+        trained = drive(
+            OTHERS[name](space, epochs, session.seed, **options),
+            lambda setup: session.begin_size(setup[_SIZE]),
+            train,
+            lambda _: epochs,
+        )
+        best: tuple[float, Setup] | None = None
+        for setup, result in trained:
+            energy_j = result.energy_to_target_j
+            if energy_j is not None and (best is None or energy_j < best[0]):
+                best = (energy_j, Setup(setup[_SIZE], setup[_LIMIT]))
+            yield best[1] if best else None
+
+    return search
+
+
 METHODS: Mapping[str, Method] = {
     "random": joint(RandomSampler),
     "tpe": joint(TPESampler),
@@ -124,6 +155,7 @@ METHODS: Mapping[str, Method] = {
     "tpe_profiled": tpe_profiled,
     "zeus": zeus,
     "joule": joule,
+    **{name: other(name) for name in OTHERS},
 }
 """By name; `DEFAULTS` are those that take seconds."""
 

@@ -101,11 +101,11 @@ def summarise(verdicts: Mapping[str, Sequence[Verdict]]) -> Summary:
     """Sum up one method's verdicts by problem."""
     medians = {name: _median(v.j5 for v in of) for name, of in verdicts.items()}
     logs = np.log(list(medians.values()))
-    low, high = _interval(logs)
+    low, high = interval(logs)
     everything = [v for of in verdicts.values() for v in of]
     worst = max(medians, key=medians.__getitem__)
     return Summary(
-        first_hit=_geometric([_median(v.first_hit for v in of) for of in verdicts.values()]),
+        first_hit=geometric([_median(v.first_hit for v in of) for of in verdicts.values()]),
         j5=float(np.exp(logs.mean())),
         low=low,
         high=high,
@@ -169,7 +169,8 @@ def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return corrected
 
 
-def _interval(logs: Array) -> tuple[float, float]:
+def interval(logs: Array) -> tuple[float, float]:
+    """The 95 % confidence interval of a geometric mean, from logs, by resampling."""
     rng = np.random.default_rng(0)
     drawn = rng.choice(logs, (_RESAMPLES, len(logs))).mean(axis=1)
     low, high = np.exp(np.quantile(drawn, [0.025, 0.975]))
@@ -180,5 +181,6 @@ def _median(values: object) -> float:
     return float(np.median(list(values)))  # type: ignore[call-overload]
 
 
-def _geometric(values: Sequence[float]) -> float:
+def geometric(values: Sequence[float]) -> float:
+    """The geometric mean."""
     return float(np.exp(np.mean(np.log(values))))

@@ -205,6 +205,39 @@ def _retrain(words: Sequence[str]) -> None:
     retrain(read_study(args.storage, args.study), request, Console())
 
 
+def _confirm(words: Sequence[str]) -> None:
+    parser = _parser(
+        "confirm",
+        "Train the best setups of a study and its default again, with seeds that its search has "
+        "not seen: the\nsame ones for all, one seed after the other. It says who wins only where "
+        "the 95 % interval of the ratio\nof their energies excludes 1, and reports test accuracy. "
+        "What it burns counts as the study's search\nenergy. Stopped, it goes on where it was; "
+        "more --seeds add to those before.",
+        ["demo", "demo --seeds 10 --top 1", "demo --target 0.9"],
+    )
+    parser.add_argument("study", help="the study's name")
+    parser.add_argument("overrides", nargs="*", help="key=value words that change all setups")
+    parser.add_argument(
+        "--seeds", type=_whole, default=5, metavar="N", help="trainings a setup (default: 5)"
+    )
+    parser.add_argument(
+        "--top", type=_whole, default=3, metavar="N", help="setups beside the default (default: 3)"
+    )
+    parser.add_argument("--target", type=_accuracy, help="accuracy to reach (default: the study's)")
+    parser.add_argument("--config-dir", type=Path, help="folder of your own configs")
+    args = parser.parse_intermixed_args(words)
+    from energyopt.confirm import Request, confirm
+
+    request = Request(
+        seeds=args.seeds,
+        top=args.top,
+        target=args.target,
+        overrides=tuple(args.overrides),
+        config_dir=args.config_dir,
+    )
+    confirm(args.storage, args.study, request, Console())
+
+
 def _dashboard(words: Sequence[str]) -> None:
     parser = _parser(
         "dashboard",
@@ -313,6 +346,12 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 1")
+    return int(text)
+
+
 def _restore(words: Sequence[str]) -> None:
     parser = _Parser(
         prog="energyopt restore",
@@ -350,6 +389,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "studies": _studies,
     "show": _show,
     "pareto": _pareto,
+    "confirm": _confirm,
     "retrain": _retrain,
     "dashboard": _dashboard,
     "doctor": _doctor,

@@ -45,8 +45,8 @@ def epoch_j(size: int, limit_w: float) -> float:
 def write_tables(folder: Path, workload: str = "digits", gpu: str = "toy") -> Path:
     """Tables of one workload on one GPU: four batch sizes, three power limits, two runs each.
 
-    The best setup is 32 at 150 W, with 5 epochs of 44 s in the mean; the default is 64. 128 does not
-    always reach the target.
+    The best setup is 32 at 150 W, with 5 epochs of 44 s in the mean; the default is 64. 128 misses
+    the target now and then.
     """
     work = (workload, "net", "sgd")
     write_rows(

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu import REAL, integral
+from benchmarks.real import Search, Step, judged, words_of
+from energyopt.records import StudyRecord, TrialRecord
 from tests import fake_nvml
 from tests.composing import composed
 from tests.conftest import ROOT, Ran
@@ -119,3 +121,44 @@ def test_what_a_real_gpu_will_train_can_be_composed_and_fits_ten_minutes():
     for words in (REAL.study, REAL.workload):
         composed("device=cuda:0", "hardware=nvidia", "hardware.gpus=[0]", *words)
     assert sum(REAL.planned_s.values()) <= 540
+
+
+@pytest.mark.slow
+def test_real_searches_are_compared_side_by_side():
+    words = ("--seeds", 1, "--trials", 2, "--again", 1, "--hardware", "simulated")
+    ran = benchmark("real.py", *words, "--words", "model=mlp", "epochs=4", "target=0.8")
+    assert ran.code == 0, ran.text
+    assert "Joules: simulated by optimizer steps" in ran.out
+    for method in ("joule", "tpe:stopping=none"):
+        assert re.search(rf"^seed 0, {method}: [\d.]+ J in ", ran.out, re.MULTILINE)
+    assert re.search(r"^tpe:stopping=none( +[\d.]+x \([\d.]+-[\d.]+\)){4}$", ran.out, re.MULTILINE)
+
+
+def test_a_method_has_words_of_its_own():
+    assert words_of("joule") == ["sampler=joule"]
+    method = "tpe:stopping=[energy_cap,dominance],n_trials=40"
+    assert words_of(method) == ["sampler=tpe", "stopping=[energy_cap,dominance]", "n_trials=40"]
+
+
+def test_a_search_is_good_once_its_recommendation_is_and_stays_so():
+    ours = searched((1.0, None), (2.0, 0), (5.0, 1), (9.0, 1))
+    other = searched((4.0, 0), (6.0, 1), (8.0, 0))
+    found = judged({"joule": ours, "tpe": other}, {("lr=0.1",): 12.5, ("lr=0.2",): 10.0})
+    assert found["joule"].good_j == (5.0, 5.0, 5.0, 2.0)
+    assert found["joule"].final == 1.0
+    assert found["tpe"].good_j == (8.0, 8.0, 8.0, 4.0)  # at least: it never was
+    assert found["tpe"].never == (True, True, True, False)
+    assert found["tpe"].final == 1.25
+
+
+def test_our_search_that_was_never_good_counts_as_the_dearest():
+    searches = {"joule": searched((1.0, 0)), "tpe": searched((7.0, 1))}
+    found = judged(searches, {("lr=0.1",): 12.5, ("lr=0.2",): 10.0})
+    assert found["joule"].good_j == (7.0, 7.0, 7.0, 1.0)
+
+
+def searched(*steps: tuple[float, int | None]) -> Search:
+    setups = (("lr=0.1", "seed=3"), ("lr=0.2",))
+    trials = tuple(TrialRecord(at, "complete", {}, words) for at, words in enumerate(setups))
+    study = StudyRecord("real", (), (), (), 0.95, trials)
+    return Search(study, tuple(Step(*step) for step in steps), 1.0)

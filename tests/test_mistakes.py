@@ -43,7 +43,10 @@ from tests.conftest import (
         (["-m", "model=choice(cnn,gru)"], "model=gru cannot be trained here (model=gru needs"),
         (["lr=tag(log,interval(1e-4,1e-1))"], "is a search: add -m"),
         (["max_samples=0"], "max_samples=0 is not allowed"),
-        (["-m", "lr=interval(0,1)", "sampler=magic"], "sampler=magic is not known; choose tpe"),
+        (
+            ["-m", "lr=interval(0,1)", "sampler=magic"],
+            "sampler=magic is not known; choose joule, tpe",
+        ),
         (["-m", "lr=interval(0,1)", "sampler=grid"], "sampler=grid cannot count lr"),
         (["-m", "lr=interval(0.1,1)", "study=../x"], "study='../x' is not a name"),
         (["-m", "lr=interval(0.1,1)", "model=mlp", "task=har", "model.width=0"], "width"),

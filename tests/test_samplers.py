@@ -18,7 +18,7 @@ NOTHING = OmegaConf.create({})
 
 def make(spec: object, seed: int | None = 0) -> optuna.samplers.BaseSampler:
     with quiet_optuna():
-        sampler = make_sampler(sampler_node(spec), seed, NOTHING)
+        sampler = make_sampler(sampler_node(spec), {"seed": seed}, NOTHING)
     assert isinstance(sampler, optuna.samplers.BaseSampler)
     return sampler
 
@@ -52,7 +52,7 @@ def test_an_unknown_sampler_is_refused_with_the_known_ones(spec):
     with pytest.raises(ConfigError) as caught:
         sampler_node(spec)
     message = str(caught.value)
-    assert message.startswith(f"sampler={spec} is not known; choose tpe, nsga2, ")
+    assert message.startswith(f"sampler={spec} is not known; choose joule, tpe, nsga2, ")
     assert all(name in message for name in SAMPLERS)
     assert "_target_" in message
 

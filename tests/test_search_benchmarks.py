@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import itertools
 import os
 import subprocess
@@ -346,6 +347,15 @@ def test_mistakes_are_one_sentence(tmp_path: Path, words: tuple[str, ...], says:
     ran = benchmark("replay.py", "--data", write_tables(tmp_path), "--seeds", 1, *words)
     assert ran.code == 2
     assert says in ran.err
+    assert "Traceback" not in ran.text
+
+
+@pytest.mark.skipif(importlib.util.find_spec("neps") is not None, reason="NePS is installed")
+def test_a_method_whose_package_is_missing_says_what_to_install(tmp_path: Path):
+    words = ("--methods", "neps_moasha", "--seeds", 1)
+    ran = benchmark("replay.py", "--data", write_tables(tmp_path), *words)
+    assert ran.code == 2
+    assert "pip install neural-pipeline-search" in ran.err
     assert "Traceback" not in ran.text
 
 

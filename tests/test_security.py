@@ -193,7 +193,7 @@ def test_no_sampler_is_harmful_code(target: str, marker: Path) -> None:
     config = composed()
     for sampler in (node, {"_target_": "optuna.samplers.TPESampler", "gamma": node}):
         with pytest.raises(ConfigError, match="_target_="):
-            make_sampler(sampler, 0, config)
+            make_sampler(sampler, {"seed": 0}, config)
     assert unharmed(marker)
 
 

@@ -79,13 +79,9 @@ class LiveStudy:
         for trial in trials:
             self._account(trial)
 
-    def started(
-        self, number: int, params: Mapping[str, Any], journal: Path, *, resumed: bool = False
-    ) -> None:
+    def started(self, number: int, params: Mapping[str, Any], journal: Path) -> None:
         """A trial began, or goes on."""
         self._running[number] = _Running(setup(params), JournalReader(journal), time.monotonic())
-        if resumed and not _is_live(self._console):
-            self.note(f"trial {number} goes on from where it paused")
 
     def paused(self, trial: TrialRecord) -> None:
         """A trial paused: it may go on later."""

@@ -196,6 +196,14 @@ def told_table(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> Rend
     return Group(_text("Best told values", style=_HEADING), _FirstThatFits(*tables))
 
 
+def rows_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> RenderableType:
+    """A table of text: the first column is on the left and wraps, numbers are on the right."""
+    table = _table(left=columns[:1], right=columns[1:])
+    for row in rows:
+        _row(table, *row)
+    return table
+
+
 def _general(point: FrontPoint) -> str:
     if point.kind_of_point == "final":
         return "told values of feasible trials"

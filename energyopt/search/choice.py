@@ -3,9 +3,10 @@
 Two questions, one after the other. Which setup reaches the target with the least energy: the
 recommended setup is raced against the challenger that promises the most saving a joule; of the two
 the one trains on that tells more a joule of their difference. Then, what each further point of
-accuracy costs: the expected growth of the hypervolume of (error, log energy) is exact here, the integral
-over levels of accuracy of the expected improvement of the energy to that level, and is taken up to
-the energy at which it is the largest a joule (an index after Weitzman's "Pandora"; arXiv 2406.20062).
+accuracy costs: the expected growth of the hypervolume of (error, log energy) is exact here, the
+integral over levels of accuracy of the expected improvement of the energy to that level, and is
+taken up to the energy at which it is the largest a joule (an index after Weitzman's "Pandora";
+arXiv 2406.20062).
 
 A step whose expected saving, over the planned trainings, is less than its cost is not worth it.
 """
@@ -18,13 +19,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
 from scipy.special import ndtr
 
 from energyopt.search.encoding import Array, Point
 from energyopt.search.model import EnergyModel
 from energyopt.search.observed import Observed, Step
+from energyopt.search.readings import finite
 
 _SURE, _UNSURE = 0.3, 1.0  # standard deviations by which a setup must be better
 _HITS = 2  # of a recommended setup
@@ -78,10 +78,10 @@ class Outlook:
     """A study at one moment: its trials, its model, and the setups that could train.
 
     Args:
-        observed: All trials; at least one has trained.
-        space: What is searched.
+        observed: All trials; at least one has trained. Setups of those that have not, since they
+            failed or just began, are no candidates.
         question: What is to be found out.
-        model: Learnt from the trials.
+        model: Learnt from those that have trained.
         rng: Draws candidates of a large space.
         present: Takes the keys away that a setup has not.
     """
@@ -89,25 +89,27 @@ class Outlook:
     def __init__(
         self,
         observed: Sequence[Observed],
-        space: Mapping[str, BaseDistribution],
         question: Question,
         model: EnergyModel,
         rng: np.random.Generator,
         present: Callable[[Point], dict[str, Any]] = dict,
     ) -> None:
-        self._observed = observed
+        self._observed = [trial for trial in observed if trial.epoch_j]
         self._question = question
         self._model = model
-        trained = _setups(trial.params for trial in observed)
+        trained = _setups(trial.params for trial in self._observed)
         mean, _ = model.posterior(trained)
         near = [trained[at] for at in np.argsort(mean)[:5]]
         drawn = model.encoding.candidates(near, rng, _CANDIDATES)
-        self.setups = _setups([*trained, *map(present, drawn)])
+        barred = {_key(trial.params) for trial in observed if not trial.epoch_j}
+        new = [setup for setup in map(present, drawn) if _key(setup) not in barred]
+        self.setups = _setups([*trained, *new])
         self._of: list[list[Observed]] = [[] for _ in self.setups]
         places = {_key(setup): at for at, setup in enumerate(self.setups)}
         for trial in observed:
-            self._of[places[_key(trial.params)]].append(trial)
-        first = next((trial for trial in observed if trial.default), observed[0])
+            if _key(trial.params) in places:
+                self._of[places[_key(trial.params)]].append(trial)
+        first = next((trial for trial in self._observed if trial.default), self._observed[0])
         self._first = places[_key(first.params)]
         self._mean, self._covariance = model.posterior(self.setups)
         self._overhead_j = _overhead_j(observed)
@@ -171,8 +173,8 @@ class Outlook:
     def _value(self, best: int, noise: Array) -> Array:
         """What training each setup on is worth: the expected saving of a better choice, in log J.
 
-        The knowledge gradient: a training tells its setup's energy up to its noise, and that of others
-        as far as they go together.
+        The knowledge gradient: a training tells its setup's energy up to its noise, and that of
+        others as far as they go together.
 
         Args:
             best: The recommended setup.
@@ -188,7 +190,7 @@ class Outlook:
         return gains
 
     def _whole(self) -> tuple[Array, Array]:
-        """Noise and cost of training each setup to the target: its luck, and the rest of its energy."""
+        """Noise and cost of training each setup to the target: its luck, the rest of its energy."""
         full = np.minimum(np.exp(self._mean), self._most_j)
         spent = np.array([_spent_j(self._open(at)) for at in range(len(self.setups))])
         rest = np.maximum(full - spent, self._epoch_j)
@@ -199,7 +201,7 @@ class Outlook:
         noise, cost = [], []
         for at, epoch_j in enumerate(self._epoch_j):
             trial = self._open(at)
-            best = max(trial.accuracy, default=0.0) if trial is not None else 0.0
+            best = max(finite(trial.accuracy), default=0.0) if trial is not None else 0.0
             noise.append(self._model.noise(self._model.scale.level(best)))
             least_j = max(float(epoch_j), _WORTH * self._overhead_j)
             cost.append(max((_GROWTH - 1) * _spent_j(trial), least_j) + self._overhead_j)
@@ -222,9 +224,10 @@ class Outlook:
             for at, trial in enumerate(trials)
             if trial is not None or (can_begin and not self._of[at])
         ]
-        if not may:
-            return None
         levels, weights, front, reference = self._front()
+        width = float(weights.sum())
+        if not may or not width:
+            return None
         open_trials = [trials[at] for at in may]
         index = {trial.number: i for i, trial in enumerate(self._observed)}
         whose = np.array([-1 if t is None else index[t.number] for t in open_trials])
@@ -232,9 +235,14 @@ class Outlook:
         ends = np.log(np.maximum(self._most_j[may], _TINY_J))
         begun = np.array([_spent_j(trial) for trial in open_trials])
         gains, costs = _best_horizon(
-            mean, sd, weights, front, ends, begun, self._step_j(may, open_trials)
+            mean,
+            sd,
+            weights,
+            front,
+            ends=ends,
+            begun=begun,
+            step_j=self._step_j(may, open_trials),
         )
-        width = float(weights.sum())
         at = int(np.argmax(gains / costs))
         share = 1.0 if self._question.target is None else _ELSEWHERE
         reuse = share * self._question.reuse
@@ -249,12 +257,12 @@ class Outlook:
     def _front(self) -> tuple[Array, Array, Array, float]:
         """Levels, their weights in accuracy, the log energy of the front there, and the worst."""
         scale = self._model.scale
-        curves = [trial for trial in self._observed if trial.accuracy]
+        curves = [trial for trial in self._observed if finite(trial.accuracy)]
         worst = max(
             (math.log(max(trial.joules[-1], _TINY_J)) for trial in curves),
             default=float(self._mean.max()),
         )
-        bottom = min((trial.accuracy[0] for trial in curves), default=0.0)
+        bottom = min((finite(trial.accuracy)[0] for trial in curves), default=0.0)
         accuracies = bottom + (1.0 - bottom) * (np.arange(_LEVELS) + 0.5) / _LEVELS
         front = np.full(_LEVELS, worst)
         for trial in curves:
@@ -278,13 +286,13 @@ class Outlook:
             else float(self._epoch_j[at])
             for at, trial in zip(may, trials, strict=True)
         ]
-        return np.maximum(steps, _WORTH * self._overhead_j) + self._overhead_j
+        return np.maximum(steps, max(_WORTH * self._overhead_j, _TINY_J)) + self._overhead_j
 
-    # Steps -------------------------------------------------------------------------------------------
+    # Steps ---------------------------------------------------------------------------------------
 
     def _may(self, at: int, *, can_begin: bool) -> bool:
         """Whether a setup can train: it is paused, new, or has reached the target."""
-        return self._open(at) is not None or can_begin and all(t.reached for t in self._of[at])
+        return self._open(at) is not None or (can_begin and all(t.reached for t in self._of[at]))
 
     def _open(self, at: int, *, reached: bool = False) -> Observed | None:
         """Its trial that can go on: to the target, or also from there."""
@@ -309,6 +317,7 @@ def _best_horizon(
     sd: Array,
     weights: Array,
     front: Array,
+    *,
     ends: Array,
     begun: Array,
     step_j: Array,
@@ -374,6 +383,3 @@ def _setups(points: Any) -> list[dict[str, Any]]:
 
 def _key(point: Point) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((key, repr(value)) for key, value in point.items()))
-
-
-Index = NDArray[np.int64]

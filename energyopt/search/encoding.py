@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,12 +120,17 @@ class Encoding:
         return moved
 
 
+def is_number(choice: object) -> TypeGuard[int | float]:
+    """Whether a choice lies on a scale."""
+    if isinstance(choice, bool) or not isinstance(choice, int | float):
+        return False
+    return math.isfinite(choice)
+
+
 def _scale(at: BaseDistribution) -> Callable[[float], float] | None:
     """Maps numbers of a distribution to [0, 1]; None where there are only names."""
     if isinstance(at, CategoricalDistribution):
-        numbers = [
-            float(c) for c in at.choices if isinstance(c, int | float) and not isinstance(c, bool)
-        ]
+        numbers = [float(choice) for choice in at.choices if is_number(choice)]
         if len(numbers) < max(len(at.choices), _FEW_NUMBERS):
             return None
         low, high = min(numbers), max(numbers)
@@ -135,9 +140,13 @@ def _scale(at: BaseDistribution) -> Callable[[float], float] | None:
 
 
 def _between(low: float, high: float, *, log: bool) -> Callable[[float], float]:
-    if not log:
-        return lambda value: (value - low) / ((high - low) or 1.0)
-    return lambda value: math.log(value / low) / (math.log(high / low) or 1.0)
+    def place(value: float) -> float:
+        inside = min(max(value, low), high)
+        if not log:
+            return (inside - low) / ((high - low) or 1.0)
+        return math.log(inside / low) / (math.log(high / low) or 1.0)
+
+    return place
 
 
 def _values(at: BaseDistribution) -> list[Any] | None:
@@ -148,7 +157,8 @@ def _values(at: BaseDistribution) -> list[Any] | None:
         return list(range(at.low, at.high + 1, at.step))
     if isinstance(at, FloatDistribution) and at.step is not None:
         count = round((at.high - at.low) / at.step) + 1
-        return [at.low + i * at.step for i in range(count)] if count <= _MOST_LISTED else None
+        if count <= _MOST_LISTED:
+            return [min(at.low + i * at.step, at.high) for i in range(count)]
     return None
 
 
@@ -160,10 +170,8 @@ def _at(at: BaseDistribution, share: float, rng: np.random.Generator) -> Any:
             return at.choices[int(rng.integers(len(at.choices)))]
         return min(at.choices, key=lambda choice: abs(scale(float(choice)) - share))  # type: ignore[arg-type]
     assert isinstance(at, FloatDistribution | IntDistribution)  # noqa: S101
-    if at.log:
-        value = at.low * (at.high / at.low) ** share
-    else:
-        value = at.low + share * (at.high - at.low)
+    width = at.high - at.low
+    value = at.low * (at.high / at.low) ** share if at.log else at.low + share * width
     if at.step is not None and not at.log:
         value = at.low + round((value - at.low) / at.step) * at.step
     value = min(max(value, at.low), at.high)

@@ -6,6 +6,7 @@ Optuna sampler (`stopping=none`) it suggests setups that train to their end.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ class JouleSampler(BaseSampler):
         self._known = 0.0
         self._planned: Mapping[str, Any] = {}
 
-    # As a schedule ---------------------------------------------------------------------------------
+    # As a schedule -------------------------------------------------------------------------------
 
     def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
         """The step that is worth most; see `Schedule`."""
@@ -99,12 +100,12 @@ class JouleSampler(BaseSampler):
 
     def _outlook(self, observed: Sequence[Observed]) -> Outlook | None:
         trained = [trial for trial in observed if trial.epoch_j]
-        if not trained or not self._space:
+        unknown = not self._space and any(trial.params for trial in trained)
+        if not trained or unknown:
             return None
         question = Question(self._target, self._epochs, bool(self._front), self._reuse)
         return Outlook(
-            trained,
-            self._space,
+            observed,
             question,
             self._model(trained),
             self._rng,
@@ -119,10 +120,12 @@ class JouleSampler(BaseSampler):
             self._hyper, self._known = model.hyper, known
         return model
 
-    # As a sampler ----------------------------------------------------------------------------------
+    # As a sampler --------------------------------------------------------------------------------
 
     def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
+        self,
+        study: Study,
+        trial: FrozenTrial,  # noqa: ARG002  # Optuna's signature
     ) -> dict[str, BaseDistribution]:
         """All that was searched so far; what a trial does not ask for is left out."""
         for known in study.get_trials(deepcopy=False):
@@ -139,7 +142,7 @@ class JouleSampler(BaseSampler):
         planned, self._planned = self._planned, {}
         if not planned:
             ended = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
-            observed = [observed_of(t) for t in ended if t.number != trial.number]
+            observed = [_whole(observed_of(t)) for t in ended if t.number != trial.number]
             choice = self.choose(observed, can_begin=True) if observed else None
             planned = {} if choice is None else choice.params
         return {key: value for key, value in planned.items() if key in search_space}
@@ -153,3 +156,8 @@ class JouleSampler(BaseSampler):
     ) -> Any:
         """A random value, for what was never searched before."""
         return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+
+def _whole(trial: Observed) -> Observed:
+    """A trial as it is where a new one is asked for: none goes on instead."""
+    return dataclasses.replace(trial, state="ended") if trial.state == "paused" else trial

@@ -2,15 +2,16 @@
 
 The energy to a level is the epochs that it takes times the energy of an epoch. A power limit moves
 only the second, which is known after seconds of training. The log of the epochs is a Gaussian
-process over setups and levels of accuracy, so that an unfinished curve says something of its end and
-of its neighbours' curves:
+process over setups and levels of accuracy, so that an unfinished curve says something of its end
+and of its neighbours' curves:
 
     log n(x, u) = law(batch size) + a + b u + w(u) + f(x) + g(x, u) + trial + r(trial, u)
 
 `w`, `g` and `r` are Wiener processes in the level `u`: far from what was seen they are unsure, as
-curves are that may flatten. Levels that were not reached yet are lower bounds (expectation propagation
-with the likelihood of a censored reading). The law of batch sizes, n(b) ~ b + B (McCandlish et al.,
-arXiv 1812.06162), is a prior mean with unknown B: hypotheses are weighted by their evidence.
+curves are that may flatten. Levels that were not reached yet are lower bounds (expectation
+propagation with the likelihood of a censored reading). The law of batch sizes, n(b) ~ b + B
+(McCandlish et al., arXiv 1812.06162), is a prior mean with unknown B: hypotheses are weighted by
+their evidence.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError, cholesky
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.special import log_ndtr
 
-from energyopt.search.encoding import Array, Encoding, Point
+from energyopt.search.encoding import Array, Encoding, Point, is_number
 from energyopt.search.observed import Observed
 from energyopt.search.readings import Readings, Scale
 
@@ -72,7 +78,7 @@ class EnergyModel:
         self.encoding = Encoding(space)
         self.scale = Scale.of(observed, target)
         self._rows = self.encoding.rows([trial.params for trial in observed])
-        self._law_key = next((key for key in space if key.rpartition(".")[2] in _LAW_KEYS), None)
+        self._law_key = next((key for key, at in space.items() if _has_law(key, at)), None)
         self._first = self._batch([observed[0].params])[0]
         most = min(max(_MOST_READINGS // len(observed), _FEWEST_READINGS), _USUAL_READINGS)
         readings = Readings.of(observed, self.scale, target, most)
@@ -202,7 +208,7 @@ class _Curves:
         self._spread = np.concatenate([np.full(len(lengths), _LENGTH_SPREAD), _SPREADS])
 
         self._alike = _exactly(self._distances)
-        self._odd = np.zeros(len(rows), dtype=bool)
+        self._odd: NDArray[np.bool_] = np.zeros(len(rows), dtype=bool)
 
     def odd(self, towards: Array) -> Array:
         """Covariance of setups with readings of those that are odd: theirs alone.
@@ -212,8 +218,7 @@ class _Curves:
         Args:
             towards: Squared distances of the setups from those of the readings, by key.
         """
-        odd: Array = _ODD_SD**2 * _exactly(towards) * self._odd
-        return odd
+        return _ODD_SD**2 * (_exactly(towards) & self._odd).astype(float)
 
     def surprised(self, hyper: Array, mean: Array) -> None:
         """Find the setups that fall out of the picture, beyond what the scales allow."""
@@ -222,7 +227,8 @@ class _Curves:
         trials = np.unique(self.readings.trial[z < _ODD_Z])
         rows = self.rows[np.isin(self.readings.trial, trials)]
         if len(rows):
-            self._odd = _exactly(self.encoding.squared(self.rows, rows)).any(axis=1)
+            same = _exactly(self.encoding.squared(self.rows, rows))
+            self._odd = np.asarray(same.any(axis=1), dtype=bool)
 
     def hyper_from(self, known: Array | None) -> Array:
         """The known scales where they fit this space, else the prior's."""
@@ -234,12 +240,13 @@ class _Curves:
         """Of the readings, without their noise."""
         f, g, trial, r = np.exp(hyper[-4:])
         alike = _matern(self._distances, hyper[:-4])
-        return (
+        covariance: Array = (
             self._base
             + alike * (f**2 + g**2 * self._wiener)
             + self._same * (trial**2 + r**2 * self._wiener)
-            + _ODD_SD**2 * self._alike * self._odd
+            + _ODD_SD**2 * (self._alike & self._odd).astype(float)
         )
+        return covariance
 
     def sites(self) -> tuple[Array, Array]:
         """Readings and variances to begin with; lower bounds a little above themselves."""
@@ -309,7 +316,7 @@ class _Posterior:
         odd = self._of.odd(towards)
         across = _base(levels, seen) + odd
         across = across + _matern(towards, self._hyper[:-4]) * (f**2 + g**2 * _wiener(levels, seen))
-        prior = _base(levels, levels) + np.diag(odd.max(axis=1, initial=0.0))
+        prior = _base(levels, levels) + _exactly(among) * odd.max(axis=1, initial=0.0)
         alike = _matern(among, self._hyper[:-4])
         prior = prior + alike * (f**2 + g**2 * _wiener(levels, levels))
         known = solve_triangular(self._solved.lower, across.T, lower=True, check_finite=False)
@@ -330,8 +337,9 @@ class _Posterior:
             + alike[:, None] * (f**2 + g**2 * wiener)
             + own[:, None] * (trial**2 + r**2 * wiener)
             + odd[:, None]
-        ).reshape(-1, len(seen.level))
+        )
         at, shape = _wiener_at(levels), (len(trials), len(levels))
+        across = across.reshape(math.prod(shape), len(seen.level))
         prior = _base_at(levels) + f**2 + g**2 * at + trial**2 + r**2 * at
         prior = prior + odd.max(axis=1, initial=0.0)[:, None]
         known = solve_triangular(self._solved.lower, across.T, lower=True, check_finite=False)
@@ -368,12 +376,21 @@ class _EpochEnergy:
         return (slopes**2 * one) @ other.T + _EPOCH_ROUGH**2 * alike + _CONSTANT**2
 
 
+def _has_law(key: str, at: BaseDistribution) -> bool:
+    """Whether a key counts the samples of a batch."""
+    if key.rpartition(".")[2] not in _LAW_KEYS:
+        return False
+    if isinstance(at, CategoricalDistribution):
+        return all(is_number(choice) and choice > 0 for choice in at.choices)
+    return isinstance(at, FloatDistribution | IntDistribution) and at.low > 0
+
+
 def _propagate(curves: _Curves, covariance: Array, mean: Array) -> tuple[Array, Array, Array]:
     """Gaussian stand-ins for lower bounds, by expectation propagation.
 
     Returns:
-        Values and variances of the readings, and by how many standard deviations what the others say
-        lies above each lower bound.
+        Values and variances of the readings, and by how many standard deviations what the others
+        say lies above each lower bound.
     """
     values, variances = curves.sites()
     below = curves.readings.unreached
@@ -409,13 +426,13 @@ def _lower(covariance: Array) -> Array:
     jitter = 1e-9
     while True:
         try:
-            factor: Array = cholesky(covariance + jitter * np.eye(len(covariance)))
+            factor = cholesky(covariance + jitter * np.eye(len(covariance)))
         except LinAlgError:
             jitter *= 100
             if jitter > 1:
                 raise
         else:
-            return factor
+            return np.asarray(factor, dtype=float)
 
 
 def _matern(squared: Array, log_lengths: Array) -> Array:
@@ -427,8 +444,7 @@ def _matern(squared: Array, log_lengths: Array) -> Array:
 
 def _exactly(squared: Array) -> NDArray[np.bool_]:
     """Which setups are the same."""
-    same: NDArray[np.bool_] = ~squared.any(axis=0)
-    return same
+    return ~np.asarray(squared.any(axis=0), dtype=bool)
 
 
 def _wiener(a: Array, b: Array) -> Array:
@@ -441,7 +457,9 @@ def _wiener_at(a: Array) -> Array:
 
 def _base(a: Array, b: Array) -> Array:
     """What all curves share: a constant, a slope, and a bend."""
-    return _CONSTANT**2 + _SLOPE**2 * np.outer(a, b) + _COMMON**2 * _bend(a[:, None], b[None, :])
+    bend = _bend(a[:, None], b[None, :])
+    base: Array = _CONSTANT**2 + _SLOPE**2 * np.outer(a, b) + _COMMON**2 * bend
+    return base
 
 
 def _base_at(a: Array) -> Array:

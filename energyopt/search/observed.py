@@ -47,6 +47,12 @@ class Observed:
             "epoch_j": self.epoch_j,
         }
 
+    def to_target_j(self, target: float) -> float | None:
+        """Training energy to a target, in J; None where it was missed, or cost nothing."""
+        pairs = zip(self.joules, self.accuracy, strict=True)
+        energy_j = next((joules for joules, accuracy in pairs if accuracy >= target), 0.0)
+        return energy_j if energy_j > 0 else None
+
 
 class Step(NamedTuple):
     """What a study trains next.
@@ -55,8 +61,8 @@ class Step(NamedTuple):
         resume: Number of the paused trial that goes on; None for a new one.
         until_j: Training energy since its first step at which it pauses, in J; 0 pauses as soon
             as its power limit is profiled, or at its first evaluation; None trains to the end.
-        again: How often the setup of a new trial was trained before: it takes the next seed, to tell
-            what is luck.
+        again: How often the setup of a new trial was trained before: it takes the next seed, to
+            tell what is luck.
     """
 
     resume: int | None = None

@@ -40,8 +40,9 @@ class Scale:
     @classmethod
     def of(cls, observed: Sequence[Observed], target: float | None) -> Scale:
         """The scale of a study's curves."""
-        firsts = [_place(trial.accuracy[0]) for trial in observed if trial.accuracy]
-        bests = [_place(max(trial.accuracy)) for trial in observed if trial.accuracy]
+        curves = [numbers for trial in observed if (numbers := finite(trial.accuracy))]
+        firsts = [_place(accuracy[0]) for accuracy in curves]
+        bests = [_place(max(accuracy)) for accuracy in curves]
         high = _place(target) if target is not None else max(bests, default=1.0)
         low = min(float(np.median(firsts)) if firsts else high - 1.0, high - _LEAST_WIDTH)
         return cls(low, high)
@@ -94,6 +95,11 @@ class Readings:
         ]
         columns = np.array(rows, dtype=float).reshape(len(rows), 5).T
         return cls(columns[0].astype(int), columns[1], columns[2], columns[3], columns[4] > 0)
+
+
+def finite(accuracy: Sequence[float]) -> list[float]:
+    """The evaluations that came to a number."""
+    return [value for value in accuracy if math.isfinite(value)]
 
 
 def _read(
