@@ -15,7 +15,8 @@ from energyopt.errors import StudyError
 from energyopt.files import private_files
 from energyopt.records import StudyRecord, TrialRecord
 from energyopt.report.advice import advise
-from energyopt.report.confirmed import confirmed_screen, confirmed_setups
+from energyopt.report.confirmed import confirmed_setups
+from energyopt.report.verdicts import confirmed_screen
 from energyopt.retrain import Request as Again
 from energyopt.retrain import words_of
 from energyopt.search.recommend import setup_of
@@ -86,7 +87,7 @@ def finalists(study: StudyRecord, request: Request) -> list[TrialRecord]:
     target = study.target if request.target is None else request.target
     # One that was lost is planned again; one that never started has no words.
     default = next((t for t in reversed(study.trials) if t.default and t.overrides), None)
-    reached = [advice.trial for advice in advise(study, target) if advice.reached]
+    reached = [advice.trial for advice in advise(study, target, confirmed=False) if advice.reached]
     if not reached:
         raise StudyError(
             f"no trial of study {study.name} reached {target:g}; search on, or give a lower "

@@ -537,7 +537,8 @@ class _Run:
     def _end(self, store: StudyStore, failure: str | None) -> None:
         study = store.read()
         if self._own:
-            print_end(self._console, study, self._storage, self._folder)
+            reuse = self._options.reuse
+            print_end(self._console, study, self._storage, self._folder, reuse=reuse)
         else:
             write_results(study, self._folder)
         if failure is not None:

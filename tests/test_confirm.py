@@ -16,7 +16,8 @@ import pytest
 from energyopt.confirm import Request, finalists, interleaved
 from energyopt.errors import StudyError
 from energyopt.records import Confirmation, StudyRecord
-from energyopt.report.confirmed import confirmed_lines, confirmed_setups
+from energyopt.report.confirmed import confirmed_setups
+from energyopt.report.verdicts import confirmed_lines
 from tests.conftest import OWN_MODEL, TINY, Program, Wait, gone, trials_of
 from tests.toys import result, study, trial
 

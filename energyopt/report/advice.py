@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from energyopt.records import StudyRecord, TrialRecord
+from energyopt.report.front import trained_as
 from energyopt.search.observed import Observed
 from energyopt.search.recommend import (
     Model,
@@ -17,7 +18,8 @@ from energyopt.search.recommend import (
 )
 
 WITHIN = 0.05
-_MOST = 200  # setups that a model looks at: those which reached the target with the least energy
+_POINTS = 60
+_MOST = 100  # setups that a model looks at: those which reached the target with the least energy
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,8 @@ class Advice:
         energy_j: Its expected energy to the target, in J.
         sd: How unsure the log of that is.
         probability: That it is within a share of the best setup that was tried.
-        trainings: How many trials trained it.
-        reached: How many of them reached the target.
+        trainings: How often it was trained.
+        reached: How often it reached the target then.
     """
 
     trial: TrialRecord
@@ -42,7 +44,11 @@ class Advice:
 
 
 def advise(
-    study: StudyRecord, target: float | None = None, *, within: float = WITHIN
+    study: StudyRecord,
+    target: float | None = None,
+    *,
+    within: float = WITHIN,
+    confirmed: bool = True,
 ) -> list[Advice]:
     """The setups of a study, the one to train with first: among those that reached the target.
 
@@ -50,6 +56,7 @@ def advise(
         study: The study.
         target: Accuracy to reach; the study's own if None.
         within: By how much a setup may be dearer than the best and still be as good, as a share.
+        confirmed: Whether trainings that confirmed a setup count, too.
 
     Returns:
         Empty where no trial reached the target. Setups that did not reach it yet come last; they
@@ -63,6 +70,8 @@ def advise(
     if not any(trial.reached for trial in observed):
         return []
     looked_at = _first(observed, target)
+    if confirmed:
+        looked_at += _repetitions(study, trials, {each.number for each in looked_at}, target)
     model = _model(study, looked_at, target)
     of: dict[object, list[Observed]] = {}
     for each in looked_at:
@@ -75,10 +84,10 @@ def advise(
 
 
 def _advice(
-    found: Recommendation, of: Sequence[Observed], trials: dict[int, TrialRecord], target: float
+    found: Recommendation, of: Sequence[Observed], trials: Mapping[int, TrialRecord], target: float
 ) -> Advice:
-    energies = {t.number: e for t in of if (e := t.to_target_j(target)) is not None}
-    best = min(energies, key=lambda number: (energies[number], number), default=of[-1].number)
+    energies = [(e, t.number) for t in of if (e := t.to_target_j(target)) is not None]
+    _, best = min((hit for hit in energies if hit[1] in trials), default=(0.0, of[0].number))
     return Advice(
         trial=trials[best],
         energy_j=found.energy_j,
@@ -89,12 +98,39 @@ def _advice(
     )
 
 
+def _repetitions(
+    study: StudyRecord, trials: Mapping[int, TrialRecord], among: Collection[int], target: float
+) -> list[Observed]:
+    """The trainings that confirmed setups as they are, where a trial had reached the target."""
+    found = []
+    for each in study.confirmations:
+        trial, result = trials.get(each.trial), each.result
+        if trial is None or result is None or each.state != "complete" or each.trial not in among:
+            continue
+        reached = trial.result is not None and trial.result.first_at(target) is not None
+        as_it_was = _essence(each.overrides) == _essence(trained_as(study, trial))
+        if reached and as_it_was and result.target >= target:
+            repetition = replace(trial, number=-1 - each.number, result=result, default=False)
+            found.append(_observed(repetition, target))
+    return [each for each in found if each is not None]
+
+
+def _essence(words: Sequence[str]) -> set[str]:
+    """What of a training's words makes its setup."""
+    ends = ("seed=", "target=", "objective=", "objective.")
+    return {word.lstrip("+") for word in words if not word.lstrip("+").startswith(ends)}
+
+
 def _observed(trial: TrialRecord, target: float) -> Observed | None:
     """A trial as the search sees it, with a curve that has cost something; else None."""
     result = trial.result
-    if result is None or not len(result.curve) or result.curve.training_j[0] <= 0:
+    if result is None:
         return None
-    curve = result.curve.thinned(60, target)
+    # A coarse counter has not moved at a first evaluation.
+    costs = result.curve.only([energy_j > 0 for energy_j in result.curve.training_j])
+    if not len(costs):
+        return None
+    curve = costs.thinned(_POINTS, target)
     return Observed(
         number=trial.number,
         params=trial.params,
@@ -103,7 +139,7 @@ def _observed(trial: TrialRecord, target: float) -> Observed | None:
         accuracy=tuple(curve.accuracy),
         epoch_j=result.epoch_j,
         spent_j=result.spent_j,
-        reached=result.first_at(target) is not None,
+        reached=curve.first_at(target) is not None,
         default=trial.default,
     )
 
