@@ -71,6 +71,15 @@ _RULES: Mapping[str, _Rule] = {
     "trial_timeout_s": _Rule(
         _NUMBER, lambda v: 0 < v < float("inf"), "a number of seconds above 0", optional=True
     ),
+    "search_budget_j": _Rule(
+        _NUMBER, lambda v: 0 < v < float("inf"), "a number of joules above 0", optional=True
+    ),
+    "search_budget_s": _Rule(
+        _NUMBER, lambda v: 0 < v < float("inf"), "a number of seconds above 0", optional=True
+    ),
+    "reuse": _Rule(
+        _NUMBER, lambda v: 0 < v < float("inf"), "a number of trainings above 0", optional=True
+    ),
     "trusted_targets": _Rule(
         (ListConfig,),
         lambda names: all(isinstance(name, str) for name in names),

@@ -112,20 +112,41 @@ def _show(words: Sequence[str]) -> None:
     parser = _parser(
         "show",
         "What a study found and what it cost: the summary that its run ended with.",
-        ["demo", "demo --target 0.9"],
+        ["demo", "demo --target 0.9", "demo --reuse 300"],
     )
     parser.add_argument("study", help="the study's name")
     parser.add_argument(
         "--target", type=_accuracy, help="accuracy to look at (default: the study's)"
     )
+    _add_reuse(parser)
     args = parser.parse_args(words)
     _collect_nothing()
     from energyopt.report.summary import summarize
     from energyopt.report.tables import summary_panel
     from energyopt.store.reading import read_study
 
-    summary = summarize(read_study(args.storage, args.study), args.target)
+    study = read_study(args.storage, args.study)
+    summary = summarize(study, args.target, reuse=args.reuse)
     Console().print(summary_panel(summary), crop=False)  # a command must stay whole
+
+
+def _add_reuse(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reuse",
+        type=_trainings,
+        metavar="N",
+        help="trainings that you plan: says what they save beyond the search",
+    )
+
+
+def _trainings(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of trainings above 0")
+    return value
 
 
 def _pareto(words: Sequence[str]) -> None:
@@ -148,11 +169,12 @@ def _pareto(words: Sequence[str]) -> None:
         "--out", type=Path, metavar="FILE", help="write to a .csv, .json or .md file"
     )
     parser.add_argument("--force", action="store_true", help="overwrite FILE")
+    _add_reuse(parser)
     args = parser.parse_args(words)
     _collect_nothing()
     from energyopt.report.export import write_front
     from energyopt.report.front import curve_front, final_front, front_of
-    from energyopt.report.tables import front_table
+    from energyopt.report.tables import books_text, front_table
     from energyopt.store.reading import read_study
 
     study = read_study(args.storage, args.study)
@@ -165,6 +187,7 @@ def _pareto(words: Sequence[str]) -> None:
     if args.out is None:
         target = study.target if args.target is None else args.target
         console.print(front_table(points, of, study=study.name, target=target, limit=None))
+        console.print(books_text(study, reuse=args.reuse))
         return
     write_front(points, study, args.out, force=args.force)
     console.print(
@@ -203,6 +226,82 @@ def _retrain(words: Sequence[str]) -> None:
         config_dir=args.config_dir,
     )
     retrain(read_study(args.storage, args.study), request, Console())
+
+
+def _recommend(words: Sequence[str]) -> None:
+    parser = _parser(
+        "recommend",
+        "The setup of a study that is expected to reach the target with the least energy. Unlike "
+        "the cheapest\ntraining it need not have been lucky: what others say of it counts, too. "
+        "Each setup comes with the\nprobability that no other is better by more than --within.",
+        ["demo", "demo --target 0.9", "demo --within 0.1 --json | jq '.setups[0].overrides'"],
+    )
+    parser.add_argument("study", help="the study's name")
+    parser.add_argument("--target", type=_accuracy, help="accuracy to reach (default: the study's)")
+    parser.add_argument(
+        "--within",
+        type=_share,
+        default=0.05,
+        metavar="SHARE",
+        help="how much dearer than the best is as good (default: 0.05)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    args = parser.parse_args(words)
+    _collect_nothing()
+    from energyopt.report.recommended import advised, recommended_data, recommended_screen
+    from energyopt.store.reading import read_study
+
+    study = read_study(args.storage, args.study)
+    found, target = advised(study, args.target, within=args.within)
+    if args.json:
+        data = recommended_data(study, found, target, args.within)
+        sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+        return
+    screen = recommended_screen(study, found, target, args.within)
+    Console().print(screen, crop=False, soft_wrap=False)  # a command must stay whole
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share of at least 0 and at most 1")
+    return value
+
+
+def _confirm(words: Sequence[str]) -> None:
+    parser = _parser(
+        "confirm",
+        "Train the best setups of a study and its default again, with seeds that its search has "
+        "not seen: the\nsame ones for all, one seed after the other. It says who wins only where "
+        "the 95 % interval of the ratio\nof their energies excludes 1, and reports test accuracy. "
+        "What it burns counts as the study's search\nenergy. Stopped, it goes on where it was; "
+        "more --seeds add to those before.",
+        ["demo", "demo --seeds 10 --top 1", "demo --target 0.9"],
+    )
+    parser.add_argument("study", help="the study's name")
+    parser.add_argument("overrides", nargs="*", help="key=value words that change all setups")
+    parser.add_argument(
+        "--seeds", type=_whole, default=5, metavar="N", help="trainings a setup (default: 5)"
+    )
+    parser.add_argument(
+        "--top", type=_whole, default=3, metavar="N", help="setups beside the default (default: 3)"
+    )
+    parser.add_argument("--target", type=_accuracy, help="accuracy to reach (default: the study's)")
+    parser.add_argument("--config-dir", type=Path, help="folder of your own configs")
+    args = parser.parse_intermixed_args(words)
+    from energyopt.confirm import Request, confirm
+
+    request = Request(
+        seeds=args.seeds,
+        top=args.top,
+        target=args.target,
+        overrides=tuple(args.overrides),
+        config_dir=args.config_dir,
+    )
+    confirm(args.storage, args.study, request, Console())
 
 
 def _dashboard(words: Sequence[str]) -> None:
@@ -313,6 +412,12 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 1")
+    return int(text)
+
+
 def _restore(words: Sequence[str]) -> None:
     parser = _Parser(
         prog="energyopt restore",
@@ -350,6 +455,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "studies": _studies,
     "show": _show,
     "pareto": _pareto,
+    "recommend": _recommend,
+    "confirm": _confirm,
     "retrain": _retrain,
     "dashboard": _dashboard,
     "doctor": _doctor,

@@ -24,8 +24,9 @@ from energyopt.journal import NAME
 from energyopt.known import Known
 from energyopt.options import Options
 from energyopt.outcome import failed, outcome_of, outcome_of_error
-from energyopt.records import End, Metric, Outcome, TrialRecord
+from energyopt.records import End, Metric, Outcome, TrialRecord, TrialResult
 from energyopt.report.live import LiveStudy
+from energyopt.search.budget import Budget
 from energyopt.search.observed import Schedule
 from energyopt.search.space import Dimension, Space, Value
 from energyopt.search.standing import Standing
@@ -96,6 +97,7 @@ class Coordinator:
             other, each to its end.
         standing: What the study's trials did, for rules that stop the next; None without rules.
         suggest_more: A user's function that suggests values beyond the space; None for none.
+        budget: What the study may spend.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Coordinator:
         schedule: Schedule | None = None,
         standing: Standing | None = None,
         suggest_more: Callable[[Trial], None] | None = None,
+        budget: Budget = Budget(),  # noqa: B008  # frozen
     ) -> None:
         self._store = store
         self._space = space
@@ -124,6 +127,7 @@ class Coordinator:
         self._schedule = schedule
         self._standing = standing
         self._suggest_more = suggest_more
+        self._budget = budget
         self._slots = 1 if jobs.in_process else min(options.n_jobs, jobs.most_at_a_time)
         # Answers of jobs, and the news of a signal: nothing else ends a wait.
         self._answers: queue.SimpleQueue[tuple[_Asked, JobReturn] | Interrupted]
@@ -163,6 +167,8 @@ class Coordinator:
             n_trials=n_trials,
             next_point=next_point,
             say=live.note,
+            budget=self._budget,
+            progress=self._progress,
         )
         self._spool.begin()
         with deferring(self._hear):
@@ -208,9 +214,11 @@ class Coordinator:
         return True
 
     def _conclude(self, steps: Steps, live: LiveStudy) -> None:
-        """End what is paused, if the study is complete."""
+        """End what is paused, if the study is complete; say so if its budget is spent."""
         if self.failure is not None or self._away is not None:
             return
+        if steps.over is not None:
+            live.note(f"the study ends here: {steps.over}")
         try:
             concluded = self._patiently(steps.conclude, live)
         except StorageAway as away:
@@ -241,11 +249,15 @@ class Coordinator:
 
     def _beat(self, live: LiveStudy) -> None:
         self._beat_s = time.monotonic()
-        found = {number: self._spool.progress(number) for number in self._running}
         try:
-            self._store.beat({n: result for n, result in found.items() if result is not None})
+            self._store.beat(self._progress())
         except StorageAway as away:
             live.note(f"mind: {away}; trials go on")
+
+    def _progress(self) -> dict[int, TrialResult]:
+        """What the trials that run have burnt until now."""
+        found = {number: self._spool.progress(number) for number in self._running}
+        return {number: result for number, result in found.items() if result is not None}
 
     def _patiently(self, work: Callable[[], _Done], live: LiveStudy) -> _Done:
         """Do what takes the storage, again and again while it does not answer.

@@ -34,7 +34,7 @@ from omegaconf import DictConfig
 
 from energyopt.errors import ConfigError, LauncherError, TrialError
 from energyopt.paths import STORAGE_VARIABLE
-from energyopt.worker import Job, Program, be_a_job, send
+from energyopt.worker import Job, Program, Runs, be_a_job, send
 
 _TO_ALL = (signal.SIGTERM, signal.SIGHUP)  # what a terminal or a cluster sends to a whole group
 _PR_SET_PDEATHSIG = 1
@@ -85,7 +85,7 @@ class LocalLauncher(Launcher):
             start_method == "auto" and sys.platform.startswith("linux")
         )
         self._limit = ""
-        self._program: Program | None = None
+        self._program: Runs | None = None
         self._server: _Server | None = None
         self._fresh: set[subprocess.Popen[bytes]] = set()
 
@@ -100,6 +100,10 @@ class LocalLauncher(Launcher):
         self._limit = f"{'trial_' if own else 'hydra.launcher.'}timeout_s={self._timeout_s}"
         timeout_s = math.inf if self._timeout_s is None else self._timeout_s
         self._program = Program(hydra_context, task_function, config, output, timeout_s)
+
+    def take(self, program: Runs) -> None:
+        """Run these jobs instead of a multirun's."""
+        self._program = program
 
     def open(
         self,
@@ -138,7 +142,7 @@ class LocalLauncher(Launcher):
             if opened_here:
                 self.close()
 
-    def _ready(self) -> Program:
+    def _ready(self) -> Runs:
         if self._program is None:
             raise RuntimeError("launch() before setup()")
         return self._program
@@ -232,7 +236,7 @@ class _Server:
 
     def __init__(
         self,
-        program: Program,
+        program: Runs,
         warm_up: Callable[[], None] | None,
         clean_up: Callable[[], object] | None,
     ) -> None:
@@ -317,7 +321,7 @@ def _in_child(run: Callable[[], None]) -> None:
 
 def _serve(
     control: socket.socket,
-    program: Program,
+    program: Runs,
     warm_up: Callable[[], None] | None,
     clean_up: Callable[[], object] | None,
     coordinator: int,
@@ -398,7 +402,7 @@ def _end_all(pids: Sequence[int], clean_up: Callable[[], object] | None) -> None
 
 def _start(
     control: socket.socket,
-    program: Program,
+    program: Runs,
     descriptors: Sequence[int],
     running: Mapping[int, _Running],
 ) -> tuple[int, int]:
@@ -418,7 +422,7 @@ def _start(
     return os.pidfd_open(pid), pid
 
 
-def _answer(program: Program, channel: int, server: int) -> None:
+def _answer(program: Runs, channel: int, server: int) -> None:
     _die_with_parent(server)
     os.setpgid(0, 0)  # so that what the job starts can be ended with it
     for number in _TO_ALL:

@@ -19,6 +19,12 @@ _DIRECTIONS: Mapping[str, Literal["minimize", "maximize"]] = {
     "maximize": "maximize",
 }
 
+_BUDGETS = {
+    "search_budget_j": "an energy",
+    "search_budget_s": "a time",
+    "reuse": "a number of trainings",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -38,6 +44,9 @@ class Options:
         heartbeat_s: Time between signs of life, in s; after ten missed ones other hosts take a
             run for dead.
         storage_wait_s: How long a storage that does not answer is tried again, in s.
+        search_budget_j: Energy of all trials after which none begins, in J; None for any.
+        search_budget_s: The same for the time of all runs, in s.
+        reuse: How many trainings will use what is found; None asks no trial to save its cost.
         params: Sweeps from the config, by key; the command line has precedence.
         custom_search_space: A function of (config, trial) that suggests more, or its path.
     """
@@ -54,6 +63,9 @@ class Options:
     max_failure_rate: float | None = None
     heartbeat_s: float = 60.0
     storage_wait_s: float = 300.0
+    search_budget_j: float | None = None
+    search_budget_s: float | None = None
+    reuse: float | None = None
     params: Mapping[str, Any] | None = None
     custom_search_space: Any = None
 
@@ -83,6 +95,7 @@ class Options:
             raise ConfigError(
                 f"storage_wait_s={options.storage_wait_s}: a time of at least 0 s is needed"
             )
+        _check_budget(options)
         return options
 
     @property
@@ -120,6 +133,25 @@ class Options:
         params = self.params or {}
         unset = {key: v for key, v in params.items() if key.lstrip("+") not in given}
         return [*arguments, *(_word(key, value) for key, value in unset.items())]
+
+
+def _check_budget(options: Options) -> None:
+    """Refuse budgets that are none, and joules where nothing says any.
+
+    Raises:
+        ConfigError: Naming the key.
+    """
+    for key, what in _BUDGETS.items():
+        value = getattr(options, key)
+        if value is None:
+            continue
+        if not _is_number(value) or value <= 0:
+            raise ConfigError(f"{key}={value}: {what} above 0 is needed, or null")
+        if options.app is None and key != "search_budget_s":
+            raise ConfigError(
+                f"{key}={value}: the trials of another app tell no joules; leave it null, "
+                "search_budget_s is a budget there, too"
+            )
 
 
 def _is_number(value: object) -> bool:

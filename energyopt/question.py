@@ -23,6 +23,7 @@ POWER_LIMIT = "hardware.power_limit_w"
 _NOT_ASKED = (
     *("n_trials", "n_jobs", "max_failures", "study", "storage", "trusted_targets"),
     *("heartbeat_s", "storage_wait_s"),
+    *("search_budget_j", "search_budget_s", "reuse"),
     "trial_timeout_s",
     # How a start waits, and what is measured beside the training.
     *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict", "hardware.known"),
@@ -36,6 +37,9 @@ _UNSWEEPABLE: Mapping[str, str] = {
     "heartbeat_s": "it belongs to the whole study",
     "storage_wait_s": "it belongs to the whole study",
     "trial_timeout_s": "it belongs to the whole study",
+    "search_budget_j": "it belongs to the whole study",
+    "search_budget_s": "it belongs to the whole study",
+    "reuse": "it belongs to the whole study",
     "sampler": "it belongs to the whole study",
     "stopping": "it belongs to the whole study",
     "trusted_targets": "it belongs to the whole study",

@@ -429,6 +429,31 @@ class TrialRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A training of a study's setup with another seed, to tell what is luck; no trial of it.
+
+    Attributes:
+        number: Its number among those of the study, from 0.
+        trial: Number of the trial whose setup it is.
+        seed: Its seed.
+        overrides: The command-line words that it was trained with, the seed included.
+        state: "complete", "failed", "lost" (interrupted or killed), or "running".
+        reason: Why it failed or was lost, in words.
+        result: Its record; None if it never started.
+        test_accuracy: Of the model as it ended; None if its paradigm tests none.
+    """
+
+    number: int
+    trial: int
+    seed: int
+    overrides: tuple[str, ...]
+    state: Literal["complete", "failed", "lost", "running"]
+    reason: str = ""
+    result: TrialResult | None = None
+    test_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StudyRecord:
     """A study as the store remembers it.
 
@@ -439,6 +464,8 @@ class StudyRecord:
         sweep: The words that span the search space, such as "lr=interval(0,1)".
         target: Accuracy to reach; None for another app's study.
         trials: All trials, by number.
+        confirmations: Trainings of its setups with other seeds, by number.
+        space: Optuna's distributions of the searched keys that had one only.
     """
 
     name: str
@@ -447,6 +474,8 @@ class StudyRecord:
     sweep: tuple[str, ...]
     target: float | None
     trials: tuple[TrialRecord, ...]
+    confirmations: tuple[Confirmation, ...] = ()
+    space: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def results(self) -> tuple[tuple[TrialRecord, TrialResult], ...]:
@@ -464,5 +493,11 @@ class StudyRecord:
 
     @property
     def search_energy_j(self) -> float:
-        """All energy that the study burnt, in J: failed and stopped trials included."""
-        return sum(t.result.spent_j for t in self.trials if t.result is not None)
+        """All energy that the study burnt, in J: failed, stopped and confirming included."""
+        trials_j = sum(t.result.spent_j for t in self.trials if t.result is not None)
+        return trials_j + self.confirmation_j
+
+    @property
+    def confirmation_j(self) -> float:
+        """What confirming its setups burnt, in J."""
+        return sum(c.result.spent_j for c in self.confirmations if c.result is not None)

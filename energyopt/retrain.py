@@ -59,7 +59,7 @@ def retrain(study: StudyRecord, request: Request, console: Console) -> None:
     """
     _check_out(request)
     trial = _chosen(study, request.trial)
-    words = _words(study, trial, request)
+    words = words_of(study, trial, request)
     console.print(Text(f"trial {trial.number} of {study.name}: {' '.join(words)}"), soft_wrap=True)
     folder = Path("studies") / study.name / f"retrain-{os.getpid()}"
     with (
@@ -110,7 +110,12 @@ def _chosen(study: StudyRecord, number: int | None) -> TrialRecord:
     return found
 
 
-def _words(study: StudyRecord, trial: TrialRecord, request: Request) -> tuple[str, ...]:
+def words_of(study: StudyRecord, trial: TrialRecord, request: Request) -> tuple[str, ...]:
+    """The words that train a trial's setup again.
+
+    Raises:
+        ConfigError: If they name code that nobody vouches for.
+    """
     stored = [word for word in trained_as(study, trial) if not word.startswith("--")]
     typed = {*request.overrides, f"--config-dir={request.config_dir}"}
     untyped = [word for word in words_to_vouch_for(study, trial) if word not in typed]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optuna.trial import Trial
 
 from energyopt.errors import StudyError
+from energyopt.records import TrialResult
+from energyopt.search.budget import Budget
 from energyopt.search.observed import Observed, Schedule, Step
 from energyopt.spool import Spool
 from energyopt.store.settlement import Point
@@ -43,6 +45,11 @@ class Steps:
         n_trials: The study's total.
         next_point: Given the setups that there are, the next one; None for suggestions.
         say: Is told what a person should know.
+        budget: What the study may spend.
+        progress: Says what the trials that run here have burnt until now, by number.
+
+    Attributes:
+        over: Why no further trial is taken, though there may be more; None if one may be.
     """
 
     def __init__(
@@ -54,6 +61,8 @@ class Steps:
         n_trials: int,
         next_point: NextPoint | None,
         say: Callable[[str], None],
+        budget: Budget = Budget(),  # noqa: B008  # frozen
+        progress: Callable[[], Mapping[int, TrialResult]] = dict,
     ) -> None:
         self._store = store
         self._schedule = schedule
@@ -61,7 +70,10 @@ class Steps:
         self._n_trials = n_trials
         self._next_point = next_point
         self._say = say
+        self._budget = budget
+        self._progress = progress
         self._elsewhere: set[int] = set()  # of which it was said
+        self.over: str | None = None
 
     def next(self) -> Taken | None:
         """The next trial; None if there is none, be it for now.
@@ -69,6 +81,8 @@ class Steps:
         Raises:
             StudyError: If the schedule resumes what does not wait.
         """
+        if self._is_over():
+            return None
         if self._schedule is None:
             return self._begin(Step())
         can_begin = self._store.can_begin(self._n_trials)
@@ -76,6 +90,9 @@ class Steps:
             observed = self._observed()
             step = self._schedule.next_step(observed, can_begin=can_begin)
             if step is None:
+                if can_begin and not any(trial.state == "running" for trial in observed):
+                    schedule = type(self._schedule).__name__
+                    self.over = f"the next joule is not worth it, says {schedule}"
                 return None
             if step.resume is None:
                 taken = self._begin(step) if can_begin else None
@@ -94,7 +111,7 @@ class Steps:
         It is where all its trials began, and none runs, here or elsewhere, after the schedule
         said that nothing is worth its joules.
         """
-        if self._schedule is None or self._store.can_begin(self._n_trials):
+        if self._schedule is None or self.over or self._store.can_begin(self._n_trials):
             return 0
         observed = self._store.observed()
         if any(trial.state == "running" for trial in observed):
@@ -105,6 +122,26 @@ class Steps:
         for number in (*concluded, *over):  # also of trials whose run died when they had ended
             self._spool.forget_pause(number)
         return len(concluded)
+
+    def spent_j(self) -> float:
+        """All energy that the study burnt until now, in J; see `Books`."""
+        return self._store.spent_j(self._progress())
+
+    def took_s(self) -> float:
+        """The time in which runs were at work on it, in s."""
+        return self._store.took_s()
+
+    def observed(self) -> list[Observed]:
+        """Its trials."""
+        return self._store.observed()
+
+    def _is_over(self) -> bool:
+        """Whether the budget is spent; it is not asked where nothing would begin or go on."""
+        if self.over is None and self._budget != Budget():
+            waits = self._schedule is not None and self._store.paused() > 0
+            if waits or self._store.can_begin(self._n_trials):
+                self.over = self._budget.over(self)
+        return self.over is not None
 
     def _begin(self, step: Step) -> Taken | None:
         trial = self._store.ask(self._n_trials, self._next_point)

@@ -45,6 +45,7 @@ from energyopt.report.live import LiveStudy
 from energyopt.report.results import write_results
 from energyopt.report.sentences import setup as setup_words
 from energyopt.report.study import banner, print_end
+from energyopt.search.budget import Appraiser, Budget, Estimate, worth_of_next
 from energyopt.search.observed import Schedule
 from energyopt.search.samplers import continued_seed, refuse_unpickling, sampler_node
 from energyopt.search.space import Dimension, Value, parse_space
@@ -240,6 +241,7 @@ class _Run:
             "epochs": float(self._config.epochs),
             "space": {d.key: d.distribution for d in self._space.dimensions},
             "present": self._present,
+            "reuse": self._options.reuse,
         }
 
     def _present(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -415,6 +417,7 @@ class _Run:
             most_at_a_time=(self._ready and self._ready.rivals) or sys.maxsize,
         )
         study = store.read()
+        schedule = self._schedule(store.sampler)
         has_rules = self._own and bool(OmegaConf.select(self._config, "stopping.rules"))
         return Coordinator(
             store=store,
@@ -425,9 +428,25 @@ class _Run:
             jobs=jobs,
             known=Known.of(result for _, result in study.results),
             spool=self._spool,
-            schedule=self._schedule(store.sampler),
+            schedule=schedule,
             standing=Standing(study.trials) if has_rules else None,
             suggest_more=self._suggest_more(),
+            budget=self._budget(store.sampler, schedule),
+        )
+
+    def _budget(self, sampler: BaseSampler, schedule: Schedule | None) -> Budget:
+        """What the study may spend; a sampler that is the schedule looks at `reuse` itself."""
+        options = self._options
+        estimate: Estimate = lambda _: None  # noqa: E731
+        if isinstance(sampler, Appraiser):
+            estimate = sampler.worth
+        elif self._own:
+            estimate = partial(worth_of_next, target=float(self._config.target))
+        return Budget(
+            most_j=options.search_budget_j,
+            most_s=options.search_budget_s,
+            reuse=None if isinstance(schedule, BaseSampler) else options.reuse,
+            estimate=estimate,
         )
 
     def _suggest_more(self) -> Callable[[Trial], None] | None:
@@ -518,7 +537,8 @@ class _Run:
     def _end(self, store: StudyStore, failure: str | None) -> None:
         study = store.read()
         if self._own:
-            print_end(self._console, study, self._storage, self._folder)
+            reuse = self._options.reuse
+            print_end(self._console, study, self._storage, self._folder, reuse=reuse)
         else:
             write_results(study, self._folder)
         if failure is not None:

@@ -16,7 +16,7 @@ import threading
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
@@ -41,6 +41,20 @@ class Job:
 
     overrides: tuple[str, ...]
     number: int
+
+
+class Runs(Protocol):
+    """What a launcher's jobs do."""
+
+    @property
+    def timeout_s(self) -> float:
+        """How long a job may take, in s; infinite for any time."""
+
+    def remember_configs(self) -> None:
+        """Keep in memory what jobs would read again, in a process that they are forked from."""
+
+    def run(self, job: Job) -> bytes:
+        """Run a job, in a process of its own; the pickled `JobReturn`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +95,7 @@ class Program:
         except BaseException as error:
             returned = JobReturn(status=JobStatus.FAILED, _return_value=error)
         returned.cfg = returned.hydra_cfg = None  # large, and known to the coordinator
-        return _pickled(returned)
+        return pickled(returned)
 
     def _run(self, job: Job) -> JobReturn:
         setup_globals()
@@ -93,7 +107,7 @@ class Program:
             HydraConfig.instance().set_config(config)  # the subfolder is named by the job
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
             folder.mkdir(parents=True, exist_ok=True)
-            _print_into(folder / OUTPUT)
+            print_into(folder / OUTPUT)
         return run_job(
             hydra_context=self.context,
             task_function=self.task_function,
@@ -136,7 +150,8 @@ def be_a_job() -> None:
     os.close(null)
 
 
-def _print_into(path: Path) -> None:
+def print_into(path: Path) -> None:
+    """Let this process print into a file from now on."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -145,7 +160,8 @@ def _print_into(path: Path) -> None:
     os.close(file)
 
 
-def _pickled(returned: JobReturn) -> bytes:
+def pickled(returned: JobReturn) -> bytes:
+    """An answer that is safe to read elsewhere; an exception that would not be is its words."""
     value = returned._return_value  # noqa: SLF001  # the property raises a job's exception
     if isinstance(value, BaseException):
         traceback.print_exception(value)

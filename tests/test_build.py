@@ -207,6 +207,9 @@ INF, NAN = float("inf"), float("nan")
         ("patience", [0, False, 2.0], f"{WHOLE} or null"),
         ("max_failures", [0, "all"], f"{WHOLE} or null"),
         ("trial_timeout_s", [0, -1, INF, NAN, "1", True], "a number of seconds above 0 or null"),
+        ("search_budget_j", [0, -1, INF, NAN, "1", True], "a number of joules above 0 or null"),
+        ("search_budget_s", [0, -1, INF, NAN, "1", True], "a number of seconds above 0 or null"),
+        ("reuse", [0, -1, INF, NAN, "often", True], "a number of trainings above 0 or null"),
         ("trusted_targets", ["timm", None, [1], {"a": 1}], "a list of packages, such as [timm],"),
     ],
 )
@@ -229,6 +232,7 @@ def test_a_root_key_that_was_deleted_is_missed():
     [
         ("lr=1", "epochs=0.5", "target=1", "seed=0", "batch_size=1"),
         ("eval_every=null", "patience=null", "max_failures=null"),
+        ("search_budget_j=1e-3", "search_budget_s=0.5", "reuse=1"),
         ("lr=1e-300", f"seed={2**63 - 1}", "trusted_targets=[]"),
         ("trusted_targets=[timm,torchvision]",),
     ],

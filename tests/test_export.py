@@ -78,6 +78,16 @@ def test_csv_numbers_stay_numbers():
 def test_json_says_what_it_is_a_front_of():
     data = json.loads(render_front(curve_front(toy()), toy(), "json"))
     points = data.pop("points")
+    books = data.pop("books")
+    assert books["by_purpose_j"] == {"training": 10}
+    assert books["by_fate_j"] == {"reached": 8, "missed": 2}
+    assert books["break_even"] == {
+        "trainings": None,
+        "interval": [None, None],
+        "confidence": 0.95,
+        "basis": None,
+        "reason": "the default setup was not trained in this study",
+    }
     assert data == {
         "front_of": OF,
         "study": "toy",

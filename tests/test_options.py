@@ -53,6 +53,20 @@ def test_numbers_that_are_none_are_refused(key, value):
         Options.read({key: value})
 
 
+@pytest.mark.parametrize("key", ["search_budget_j", "search_budget_s", "reuse"])
+@pytest.mark.parametrize("value", [0, -1, "3", True, float("inf"), float("nan")])
+def test_budgets_that_are_none_are_refused(key, value):
+    with pytest.raises(ConfigError, match=f"^{key}={value}: .* above 0 is needed, or null"):
+        Options.read({"app": "energyopt", key: value})
+
+
+def test_another_app_can_have_a_budget_of_time_alone():
+    assert Options.read({"search_budget_s": 60}).search_budget_s == 60
+    for key in ("search_budget_j", "reuse"):
+        with pytest.raises(ConfigError, match=f"^{key}=60: the trials of another app tell no"):
+            Options.read({key: 60})
+
+
 @pytest.mark.parametrize(
     ("sampler", "grid"),
     [

@@ -16,6 +16,9 @@ from energyopt.errors import ConfigError, StorageError
 from energyopt.files import written_whole
 from energyopt.records import StudyRecord
 from energyopt.report.front import FrontPoint, front_of
+from energyopt.report.paired import CONFIDENCE
+from energyopt.report.sentences import book_lines
+from energyopt.report.summary import Summary, summarize
 
 Format = Literal["csv", "json", "md"]
 """File formats of a front; the suffix of a file chooses one."""
@@ -94,6 +97,7 @@ def _json(points: Sequence[FrontPoint], study: StudyRecord) -> str:
         "unit": _UNITS,
         "accuracy": "validation",
         "search_energy_j": study.search_energy_j,
+        "books": _books(summarize(study)),
         "points": [
             {
                 **{name: read(point) for name, read in _COLUMNS.items()},
@@ -105,6 +109,23 @@ def _json(points: Sequence[FrontPoint], study: StudyRecord) -> str:
         ],
     }
     return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _books(summary: Summary) -> dict[str, Any]:
+    """What the search cost, and after how many trainings it has paid back; None for never."""
+    found = summary.against_default
+    ends = (math.inf, math.inf) if found is None else found.break_even(summary.search_energy_j)
+    return {
+        "by_purpose_j": {key: part for key, part in summary.parts_j.items() if part},
+        "by_fate_j": {key: part for key, part in summary.fates_j.items() if part},
+        "break_even": {
+            "trainings": summary.break_even,
+            "interval": [None if math.isinf(end) else end for end in ends],
+            "confidence": CONFIDENCE,
+            "basis": None if found is None else found.basis,
+            "reason": summary.break_even_reason,
+        },
+    }
 
 
 def _markdown(points: Sequence[FrontPoint], study: StudyRecord) -> str:
@@ -121,7 +142,8 @@ def _markdown(points: Sequence[FrontPoint], study: StudyRecord) -> str:
         rows.append([*(_markdown_cell(cell) for cell in cells), _code(str(overrides))])
     lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
     table = "\n".join(f"| {line} |" for line in lines)
-    return f"{sentence}\n\n{table}\n"
+    sentences = (sentence, *map(_markdown_cell, book_lines(summarize(study))))
+    return f"{' '.join(sentences)}\n\n{table}\n"
 
 
 _COLUMNS: Mapping[str, Callable[[FrontPoint], Cell]] = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from energyopt.conditions import PowerProfile
 from energyopt.records import Provenance, TrialResult
+from energyopt.report.advice import WITHIN
 from energyopt.report.flags import explain_flag
 from energyopt.report.front import FrontPoint
 from energyopt.report.summary import Counts, Fate, Summary
@@ -15,6 +16,16 @@ from energyopt.units import duration, joules, percent, quantity
 
 _FEW = 3
 
+_SPENT: Mapping[str, str] = {
+    "reached": "reached the target",
+    "missed": "missed it",
+    "stopped": "stopped",
+    "paused": "paused",
+    "running": "running",
+    "failed": "failed",
+    "lost": "lost",
+    "confirmation": "confirming",
+}
 _FATES: Mapping[Fate, str] = {
     "missed": "trained to the end",
     "stopped": "stopped early",
@@ -27,14 +38,25 @@ def summary_lines(summary: Summary) -> tuple[str, ...]:
     """Write a summary as sentences."""
     lines = [_trials_line(summary)]
     if summary.target is not None:
-        lines += [_cheapest_line(summary, summary.target), _worst_line(summary, summary.target)]
-    if summary.provenance is not None:
-        lines += [_search_line(summary), _break_even_line(summary)]
+        lines += [
+            _cheapest_line(summary, summary.target),
+            _advice_line(summary),
+            _worst_line(summary, summary.target),
+        ]
+    lines += book_lines(summary)
     if summary.target is not None or summary.provenance is not None:
         lines.append(_measuring_line(summary.provenance))
     lines += [_profile_line(trial, profile) for trial, profile in summary.profiles[:_FEW]]
     lines.append(_flags_line(summary.flags))
     return tuple(line for line in lines if line)
+
+
+def book_lines(summary: Summary) -> tuple[str, ...]:
+    """Write what a search cost and when it pays back."""
+    if summary.provenance is None:
+        return ()
+    lines = (_search_line(summary), _fates_line(summary), _break_even_line(summary))
+    return tuple(line for line in (*lines, _net_line(summary)) if line)
 
 
 def source(provenance: Provenance) -> str:
@@ -118,6 +140,18 @@ def _cheapest_line(summary: Summary, target: float) -> str:
     )
 
 
+def _advice_line(summary: Summary) -> str:
+    """What is expected to be cheapest, where that is not the setup that was."""
+    point, advice = summary.advised, summary.advice
+    if point is None or advice is None:
+        return ""
+    return (
+        f"It was lucky: {_setup_of(point)} is expected to need the least, "
+        f"{joules(advice.energy_j)} (trial {point.trial}; within {percent(WITHIN)} of the best "
+        f"with probability {percent(advice.probability)})."
+    )
+
+
 def _worst_line(summary: Summary, target: float) -> str:
     counts, worst = summary.counts, summary.worst
     if worst is None:
@@ -154,15 +188,40 @@ def _search_line(summary: Summary) -> str:
     return line + "."
 
 
+def _fates_line(summary: Summary) -> str:
+    """What became of the trials that burnt it, where there is more to say than the target."""
+    spent = {fate: part for fate, part in summary.fates_j.items() if part}
+    if not spent.keys() - {"reached"}:
+        return ""
+    parts = (f"{joules(spent[fate])} {words}" for fate, words in _SPENT.items() if fate in spent)
+    return f"By fate: {', '.join(parts)}."
+
+
 def _break_even_line(summary: Summary) -> str:
-    if summary.break_even is None or summary.default is None:
+    found = summary.against_default
+    if summary.break_even is None or summary.default is None or found is None:
         return f"Break-even: none, because {summary.break_even_reason}."
-    default = summary.default
     trainings = count(math.ceil(summary.break_even), "training")
+    soonest, latest = found.break_even(summary.search_energy_j)
+    last = "never" if math.isinf(latest) else f"{math.ceil(latest)}"
     return (
         f"Break-even: the search pays back after {trainings} against the default setup "
-        f"(trial {default.trial}: {joules(default.energy_j)} to target; the recommended one "
-        f"saves {percent(summary.saving)} of it)."
+        f"(trial {summary.default.trial}: {joules(found.default_j)} to target; the recommended "
+        f"one saves {percent(summary.saving)} of it); from {math.ceil(soonest)} to {last} with "
+        f"95 % confidence, by {found.basis}."
+    )
+
+
+def _net_line(summary: Summary) -> str:
+    """What the planned trainings save beyond the search."""
+    found, reuse = summary.against_default, summary.reuse
+    if found is None or reuse is None:
+        return ""
+    net_j, least_j, most_j = found.net_j(summary.search_energy_j, reuse)
+    verb = "save" if net_j >= 0 else "lose"
+    return (
+        f"Over {reuse:g} trainings search and recommended setup {verb} {joules(abs(net_j))} "
+        f"({joules(least_j)} to {joules(most_j)} saved with 95 % confidence)."
     )
 
 

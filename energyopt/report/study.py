@@ -53,9 +53,16 @@ def banner(
     return "\n".join(lines)
 
 
-def print_end(console: Console, study: StudyRecord, storage: str, folder: Path) -> None:
+def print_end(
+    console: Console,
+    study: StudyRecord,
+    storage: str,
+    folder: Path,
+    *,
+    reuse: float | None = None,
+) -> None:
     """The summary, and the commands to type next."""
-    summary = summarize(study)
+    summary = summarize(study, reuse=reuse)
     console.print()
     console.print(summary_panel(summary), crop=False)  # a command must stay whole
     if not summary.front:

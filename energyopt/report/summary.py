@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from energyopt.conditions import PowerProfile
-from energyopt.records import RAN_ITS_COURSE, Metric, Provenance, Purpose, StudyRecord, TrialRecord
+from energyopt.records import RAN_ITS_COURSE, Metric, Provenance, StudyRecord, TrialRecord
+from energyopt.report.advice import Advice, advise
+from energyopt.report.books import Hit, Saving, fates_j, parts_j, saving
 from energyopt.report.front import (
     FrontPoint,
     at_checkpoint,
@@ -17,6 +19,7 @@ from energyopt.report.front import (
     front_of,
     undominated,
 )
+from energyopt.search.recommend import setup_of
 
 Fate = Literal["reached", "missed", "stopped", "failed", "lost"]
 """What became of a finished trial, seen from one target.
@@ -87,15 +90,20 @@ class Summary:
         target: Accuracy to reach; None for another app's study.
         counts: How many trials there are and what became of them.
         recommended: The cheapest setup that reached the target; None if no trial did.
+        advised: The setup that is expected to be the cheapest, where that is another one.
+        advice: What is expected of that; None if no two trials reached the target.
         worst: The dearest one that reached it.
         spread: Energy of the worst over that of the recommended one; None if unknown.
         default: The default setup at the target; None if not trained or if it missed.
         saving: Share of the default's energy that the recommended setup saves.
+        against_default: The same in J, with how sure it is; None if unknown.
         search_energy_j: All energy that the study burnt, in J.
         parts_j: The same by purpose, in J.
+        fates_j: The same by what became of the trials, in J.
         missed_share: Share of the search energy burnt in trials that did not reach the target.
         break_even: Search energy over the saving of one training, in trainings; None if none.
         break_even_reason: Why there is none, in words; empty if there is one.
+        reuse: How many trainings are planned; None if nobody said.
         flags: Warnings about the measuring conditions, with the number of trials.
         provenance: Where the joules come from; None before the first.
         front: The front of all checkpoints.
@@ -109,15 +117,20 @@ class Summary:
     target: float | None
     counts: Counts
     recommended: FrontPoint | None
+    advised: FrontPoint | None
+    advice: Advice | None
     worst: FrontPoint | None
     spread: float | None
     default: FrontPoint | None
     saving: float | None
+    against_default: Saving | None
     search_energy_j: float
-    parts_j: Mapping[Purpose, float]
+    parts_j: Mapping[str, float]
+    fates_j: Mapping[str, float]
     missed_share: float | None
     break_even: float | None
     break_even_reason: str
+    reuse: float | None
     flags: Mapping[str, int]
     provenance: Provenance | None
     front: tuple[FrontPoint, ...]
@@ -127,12 +140,15 @@ class Summary:
     told: tuple[TrialRecord, ...]
 
 
-def summarize(study: StudyRecord, target: float | None = None) -> Summary:
+def summarize(
+    study: StudyRecord, target: float | None = None, *, reuse: float | None = None
+) -> Summary:
     """Sum a study up.
 
     Args:
         study: The study as the store remembers it.
         target: Accuracy to look at; the study's own if None.
+        reuse: How many trainings are planned with what was found.
     """
     target = study.target if target is None else target
     reaching = [] if target is None else at_target(study, target)
@@ -142,23 +158,30 @@ def summarize(study: StudyRecord, target: float | None = None) -> Summary:
     fates = {trial.number: fate(trial, target) for trial in study.trials}
     spent_j = study.search_energy_j
     front = curve_front(study)
-    saved_j = default.energy_j - recommended.energy_j if default and recommended else 0.0
+    advice = next(iter(advise(study, target)), None) if len(reaching) > 1 else None
+    advised = _advised(study, reaching, advice)
+    best = advised or recommended
+    against_default = _against_default(study, reaching, best)
+    saved_j = against_default.value_j if against_default else 0.0
     return Summary(
         study=study.name,
         target=target,
         counts=_count(study, fates),
         recommended=recommended,
+        advised=advised,
+        advice=advice,
         worst=worst,
         spread=_ratio(worst, recommended),
         default=default,
-        saving=saved_j / default.energy_j if default and default.energy_j else None,
+        saving=saved_j / against_default.default_j if against_default else None,
+        against_default=against_default,
         search_energy_j=spent_j,
-        parts_j=_parts_j(study),
+        parts_j=parts_j(study),
+        fates_j=fates_j(study, fates) if target is not None else {},
         missed_share=_missed_share(study, fates, spent_j) if target is not None else None,
         break_even=spent_j / saved_j if saved_j > 0 else None,
-        break_even_reason=(
-            "" if saved_j > 0 else _no_break_even(study, target, recommended, default)
-        ),
+        break_even_reason=("" if saved_j > 0 else _no_break_even(study, target, best, default)),
+        reuse=reuse,
         flags=_flags(study),
         provenance=study.provenance,
         front=front,
@@ -201,10 +224,24 @@ def _count(study: StudyRecord, fates: Mapping[int, Fate | None]) -> Counts:
     )
 
 
-def _parts_j(study: StudyRecord) -> dict[Purpose, float]:
-    results = [trial.result for trial in study.trials if trial.result is not None]
-    purposes: tuple[Purpose, ...] = get_args(Purpose)
-    return {each: sum(result.booked(each).total_j for result in results) for each in purposes}
+def _advised(
+    study: StudyRecord, reaching: Sequence[Hit], advice: Advice | None
+) -> FrontPoint | None:
+    """The point of the setup that is expected to be the cheapest; None if it also was."""
+    if advice is None or setup_of(advice.trial.params) == setup_of(reaching[0][0].params):
+        return None
+    hit = next(hit for hit in reaching if hit[0].number == advice.trial.number)
+    return at_checkpoint(study, *hit)
+
+
+def _against_default(
+    study: StudyRecord, reaching: Sequence[Hit], best: FrontPoint | None
+) -> Saving | None:
+    trials = {hit[0].number: hit[0] for hit in reaching}
+    default = next((trial for trial in trials.values() if trial.default), None)
+    if best is None or default is None:
+        return None
+    return saving(study, reaching, default, trials[best.trial])
 
 
 def _missed_share(
@@ -243,7 +280,7 @@ def _no_break_even(
         return f"no trial reached {target:.6g}"
     if default is None:
         return _no_default(study, target)
-    if recommended.trial == default.trial:
+    if setup_of(recommended.params) == setup_of(default.params):
         return f"the default setup (trial {default.trial}) is itself the cheapest"
     return f"the default setup (trial {default.trial}) is not dearer than the recommended one"
 

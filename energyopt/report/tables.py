@@ -27,8 +27,16 @@ from energyopt.records import (
     TrialResult,
 )
 from energyopt.report.front import FrontPoint, at_target
-from energyopt.report.sentences import accuracy, count, setting, setup, source, summary_lines
-from energyopt.report.summary import OPEN, Summary
+from energyopt.report.sentences import (
+    accuracy,
+    book_lines,
+    count,
+    setting,
+    setup,
+    source,
+    summary_lines,
+)
+from energyopt.report.summary import OPEN, Summary, summarize
 from energyopt.units import duration, joules
 
 COMMAND = "python -m energyopt"
@@ -194,6 +202,24 @@ def told_table(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> Rend
     """Show what trials of any app told their study: the values no other trial beats."""
     tables = (_told_rows(trials, metrics, spread=spread) for spread in (True, False))
     return Group(_text("Best told values", style=_HEADING), _FirstThatFits(*tables))
+
+
+def books_text(study: StudyRecord, *, reuse: float | None = None) -> RenderableType:
+    """Say what a study cost, and when that pays back."""
+    return Group(*(_text(line) for line in book_lines(summarize(study, reuse=reuse))))
+
+
+def command_text(overrides: Sequence[str]) -> RenderableType:
+    """The command of a training, in pieces that can be pasted."""
+    return _Command(overrides)
+
+
+def rows_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> RenderableType:
+    """A table of text: the first column is on the left and wraps, numbers are on the right."""
+    table = _table(left=columns[:1], right=columns[1:])
+    for row in rows:
+        _row(table, *row)
+    return table
 
 
 def _general(point: FrontPoint) -> str:

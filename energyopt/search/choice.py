@@ -31,7 +31,7 @@ _HITS = 2  # of a recommended setup
 _DEARER = 10.0  # than the best, at which the first setup is dear enough
 _WORTH = 2.0  # of what an execution costs beside training, that it trains at least
 _ELSEWHERE = 0.03  # of the planned trainings, those that go to another accuracy than the target
-_GROWTH = 1.3  # of a trial's joules at which it is looked at again
+_GROWTH = 2.0  # of a trial's joules at which it is looked at again
 _CANDIDATES = 160
 _LEVELS = 24
 _HORIZONS = 10
@@ -78,9 +78,10 @@ class Outlook:
     """A study at one moment: its trials, its model, and the setups that could train.
 
     Args:
-        observed: All trials; at least one has trained.
+        observed: All trials; at least one has trained. Setups of those that have not, since they
+            failed or just began, are no candidates.
         question: What is to be found out.
-        model: Learnt from the trials.
+        model: Learnt from those that have trained.
         rng: Draws candidates of a large space.
         present: Takes the keys away that a setup has not.
     """
@@ -93,19 +94,22 @@ class Outlook:
         rng: np.random.Generator,
         present: Callable[[Point], dict[str, Any]] = dict,
     ) -> None:
-        self._observed = observed
+        self._observed = [trial for trial in observed if trial.epoch_j]
         self._question = question
         self._model = model
-        trained = _setups(trial.params for trial in observed)
+        trained = _setups(trial.params for trial in self._observed)
         mean, _ = model.posterior(trained)
         near = [trained[at] for at in np.argsort(mean)[:5]]
         drawn = model.encoding.candidates(near, rng, _CANDIDATES)
-        self.setups = _setups([*trained, *map(present, drawn)])
+        barred = {_key(trial.params) for trial in observed if not trial.epoch_j}
+        new = [setup for setup in map(present, drawn) if _key(setup) not in barred]
+        self.setups = _setups([*trained, *new])
         self._of: list[list[Observed]] = [[] for _ in self.setups]
         places = {_key(setup): at for at, setup in enumerate(self.setups)}
         for trial in observed:
-            self._of[places[_key(trial.params)]].append(trial)
-        first = next((trial for trial in observed if trial.default), observed[0])
+            if _key(trial.params) in places:
+                self._of[places[_key(trial.params)]].append(trial)
+        first = next((trial for trial in self._observed if trial.default), self._observed[0])
         self._first = places[_key(first.params)]
         self._mean, self._covariance = model.posterior(self.setups)
         self._overhead_j = _overhead_j(observed)
@@ -220,9 +224,10 @@ class Outlook:
             for at, trial in enumerate(trials)
             if trial is not None or (can_begin and not self._of[at])
         ]
-        if not may:
-            return None
         levels, weights, front, reference = self._front()
+        width = float(weights.sum())
+        if not may or not width:
+            return None
         open_trials = [trials[at] for at in may]
         index = {trial.number: i for i, trial in enumerate(self._observed)}
         whose = np.array([-1 if t is None else index[t.number] for t in open_trials])
@@ -238,7 +243,6 @@ class Outlook:
             begun=begun,
             step_j=self._step_j(may, open_trials),
         )
-        width = float(weights.sum())
         at = int(np.argmax(gains / costs))
         share = 1.0 if self._question.target is None else _ELSEWHERE
         reuse = share * self._question.reuse
@@ -282,7 +286,7 @@ class Outlook:
             else float(self._epoch_j[at])
             for at, trial in zip(may, trials, strict=True)
         ]
-        return np.maximum(steps, _WORTH * self._overhead_j) + self._overhead_j
+        return np.maximum(steps, max(_WORTH * self._overhead_j, _TINY_J)) + self._overhead_j
 
     # Steps ---------------------------------------------------------------------------------------
 

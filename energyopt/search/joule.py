@@ -6,6 +6,7 @@ Optuna sampler (`stopping=none`) it suggests setups that train to their end.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -99,11 +100,12 @@ class JouleSampler(BaseSampler):
 
     def _outlook(self, observed: Sequence[Observed]) -> Outlook | None:
         trained = [trial for trial in observed if trial.epoch_j]
-        if not trained or not self._space:
+        unknown = not self._space and any(trial.params for trial in trained)
+        if not trained or unknown:
             return None
         question = Question(self._target, self._epochs, bool(self._front), self._reuse)
         return Outlook(
-            trained,
+            observed,
             question,
             self._model(trained),
             self._rng,
@@ -140,7 +142,7 @@ class JouleSampler(BaseSampler):
         planned, self._planned = self._planned, {}
         if not planned:
             ended = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
-            observed = [observed_of(t) for t in ended if t.number != trial.number]
+            observed = [_whole(observed_of(t)) for t in ended if t.number != trial.number]
             choice = self.choose(observed, can_begin=True) if observed else None
             planned = {} if choice is None else choice.params
         return {key: value for key, value in planned.items() if key in search_space}
@@ -154,3 +156,8 @@ class JouleSampler(BaseSampler):
     ) -> Any:
         """A random value, for what was never searched before."""
         return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+
+def _whole(trial: Observed) -> Observed:
+    """A trial as it is where a new one is asked for: none goes on instead."""
+    return dataclasses.replace(trial, state="ended") if trial.state == "paused" else trial

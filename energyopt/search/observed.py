@@ -47,6 +47,12 @@ class Observed:
             "epoch_j": self.epoch_j,
         }
 
+    def to_target_j(self, target: float) -> float | None:
+        """Training energy to a target, in J; None where it was missed, or cost nothing."""
+        pairs = zip(self.joules, self.accuracy, strict=True)
+        energy_j = next((joules for joules, accuracy in pairs if accuracy >= target), 0.0)
+        return energy_j if energy_j > 0 else None
+
 
 class Step(NamedTuple):
     """What a study trains next.

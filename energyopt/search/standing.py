@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from energyopt.records import TrialRecord, TrialResult
 from energyopt.rivals import Rivals
-
-_FEWEST = 3  # repetitions that say how much luck is in a result
+from energyopt.search.luck import luck
 
 
 class Standing:
@@ -42,13 +40,5 @@ class Standing:
     @property
     def rivals(self) -> Rivals:
         """What the next trial is told."""
-        return dataclasses.replace(self._rivals, luck=self._luck())
-
-    def _luck(self) -> float | None:
-        """Standard deviation of log energy to target among repetitions of setups."""
-        repeats = [list(logs.values()) for logs in self._repeats.values()]
-        freedom = sum(len(logs) - 1 for logs in repeats)
-        if freedom < _FEWEST:
-            return None
-        apart = sum(len(logs) * statistics.pvariance(logs) for logs in repeats)
-        return math.sqrt(apart / freedom)
+        repeats = (tuple(logs.values()) for logs in self._repeats.values())
+        return dataclasses.replace(self._rivals, luck=luck(repeats))

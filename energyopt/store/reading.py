@@ -16,10 +16,11 @@ from sqlalchemy import Connection
 
 from energyopt.errors import StudyError
 from energyopt.records import Metric, StudyRecord, TrialRecord, TrialResult
+from energyopt.store.confirmations import confirmations_of
 from energyopt.store.database import masked, open_database, quiet_optuna, speaking, storage_url
 from energyopt.store.identity import IDENTITY
 from energyopt.store.tables import TRIALS, has_rows
-from energyopt.store.trials import KeptTrial, kept_trials
+from energyopt.store.trials import KeptTrial, kept_trials, space_of
 
 _ROWS = 200  # read at a time
 # What all versions of our table have: a database of old is read as it is.
@@ -67,6 +68,8 @@ def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:
     ]
     with storage.engine.connect() as connection:
         trials = _records(connection, study_id)
+        confirmations = confirmations_of(connection, study_id)
+        space = space_of(connection, study_id)
     return StudyRecord(
         name=study.study_name,
         metrics=tuple(Metric(n, d) for n, d in zip(names, directions, strict=True)),  # type: ignore[arg-type]
@@ -74,6 +77,8 @@ def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:
         sweep=tuple(identity.get("sweep", ())),
         target=identity.get("target"),
         trials=trials,
+        confirmations=confirmations,
+        space=space,
     )
 
 

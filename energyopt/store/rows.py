@@ -7,7 +7,7 @@ who decide at the same time one does.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -114,6 +114,22 @@ class Rows:
         """Keep the joules of a trial of this run that somebody else has given up."""
         lost = replace(result, end="lost", reason="its run was taken for dead")
         self._change(self._is(number) & TRIALS.c.lost, {"result": _json(lost)})
+
+    def spent_j(self, begin: int, among: Iterable[int]) -> Iterator[tuple[int, bool, float]]:
+        """What trials have burnt, in J, as far as it was kept; and whether that is all.
+
+        Args:
+            begin: Number from which on they are read.
+            among: Further ones.
+        """
+        which = (TRIALS.c.number >= begin) | TRIALS.c.number.in_(list(among))
+        query = sa.select(TRIALS.c.number, TRIALS.c.ended & ~TRIALS.c.lost, TRIALS.c.result)
+        with self._connect() as connection:
+            for number, is_all, result in connection.execute(
+                query.where((TRIALS.c.study_id == self._study_id) & which)
+            ):
+                spent_j = TrialResult.from_dict(json.loads(result)).spent_j if result else 0.0
+                yield number, bool(is_all), spent_j
 
     def retried(self, number: int) -> None:
         """Remember that a lost trial's setup is queued."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -64,6 +65,7 @@ def begin(connection: Connection, study_id: int, process: Process, grace_s: floa
     mine = RUNS.c.study_id == study_id
     last = connection.execute(sa.select(sa.func.max(RUNS.c.ordinal)).where(mine)).scalar()
     ordinal = 0 if last is None else int(last) + 1
+    now_s = _now_s(connection)
     connection.execute(
         sa.insert(RUNS).values(
             study_id=study_id,
@@ -72,9 +74,10 @@ def begin(connection: Connection, study_id: int, process: Process, grace_s: floa
             place=process.place,
             pid=process.pid,
             start=process.start,
-            beat_s=_now_s(connection),
+            beat_s=now_s,
             grace_s=grace_s,
             ended=False,
+            began_s=now_s,
         )
     )
     return Run(study_id, ordinal, process, 0.0, grace_s, ended=False)
@@ -88,7 +91,8 @@ def beat(connection: Connection, run: Run) -> None:
 def end(connection: Connection, run: Run, *, asked: bool) -> None:
     """Say that a run is over; one that asked for nothing was none."""
     if asked:
-        connection.execute(sa.update(RUNS).where(_is(run)).values(ended=True))
+        over = {"ended": True, "beat_s": _now_s(connection)}
+        connection.execute(sa.update(RUNS).where(_is(run)).values(over))
     else:
         connection.execute(sa.delete(RUNS).where(_is(run)))
 
@@ -108,6 +112,23 @@ def runs_of(connection: Connection, study_id: int) -> list[Run]:
         )
         for row in connection.execute(query)
     ]
+
+
+def took_s(connection: Connection, run: Run) -> float:
+    """The time in which any run was at work on a study, this one until now, in s.
+
+    One that was killed was until its last sign of life.
+    """
+    query = sa.select(RUNS.c.ordinal, RUNS.c.began_s, RUNS.c.beat_s).where(
+        RUNS.c.study_id == run.study_id, RUNS.c.began_s.is_not(None)
+    )
+    now_s = _now_s(connection)
+    total_s, until_s = 0.0, -math.inf
+    for ordinal, began_s, beat_s in connection.execute(query.order_by(RUNS.c.began_s)):
+        end_s = now_s if ordinal == run.ordinal else beat_s
+        total_s += max(end_s - max(began_s, until_s), 0.0)
+        until_s = max(until_s, end_s)
+    return total_s
 
 
 @contextmanager

@@ -77,6 +77,8 @@ class StudyStore:
         self._rows = Rows(storage.engine, run.study_id, run.ordinal)
         self._ends = Settlement(study, self._rows, remains)
         self._paused = PausedTrials(study, self._rows, self._ends)
+        self._spent_j: dict[int, float] = {}
+        self._may_burn: set[int] = set()  # of these more may be kept later
         self._asked = False
         self._mine: set[int] = set()  # asked for, and not ended
         self.note = note
@@ -340,6 +342,25 @@ class StudyStore:
     def observed(self) -> list[Observed]:
         """All trials that began, as a search may look at them."""
         return self._paused.observed(self._trials())
+
+    def spent_j(self, progress: Mapping[int, TrialResult] | None = None) -> float:
+        """All energy that the study burnt until now, in J.
+
+        Args:
+            progress: The records of trials that run here, by number.
+        """
+        begin = max(self._spent_j, default=-1) + 1
+        with speaking(self._url):
+            for number, is_all, spent_j in self._rows.spent_j(begin, self._may_burn):
+                self._spent_j[number] = spent_j
+                (self._may_burn.discard if is_all else self._may_burn.add)(number)
+        now = {number: result.spent_j for number, result in (progress or {}).items()}
+        return sum((self._spent_j | now).values())
+
+    def took_s(self) -> float:
+        """The time in which runs were at work on the study, in s."""
+        with speaking(self._url), self._storage.engine.connect() as connection:
+            return runs.took_s(connection, self._run)
 
     def seen(self) -> list[Point]:
         """Parameters of all trials that were not lost, the planned ones included."""

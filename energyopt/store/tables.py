@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from energyopt.errors import StorageError
 
-_VERSION = 3
+_VERSION = 4
 _METADATA = sa.MetaData()
 
 TRIALS = sa.Table(
@@ -50,8 +50,28 @@ RUNS = sa.Table(
     sa.Column("beat_s", sa.Float, nullable=False),  # when it was last heard, by the server's clock
     sa.Column("grace_s", sa.Float, nullable=False),  # silent for longer it is taken for dead
     sa.Column("ended", sa.Boolean, nullable=False),
+    sa.Column("began_s", sa.Float, nullable=True),  # by the same clock; None in records of old
 )
 """A row for each run of a study that asked for a trial, and for those that may yet."""
+
+CONFIRMATIONS = sa.Table(
+    "energyopt_confirmations",
+    _METADATA,
+    sa.Column("study_id", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("trial", sa.Integer, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("overrides", sa.Text, nullable=False),  # JSON list of words
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("result", sa.Text, nullable=True),  # JSON of the TrialResult, of what there is of it
+    sa.Column("test_accuracy", sa.Float, nullable=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("start", sa.Text, nullable=False),
+)
+"""A row for each training that confirms a setup, with the process that runs it."""
 
 _SCHEMA = sa.Table("energyopt_schema", _METADATA, sa.Column("version", sa.Integer, nullable=False))
 
@@ -86,7 +106,8 @@ def prepare(engine: Engine, file: Path | None) -> str | None:
         note = f"{file.name} was made by an older energyopt and brought up to date; before: {copy}"
     with engine.begin() as connection:
         if version:
-            _add_columns(connection)
+            for table in (TRIALS, RUNS):
+                _add_columns(connection, table)
             for index in _INDICES:
                 index.create(connection, checkfirst=True)
         _METADATA.create_all(connection)
@@ -120,9 +141,11 @@ def _copy(engine: Engine, file: Path) -> Path:
     return copy
 
 
-def _add_columns(connection: Connection) -> None:
-    there = {column["name"] for column in sa.inspect(connection).get_columns(TRIALS.name)}
-    for column in TRIALS.columns:
+def _add_columns(connection: Connection, table: sa.Table) -> None:
+    if not sa.inspect(connection).has_table(table.name):
+        return  # it is made whole
+    there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+    for column in table.columns:
         if column.name not in there:
             written = sa.schema.CreateColumn(column).compile(connection)
-            connection.exec_driver_sql(f"ALTER TABLE {TRIALS.name} ADD COLUMN {written}")
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {written}")

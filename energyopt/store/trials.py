@@ -42,6 +42,10 @@ _PARAMS = """
     SELECT trial_id, param_name, param_value, distribution_json
     FROM trial_params JOIN trials USING (trial_id) WHERE study_id = :study ORDER BY param_id
 """
+_SPACE = """
+    SELECT DISTINCT param_name, distribution_json
+    FROM trial_params JOIN trials USING (trial_id) WHERE study_id = :study ORDER BY param_name
+"""
 _VALUES = """
     SELECT trial_id, value, value_type
     FROM trial_values JOIN trials USING (trial_id) WHERE study_id = :study ORDER BY objective
@@ -88,6 +92,14 @@ def kept_trials(connection: Connection, study_id: int) -> list[KeptTrial]:
         KeptTrial(number, _STATES[state], params[at], tuple(values[at]), at not in violated)
         for at, number, state in rows(_TRIALS)
     ]
+
+
+def space_of(connection: Connection, study_id: int) -> dict[str, BaseDistribution]:
+    """The distribution of each searched key, but for those that had several."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for key, distribution in connection.execute(sa.text(_SPACE), {"study": study_id}):
+        found[key].add(distribution)
+    return {key: _distribution(*of) for key, of in found.items() if len(of) == 1}
 
 
 def count_trials(connection: Connection, study_id: int) -> Mapping[State, int]:
