@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -238,7 +239,7 @@ def _tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult, *, fron
     """Tell what a trial came to; of one that was stopped what it had reached."""
     energy_j = result.energy_to_target_j
     if front:
-        study.tell(trial, [result.training_j, result.best_accuracy])
+        study.tell(trial, [math.log(result.training_j), result.best_accuracy])
         return
     trial.set_constraint("target_missed_by", result.target - result.best_accuracy)
     if energy_j is None and result.end == "stopped":

@@ -7,9 +7,9 @@ A method is a sampler with words of its own: `tpe:stopping=[energy_cap,dominance
 search is one command line, in a process of its own; nothing else should run on the machine. After
 each execution of a trial it recommends the cheapest setup to the target that it has seen. How good
 that is, other trainings say, by other seeds, the same for all: the geometric mean of their energy
-to the target, over that of the best setup that any method recommended for this seed. A search that
-was never so good counts with all its joules, and so with fewer than it takes; one by the first
-method with those of the dearest search of its seed.
+to the target, over that of the best setup that a method recommends in the end for this seed. A
+search that was never so good counts with all its joules, which is less than it takes; one by the
+first method with those of the dearest search of its seed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -60,11 +61,13 @@ class Search:
         study: Its record.
         steps: All executions of trials, in order.
         wall_s: Start-up included.
+        cpu_s: Of all its processes: what is metered, and what is not.
     """
 
     study: StudyRecord
     steps: tuple[Step, ...]
     wall_s: float
+    cpu_s: float
 
     @property
     def metered_s(self) -> float:
@@ -84,7 +87,7 @@ def search(words: Sequence[str], folder: Path) -> Search:
     Raises:
         RuntimeError: If it fails, with what it said.
     """
-    began_s = time.perf_counter()
+    began_s, before_s = time.perf_counter(), _cpu_s()
     spent_j: dict[int, float] = {}
     to_target_j: dict[int, float] = {}
     steps, said = [], []
@@ -111,7 +114,14 @@ def search(words: Sequence[str], folder: Path) -> Search:
     if process.returncode or not steps:
         raise RuntimeError(f"{' '.join(words)} failed:\n{''.join(said)}")
     wall_s = time.perf_counter() - began_s
-    return Search(read_study(str(folder / "real.db"), "real"), tuple(steps), wall_s)
+    cpu_s = _cpu_s() - before_s
+    return Search(read_study(str(folder / "real.db"), "real"), tuple(steps), wall_s, cpu_s)
+
+
+def _cpu_s() -> float:
+    """CPU time of all child processes that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def _so_far(journal: Path) -> TrialResult | None:
@@ -164,15 +174,13 @@ class Judged:
 
 def judged(searches: Mapping[str, Search], energy_j: Mapping[Setup, float]) -> dict[str, Judged]:
     """Judge the searches of one seed by the energy that each setup needs when trained again."""
-    best_j = min(energy_j.values(), default=math.inf)
+    best_j = min(_energy_j(each.recommended()[-1], energy_j) for each in searches.values())
     spent_j = {method: each.steps[-1].spent_j for method, each in searches.items()}
     spent_j[next(iter(searches))] = max(spent_j.values())
     found = {}
     for method, each in searches.items():
-        qualities = [
-            math.inf if setup is None or math.isinf(energy_j[setup]) else energy_j[setup] / best_j
-            for setup in each.recommended()
-        ]
+        needed = [_energy_j(setup, energy_j) for setup in each.recommended()]
+        qualities = [of / best_j if math.isfinite(of) else of for of in needed]
         verdicts = [
             judge(
                 [
@@ -192,6 +200,10 @@ def judged(searches: Mapping[str, Search], energy_j: Mapping[Setup, float]) -> d
     return found
 
 
+def _energy_j(setup: Setup | None, energy_j: Mapping[Setup, float]) -> float:
+    return math.inf if setup is None else energy_j[setup]
+
+
 def show(runs: Sequence[Mapping[str, Judged]]) -> None:
     """The tables: what each method cost, and what it needed until it was good."""
     methods = list(runs[0])
@@ -199,7 +211,7 @@ def show(runs: Sequence[Mapping[str, Judged]]) -> None:
     print_table(
         (
             *("method", "search", "loading", "warmup", "evaluation", "executions", "wall"),
-            *("not metered", "final", "worst final"),
+            *("not metered", "CPU", "final", "worst final"),
         ),
         [_cost_row(method, [run[method] for run in runs]) for method in methods],
     )
@@ -240,6 +252,7 @@ def _cost_row(method: str, of: Sequence[Judged]) -> tuple[str, ...]:
         f"{np.mean([len(each.steps) for each in searches]):.1f}",
         f"{wall_s / len(of):.0f} s",
         f"{1 - sum(each.metered_s for each in searches) / wall_s:.0%}",
+        f"{np.mean([each.cpu_s for each in searches]):.0f} s",
         f"{geometric([each.final for each in of]):.3f}",
         f"{max(each.final for each in of):.3f}",
     )
@@ -270,7 +283,10 @@ def run_seed(args: argparse.Namespace, common: Sequence[str], seed: int) -> dict
         spent_j = found.study.search_energy_j
         print(f"seed {seed}, {method}: {spent_j:.4g} J in {found.wall_s:.0f} s", flush=True)
     setups = {setup for each in searches.values() for setup in each.recommended() if setup}
-    energy_j = {setup: train_again(setup, common, args.again) for setup in sorted(setups)}
+    energy_j = {}
+    for setup in sorted(setups):
+        energy_j[setup] = train_again(setup, common, args.again)
+        print(f"  trained again, {' '.join(setup)}: {energy_j[setup]:.3g} J", flush=True)
     return judged({method: searches[method] for method in args.methods}, energy_j)
 
 

@@ -20,7 +20,10 @@ from tests.conftest import (
     trials_of,
 )
 
-LONG = ("task=wine", "model=mlp", "hardware=simulated", "epochs=1e6", "patience=null")
+LONG = (
+    *("task=wine", "model=mlp", "hardware=simulated", "epochs=1e6", "patience=null"),
+    "stopping=none",  # nothing but the interrupt ends or pauses a trial
+)
 
 
 def begin(program: Program, wait: Wait, *words: str) -> Any:

@@ -64,7 +64,7 @@ def test_the_shown_output_is_of_the_command_that_make_demo_runs() -> None:
     shown = next(block for block in re.findall(r"```\n(.*?)```", README, re.DOTALL))
     assert "study=demo" in makefile
     assert "study demo: task digits, model cnn, to 0.95 validation accuracy" in shown
-    assert "[20/20]" in shown
+    assert "/20] trial" in shown
     assert "ESTIMATED" in shown
 
 

@@ -16,7 +16,10 @@ from energyopt.store.reading import read_study
 from tests.conftest import SPACE, TINY, Program, Wait, journal, size
 from tests.postgres import Postgres
 
-LONG = ("task=wine", "model=mlp", "hardware=simulated", "epochs=1e6", "patience=null", "target=1")
+LONG = (
+    *("task=wine", "model=mlp", "hardware=simulated", "epochs=1e6", "patience=null", "target=1"),
+    "stopping=none",  # nothing ends or pauses a trial
+)
 SLOW_START = "lr=interval(1e-5,1e-4)"
 
 

@@ -20,10 +20,11 @@ from energyopt.search.observed import Observed, Schedule
 TARGET = 0.9
 EPOCHS = 60.0
 SIZES = (8, 16, 32, 64, 128, 256, 512)
+LIMITS_W = (100, 150, 200, 250)
 SPACE: Mapping[str, BaseDistribution] = {"batch_size": CategoricalDistribution(SIZES)}
 LIMITS: Mapping[str, BaseDistribution] = {
     **SPACE,
-    "power_limit_w": CategoricalDistribution([100, 150, 200, 250]),
+    "power_limit_w": CategoricalDistribution(LIMITS_W),
 }
 
 _TOP, _LEAST, _FALLS = 0.97, 0.17, 1.2

@@ -100,7 +100,8 @@ class JouleSampler(BaseSampler):
 
     def _outlook(self, observed: Sequence[Observed]) -> Outlook | None:
         trained = [trial for trial in observed if trial.epoch_j]
-        if not trained or not self._space:
+        unknown = not self._space and any(trial.params for trial in trained)
+        if not trained or unknown:
             return None
         question = Question(self._target, self._epochs, bool(self._front), self._reuse)
         return Outlook(
