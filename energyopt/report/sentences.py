@@ -146,7 +146,7 @@ def _advice_line(summary: Summary) -> str:
     if point is None or advice is None:
         return ""
     return (
-        f"It was lucky: {_setup_of(point)} is expected to need the least, "
+        f"Luck aside, {_setup_of(point)} is expected to need the least, "
         f"{joules(advice.energy_j)} (trial {point.trial}; within {percent(WITHIN)} of the best "
         f"with probability {percent(advice.probability)})."
     )
