@@ -119,7 +119,7 @@ def test_a_sleeper_that_wakes_finds_its_trials_taken_over(
 def test_a_server_that_restarts_costs_nothing(
     energyopt: Program, postgres_server: Postgres, postgres: str, wait_for: Wait
 ) -> None:
-    words = ("-m", *TINY[:-2], "epochs=40", "patience=null", "target=1", *SPACE)
+    words = ("-m", *TINY[:-2], "epochs=40", "patience=null", "target=1", *SPACE, "stopping=none")
     process = energyopt.start(*words, "n_trials=6", "study=s", ENERGYOPT_STORAGE=postgres)
     wait_for(lambda: size(journal(energyopt, "s", 0)) > 0)
     postgres_server.stop()
@@ -138,7 +138,15 @@ def test_a_server_that_restarts_costs_nothing(
 def test_what_a_lost_server_cannot_be_told_is_told_by_the_next_run(
     energyopt: Program, postgres_server: Postgres, postgres: str, wait_for: Wait
 ) -> None:
-    words: tuple[str, ...] = ("-m", *TINY[:-2], "epochs=60", "patience=null", "target=1", *SPACE)
+    words: tuple[str, ...] = (
+        "-m",
+        *TINY[:-2],
+        "epochs=60",
+        "patience=null",
+        "target=1",
+        *SPACE,
+        "stopping=none",
+    )
     words += ("n_trials=2", "study=s", "storage_wait_s=1")
     process = energyopt.start(*words, ENERGYOPT_STORAGE=postgres)
     wait_for(lambda: size(journal(energyopt, "s", 0)) > 0)
