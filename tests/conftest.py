@@ -40,6 +40,7 @@ TINY = (
 ON_GPU = (
     *("hardware=nvidia", "hardware.idle_s=0.2", "hardware.cool_down_s=0.01"),
     *("paradigm=own", "paradigm._target_=slowed.Slowed", "task=wine", "model=mlp", "batch_size=8"),
+    *("sampler=tpe", "stopping=none"),
 )
 
 SPACE = ("lr=tag(log,interval(1e-4,1e-1))", "batch_size=choice(8,32)")
