@@ -43,6 +43,7 @@ class Waiting:
 """
 OWN = (
     *("paradigm=own", "paradigm._target_=mine.Waiting", "hardware=estimate", "target=0.4"),
+    *("sampler=tpe", "stopping=none"),
     *("epochs=1000", "patience=1", "objective=energy_to_target", "lr=choice(0.01,0.02)"),
 )
 
