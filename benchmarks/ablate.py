@@ -32,7 +32,7 @@ from benchmarks.replay import Row, Task, run
 from benchmarks.running import parse, run_all, write
 from benchmarks.verdicts import Verdict, print_table, summarise
 from energyopt.errors import EnergyoptError
-from energyopt.search import choice, model, readings
+from energyopt.search import choice, curves, model, readings
 
 Change = Callable[[], None]
 
@@ -65,14 +65,14 @@ def _no_bounds() -> None:
     readings.Readings.of = reached  # type: ignore[method-assign]
 
 
-_SCALES, _LENGTH = model._SCALES, model._LENGTH  # noqa: SLF001
+_SCALES, _LENGTH = curves._SCALES, curves._LENGTH  # noqa: SLF001
 VARIANTS: Mapping[str, tuple[Change, Mapping[str, Any]]] = {
     "as built": (lambda: None, {}),
     "no pauses": (lambda: None, {"pause": False}),
     "no law of batch sizes": (_set(model, _LAWS=(math.inf,)), {}),
     "no lower bounds": (_no_bounds, {}),
     "one level a curve": (_set(model, _USUAL_READINGS=1, _FEWEST_READINGS=1), {}),
-    "no odd setups": (_set(model, _ODD_Z=-math.inf), {}),
+    "no odd setups": (_set(curves, _ODD_Z=-math.inf), {}),
     "no slope of epoch energy": (_set(model, _EPOCH_LAW=0.0), {}),
     "no doubt": (_set(choice, _SURE=0.0, _UNSURE=0.0), {}),
     "recommended after one hit": (_set(choice, _HITS=1), {}),
@@ -80,16 +80,16 @@ VARIANTS: Mapping[str, tuple[Change, Mapping[str, Any]]] = {
     "looks again at 4 x": (_set(choice, _GROWTH=4.0), {}),
     "reuse 30": (lambda: None, {"reuse": 30.0}),
     "reuse 1000": (lambda: None, {"reuse": 1000.0}),
-    "scales x 2": (_set(model, _SCALES=_SCALES + math.log(2)), {}),
-    "scales / 2": (_set(model, _SCALES=_SCALES - math.log(2)), {}),
-    "length x 2": (_set(model, _LENGTH=_LENGTH + math.log(2)), {}),
+    "scales x 2": (_set(curves, _SCALES=_SCALES + math.log(2)), {}),
+    "scales / 2": (_set(curves, _SCALES=_SCALES - math.log(2)), {}),
+    "length x 2": (_set(curves, _LENGTH=_LENGTH + math.log(2)), {}),
 }
 
 
 def _run(task: tuple[str, Task]) -> tuple[Row, Verdict]:
     variant, plain = task
     change, options = VARIANTS[variant]
-    kept = {module: dict(vars(module)) for module in (choice, model)}
+    kept = {module: dict(vars(module)) for module in (choice, curves, model)}
     of = readings.Readings.of
     change()
     try:

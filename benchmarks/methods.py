@@ -88,13 +88,16 @@ def joule(session: Session, *, pause: bool = True, **options: Any) -> Search:
     """
     recorded = session.problem.recorded
     sizes = sorted(recorded.runs)
-    sampler = importlib.import_module("energyopt.search.joule").JouleSampler(
-        seed=session.seed,
-        target=recorded.target,
-        epochs=recorded.max_epochs,
-        space={_SIZE: CategoricalDistribution(sizes)},
-        **options,
-    )
+    try:
+        sampler = importlib.import_module("energyopt.search.joule").JouleSampler(
+            seed=session.seed,
+            target=recorded.target,
+            epochs=recorded.max_epochs,
+            space={_SIZE: CategoricalDistribution(sizes)},
+            **options,
+        )
+    except TypeError as error:
+        raise ConfigError(f"--set: {error}") from error
     study = _study(sampler)
     study.enqueue_trial({_SIZE: session.problem.default.batch_size})
     open_trials: dict[int, optuna.Trial] = {}

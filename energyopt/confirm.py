@@ -19,7 +19,7 @@ from energyopt.report.confirmed import confirmed_setups
 from energyopt.report.verdicts import confirmed_screen
 from energyopt.retrain import Request as Again
 from energyopt.retrain import words_of
-from energyopt.search.recommend import setup_of
+from energyopt.search.observed import setup_of
 from energyopt.store.confirmations import Confirmations
 from energyopt.store.reading import read_study
 from energyopt.store.runs import only_coordinator

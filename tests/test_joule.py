@@ -21,6 +21,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial
 
+from energyopt.errors import ConfigError
 from energyopt.search.joule import JouleSampler
 from energyopt.search.observed import CURVE, Observed, Schedule, Step
 from energyopt.store.settlement import DEFAULT_SETUP, PAUSED
@@ -378,3 +379,16 @@ def test_a_large_batch_size_range_is_searched_to_near_the_best():
     sampler = joule(space, 2)
     trials = searched(sampler, space, seed=2, most=60)
     assert target_j(found(sampler, trials)) <= 1.15 * BEST_J
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"reuse": -3}, "reuse=-3: a number of trainings above 0"),
+        ({"epochs": 0}, "epochs=0: a number above 0"),
+        ({"target": 1.5}, "target=1.5: an accuracy above 0 and at most 1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_in_a_sentence(options: dict[str, Any], says: str):
+    with pytest.raises(ConfigError, match=says):
+        JouleSampler(**options)

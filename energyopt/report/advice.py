@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 
 from energyopt.records import StudyRecord, TrialRecord
 from energyopt.report.front import trained_as
-from energyopt.search.observed import Observed
+from energyopt.search.observed import Observed, setup_of, setups_of
 from energyopt.search.recommend import (
     Model,
     Recommendation,
     Repetitions,
     recommend,
-    setup_of,
-    setups_of,
 )
 
 WITHIN = 0.05
@@ -78,7 +76,7 @@ def advise(
         of.setdefault(setup_of(each.params), []).append(each)
     found = [
         _advice(each, of[setup_of(each.params)], trials, target)
-        for each in recommend(model, setups_of(looked_at), within=within)
+        for each in recommend(model, setups_of(each.params for each in looked_at), within=within)
     ]
     return sorted(found, key=lambda advice: not advice.reached)
 

@@ -12,7 +12,7 @@ from energyopt.records import CurvePoint, Purpose, StudyRecord, TrialRecord, Tri
 from energyopt.report.confirmed import Confirmed, confirmed_setups
 from energyopt.report.paired import quantile
 from energyopt.search.luck import ASSUMED_SD, luck
-from energyopt.search.recommend import setup_of
+from energyopt.search.observed import setup_of
 
 CONFIRMATION = "confirmation"
 _Z = 1.959964  # of a 95 % interval

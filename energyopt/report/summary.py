@@ -19,7 +19,7 @@ from energyopt.report.front import (
     front_of,
     undominated,
 )
-from energyopt.search.recommend import setup_of
+from energyopt.search.observed import setup_of
 
 Fate = Literal["reached", "missed", "stopped", "failed", "lost"]
 """What became of a finished trial, seen from one target.

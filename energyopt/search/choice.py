@@ -1,12 +1,11 @@
 """What to train next, and for how many joules: the best expected saving for its energy.
 
-Two questions, one after the other. Which setup reaches the target with the least energy: the
-recommended setup is raced against the challenger that promises the most saving a joule; of the two
-the one trains on that tells more a joule of their difference. Then, what each further point of
-accuracy costs: the expected growth of the hypervolume of (error, log energy) is exact here, the
-integral over levels of accuracy of the expected improvement of the energy to that level, and is
-taken up to the energy at which it is the largest a joule (an index after Weitzman's "Pandora";
-arXiv 2406.20062).
+Two questions, one after the other. Which setup reaches the target with the least energy: each
+step, a look or a whole training, is worth what it is expected to improve the recommendation (the
+knowledge gradient). Then, what each further point of accuracy costs: the expected growth of the
+hypervolume of (error, log energy) needs no sampling, it is the integral over levels of accuracy of
+the expected improvement of the energy to that level, here a sum over a grid of levels; it is taken
+up to the energy at which it is the largest a joule (cf. Weitzman's index, arXiv 2406.20062).
 
 A step whose expected saving, over the planned trainings, is less than its cost is not worth it.
 """
@@ -23,7 +22,7 @@ from scipy.special import ndtr
 
 from energyopt.search.encoding import Array, Point
 from energyopt.search.model import EnergyModel
-from energyopt.search.observed import Observed, Step
+from energyopt.search.observed import Observed, Step, setup_of, setups_of
 from energyopt.search.readings import finite
 
 _SURE, _UNSURE = 0.3, 1.0  # standard deviations by which a setup must be better
@@ -31,6 +30,7 @@ _HITS = 2  # of a recommended setup
 _DEARER = 10.0  # than the best, at which the first setup is dear enough
 _WORTH = 2.0  # of what an execution costs beside training, that it trains at least
 _ELSEWHERE = 0.03  # of the planned trainings, those that go to another accuracy than the target
+_REUSE = 300.0  # trainings with what is found, where nobody says how many
 _GROWTH = 2.0  # of a trial's joules at which it is looked at again
 _CANDIDATES = 160
 _LEVELS = 24
@@ -53,7 +53,7 @@ class Question:
     target: float | None
     epochs: float
     front: bool = True
-    reuse: float = 300.0
+    reuse: float = _REUSE
     known_sd: float = 0.5
 
 
@@ -97,20 +97,20 @@ class Outlook:
         self._observed = [trial for trial in observed if trial.epoch_j]
         self._question = question
         self._model = model
-        trained = _setups(trial.params for trial in self._observed)
+        trained = setups_of(trial.params for trial in self._observed)
         mean, _ = model.posterior(trained)
         near = [trained[at] for at in np.argsort(mean)[:5]]
         drawn = model.encoding.candidates(near, rng, _CANDIDATES)
-        barred = {_key(trial.params) for trial in observed if not trial.epoch_j}
-        new = [setup for setup in map(present, drawn) if _key(setup) not in barred]
-        self.setups = _setups([*trained, *new])
+        barred = {setup_of(trial.params) for trial in observed if not trial.epoch_j}
+        new = [setup for setup in map(present, drawn) if setup_of(setup) not in barred]
+        self.setups = setups_of([*trained, *new])
         self._of: list[list[Observed]] = [[] for _ in self.setups]
-        places = {_key(setup): at for at, setup in enumerate(self.setups)}
+        places = {setup_of(setup): at for at, setup in enumerate(self.setups)}
         for trial in observed:
-            if _key(trial.params) in places:
-                self._of[places[_key(trial.params)]].append(trial)
+            if setup_of(trial.params) in places:
+                self._of[places[setup_of(trial.params)]].append(trial)
         first = next((trial for trial in self._observed if trial.default), self._observed[0])
-        self._first = places[_key(first.params)]
+        self._first = places[setup_of(first.params)]
         self._mean, self._covariance = model.posterior(self.setups)
         self._overhead_j = _overhead_j(observed)
         self._epoch_j = model.epoch_j(self.setups)
@@ -255,7 +255,7 @@ class Outlook:
         return self._take(may[at], saving, float(costs[at]))
 
     def _front(self) -> tuple[Array, Array, Array, float]:
-        """Levels, their weights in accuracy, the log energy of the front there, and the worst."""
+        """Levels, their weights in accuracy, the front's log energy there, and that of a trial."""
         scale = self._model.scale
         curves = [trial for trial in self._observed if finite(trial.accuracy)]
         worst = max(
@@ -374,12 +374,3 @@ def _reached(trials: Sequence[Observed]) -> bool:
 
 def _spent_j(trial: Observed | None) -> float:
     return trial.joules[-1] if trial is not None and trial.joules else 0.0
-
-
-def _setups(points: Any) -> list[dict[str, Any]]:
-    """Each setup once, in order."""
-    return list({_key(point): dict(point) for point in reversed(list(points))}.values())[::-1]
-
-
-def _key(point: Point) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((key, repr(value)) for key, value in point.items()))

@@ -17,6 +17,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
+from energyopt.errors import ConfigError
 from energyopt.search.choice import Choice, Outlook, Question
 from energyopt.search.encoding import Array, Point
 from energyopt.search.model import EnergyModel
@@ -35,9 +36,12 @@ class JouleSampler(BaseSampler):
         epochs: The most that a trial trains.
         front: Whether what each further point of accuracy costs is asked, too; None asks it where a
             study has two objectives, one of them maximised.
-        reuse: How many trainings will use the recommended setup.
+        reuse: How many trainings will use the recommended setup; 300 if None.
         space: What is searched; learnt from the study's trials if None.
         present: Takes away the keys that a setup has not, in a conditional space.
+
+    Raises:
+        ConfigError: If a number is out of its range.
     """
 
     def __init__(
@@ -51,12 +55,18 @@ class JouleSampler(BaseSampler):
         space: Mapping[str, BaseDistribution] | None = None,
         present: Callable[[Point], dict[str, Any]] = dict,
     ) -> None:
+        if reuse is not None and not reuse > 0:
+            raise ConfigError(f"reuse={reuse}: a number of trainings above 0 is needed, or null")
+        if not epochs > 0:
+            raise ConfigError(f"epochs={epochs}: a number above 0 is needed")
+        if target is not None and not 0 < target <= 1:
+            raise ConfigError(f"target={target}: an accuracy above 0 and at most 1 is needed")
         self._random = RandomSampler(seed)
         self._rng = np.random.default_rng(seed)
         self._target = target
         self._epochs = epochs
         self._front = front
-        self._reuse = 300.0 if reuse is None else reuse
+        self._asked = {} if reuse is None else {"reuse": reuse}
         self._space = dict(space or {})
         self._present = present
         self._hyper: Array | None = None
@@ -103,7 +113,7 @@ class JouleSampler(BaseSampler):
         unknown = not self._space and any(trial.params for trial in trained)
         if not trained or unknown:
             return None
-        question = Question(self._target, self._epochs, bool(self._front), self._reuse)
+        question = Question(self._target, self._epochs, bool(self._front), **self._asked)
         return Outlook(
             observed,
             question,

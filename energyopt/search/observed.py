@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -52,6 +52,16 @@ class Observed:
         pairs = zip(self.joules, self.accuracy, strict=True)
         energy_j = next((joules for joules, accuracy in pairs if accuracy >= target), 0.0)
         return energy_j if energy_j > 0 else None
+
+
+def setup_of(params: Mapping[str, Any]) -> Hashable:
+    """What tells a setup from others: all but the seed."""
+    return tuple(sorted((key, repr(value)) for key, value in params.items() if key != "seed"))
+
+
+def setups_of(points: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each setup once, in order; repetitions with other seeds are one."""
+    return list({setup_of(point): dict(point) for point in points}.values())
 
 
 class Step(NamedTuple):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energyopt.search.luck import ASSUMED_SD, luck
-from energyopt.search.observed import Observed
+from energyopt.search.observed import Observed, setup_of
 
 Array = NDArray[np.float64]
 Point = Mapping[str, Any]
@@ -70,16 +70,6 @@ def recommend(
         )
         for at in np.argsort(mean, kind="stable")
     ]
-
-
-def setups_of(observed: Iterable[Observed]) -> list[Point]:
-    """Each setup that was trained, once, in order; repetitions with other seeds are one."""
-    return list({setup_of(trial.params): trial.params for trial in observed}.values())
-
-
-def setup_of(params: Point) -> Hashable:
-    """What tells a setup from others: all but the seed."""
-    return tuple(sorted((key, repr(value)) for key, value in params.items() if key != "seed"))
 
 
 class Repetitions:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from energyopt.records import TrialRecord, TrialResult
 from energyopt.rivals import Rivals
 from energyopt.search.luck import luck
+from energyopt.search.observed import setup_of
 
 
 class Standing:
@@ -22,7 +22,7 @@ class Standing:
 
     def __init__(self, trials: Iterable[TrialRecord] = ()) -> None:
         self._rivals = Rivals()
-        self._repeats: dict[str, dict[int, float]] = {}
+        self._repeats: dict[Hashable, dict[int, float]] = {}
         for trial in trials:
             if trial.result is not None:
                 self.add(trial.number, trial.params, trial.result)
@@ -33,8 +33,7 @@ class Standing:
             return
         self._rivals = self._rivals.learn(number, result.curve, result.target)
         if result.energy_to_target_j is not None:
-            setup = json.dumps({k: v for k, v in params.items() if k != "seed"}, sort_keys=True)
-            logs = self._repeats.setdefault(setup, {})
+            logs = self._repeats.setdefault(setup_of(params), {})
             logs[number] = math.log(result.energy_to_target_j)
 
     @property

@@ -260,7 +260,7 @@ class StudyStore:
         return waiting
 
     def conclude_paused(self, numbers: Iterable[int]) -> list[int]:
-        """End paused trials, which will not go on: they were stopped before the target.
+        """End paused trials, which will not go on, be it before the target or after it.
 
         Returns:
             Those that another run did not take before.
