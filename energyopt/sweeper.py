@@ -15,13 +15,12 @@ from hydra.core.utils import setup_globals
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf, open_dict
-from optuna.samplers import BaseSampler
 from optuna.trial import Trial
 from rich.console import Console
 
 from energyopt import app as own_app
 from energyopt import elsewhere, failpoints
-from energyopt.build import Setup, check_roots, make_sampler
+from energyopt.build import Setup, check_roots
 from energyopt.composer import Composer
 from energyopt.coordinator import Coordinator, Jobs
 from energyopt.errors import ConfigError, EnergyoptError, GpusTaken, StorageError, StudyError
@@ -45,11 +44,9 @@ from energyopt.report.live import LiveStudy
 from energyopt.report.results import write_results
 from energyopt.report.sentences import setup as setup_words
 from energyopt.report.study import banner, print_end
-from energyopt.search.budget import Appraiser, Budget, Estimate, worth_of_next
-from energyopt.search.observed import Schedule
-from energyopt.search.samplers import continued_seed, refuse_unpickling, sampler_node
 from energyopt.search.space import Dimension, Value, parse_space
 from energyopt.search.standing import Standing
+from energyopt.searching import Searching
 from energyopt.signals import Interrupted, interrupting
 from energyopt.spool import Spool
 from energyopt.store.database import refuse_password
@@ -118,9 +115,12 @@ class _Run:
         refuse_kept_password(config)
         self._composer = Composer(context.config_loader, config, self._space)
         self._composer.check(conditional=not options.grid)
+        self._searching = Searching(options, config, self._space, self._composer)
         self._identity, self._name = self._ask_what()
         check_name(self._name)
-        self._schedule(self._sampler(0))  # what cannot be made leaves no study behind
+        self._searching.schedule(
+            self._searching.sampler(0)
+        )  # what cannot be made leaves no study behind
         self._folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
         self._storage = str(options.storage or self._folder / "study.db")
         self._refuse_shared_pickles()
@@ -168,7 +168,7 @@ class _Run:
             self._storage,
             self._name,
             self._identity,
-            self._sampler,
+            self._searching.sampler,
             remains=spool.remains,
             grace_s=beats_s,
             sole=sole,
@@ -222,62 +222,6 @@ class _Run:
         with open_dict(self._config):
             self._config.study = name
         return identity, name
-
-    def _sampler(self, existing: int) -> BaseSampler:
-        node = sampler_node(self._options.sampler)
-        if self._own:
-            refuse_unpickling(node, existing)
-        seed = self._config.seed if self._own else node.get("seed")
-        offers = {"seed": continued_seed(seed, existing)} | self._offers()
-        sampler: BaseSampler = make_sampler(node, offers, self._config)
-        return sampler
-
-    def _offers(self) -> dict[str, Any]:
-        """What a sampler of our own is told of the study."""
-        if not self._own:
-            return {}
-        return {
-            "target": float(self._config.target),
-            "epochs": float(self._config.epochs),
-            "space": {d.key: d.distribution for d in self._space.dimensions},
-            "present": self._present,
-            "reuse": self._options.reuse,
-        }
-
-    def _present(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The keys of a setup that exist under its choice of groups."""
-        groups = {d.key: params[d.key] for d in self._space.groups}
-        keys = {*groups, *(d.key for d in self._composer.present(groups))}
-        return {key: value for key, value in params.items() if key in keys}
-
-    def _schedule(self, sampler: BaseSampler) -> Schedule | None:
-        """What says which trial trains next: the one that is asked for, or the sampler itself.
-
-        Raises:
-            ConfigError: If it cannot be made.
-        """
-        if not self._own:
-            return None
-        node = OmegaConf.select(self._config, "stopping.schedule")
-        if node == "auto":
-            return sampler if isinstance(sampler, Schedule) else None
-        if node is None:
-            return None
-        if not OmegaConf.is_dict(node) or not isinstance(node.get("_target_"), str):
-            raise ConfigError(
-                f"stopping.schedule={node}: auto, null or a node with a _target_ is needed; "
-                "stopping=halving has one"
-            )
-        options: Any = OmegaConf.to_container(node, resolve=True)
-        schedule = make_sampler(
-            options, {"seed": self._config.seed}, self._config, "stopping.schedule"
-        )
-        if not isinstance(schedule, Schedule):
-            raise ConfigError(
-                f"stopping.schedule._target_={node._target_} has no next_step; a schedule has "
-                "next_step(observed, can_begin=...)"
-            )
-        return schedule
 
     def _study_words(self) -> tuple[str, ...]:
         """What each of our own jobs is told beside its setup."""
@@ -417,7 +361,7 @@ class _Run:
             most_at_a_time=(self._ready and self._ready.rivals) or sys.maxsize,
         )
         study = store.read()
-        schedule = self._schedule(store.sampler)
+        schedule = self._searching.schedule(store.sampler)
         has_rules = self._own and bool(OmegaConf.select(self._config, "stopping.rules"))
         return Coordinator(
             store=store,
@@ -431,22 +375,7 @@ class _Run:
             schedule=schedule,
             standing=Standing(study.trials) if has_rules else None,
             suggest_more=self._suggest_more(),
-            budget=self._budget(store.sampler, schedule),
-        )
-
-    def _budget(self, sampler: BaseSampler, schedule: Schedule | None) -> Budget:
-        """What the study may spend; a sampler that is the schedule looks at `reuse` itself."""
-        options = self._options
-        estimate: Estimate = lambda _: None  # noqa: E731
-        if isinstance(sampler, Appraiser):
-            estimate = sampler.worth
-        elif self._own:
-            estimate = partial(worth_of_next, target=float(self._config.target))
-        return Budget(
-            most_j=options.search_budget_j,
-            most_s=options.search_budget_s,
-            reuse=None if isinstance(schedule, BaseSampler) else options.reuse,
-            estimate=estimate,
+            budget=self._searching.budget(store.sampler, schedule),
         )
 
     def _suggest_more(self) -> Callable[[Trial], None] | None:
