@@ -1,0 +1,89 @@
+"""How long the joule sampler takes to say what trains next, by the number of trials.
+
+    python benchmarks/asking.py [--trials 30 100 200] [--asks 15]
+
+Made-up curves over learning rate x batch size x optimizer, a third of them paused; both questions
+are asked (the target, then the front). The first ask looks for the model's scales anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a bare checkout
+
+from benchmarks.verdicts import print_table
+from energyopt.search.joule import JouleSampler
+from energyopt.search.observed import Observed
+
+TARGET, EPOCHS = 0.9, 40
+SPACE: dict[str, BaseDistribution] = {
+    "lr": FloatDistribution(1e-4, 1e-1, log=True),
+    "batch_size": CategoricalDistribution([8, 16, 32, 64, 128, 256]),
+    "optimizer": CategoricalDistribution(["sgd", "adam"]),
+}
+
+
+def trial(number: int, rng: np.random.Generator) -> Observed:
+    """A made-up trial whose error falls by a power law."""
+    lr, size = 10 ** rng.uniform(-4, -1), int(rng.choice([8, 16, 32, 64, 128, 256]))
+    optimizer = str(rng.choice(["sgd", "adam"]))
+    slow = abs(np.log10(lr) + 2) + (optimizer == "sgd") + size / 256
+    epochs = np.arange(1, int(rng.integers(3, EPOCHS)) + 1)
+    accuracy = 1 - 0.8 * (1 + epochs) ** (-1.5 / (1 + slow))
+    hit = np.flatnonzero(accuracy >= TARGET)
+    end = int(hit[0]) + 1 if len(hit) else len(epochs)
+    epoch_j = 1 + 20 / size
+    return Observed(
+        number,
+        {"lr": float(lr), "batch_size": size, "optimizer": optimizer},
+        tuple(map(float, epochs[:end])),
+        tuple(map(float, epochs[:end] * epoch_j)),
+        tuple(map(float, accuracy[:end])),
+        epoch_j,
+        float(epochs[end - 1] * epoch_j),
+        "paused" if number % 3 == 1 and not len(hit) else "ended",
+        bool(len(hit)),
+        number == 0,
+    )
+
+
+def asks_s(count: int, asks: int, seed: int = 0) -> list[float]:
+    """How long each ask takes, in s, while the study grows to `count` trials and beyond."""
+    rng = np.random.default_rng(seed)
+    trials = [trial(number, rng) for number in range(count)]
+    sampler = JouleSampler(seed=seed, target=TARGET, epochs=EPOCHS, front=True, space=SPACE)
+    took = []
+    for _ in range(asks):
+        began = time.perf_counter()
+        sampler.choose(trials, can_begin=True)
+        took.append(time.perf_counter() - began)
+        trials.append(trial(len(trials), rng))
+    return took
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--trials", type=int, nargs="+", default=[30, 100, 200])
+    parser.add_argument("--asks", type=int, default=15)
+    args = parser.parse_args()
+    rows = []
+    for count in args.trials:
+        took = asks_s(count, args.asks)
+        median, most = statistics.median(took), max(took)
+        rows.append(
+            (str(count), f"{took[0] * 1e3:.0f}", f"{median * 1e3:.0f}", f"{most * 1e3:.0f}")
+        )
+    print_table(("trials", "first ask, ms", "median, ms", "longest, ms"), rows)
+
+
+if __name__ == "__main__":
+    main()
