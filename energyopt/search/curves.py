@@ -10,7 +10,7 @@ expectation propagation with the likelihood of a censored reading.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from scipy.linalg import cho_solve, solve_triangular
 from scipy.special import log_ndtr
 
 from energyopt.search.encoding import Array, Encoding
-from energyopt.search.gaussian import Solved, factor, matern
+from energyopt.search.gaussian import Solved, factor, inverse_diagonal, matern
 from energyopt.search.readings import Readings
 
 # Prior scales, in units of log epochs. No optimizer fitted them, but they were chosen while looking
@@ -33,14 +33,33 @@ _EP_ROUNDS, _EP_DAMPING = 4, 0.8
 _ODD_Z, _ODD_SD = -1.0, 2.0
 
 
+class Sites(NamedTuple):
+    """Gaussian readings, one for each that was read.
+
+    Attributes:
+        values: What they say.
+        variances: How surely.
+        above: By how many standard deviations what the others say lies above each lower bound.
+    """
+
+    values: Array
+    variances: Array
+    above: Array
+
+
 class Curves:
-    """The prior over readings, and which scales of it fit."""
+    """The prior over readings, and which scales of it fit.
+
+    Args:
+        encoding: Of the setups.
+        rows: Setups of the trials, encoded.
+        readings: What their curves say.
+    """
 
     def __init__(self, encoding: Encoding, rows: Array, readings: Readings) -> None:
-        self.encoding = encoding
-        self.rows = rows
         self.readings = readings
         self._distances = encoding.squared(rows, rows)
+        self._pairs = np.ix_(readings.trial, readings.trial)
         self._same = readings.trial[:, None] == readings.trial[None, :]
         self._wiener = _wiener(readings.level, readings.level)
         self._base = _base(readings.level, readings.level)
@@ -56,19 +75,31 @@ class Curves:
         A setup that does not learn at all, be it next to one that does, says nothing of it.
 
         Args:
-            towards: Squared distances of the setups from those of the readings, by key.
+            towards: Squared distances of the setups from those of the trials, by key.
         """
-        return _ODD_SD**2 * (_exactly(towards) & self._odd).astype(float)
+        odd = _ODD_SD**2 * (_exactly(towards) & self._odd).astype(float)
+        return self.by_reading(odd)
 
-    def surprised(self, hyper: Array, mean: Array) -> None:
-        """Find the setups that fall out of the picture, beyond what the scales allow."""
-        self._odd[:] = False
-        z = propagate(self, self.covariance(hyper), mean)[2]
-        trials = np.unique(self.readings.trial[z < _ODD_Z])
-        rows = self.rows[np.isin(self.readings.trial, trials)]
-        if len(rows):
-            same = _exactly(self.encoding.squared(self.rows, rows))
-            self._odd = np.asarray(same.any(axis=1), dtype=bool)
+    def alike(self, towards: Array, hyper: Array) -> Array:
+        """Correlation of setups with the readings, by the distances from their trials."""
+        return self.by_reading(matern(towards, hyper[:-4]))
+
+    def by_reading(self, by_trial: Array) -> Array:
+        """What is known of each trial, for each of its readings."""
+        return by_trial[:, self.readings.trial]
+
+    def surprised(self, sites: Sites) -> bool:
+        """Find the setups that fall out of the picture, beyond what the scales allow.
+
+        Args:
+            sites: Of these scales, while no setup is odd.
+
+        Returns:
+            Whether there are any.
+        """
+        trials = np.unique(self.readings.trial[sites.above < _ODD_Z])
+        self._odd = np.asarray(self._alike[:, trials].any(axis=1), dtype=bool)
+        return bool(len(trials))
 
     def hyper_from(self, known: Array | None) -> Array:
         """The known scales where they fit this space, else the prior's."""
@@ -79,28 +110,29 @@ class Curves:
     def covariance(self, hyper: Array) -> Array:
         """Of the readings, without their noise."""
         f, g, trial, r = np.exp(hyper[-4:])
-        alike = matern(self._distances, hyper[:-4])
+        alike = matern(self._distances, hyper[:-4])[self._pairs]
         covariance: Array = (
             self._base
             + alike * (f**2 + g**2 * self._wiener)
             + self._same * (trial**2 + r**2 * self._wiener)
-            + _ODD_SD**2 * (self._alike & self._odd).astype(float)
         )
+        if self._odd.any():
+            covariance += _ODD_SD**2 * (self._alike & self._odd)[self._pairs]
         return covariance
 
-    def sites(self) -> tuple[Array, Array]:
+    def sites(self) -> Sites:
         """Readings and variances to begin with; lower bounds a little above themselves."""
         readings = self.readings
-        return (
+        return Sites(
             readings.log_epochs + 0.5 * readings.unreached,
             np.where(readings.unreached, 0.36, readings.sd**2),
+            np.zeros(len(readings.level)),
         )
 
-    def refined(self, hyper: Array, mean: Array) -> Array:
+    def refined(self, hyper: Array, mean: Array, sites: Sites) -> Array:
         """Better scales, one after the other (maximum a posteriori)."""
         if not len(self.readings.level):
             return hyper
-        sites = propagate(self, self.covariance(hyper), mean)
         best, hyper = self._score(hyper, mean, sites), hyper.copy()
         for at in range(len(hyper)):
             for step in (_STEP, -_STEP):
@@ -111,56 +143,67 @@ class Curves:
                     tried[at] += step
         return hyper
 
-    def _score(self, hyper: Array, mean: Array, sites: tuple[Array, ...]) -> float:
+    def _score(self, hyper: Array, mean: Array, sites: Sites) -> float:
         prior = -0.5 * float(np.sum(((hyper - self._prior) / self._spread) ** 2))
-        return prior + Solved(self.covariance(hyper), mean, sites).evidence
+        solved = Solved(self.covariance(hyper), mean[None], sites.values, sites.variances)
+        return prior + float(solved.evidence[0])
 
 
 class Posterior:
-    """Curves given readings, under one law of batch sizes."""
+    """Curves given readings, under each law of batch sizes.
+
+    Args:
+        curves: The prior.
+        hyper: Its scales.
+        covariance: Of the readings.
+        means: Of the readings under each law, of shape (laws, readings).
+        sites: What the readings say.
+    """
 
     def __init__(
-        self,
-        curves: Curves,
-        hyper: Array,
-        covariance: Array,
-        mean: Array,
-        sites: tuple[Array, ...],
+        self, curves: Curves, hyper: Array, covariance: Array, means: Array, sites: Sites
     ) -> None:
         self._of = curves
         self._hyper = hyper
-        self._solved = Solved(covariance, mean, sites)
+        self._solved = Solved(covariance, means, sites.values, sites.variances)
         self.evidence = self._solved.evidence
 
     def at(self, towards: Array, among: Array, levels: Array) -> tuple[Array, Array]:
-        """Mean and covariance of log epochs above the law, at setups and levels, pairwise.
+        """Log epochs above the law, at setups and levels, pairwise.
 
         Args:
-            towards: Squared distances of the setups from those of the readings, by key.
+            towards: Squared distances of the setups from those of the trials, by key.
             among: The same of the setups from each other.
             levels: Of each setup.
+
+        Returns:
+            Means of shape (laws, setups), and the covariance of shape (setups, setups).
         """
         f, g, _, _ = np.exp(self._hyper[-4:])
         seen = self._of.readings.level
         odd = self._of.odd(towards)
         across = _base(levels, seen) + odd
-        across = across + matern(towards, self._hyper[:-4]) * (f**2 + g**2 * _wiener(levels, seen))
+        across += self._of.alike(towards, self._hyper) * (f**2 + g**2 * _wiener(levels, seen))
         prior = _base(levels, levels) + _exactly(among) * odd.max(axis=1, initial=0.0)
         alike = matern(among, self._hyper[:-4])
         prior = prior + alike * (f**2 + g**2 * _wiener(levels, levels))
         known = solve_triangular(self._solved.lower, across.T, lower=True, check_finite=False)
-        return across @ self._solved.weights, prior - known.T @ known
+        return self._solved.weights @ across.T, prior - known.T @ known
 
     def spread(
         self, towards: Array, levels: Array, trials: NDArray[np.int64]
     ) -> tuple[Array, Array]:
-        """Mean and variance of log epochs above the law, of trials at each of the levels."""
+        """Log epochs above the law, of trials at each of the levels.
+
+        Returns:
+            Means of shape (laws, trials, levels), and variances of shape (trials, levels).
+        """
         f, g, trial, r = np.exp(self._hyper[-4:])
         seen = self._of.readings
         wiener = _wiener(levels, seen.level)
         odd = self._of.odd(towards)
         own = trials[:, None] == seen.trial[None, :]
-        alike = matern(towards, self._hyper[:-4])
+        alike = self._of.alike(towards, self._hyper)
         across = (
             _base(levels, seen.level)[None]
             + alike[:, None] * (f**2 + g**2 * wiener)
@@ -173,28 +216,22 @@ class Posterior:
         prior = prior + odd.max(axis=1, initial=0.0)[:, None]
         known = solve_triangular(self._solved.lower, across.T, lower=True, check_finite=False)
         variance = np.maximum(prior - np.sum(known**2, axis=0).reshape(shape), 1e-9)
-        return (across @ self._solved.weights).reshape(shape), variance
+        means = self._solved.weights @ across.T
+        return means.reshape(-1, *shape), variance
 
 
-def propagate(curves: Curves, covariance: Array, mean: Array) -> tuple[Array, Array, Array]:
-    """Gaussian stand-ins for lower bounds, by expectation propagation.
-
-    Returns:
-        Values and variances of the readings, and by how many standard deviations what the others
-        say lies above each lower bound.
-    """
-    values, variances = curves.sites()
+def propagate(curves: Curves, covariance: Array, mean: Array) -> Sites:
+    """Gaussian stand-ins for lower bounds, by expectation propagation."""
+    values, variances, z = curves.sites()
     below = curves.readings.unreached
-    z = np.zeros(len(values))
     if not below.any():
-        return values, variances, z
+        return Sites(values, variances, z)
     bounds, noise = curves.readings.log_epochs, curves.readings.sd**2
     for _ in range(_EP_ROUNDS):
         lower = factor(covariance + np.diag(variances))
-        inverse = cho_solve((lower, True), np.eye(len(values)))
-        precision = np.diag(inverse)
+        precision = inverse_diagonal(lower)
         # Without its own reading each would be expected here.
-        cavity = values - (inverse @ (values - mean)) / precision
+        cavity = values - cho_solve((lower, True), values - mean, check_finite=False) / precision
         spread = np.maximum(1 / precision - variances, 1e-6)
         width = np.sqrt(spread + noise)
         z = (cavity - bounds) / width
@@ -209,7 +246,7 @@ def propagate(curves: Curves, covariance: Array, mean: Array) -> tuple[Array, Ar
         placed = new * (_EP_DAMPING * place / site + (1 - _EP_DAMPING) * values / variances)
         values = np.where(below, placed, values)
         variances = np.where(below, new, variances)
-    return values, variances, np.where(below, z, 0.0)
+    return Sites(values, variances, np.where(below, z, 0.0))
 
 
 def _exactly(squared: Array) -> NDArray[np.bool_]:

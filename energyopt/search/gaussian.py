@@ -5,19 +5,33 @@ from __future__ import annotations
 import numpy as np
 from numpy.linalg import LinAlgError, cholesky
 from scipy.linalg import cho_solve
+from scipy.linalg.lapack import dtrtri
 
 from energyopt.search.encoding import Array
 
 
 class Solved:
-    """A Gaussian process given Gaussian readings."""
+    """A Gaussian process given Gaussian readings, under each of several prior means.
 
-    def __init__(self, covariance: Array, mean: Array, sites: tuple[Array, ...]) -> None:
-        values, variances = sites[:2]
+    Args:
+        covariance: Of the readings, without their noise.
+        means: Prior means of the readings, of shape (means, readings).
+        values: The readings.
+        variances: Their noise.
+
+    Attributes:
+        lower: Cholesky factor of the covariance, noise included.
+        weights: By which covariances with the readings give posterior means, of shape
+            (means, readings).
+        evidence: Log likelihood of the readings under each mean, up to a constant.
+    """
+
+    def __init__(self, covariance: Array, means: Array, values: Array, variances: Array) -> None:
         self.lower = factor(covariance + np.diag(variances))
-        apart = values - mean
-        self.weights: Array = cho_solve((self.lower, True), apart)
-        self.evidence = float(-0.5 * apart @ self.weights - np.log(np.diag(self.lower)).sum())
+        apart = values - means
+        self.weights: Array = cho_solve((self.lower, True), apart.T, check_finite=False).T
+        fits = np.sum(apart * self.weights, axis=1)
+        self.evidence: Array = -0.5 * fits - np.log(np.diag(self.lower)).sum()
 
 
 def matern(squared: Array, log_lengths: Array) -> Array:
@@ -39,3 +53,10 @@ def factor(covariance: Array) -> Array:
                 raise
         else:
             return np.asarray(lower, dtype=float)
+
+
+def inverse_diagonal(lower: Array) -> Array:
+    """The diagonal of the inverse of what a Cholesky factor is of."""
+    inverse, _ = dtrtri(lower, lower=1)
+    diagonal: Array = np.sum(inverse**2, axis=0)
+    return diagonal

@@ -30,7 +30,6 @@ from energyopt.search.readings import Readings, Scale
 
 _LAW_KEYS = ("batch_size",)
 _LAWS = (1 / 16, 1 / 4, 1.0, 4.0, math.inf)  # B, in units of the first trial's batch size
-_LIGHT = 0.02  # weight of a law that is left out of the front
 
 # Prior of the log energy of an epoch.
 _EPOCH_LEVEL, _EPOCH_SLOPE, _EPOCH_ROUGH, _EPOCH_SD = 3.0, 1.0, 0.6, 0.02
@@ -68,26 +67,29 @@ class EnergyModel:
         self._first = self._batch([observed[0].params])[0]
         most = min(max(_MOST_READINGS // len(observed), _FEWEST_READINGS), _USUAL_READINGS)
         readings = Readings.of(observed, self.scale, target, most)
-        self._readings = readings
         laws = _LAWS if self._law_key else (math.inf,)
-        shape = Curves(self.encoding, self._rows[readings.trial], readings)
-        at_readings = self._batch([observed[index].params for index in readings.trial])
-        means = [self._law(law, at_readings) for law in laws]
-        self.hyper = shape.hyper_from(hyper)
-        shape.surprised(self.hyper, means[len(laws) // 2])
+        curves = Curves(self.encoding, self._rows, readings)
+        batch = self._batch([trial.params for trial in observed])
+        means = np.array([self._law(law, batch)[readings.trial] for law in laws])
+        middle = means[len(laws) // 2]  # what lower bounds say is all but the same under each law
+        self.hyper = curves.hyper_from(hyper)
+        covariance = curves.covariance(self.hyper)
+        sites = propagate(curves, covariance, middle)
+        if curves.surprised(sites):
+            covariance = curves.covariance(self.hyper)
+            sites = propagate(curves, covariance, middle)
         if refine:
-            self.hyper = shape.refined(self.hyper, means[len(laws) // 2])
+            self.hyper = curves.refined(self.hyper, middle, sites)
+            covariance = curves.covariance(self.hyper)
+            sites = propagate(curves, covariance, middle)
         self._laws = laws
-        covariance = shape.covariance(self.hyper)
-        # What lower bounds say is all but the same under each law.
-        sites = propagate(shape, covariance, means[len(laws) // 2])[:2]
-        self._curves = [Posterior(shape, self.hyper, covariance, m, sites) for m in means]
-        evidence = np.array([curves.evidence for curves in self._curves])
+        self._curves = Posterior(curves, self.hyper, covariance, means, sites)
+        evidence = self._curves.evidence
         weights = np.exp(evidence - evidence.max())
         self._weights = weights / weights.sum()
         known = [i for i, trial in enumerate(observed) if trial.epoch_j]
-        batch = self._batch([observed[i].params for i in known])
-        logs = np.log([observed[i].epoch_j or 1.0 for i in known]) - _EPOCH_LAW * np.log(batch)
+        logs = np.log([observed[i].epoch_j or 1.0 for i in known])
+        logs -= _EPOCH_LAW * np.log(batch[known])
         self._epochs = _EpochEnergy(self.encoding, self._rows[known], logs)
 
     def posterior(
@@ -105,14 +107,13 @@ class EnergyModel:
         rows, batch = self.encoding.rows(points), self._batch(points)
         at = np.broadcast_to(np.asarray(levels, dtype=float), (len(points),))
         towards, among = self._towards(rows), self.encoding.squared(rows, rows)
-        mean, square = np.zeros(len(points)), np.zeros((len(points), len(points)))
-        for weight, law, curves in zip(self._weights, self._laws, self._curves, strict=True):
-            mu, covariance = curves.at(towards, among, at)
-            mu += self._law(law, batch)
-            mean += weight * mu
-            square += weight * (covariance + np.outer(mu, mu))
+        means, covariance = self._curves.at(towards, among, at)
+        means += [self._law(law, batch) for law in self._laws]
+        mean = self._weights @ means
+        apart = means - mean
+        between = (self._weights[:, None] * apart).T @ apart
         epoch, epoch_covariance = self._epoch(points)
-        return mean + epoch, square - np.outer(mean, mean) + epoch_covariance
+        return mean + epoch, covariance + between + epoch_covariance
 
     def levels(
         self, points: Sequence[Point], levels: Array, trials: NDArray[np.int64] | None = None
@@ -130,17 +131,12 @@ class EnergyModel:
         """
         batch, towards = self._batch(points), self._towards(self.encoding.rows(points))
         whose = np.full(len(points), -1) if trials is None else trials
-        heavy = [at for at, weight in enumerate(self._weights) if weight >= _LIGHT]
-        total = sum(self._weights[at] for at in heavy)
-        mean = np.zeros((len(points), len(levels)))
-        square = np.zeros_like(mean)
-        for at in heavy:
-            mu, variance = self._curves[at].spread(towards, levels, whose)
-            mu += self._law(self._laws[at], batch)[:, None]
-            mean += self._weights[at] / total * mu
-            square += self._weights[at] / total * (variance + mu**2)
+        means, variance = self._curves.spread(towards, levels, whose)
+        means += np.array([self._law(law, batch) for law in self._laws])[:, :, None]
+        mean = np.tensordot(self._weights, means, 1)
+        variance += np.tensordot(self._weights, (means - mean) ** 2, 1)
         epoch, epoch_covariance = self._epoch(points)
-        variance = square - mean**2 + np.diag(epoch_covariance)[:, None]
+        variance += np.diag(epoch_covariance)[:, None]
         return mean + epoch[:, None], np.sqrt(np.maximum(variance, 1e-12))
 
     def epoch_j(self, points: Sequence[Point]) -> Array:
@@ -153,8 +149,8 @@ class EnergyModel:
         return mean + _EPOCH_LAW * np.log(self._batch(points)), covariance
 
     def _towards(self, rows: Array) -> Array:
-        """Squared distances of setups from those of the readings, by key."""
-        return self.encoding.squared(rows, self._rows)[:, :, self._readings.trial]
+        """Squared distances of setups from those of the trials, by key."""
+        return self.encoding.squared(rows, self._rows)
 
     def noise(self, level: float) -> float:
         """Variance of log energy to the target that is left once a trial has reached a level.
@@ -186,17 +182,14 @@ class _EpochEnergy:
         self._rows = rows
         self._level = float(logs.mean()) if len(logs) else 0.0
         self._lengths = np.where(encoding.by_name, _EPOCH_LENGTH_BY_NAME, _EPOCH_LENGTH)
-        self._solved = Solved(
-            self._prior(rows, rows),
-            np.full(len(rows), self._level),
-            (logs, np.full(len(rows), _EPOCH_SD**2)),
-        )
+        level, noise = np.full((1, len(rows)), self._level), np.full(len(rows), _EPOCH_SD**2)
+        self._solved = Solved(self._prior(rows, rows), level, logs, noise)
 
     def at(self, rows: Array) -> tuple[Array, Array]:
         """Mean and covariance at setups."""
         across = self._prior(rows, self._rows)
         known = solve_triangular(self._solved.lower, across.T, lower=True)
-        return self._level + across @ self._solved.weights, self._prior(
+        return self._level + across @ self._solved.weights[0], self._prior(
             rows, rows
         ) - known.T @ known
 
