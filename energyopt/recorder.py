@@ -26,6 +26,8 @@ from energyopt.records import (
     total,
 )
 
+_LEGIBLE_PERIODS = 10  # a sensor's update period is what a reading may be off by
+
 
 @dataclass(slots=True)
 class Interval:
@@ -101,6 +103,11 @@ class Recorder:
             yield
         finally:
             self._add(Window(purpose, _plausible(self._meter.stop())))
+
+    @property
+    def legible_s(self) -> float:
+        """Training time from which the sensor tells what it cost within a tenth, in s."""
+        return _LEGIBLE_PERIODS * self._start.provenance.resolution_s
 
     def last(self) -> Energy:
         """Energy of the window closed last."""

@@ -246,12 +246,16 @@ class _Training:
         return None if why is None else ("stopped", why)
 
     def _is_due(self) -> bool:
-        """Whether it may pause, and has come so far; what is tried of power limits comes first."""
+        """Whether it may pause, has come so far, and its sensor has seen what that cost.
+
+        What is tried of power limits comes first.
+        """
         at_j, profiler = self._plan.pause_at_j, self._profiler
         tries = profiler is not None and not profiler.over
         if not self._may_pause or at_j is None or tries:
             return False
-        return self._recorder.booked("training").total_j >= at_j
+        trained = self._recorder.booked("training")
+        return trained.total_j >= at_j and trained.time_s >= self._recorder.legible_s
 
     def _pause(self) -> tuple[End, str] | None:
         """Pause if it is time to, and what is trained can be."""

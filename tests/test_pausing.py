@@ -223,6 +223,7 @@ class Folder:
         self.counter = Counter()
         self.script = {"accuracies": accuracies, "batch_size": 5, **script}
         self.make: Any = Pausable
+        self.provenance = ESTIMATED
 
     def run(self, plan: Plan, *, resume: bool = False, **more: Any) -> TrialResult:
         resumed = None
@@ -237,7 +238,7 @@ class Folder:
             lambda: self.make(self.counter, **self.script),
             ToyMeter(self.counter),
             plan,
-            TrialStart(plan.target, plan.epochs, seed=0, provenance=ESTIMATED),
+            TrialStart(plan.target, plan.epochs, seed=0, provenance=self.provenance),
             journal,
             keep=keep_in(self.path / PAUSED),
             resumed=resumed,
@@ -260,6 +261,13 @@ def test_it_pauses_at_the_first_evaluation_at_or_beyond_its_joules(tmp_path: Pat
         assert result.valid
         assert result.epoch_j == 100
         assert result.reason.startswith(f"paused after {samples / 100:.3g} epochs")
+
+
+def test_it_does_not_pause_before_its_sensor_has_seen_what_it_cost(tmp_path: Path) -> None:
+    for resolution_s, samples in ((0.0, 25), (1.25, 25), (1.3, 50), (3.0, 75)):
+        folder = Folder(tmp_path / str(resolution_s), SCRIPT)
+        folder.provenance = replace(ESTIMATED, resolution_s=resolution_s)
+        assert folder.run(plan(0)).checkpoints[-1].samples == samples
 
 
 def test_what_is_over_does_not_pause(tmp_path: Path) -> None:
