@@ -125,6 +125,7 @@ class CurveSession(Player):
             until_j=until_j,
             stop_at_target=not self.front,
             rules=rules,
+            marks=training.curve.epochs,
         )
         seen = len(before.checkpoints) if before else 0
         points = [Point(at.training_j, at.accuracy) for at in result.curve]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
@@ -129,6 +129,24 @@ class Training:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class MarkedPlan(Plan):
+    """A plan that evaluates where something was recorded, if that is not each epoch.
+
+    Attributes:
+        marks: Samples at which to evaluate, rising; none is as often as `eval_every` says.
+    """
+
+    marks: tuple[int, ...] = ()
+
+    def next_evaluation(self, samples: int, epoch_samples: int, *, reached: bool) -> int:
+        """Samples since the first step at which to evaluate next."""
+        usual = Plan.next_evaluation(self, samples, epoch_samples, reached=reached)
+        if not self.marks:
+            return usual
+        return next((m for m in self.marks if m > samples), self.last_sample(epoch_samples))
+
+
 class Player:
     """Plays recorded trainings through the product's loop, on one virtual clock.
 
@@ -193,6 +211,7 @@ class Player:
         stop_at_target: bool = True,
         rules: Rules | None = None,
         wrap: Callable[[Playback], Paradigm] = lambda playback: playback,
+        marks: Sequence[float] = (),
     ) -> TrialResult:
         """Train until the target, the end, or a pause; count what it burns.
 
@@ -204,6 +223,7 @@ class Player:
             stop_at_target: End at the first evaluation at the target.
             rules: What may stop it.
             wrap: Changes what is played.
+            marks: Epochs at which it is evaluated; none is each whole one.
         """
         before = training.result
         resumed = None
@@ -212,13 +232,14 @@ class Player:
         result = run_trial(
             lambda: wrap(Playback(training.curve, training.costs, self.clock)),
             self._meter,
-            Plan(
+            MarkedPlan(
                 self._target,
                 epochs,
                 eval_every=EPOCH_SAMPLES,
                 patience=None,
                 stop_at_target=stop_at_target,
                 pause_at_j=until_j,
+                marks=tuple(round(mark * EPOCH_SAMPLES) for mark in marks),
             ),
             self._start,
             training.journal if until_j is not None or resumed else JournalWriter(None),

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from energyopt.search.choice import Choice, Outlook, Question, _best_horizon, _partial_gain
+from energyopt.search.choice import Choice, Outlook, Question
+from energyopt.search.forward import ForwardModel
 from energyopt.search.model import EnergyModel
 from energyopt.search.observed import Observed
 from tests.trained import EPOCHS, LIMITS, SIZES, SPACE, TARGET, to_target, trained
@@ -36,13 +37,18 @@ def outlook(
     return Outlook(observed, question, model, np.random.default_rng(0), present)
 
 
+def to_front(of: Outlook, *, can_begin: bool) -> Choice | None:
+    model = ForwardModel(of._observed, of._model.encoding.space)
+    return of.to_front(model, can_begin=can_begin)
+
+
 def recommended(of: Outlook) -> Mapping[str, Any]:
     return of.setups[of.recommended]
 
 
 def choices(of: Outlook, *, can_begin: bool) -> list[Choice]:
     """Of both questions."""
-    both = (of.to_target(can_begin=can_begin), of.to_front(can_begin=can_begin))
+    both = (of.to_target(can_begin=can_begin), to_front(of, can_begin=can_begin))
     return [choice for choice in both if choice is not None]
 
 
@@ -119,7 +125,7 @@ def test_nothing_is_worth_it_where_nobody_trains_again():
     runs = [to_target(0, AT_64, default=True), trained(1, AT_8, 2)]
     of = outlook(runs, reuse=1e-6)
     assert of.to_target(can_begin=True) is None
-    assert of.to_front(can_begin=True) is None
+    assert to_front(of, can_begin=True) is None
 
 
 def test_the_more_trainings_are_planned_the_longer_it_is_worth_it():
@@ -180,7 +186,7 @@ def test_running_trials_are_left_alone():
     runs = [trained(0, AT_8, 2, state="running", default=True)]
     of = outlook(runs)
     assert of.to_target(can_begin=False) is None
-    assert of.to_front(can_begin=False) is None
+    assert to_front(of, can_begin=False) is None
     others = [choice.params for choice in choices(of, can_begin=True)]
     assert others
     assert AT_8 not in others
@@ -209,7 +215,7 @@ def test_a_second_training_that_just_began_is_not_begun_thrice():
 
 def test_the_front_is_pushed_by_what_costs_less():
     whole = trained(0, AT_8, EPOCHS, state="ended", default=True)
-    choice = chosen(outlook([whole], target=None).to_front(can_begin=True))
+    choice = chosen(to_front(outlook([whole], target=None), can_begin=True))
     assert choice.step.resume is None
     assert choice.params != AT_8
     assert choice.saving_j >= choice.cost_j > 0
@@ -217,14 +223,14 @@ def test_the_front_is_pushed_by_what_costs_less():
 
 def test_a_trial_that_would_push_the_front_goes_on():
     runs = [trained(0, AT_8, EPOCHS, state="ended", default=True), trained(1, AT_64, 3)]
-    choice = chosen(outlook(runs, target=None).to_front(can_begin=False))
+    choice = chosen(to_front(outlook(runs, target=None), can_begin=False))
     assert choice.step.resume == 1
 
 
 def test_beside_a_target_few_trainings_go_elsewhere():
     runs = [trained(0, AT_8, EPOCHS, state="ended", default=True), trained(1, AT_64, 3)]
-    alone = chosen(outlook(runs, target=None).to_front(can_begin=False))
-    beside = chosen(outlook(runs).to_front(can_begin=False))
+    alone = chosen(to_front(outlook(runs, target=None), can_begin=False))
+    beside = chosen(to_front(outlook(runs), can_begin=False))
     assert beside.saving_j < alone.saving_j
 
 
@@ -241,7 +247,7 @@ def test_accuracies_that_never_change(constant, target):
     for choice in choices(of, can_begin=True):
         assert not math.isnan(choice.saving_j)
     if constant == 1.0:
-        assert of.to_front(can_begin=True) is None  # no accuracy is left to gain
+        assert to_front(of, can_begin=True) is None  # no accuracy is left to gain
 
 
 def test_accuracies_that_are_no_number():
@@ -298,51 +304,3 @@ def test_each_setup_is_looked_at_once():
     runs = [to_target(at, AT_64) for at in range(3)]
     assert len(outlook(runs).setups) == len(SIZES)
     assert len(outlook(runs, LIMITS).setups) == 4 * len(SIZES) + 1  # without a limit
-
-
-# --- the expected growth of hypervolume
-
-
-@given(st.floats(-2, 2), st.floats(0.05, 2), st.floats(-2, 2), st.floats(0, 3))
-@settings(max_examples=20, deadline=None)
-def test_the_expected_gain_is_exact(mean, sd, front, before):
-    until = front - before
-    drawn = np.random.default_rng(0).normal(mean, sd, 200_000)
-    gains = np.where(drawn < until, front - drawn, 0.0)
-    exact = _partial_gain(np.array(front), np.array(mean), np.array(sd), np.array(until))
-    assert float(exact) == pytest.approx(gains.mean(), abs=6 * gains.std() / 440 + 1e-3)
-
-
-def test_the_expected_growth_of_hypervolume_is_that_of_drawn_curves():
-    levels, rng = 12, np.random.default_rng(1)
-    mean, sd = np.linspace(0.0, 2.0, levels)[None], np.full((1, levels), 0.4)
-    front, weights = np.linspace(0.5, 1.8, levels), np.full(levels, 1 / levels)
-    gains, costs = _best_horizon(
-        mean,
-        sd,
-        weights,
-        front,
-        ends=np.array([2.5]),
-        begun=np.array([0.5]),
-        step_j=np.array([0.1]),
-    )
-    until = math.log(0.5 + costs[0])
-    drawn = mean + sd * rng.standard_normal((100_000, levels))
-    grown = np.where(drawn < until, np.maximum(front - drawn, 0.0), 0.0) @ weights
-    assert gains[0] == pytest.approx(grown.mean(), rel=0.02)
-    assert 0.1 <= costs[0] <= math.exp(2.5) - 0.5 + 1e-9
-
-
-def test_the_horizon_is_where_a_joule_gains_most():
-    cheap_then_nothing = np.array([[0.0, 5.0]])
-    sd, weights, front = np.full((1, 2), 0.1), np.array([0.5, 0.5]), np.array([2.0, 5.0])
-    _, costs = _best_horizon(
-        cheap_then_nothing,
-        sd,
-        weights,
-        front,
-        ends=np.array([6.0]),
-        begun=np.array([0.0]),
-        step_j=np.array([0.01]),
-    )
-    assert costs[0] < math.exp(1)

@@ -2,10 +2,11 @@
 
 Two questions, one after the other. Which setup reaches the target with the least energy: each
 step, a look or a whole training, is worth what it is expected to improve the recommendation (the
-knowledge gradient). Then, what each further point of accuracy costs: the expected growth of the
-hypervolume of (error, log energy) needs no sampling, it is the integral over levels of accuracy of
-the expected improvement of the energy to that level, here a sum over a grid of levels; it is taken
-up to the energy at which it is the largest a joule (cf. Weitzman's index, arXiv 2406.20062).
+knowledge gradient). Then, what each further point of accuracy costs: where training a setup on to
+one of its next evaluations is expected to let the hypervolume of (error, log energy) grow the most
+a joule (cf. Weitzman's index, arXiv 2406.20062). That growth needs no sampling: it is the integral,
+here a sum, over levels of accuracy of the probability to reach each times the expected improvement
+of the energy to it.
 
 A step whose expected saving, over the planned trainings, is less than its cost is not worth it.
 """
@@ -18,9 +19,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
 
 from energyopt.search.encoding import Array, Point
+from energyopt.search.forward import ForwardModel
+from energyopt.search.front import Front, ahead, evaluations, on_front
+from energyopt.search.gaussian import expected_above
 from energyopt.search.model import EnergyModel
 from energyopt.search.observed import Observed, Step, setup_of, setups_of
 from energyopt.search.readings import finite
@@ -33,9 +36,10 @@ _ELSEWHERE = 0.03  # of the planned trainings, those that go to another accuracy
 _REUSE = 300.0  # trainings with what is found, where nobody says how many
 _GROWTH = 2.0  # of a trial's joules at which it is looked at again
 _CANDIDATES = 160
-_LEVELS = 24
-_HORIZONS = 10
+_NEAREST = 5
 _TINY_J = 1e-12
+_WORST = 0.9  # of setups burn less in a whole training
+_KNOWN_SD = 0.05  # of the log energy of a training whose epochs are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,9 @@ class Outlook:
         self._model = model
         trained = setups_of(trial.params for trial in self._observed)
         mean, _ = model.posterior(trained)
-        near = [trained[at] for at in np.argsort(mean)[:5]]
+        near = [trained[at] for at in np.argsort(mean)[:_NEAREST]]
+        if question.front:
+            near = [*on_front(self._observed), *near][: 2 * _NEAREST]
         drawn = model.encoding.candidates(near, rng, _CANDIDATES)
         barred = {setup_of(trial.params) for trial in observed if not trial.epoch_j}
         new = [setup for setup in map(present, drawn) if setup_of(setup) not in barred]
@@ -113,7 +119,7 @@ class Outlook:
         self._first = places[setup_of(first.params)]
         self._mean, self._covariance = model.posterior(self.setups)
         self._overhead_j = _overhead_j(observed)
-        self._epoch_j = model.epoch_j(self.setups)
+        self._epoch_j, self._epoch_sd = model.epoch_j(self.setups)
         self._most_j = question.epochs * self._epoch_j
 
     # Which setup reaches the target with the least energy ---------------------------------------
@@ -182,9 +188,11 @@ class Outlook:
         """
         own = np.diag(self._covariance)
         seen = np.sqrt(own + noise)
-        gains = _gain(self._mean[best] - self._mean, np.abs(own - self._covariance[best]) / seen)
+        gains = expected_above(
+            self._mean[best] - self._mean, np.abs(own - self._covariance[best]) / seen
+        )
         shared = np.abs(own[best] - self._covariance[best]) / seen[best]
-        rivals = _gain(self._mean[best] - self._mean, shared)
+        rivals = expected_above(self._mean[best] - self._mean, shared)
         rivals[best] = 0.0
         gains[best] = rivals.max(initial=0.0)
         return gains
@@ -216,77 +224,50 @@ class Outlook:
 
     # What each further point of accuracy costs ----------------------------------------------------
 
-    def to_front(self, *, can_begin: bool) -> Choice | None:
-        """The step that is expected to push the front the most a joule."""
+    def to_front(self, accuracy: ForwardModel, *, can_begin: bool) -> Choice | None:
+        """The step that is expected to push the front the most a joule.
+
+        Args:
+            accuracy: What a training reaches.
+            can_begin: Whether a new trial may begin.
+        """
         trials = [self._open(at, reached=True) for at in range(len(self.setups))]
         may = [
             at
             for at, trial in enumerate(trials)
             if trial is not None or (can_begin and not self._of[at])
         ]
-        levels, weights, front, reference = self._front()
-        width = float(weights.sum())
-        if not may or not width:
+        front = Front.of(self._observed, float(np.quantile(self._most_j, _WORST)))
+        if not may or front is None:
             return None
-        open_trials = [trials[at] for at in may]
+        asked = [trials[at] for at in may]
+        epochs = self._horizons(may, asked)
         index = {trial.number: i for i, trial in enumerate(self._observed)}
-        whose = np.array([-1 if t is None else index[t.number] for t in open_trials])
-        mean, sd = self._model.levels([self.setups[at] for at in may], levels, whose)
-        ends = np.log(np.maximum(self._most_j[may], _TINY_J))
-        begun = np.array([_spent_j(trial) for trial in open_trials])
-        gains, costs = _best_horizon(
-            mean,
-            sd,
-            weights,
-            front,
-            ends=ends,
-            begun=begun,
-            step_j=self._step_j(may, open_trials),
-        )
-        at = int(np.argmax(gains / costs))
+        whose = np.array([-1 if trial is None else index[trial.number] for trial in asked])
+        mean, sd = accuracy.at([self.setups[at] for at in may], epochs, whose)
+        spent_j = np.array([_spent_j(trial) for trial in asked])[:, None]
+        begun = np.array([_epochs(trial) for trial in asked])[:, None]
+        more_j = (epochs - begun) * np.maximum(self._epoch_j[may], _TINY_J)[:, None]
+        log_j, cost_j = np.log(spent_j + more_j), more_j + self._overhead_j
+        unsure = np.where(spent_j > 0, _KNOWN_SD, self._epoch_sd[may][:, None])
+        gains = front.grown(mean, sd, log_j, unsure)
+        at, horizon = np.unravel_index(int(np.argmax(gains / cost_j)), gains.shape)
+        gain, cost = float(gains[at, horizon]), float(cost_j[at, horizon])
         share = 1.0 if self._question.target is None else _ELSEWHERE
-        reuse = share * self._question.reuse
-        saving = float(gains[at]) / width * math.exp(reference) * reuse
-        if saving < costs[at]:
+        saving = gain * math.exp(front.log_j.mean()) * share * self._question.reuse
+        if saving < cost:
             return None
-        trial = open_trials[at]
+        trial = asked[int(at)]
         if trial is not None:
-            return self._go_on(trial, saving, float(costs[at]))
-        return self._take(may[at], saving, float(costs[at]))
+            return self._go_on(trial, saving, cost)
+        return self._take(may[int(at)], saving, cost)
 
-    def _front(self) -> tuple[Array, Array, Array, float]:
-        """Levels, their weights in accuracy, the front's log energy there, and that of a trial."""
-        scale = self._model.scale
-        curves = [trial for trial in self._observed if finite(trial.accuracy)]
-        worst = max(
-            (math.log(max(trial.joules[-1], _TINY_J)) for trial in curves),
-            default=float(self._mean.max()),
-        )
-        bottom = min((finite(trial.accuracy)[0] for trial in curves), default=0.0)
-        accuracies = bottom + (1.0 - bottom) * (np.arange(_LEVELS) + 0.5) / _LEVELS
-        front = np.full(_LEVELS, worst)
-        for trial in curves:
-            logs = np.log(np.maximum(trial.joules, _TINY_J))
-            for at, accuracy in enumerate(accuracies):
-                reached = logs[np.asarray(trial.accuracy) >= accuracy]
-                if len(reached):
-                    front[at] = min(front[at], float(reached[0]))
-        levels = np.array([scale.level(float(accuracy)) for accuracy in accuracies])
-        weights = np.full(_LEVELS, (1.0 - bottom) / _LEVELS)
-        typical = float(
-            np.median([math.log(max(t.joules[-1], _TINY_J)) for t in curves] or [worst])
-        )
-        return levels, weights, front, typical
-
-    def _step_j(self, may: Sequence[int], trials: Sequence[Observed | None]) -> Array:
-        """The energy of the shortest step: an evaluation's distance, about an epoch."""
-        steps = [
-            trial.joules[-1] / len(trial.joules)
-            if trial is not None and trial.joules
-            else float(self._epoch_j[at])
-            for at, trial in zip(may, trials, strict=True)
-        ]
-        return np.maximum(steps, max(_WORTH * self._overhead_j, _TINY_J)) + self._overhead_j
+    def _horizons(self, may: Sequence[int], trials: Sequence[Observed | None]) -> Array:
+        """Epochs at some of the evaluations to come, of shape (setups, horizons)."""
+        begun = np.array([_epochs(trial) for trial in trials])
+        least = _WORTH * self._overhead_j / np.maximum(self._epoch_j[may], _TINY_J)
+        marks = evaluations(self._observed, self._question.epochs)
+        return np.array([ahead(marks, at) for at in begun + least])
 
     # Steps ---------------------------------------------------------------------------------------
 
@@ -312,56 +293,6 @@ class Outlook:
         return Choice(Step(trial.number, until_j), {}, saving_j, cost_j)
 
 
-def _best_horizon(
-    mean: Array,
-    sd: Array,
-    weights: Array,
-    front: Array,
-    *,
-    ends: Array,
-    begun: Array,
-    step_j: Array,
-) -> tuple[Array, Array]:
-    """Expected growth of hypervolume and its energy, up to where their ratio is the best.
-
-    Args:
-        mean: Of log energy, of shape (setups, levels).
-        sd: Its standard deviation, likewise.
-        weights: Of levels.
-        front: Log energy of the front at each level.
-        ends: Log energy of a whole training of each setup.
-        begun: Energy that it has trained already, in J.
-        step_j: The least that it can train on, in J.
-    """
-    whole = np.maximum(np.exp(ends) - begun, step_j)
-    shares = np.linspace(0.0, 1.0, _HORIZONS)
-    gains, costs = np.zeros(len(mean)), np.ones(len(mean))
-    best = np.full(len(mean), -1.0)
-    for share in shares:
-        cost = step_j * (whole / step_j) ** share
-        until = np.log(begun + cost)[:, None]
-        gain = _partial_gain(front, mean, sd, np.minimum(front, until)) @ weights
-        better = gain / cost > best
-        best = np.where(better, gain / cost, best)
-        gains, costs = np.where(better, gain, gains), np.where(better, cost, costs)
-    return gains, costs
-
-
-def _gain(ahead: Array, sd: Array) -> Array:
-    """Expected amount by which a normal is above 0."""
-    sd = np.maximum(sd, 1e-9)
-    z = ahead / sd
-    gain: Array = sd * (z * ndtr(z) + np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi))
-    return gain
-
-
-def _partial_gain(front: Array, mean: Array, sd: Array, until: Array) -> Array:
-    """Expected amount by which a normal lies below the front, counted where it is below a limit."""
-    z = (until - mean) / sd
-    gain: Array = (front - mean) * ndtr(z) + sd * np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
-    return np.maximum(gain, 0.0)
-
-
 def _overhead_j(observed: Sequence[Observed]) -> float:
     """What each execution of a trial burns beside training: loading, warming up, evaluating."""
     beside = [trial.spent_j - _spent_j(trial) for trial in observed if trial.joules]
@@ -374,3 +305,7 @@ def _reached(trials: Sequence[Observed]) -> bool:
 
 def _spent_j(trial: Observed | None) -> float:
     return trial.joules[-1] if trial is not None and trial.joules else 0.0
+
+
+def _epochs(trial: Observed | None) -> float:
+    return trial.epochs[-1] if trial is not None and trial.epochs else 0.0

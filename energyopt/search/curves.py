@@ -18,7 +18,7 @@ from scipy.linalg import cho_solve, solve_triangular
 from scipy.special import log_ndtr
 
 from energyopt.search.encoding import Array, Encoding
-from energyopt.search.gaussian import Solved, factor, inverse_diagonal, matern
+from energyopt.search.gaussian import Solved, climbed, factor, inverse_diagonal, matern
 from energyopt.search.readings import Readings
 
 # Prior scales, in units of log epochs. No optimizer fitted them, but they were chosen while looking
@@ -28,7 +28,6 @@ _SCALES = np.log([0.5, 0.25, 0.07, 0.06])  # f, g, trial, r
 _SPREADS = np.array([0.6, 0.5, 0.5, 0.5])
 _LENGTH, _LENGTH_BY_NAME, _LENGTH_SPREAD = math.log(0.2), 0.0, 0.3
 
-_STEP, _BETTER = 0.4, 1e-3
 _EP_ROUNDS, _EP_DAMPING = 4, 0.8
 _ODD_Z, _ODD_SD = -1.0, 2.0
 
@@ -133,15 +132,7 @@ class Curves:
         """Better scales, one after the other (maximum a posteriori)."""
         if not len(self.readings.level):
             return hyper
-        best, hyper = self._score(hyper, mean, sites), hyper.copy()
-        for at in range(len(hyper)):
-            for step in (_STEP, -_STEP):
-                tried = hyper.copy()
-                tried[at] += step
-                while (score := self._score(tried, mean, sites)) > best + _BETTER:
-                    best, hyper = score, tried.copy()
-                    tried[at] += step
-        return hyper
+        return climbed(lambda tried: self._score(tried, mean, sites), hyper)
 
     def _score(self, hyper: Array, mean: Array, sites: Sites) -> float:
         prior = -0.5 * float(np.sum(((hyper - self._prior) / self._spread) ** 2))
@@ -189,35 +180,6 @@ class Posterior:
         prior = prior + alike * (f**2 + g**2 * _wiener(levels, levels))
         known = solve_triangular(self._solved.lower, across.T, lower=True, check_finite=False)
         return self._solved.weights @ across.T, prior - known.T @ known
-
-    def spread(
-        self, towards: Array, levels: Array, trials: NDArray[np.int64]
-    ) -> tuple[Array, Array]:
-        """Log epochs above the law, of trials at each of the levels.
-
-        Returns:
-            Means of shape (laws, trials, levels), and variances of shape (trials, levels).
-        """
-        f, g, trial, r = np.exp(self._hyper[-4:])
-        seen = self._of.readings
-        wiener = _wiener(levels, seen.level)
-        odd = self._of.odd(towards)
-        own = trials[:, None] == seen.trial[None, :]
-        alike = self._of.alike(towards, self._hyper)
-        across = (
-            _base(levels, seen.level)[None]
-            + alike[:, None] * (f**2 + g**2 * wiener)
-            + own[:, None] * (trial**2 + r**2 * wiener)
-            + odd[:, None]
-        )
-        at, shape = wiener_at(levels), (len(trials), len(levels))
-        across = across.reshape(math.prod(shape), len(seen.level))
-        prior = _base_at(levels) + f**2 + g**2 * at + trial**2 + r**2 * at
-        prior = prior + odd.max(axis=1, initial=0.0)[:, None]
-        known = solve_triangular(self._solved.lower, across.T, lower=True, check_finite=False)
-        variance = np.maximum(prior - np.sum(known**2, axis=0).reshape(shape), 1e-9)
-        means = self._solved.weights @ across.T
-        return means.reshape(-1, *shape), variance
 
 
 def propagate(curves: Curves, covariance: Array, mean: Array) -> Sites:
@@ -268,11 +230,6 @@ def _base(a: Array, b: Array) -> Array:
     bend = _bend(a[:, None], b[None, :])
     base: Array = _CONSTANT**2 + _SLOPE**2 * np.outer(a, b) + _COMMON**2 * bend
     return base
-
-
-def _base_at(a: Array) -> Array:
-    at: Array = _CONSTANT**2 + _SLOPE**2 * a**2 + _COMMON**2
-    return at
 
 
 def _bend(a: Any, b: Any) -> Any:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from numpy.linalg import LinAlgError, cholesky
 from scipy.linalg import cho_solve
 from scipy.linalg.lapack import dtrtri
+from scipy.special import ndtr
 
 from energyopt.search.encoding import Array
+
+_STEP, _BETTER = 0.4, 1e-3
 
 
 class Solved:
@@ -41,6 +47,19 @@ def matern(squared: Array, log_lengths: Array) -> Array:
     return alike
 
 
+def climbed(score: Callable[[Array], float], hyper: Array, rounds: int = 1) -> Array:
+    """Better scales by a score, one after the other."""
+    best, hyper = score(hyper), hyper.copy()
+    for at in [*range(len(hyper))] * rounds:
+        for step in (_STEP, -_STEP):
+            tried = hyper.copy()
+            tried[at] += step
+            while (now := score(tried)) > best + _BETTER:
+                best, hyper = now, tried.copy()
+                tried[at] += step
+    return hyper
+
+
 def factor(covariance: Array) -> Array:
     """The Cholesky factor, with as much on the diagonal as it takes."""
     jitter = 1e-9
@@ -60,3 +79,11 @@ def inverse_diagonal(lower: Array) -> Array:
     inverse, _ = dtrtri(lower, lower=1)
     diagonal: Array = np.sum(inverse**2, axis=0)
     return diagonal
+
+
+def expected_above(ahead: Array, sd: Array) -> Array:
+    """Expected amount by which normals of these means are above 0."""
+    sd = np.maximum(sd, 1e-9)
+    z = ahead / sd
+    above: Array = sd * (z * ndtr(z) + np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi))
+    return above

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from energyopt.errors import ConfigError
 from energyopt.search.choice import Choice, Outlook, Question
 from energyopt.search.encoding import Array, Point
+from energyopt.search.forward import ForwardModel
 from energyopt.search.model import EnergyModel
 from energyopt.search.observe import observed_of
 from energyopt.search.observed import Observed, Step
@@ -71,6 +72,8 @@ class JouleSampler(BaseSampler):
         self._present = present
         self._hyper: Array | None = None
         self._known = 0.0
+        self._forward_hyper: Array | None = None
+        self._read = 0.0
         self._planned: Mapping[str, Any] = {}
 
     # As a schedule -------------------------------------------------------------------------------
@@ -97,7 +100,7 @@ class JouleSampler(BaseSampler):
         if self._target is not None:
             choice = outlook.to_target(can_begin=can_begin)
         if choice is None and (self._front or self._target is None):
-            choice = outlook.to_front(can_begin=can_begin)
+            choice = outlook.to_front(self._forward(observed), can_begin=can_begin)
         return choice
 
     def recommend(self, observed: Sequence[Observed]) -> Mapping[str, Any] | None:
@@ -121,6 +124,15 @@ class JouleSampler(BaseSampler):
             self._rng,
             self._present,
         )
+
+    def _forward(self, observed: Sequence[Observed]) -> ForwardModel:
+        trained = [trial for trial in observed if trial.epoch_j]
+        known = sum(len(trial.epochs) for trial in trained)
+        refine = known >= _REFIT * self._read
+        model = ForwardModel(trained, self._space, hyper=self._forward_hyper, refine=refine)
+        if refine:
+            self._forward_hyper, self._read = model.hyper, known
+        return model
 
     def _model(self, trained: Sequence[Observed]) -> EnergyModel:
         known = sum(1 + len(trial.epochs) for trial in trained)

@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -115,34 +114,10 @@ class EnergyModel:
         epoch, epoch_covariance = self._epoch(points)
         return mean + epoch, covariance + between + epoch_covariance
 
-    def levels(
-        self, points: Sequence[Point], levels: Array, trials: NDArray[np.int64] | None = None
-    ) -> tuple[Array, Array]:
-        """Mean log energy and standard deviation of each setup at each level.
-
-        Args:
-            points: Setups.
-            levels: Levels, of shape (levels,).
-            trials: For each setup the index of the trial that goes on, -1 for a new one: its own
-                luck is then part of the answer.
-
-        Returns:
-            Two arrays of shape (points, levels).
-        """
-        batch, towards = self._batch(points), self._towards(self.encoding.rows(points))
-        whose = np.full(len(points), -1) if trials is None else trials
-        means, variance = self._curves.spread(towards, levels, whose)
-        means += np.array([self._law(law, batch) for law in self._laws])[:, :, None]
-        mean = np.tensordot(self._weights, means, 1)
-        variance += np.tensordot(self._weights, (means - mean) ** 2, 1)
-        epoch, epoch_covariance = self._epoch(points)
-        variance += np.diag(epoch_covariance)[:, None]
-        return mean + epoch[:, None], np.sqrt(np.maximum(variance, 1e-12))
-
-    def epoch_j(self, points: Sequence[Point]) -> Array:
-        """Expected energy of an epoch, in J."""
-        energies: Array = np.exp(self._epoch(points)[0])
-        return energies
+    def epoch_j(self, points: Sequence[Point]) -> tuple[Array, Array]:
+        """Expected energy of an epoch, in J, and the standard deviation of its log."""
+        mean, covariance = self._epoch(points)
+        return np.exp(mean), np.sqrt(np.diag(covariance))
 
     def _epoch(self, points: Sequence[Point]) -> tuple[Array, Array]:
         mean, covariance = self._epochs.at(self.encoding.rows(points))

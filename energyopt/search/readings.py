@@ -41,15 +41,15 @@ class Scale:
     def of(cls, observed: Sequence[Observed], target: float | None) -> Scale:
         """The scale of a study's curves."""
         curves = [numbers for trial in observed if (numbers := finite(trial.accuracy))]
-        firsts = [_place(accuracy[0]) for accuracy in curves]
-        bests = [_place(max(accuracy)) for accuracy in curves]
-        high = _place(target) if target is not None else max(bests, default=1.0)
+        firsts = [place(accuracy[0]) for accuracy in curves]
+        bests = [place(max(accuracy)) for accuracy in curves]
+        high = place(target) if target is not None else max(bests, default=1.0)
         low = min(float(np.median(firsts)) if firsts else high - 1.0, high - _LEAST_WIDTH)
         return cls(low, high)
 
     def level(self, accuracy: float) -> float:
         """The level of an accuracy."""
-        level = (_place(accuracy) - self.low) / (self.high - self.low)
+        level = (place(accuracy) - self.low) / (self.high - self.low)
         return min(max(level, _LOWEST), _HIGHEST)
 
     def accuracy(self, level: float) -> float:
@@ -138,5 +138,6 @@ def _steps(
     return readings
 
 
-def _place(accuracy: float) -> float:
+def place(accuracy: float) -> float:
+    """Where an accuracy lies on the scale of levels."""
     return -math.log(1.0 + _FLOOR - min(max(accuracy, 0.0), 1.0))
