@@ -32,7 +32,6 @@ _CONSTANT, _SLOPE, _BEND = 1.0, 0.7, 0.3
 _SCALES = np.log([0.6, 0.5, 0.2, 0.15, 0.05, 0.1])
 _SPREADS = np.array([0.6, 0.8, 0.6, 0.7, 0.7, 0.7])
 _UNIT, _UNIT_WEIGHT = 0.7, 4.0  # spread of places before any is read, and as how many it counts
-_ROUNDS = 2
 _MOST_READINGS = 450
 _FEWEST, _USUAL = 2, 6
 _COUNT = len(_SCALES)
@@ -84,7 +83,7 @@ class ForwardModel:
         fits = hyper is not None and len(hyper) == len(self._prior)
         self.hyper: Array = hyper if fits and hyper is not None else self._prior
         if refine and len(self._values):
-            self.hyper = climbed(self._score, self.hyper, _ROUNDS)
+            self.hyper = climbed(self._score, self.hyper)
         self._solved = self._solve(self.hyper)
 
     def at(

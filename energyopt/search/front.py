@@ -15,7 +15,7 @@ from energyopt.search.observed import Observed
 from energyopt.search.readings import finite, place
 
 _LEVELS = 24
-_HORIZONS = 10
+_AHEAD = np.linspace(0.0, 1.0, 10)
 _SAME = 0.02  # evaluations that differ by such a share are the same: batches overshoot them
 _MOST_AHEAD = 1000
 _TINY_J = 1e-12
@@ -93,7 +93,7 @@ def ahead(marks: Array, begun: float) -> Array:
     left = marks[marks > begun * (1 + _SAME)]
     if not len(left):
         left = np.array([begun + (marks[-1] - marks[-2] if len(marks) > 1 else 1.0)])
-    picked: Array = left[np.geomspace(1, len(left), _HORIZONS).round().astype(int) - 1]
+    picked: Array = left[(len(left) ** _AHEAD).round().astype(int) - 1]
     return picked
 
 

@@ -47,10 +47,10 @@ def matern(squared: Array, log_lengths: Array) -> Array:
     return alike
 
 
-def climbed(score: Callable[[Array], float], hyper: Array, rounds: int = 1) -> Array:
+def climbed(score: Callable[[Array], float], hyper: Array) -> Array:
     """Better scales by a score, one after the other."""
     best, hyper = score(hyper), hyper.copy()
-    for at in [*range(len(hyper))] * rounds:
+    for at in range(len(hyper)):
         for step in (_STEP, -_STEP):
             tried = hyper.copy()
             tried[at] += step
