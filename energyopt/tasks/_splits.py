@@ -53,12 +53,15 @@ def sklearn_data_file(name: str) -> Path:
     )
 
 
-def read_table(path: Path, header_rows: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def read_table(
+    path: Path, header_rows: int = 0, package: str = "scikit-learn"
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Read a comma-separated file, gzipped or not, with the class in its last column.
 
     Args:
         path: The file.
         header_rows: Lines to skip at its beginning.
+        package: What brought it, for the message.
 
     Returns:
         Float values of shape (rows, columns - 1) and int64 labels of shape (rows,).
@@ -70,7 +73,7 @@ def read_table(path: Path, header_rows: int = 0) -> tuple[torch.Tensor, torch.Te
         table = np.loadtxt(path, delimiter=",", skiprows=header_rows, dtype=np.float32, ndmin=2)
     except (ValueError, OSError, EOFError) as error:
         raise ConfigError(
-            f"The data file {path} cannot be read ({error}); reinstall scikit-learn."
+            f"The data file {path} cannot be read ({error}); reinstall {package}."
         ) from error
     return torch.from_numpy(table[:, :-1].copy()), torch.from_numpy(table[:, -1].astype(np.int64))
 
@@ -83,6 +86,7 @@ def split(
     n_validation: int,
     n_test: int,
     seed: int,
+    strata: torch.Tensor | None = None,
 ) -> Splits:
     """Shuffle and split a data set, each class in proportion.
 
@@ -91,11 +95,12 @@ def split(
 
     Args:
         inputs: All samples, of shape (samples, ...).
-        labels: Their classes, of shape (samples,).
+        labels: Their classes, of shape (samples,) or (samples, heads).
         n_train: Training samples; None takes all that are left.
         n_validation: Validation samples.
         n_test: Test samples; 0 leaves that part empty.
         seed: Seed of the shuffle.
+        strata: What is in proportion, of shape (samples,); None takes `labels`.
 
     Raises:
         ConfigError: If a size or the seed is not possible.
@@ -119,7 +124,7 @@ def split(
             f"not held out: choose at most {left}, or null for all."
         )
     generator = np.random.default_rng(seed)
-    order = _stratified_order(labels.numpy(), generator)
+    order = _stratified_order((labels if strata is None else strata).numpy(), generator)
 
     def part(start: int, stop: int) -> Split:
         chosen = torch.from_numpy(generator.permutation(order[start:stop]))
@@ -128,6 +133,27 @@ def split(
     test = part(0, n_test)
     validation = part(n_test, held_out)
     return Splits(part(held_out, held_out + n_train), validation, test)
+
+
+def split_known(
+    known: Split, test: Split, *, n_train: int | None, n_validation: int, seed: int
+) -> Splits:
+    """Split what a data set offers for training, keep its own test part, and standardise.
+
+    Args:
+        known: What is to train and validate on.
+        test: The test part.
+        n_train: Training samples; None takes all that are not held out.
+        n_validation: Validation samples.
+        seed: Seed of the shuffle.
+
+    Raises:
+        ConfigError: If a size or the seed is not possible.
+    """
+    parts = split(
+        known.inputs, known.labels, n_train=n_train, n_validation=n_validation, n_test=0, seed=seed
+    )
+    return standardised(Splits(parts.train, parts.validation, test))
 
 
 def _stratified_order(
