@@ -79,9 +79,6 @@ class _Restricted(pickle.Unpickler):
                 f"it names {module}.{name}, which no data set needs"
             ) from None
 
-    def persistent_load(self, pid: object) -> Any:
-        raise pickle.UnpicklingError("it refers to objects outside itself")
-
 
 def read_pickled_dict(path: Path) -> dict[bytes, Any]:
     """Read a file that holds a pickled dict of plain values and byte arrays; run nothing of it.

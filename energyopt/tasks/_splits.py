@@ -31,6 +31,16 @@ def require_int(name: str, value: object, minimum: int) -> None:
         raise ConfigError(f"task.{name}={value} must be a whole number of at least {minimum}.")
 
 
+def require_share(name: str, value: object, below: float) -> None:
+    """Check an option that is a part of a whole.
+
+    Raises:
+        ConfigError: If `value` is not a number above 0 and below `below`.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < below:
+        raise ConfigError(f"task.{name}={value} must be a number above 0 and below {below:g}.")
+
+
 def sklearn_data_file(name: str) -> Path:
     """Find a data file inside the installed scikit-learn without importing it (1.3 s).
 
@@ -124,7 +134,7 @@ def split(
             f"not held out: choose at most {left}, or null for all."
         )
     generator = np.random.default_rng(seed)
-    order = _stratified_order((labels if strata is None else strata).numpy(), generator)
+    order = stratified_order((labels if strata is None else strata).numpy(), generator)
 
     def part(start: int, stop: int) -> Split:
         chosen = torch.from_numpy(generator.permutation(order[start:stop]))
@@ -156,10 +166,18 @@ def split_known(
     return standardised(Splits(parts.train, parts.validation, test))
 
 
-def _stratified_order(
+def stratified_order(
     labels: np.ndarray[tuple[int], np.dtype[np.int64]], generator: np.random.Generator
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Order the samples such that each stretch holds all classes in proportion."""
+    """Order the samples such that each stretch holds all classes in proportion.
+
+    Args:
+        labels: Their classes, of shape (samples,).
+        generator: Source of all randomness.
+
+    Returns:
+        Numbers of the samples, of shape (samples,).
+    """
     position = np.empty(len(labels))
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))

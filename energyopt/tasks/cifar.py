@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -137,11 +138,11 @@ def _read(path: Path, key: bytes, num_classes: int) -> Split:
     if missing:
         raise ConfigError(f"{path} has no {' and no '.join(missing)}: is it of another data set?")
     data, labels = found[b"data"], found[key]
-    size = int(np.prod(_SHAPE))
-    rows = data.shape if isinstance(data, np.ndarray) else ()
-    if len(rows) != 2 or rows[0] < 1 or rows[1] != size:  # noqa: PLR2004
+    shape: tuple[int, ...] = data.shape if isinstance(data, np.ndarray) else ()
+    size = math.prod(_SHAPE)
+    if shape[1:] != (size,) or shape[0] < 1:
         raise ConfigError(
-            f"{path} holds data of shape {rows}, but images are (images, {size}) bytes: replace "
+            f"{path} holds data of shape {shape}, but images are (images, {size}) bytes: replace "
             f"it by a whole copy of the Python version."
         )
     if not isinstance(labels, list) or len(labels) != len(data):
