@@ -55,7 +55,7 @@ def cached(
     key = [dict(options), [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_folder() / f"{name}-{digest}.npz"
-    with suppress(*_UNREADABLE), np.load(path, allow_pickle=False) as kept:
+    with suppress(*_UNREADABLE), path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
         return {array: kept[array] for array in kept.files}
     made = dict(make())
     with suppress(OSError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class LocalData:
     files: tuple[tuple[str, ...], ...]
     expects: str
     page: str
-    remedy: str = "fetch it there"
+    remedy: str = "fetch it"
     installed: str | None = None
 
     def find(self, root: str | Path | None) -> list[Path]:
@@ -54,11 +54,9 @@ class LocalData:
             whole = [path for path in found if path is not None]
             if len(whole) == len(self.files):
                 return whole
-        given = f"task.root={root}" if root is not None else self._unset()
-        looked = ", ".join(map(str, dict.fromkeys(places))) or "no folder"
         raise ConfigError(
-            f"{given} does not hold the {self.name} files {self.expects}; looked in: {looked}. "
-            f"Nothing is downloaded: {self.remedy}, after reading the terms at {self.page}, and "
+            f"{self._where(root)} the {self.name} files {self.expects}{_looked_in(places)}. "
+            f"Nothing is downloaded: {self.remedy} (the page with its terms is {self.page}), and "
             f"let task.root or {VARIABLE} name the folder that holds it."
         )
 
@@ -68,10 +66,20 @@ class LocalData:
         if self.installed is not None:
             yield Path(self.installed)
 
-    def _unset(self) -> str:
+    def _where(self, root: str | Path | None) -> str:
+        """Begin the message: who was to say where the data is."""
         given = os.environ.get(VARIABLE)
-        return f"{VARIABLE}={given}" if given else f"task.root=null without {VARIABLE}"
+        if root is not None:
+            return f"task.root={root} does not hold"
+        if given:
+            return f"{VARIABLE}={given} does not hold"
+        return f"task.root is null and {VARIABLE} is not set, so nothing says where to find"
 
 
 def _existing(place: Path, names: tuple[str, ...]) -> Iterator[Path]:
     return (path for name in names if (path := place / name).exists())
+
+
+def _looked_in(places: Iterable[Path]) -> str:
+    looked = ", ".join(map(str, dict.fromkeys(places)))
+    return f"; looked in {looked}" if looked else ""

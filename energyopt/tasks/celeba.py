@@ -27,7 +27,7 @@ _DATA = LocalData(
     expects="list_attr_celeba.txt, identity_CelebA.txt, list_eval_partition.txt, "
     "img_align_celeba/*.jpg (the lists also in Anno and Eval, the images in Img)",
     page="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
-    remedy="fetch it there, for non-commercial research alone",
+    remedy="fetch it, for non-commercial research alone",
 )
 
 

@@ -45,7 +45,7 @@ class Pamap2:
     """Windows of wearable sensors: 12 activities of up to 9 subjects, from text files.
 
     Source: A. Reiss, D. Stricker, "Introducing a New Benchmarked Dataset for Activity Monitoring",
-    ISWC 2012. Nothing is downloaded. A file is read once (about a minute for all) and kept in the
+    ISWC 2012. Nothing is downloaded. A file is read once (a minute at most for all) and kept in the
     cache. Windows lie within one uninterrupted stretch of one activity; its last part validates,
     so no window of one part shares a sample with one of another.
 
