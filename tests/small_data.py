@@ -185,8 +185,13 @@ def celeba_root() -> Path:
     return write_celeba(data_root() / "celeba")
 
 
-PAMAP2 = {"held_out_subject": None, "window_s": 0.64, "stride_s": 0.32, "validation_share": 0.25}
-CHOICES = {"n_train": 300, "n_validation": 80, "n_test": 70}
+PAMAP2: dict[str, Any] = {
+    "held_out_subject": None,
+    "window_s": 0.64,
+    "stride_s": 0.32,
+    "validation_share": 0.25,
+}
+CHOICES: dict[str, Any] = {"n_train": 300, "n_validation": 80, "n_test": 70}
 
 TASKS: Mapping[str, Callable[[], Task]] = {
     "digits": Digits,

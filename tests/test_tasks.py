@@ -342,8 +342,7 @@ def test_overlay_shows_the_digit_it_tells_on_each_side():
 
 def test_overlay_tells_one_side_or_both_of_the_same_images():
     left, right, both = (
-        DigitsOverlay(n_train=100, label=label)  # type: ignore[arg-type]
-        for label in ("left", "right", "both")
+        DigitsOverlay(n_train=100, label=label) for label in ("left", "right", "both")
     )
     for one, other, all_told in zip(*map(parts_of, (left, right, both)), strict=True):
         assert torch.equal(one.inputs, other.inputs)

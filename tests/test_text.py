@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from energyopt.protocols import Tokens
 from energyopt.tasks.text import Text
 from tests.small_data import write_text
 
-ALL = {"n_train": None, "n_validation": None, "n_test": None}
+ALL: dict[str, Any] = {"n_train": None, "n_validation": None, "n_test": None}
 
 
 def read(task: Text, row: torch.Tensor) -> str:
