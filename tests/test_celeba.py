@@ -13,7 +13,7 @@ import torch
 from energyopt.errors import ConfigError
 from energyopt.protocols import Split
 from energyopt.tasks.celeba import CelebA
-from tests.small_data import ATTRIBUTES, write_celeba
+from tests.small_data import ATTRIBUTES, pillow, write_celeba
 
 LISTS = {
     "attributes": "list_attr_celeba.txt",
@@ -55,7 +55,7 @@ def test_attributes_follow_the_official_partition(root):
 
 
 def test_an_image_is_the_middle_made_small_and_keeps_its_label(tmp_path):
-    image_module = pytest.importorskip("PIL.Image")
+    image_module = pillow()
     write_celeba(tmp_path)
     smiles = dict(
         zip(
@@ -219,7 +219,7 @@ def test_lists_that_are_none_are_refused(tmp_path, name, content):
 def bomb() -> bytes:
     import io
 
-    image_module = pytest.importorskip("PIL.Image")
+    image_module = pillow()
     file = io.BytesIO()
     image_module.new("L", (5000, 5000)).save(file, "PNG")
     return file.getvalue()
