@@ -102,12 +102,21 @@ class Saves(Protocol):
         """Write the weights to a safetensors file."""
 
 
+class Tokens(tuple[int, ...]):
+    """The `input_shape` of samples that are whole numbers below `num_classes`, as characters are.
+
+    A model of measurements refuses it.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """A part of a data set, in memory.
 
     Attributes:
-        inputs: Float tensor of shape (samples, *input_shape), standardised.
+        inputs: Float tensor of shape (samples, *input_shape), standardised; of `Tokens`, integers.
         labels: Integer tensor of shape (samples,), classes from 0.
     """
 

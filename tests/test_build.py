@@ -22,7 +22,15 @@ from energyopt.records import Energy, Window
 from energyopt.rivals import Rivals
 from tests.composing import composed
 from tests.recorded_tables import write_tables
-from tests.test_tasks import fashion_files, write
+from tests.small_data import (
+    idx_files,
+    write,
+    write_celeba,
+    write_cifar10,
+    write_cifar100,
+    write_pamap2,
+    write_text,
+)
 from tests.toys import result
 
 OPTIONS = [
@@ -32,6 +40,8 @@ OPTIONS = [
     for file in sorted(folder.glob("*.yaml"))
 ]
 HAR = ("task=har", "task.n_train=64", "task.n_validation=32", "task.n_test=32")
+TEXT = ("task=text", "task.path=text.txt", "task.context=16", "task.n_train=64",
+        "task.n_validation=32", "task.n_test=32")  # fmt: skip
 OWN_CODE = """
     class Task:
         from energyopt.tasks.digits import Digits
@@ -62,6 +72,13 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("task", "own"): ("task._target_=own_options.Task",),
     ("task", "fashion_mnist"): ("task.root=fashion", "task.n_validation=20"),
     ("task", "har"): HAR[1:],
+    ("task", "mnist"): ("task.root=mnist", "task.n_validation=20"),
+    ("task", "cifar10"): ("task.root=.", "task.n_validation=20"),
+    ("task", "cifar100"): ("task.root=.", "task.n_validation=100"),
+    ("task", "pamap2"): ("task.root=.", "task.held_out_subject=102", "task.window_s=0.64"),
+    ("task", "celeba"): ("task.root=faces",),
+    ("task", "text"): TEXT[1:],
+    ("model", "char_transformer"): TEXT,
     ("paradigm", "own"): ("paradigm._target_=own_options.Paradigm",),
     ("objective", "function"): ("objective.function._target_=energyopt.objectives.cost_j",),
     ("hardware", "own"): ("hardware.meter._target_=own_options.Meter",),
@@ -97,6 +114,25 @@ def code(here: Path, name: str, text: str) -> None:
     (here / f"{name}.py").write_text(dedent(text))
 
 
+def write_data(here: Path, option: str) -> None:
+    """Small files of the data set that an option reads."""
+    match option:
+        case "fashion_mnist":
+            write(here / "fashion", idx_files())
+        case "mnist":
+            write(here / "mnist", idx_files())
+        case "cifar10":
+            write_cifar10(here)
+        case "cifar100":
+            write_cifar100(here)
+        case "pamap2":
+            write_pamap2(here)
+        case "celeba":
+            write_celeba(here / "faces")
+        case "text" | "char_transformer":
+            write_text(here / "text.txt")
+
+
 def setup(*words: str) -> Setup:
     return Setup(composed(*words))
 
@@ -111,7 +147,7 @@ def test_there_are_options_in_every_group():
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=map("=".join, OPTIONS))
 def test_every_option_builds(here, group, option):
     code(here, "own_options", OWN_CODE)
-    write(here / "fashion", fashion_files())
+    write_data(here, option)
     write_tables(here / "tables")
     journal = JournalWriter(here / "recorded" / NAME)
     journal.append(result().start)

@@ -17,7 +17,10 @@ from tests.conftest import (
     ("words", "says"),
     [
         (["lrr=3"], "lrr: there is no such key; did you mean lr?"),
-        (["model=foo"], "model=foo: there is no such option; choose one of cnn, cnn1d"),
+        (
+            ["model=foo"],
+            "model=foo: there is no such option; choose one of char_transformer, cnn, cnn1d",
+        ),
         (["nothing"], "there is no command 'nothing'; the commands are studies, show"),
         (["lr=choice(1,2"], "cannot be read"),
         (["lr=abc"], "lr=abc is not allowed: a number above 0 is needed"),

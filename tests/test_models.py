@@ -15,12 +15,14 @@ from torch import nn
 
 from energyopt.errors import ConfigError
 from energyopt.models._inputs import fold_time
+from energyopt.models.char_transformer import CharTransformer
 from energyopt.models.cnn import CNN
 from energyopt.models.cnn1d import CNN1d
 from energyopt.models.gru import GRU
 from energyopt.models.mlp import MLP
 from energyopt.models.resnet18 import ResNet18
 from energyopt.models.transformer import Transformer
+from energyopt.protocols import Tokens
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,12 +33,14 @@ MODELS: dict[str, type[nn.Module]] = {
     "gru": GRU,
     "transformer": Transformer,
     "resnet18": ResNet18,
+    "char_transformer": CharTransformer,
 }
 # Full-width ResNets would take most of the time of these tests.
 SMALL: dict[str, dict[str, Any]] = {"resnet18": {"width": 4}}
 ROWS: list[tuple[int, ...]] = [(13,), (30,)]
 SEQUENCES: list[tuple[int, ...]] = [(6, 64), (12, 28)]
 IMAGES: list[tuple[int, ...]] = [(1, 8, 8), (1, 12, 12), (1, 28, 28), (3, 32, 32), (2, 9, 30)]
+TEXTS: list[tuple[int, ...]] = [Tokens((16,)), Tokens((1,))]
 FITS = {
     "mlp": ROWS + SEQUENCES + IMAGES,
     "cnn": IMAGES,
@@ -44,6 +48,7 @@ FITS = {
     "cnn1d": SEQUENCES,
     "gru": SEQUENCES,
     "transformer": SEQUENCES,
+    "char_transformer": TEXTS,
 }
 FITTING = [(name, shape) for name, shapes in FITS.items() for shape in shapes]
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -70,6 +75,12 @@ def train(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, steps: i
     return float(loss.detach())
 
 
+def samples(count: int, shape: tuple[int, ...]) -> torch.Tensor:
+    if isinstance(shape, Tokens):
+        return torch.randint(5, (count, *shape), dtype=torch.int32)
+    return torch.randn(count, *shape)
+
+
 def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
@@ -77,7 +88,7 @@ def parameters(model: nn.Module) -> int:
 @every_fit
 def test_gives_one_logit_a_class_and_gradients_to_every_parameter(name, shape):
     model = build(name, shape)
-    logits = model(torch.randn(3, *shape))
+    logits = model(samples(3, shape))
     assert logits.shape == (3, 5)
     assert bool(logits.isfinite().all())
     torch.autograd.backward(nn.functional.cross_entropy(logits, torch.tensor([0, 1, 4])))
@@ -90,7 +101,7 @@ def test_gives_one_logit_a_class_and_gradients_to_every_parameter(name, shape):
 def test_scores_each_sample_for_itself(name):
     shape = FITS[name][0]
     model = build(name).eval()
-    inputs = torch.randn(4, *shape)
+    inputs = samples(4, shape)
     with torch.inference_mode():
         alone = torch.cat([model(row[None]) for row in inputs])
         torch.testing.assert_close(model(inputs), alone, atol=1e-5, rtol=1e-4)
@@ -98,7 +109,7 @@ def test_scores_each_sample_for_itself(name):
 
 @every_model
 def test_leaves_its_inputs_as_they_are(name):
-    inputs = torch.randn(3, *FITS[name][0])
+    inputs = samples(3, FITS[name][0])
     before = inputs.clone()
     build(name)(inputs)
     assert torch.equal(inputs, before)
@@ -106,7 +117,7 @@ def test_leaves_its_inputs_as_they_are(name):
 
 @every_model
 def test_same_seed_trains_to_the_same_weights_bit_by_bit(name):
-    inputs, labels = torch.randn(32, *FITS[name][0]), torch.arange(32) % 5
+    inputs, labels = samples(32, FITS[name][0]), torch.arange(32) % 5
     first, second = build(name), build(name)
     assert train(first, inputs, labels, steps=5) == train(second, inputs, labels, steps=5)
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
@@ -116,7 +127,7 @@ def test_same_seed_trains_to_the_same_weights_bit_by_bit(name):
 @every_model
 def test_a_copy_gives_the_same_logits_and_trains_alone(name):
     model = build(name)
-    inputs, labels = torch.randn(8, *FITS[name][0]), torch.arange(8) % 5
+    inputs, labels = samples(8, FITS[name][0]), torch.arange(8) % 5
     twin = copy.deepcopy(model)
     before = [parameter.clone() for parameter in model.parameters()]
     torch.testing.assert_close(twin(inputs), model(inputs))
@@ -128,7 +139,7 @@ def test_a_copy_gives_the_same_logits_and_trains_alone(name):
 def test_learns_a_small_batch_by_heart(name):
     shape = FITS[name][0]
     model = build(name)
-    inputs, labels = torch.randn(16, *shape), torch.arange(16) % 5
+    inputs, labels = samples(16, shape), torch.arange(16) % 5
     assert train(model, inputs, labels, steps=100) < 0.1
 
 
@@ -138,7 +149,7 @@ def test_last_layer_is_called_head(name):
     head = model.head
     assert isinstance(head, nn.Linear)
     model.head = nn.Identity()
-    features = model(torch.randn(3, *FITS[name][0]))
+    features = model(samples(3, FITS[name][0]))
     assert features.shape == (3, head.in_features)
 
 
@@ -151,6 +162,7 @@ def test_last_layer_is_called_head(name):
         ("cnn1d", (6, 64), 8, 11_816),
         ("gru", (6, 64), 8, 5_832),
         ("transformer", (6, 64), 8, 10_184),
+        ("char_transformer", Tokens((64,)), 80, 81_488),
     ],
 )
 def test_default_sizes_are_those_of_the_workloads(name, shape, num_classes, count):
@@ -181,11 +193,34 @@ def test_transformer_tells_the_order_of_time():
         assert not torch.allclose(model(inputs), model(inputs.roll(32, dims=2)), atol=1e-6)
 
 
+def test_char_transformer_tells_the_order_of_characters():
+    model = build("char_transformer").eval()
+    inputs = samples(1, TEXTS[0])
+    with torch.inference_mode():
+        assert not torch.allclose(model(inputs), model(inputs.roll(8, dims=1)), atol=1e-6)
+
+
 def test_patches_join_neighbouring_steps():
     sequence = torch.tensor([[[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]])
     assert fold_time(sequence, 4).tolist() == [[[1, 2, 3, 4, 5, 6, 7, 8]]]
     assert fold_time(sequence, 2).tolist() == [[[1, 2, 5, 6], [3, 4, 7, 8]]]
     assert fold_time(sequence, 1).tolist() == [[[1, 5], [2, 6], [3, 7], [4, 8]]]
+
+
+@every_model
+def test_models_of_measurements_refuse_characters_and_the_other_way_round(name):
+    if name == "char_transformer":
+        with pytest.raises(ConfigError, match=r"needs characters .* \(16,\): choose mlp\.$"):
+            build(name, (16,))
+        with pytest.raises(ConfigError, match=r"\(6, 64\): choose mlp, cnn1d, gru or transformer"):
+            build(name, (6, 64))
+        return
+    with pytest.raises(ConfigError) as caught:
+        build(name, Tokens((16,)))
+    assert str(caught.value) == (
+        f"model={name} needs measurements; this task has 16 whole numbers a sample, such as "
+        f"characters: choose char_transformer."
+    )
 
 
 @every_model
@@ -236,6 +271,8 @@ def test_refusal_reads_as_a_sentence():
         ("transformer", {"heads": 3}, r"heads=3 does not divide model\.width=32"),
         ("transformer", {"heads": 0}, r"heads=0 .* at least 1"),
         ("transformer", {"depth": 0}, r"depth=0 .* at least 1"),
+        ("char_transformer", {"heads": 3}, r"heads=3 does not divide model\.width=64"),
+        ("char_transformer", {"depth": 0}, r"depth=0 .* at least 1"),
     ],
 )
 def test_refuses_impossible_options(name, options, message):

@@ -7,7 +7,6 @@ import importlib
 import inspect
 import math
 import os
-import struct
 import subprocess
 import sys
 from functools import cache
@@ -20,14 +19,49 @@ import torch
 from omegaconf import OmegaConf
 
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split, Task
+from energyopt.protocols import Split, Task, Tokens
 from energyopt.tasks import _splits
 from energyopt.tasks.digits import Digits
-from energyopt.tasks.fashion_mnist import FashionMNIST
+from energyopt.tasks.digits_overlay import DigitsOverlay
 from energyopt.tasks.har import Har
 from energyopt.tasks.tabular import Tabular
+from tests.small_data import TASKS
 
 ROOT = Path(__file__).parents[1]
+
+
+SIZES = {
+    "digits": (1348, 225, 224),
+    "digits 5-9": (447, 225, 224),
+    "digits rotation": (1348, 225, 224),
+    "digits both": (1348, 225, 224),
+    "digits_overlay both": (300, 80, 70),
+    "digits_overlay left": (300, 80, 70),
+    "har": (600, 150, 120),
+    "har both": (600, 150, 120),
+    "wine": (106, 36, 36),
+    "breast_cancer": (497, 36, 36),
+    "fashion_mnist": (40, 20, 20),
+    "mnist": (40, 20, 20),
+    "mnist 8x8": (40, 20, 20),
+    "cifar10": (80, 20, 20),
+    "cifar100 fine": (200, 100, 100),
+    "cifar100 coarse": (260, 40, 100),
+    "pamap2 activity": (192, 48, 132),
+    "pamap2 subject": (180, 72, 72),
+    "pamap2 both": (180, 72, 72),
+    "celeba attributes": (32, 8, 8),
+    "celeba Smiling": (32, 8, 8),
+    "celeba identity": (32, 8, 8),
+    "text": (300, 80, 70),
+}
+every_task = pytest.mark.parametrize("name", SIZES)
+every_measured_task = pytest.mark.parametrize("name", [name for name in SIZES if name != "text"])
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @cache
@@ -36,25 +70,11 @@ def build(name: str) -> Task:
 
 
 def make(name: str) -> Task:
-    match name:
-        case "digits":
-            return Digits()
-        case "har":
-            return Har(n_train=600, n_validation=150, n_test=120)
-        case "wine":
-            return Tabular("wine")
-        case "breast_cancer":
-            return Tabular("breast_cancer")
-    raise AssertionError(name)
+    return TASKS[name]()
 
 
-SIZES = {
-    "digits": (1348, 225, 224),
-    "har": (600, 150, 120),
-    "wine": (106, 36, 36),
-    "breast_cancer": (497, 36, 36),
-}
-every_task = pytest.mark.parametrize("name", SIZES)
+def heads_of(task: Task) -> dict[str, int]:
+    return dict(getattr(task, "heads", {"": task.num_classes}))
 
 
 def classes(part: Split) -> list[int]:
@@ -68,27 +88,49 @@ def parts_of(task: Task) -> tuple[Split, Split, Split]:
 # --- the contract of all tasks
 
 
+def test_every_task_is_tried():
+    options = {path.stem for path in (ROOT / "conf/task").glob("*.yaml")} - {"own", "replay"}
+    assert {name.partition(" ")[0] for name in SIZES} == options
+    assert SIZES.keys() == TASKS.keys()
+
+
 @every_task
 def test_splits_have_the_shapes_and_types_the_protocol_promises(name):
     task = build(name)
     assert isinstance(task, Task)
     assert tuple(len(part.labels) for part in parts_of(task)) == SIZES[name]
+    kind = torch.int32 if isinstance(task.input_shape, Tokens) else torch.float32
     for part in parts_of(task):
         assert part.inputs.shape == (len(part.labels), *task.input_shape)
-        assert part.inputs.dtype == torch.float32
+        assert part.inputs.dtype == kind
         assert part.labels.dtype == torch.int64
-        assert part.labels.ndim == 1
         assert bool(part.inputs.isfinite().all())
 
 
 @every_task
+def test_a_task_of_several_heads_has_a_column_of_labels_each(name):
+    task = build(name)
+    several = "heads" in vars(task)
+    assert several == name.endswith((" both", " attributes"))
+    heads = heads_of(task)
+    assert len(heads) == 1 or several
+    assert task.num_classes == sum(heads.values())
+    for part in parts_of(task):
+        assert part.labels.shape == (
+            (len(part.labels), len(heads)) if several else (len(part.labels),)
+        )
+
+
+@every_measured_task
 def test_every_class_occurs_in_every_split_and_no_other(name):
     task = build(name)
     for part in parts_of(task):
-        assert classes(part) == list(range(task.num_classes))
+        columns = part.labels.reshape(len(part.labels), -1).T
+        for labels, classes_of_head in zip(columns, heads_of(task).values(), strict=True):
+            assert sorted(set(labels.tolist())) == list(range(classes_of_head))
 
 
-@every_task
+@every_measured_task
 def test_inputs_are_standardised_with_the_training_statistics_only(name):
     task = build(name)
     others = [d for d in range(task.train.inputs.ndim) if d != 1]
@@ -123,7 +165,8 @@ def test_building_leaves_the_global_random_state_alone(name):
 @every_task
 def test_training_samples_are_not_ordered_by_class(name):
     labels = build(name).train.labels
-    changes = int((labels[1:] != labels[:-1]).sum())
+    labels = labels.reshape(len(labels), -1)
+    changes = int((labels[1:] != labels[:-1]).any(dim=1).sum())
     assert changes > len(labels) / 4
 
 
@@ -224,6 +267,123 @@ def test_impossible_sizes_are_config_errors(options, message):
         Digits(**options)
 
 
+def test_a_class_split_of_digits_numbers_them_by_their_place():
+    low, high = Digits(classes=[0, 1, 2, 3, 4]), Digits(classes=[9, 5], n_validation=40, n_test=40)
+    assert (low.num_classes, high.num_classes) == (5, 2)
+    with gzip.open(_splits.sklearn_data_file("digits.csv.gz")) as file:
+        labels = np.loadtxt(file, delimiter=",")[:, -1]
+    told = torch.cat([part.labels for part in parts_of(high)])
+    assert torch.bincount(told).tolist() == [(labels == 9).sum(), (labels == 5).sum()]
+
+
+def test_rotation_is_told_of_the_same_images_as_the_class_and_both():
+    options: dict[str, Any] = {"n_train": 200, "rotation_seed": 3}
+    turned = Digits(label="class", rotated=True, **options)
+    rotation, both = Digits(label="rotation", **options), Digits(label="both", **options)
+    for one, other, all_told in zip(*map(parts_of, (turned, rotation, both)), strict=True):
+        assert torch.equal(one.inputs, other.inputs)
+        assert torch.equal(one.inputs, all_told.inputs)
+        assert torch.equal(torch.stack([one.labels, other.labels], dim=1), all_told.labels)
+    assert both.heads == {"class": 10, "rotation": 4}
+    assert not torch.equal(turned.train.inputs, Digits(n_train=200).train.inputs)
+    assert torch.equal(turned.train.labels, Digits(n_train=200).train.labels)
+
+
+def test_a_turned_digit_turned_back_is_the_digit():
+    upright, turned = Digits(), Digits(label="rotation")
+    assert torch.bincount(turned.train.labels).min() > 250
+    # All pixels are scaled alike in each, so images compare by their order of pixels.
+    for turns in range(4):
+        place = int((turned.test.labels == turns).nonzero()[0])
+        back = torch.rot90(turned.test.inputs[place], -turns, dims=(1, 2))
+        pair = torch.stack([back.flatten(), upright.test.inputs[place].flatten()])
+        assert float(torch.corrcoef(pair)[0, 1]) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": [3]}, r"classes=\[3\] must name at least two of the digits 0 to 9"),
+        ({"classes": [3, 10]}, r"classes=\[3, 10\] must name"),
+        ({"classes": 5}, r"classes=5 must name"),
+        ({"classes": [3, 3]}, r"classes=\[3, 3\] names a digit twice"),
+        ({"classes": [0, 1]}, r"n_validation=225 and n_test=224 leave none of the 360 samples"),
+        ({"label": "parity"}, r"label=parity is unknown: choose class, rotation or both"),
+        ({"label": "both", "rotated": False}, r"rotated=false leaves no rotation to tell"),
+        ({"rotated": "yes"}, r"rotated=yes must be true, false or null"),
+        ({"rotation_seed": -1}, r"rotation_seed=-1 must be"),
+    ],
+)
+def test_digits_refuse_impossible_options(options, message):
+    with pytest.raises(ConfigError, match=message):
+        Digits(**options)
+
+
+# --- two digits in one image
+
+
+def test_overlay_shows_the_digit_it_tells_on_each_side():
+    task = DigitsOverlay(n_train=300)
+    with gzip.open(_splits.sklearn_data_file("digits.csv.gz")) as file:
+        table = np.loadtxt(file, delimiter=",", dtype=np.float32)
+    digits = torch.from_numpy(table[:, :-1]).reshape(-1, 8, 8)
+    for place in range(20):
+        image, (left, right) = task.test.inputs[place, 0], task.test.labels[place].tolist()
+        for told, ours, theirs in (
+            (left, image[:8, :4], digits[:, :, :4]),  # where the other one never is
+            (right, image[4:, 8:], digits[:, :, 4:]),
+        ):
+            seen = torch.cat([ours.reshape(1, -1), theirs.reshape(len(digits), -1)])
+            nearest = torch.corrcoef(seen)[0, 1:].nan_to_num(-1).max(dim=0)
+            assert float(nearest.values) == pytest.approx(1.0, abs=1e-4)
+            alike = torch.corrcoef(seen)[0, 1:] > float(nearest.values) - 1e-4
+            assert told in table[alike.numpy(), -1]
+
+
+def test_overlay_tells_one_side_or_both_of_the_same_images():
+    left, right, both = (
+        DigitsOverlay(n_train=100, label=label) for label in ("left", "right", "both")
+    )
+    for one, other, all_told in zip(*map(parts_of, (left, right, both)), strict=True):
+        assert torch.equal(one.inputs, other.inputs)
+        assert torch.equal(one.inputs, all_told.inputs)
+        assert torch.equal(torch.stack([one.labels, other.labels], dim=1), all_told.labels)
+    assert both.heads == {"left": 10, "right": 10}
+
+
+def test_overlay_parts_share_no_digit():
+    # Every left digit is seen whole in its corner, but for where the right one lies over it.
+    corners = [
+        {row.numpy().round(3).tobytes() for row in part.inputs[:, 0, :4, :8]}
+        for part in parts_of(DigitsOverlay())
+    ]
+    blank = min(len(corner) for corner in corners) // 50  # two digits may share their upper half
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert len(corners[one] & corners[other]) <= blank
+
+
+def test_overlay_held_out_pairs_do_not_depend_on_the_training_size():
+    few, many = DigitsOverlay(n_train=100), DigitsOverlay(n_train=200)
+    assert torch.equal(few.validation.labels, many.validation.labels)
+    assert torch.equal(few.test.labels, many.test.labels)
+    assert not torch.equal(few.test.labels, DigitsOverlay(n_train=100, pair_seed=1).test.labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_test": 0}, r"n_test=0 must be"),
+        ({"n_test": 225**2 + 1}, r"n_test=50626 is more than the 50625 pairs of the 225 digits"),
+        ({"label": "top"}, r"label=top is unknown: choose left, right or both"),
+        ({"pair_seed": -1}, r"pair_seed=-1 must be"),
+        ({"split_seed": None}, r"split_seed=None must be"),
+    ],
+)
+def test_overlay_refuses_impossible_options(options, message):
+    with pytest.raises(ConfigError, match=message):
+        DigitsOverlay(**options)
+
+
 # --- tabular
 
 
@@ -266,6 +426,15 @@ def test_har_labels_activity_or_subject_of_the_same_windows():
     assert classes(subject.train) == [0, 1, 2]
     together = activity.train.labels * 3 + subject.train.labels
     assert len(set(together.tolist())) == 12
+
+
+def test_har_tells_both_of_the_same_windows():
+    activity, both = small_har(), small_har(label="both")
+    subject = small_har(label="subject")
+    assert both.heads == {"activity": 8, "subject": 6}
+    for one, other, all_told in zip(*map(parts_of, (activity, subject, both)), strict=True):
+        assert torch.equal(one.inputs, all_told.inputs)
+        assert torch.equal(torch.stack([one.labels, other.labels], dim=1), all_told.labels)
 
 
 def test_har_can_draw_from_some_subjects_only():
@@ -318,7 +487,7 @@ def test_har_activities_can_be_told_apart_by_a_linear_probe_of_the_spectrum():
         ({"noise": -1.0}, r"noise=-1\.0 must be"),
         ({"noise": math.nan}, r"noise=nan must be"),
         ({"subject_strength": math.inf}, r"subject_strength=inf must be"),
-        ({"label": "mood"}, r"label=mood is unknown: choose activity or subject"),
+        ({"label": "mood"}, r"label=mood is unknown: choose activity, subject or both"),
         ({"subjects": []}, r"subjects=\[\] must name at least one of the subjects 0 to 5"),
         ({"subjects": [6]}, r"subjects=\[6\] must name"),
         ({"world_seed": -1}, r"world_seed=-1 must be"),
@@ -327,143 +496,6 @@ def test_har_activities_can_be_told_apart_by_a_linear_probe_of_the_spectrum():
 def test_har_refuses_impossible_options(options, message):
     with pytest.raises(ConfigError, match=message):
         small_har(**options)
-
-
-# --- Fashion-MNIST, from files in the original format
-
-
-def idx(array: np.ndarray) -> bytes:
-    header = struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape)
-    return header + array.astype(np.uint8).tobytes()
-
-
-def fashion_files(n_train: int = 60, n_test: int = 20, side: int = 28) -> dict[str, bytes]:
-    rng = np.random.default_rng(0)
-    files = {}
-    for name, count in (("train", n_train), ("t10k", n_test)):
-        files[f"{name}-images-idx3-ubyte"] = idx(rng.integers(0, 256, (count, side, side)))
-        files[f"{name}-labels-idx1-ubyte"] = idx(np.arange(count) % 10)
-    return files
-
-
-def write(folder: Path, files: dict[str, bytes], zipped: bool = False) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        path = folder / (name + ".gz" if zipped else name)
-        path.write_bytes(gzip.compress(content) if zipped else content)
-
-
-@pytest.mark.parametrize("zipped", [True, False], ids=["gz", "plain"])
-@pytest.mark.parametrize("folder", ["", "raw", "FashionMNIST/raw"])
-def test_fashion_mnist_reads_debian_and_torchvision_folders(tmp_path, folder, zipped):
-    write(tmp_path / folder, fashion_files(), zipped)
-    task = FashionMNIST(tmp_path, n_validation=20)
-    assert isinstance(task, Task)
-    assert tuple(task.input_shape) == (1, 28, 28)
-    assert task.num_classes == 10
-    assert [len(part.labels) for part in parts_of(task)] == [40, 20, 20]
-    for part in parts_of(task):
-        assert part.inputs.shape == (len(part.labels), 1, 28, 28)
-        assert part.inputs.dtype == torch.float32
-        assert part.labels.dtype == torch.int64
-        assert classes(part) == list(range(10))
-
-
-def test_fashion_mnist_keeps_test_images_in_order_and_scales_by_training_statistics(tmp_path):
-    files = fashion_files()
-    write(tmp_path, files)
-    task = FashionMNIST(tmp_path, n_validation=20)
-    assert task.test.labels.tolist() == [n % 10 for n in range(20)]
-    deviation, mean = torch.std_mean(task.train.inputs, correction=0)
-    assert float(mean) == pytest.approx(0, abs=1e-4)
-    assert float(deviation) == pytest.approx(1, abs=1e-4)
-    raw = np.frombuffer(files["t10k-images-idx3-ubyte"], np.uint8, offset=16).reshape(20, -1)
-    ours = task.test.inputs.flatten(1).numpy()
-    assert np.corrcoef(raw.ravel(), ours.ravel())[0, 1] == pytest.approx(1.0, abs=1e-5)
-
-
-def test_fashion_mnist_takes_a_limited_training_set(tmp_path):
-    write(tmp_path, fashion_files())
-    few = FashionMNIST(tmp_path, n_train=10, n_validation=20)
-    many = FashionMNIST(tmp_path, n_validation=20)
-    assert len(few.train.labels) == 10
-    assert torch.equal(few.validation.labels, many.validation.labels)
-    with pytest.raises(ConfigError, match=r"n_train=41 is more than the 40 of 60"):
-        FashionMNIST(tmp_path, n_train=41, n_validation=20)
-
-
-def test_fashion_mnist_missing_folder_names_the_files_and_the_remedy(tmp_path):
-    with pytest.raises(ConfigError) as caught:
-        FashionMNIST(tmp_path / "nowhere")
-    for words in (
-        "nowhere",
-        *fashion_files(1, 1),
-        "apt-get install dataset-fashion-mnist",
-        "FashionMNIST/raw",
-    ):
-        assert words in str(caught.value)
-
-
-def test_fashion_mnist_needs_all_four_files(tmp_path):
-    files = fashion_files()
-    del files["t10k-labels-idx1-ubyte"]
-    write(tmp_path, files)
-    with pytest.raises(ConfigError, match="does not hold the Fashion-MNIST files"):
-        FashionMNIST(tmp_path)
-
-
-IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        (IMAGES, lambda good: good[:-1], r"has 47055 bytes, but .* asks for 47056: .*truncated"),
-        (IMAGES, lambda good: good + b"x", r"has 47057 bytes"),
-        (IMAGES, lambda good: good[:6], r"has 6 bytes"),
-        (IMAGES, lambda good: b"", r"magic number 0x00000000"),
-        (IMAGES, lambda good: idx(np.zeros((0, 28, 28))), r"truncated or damaged"),
-        (
-            IMAGES,
-            lambda good: b"\x1f\x8b" + good[2:],
-            r"magic number 0x1f8b0803, but .* 3-dim.* 0x00000803",
-        ),
-        (LABELS, lambda good: idx(np.zeros((60, 1))), r"magic number 0x00000802"),
-        (LABELS, lambda good: idx(np.zeros(59)), r"60 images but .* 59 labels"),
-        (LABELS, lambda good: idx(np.full(60, 10)), r"label 10; allowed are 0 to 9"),
-    ],
-)
-@pytest.mark.parametrize("zipped", [True, False], ids=["gz", "plain"])
-def test_fashion_mnist_refuses_damaged_files(tmp_path, name, content, message, zipped):
-    files = fashion_files()
-    files[name] = content(files[name])
-    write(tmp_path, files, zipped)
-    with pytest.raises(ConfigError, match=message) as caught:
-        FashionMNIST(tmp_path, n_validation=20)
-    assert name in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        lambda good: good[: len(good) // 2],
-        lambda good: b"this is no archive",
-        lambda good: good[:40] + bytes(40) + good[80:],
-    ],
-    ids=["cut", "no gzip", "garbled"],
-)
-def test_fashion_mnist_refuses_damaged_archives(tmp_path, content):
-    write(tmp_path, fashion_files(), zipped=True)
-    path = tmp_path / f"{IMAGES}.gz"
-    path.write_bytes(content(path.read_bytes()))
-    with pytest.raises(ConfigError, match=r"images-idx3-ubyte\.gz cannot be read"):
-        FashionMNIST(tmp_path, n_validation=20)
-
-
-def test_fashion_mnist_refuses_test_images_of_another_size(tmp_path):
-    write(tmp_path, fashion_files() | {"t10k-images-idx3-ubyte": idx(np.zeros((20, 8, 8)))})
-    with pytest.raises(ConfigError, match=r"\(1, 28, 28\).*\(1, 8, 8\)"):
-        FashionMNIST(tmp_path, n_validation=20)
 
 
 # --- the shared helpers

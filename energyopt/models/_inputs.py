@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from energyopt.errors import ConfigError
+from energyopt.protocols import Tokens
 
 _FORMS = {
     1: "rows of shape (features,)",
@@ -59,11 +60,9 @@ def require_shape(
     """
     shape = checked_shape(model, input_shape, num_classes)
     if len(shape) != dimensions:
-        choices = _FITTING.get(len(shape), ("mlp",))
-        names = " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
         raise ConfigError(
             f"model={model} needs {_FORMS[dimensions]}; "
-            f"this task has samples of shape {shape}: choose {names}."
+            f"this task has samples of shape {shape}: choose {fitting(shape)}."
         )
     if min(shape[1:], default=minimum) < minimum:
         raise ConfigError(
@@ -73,14 +72,29 @@ def require_shape(
     return shape
 
 
-def checked_shape(model: str, input_shape: Sequence[int], num_classes: int) -> tuple[int, ...]:
+def fitting(shape: Sequence[int]) -> str:
+    """The models that take samples of a shape, as in "choose ..."."""
+    *others, last = _FITTING.get(len(shape), ("mlp",))
+    return " or ".join(filter(None, (", ".join(others), last)))
+
+
+def checked_shape(
+    model: str, input_shape: Sequence[int], num_classes: int, *, tokens: bool = False
+) -> tuple[int, ...]:
     """Check what every model needs: positive sizes and at least two classes.
+
+    Args:
+        model: Name of the model, for the message.
+        input_shape: Shape of one sample.
+        num_classes: Number of classes.
+        tokens: Whether the model takes whole numbers instead of measurements.
 
     Returns:
         The shape as a tuple.
 
     Raises:
-        ConfigError: If a size or the number of classes is not possible.
+        ConfigError: If a size or the number of classes is not possible, or the samples are
+            whole numbers and should not be.
     """
     require_int(model, "num_classes", num_classes, minimum=2)
     shape = tuple(input_shape)
@@ -88,6 +102,11 @@ def checked_shape(model: str, input_shape: Sequence[int], num_classes: int) -> t
         raise ConfigError(
             f"model={model} got samples of shape {shape}: all sizes must be whole numbers of at "
             f"least 1; correct the task's input_shape."
+        )
+    if isinstance(input_shape, Tokens) and not tokens:
+        raise ConfigError(
+            f"model={model} needs measurements; this task has {shape[0]} whole numbers a sample, "
+            f"such as characters: choose char_transformer."
         )
     return shape
 

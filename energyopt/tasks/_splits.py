@@ -31,6 +31,16 @@ def require_int(name: str, value: object, minimum: int) -> None:
         raise ConfigError(f"task.{name}={value} must be a whole number of at least {minimum}.")
 
 
+def require_share(name: str, value: object, below: float) -> None:
+    """Check an option that is a part of a whole.
+
+    Raises:
+        ConfigError: If `value` is not a number above 0 and below `below`.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < below:
+        raise ConfigError(f"task.{name}={value} must be a number above 0 and below {below:g}.")
+
+
 def sklearn_data_file(name: str) -> Path:
     """Find a data file inside the installed scikit-learn without importing it (1.3 s).
 
@@ -53,12 +63,15 @@ def sklearn_data_file(name: str) -> Path:
     )
 
 
-def read_table(path: Path, header_rows: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def read_table(
+    path: Path, header_rows: int = 0, package: str = "scikit-learn"
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Read a comma-separated file, gzipped or not, with the class in its last column.
 
     Args:
         path: The file.
         header_rows: Lines to skip at its beginning.
+        package: What brought it, for the message.
 
     Returns:
         Float values of shape (rows, columns - 1) and int64 labels of shape (rows,).
@@ -70,7 +83,7 @@ def read_table(path: Path, header_rows: int = 0) -> tuple[torch.Tensor, torch.Te
         table = np.loadtxt(path, delimiter=",", skiprows=header_rows, dtype=np.float32, ndmin=2)
     except (ValueError, OSError, EOFError) as error:
         raise ConfigError(
-            f"The data file {path} cannot be read ({error}); reinstall scikit-learn."
+            f"The data file {path} cannot be read ({error}); reinstall {package}."
         ) from error
     return torch.from_numpy(table[:, :-1].copy()), torch.from_numpy(table[:, -1].astype(np.int64))
 
@@ -83,6 +96,7 @@ def split(
     n_validation: int,
     n_test: int,
     seed: int,
+    strata: torch.Tensor | None = None,
 ) -> Splits:
     """Shuffle and split a data set, each class in proportion.
 
@@ -91,11 +105,12 @@ def split(
 
     Args:
         inputs: All samples, of shape (samples, ...).
-        labels: Their classes, of shape (samples,).
+        labels: Their classes, of shape (samples,) or (samples, heads).
         n_train: Training samples; None takes all that are left.
         n_validation: Validation samples.
         n_test: Test samples; 0 leaves that part empty.
         seed: Seed of the shuffle.
+        strata: What is in proportion, of shape (samples,); None takes `labels`.
 
     Raises:
         ConfigError: If a size or the seed is not possible.
@@ -119,7 +134,7 @@ def split(
             f"not held out: choose at most {left}, or null for all."
         )
     generator = np.random.default_rng(seed)
-    order = _stratified_order(labels.numpy(), generator)
+    order = stratified_order((labels if strata is None else strata).numpy(), generator)
 
     def part(start: int, stop: int) -> Split:
         chosen = torch.from_numpy(generator.permutation(order[start:stop]))
@@ -130,10 +145,39 @@ def split(
     return Splits(part(held_out, held_out + n_train), validation, test)
 
 
-def _stratified_order(
+def split_known(
+    known: Split, test: Split, *, n_train: int | None, n_validation: int, seed: int
+) -> Splits:
+    """Split what a data set offers for training, keep its own test part, and standardise.
+
+    Args:
+        known: What is to train and validate on.
+        test: The test part.
+        n_train: Training samples; None takes all that are not held out.
+        n_validation: Validation samples.
+        seed: Seed of the shuffle.
+
+    Raises:
+        ConfigError: If a size or the seed is not possible.
+    """
+    parts = split(
+        known.inputs, known.labels, n_train=n_train, n_validation=n_validation, n_test=0, seed=seed
+    )
+    return standardised(Splits(parts.train, parts.validation, test))
+
+
+def stratified_order(
     labels: np.ndarray[tuple[int], np.dtype[np.int64]], generator: np.random.Generator
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Order the samples such that each stretch holds all classes in proportion."""
+    """Order the samples such that each stretch holds all classes in proportion.
+
+    Args:
+        labels: Their classes, of shape (samples,).
+        generator: Source of all randomness.
+
+    Returns:
+        Numbers of the samples, of shape (samples,).
+    """
     position = np.empty(len(labels))
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))

