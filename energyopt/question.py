@@ -25,6 +25,7 @@ _NOT_ASKED = (
     *("heartbeat_s", "storage_wait_s"),
     *("search_budget_j", "search_budget_s", "reuse"),
     "trial_timeout_s",
+    "knowledge",
     # How a start waits, and what is measured beside the training.
     *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict", "hardware.known"),
     *("stopping.known", "stopping.pause_at_j", "stopping.resume"),
@@ -44,6 +45,8 @@ _UNSWEEPABLE: Mapping[str, str] = {
     "stopping": "it belongs to the whole study",
     "trusted_targets": "it belongs to the whole study",
     "study": "it belongs to the whole study",
+    "knowledge": "it belongs to the whole study",
+    "inference_s": "it belongs to the whole study",
     "storage": "it belongs to the whole study",
     "target": "one curve answers every target: see `pareto STUDY --target`",
     "objective": "values of two objectives cannot be compared",
@@ -98,7 +101,10 @@ def refuse_unsweepable(space: Space, *, grid: bool) -> None:
         ConfigError: Naming the axis and the reason.
     """
     for dimension in space.dimensions:
-        root = dimension.key.partition(".")[0].partition("/")[0].partition("@")[0]
+        group, _, place = dimension.key.partition("@")
+        # What fills a part of the paradigm, such as task@paradigm.source.task, is one of its options.
+        root = (place if place.startswith("paradigm.") else group).partition(".")[0]
+        root = root.partition("/")[0]
         if root == "hydra":
             raise ConfigError(f"{dimension.key} cannot be swept: it belongs to the whole study")
         if root in _UNSWEEPABLE and dimension.key != POWER_LIMIT:
