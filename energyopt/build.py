@@ -411,7 +411,7 @@ class Setup:
         """
         from energyopt.knowledge import learn
 
-        reuse = sources.reuse(self._cfg.paradigm)
+        reuse = self._check_sources()
         for name, node in self.sources.items():
             child = self._child(name, node)
             if node.weights is not None:
@@ -425,7 +425,7 @@ class Setup:
 
     def assume(self) -> None:
         """Take what the paradigm starts from as learnt, to see whether all can be built."""
-        sources.reuse(self._cfg.paradigm)
+        self._check_sources()
         for name, node in self.sources.items():
             child = self._child(name, node)
             with _saying(f"paradigm.{name}"):
@@ -435,6 +435,12 @@ class Setup:
                     child.make_paradigm()
                     state = child.model.state_dict()
                 self._knowledge[name] = Knowledge(state, partial(child.model_with, state))
+
+    def _check_sources(self) -> float:
+        """How many trainings use what the paradigm starts from, once all of that can be."""
+        for name, node in self.sources.items():
+            sources.given_j(name, node)
+        return sources.reuse(self._cfg.paradigm)
 
     def course(self, name: str) -> Course:
         """How what this setup trains is learnt, for another one."""

@@ -31,6 +31,14 @@ _NOT_ASKED = (
     *("stopping.known", "stopping.pause_at_j", "stopping.resume"),
 )
 
+# Keys that came later, with what they say where nothing is said: a study of before asks the same.
+_SINCE: Mapping[str, Any] = {
+    "inference_s": None,
+    "paradigm.targets": None,
+    "paradigm.precision": "fp32",
+    "paradigm.compile": False,
+}
+
 _UNSWEEPABLE: Mapping[str, str] = {
     "n_trials": "it belongs to the whole study",
     "n_jobs": "it belongs to the whole study",
@@ -102,7 +110,7 @@ def refuse_unsweepable(space: Space, *, grid: bool) -> None:
     """
     for dimension in space.dimensions:
         group, _, place = dimension.key.partition("@")
-        # What fills a part of the paradigm, such as task@paradigm.source.task, is one of its options.
+        # task@paradigm.source.task and its like are options of the paradigm.
         root = (place if place.startswith("paradigm.") else group).partition(".")[0]
         root = root.partition("/")[0]
         if root == "hydra":
@@ -129,11 +137,12 @@ def identify(
     """
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     for key in _NOT_ASKED:
-        *groups, name = key.split(".")
-        node = config
-        for group in groups:
-            node = node.get(group, {})
+        node, name = _node(config, key)
         node.pop(name, None)
+    for key, default in _SINCE.items():
+        node, name = _node(config, key)
+        if name in node and node[name] == default:
+            del node[name]
     return Identity(
         metrics=tuple(metrics),
         overrides=(*command, *(word for word in space.fixed if not _is_not_asked(word))),
@@ -141,6 +150,14 @@ def identify(
         config=config,
         target=float(cfg.target),
     )
+
+
+def _node(config: Any, key: str) -> tuple[dict[str, Any], str]:
+    """Where a key is, and its last part; an empty place where there is none."""
+    *groups, name = key.split(".")
+    for group in groups:
+        config = config.get(group, {})
+    return config, name
 
 
 def _is_not_asked(word: str) -> bool:

@@ -106,6 +106,10 @@ class TestScratchOfTwoHeads(ParadigmContract):
         return SEVERAL
 
 
+def is_a(paradigm: object, seam: type) -> bool:
+    return isinstance(paradigm, seam)
+
+
 # --- heads
 
 
@@ -117,7 +121,7 @@ def test_a_task_says_its_heads() -> None:
 @pytest.mark.parametrize("kind", [Scratch, Multitask, Pretrained, Distillation])
 def test_each_head_is_scored_and_the_worst_counts(kind: type) -> None:
     paradigm = build(kind, TWO, target=0.9)
-    assert isinstance(paradigm, ScoresHeads)
+    assert is_a(paradigm, ScoresHeads)
     assert paradigm.head_targets == {"digit": 0.9, "odd": 0.9}
     paradigm.train(800)
     accuracy = paradigm.evaluate()
@@ -365,7 +369,7 @@ def test_the_teacher_is_asked_once() -> None:
             return torch.zeros(len(inputs), 10)
 
     paradigm = build(Distillation, teacher=Knowledge({}, Teacher))
-    assert isinstance(paradigm, Prepares)
+    assert is_a(paradigm, Prepares)
     paradigm.prepare()
     paradigm.train(400)
     assert asked == [200]
