@@ -417,6 +417,11 @@ class Setup:
             if node.weights is not None:
                 state, upfront = self._read(name, node)
             else:
+                if self.meter.provenance.kind == "replayed":
+                    raise ConfigError(
+                        f"paradigm.{name}: hardware=replay plays one training back, and not that "
+                        f"of its {name}; give its weights: paradigm.{name}.weights=..."
+                    )
                 folder = self._folders[0] / str(self._cfg.knowledge)
                 with _saying(f"paradigm.{name}"):
                     state, upfront = learn(child.course(name), folder, recorder)
@@ -453,7 +458,7 @@ class Setup:
         asked |= {"num_threads": cfg.num_threads, "device": self.device.partition(":")[0]}
         asked |= {"joules": start.provenance.binding, "torch": _torch_version()}
         plan = Plan(target=cfg.target, epochs=cfg.epochs, stop_at_target=True)
-        return Course(name, asked, self.make_paradigm, self.meter, plan, start)
+        return Course(name, asked, self.make_paradigm, self.meter, plan, start, self.rig)
 
     def model_with(self, state: Mapping[str, Any]) -> Any:
         """The network with weights.

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from energyopt import failpoints
 from energyopt.errors import ConfigError, StorageError, TrialError
 from energyopt.files import private_files
+from energyopt.hardware.rig import Rig
 from energyopt.protocols import EnergyMeter, Paradigm, Saves
 from energyopt.recorder import Recorder
 from energyopt.records import TrialStart
@@ -51,6 +52,7 @@ class Course:
         meter: Meters it.
         plan: When it is over.
         start: What is known beforehand.
+        rig: The GPUs that the trial holds.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Course:
     meter: EnergyMeter
     plan: Plan
     start: TrialStart
+    rig: Rig
 
 
 def learn(course: Course, folder: Path, recorder: Recorder) -> tuple[State, Upfront]:
@@ -138,7 +141,8 @@ def _train(course: Course, place: Path, asked: str, recorder: Recorder) -> tuple
         return made[0]
 
     part = recorder.part("pretraining")
-    result = run_trial(make_paradigm, course.meter, course.plan, course.start, part)
+    at = (course.meter, course.plan, course.start)
+    result = run_trial(make_paradigm, *at, part, rig=course.rig)
     if result.end == "diverged":
         raise TrialError(
             f"the training of the {course.name} diverged ({result.reason}); lower "
@@ -156,6 +160,7 @@ def _train(course: Course, place: Path, asked: str, recorder: Recorder) -> tuple
         accuracy=result.best_accuracy,
         target=course.plan.target,
         provenance=str(course.start.provenance),
+        flags=result.flags,
     )
     assert isinstance(made[0], Saves)  # noqa: S101  # it is one of ours
     with _storing(place):

@@ -330,8 +330,8 @@ class TrialResult:
         training_s = self.booked("training").time_s
         quality = length_quality(training_s, start.provenance, start.quality_periods)
         length = () if quality == "ok" else (f"{quality}_window",)
-        missed = (f"{each.name}_missed_target" for each in self.upfront if each.missed)
-        return (*start.flags, *self.conditions.flags, *missed, *length)
+        before = (flag for each in self.upfront for flag in each.warnings)
+        return (*start.flags, *self.conditions.flags, *before, *length)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

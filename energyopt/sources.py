@@ -93,7 +93,8 @@ def config_of(cfg: DictConfig, name: str, node: DictConfig) -> DictConfig:
     said = raw["paradigm"][name]
     precision = cfg.paradigm.get("precision", "fp32")
     raw |= {group: said[group] for group in _GROUPS if said.get(group) is not None}
-    raw |= {key: node.get(key) for key in _KEYS}
+    read = node.get("weights") is not None  # and nothing is trained
+    raw |= {key: node.get(key) for key in _KEYS if key in node or not read}
     raw["scheduler"] = {"_target_": "energyopt.schedulers.none", "_partial_": True}
     raw["paradigm"] = {
         "_target_": "energyopt.paradigms.multitask.Multitask",

@@ -32,6 +32,7 @@ class Upfront:
         accuracy: The best validation accuracy on its own task; None if unknown.
         target: Accuracy that it was to reach; None likewise.
         provenance: Where its joules come from, in words.
+        flags: Warnings about how they were measured, as short words.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Upfront:
     accuracy: float | None = None
     target: float | None = None
     provenance: str = ""
+    flags: tuple[str, ...] = ()
 
     @property
     def total_j(self) -> float:
@@ -68,6 +70,12 @@ class Upfront:
         return None not in (self.accuracy, self.target) and self.accuracy < self.target  # type: ignore[operator]
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is doubtful about it, as flags of the trial."""
+        missed = ("missed_target",) if self.missed else ()
+        return tuple(f"{self.name}_{flag}" for flag in (*self.flags, *missed))
+
+    @property
     def regime(self) -> Regime:
         """Who pays for it."""
         if self.origin == "loaded" and not self.given_j:
@@ -81,4 +89,5 @@ class Upfront:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Upfront:
         """Read what `to_dict` wrote."""
-        return cls(**{**data, "energy": Energy.from_dict(data["energy"])})
+        energy, flags = Energy.from_dict(data["energy"]), tuple(data.get("flags", ()))
+        return cls(**{**data, "energy": energy, "flags": flags})

@@ -18,12 +18,15 @@ from safetensors.torch import load_file, save_file
 from energyopt.app import train
 from energyopt.build import Setup
 from energyopt.errors import ConfigError, StorageError, TrialError
+from energyopt.hardware.options import RigOptions
+from energyopt.hardware.rig import Rig
 from energyopt.journal import NAME, JournalReader, JournalWriter
 from energyopt.knowledge import RECORD, WEIGHTS, Course, learn, read_weights
 from energyopt.pausing import NAME as PAUSED
 from energyopt.pausing import Resumed, keep_in, load
 from energyopt.recorder import Recorder
 from energyopt.records import Energy, TrialResult, TrialStart
+from energyopt.report.flags import explain_flag
 from energyopt.trial import Plan, run_trial
 from energyopt.upfront import Upfront
 from tests.composing import composed
@@ -51,7 +54,13 @@ class Savable(Scripted):
 
 def course(counter: Counter, accuracies: Any = (0.5, 0.95), **changes: Any) -> Course:
     it = Course(
-        "source", ASKED, lambda: Savable(counter, accuracies), ToyMeter(counter), PLAN, START
+        name="source",
+        asked=ASKED,
+        make_paradigm=lambda: Savable(counter, accuracies),
+        meter=ToyMeter(counter),
+        plan=PLAN,
+        start=START,
+        rig=Rig(RigOptions(), "cpu"),
     )
     return replace(it, **changes)
 
@@ -366,6 +375,20 @@ def test_a_mistake_in_a_source_names_it(words: tuple[str, ...], says: str) -> No
     base = [w for w in SOURCE if "source.task" not in w or "source.task" not in str(words)]
     with pytest.raises(ConfigError, match=says):
         build(*base, *words)
+
+
+def test_a_replayed_meter_plays_no_source(tmp_path: Path) -> None:
+    trial(tmp_path / "0", *QUICK)
+    words = ("hardware=replay", f"hardware.meter.path={tmp_path / '0'}")
+    with pytest.raises(ConfigError, match=r"^paradigm.source: hardware=replay plays one training"):
+        trial(tmp_path / "1", *[w for w in SOURCE if not w.startswith("hardware")], *words)
+
+
+def test_what_is_doubtful_about_a_source_is_a_flag_of_its_trials() -> None:
+    doubtful = Upfront("source", "trained", Energy(1, cpu_j=1), flags=("shared_gpu",))
+    (flag,) = known_trial(doubtful).flags
+    assert explain_flag(flag).startswith("source_shared_gpu: of the source's training: another")
+    assert explain_flag("source_mine") == "source_mine"
 
 
 def test_nothing_is_trained_that_was_not_taught() -> None:

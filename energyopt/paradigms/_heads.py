@@ -93,40 +93,25 @@ def score(accuracies: Mapping[str, float], targets: Mapping[str, float], target:
 
 @dataclass(frozen=True)
 class OneHead:
-    """A task's samples with the labels of one of its heads: a task of its own.
+    """One head of a task, as a task of its own: see `Task`."""
 
-    Args:
-        of: The task.
-        at: The head's place.
-        num_classes: Its classes.
-    """
-
-    of: Task
-    at: int
+    train: Split
+    validation: Split
+    test: Split
+    input_shape: tuple[int, ...]
     num_classes: int
 
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one sample."""
-        return tuple(self.of.input_shape)
 
-    @property
-    def train(self) -> Split:
-        """What models learn from."""
-        return self._split(self.of.train)
+def one_by_one(task: Task, heads: Mapping[str, int], device: torch.device) -> dict[str, OneHead]:
+    """A task's heads as tasks, which share its inputs on a device."""
+    inputs = [split.inputs.to(device) for split in (task.train, task.validation, task.test)]
 
-    @property
-    def validation(self) -> Split:
-        """What they are scored on."""
-        return self._split(self.of.validation)
+    def own(at: int, classes: int) -> OneHead:
+        labels = [split.labels[:, at] for split in (task.train, task.validation, task.test)]
+        train, validation, test = map(Split, inputs, labels)
+        return OneHead(train, validation, test, tuple(task.input_shape), classes)
 
-    @property
-    def test(self) -> Split:
-        """What is reported at the end."""
-        return self._split(self.of.test)
-
-    def _split(self, split: Split) -> Split:
-        return Split(split.inputs, split.labels[:, self.at].contiguous())
+    return {name: own(at, classes) for at, (name, classes) in enumerate(heads.items())}
 
 
 def parts(logits: torch.Tensor, heads: Mapping[str, int]) -> tuple[torch.Tensor, ...]:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from energyopt.errors import ConfigError
-from energyopt.paradigms._heads import OneHead, heads_of, score, targets_by_head
+from energyopt.paradigms._heads import heads_of, one_by_one, score, targets_by_head
 from energyopt.paradigms._precision import Name
 from energyopt.paradigms._supervised import Supervised, save_weights
 from energyopt.protocols import Task, Trained
@@ -89,8 +90,8 @@ class Scratch:
                 "own: make_model is needed"
             )
         self._learners = {
-            name: learner(OneHead(task, at, classes), make_model(classes))
-            for at, (name, classes) in enumerate(heads.items())
+            name: learner(own, make_model(own.num_classes))
+            for name, own in one_by_one(task, heads, torch.device(device)).items()
         }
 
     @property

@@ -75,4 +75,8 @@ REMEDIES: Mapping[str, str] = {
 
 def explain_flag(flag: str) -> str:
     """What a flag means and what to do about it; a user's own flag is said as it is."""
-    return f"{flag}: {REMEDIES[flag]}" if flag in REMEDIES else flag
+    if flag in REMEDIES:
+        return f"{flag}: {REMEDIES[flag]}"
+    of, _, own = flag.partition("_")
+    known = of in ("source", "teacher") and own in REMEDIES
+    return f"{flag}: of the {of}'s training: {REMEDIES[own]}" if known else flag
