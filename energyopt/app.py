@@ -84,6 +84,7 @@ def check_readiness(setup: Setup) -> Readiness:
     setup.check_limit()
     _ = setup.rules  # what cannot be built is known now
     start = setup.start
+    setup.assume()
     setup.make_paradigm()
     check_meter(setup.meter)
     gpus = start.machine.gpus if start.machine else ()
@@ -138,6 +139,7 @@ def train(
             rules=setup.stopping,
             keep=keep,
             resumed=resumed,
+            learn=setup.learn if setup.sources else None,
         )
 
 

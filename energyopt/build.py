@@ -10,8 +10,8 @@ import inspect
 import math
 import random
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,24 +21,29 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from energyopt.errors import ConfigError, EnergyoptError
+from energyopt import sources
+from energyopt.errors import ConfigError, EnergyoptError, TrialError
 from energyopt.known import Known, digest, shape_of_work
-from energyopt.protocols import EnergyMeter, Objective, Paradigm, StoppingRule
-from energyopt.records import TrialStart
+from energyopt.protocols import EnergyMeter, Knowledge, Objective, Paradigm, StoppingRule
+from energyopt.records import Energy, TrialStart
 from energyopt.rivals import Rivals
 from energyopt.trial import Plan
 from energyopt.trust import targets_in, trusted_target
+from energyopt.upfront import Upfront
 
 if TYPE_CHECKING:
     from energyopt.hardware.options import RigOptions
     from energyopt.hardware.power import PowerLimit
     from energyopt.hardware.rig import Rig
     from energyopt.hardware.systems import System
+    from energyopt.knowledge import Course
     from energyopt.profiling import PowerProfiler
+    from energyopt.recorder import Recorder
     from energyopt.stopping.rules import Rules
 
 _NO_RIG_OPTIONS = ("meter", "known", "system")
 _OFFERED_ROOTS = ("lr", "batch_size", "epochs", "target", "seed", "num_threads")
+_INFERENCE_S = 1.0  # where somebody needs it and says nothing: ten periods of a GPU's counter
 GROUPS = (
     *("task", "model", "paradigm", "optimizer", "scheduler", "hardware", "objective", "stopping"),
 )
@@ -65,6 +70,10 @@ _RULES: Mapping[str, _Rule] = {
     "eval_every": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1", optional=True),
     "max_samples": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1", optional=True),
     "patience": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1", optional=True),
+    "inference_s": _Rule(
+        _NUMBER, lambda v: 0 < v < float("inf"), "a number of seconds above 0", optional=True
+    ),
+    "knowledge": _Rule((str,), bool, "a folder"),
     "n_trials": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
     "n_jobs": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
     "max_failures": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1", optional=True),
@@ -136,9 +145,11 @@ class Setup:
         for folder in folders:
             if str(folder) not in sys.path:
                 sys.path.append(str(folder))
+        self._knowledge: dict[str, Knowledge] = {}
         self._offers: Mapping[str, Callable[[], Any]] = {
             "task": lambda: self.task,
             "model": lambda: self.model,
+            "make_model": lambda: self.make_model,
             "optimizer": lambda: self._make("optimizer", cfg.optimizer),
             "scheduler": lambda: self._make("scheduler", cfg.scheduler),
             "input_shape": lambda: self.task.input_shape,
@@ -210,6 +221,15 @@ class Setup:
         """The network, freshly initialised."""
         return self._make("model", self._cfg.model)
 
+    def make_model(self, num_classes: int | None = None) -> Any:
+        """Another network of the same kind.
+
+        Args:
+            num_classes: Its number of outputs; the task's if None.
+        """
+        told = {} if num_classes is None else {"num_classes": lambda: num_classes}
+        return self._make("model", self._cfg.model, told)
+
     @cached_property
     def meter(self) -> EnergyMeter:
         """What meters the windows."""
@@ -258,7 +278,15 @@ class Setup:
             patience=cfg.patience,
             stop_at_target=self.objective.stops_at_target,
             pause_at_j=cfg.stopping.pause_at_j,
+            inference_s=self._inference_s,
         )
+
+    @property
+    def _inference_s(self) -> float | None:
+        """How long answers are asked for; also where the objective or a teacher needs them."""
+        given: float | None = self._cfg.inference_s
+        asked = getattr(self.objective, "needs_inference", False) or "teacher" in self.sources
+        return _INFERENCE_S if given is None and asked else given
 
     @property
     def start(self) -> TrialStart:
@@ -329,7 +357,7 @@ class Setup:
             self.rig.boards[0].name,
             _plain("model", self._cfg.model),
             self._cfg.batch_size,
-            _plain("paradigm", self._cfg.paradigm),
+            sources.without(_plain("paradigm", self._cfg.paradigm), self.sources),
         )
         low_w, high_w = self.rig.limits_w()
         points = self.known.profiles.get(digest(shape)) if self.known else None
@@ -356,7 +384,7 @@ class Setup:
         torch.manual_seed(self._cfg.seed)
         random.seed(self._cfg.seed)  # ours draws from neither; a user's own code may
         np.random.seed(self._cfg.seed % 2**32)  # noqa: NPY002
-        paradigm = self._make("paradigm", self._cfg.paradigm)
+        paradigm = self._make("paradigm", self._own_paradigm(), self._learnt())
         missing = [
             name for name in ("epoch_samples", "train", "evaluate") if not hasattr(paradigm, name)
         ]
@@ -367,8 +395,125 @@ class Setup:
             )
         return cast(Paradigm, paradigm)
 
-    def _make(self, key: str, node: Any) -> Any:
-        """Instantiate a config node, offering what its target names."""
+    @cached_property
+    def sources(self) -> Mapping[str, DictConfig]:
+        """What the paradigm starts from, by name: see `sources.nodes`."""
+        return sources.nodes(self._cfg.paradigm)
+
+    def learn(self, recorder: Recorder) -> None:
+        """Get what the paradigm starts from: train it, take what is kept of it, or read it.
+
+        Args:
+            recorder: The trial's, which books what is burnt.
+
+        Raises:
+            ConfigError: If it cannot be built, or does not fit.
+        """
+        from energyopt.knowledge import learn
+
+        reuse = self._check_sources()
+        for name, node in self.sources.items():
+            child = self._child(name, node)
+            if node.weights is not None:
+                state, upfront = self._read(name, node)
+            else:
+                if self.meter.provenance.kind == "replayed":
+                    raise ConfigError(
+                        f"paradigm.{name}: hardware=replay plays one training back, and not that "
+                        f"of its {name}; give its weights: paradigm.{name}.weights=..."
+                    )
+                folder = self._folders[0] / str(self._cfg.knowledge)
+                with _saying(f"paradigm.{name}"):
+                    state, upfront = learn(child.course(name), folder, recorder)
+            self._knowledge[name] = Knowledge(state, partial(child.model_with, state))
+            recorder.know(replace(upfront, reuse=reuse))
+
+    def assume(self) -> None:
+        """Take what the paradigm starts from as learnt, to see whether all can be built."""
+        self._check_sources()
+        for name, node in self.sources.items():
+            child = self._child(name, node)
+            with _saying(f"paradigm.{name}"):
+                if node.weights is not None:
+                    state, _ = self._read(name, node)
+                else:
+                    child.make_paradigm()
+                    state = child.model.state_dict()
+                self._knowledge[name] = Knowledge(state, partial(child.model_with, state))
+
+    def _check_sources(self) -> float:
+        """How many trainings use what the paradigm starts from, once all of that can be."""
+        for name, node in self.sources.items():
+            sources.given_j(name, node)
+        return sources.reuse(self._cfg.paradigm)
+
+    def course(self, name: str) -> Course:
+        """How what this setup trains is learnt, for another one."""
+        from energyopt.knowledge import Course
+
+        cfg, start = self._cfg, self.start
+        keys = ("task", "model", "optimizer", "paradigm")
+        asked = {key: _plain(key, cfg[key]) for key in keys}
+        asked |= {key: cfg[key] for key in ("lr", "batch_size", "epochs", "target", "seed")}
+        asked |= {"num_threads": cfg.num_threads, "device": self.device.partition(":")[0]}
+        asked |= {"joules": start.provenance.binding, "torch": _torch_version()}
+        plan = Plan(target=cfg.target, epochs=cfg.epochs, stop_at_target=True)
+        return Course(name, asked, self.make_paradigm, self.meter, plan, start, self.rig)
+
+    def model_with(self, state: Mapping[str, Any]) -> Any:
+        """The network with weights.
+
+        Raises:
+            ConfigError: If they do not fit.
+        """
+        from energyopt.paradigms._trunk import load_all
+
+        model = self.make_model()
+        load_all(model, state)
+        return model
+
+    def _child(self, name: str, node: DictConfig) -> Setup:
+        """The setup of a training that this one's paradigm starts from."""
+        with _saying(f"paradigm.{name}"):
+            child = Setup(sources.config_of(self._cfg, name, node), self._folders, repair=False)
+        child.rig = self.rig
+        # A made-up meter counts joules by the batch, and the child has its own.
+        if "batch_size" not in inspect.signature(type(self.meter)).parameters:
+            child.meter = self.meter
+        return child
+
+    def _read(self, name: str, node: DictConfig) -> tuple[Any, Upfront]:
+        from energyopt.knowledge import read_weights
+
+        path = self._folders[0] / str(node.weights)
+        state, found = read_weights(path, f"paradigm.{name}.weights")
+        given_j = sources.given_j(name, node)
+        upfront = Upfront(name, "loaded", Energy(), given_j=given_j, fresh=False, digest=found)
+        return state, upfront
+
+    def _own_paradigm(self) -> Any:
+        """The paradigm's node without what is not for its constructor."""
+        if not self.sources:
+            return self._cfg.paradigm
+        plain = _plain("paradigm", self._cfg.paradigm)
+        return OmegaConf.create(sources.without(plain, self.sources))
+
+    def _learnt(self) -> dict[str, Callable[[], Any]]:
+        missing = sorted(self.sources.keys() - self._knowledge.keys())
+        if missing:
+            raise TrialError(f"the {missing[0]} was not trained before the paradigm was built")
+        return {name: partial(self._knowledge.__getitem__, name) for name in self._knowledge}
+
+    def _make(
+        self, key: str, node: Any, told: Mapping[str, Callable[[], Any]] | None = None
+    ) -> Any:
+        """Instantiate a config node, offering what its target names.
+
+        Args:
+            key: Where the node is.
+            node: The node.
+            told: What is offered beside, or instead of, what all are.
+        """
         plain = _plain(key, node)
         targets = list(targets_in(plain))
         if not isinstance(plain, dict) or "_target_" not in plain:
@@ -385,7 +530,7 @@ class Setup:
             return factory
         offered = {
             name: offer()
-            for name, offer in self._offers.items()
+            for name, offer in {**self._offers, **(told or {})}.items()
             if name in signature.parameters and name not in given
         }
         return self._guard(key, plain, lambda: factory(**offered))
@@ -402,6 +547,22 @@ class Setup:
             raise ConfigError(
                 f"{key} ({plain['_target_']}) cannot be built with {options}: {message}"
             ) from error
+
+
+@contextmanager
+def _saying(key: str) -> Iterator[None]:
+    """Say of what a mistake is one."""
+    try:
+        yield
+    except ConfigError as error:
+        said = str(error)
+        raise ConfigError(said if said.startswith(key) else f"{key}: {said}") from error
+
+
+def _torch_version() -> str:
+    import torch
+
+    return str(torch.__version__)
 
 
 def _plain(key: str, node: Any) -> Any:

@@ -10,7 +10,7 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -92,6 +92,7 @@ class Checkpoint:
         loss: Mean training loss since the last checkpoint.
         training: Energy of the training window since the last checkpoint.
         evaluation: Energy of the evaluation window.
+        heads: Validation accuracy of each head, where the task has several.
     """
 
     samples: int
@@ -101,6 +102,7 @@ class Checkpoint:
     loss: float
     training: Energy
     evaluation: Energy
+    heads: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +146,21 @@ class Curve:
 
     def only(self, counts: Sequence[bool]) -> Curve:
         """The points that count."""
-        columns = (getattr(self, field.name) for field in fields(self))
+        columns = (getattr(self, each.name) for each in fields(self))
         return Curve(*(tuple(itertools.compress(column, counts)) for column in columns))
+
+    def in_epochs(self, epoch_j: float | None, upfront_j: float) -> tuple[float, ...]:
+        """Epochs at each point, those that its upfront energy is worth included.
+
+        Who looks ahead in epochs at a constant energy of an epoch then sees the joules.
+
+        Args:
+            epoch_j: Energy of an epoch, in J.
+            upfront_j: What went into it before its first step, in J.
+        """
+        if not epoch_j or not upfront_j:
+            return self.epoch
+        return tuple(energy_j / epoch_j for energy_j in self.training_j)
 
     def rises(self) -> list[int]:
         """Indices of the points that are more accurate than all before."""
@@ -266,7 +281,10 @@ class Energies:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """The evaluations of a trial, in order, as columns: see `Checkpoint`."""
+    """The evaluations of a trial, in order, as columns: see `Checkpoint`.
+
+    A head that was not scored at an evaluation has accuracy 0 there.
+    """
 
     samples: tuple[int, ...] = ()
     steps: tuple[int, ...] = ()
@@ -275,6 +293,7 @@ class Checkpoints:
     loss: tuple[float, ...] = ()
     training: Energies = Energies()
     evaluation: Energies = Energies()
+    heads: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, checkpoints: Iterable[Checkpoint]) -> Checkpoints:
@@ -288,6 +307,10 @@ class Checkpoints:
             tuple(row.loss for row in rows),
             Energies.of(row.training for row in rows),
             Energies.of(row.evaluation for row in rows),
+            {
+                name: tuple(row.heads.get(name, 0.0) for row in rows)
+                for name in dict.fromkeys(name for row in rows for name in row.heads)
+            },
         )
 
     def __len__(self) -> int:
@@ -302,23 +325,29 @@ class Checkpoints:
             self.loss[at],
             self.training[at],
             self.evaluation[at],
+            {name: column[at] for name, column in self.heads.items()},
         )
 
     def __iter__(self) -> Iterator[Checkpoint]:
         return map(self.__getitem__, range(len(self)))
 
-    def curve(self) -> Curve:
+    def curve(self, upfront_j: float = 0.0, upfront_s: float = 0.0) -> Curve:
         """The evaluations with training energy and time summed from the first step.
 
         A model whose loss is not finite is no setup to stop at, whatever it scores; and what
         was trained before a coarse counter first moved was not trained for nothing.
+
+        Args:
+            upfront_j: Energy that went into it before its first step, in J.
+            upfront_s: The same of time, in s.
         """
-        training_j = tuple(itertools.accumulate(self.training.total_j))
-        training_s = tuple(itertools.accumulate(self.training.time_s))
+        own_j = tuple(itertools.accumulate(self.training.total_j))
+        training_j = tuple(upfront_j + at for at in own_j)
+        training_s = tuple(upfront_s + at for at in itertools.accumulate(self.training.time_s))
         curve = Curve(training_j, training_s, self.accuracy, self.samples, self.steps, self.epoch)
         counts = [
             energy_j > 0 and math.isfinite(loss)
-            for energy_j, loss in zip(training_j, self.loss, strict=True)
+            for energy_j, loss in zip(own_j, self.loss, strict=True)
         ]
         return curve if all(counts) else curve.only(counts)
 
@@ -332,6 +361,7 @@ class Checkpoints:
             "loss": self.loss,
             "training": self.training.to_dict(),
             "evaluation": self.evaluation.to_dict(),
+            **({"heads": dict(self.heads)} if self.heads else {}),
         }
 
     @classmethod
@@ -347,6 +377,7 @@ class Checkpoints:
             tuple(data["loss"]),
             Energies.from_dict(data["training"]),
             Energies.from_dict(data["evaluation"]),
+            {name: tuple(column) for name, column in data.get("heads", {}).items()},
         )
 
 

@@ -29,12 +29,13 @@ from energyopt.records import (
     total,
     window_from_dict,
 )
+from energyopt.upfront import Upfront
 
 NAME = "progress.jsonl"
 """The journal's file name in a job's folder."""
 
 
-Record = TrialStart | Window | Checkpoint | Conditions | Pause
+Record = TrialStart | Window | Checkpoint | Conditions | Pause | Upfront
 """What a journal is made of."""
 
 
@@ -129,6 +130,7 @@ class Paused:
         windows: All up to then.
         checkpoints: Likewise.
         conditions: As they were known then.
+        upfront: What its knowledge had cost before its first step.
     """
 
     at: Pause
@@ -136,10 +138,12 @@ class Paused:
     windows: tuple[Window, ...]
     checkpoints: tuple[Checkpoint, ...]
     conditions: Conditions
+    upfront: tuple[Upfront, ...] = ()
 
     def records(self) -> tuple[Record, ...]:
         """All of it, for a journal that goes on."""
-        return (self.start, *self.windows, *self.checkpoints, self.conditions, self.at)
+        known: tuple[Record, ...] = (self.start, *self.upfront, *self.windows)
+        return (*known, *self.checkpoints, self.conditions, self.at)
 
 
 @dataclass(slots=True)
@@ -152,6 +156,7 @@ class Journal:
     conditions: Conditions = NOT_MEASURED
     now: str | None = None
     pauses: list[Paused] = field(default_factory=list)
+    upfront: list[Upfront] = field(default_factory=list)
 
     def result(self, end: End, reason: str) -> TrialResult | None:
         """The record of a trial that left only its journal; None if it never started."""
@@ -164,6 +169,7 @@ class Journal:
             end,
             reason,
             conditions=self.conditions,
+            upfront=tuple(self.upfront),
         )
 
     def paused(self, samples: int | None = None) -> Paused | None:
@@ -183,6 +189,7 @@ class Journal:
             "paused",
             reason,
             conditions=paused.conditions,
+            upfront=paused.upfront,
         )
 
     def carried(self, since: Paused | None = None) -> tuple[Window, ...]:
@@ -251,6 +258,8 @@ class JournalReader:
                 self._add_checkpoint(checkpoint_from_dict(data))
             case "Conditions":
                 self.journal.conditions = Conditions.from_dict(data)
+            case "Upfront":
+                self.journal.upfront.append(Upfront.from_dict(data))
             case "Pause":
                 self._add_pause(Pause.from_dict(data))
 
@@ -258,8 +267,8 @@ class JournalReader:
         journal = self.journal
         if journal.start is not None:
             windows, checkpoints = tuple(journal.windows), tuple(journal.checkpoints)
-            paused = Paused(at, journal.start, windows, checkpoints, journal.conditions)
-            journal.pauses.append(paused)
+            now = (windows, checkpoints, journal.conditions, tuple(journal.upfront))
+            journal.pauses.append(Paused(at, journal.start, *now))
 
     def _add_checkpoint(self, new: Checkpoint) -> None:
         """Add one; a later one of the same samples is the same, with its joules booked anew."""

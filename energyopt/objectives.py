@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from energyopt.accounting import head_hits
 from energyopt.errors import ConfigError, TrialError
 from energyopt.protocols import Objective
 from energyopt.records import RAN_ITS_COURSE, Metric, Outcome, TrialResult
@@ -18,7 +19,7 @@ from energyopt.records import RAN_ITS_COURSE, Metric, Outcome, TrialResult
 def cost_j(result: TrialResult) -> float:
     """Energy to the target, in J; for a missed target the energy spent, a lower bound."""
     at = result.energy_to_target_j
-    return result.training_j if at is None else at
+    return result.cost_j if at is None else at
 
 
 def cost_s(result: TrialResult) -> float:
@@ -71,6 +72,48 @@ class TimeVsEnergy:
         return cost_s(result), cost_j(result)
 
 
+class LifeCycle:
+    """One objective: energy to the target and of all answers. A trial stops at the target.
+
+    What the search costs is the same whichever setup it finds, and is left out here.
+
+    Args:
+        n_inferences: Answers that the model will give over its life.
+        embodied_j: Share of the energy of making the hardware, in J.
+
+    Raises:
+        ConfigError: If one is no finite number of at least 0.
+    """
+
+    metrics = (Metric("life_cycle_j", "minimize"),)
+    stops_at_target = True
+    needs_inference = True
+
+    def __init__(self, n_inferences: float, embodied_j: float = 0.0) -> None:
+        for key, value in (("n_inferences", n_inferences), ("embodied_j", embodied_j)):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ConfigError(f"objective.{key}={value}: a number of at least 0 is needed")
+            if not 0 <= value < math.inf:
+                raise ConfigError(f"objective.{key}={value}: a number of at least 0 is needed")
+        self._n_inferences = n_inferences
+        self._embodied_j = embodied_j
+
+    def __call__(self, result: TrialResult) -> tuple[float, ...]:
+        """Life-cycle energy, in J.
+
+        Raises:
+            TrialError: If the paradigm's models cannot be asked.
+        """
+        per_1000 = next(iter(result.inference_j_per_1000.values()), None)
+        if per_1000 is None:
+            raise TrialError(
+                "objective=life_cycle needs the energy of an answer, and the paradigm has no "
+                "inference(): see energyopt.protocols.Infers, or choose another objective"
+            )
+        train_j, answers_j = cost_j(result), self._n_inferences * per_1000 / 1000
+        return (train_j + answers_j + self._embodied_j,)
+
+
 class FunctionObjective:
     """A user's own function of a `TrialResult`.
 
@@ -112,7 +155,9 @@ class FunctionObjective:
 
 _MOST_POINTS = 60  # of the curve that Optuna keeps of a trial; the whole one is in our own table
 
-_ABOVE_ZERO = frozenset({"energy_to_target_j", "time_to_target_s", "energy_delay_product_js"})
+_ABOVE_ZERO = frozenset(
+    {"energy_to_target_j", "time_to_target_s", "energy_delay_product_js", "life_cycle_j"}
+)
 """Metrics that no training can have for nothing, whoever computes them."""
 
 
@@ -198,6 +243,7 @@ def _attributes(result: TrialResult) -> dict[str, Any]:
         "spent_j": result.spent_j,
         "curve": _curve(result),
     }
+    attributes |= _knowledge_attributes(result)
     if result.stopped_by is not None:
         attributes["stopped_by"] = result.stopped_by
     attributes |= _gpu_attributes(result)
@@ -212,12 +258,30 @@ def _attributes(result: TrialResult) -> dict[str, Any]:
 def _curve(result: TrialResult) -> dict[str, Any]:
     """What samplers learn from: accuracy against joules, in few points."""
     curve = result.curve.thinned(_MOST_POINTS, result.target)
+    upfront = {"upfront_j": result.upfront_j} if result.upfront else {}
     return {
+        **upfront,
         "epochs": list(curve.epoch),
         "joules": list(curve.training_j),
         "accuracy": list(curve.accuracy),
         "epoch_j": result.epoch_j,
     }
+
+
+def _knowledge_attributes(result: TrialResult) -> dict[str, Any]:
+    """What was known before, of heads, and of answers; nothing where there is nothing."""
+    attributes: dict[str, Any] = {}
+    if result.upfront:
+        burnt = (result.booked("pretraining") + result.booked("preparation")).total_j
+        attributes |= {"upfront_j": result.upfront_j, "knowledge_j": burnt}
+    hits = head_hits(result)
+    if hits:
+        attributes["heads_to_target_j"] = {
+            name: None if hit is None else hit.training_j for name, hit in hits.items()
+        }
+    if result.inference_j_per_1000:
+        attributes["inference_j_per_1000"] = dict(result.inference_j_per_1000)
+    return attributes
 
 
 def _gpu_attributes(result: TrialResult) -> dict[str, Any]:

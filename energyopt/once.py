@@ -19,6 +19,7 @@ from energyopt.protocols import Paradigm
 from energyopt.question import refuse_kept_password
 from energyopt.records import TrialResult, TrialStart
 from energyopt.report.flags import explain_flag
+from energyopt.report.knowledge import trial_lines
 from energyopt.report.live import LiveTrial
 from energyopt.report.sentences import hardware_lines, source_lines
 from energyopt.report.tables import curve_table
@@ -93,7 +94,7 @@ def print_result(result: TrialResult, console: Console) -> None:
         if purpose != "training"
     )
     console.print(Text(f"{line} Beside it: {beside}."), soft_wrap=True)
-    for sentence in hardware_lines(result):
+    for sentence in (*trial_lines(result), *hardware_lines(result)):
         console.print(Text(sentence), soft_wrap=True)
     for flag in result.flags:
         console.print(Text(f"Mind: {explain_flag(flag)}."), soft_wrap=True)

@@ -5,7 +5,7 @@ A user's own model, task, paradigm, meter or objective fits by shape alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -15,6 +15,7 @@ from energyopt.rivals import Progress, Rivals
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
 @runtime_checkable
@@ -95,6 +96,41 @@ class Tests(Protocol):
 
 
 @runtime_checkable
+class ScoresHeads(Protocol):
+    """A paradigm that scores several heads; `evaluate` is one number for all of them."""
+
+    @property
+    def head_targets(self) -> Mapping[str, float]:
+        """Accuracy that each head is to reach, in [0, 1]; empty where there is but one."""
+
+    @property
+    def head_accuracies(self) -> Mapping[str, float]:
+        """Accuracy of each head at the latest `evaluate`, in [0, 1]."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A paradigm that has something to pay between loading and its first step.
+
+    What it costs is a part of the energy to the target, beside the training.
+    """
+
+    def prepare(self) -> None:
+        """Do it; again where a paused trial goes on."""
+
+
+@runtime_checkable
+class Infers(Protocol):
+    """A paradigm whose models can be asked, to meter what an answer costs."""
+
+    def inference(self) -> Mapping[str, Callable[[], int]]:
+        """By name, what passes samples through a model and says how many they were.
+
+        The first is the model that is trained.
+        """
+
+
+@runtime_checkable
 class Saves(Protocol):
     """A paradigm whose trained model can be kept."""
 
@@ -117,11 +153,25 @@ class Split:
 
     Attributes:
         inputs: Float tensor of shape (samples, *input_shape), standardised; of `Tokens`, integers.
-        labels: Integer tensor of shape (samples,), classes from 0.
+        labels: Integer tensor of shape (samples,), classes from 0; of shape (samples, heads)
+            where the task has several heads.
     """
 
     inputs: torch.Tensor
     labels: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What was learnt elsewhere: a source's weights, or a teacher.
+
+    Attributes:
+        state: The weights, by name.
+        model: Makes the network that they were trained in, with them.
+    """
+
+    state: Mapping[str, torch.Tensor]
+    model: Callable[[], nn.Module]
 
 
 @runtime_checkable
@@ -147,6 +197,19 @@ class Task(Protocol):
     @property
     def num_classes(self) -> int:
         """Number of classes."""
+
+
+@runtime_checkable
+class HasHeads(Protocol):
+    """A task that asks several questions about each sample.
+
+    Its labels have the shape (samples, heads), and its `num_classes` is the sum of all heads'
+    classes: one linear layer is then all heads, and a head's logits are its slice.
+    """
+
+    @property
+    def heads(self) -> Mapping[str, int]:
+        """Number of classes of each head, by name, in the order of the labels."""
 
 
 @runtime_checkable

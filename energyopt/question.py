@@ -25,10 +25,19 @@ _NOT_ASKED = (
     *("heartbeat_s", "storage_wait_s"),
     *("search_budget_j", "search_budget_s", "reuse"),
     "trial_timeout_s",
+    "knowledge",
     # How a start waits, and what is measured beside the training.
     *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict", "hardware.known"),
     *("stopping.known", "stopping.pause_at_j", "stopping.resume"),
 )
+
+# Keys that came later, with what they say where nothing is said: a study of before asks the same.
+_SINCE: Mapping[str, Any] = {
+    "inference_s": None,
+    "paradigm.targets": None,
+    "paradigm.precision": "fp32",
+    "paradigm.compile": False,
+}
 
 _UNSWEEPABLE: Mapping[str, str] = {
     "n_trials": "it belongs to the whole study",
@@ -44,6 +53,8 @@ _UNSWEEPABLE: Mapping[str, str] = {
     "stopping": "it belongs to the whole study",
     "trusted_targets": "it belongs to the whole study",
     "study": "it belongs to the whole study",
+    "knowledge": "it belongs to the whole study",
+    "inference_s": "it belongs to the whole study",
     "storage": "it belongs to the whole study",
     "target": "one curve answers every target: see `pareto STUDY --target`",
     "objective": "values of two objectives cannot be compared",
@@ -98,7 +109,10 @@ def refuse_unsweepable(space: Space, *, grid: bool) -> None:
         ConfigError: Naming the axis and the reason.
     """
     for dimension in space.dimensions:
-        root = dimension.key.partition(".")[0].partition("/")[0].partition("@")[0]
+        group, _, place = dimension.key.partition("@")
+        # task@paradigm.source.task and its like are options of the paradigm.
+        root = (place if place.startswith("paradigm.") else group).partition(".")[0]
+        root = root.partition("/")[0]
         if root == "hydra":
             raise ConfigError(f"{dimension.key} cannot be swept: it belongs to the whole study")
         if root in _UNSWEEPABLE and dimension.key != POWER_LIMIT:
@@ -123,11 +137,12 @@ def identify(
     """
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     for key in _NOT_ASKED:
-        *groups, name = key.split(".")
-        node = config
-        for group in groups:
-            node = node.get(group, {})
+        node, name = _node(config, key)
         node.pop(name, None)
+    for key, default in _SINCE.items():
+        node, name = _node(config, key)
+        if name in node and node[name] == default:
+            del node[name]
     return Identity(
         metrics=tuple(metrics),
         overrides=(*command, *(word for word in space.fixed if not _is_not_asked(word))),
@@ -135,6 +150,14 @@ def identify(
         config=config,
         target=float(cfg.target),
     )
+
+
+def _node(config: Any, key: str) -> tuple[dict[str, Any], str]:
+    """Where a key is, and its last part; an empty place where there is none."""
+    *groups, name = key.split(".")
+    for group in groups:
+        config = config.get(group, {})
+    return config, name
 
 
 def _is_not_asked(word: str) -> bool:

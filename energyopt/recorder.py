@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from energyopt.conditions import NOT_MEASURED
 from energyopt.errors import HardwareError
 from energyopt.hardware.sanity import silent_part
-from energyopt.journal import JournalWriter, Paused
+from energyopt.journal import JournalWriter, Paused, Record
 from energyopt.protocols import EnergyMeter, Trained
 from energyopt.records import (
     Checkpoint,
@@ -25,6 +25,7 @@ from energyopt.records import (
     Window,
     total,
 )
+from energyopt.upfront import Upfront
 
 _LEGIBLE_PERIODS = 10  # a sensor's update period is what a reading may be off by
 
@@ -82,7 +83,11 @@ class Recorder:
         self._booked: dict[Purpose, Energy] = {}
         self.checkpoints: list[Checkpoint] = []
         self.conditions = NOT_MEASURED
+        self.upfront: list[Upfront] = []
+        self.head_targets: Mapping[str, float] = {}
+        self.inference_j_per_1000: dict[str, float] = {}
         if resumed is not None:
+            self.upfront += resumed.upfront
             self._take(resumed.windows)
             self.checkpoints += resumed.checkpoints
             self.conditions = resumed.conditions
@@ -135,6 +140,25 @@ class Recorder:
         self.conditions = dataclasses.replace(self.conditions, **conditions)
         self._journal.append(self.conditions)
 
+    def know(self, upfront: Upfront) -> None:
+        """Keep what knowledge cost; of a trial that goes on, what it said first stays."""
+        if all(upfront.name != known.name for known in self.upfront):
+            self.upfront.append(upfront)
+            self._journal.append(upfront)
+
+    @property
+    def upfront_j(self) -> float:
+        """What its knowledge cost before its first step, in J: its share of it."""
+        return sum(each.share_j for each in self.upfront)
+
+    def began(self, doing: str) -> None:
+        """Say what the trial does now, for those who wait for it."""
+        self._journal.began(doing)
+
+    def part(self, purpose: Purpose) -> JournalWriter:
+        """The journal of a training that is a part of this one: its joules are booked here."""
+        return _Part(self, purpose)
+
     def booked(self, purpose: Purpose) -> Energy:
         """Energy spent on a purpose so far."""
         return self._booked.get(purpose, Energy())
@@ -167,6 +191,9 @@ class Recorder:
             end,
             reason,
             conditions=self.conditions,
+            upfront=tuple(self.upfront),
+            head_targets=dict(self.head_targets),
+            inference_j_per_1000=self.inference_j_per_1000,
         )
 
     def _add(self, *windows: Window) -> None:
@@ -177,6 +204,26 @@ class Recorder:
         for window in windows:
             self._windows.append(window)
             self._booked[window.purpose] = self.booked(window.purpose) + window.energy
+
+
+class _Part(JournalWriter):
+    """Takes windows alone, all for one purpose of the trial that they are a part of."""
+
+    def __init__(self, whole: Recorder, purpose: Purpose) -> None:
+        super().__init__(None)
+        self._whole = whole
+        self._purpose = purpose
+
+    def append(self, *records: Record) -> None:
+        """Book what was spent."""
+        windows = [each for each in records if isinstance(each, Window)]
+        if windows:
+            booked = (dataclasses.replace(each, purpose=self._purpose) for each in windows)
+            self._whole._add(*booked)  # noqa: SLF001  # a part of it
+
+    def began(self, doing: str) -> None:
+        """Say what it does now."""
+        self._whole.began(f"{self._purpose}: {doing}")
 
 
 def _plausible(energy: object) -> Energy:

@@ -22,6 +22,7 @@ from energyopt.curve import (
     checkpoint_from_dict,
     total,
 )
+from energyopt.upfront import Upfront
 
 # The parts of a record that have a file of their own are found here, too.
 __all__ = ["Checkpoint", "Checkpoints", "CurvePoint", "Energy", "checkpoint_from_dict", "total"]
@@ -29,8 +30,23 @@ __all__ = ["Checkpoint", "Checkpoints", "CurvePoint", "Energy", "checkpoint_from
 Kind = Literal["measured", "estimated", "replayed", "simulated"]
 """Provenance of a number: read from a sensor, modelled, played back, or made up for a test."""
 
-Purpose = Literal["restarted", "idle", "loading", "warmup", "profiling", "training", "evaluation"]
+Purpose = Literal[
+    "restarted",
+    "idle",
+    "pretraining",
+    "loading",
+    "warmup",
+    "preparation",
+    "profiling",
+    "training",
+    "evaluation",
+    "inference",
+]
 """What a window's energy was spent on; each has its own column in the books.
+
+`pretraining` is the whole training of a source or a teacher, where this trial made it;
+`preparation` is what a paradigm pays before its first step, such as a teacher's passes; `inference`
+is measuring what an answer costs.
 
 `restarted` is what executions of the same trial burnt that were cut before this one; `idle` is
 waiting for a GPU to cool down and measuring what it draws at rest; `profiling` is what trying
@@ -164,6 +180,10 @@ class TrialResult:
         end: How it ended.
         reason: The same in words, for people.
         conditions: What was measured around its training.
+        upfront: What its knowledge cost before its first step.
+        head_targets: Accuracy that each head was to reach, where there are several.
+        inference_j_per_1000: Energy of 1,000 answers of each model that was asked, in J; the
+            first is the one that was trained.
     """
 
     start: TrialStart
@@ -172,6 +192,9 @@ class TrialResult:
     end: End
     reason: str
     conditions: Conditions = NOT_MEASURED
+    upfront: tuple[Upfront, ...] = ()
+    head_targets: Mapping[str, float] = field(default_factory=dict)
+    inference_j_per_1000: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def assemble(
@@ -183,12 +206,23 @@ class TrialResult:
         reason: str,
         *,
         conditions: Conditions = NOT_MEASURED,
+        **more: Any,
     ) -> TrialResult:
-        """Book the windows by purpose and make the record."""
+        """Book the windows by purpose and make the record.
+
+        Args:
+            start: What was known before the first window.
+            windows: All windows.
+            checkpoints: All evaluations, in order.
+            end: How it ended.
+            reason: The same in words.
+            conditions: What was measured around its training.
+            **more: Its other attributes.
+        """
         books: dict[Purpose, Energy] = {}
         for window in windows:
             books[window.purpose] = books.get(window.purpose, Energy()) + window.energy
-        return cls(start, Checkpoints.of(checkpoints), books, end, reason, conditions)
+        return cls(start, Checkpoints.of(checkpoints), books, end, reason, conditions, **more)
 
     @property
     def target(self) -> float:
@@ -202,8 +236,16 @@ class TrialResult:
 
     @cached_property
     def curve(self) -> Curve:
-        """The checkpoints with training energy and time summed from the first step."""
-        return self.checkpoints.curve()
+        """The checkpoints with training energy and time summed from the first step.
+
+        The share of what went into it before that is a part of each point.
+        """
+        return self.checkpoints.curve(self.upfront_j, sum(each.share_s for each in self.upfront))
+
+    @property
+    def upfront_j(self) -> float:
+        """What its knowledge cost before its first step, in J: its share of it."""
+        return sum(each.share_j for each in self.upfront)
 
     def first_at(self, target: float) -> CurvePoint | None:
         """The first evaluation at or above a target, or None where it was missed."""
@@ -221,7 +263,10 @@ class TrialResult:
 
     @property
     def energy_to_target_j(self) -> float | None:
-        """Training energy up to the first evaluation at the target, in J; None if missed."""
+        """Energy up to the first evaluation at the target, in J; None if missed.
+
+        That of training, and its share of what went into it before.
+        """
         return None if self.hit is None else self.hit.training_j
 
     @property
@@ -238,7 +283,9 @@ class TrialResult:
     def epoch_j(self) -> float | None:
         """Training energy of an epoch at the trial's power limit, in J; None before any."""
         curve = self.curve
-        return curve.training_j[-1] / curve.epoch[-1] if len(curve) else self.conditions.epoch_j
+        if not len(curve):
+            return self.conditions.epoch_j
+        return (curve.training_j[-1] - self.upfront_j) / curve.epoch[-1]
 
     @property
     def stopped_by(self) -> str | None:
@@ -253,6 +300,11 @@ class TrialResult:
     def training_j(self) -> float:
         """All training energy, in J: also what came after the target."""
         return self.booked("training").total_j
+
+    @property
+    def cost_j(self) -> float:
+        """The same with its share of what went into it before, in J."""
+        return self.upfront_j + self.training_j
 
     @property
     def spent_j(self) -> float:
@@ -278,7 +330,8 @@ class TrialResult:
         training_s = self.booked("training").time_s
         quality = length_quality(training_s, start.provenance, start.quality_periods)
         length = () if quality == "ok" else (f"{quality}_window",)
-        return (*start.flags, *self.conditions.flags, *length)
+        before = (flag for each in self.upfront for flag in each.warnings)
+        return (*start.flags, *self.conditions.flags, *before, *length)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -289,6 +342,9 @@ class TrialResult:
             "end": self.end,
             "reason": self.reason,
             "conditions": asdict(self.conditions),
+            "upfront": [each.to_dict() for each in self.upfront],
+            "head_targets": dict(self.head_targets),
+            "inference_j_per_1000": dict(self.inference_j_per_1000),
         }
 
     @classmethod
@@ -303,6 +359,9 @@ class TrialResult:
             conditions=Conditions.from_dict(data["conditions"])
             if "conditions" in data
             else NOT_MEASURED,
+            upfront=tuple(map(Upfront.from_dict, data.get("upfront", ()))),
+            head_targets=data.get("head_targets", {}),
+            inference_j_per_1000=data.get("inference_j_per_1000", {}),
         )
 
 

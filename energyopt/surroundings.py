@@ -7,6 +7,7 @@ import time
 from energyopt.errors import HardwareError
 from energyopt.hardware.rig import Rig
 from energyopt.known import Known, place
+from energyopt.protocols import Infers
 from energyopt.recorder import Recorder
 from energyopt.records import TrialStart
 
@@ -35,6 +36,27 @@ def measure_rest(recorder: Recorder, rig: Rig, start: TrialStart, known: Known |
         if rested.gpu_j is not None:
             idle_w = rested.gpu_j / rested.time_s
     recorder.note(idle_w=idle_w)
+
+
+def measure_inference(recorder: Recorder, paradigm: object, least_s: float) -> None:
+    """Meter what an answer of each model costs, if the paradigm's models can be asked.
+
+    Args:
+        recorder: Where it is booked.
+        paradigm: What was trained.
+        least_s: How long each model is asked, at least, in s.
+    """
+    if not isinstance(paradigm, Infers):
+        return
+    for name, ask in paradigm.inference().items():
+        with recorder.window("inference", f"asking the {name}"):
+            ask()  # what the first pass pays alone
+        answers = 0
+        with recorder.window("inference"):
+            until_s = time.monotonic() + least_s
+            while not answers or time.monotonic() < until_s:
+                answers += ask()
+        recorder.inference_j_per_1000[name] = 1000 * recorder.last().total_j / answers
 
 
 def look_back(recorder: Recorder, rig: Rig, start: TrialStart) -> None:

@@ -14,12 +14,21 @@ from energyopt.journal import JournalWriter
 from energyopt.known import Known
 from energyopt.pausing import Keep, Resumed, go_on, joined, state_of
 from energyopt.profiling import PowerProfiler
-from energyopt.protocols import EnergyMeter, Paradigm, Pauses, Trained, WarmsUp
+from energyopt.protocols import (
+    EnergyMeter,
+    Paradigm,
+    Pauses,
+    Prepares,
+    ScoresHeads,
+    Trained,
+    WarmsUp,
+)
 from energyopt.recorder import Interval, Recorder
 from energyopt.records import Checkpoint, Checkpoints, End, Energy, Pause, TrialResult, TrialStart
 from energyopt.rivals import Progress
 from energyopt.stopping.rules import Rules
-from energyopt.surroundings import cool_down, look_back, measure_rest
+from energyopt.surroundings import cool_down, look_back, measure_inference, measure_rest
+from energyopt.upfront import Upfront
 
 _EVALUATIONS_PER_EPOCH = 4
 
@@ -38,8 +47,11 @@ class Plan:
         patience: Evaluations without a better accuracy, after the target, that end the trial;
             None trains all epochs.
         stop_at_target: End at the first evaluation at the target.
-        pause_at_j: Training energy since the first step at which it pauses, in J; 0 as soon as
-            power limits are tried, or at its first evaluation; None never.
+        pause_at_j: Training energy at which it pauses, its share of what went into it before its
+            first step included, in J; 0 as soon as power limits are tried, or at its first
+            evaluation; None never.
+        inference_s: How long answers are asked for after the training, at least, to meter them, in
+            s; None does not.
         max_loss_growth: Mean loss of a window, in units of the first window's, that counts
             as divergence.
     """
@@ -51,6 +63,7 @@ class Plan:
     patience: int | None = None
     stop_at_target: bool = False
     pause_at_j: float | None = None
+    inference_s: float | None = None
     max_loss_growth: float = 10.0
 
     def next_evaluation(self, samples: int, epoch_samples: int, *, reached: bool) -> int:
@@ -88,6 +101,7 @@ def run_trial(
     rules: Rules | None = None,
     keep: Keep | None = None,
     resumed: Resumed | None = None,
+    learn: Callable[[Recorder], None] | None = None,
 ) -> TrialResult:
     """Train once, from loading the data to the end of the plan, or to a pause.
 
@@ -105,6 +119,8 @@ def run_trial(
         rules: What may stop it before its plan does; None for nothing.
         keep: Keeps what it takes to go on after a pause; None never pauses.
         resumed: The pause that it goes on from; its windows and checkpoints are the record's.
+        learn: Gets what the paradigm starts from, such as a source's weights, and tells the
+            recorder what that cost; None where it starts from nothing.
 
     Returns:
         The record with the whole curve. A missed target or a diverged loss is an outcome.
@@ -116,9 +132,13 @@ def run_trial(
     if resumed is not None:
         start, resumed = joined(start, resumed)
     recorder = Recorder(meter, journal, start, resumed.record if resumed else None)
+    if learn is not None:
+        learn(recorder)
     cool_down(recorder, rig, start, known)
     with recorder.window("loading", "loading"):
         paradigm = make_paradigm()
+    if isinstance(paradigm, ScoresHeads):
+        recorder.head_targets = paradigm.head_targets
     measure_rest(recorder, rig, start, known)
     if isinstance(paradigm, WarmsUp):
         with recorder.window("warmup", "warming up"):
@@ -126,9 +146,15 @@ def run_trial(
     if resumed is not None:
         with recorder.window("loading", "going on"):
             go_on(paradigm, resumed.state)
+    if isinstance(paradigm, Prepares):
+        with recorder.window("preparation", "preparing"):
+            paradigm.prepare()
+        recorder.know(Upfront("preparation", "prepared", recorder.last()))
     rig.note_company()
     training = _Training(paradigm, plan, recorder, profiler, rules, may_pause=keep is not None)
     end, reason = training.run(resumed.record.at if resumed else None)
+    if plan.inference_s is not None and end != "paused":
+        measure_inference(recorder, paradigm, plan.inference_s)
     look_back(recorder, rig, start)
     if end == "paused" and keep is not None:
         with ExitStack() as kept:
@@ -216,6 +242,8 @@ class _Training:
         with self._recorder.window("evaluation"):
             accuracy = float(self._paradigm.evaluate())
         _check_accuracy(accuracy)
+        paradigm = self._paradigm
+        heads = paradigm.head_accuracies if isinstance(paradigm, ScoresHeads) else {}
         self._best = max(self._best, accuracy)
         self._recorder.add(
             Checkpoint(
@@ -226,6 +254,7 @@ class _Training:
                 loss=interval.loss_sum / interval.samples,
                 training=interval.training(self._step),
                 evaluation=self._recorder.last(),
+                heads=dict(heads),
             )
         )
 
@@ -233,16 +262,20 @@ class _Training:
         """Ask the rules, once the energy of a step is known."""
         if not self._rules or (self._profiler is not None and not self._profiler.over):
             return None
-        curve = Checkpoints.of(self._recorder.checkpoints).curve()
+        upfront_j = self._recorder.upfront_j
+        curve = Checkpoints.of(self._recorder.checkpoints).curve(upfront_j)
+        if not len(curve):
+            return None
+        epoch_j = (curve.training_j[-1] - upfront_j) / curve.epoch[-1]
         progress = Progress(
-            curve.epoch,
+            curve.in_epochs(epoch_j, upfront_j),
             curve.training_j,
             curve.accuracy,
             self._plan.target,
-            self._last_sample / self._epoch_samples,
+            self._last_sample / self._epoch_samples + upfront_j / epoch_j,
             beyond=not self._plan.stop_at_target,
         )
-        why = self._rules.stop(progress) if len(curve) else None
+        why = self._rules.stop(progress)
         return None if why is None else ("stopped", why)
 
     def _is_due(self) -> bool:
@@ -255,7 +288,8 @@ class _Training:
         if not self._may_pause or at_j is None or tries:
             return False
         trained = self._recorder.booked("training")
-        return trained.total_j >= at_j and trained.time_s >= self._recorder.legible_s
+        spent_j = self._recorder.upfront_j + trained.total_j
+        return spent_j >= at_j and trained.time_s >= self._recorder.legible_s
 
     def _pause(self) -> tuple[End, str] | None:
         """Pause if it is time to, and what is trained can be."""

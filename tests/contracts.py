@@ -119,7 +119,12 @@ class Trainable(Paradigm, WarmsUp, Tests, Saves, Pauses, Protocol):
 
 
 class ParadigmContract:
-    """Any paradigm. Needs the fixture `make`: a maker of fresh ones for a seed."""
+    """Any paradigm. Needs the fixture `make`: a maker of fresh ones for a seed.
+
+    One that trains several models at once says how many.
+    """
+
+    models = 1
 
     def weights(self, paradigm: Trainable, folder: Path) -> dict[str, torch.Tensor]:
         from safetensors.torch import load_file
@@ -154,9 +159,9 @@ class ParadigmContract:
 
     def test_stops_at_the_batch_that_suffices(self, make: Callable[[int], Trainable]):
         one = make(0).train(1)
-        assert one.steps == 1
+        assert one.steps == self.models
         two = make(0).train(one.samples + 1)
-        assert two.steps == 2
+        assert two.steps == 2 * self.models
         assert make(0).train(one.samples) == one
 
     def test_training_changes_the_weights(self, make: Callable[[int], Trainable], tmp_path: Path):

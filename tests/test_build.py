@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -80,6 +81,7 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("task", "text"): TEXT[1:],
     ("model", "char_transformer"): TEXT,
     ("paradigm", "own"): ("paradigm._target_=own_options.Paradigm",),
+    ("objective", "life_cycle"): ("objective.n_inferences=1000",),
     ("objective", "function"): ("objective.function._target_=energyopt.objectives.cost_j",),
     ("hardware", "own"): ("hardware.meter._target_=own_options.Meter",),
     ("hardware", "replay"): ("hardware.meter.path=recorded",),
@@ -173,10 +175,12 @@ def test_every_option_builds(here, group, option):
         case "objective":
             assert isinstance(it.objective, Objective)
             assert it.plan.stop_at_target == it.objective.stops_at_target
-            assert len(it.objective(result([(100, 2, 0.9)]))) == len(it.objective.metrics)
+            record = replace(result([(100, 2, 0.9)]), inference_j_per_1000={"model": 1.0})
+            assert len(it.objective(record)) == len(it.objective.metrics)
         case "stopping":
             assert all(isinstance(rule, StoppingRule) for rule in it.rules.values())
         case _:
+            it.assume()
             paradigm = it.make_paradigm()
             assert isinstance(paradigm, Paradigm)
             if option != "own":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ from energyopt.objectives import (
     EnergyToTarget,
     EnergyVsAccuracy,
     FunctionObjective,
+    LifeCycle,
     TimeVsEnergy,
     judge,
 )
 from energyopt.protocols import Objective
-from energyopt.records import End, TrialResult
+from energyopt.records import End, Energy, TrialResult
 from energyopt.search.observed import CURVE
+from energyopt.upfront import Upfront
 from tests.contracts import RESULTS, ObjectiveContract
 from tests.toys import result
 
@@ -155,3 +158,48 @@ def test_a_function_needs_names_and_directions():
         FunctionObjective(grams, {})
     with pytest.raises(ConfigError, match=r"carbon_g=down: choose minimize or maximize"):
         FunctionObjective(grams, {"carbon_g": "down"})  # type: ignore[dict-item]
+
+
+# --- knowledge, heads and answers
+
+
+def began_with(record: TrialResult, **more: Any) -> TrialResult:
+    """A record that began with a source of 6 J, of which it counts a third."""
+    source = Upfront("source", "trained", Energy(3, cpu_j=6), reuse=3, fresh=False)
+    return replace(record, upfront=(source,), **more)
+
+
+def test_what_it_began_with_counts_whether_it_reached_or_missed():
+    reached, missed = (began_with(RESULTS[name]) for name in ("reached", "missed"))
+    assert judge(reached, EnergyVsAccuracy()).values == (6, 0.95)
+    assert judge(missed, EnergyVsAccuracy()).values == (6, 0.6)
+    assert judge(reached, TimeVsEnergy()).values == (3, 6)
+    told = judge(reached, EnergyVsAccuracy()).attributes
+    assert (told["upfront_j"], told["knowledge_j"], told["training_j"]) == (2, 0, 4)
+    assert told[CURVE] == {
+        "upfront_j": 2, "epochs": [1, 2], "joules": [4, 6], "accuracy": [0.5, 0.95], "epoch_j": 2,
+    }  # fmt: skip
+
+
+def test_a_life_is_training_and_all_answers():
+    record = began_with(RESULTS["reached"], inference_j_per_1000={"student": 5.0, "teacher": 50.0})
+    assert LifeCycle(2000, embodied_j=4)(record) == (6 + 10 + 4,)
+    told = judge(record, LifeCycle(0))
+    assert told.values == (6,)
+    assert told.attributes["inference_j_per_1000"] == {"student": 5, "teacher": 50}
+    with pytest.raises(TrialError, match=r"the paradigm has no inference\(\)"):
+        LifeCycle(1)(RESULTS["reached"])
+
+
+@pytest.mark.parametrize("options", [{"n_inferences": -1}, {"n_inferences": "many"},
+                                     {"n_inferences": 1, "embodied_j": math.inf}])  # fmt: skip
+def test_a_life_that_cannot_be_is_refused(options):
+    with pytest.raises(ConfigError, match=r"^objective\..* a number of at least 0"):
+        LifeCycle(**options)
+
+
+def test_first_hits_of_heads_are_told():
+    record = RESULTS["went on"]
+    heads = {"a": (0.95, 0.97), "b": (0.5, 0.6)}
+    record = replace(record, checkpoints=replace(record.checkpoints, heads=heads))
+    assert judge(record, EnergyVsAccuracy()).attributes["heads_to_target_j"] == {"a": 2, "b": None}

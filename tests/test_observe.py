@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 from energyopt.objectives import EnergyVsAccuracy, judge
-from energyopt.records import TrialResult
+from energyopt.records import Energy, TrialResult
 from energyopt.search.observe import observed_of
 from energyopt.search.observed import CURVE, Observed
 from energyopt.store.settlement import DEFAULT_SETUP, PAUSED
+from energyopt.upfront import Upfront
 from tests.toys import result
 
 
@@ -73,3 +76,15 @@ def test_a_trial_of_another_app_has_no_curve(study):
     trial = study.ask()
     study.tell(trial, [1, 2])
     assert observed_of(study.trials[0]) == Observed(number=0, params={})
+
+
+def test_what_it_began_with_is_epochs_that_it_has_spent(study):
+    source = Upfront("source", "trained", Energy(3, cpu_j=9), reuse=3, fresh=False)
+    plain = result([(100, 2, 0.5), (200, 4, 0.95)], evaluation_j=1)
+    observed = told(study, replace(plain, upfront=(source,)))
+    assert (observed.epochs, observed.joules, observed.epoch_j) == ((2.5, 3.5), (5, 7), 2)
+    # What an execution burns beside training is the same whoever has burnt the source.
+    assert observed.spent_j - observed.joules[-1] == 2
+    books = {**plain.books, "pretraining": Energy(5, cpu_j=10)}
+    burnt = told(study, replace(plain, upfront=(replace(source, fresh=True),), books=books))
+    assert burnt.spent_j == observed.spent_j

@@ -129,6 +129,19 @@ def test_an_identity_holds_the_question_and_nothing_else():
     assert not may_change & set(identity.config)
 
 
+def test_a_study_of_before_paradigms_had_options_asks_the_same():
+    plain, odd = ask().config, ask("paradigm.precision=bf16", "inference_s=1").config
+    assert plain is not None
+    assert odd is not None
+    assert plain["paradigm"] == {"_target_": "energyopt.paradigms.scratch.Scratch"}
+    assert not {"inference_s", "knowledge"} & set(plain)
+    assert (odd["paradigm"]["precision"], odd["inference_s"]) == ("bf16", 1)
+
+
+def test_what_a_source_learns_from_may_be_searched():
+    refuse("task@paradigm.source.task=wine,digits")
+
+
 @pytest.mark.parametrize(
     "word",
     [

@@ -29,6 +29,7 @@ from energyopt.records import (
     length_quality,
     total,
 )
+from energyopt.upfront import Origin, Upfront
 from tests.toys import ESTIMATED, result, study, trial
 
 JOULES = st.floats(0, 1e9)
@@ -52,6 +53,26 @@ CHECKPOINTS = st.builds(
     loss=LOSSES,
     training=ENERGIES,
     evaluation=ENERGIES,
+)
+# All evaluations of a trial have the same heads, or none.
+HEADED = st.lists(
+    st.builds(
+        dataclasses.replace,
+        CHECKPOINTS,
+        heads=st.fixed_dictionaries({"digit": SHARES, "odd": SHARES}),
+    ),
+    max_size=6,
+)
+UPFRONT = st.builds(
+    Upfront,
+    name=st.text(),
+    origin=st.sampled_from(get_args(Origin)),
+    energy=ENERGIES,
+    given_j=JOULES,
+    reuse=st.floats(1, 1e6),
+    fresh=st.booleans(),
+    accuracy=st.none() | SHARES,
+    target=st.none() | SHARES,
 )
 WINDOWS = st.builds(Window, st.sampled_from(get_args(Purpose)), ENERGIES)
 PROVENANCES = st.builds(
@@ -77,9 +98,12 @@ RESULTS = st.builds(
     TrialResult.assemble,
     STARTS,
     st.lists(WINDOWS, max_size=6),
-    st.lists(CHECKPOINTS, max_size=6),
+    st.lists(CHECKPOINTS, max_size=6) | HEADED,
     st.sampled_from(get_args(End)),
     st.text(),
+    upfront=st.lists(UPFRONT, max_size=2).map(tuple),
+    head_targets=st.dictionaries(st.text(), SHARES, max_size=2),
+    inference_j_per_1000=st.dictionaries(st.text(), JOULES, max_size=2),
 )
 
 
@@ -95,7 +119,7 @@ def test_a_record_of_old_is_read_that_has_a_dict_for_each_checkpoint(record: Tri
     assert TrialResult.from_dict(json.loads(json.dumps(old))) == record
 
 
-@given(st.lists(CHECKPOINTS, max_size=6))
+@given(st.lists(CHECKPOINTS, max_size=6) | HEADED)
 def test_checkpoints_are_kept_as_columns_and_come_back_one_by_one(checkpoints: list[Checkpoint]):
     kept = Checkpoints.of(checkpoints)
     assert list(kept) == checkpoints

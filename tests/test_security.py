@@ -76,7 +76,10 @@ HARMFUL = {
     "energyopt.build.os.system": {"command": "touch {marker}"},
     "energyopt.launcher.subprocess.run": {"args": ["touch", "{marker}"]},
     "energyopt.hardware.estimate.os.system": {"command": "touch {marker}"},
-    "energyopt.paradigms.scratch.torch.load": {"f": "{folder}/evil.pickle", "weights_only": False},
+    "energyopt.paradigms.distillation.torch.load": {
+        "f": "{folder}/evil.pickle",
+        "weights_only": False,
+    },
     "energyopt.build.Setup.__init__.__globals__.get": {"_args_": ["sys"]},
     # Code of ours that runs what it is given.
     "energyopt.trust.trusted_target": {"target": "os.system", "folders": [], "packages": ["os"]},

@@ -84,7 +84,7 @@ def test_other_code_may_not(here, target, package):
         ("energyopt.hardware.estimate.os.system", "posix"),
         ("energyopt.hardware.estimate.os.path.join", "posixpath"),
         ("energyopt.hardware.zeus.os.environ.update", "collections"),
-        ("energyopt.paradigms.scratch.torch.load", "torch"),
+        ("energyopt.paradigms.distillation.torch.load", "torch"),
         ("torch.nn.functional.importlib.import_module", "importlib"),
         ("torch.nn.functional.math.sqrt", "math"),
         ("torch.nn.modules.module.torch.load", "torch"),

@@ -10,6 +10,8 @@ from energyopt.errors import ConfigError, HardwareError
 from energyopt.journal import Journal, JournalReader
 from energyopt.records import Energy, Window
 
+_BEFORE = ("loading", "warmup", "preparation")  # the first step
+
 
 class ReplayMeter:
     """Hands out recorded windows in order, whatever this machine does meanwhile.
@@ -67,7 +69,7 @@ def _windows(journal: Journal) -> Iterator[Window]:
     It does not cool down or measure rest, and tries no power limits: what those steps cost at the
     chosen one is in the checkpoints.
     """
-    before = [w for w in journal.windows if w.purpose in ("loading", "warmup")]
+    before = [w for w in journal.windows if w.purpose in _BEFORE]
     for at in journal.checkpoints:
         before += [Window("training", at.training), Window("evaluation", at.evaluation)]
     if not journal.checkpoints:  # it died early

@@ -1,33 +1,36 @@
-"""Train a classifier from random weights, on one task."""
+"""Train classifiers from random weights: one, or one for each head of a task."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from energyopt.protocols import Split, Task, Trained
+from energyopt.errors import ConfigError
+from energyopt.paradigms._heads import heads_of, one_by_one, score, targets_by_head
+from energyopt.paradigms._precision import Name
+from energyopt.paradigms._supervised import Supervised, save_weights
+from energyopt.protocols import Task, Trained
 
-_WARM_UP_STEPS = 3
-_EVALUATION_BATCH = 1024
+_ALL = ""
 
 
 class Scratch:
     """Supervised training from random weights with cross-entropy.
 
-    Deterministic for a seed, a device and a number of threads. Batches never straddle
-    epochs; a left-over of one sample is skipped, since batch normalisation needs two.
+    A task with several heads is trained as that many separate tasks would be, each with a model
+    of its own; their joules add up. A head that has reached its target is trained no more until
+    all have.
 
     Args:
         task: Data in three splits.
-        model: The network, freshly initialised.
+        model: The network, freshly initialised; not used where each head has its own.
+        make_model: Makes a network for a number of classes.
         optimizer: Makes an optimizer for parameters.
         batch_size: Samples a step.
         epochs: Length of the learning-rate schedule.
@@ -35,6 +38,10 @@ class Scratch:
         device: Where to train: "cpu", "cuda", "cuda:1", "mps".
         scheduler: Makes a learning-rate schedule for an optimizer and a number of steps,
             advanced once a step; None, or a maker of None, keeps the rate.
+        target: Accuracy to reach, in [0, 1].
+        targets: Accuracy that each head is to reach; None for `target`.
+        precision: "fp32", "bf16" or "amp".
+        compile: Whether to compile the network (torch.compile), as a part of the warm-up.
     """
 
     def __init__(
@@ -46,125 +53,114 @@ class Scratch:
         batch_size: int,
         epochs: float,
         seed: int,
+        make_model: Callable[[int], nn.Module] | None = None,
         device: str = "cpu",
         scheduler: Callable[..., LRScheduler | None] | None = None,
+        target: float = 1.0,
+        targets: Mapping[str, float] | None = None,
+        precision: Name = "fp32",
+        compile: bool = False,  # noqa: A002  # the config key
     ) -> None:
-        self._device = torch.device(device)
-        self._train, self._validation, self._test = (
-            Split(split.inputs.to(self._device), split.labels.to(self._device))
-            for split in (task.train, task.validation, task.test)
-        )
-        self.model = model.to(self._device)
-        self._batch_size = batch_size
-        self._make_optimizer = optimizer
-        self._optimizer = optimizer(self.model.parameters())
-        steps = max(1, round(epochs * len(self._epoch_slices())))
-        self._scheduler = scheduler(self._optimizer, total_steps=steps) if scheduler else None
-        # Its own generator: a model with dropout draws from the global one.
-        self._order = torch.Generator().manual_seed(seed)
-        self._epoch_began, self._taken = self._order.get_state(), 0
-        self._batches = self._endless_batches()
+        heads = heads_of(task)
+        self._target = target
+        self.head_targets: Mapping[str, float] = targets_by_head(targets, heads, target)
+        self.head_accuracies: Mapping[str, float] = {}
+        self._reached: set[str] = set()
+
+        def learner(of: Task, network: nn.Module) -> Supervised:
+            return Supervised(
+                task=of,
+                model=network,
+                optimizer=optimizer,
+                batch_size=batch_size,
+                epochs=epochs,
+                seed=seed,
+                device=device,
+                scheduler=scheduler,
+                precision=precision,
+                compiled=compile,
+            )
+
+        if not heads:
+            self._learners = {_ALL: learner(task, model)}
+            return
+        if make_model is None:
+            raise ConfigError(
+                f"the task has the heads {', '.join(heads)}, each of which takes a model of its "
+                "own: make_model is needed"
+            )
+        self._learners = {
+            name: learner(own, make_model(own.num_classes))
+            for name, own in one_by_one(task, heads, torch.device(device)).items()
+        }
+
+    @property
+    def model(self) -> nn.Module:
+        """The network; of several heads all theirs, by name."""
+        models = {name: each.model for name, each in self._learners.items()}
+        return models[_ALL] if _ALL in models else nn.ModuleDict(models)
 
     @property
     def epoch_samples(self) -> int:
         """Size of the training set, in samples."""
-        return sum(end - begin for begin, end in self._epoch_slices())
+        return next(iter(self._learners.values())).epoch_samples
 
     def train(self, samples: int) -> Trained:
-        """Train on whole batches, at least that many samples."""
-        self.model.train()
-        seen = steps = 0
-        loss_sum = torch.zeros((), device=self._device)
-        while seen < samples:
-            batch = next(self._batches)
-            loss = _step(self.model, self._optimizer, self._train, batch)
-            if self._scheduler is not None:
-                self._scheduler.step()
-            loss_sum += loss * len(batch)
-            seen += len(batch)
-            steps += 1
-        return Trained(seen, steps, float(loss_sum) / seen)
+        """Train each head that is not at its target on at least that many samples."""
+        open_ones = self._learners.keys() - self._reached or self._learners.keys()
+        trained = [
+            each.train(samples) for name, each in self._learners.items() if name in open_ones
+        ]
+        seen = sum(each.samples for each in trained)
+        loss = sum(each.loss * each.samples for each in trained) / seen
+        if len(trained) == 1:
+            return trained[0]
+        return Trained(
+            max(each.samples for each in trained), sum(each.steps for each in trained), loss
+        )
 
     def evaluate(self) -> float:
-        """Accuracy on the validation split, in [0, 1]."""
-        return _accuracy(self.model, self._validation)
+        """Accuracy on the validation split, in [0, 1]: of all heads, if there are several."""
+        accuracies = {name: each.evaluate() for name, each in self._learners.items()}
+        if _ALL in accuracies:
+            return accuracies[_ALL]
+        self.head_accuracies = accuracies
+        self._reached |= {n for n, own in self.head_targets.items() if accuracies[n] >= own}
+        return score(accuracies, self.head_targets, self._target)
 
     def test(self) -> float:
-        """Accuracy on the test split, in [0, 1]."""
-        return _accuracy(self.model, self._test)
+        """The same on the test split."""
+        accuracies = {name: each.test() for name, each in self._learners.items()}
+        if _ALL in accuracies:
+            return accuracies[_ALL]
+        return score(accuracies, self.head_targets, self._target)
 
     def warm_up(self) -> None:
-        """Run a few steps on a copy: the first optimizer of a process alone costs a second."""
-        devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            model = copy.deepcopy(self.model).train()
-            optimizer = self._make_optimizer(model.parameters())
-            batch = torch.arange(min(self._batch_size, len(self._train.labels)))
-            for _ in range(_WARM_UP_STEPS):
-                _step(model, optimizer, self._train, batch)
-            _accuracy(model, self._validation)
+        """Run a few steps on copies; compile, if that is asked for."""
+        for each in self._learners.values():
+            each.warm_up()
+
+    def inference(self) -> Mapping[str, Callable[[], int]]:
+        """What passes the validation samples through all models, and says how many they were."""
+        passes = [each.inference()["model"] for each in self._learners.values()]
+        return {"model": lambda: max(once() for once in passes)}
 
     def save(self, path: Path) -> None:
-        """Write the weights to a safetensors file."""
-        from safetensors.torch import save_file
-
-        weights = {name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}
-        save_file(weights, path)
+        """Write the weights to a safetensors file, each head's under its name."""
+        save_weights(self.model.state_dict(), path)
 
     def state(self) -> dict[str, Any]:
         """All that training has changed, as tensors and plain data."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "scheduler": self._scheduler.state_dict() if self._scheduler is not None else None,
-            "epoch_began": self._epoch_began,
-            "taken": self._taken,
-        }
+        states = {name: each.state() for name, each in self._learners.items()}
+        if _ALL in states:
+            return states[_ALL]
+        return {"heads": states, "reached": sorted(self._reached)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` of one that was built alike returned."""
-        self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        if self._scheduler is not None:
-            self._scheduler.load_state_dict(state["scheduler"])
-        self._order.set_state(state["epoch_began"])
-        self._batches = self._endless_batches()
-        for _ in range(state["taken"]):
-            next(self._batches)
-
-    def _epoch_slices(self) -> list[tuple[int, int]]:
-        count = len(self._train.labels)
-        begins = range(0, count, self._batch_size)
-        slices = [(begin, min(begin + self._batch_size, count)) for begin in begins]
-        if len(slices) > 1 and slices[-1][1] - slices[-1][0] == 1 < self._batch_size:
-            slices.pop()
-        return slices
-
-    def _endless_batches(self) -> Iterator[torch.Tensor]:
-        slices = self._epoch_slices()
-        while True:
-            # What a pause takes to draw the same order again, and to find its place in it.
-            self._epoch_began, self._taken = self._order.get_state(), 0
-            order = torch.randperm(len(self._train.labels), generator=self._order)
-            order = order.to(self._device)
-            for begin, end in slices:
-                self._taken += 1
-                yield order[begin:end]
-
-
-def _step(model: nn.Module, optimizer: Optimizer, data: Split, batch: torch.Tensor) -> torch.Tensor:
-    optimizer.zero_grad(set_to_none=True)
-    loss = functional.cross_entropy(model(data.inputs[batch]), data.labels[batch])
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return loss.detach()
-
-
-@torch.inference_mode()
-def _accuracy(model: nn.Module, data: Split) -> float:
-    model.eval()
-    correct = torch.zeros((), device=data.labels.device)
-    for begin in range(0, len(data.labels), _EVALUATION_BATCH):
-        part = slice(begin, begin + _EVALUATION_BATCH)
-        correct += (model(data.inputs[part]).argmax(1) == data.labels[part]).sum()
-    return float(correct) / len(data.labels)
+        if _ALL in self._learners:
+            self._learners[_ALL].load_state(state)
+            return
+        self._reached = set(state["reached"])
+        for name, each in self._learners.items():
+            each.load_state(state["heads"][name])

@@ -129,14 +129,15 @@ def _observed(trial: TrialRecord, target: float) -> Observed | None:
     if not len(costs):
         return None
     curve = costs.thinned(_POINTS, target)
+    burnt_j = (result.booked("pretraining") + result.booked("preparation")).total_j
     return Observed(
         number=trial.number,
         params=trial.params,
-        epochs=tuple(curve.epoch),
+        epochs=curve.in_epochs(result.epoch_j, result.upfront_j),
         joules=tuple(curve.training_j),
         accuracy=tuple(curve.accuracy),
         epoch_j=result.epoch_j,
-        spent_j=result.spent_j,
+        spent_j=result.spent_j - burnt_j + result.upfront_j,
         reached=curve.first_at(target) is not None,
         default=trial.default,
     )

@@ -59,6 +59,14 @@ REMEDIES: Mapping[str, str] = {
     "moved": (
         "the trial was paused on another GPU than it went on, so its joules are of two boards"
     ),
+    "source_missed_target": (
+        "the source's training missed its target, and is used as it is; raise "
+        "paradigm.source.epochs, or lower paradigm.source.target"
+    ),
+    "teacher_missed_target": (
+        "the teacher's training missed its target, and is used as it is; raise "
+        "paradigm.teacher.epochs, or lower paradigm.teacher.target"
+    ),
     "short_window": _TOO_SHORT.format("100 to 600", "good to about 2 %"),
     "poor_window": _TOO_SHORT.format("50 to 100", "good to a few percent"),
     "invalid_window": _TOO_SHORT.format("fewer than 50", "rough"),
@@ -67,4 +75,8 @@ REMEDIES: Mapping[str, str] = {
 
 def explain_flag(flag: str) -> str:
     """What a flag means and what to do about it; a user's own flag is said as it is."""
-    return f"{flag}: {REMEDIES[flag]}" if flag in REMEDIES else flag
+    if flag in REMEDIES:
+        return f"{flag}: {REMEDIES[flag]}"
+    of, _, own = flag.partition("_")
+    known = of in ("source", "teacher") and own in REMEDIES
+    return f"{flag}: of the {of}'s training: {REMEDIES[own]}" if known else flag

@@ -11,6 +11,7 @@ from energyopt.records import Provenance, TrialResult
 from energyopt.report.advice import WITHIN
 from energyopt.report.flags import explain_flag
 from energyopt.report.front import FrontPoint
+from energyopt.report.knowledge import recycled_line
 from energyopt.report.summary import Counts, Fate, Summary
 from energyopt.units import duration, joules, percent, quantity
 
@@ -43,7 +44,7 @@ def summary_lines(summary: Summary) -> tuple[str, ...]:
             _advice_line(summary),
             _worst_line(summary, summary.target),
         ]
-    lines += book_lines(summary)
+    lines += [*book_lines(summary), recycled_line(summary.recycled)]
     if summary.target is not None or summary.provenance is not None:
         lines.append(_measuring_line(summary.provenance))
     lines += [_profile_line(trial, profile) for trial, profile in summary.profiles[:_FEW]]

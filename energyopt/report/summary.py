@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from energyopt.accounting import Recycled
 from energyopt.conditions import PowerProfile
 from energyopt.records import RAN_ITS_COURSE, Metric, Provenance, StudyRecord, TrialRecord
 from energyopt.report.advice import Advice, advise
@@ -19,6 +20,7 @@ from energyopt.report.front import (
     front_of,
     undominated,
 )
+from energyopt.report.knowledge import recycled_of
 from energyopt.search.observed import setup_of
 
 Fate = Literal["reached", "missed", "stopped", "failed", "lost"]
@@ -111,6 +113,7 @@ class Summary:
         profiles: What several power limits cost, with the number of the trial that tried them.
         metrics: The study's objectives.
         told: The trials whose told values no other's beat.
+        recycled: What knowledge that trials began with is worth; None if none can be compared.
     """
 
     study: str
@@ -138,6 +141,7 @@ class Summary:
     profiles: tuple[tuple[int, PowerProfile], ...]
     metrics: tuple[Metric, ...]
     told: tuple[TrialRecord, ...]
+    recycled: Recycled | None = None
 
 
 def summarize(
@@ -197,6 +201,7 @@ def summarize(
                 [t for t in study.trials if t.state == "complete" and t.feasible], study.metrics
             )
         ),
+        recycled=recycled_of(study, reaching),
     )
 
 

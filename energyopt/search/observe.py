@@ -18,14 +18,21 @@ def observed_of(trial: FrozenTrial) -> Observed:
     """
     told = trial.user_attrs
     curve = told.get(CURVE, {})
+    joules, epoch_j = tuple(curve.get("joules", ())), curve.get("epoch_j")
+    epochs = tuple(curve.get("epochs", ()))
+    upfront_j = curve.get("upfront_j", 0.0)
+    if upfront_j and epoch_j:  # knowledge that it came with is epochs that it has spent
+        epochs = tuple(energy_j / epoch_j for energy_j in joules)
+    # What was burnt for that may be less than its share, or more: the share is what counts.
+    spent_j = float(told.get("spent_j", 0.0)) - float(told.get("knowledge_j", 0.0)) + upfront_j
     return Observed(
         number=trial.number,
         params=trial.params,
-        epochs=tuple(curve.get("epochs", ())),
-        joules=tuple(curve.get("joules", ())),
+        epochs=epochs,
+        joules=joules,
         accuracy=tuple(curve.get("accuracy", ())),
-        epoch_j=curve.get("epoch_j"),
-        spent_j=float(told.get("spent_j", 0.0)),
+        epoch_j=epoch_j,
+        spent_j=spent_j,
         state=_state(trial),
         reached="energy_to_target_j" in told,
         default=bool(told.get(DEFAULT_SETUP)),
