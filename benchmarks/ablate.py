@@ -76,6 +76,7 @@ VARIANTS: Mapping[str, tuple[Change, Mapping[str, Any]]] = {
     "no slope of epoch energy": (_set(model, _EPOCH_LAW=0.0), {}),
     "no doubt": (_set(choice, _SURE=0.0, _UNSURE=0.0), {}),
     "recommended after one hit": (_set(choice, _HITS=1), {}),
+    "recommended after three hits": (_set(choice, _HITS=3), {}),
     "looks again at 1.3 x": (_set(choice, _GROWTH=1.3), {}),
     "looks again at 4 x": (_set(choice, _GROWTH=4.0), {}),
     "reuse 30": (lambda: None, {"reuse": 30.0}),

@@ -42,17 +42,18 @@ def test_a_trial_that_pauses_and_goes_on_is_counted_once_and_so_are_its_joules(t
     console = log()
     why = "paused after 1 epochs, 4 J of training"
     with LiveStudy(3, console, ESTIMATED) as live:
-        live.take_up(0, [trial(0, result([(100, 2, 0.5)], end="paused", reason=why))])
+        paused = result([(100, 2, 0.5)], end="paused", reason=why)
+        live.take_up(0, [trial(0, paused, state="paused")])
         live.paused(trial(1, result([(100, 4, 0.5)], end="paused", reason=why)))
         live.started(1, {"lr": 0.02}, tmp_path / "progress.jsonl")
         live.ended(trial(1, result([(100, 4, 0.5), (200, 8, 0.95)])))
         live.paused(trial(0, result([(100, 2, 0.5), (200, 6, 0.92)], end="paused", reason=why)))
         live.paused(trial(2, result([], end="paused", reason=why)))
     assert said(console).splitlines() == [
-        f"[0/3] trial 1: {why}, best accuracy 0.500 (lr=0.02); 6 J so far",
-        "[1/3] trial 1: 8 J to 0.9, best accuracy 0.950 (lr=0.02); 10 J so far",
-        f"[1/3] trial 0: {why}, 6 J to 0.9, best accuracy 0.920 (lr=0.01); 14 J so far",
-        f"[1/3] trial 2: {why} (lr=0.03); 14 J so far",
+        f"[2/3] trial 1: {why}, best accuracy 0.500 (lr=0.02); 6 J so far",
+        "[2/3] trial 1: 8 J to 0.9, best accuracy 0.950 (lr=0.02); 10 J so far",
+        f"[2/3] trial 0: {why}, 6 J to 0.9, best accuracy 0.920 (lr=0.01); 14 J so far",
+        f"[3/3] trial 2: {why} (lr=0.03); 14 J so far",
     ]
 
 

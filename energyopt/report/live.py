@@ -48,7 +48,8 @@ class LiveStudy:
         self._console = console
         self._began_s = time.monotonic()
         self._running: dict[int, _Running] = {}
-        self._counted = self._counted_before = 0
+        self._counted = self._begun_before = 0
+        self._paused: set[int] = set()
         self._spent: dict[int, float] = {}
         self._warned: set[str] = set()
         self._best: TrialRecord | None = None
@@ -75,7 +76,9 @@ class LiveStudy:
 
     def take_up(self, counted: int, trials: Sequence[TrialRecord]) -> None:
         """Begin with the trials that the study already has."""
-        self._counted = self._counted_before = counted
+        self._counted = counted
+        self._paused = {trial.number for trial in trials if trial.state == "paused"}
+        self._begun_before = self._begun
         for trial in trials:
             self._account(trial)
 
@@ -86,6 +89,7 @@ class LiveStudy:
     def paused(self, trial: TrialRecord) -> None:
         """A trial paused: it may go on later."""
         self._running.pop(trial.number, None)
+        self._paused.add(trial.number)
         self._meet(trial)
         self._account(trial)
         if not _is_live(self._console):
@@ -101,6 +105,7 @@ class LiveStudy:
         self._running.pop(trial.number, None)
         self._meet(trial)
         self._counted = self._counted + 1 if counted is None else counted
+        self._paused.discard(trial.number)
         self._account(trial)
         if not _is_live(self._console) or trial.state == "failed":
             self._console.print(self._line(trial), highlight=False, soft_wrap=True)
@@ -124,6 +129,11 @@ class LiveStudy:
         self.mind(() if trial.result is None else trial.result.flags)
 
     @property
+    def _begun(self) -> int:
+        """Trials that have ended, or come to a pause."""
+        return self._counted + len(self._paused)
+
+    @property
     def _spent_j(self) -> float:
         return sum(self._spent.values())
 
@@ -141,7 +151,7 @@ class LiveStudy:
 
     def _line(self, trial: TrialRecord) -> Text:
         words = setup(trial.params)
-        text = f"[{self._counted}/{self._n_trials}] trial {trial.number}: {_outcome(trial)}"
+        text = f"[{self._begun}/{self._n_trials}] trial {trial.number}: {_outcome(trial)}"
         text += f" ({words})" if words else ""
         if self._spent_j:
             text += f"; {joules(self._spent_j)} so far"
@@ -157,10 +167,10 @@ class LiveStudy:
 
     def _bar(self) -> RenderableType:
         elapsed_s = time.monotonic() - self._began_s
-        done_here = self._counted - self._counted_before
+        done_here = self._begun - self._begun_before
         left = ""
         if done_here:
-            left_s = elapsed_s / done_here * (self._n_trials - self._counted)
+            left_s = elapsed_s / done_here * (self._n_trials - self._begun)
             left = f", about {duration(left_s)} left"
         now = {
             number: total(w.energy for w in run.reader.journal.windows).total_j
@@ -170,9 +180,9 @@ class LiveStudy:
         now_j = sum(max(of - self._spent.get(number, 0.0), 0.0) for number, of in now.items())
         row = Table.grid(padding=(0, 1))
         row.add_row(
-            ProgressBar(self._n_trials, self._counted, width=24),
+            ProgressBar(self._n_trials, self._begun, width=24),
             Text(
-                f"{self._counted}/{self._n_trials} trials, {joules(self._spent_j + now_j)} so far, "
+                f"{self._begun}/{self._n_trials} trials, {joules(self._spent_j + now_j)} so far, "
                 f"{duration(elapsed_s)}{left}"
             ),
         )
