@@ -23,10 +23,10 @@ def front(*observed: Observed, worst_j: float = 1e4) -> Front:
     return made
 
 
-def area(points: list[tuple[float, float]], levels: list[float], worst: float) -> float:
-    """How far the front of points lies below the worst log energy, as a mean over levels."""
-    lows = [min([log_j for a, log_j in points if a >= level] + [worst]) for level in levels]
-    return float(np.mean([worst - low for low in lows]))
+def area(points: list[tuple[float, float]], of: Front, worst: float) -> float:
+    """How far the front of points lies below the worst log energy, over the levels."""
+    lows = [min([log_j for at, log_j in points if at >= level] + [worst]) for level in of.places]
+    return float(of.shares @ [worst - low for low in lows])
 
 
 def test_a_level_costs_what_its_cheapest_training_burnt_up_to_it():
@@ -36,6 +36,7 @@ def test_a_level_costs_what_its_cheapest_training_burnt_up_to_it():
     assert (both.log_j < alone.log_j).any()
     assert (np.diff(both.log_j) >= 0).all()
     assert both.log_j[-1] == pytest.approx(math.log(1e4))  # nobody was there
+    assert both.shares.sum() == pytest.approx(1)
 
 
 def test_where_no_accuracy_can_be_gained_there_is_none():
@@ -55,9 +56,9 @@ def test_a_sure_point_adds_what_it_adds_to_the_hypervolume(known, new):
         for at, (accuracy, log_j) in enumerate(known, start=1)
     ]
     of = front(first, *trials, worst_j=math.exp(8.0))
-    levels = ((np.arange(24) + 0.5) / 24).tolist()
     grown = of.grown(*(np.array([x]) for x in (place(new[0]), 1e-9, new[1], 1e-9)))
-    expected = area([*known, new], levels, 8.0) - area(known, levels, 8.0)
+    placed = [(place(accuracy), log_j) for accuracy, log_j in [*known, new]]
+    expected = area(placed, of, 8.0) - area(placed[:-1], of, 8.0)
     assert grown[0] == pytest.approx(expected, abs=1e-6)
 
 

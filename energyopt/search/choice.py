@@ -254,7 +254,7 @@ class Outlook:
         at, horizon = np.unravel_index(int(np.argmax(gains / cost_j)), gains.shape)
         gain, cost = float(gains[at, horizon]), float(cost_j[at, horizon])
         share = 1.0 if self._question.target is None else _ELSEWHERE
-        saving = gain * math.exp(front.log_j.mean()) * share * self._question.reuse
+        saving = gain * math.exp(front.shares @ front.log_j) * share * self._question.reuse
         if saving < cost:
             return None
         trial = asked[int(at)]

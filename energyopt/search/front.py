@@ -12,7 +12,7 @@ from scipy.special import ndtr
 from energyopt.search.encoding import Array
 from energyopt.search.gaussian import expected_above
 from energyopt.search.observed import Observed
-from energyopt.search.readings import finite, place
+from energyopt.search.readings import accuracy_at, finite, place
 
 _LEVELS = 24
 _AHEAD = np.linspace(0.0, 1.0, 10)
@@ -25,11 +25,13 @@ class Front(NamedTuple):
     """What levels of accuracy cost by now.
 
     Attributes:
-        places: Of the levels, equal shares of the accuracy that can be gained.
+        places: Of the levels: equally far apart, so that the last percents are told apart.
+        shares: Of the accuracy that can be gained, that each stands for.
         log_j: Log energy of the cheapest training that reached each, or of a dear one.
     """
 
     places: Array
+    shares: Array
     log_j: Array
 
     @classmethod
@@ -44,7 +46,9 @@ class Front(NamedTuple):
         bottom = min((finite(trial.accuracy)[0] for trial in curves), default=0.0)
         if bottom >= 1:
             return None
-        accuracies = bottom + (1.0 - bottom) * (np.arange(_LEVELS) + 0.5) / _LEVELS
+        edges = np.linspace(place(bottom), place(1.0), _LEVELS + 1)
+        places, marks = (edges[1:] + edges[:-1]) / 2, accuracy_at(edges)
+        accuracies = accuracy_at(places)
         log_j = np.full(_LEVELS, math.log(max(worst_j, _TINY_J)))
         for trial in curves:
             logs = np.log(np.maximum(trial.joules, _TINY_J))
@@ -52,7 +56,7 @@ class Front(NamedTuple):
                 reached = logs[np.asarray(trial.accuracy) >= accuracy]
                 if len(reached):
                     log_j[at] = min(log_j[at], float(reached[0]))
-        return cls(np.array([place(float(accuracy)) for accuracy in accuracies]), log_j)
+        return cls(places, np.diff(marks) / (1.0 - bottom), log_j)
 
     def grown(self, accuracy: Array, accuracy_sd: Array, log_j: Array, log_j_sd: Array) -> Array:
         """Expected fall of the log energy to an accuracy, over all levels, by each of some points.
@@ -66,10 +70,10 @@ class Front(NamedTuple):
             log_j_sd: Their standard deviations.
         """
         grown = np.zeros(np.broadcast_shapes(accuracy.shape, log_j.shape))
-        for level, level_j in zip(self.places, self.log_j, strict=True):
+        for level, share, level_j in zip(*self, strict=True):
             reached = ndtr((accuracy - level) / np.maximum(accuracy_sd, 1e-9))
-            grown += reached * expected_above(level_j - log_j, log_j_sd)
-        return grown / len(self.places)
+            grown += share * reached * expected_above(level_j - log_j, log_j_sd)
+        return grown
 
 
 def evaluations(observed: Sequence[Observed], most: float) -> Array:

@@ -141,3 +141,9 @@ def _steps(
 def place(accuracy: float) -> float:
     """Where an accuracy lies on the scale of levels."""
     return -math.log(1.0 + _FLOOR - min(max(accuracy, 0.0), 1.0))
+
+
+def accuracy_at(places: Array) -> Array:
+    """The accuracies that lie at places; see `place`."""
+    accuracies: Array = 1.0 + _FLOOR - np.exp(-places)
+    return accuracies
