@@ -3,7 +3,7 @@
 Two questions, one after the other. Which setup reaches the target with the least energy: each
 step, a look or a whole training, is worth what it is expected to improve the recommendation (the
 knowledge gradient). Then, what each further point of accuracy costs: where training a setup on to
-one of its next evaluations is expected to let the hypervolume of (error, log energy) grow the most
+one of its next evaluations is expected to let the hypervolume of (log error, log energy) grow the most
 a joule (cf. Weitzman's index, arXiv 2406.20062). That growth needs no sampling: it is the integral,
 here a sum, over levels of accuracy of the probability to reach each times the expected improvement
 of the energy to it.
@@ -32,7 +32,7 @@ _SURE, _UNSURE = 0.3, 1.0  # standard deviations by which a setup must be better
 _HITS = 2  # of a recommended setup
 _DEARER = 10.0  # than the best, at which the first setup is dear enough
 _WORTH = 2.0  # of what an execution costs beside training, that it trains at least
-_ELSEWHERE = 0.03  # of the planned trainings, those that go to another accuracy than the target
+_ELSEWHERE = 0.1  # of the planned trainings, those that go to another accuracy than the target
 _REUSE = 300.0  # trainings with what is found, where nobody says how many
 _GROWTH = 2.0  # of a trial's joules at which it is looked at again
 _CANDIDATES = 160
@@ -254,7 +254,7 @@ class Outlook:
         at, horizon = np.unravel_index(int(np.argmax(gains / cost_j)), gains.shape)
         gain, cost = float(gains[at, horizon]), float(cost_j[at, horizon])
         share = 1.0 if self._question.target is None else _ELSEWHERE
-        saving = gain * math.exp(front.shares @ front.log_j) * share * self._question.reuse
+        saving = gain * math.exp(front.log_j.mean()) * share * self._question.reuse
         if saving < cost:
             return None
         trial = asked[int(at)]

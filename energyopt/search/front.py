@@ -25,13 +25,11 @@ class Front(NamedTuple):
     """What levels of accuracy cost by now.
 
     Attributes:
-        places: Of the levels: equally far apart, so that the last percents are told apart.
-        shares: Of the accuracy that can be gained, that each stands for.
+        places: Of the levels: equally far apart, so that halving the error counts alike anywhere.
         log_j: Log energy of the cheapest training that reached each, or of a dear one.
     """
 
     places: Array
-    shares: Array
     log_j: Array
 
     @classmethod
@@ -47,7 +45,7 @@ class Front(NamedTuple):
         if bottom >= 1:
             return None
         edges = np.linspace(place(bottom), place(1.0), _LEVELS + 1)
-        places, marks = (edges[1:] + edges[:-1]) / 2, accuracy_at(edges)
+        places = (edges[1:] + edges[:-1]) / 2
         accuracies = accuracy_at(places)
         log_j = np.full(_LEVELS, math.log(max(worst_j, _TINY_J)))
         for trial in curves:
@@ -56,12 +54,12 @@ class Front(NamedTuple):
                 reached = logs[np.asarray(trial.accuracy) >= accuracy]
                 if len(reached):
                     log_j[at] = min(log_j[at], float(reached[0]))
-        return cls(places, np.diff(marks) / (1.0 - bottom), log_j)
+        return cls(places, log_j)
 
     def grown(self, accuracy: Array, accuracy_sd: Array, log_j: Array, log_j_sd: Array) -> Array:
         """Expected fall of the log energy to an accuracy, over all levels, by each of some points.
 
-        That is the growth of the hypervolume of (error, log energy), in shares of the error.
+        That is the growth of the hypervolume of (log error, log energy), in shares of the first.
 
         Args:
             accuracy: Places of the accuracies that are expected.
@@ -70,10 +68,10 @@ class Front(NamedTuple):
             log_j_sd: Their standard deviations.
         """
         grown = np.zeros(np.broadcast_shapes(accuracy.shape, log_j.shape))
-        for level, share, level_j in zip(*self, strict=True):
+        for level, level_j in zip(*self, strict=True):
             reached = ndtr((accuracy - level) / np.maximum(accuracy_sd, 1e-9))
-            grown += share * reached * expected_above(level_j - log_j, log_j_sd)
-        return grown
+            grown += reached * expected_above(level_j - log_j, log_j_sd)
+        return grown / len(self.places)
 
 
 def evaluations(observed: Sequence[Observed], most: float) -> Array:
