@@ -2,11 +2,11 @@
 
 Two questions, one after the other. Which setup reaches the target with the least energy: each
 step, a look or a whole training, is worth what it is expected to improve the recommendation (the
-knowledge gradient). Then, what each further point of accuracy costs: where training a setup on to
-one of its next evaluations is expected to let the hypervolume of (log error, log energy) grow the most
-a joule (cf. Weitzman's index, arXiv 2406.20062). That growth needs no sampling: it is the integral,
-here a sum, over levels of accuracy of the probability to reach each times the expected improvement
-of the energy to it.
+knowledge gradient). Then, what each further point of accuracy costs: which setup, trained on to
+one of its next evaluations, is expected to let the hypervolume of (log error, log energy) grow the
+most a joule (cf. Weitzman's index, arXiv 2406.20062). That growth needs no sampling: it is the
+integral, here a sum, over levels of accuracy of the probability to reach each times the expected
+improvement of the energy to it.
 
 A step whose expected saving, over the planned trainings, is less than its cost is not worth it.
 """
