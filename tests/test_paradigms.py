@@ -220,7 +220,11 @@ class Wrong:
         (Wrong(num_classes=10), {}, "num_classes=10, and its heads have"),
         (Wrong(heads={"a.b": 10, "odd": 2}), {}, "names without dots"),
         (Wrong(heads={}), {}, "the heads none"),
-        (TWO, {"targets": {"digit": 0.9}}, "paradigm.targets names digit; the task's heads are di"),
+        (
+            TWO,
+            {"targets": {"digit": 0.9}},
+            "paradigm.targets names digit; all of the task's heads are needed: di",
+        ),
         (TWO, {"targets": {"digit": 0.9, "odd": 1.5}}, "at most 1"),
         (TWO, {"weights": {"digit": 0, "odd": 1}}, "numbers above 0"),
         (TWO, {"weights": {"digit": 1, "even": 1}}, "names digit, even"),

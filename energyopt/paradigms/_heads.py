@@ -54,8 +54,9 @@ def by_head(
     if given is None:
         return dict.fromkeys(heads, default)
     if set(given) != set(heads):
-        there = f"the task's heads are {', '.join(heads)}" if heads else "this task has no heads"
-        raise ConfigError(f"{key} names {', '.join(map(str, given)) or 'nothing'}; {there}")
+        named = ", ".join(map(str, given)) or "nothing"
+        there = f"all of the task's heads are needed: {', '.join(heads)}"
+        raise ConfigError(f"{key} names {named}; {there if heads else 'this task has no heads'}")
     wrong = {name: value for name, value in given.items() if not _is_positive(value)}
     if wrong:
         raise ConfigError(f"{key}={wrong}: numbers above 0 are needed")
