@@ -61,7 +61,7 @@ def heat_map(heat: Heat) -> str:
         y = _TOP + i * high
         svg.text((left - 12, y + high / 2 + 4), rows[i], anchor="end")
         for j, (value, mark) in enumerate(zip(row, marks, strict=True)):
-            _cell(svg, (left + j * wide, y), (wide, high), value, mark, scale)
+            _cell(svg, (left + j * wide, y), (wide, high), value, mark, scale=scale)
     bottom = _TOP + len(rows) * high
     for j, column in enumerate(columns):
         svg.text((left + (j + 0.5) * wide, bottom + 20), column, anchor="middle")
@@ -70,13 +70,12 @@ def heat_map(heat: Heat) -> str:
     return svg.render()
 
 
-def _cell(svg: Svg, at: Point, size: Point, value: float | str, mark: str, scale: Scale) -> None:
+def _cell(svg: Svg, at: Point, size: Point, value: float | str, mark: str, *, scale: Scale) -> None:
     x, y = at
     middle = x + size[0] / 2
     fill, ink = ("#f1f3f5", QUIET) if isinstance(value, str) else shade(scale(value))
     svg.rect((x + 1, y + 1), (size[0] - 2, size[1] - 2), fill)
     if isinstance(value, str):
-        svg.line((x + 8, y + size[1] - 8), (x + size[0] - 8, y + 8), "#d5dae0")
         svg.text((middle, y + size[1] / 2 + 4), value, size=11, anchor="middle", fill=QUIET)
         words_y = y + size[1] / 2 + 19
     else:
@@ -238,11 +237,11 @@ class Stairs:
 def stairs(figure: Stairs) -> str:
     """Draw them: one colour a kind, one line a seed."""
     left, right, tall = 62.0, 20.0, 300.0
+    floor = 0.5 if math.isnan(figure.target) else max(0.0, figure.target - 0.15)
     points = [p for stair in figure.stairs for curve in stair.curves for p in curve]
-    energies = [energy for energy, _ in points if energy > 0]
-    svg = _begun(figure.title, figure.caption, _TOP + tall + 88)
+    energies = [energy for energy, accuracy in points if energy > 0 and accuracy >= floor]
+    svg = _begun(figure.title, figure.caption, _TOP + tall + 100)
     across = Scale(min(energies, default=1), max(energies, default=10), left, _WIDTH - right, True)
-    floor = min(figure.target, 1.0) - 0.15 if not math.isnan(figure.target) else 0.5
     up = Scale(floor, 1.0, _TOP + tall, _TOP)
     _axes(svg, across, up, True)
     if not math.isnan(figure.target):

@@ -164,7 +164,7 @@ def gather(prefix: str, where: str) -> Raw:
             skipped[arm.name] = "not trained yet"
             continue
         studies.append(grid)
-        trained = _ordered(state.experiment, arm, rows_of(grid, arm, GRID))
+        trained = _ordered(arm, rows_of(grid, arm, GRID))
         rows += trained
         for role, setup in chosen(state.experiment, trained).items():
             again = _read(where, study_name(prefix, arm.name, role))
@@ -175,7 +175,7 @@ def gather(prefix: str, where: str) -> Raw:
     return Raw(state.experiment, tuple(rows), skipped, *_made_by(studies), tuple(state.words))
 
 
-def _ordered(experiment: Experiment, arm: Arm, rows: Sequence[Row]) -> list[Row]:
+def _ordered(arm: Arm, rows: Sequence[Row]) -> list[Row]:
     """Trainings in the order of the grid, whatever order they were trained in."""
 
     def place(row: Row) -> tuple[float, ...]:

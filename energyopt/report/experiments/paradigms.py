@@ -137,7 +137,8 @@ def front_of(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
         for row in rows
         for energy, accuracy in row.curve
     )
-    front, best = [], -1.0
+    front: list[Mapping[str, Any]] = []
+    best = -1.0
     for energy, loss, option in points:
         if -loss > best:
             best = -loss

@@ -1,4 +1,4 @@
-"""After how many trainings a pretraining has paid back, with an interval: Fieller's, by Student's t.
+"""After how many trainings a pretraining has paid back, with Fieller's interval.
 
 At each n, what a training saves against one from scratch, E_scratch - E_finetune - E_pre / n, has a
 mean over seeds and an interval. The interval of n is where that of the saving holds zero.

@@ -1,4 +1,4 @@
-"""Recycled knowledge: fine-tuning against training from scratch, and when a source has paid back."""
+"""Recycled knowledge: fine-tuning against training from scratch, and when a source pays back."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ def summarize_recycled(raw: Raw, caption: str) -> Summary:
         caption: Where the joules come from, in words.
     """
     records = [_record(raw, each) for each in raw.experiment.comparisons]
+    seeds = len(raw.experiment.again)
     table = Table(
-        f"The best setup of each arm with {len(raw.experiment.again)} new seeds; tuned: the source is free",
+        f"The best setup of each arm with {seeds} new seeds; tuned: if the source is free",
         ("source to target", "scratch", "tuned", "tuned / scratch", "paid back after"),
         tuple(map(_row, records)),
     )
@@ -58,7 +59,7 @@ def summarize_recycled(raw: Raw, caption: str) -> Summary:
         tables=(table,),
         lines=tuple(_lines(records)),
         records=tuple(records),
-        figure=panels(_figure(raw, records, caption)),
+        figure=panels(_figure(records, caption)),
     )
 
 
@@ -160,7 +161,7 @@ def _lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _figure(raw: Raw, records: Sequence[Mapping[str, Any]], caption: str) -> Panels:
+def _figure(records: Sequence[Mapping[str, Any]], caption: str) -> Panels:
     return Panels(
         title="Joules of a training whose source is shared by n, in times of one from scratch",
         caption=f"{caption}; {BANDS}",

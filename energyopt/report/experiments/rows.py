@@ -139,9 +139,8 @@ class Raw:
         """
         try:
             head, *rows = (json.loads(line) for line in text.splitlines())
-            if head.pop("format") != _FORMAT:
-                raise ValueError
-            head |= {"experiment": Experiment.from_dict(head["experiment"])}
+            known = {_FORMAT: Experiment.from_dict}
+            head |= {"experiment": known[head.pop("format")](head["experiment"])}
             head |= {"rows": tuple(map(Row.from_dict, rows)), "words": tuple(head["words"])}
             return cls(**head)
         except (ValueError, KeyError, TypeError, AttributeError) as error:

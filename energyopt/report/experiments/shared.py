@@ -37,7 +37,7 @@ def summarize_shared(raw: Raw, caption: str) -> Summary:
     records = [_record(raw, each) for each in raw.experiment.comparisons]
     table = Table(
         f"The best setup of each arm with {len(raw.experiment.again)} new seeds",
-        ("heads", "each alone", "together", "together / sum", "saving", ""),
+        ("heads", "each alone", "together", "together / sum", ""),
         tuple(map(_row, records)),
     )
     figure = Bars(
@@ -109,12 +109,8 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     alone = " + ".join(_energy(each) for each in record["alone"].values())
     found = record["ratio"]
     if found["value"] is None:
-        return (name, alone, _energy(record["together"]), record["status"], "-", "")
-    saving = f"{100 * (1 - found['value']):.0f} %"
-    return (
-        *(name, alone, _energy(record["together"])),
-        *(interval(found), saving, record["verdict"]),
-    )
+        return (name, alone, _energy(record["together"]), record["status"], "")
+    return (name, alone, _energy(record["together"]), interval(found), record["verdict"])
 
 
 def _energy(side: Mapping[str, Any]) -> str:

@@ -55,9 +55,7 @@ def summarize_training(raw: Raw, caption: str) -> Summary:
         ),
         lines=_lines(raw, name, found.ratio, found.setups, found.censored),
         records=tuple(records),
-        figure=heat_map(_heat(raw, there, arm.grid, roles, caption))
-        if len(arm.grid) == _TWO
-        else "",
+        figure=_figure(raw, there, arm.grid, roles, caption),
     )
 
 
@@ -143,17 +141,20 @@ def _lines(raw: Raw, name: str, ratio: float | None, setups: int, censored: int)
     )
 
 
-def _heat(
+def _figure(
     raw: Raw,
     there: list[Cell],
     grid: Mapping[str, tuple[Any, ...]],
     roles: Mapping[str, Mapping[str, Any]],
     caption: str,
-) -> Heat:
+) -> str:
+    """A heat map, where the grid has two axes."""
+    if len(grid) != _TWO:
+        return ""
     down, across = grid
     places = {(c.setup[down], c.setup[across]): c for c in there}
-    marks = {tuple(setup.values()): role for role, setup in reversed(roles.items())}
-    return Heat(
+    marks = {tuple(setup.values()): role for role, setup in reversed(list(roles.items()))}
+    heat = Heat(
         title=raw.experiment.about,
         caption=f"{caption}; means of {len(raw.experiment.seeds)} seeds",
         down=(down.replace("_", " "), tuple(map(str, grid[down]))),
@@ -163,6 +164,7 @@ def _heat(
         ),
         marks=tuple(tuple(marks.get((low, v), "") for v in grid[across]) for low in grid[down]),
     )
+    return heat_map(heat)
 
 
 def _value(cell: Cell | None) -> float | str:
