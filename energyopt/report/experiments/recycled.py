@@ -163,7 +163,7 @@ def _lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _figure(records: Sequence[Mapping[str, Any]], caption: str) -> Panels:
     return Panels(
-        title="Joules of a training whose source is shared by n, in times of one from scratch",
+        title="Joules of a training whose source is shared by n, relative to scratch",
         caption=f"{caption}; {BANDS}",
         x="n: trainings that use the source",
         panels=tuple(
