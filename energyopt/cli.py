@@ -45,6 +45,11 @@ def main() -> NoReturn:
             from energyopt.commands import run
 
             run(words)
+        elif any(word.startswith("experiment=") for word in words):
+            from energyopt.experimenting import run as experiment
+
+            _refuse_passwords(words)
+            experiment(words)
         else:
             _run_hydra()
     except KeyboardInterrupt as interrupt:

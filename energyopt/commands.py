@@ -304,6 +304,41 @@ def _confirm(words: Sequence[str]) -> None:
     confirm(args.storage, args.study, request, Console())
 
 
+def _summarize(words: Sequence[str]) -> None:
+    parser = _parser(
+        "summarize",
+        "What an experiment found: its table, with intervals and what missed its target. Writes "
+        "the table, a\nfigure, csv, json, and the trainings that all of it is made of.",
+        ["power_of_training", "power_of_training --out results", "--from studies/paradigms"],
+    )
+    parser.add_argument("name", nargs="?", help="the experiment, or the study=name it was given")
+    parser.add_argument(
+        "--from",
+        dest="folder",
+        type=Path,
+        metavar="DIR",
+        help="a folder that this command has written, instead of studies",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write to it (default: studies/summaries/NAME)"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the files in --out")
+    args = parser.parse_args(words)
+    if (args.name is None) == (args.folder is None):
+        raise ConfigError("summarize takes the NAME of an experiment, or --from DIR")
+    _collect_nothing()
+    from energyopt.report.experiments.gathering import gather, summary_dir
+    from energyopt.report.experiments.rows import read_raw
+    from energyopt.report.experiments.summary import show_and_write
+
+    if args.folder is not None:
+        show_and_write(read_raw(args.folder), args.out, Console(), force=args.force)
+        return
+    out = summary_dir(args.name) if args.out is None else args.out
+    force = args.force or args.out is None
+    show_and_write(gather(args.name, args.storage), out, Console(), force=force)
+
+
 def _dashboard(words: Sequence[str]) -> None:
     parser = _parser(
         "dashboard",
@@ -458,6 +493,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "recommend": _recommend,
     "confirm": _confirm,
     "retrain": _retrain,
+    "summarize": _summarize,
     "dashboard": _dashboard,
     "doctor": _doctor,
     "restore": _restore,

@@ -82,8 +82,8 @@ class Composer:
             if d.key in params and OmegaConf.select(cfg, d.key) not in (None, params[d.key])
         ]
 
-    def check(self, *, conditional: bool) -> None:
-        """Refuse an axis whose key exists in no choice; without `conditional`, in not all.
+    def check(self) -> None:
+        """Refuse an axis whose key exists in no choice.
 
         Raises:
             ConfigError: Naming the key.
@@ -91,15 +91,8 @@ class Composer:
         missing = {d.key for d in self._space.scalars}
         for values in itertools.product(*(d.grid() for d in self._space.groups)):
             groups = {d.key: v for d, v in zip(self._space.groups, values, strict=True)}
-            present = {d.key for d in self.present(groups)}
-            absent = {d.key for d in self._space.scalars} - present
-            if absent and not conditional and self._space.groups:
-                raise ConfigError(
-                    f"sampler=grid needs every axis in every choice, but {min(absent)} does not "
-                    f"exist with {' '.join(self._space.words(groups))}; choose another sampler"
-                )
-            missing -= present
-            if not missing and conditional:
+            missing -= {d.key for d in self.present(groups)}
+            if not missing:
                 return
         if missing:
             key = min(missing)

@@ -114,7 +114,7 @@ class _Run:
         self._check_space()
         refuse_kept_password(config)
         self._composer = Composer(context.config_loader, config, self._space)
-        self._composer.check(conditional=not options.grid)
+        self._composer.check()
         self._searching = Searching(options, config, self._space, self._composer)
         self._identity, self._name = self._ask_what()
         check_name(self._name)
@@ -406,11 +406,15 @@ class _Run:
         return self._options.n_trials, None, [note]
 
     def _plan_grid(self) -> tuple[int, NextPoint, list[str]]:
-        axes = self._space.dimensions
-        points = [
-            dict(zip((d.key for d in axes), values, strict=True))
-            for values in itertools.product(*(d.grid() for d in axes))
-        ]
+        axes, groups = self._space.dimensions, self._space.groups
+        points: list[Point] = []
+        for values in itertools.product(*(d.grid() for d in axes)):
+            whole = dict(zip((d.key for d in axes), values, strict=True))
+            present = self._composer.present({d.key: whole[d.key] for d in groups})
+            keys = {d.key for d in (*groups, *present)}
+            point = {key: value for key, value in whole.items() if key in keys}
+            if point not in points:  # it may differ in keys that do not exist there alone
+                points.append(point)
 
         def next_point(seen: Sequence[Point]) -> Point | None:
             there = {frozenset(point.items()) for point in seen}

@@ -32,13 +32,13 @@ def test_an_axis_is_searched_only_where_its_key_exists():
     assert keys(it, model="mlp") == ["model.depth", "model.width", "lr"]
     assert keys(it, model="cnn") == ["model.width", "lr"]
     assert keys(it, model="cnn1d") == ["model.width", "model.kernel_size", "lr"]
-    it.check(conditional=True)
+    it.check()
 
 
 def test_an_axis_that_adds_its_key_exists_everywhere():
     it = composer(MODELS, "+model.dropout=interval(0,1)", "++model.depth=1,2")
     assert keys(it, model="cnn") == ["model.dropout", "model.depth"]
-    it.check(conditional=False)
+    it.check()
 
 
 def test_a_key_that_is_null_or_not_set_yet_exists(tmp_path):
@@ -53,7 +53,7 @@ def test_two_groups_make_a_key_exist_by_their_product():
     assert keys(it, model="cnn", optimizer="adam") == []
     assert keys(it, model="cnn", optimizer="sgd") == ["optimizer.momentum"]
     assert keys(it, model="mlp", optimizer="adam") == ["model.depth"]
-    it.check(conditional=True)
+    it.check()
 
 
 @pytest.mark.parametrize(
@@ -71,24 +71,9 @@ def test_two_groups_make_a_key_exist_by_their_product():
         ((MODELS, "lr=1,2", "zz=1,2", "yy=1,2"), "^yy is swept"),
     ],
 )
-@pytest.mark.parametrize("conditional", [True, False])
-def test_an_axis_whose_key_exists_nowhere_is_refused(words, message, conditional):
-    if not conditional and MODELS in words:
-        message = "does not exist with model=mlp"
+def test_an_axis_whose_key_exists_nowhere_is_refused(words, message):
     with pytest.raises(ConfigError, match=message):
-        composer(*words).check(conditional=conditional)
-
-
-def test_a_grid_refuses_a_conditional_space_and_says_where_it_breaks():
-    it = composer(MODELS, "model.depth=1,2", "lr=1,2")
-    it.check(conditional=True)
-    with pytest.raises(ConfigError) as caught:
-        it.check(conditional=False)
-    assert str(caught.value) == (
-        "sampler=grid needs every axis in every choice, but model.depth does not exist with "
-        "model=cnn; choose another sampler"
-    )
-    composer(MODELS, "model.width=4,8", "lr=1,2").check(conditional=False)
+        composer(*words).check()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What experiments found: rows of trials, and the summary of each kind."""
