@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests import fake_nvml
 from tests.fake_nvml import FakeNvml
@@ -25,6 +26,10 @@ from tests.postgres import Postgres
 
 # Under nohup, and so for programs that tests start, it would be ignored.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# How long an example takes is the machine's affair.
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 _TIMEOUT_S = 180
