@@ -27,7 +27,7 @@ from energyopt.records import (
 )
 from energyopt.upfront import Upfront
 
-_LEGIBLE_PERIODS = 10  # a sensor's update period is what a reading may be off by
+_LEGIBLE_PERIODS = 1  # a sensor's update period is what a reading may be off by
 
 
 @dataclass(slots=True)
@@ -111,7 +111,7 @@ class Recorder:
 
     @property
     def legible_s(self) -> float:
-        """Training time from which the sensor tells what it cost within a tenth, in s."""
+        """Training time from which the sensor has seen something of it, in s."""
         return _LEGIBLE_PERIODS * self._start.provenance.resolution_s
 
     def last(self) -> Energy:

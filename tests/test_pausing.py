@@ -264,7 +264,7 @@ def test_it_pauses_at_the_first_evaluation_at_or_beyond_its_joules(tmp_path: Pat
 
 
 def test_it_does_not_pause_before_its_sensor_has_seen_what_it_cost(tmp_path: Path) -> None:
-    for resolution_s, samples in ((0.0, 25), (1.25, 25), (1.3, 50), (3.0, 75)):
+    for resolution_s, samples in ((0.0, 25), (12.5, 25), (13.0, 50), (30.0, 75)):
         folder = Folder(tmp_path / str(resolution_s), SCRIPT)
         folder.provenance = replace(ESTIMATED, resolution_s=resolution_s)
         assert folder.run(plan(0)).checkpoints[-1].samples == samples
