@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -83,18 +84,22 @@ def test_retrain_runs_no_code_that_a_database_names(energyopt: Program) -> None:
 
 
 def test_a_database_cannot_vouch_for_code(studied: Program) -> None:
-    query = "update energyopt_trials set overrides = ? where number = 5"
-    words = ["hydra.searchpath=[file:///tmp]", "trusted_targets=[logging]"]
-    with sqlite3.connect(studied.folder / "studies/energyopt.db") as database:
-        before = database.execute("select overrides from energyopt_trials where number = 5")
-        (overrides,) = before.fetchone()
-        for word in words:
-            database.execute(query, [json.dumps([*json.loads(overrides), word])])
-            database.commit()
-            refused = studied("retrain", "toy", "--trial", "5")
-            assert refused.code == 2
-            assert f"was run with {word}; nothing that a database names is run" in refused.text
-        database.execute(query, [overrides])
+    file = studied.folder / "studies/energyopt.db"
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        query = "select overrides from energyopt_trials where number = 5"
+        (overrides,) = database.execute(query).fetchone()
+
+    def write(written: str) -> None:
+        with contextlib.closing(sqlite3.connect(file)) as database, database:
+            query = "update energyopt_trials set overrides = ? where number = 5"
+            database.execute(query, [written])
+
+    for word in ("hydra.searchpath=[file:///tmp]", "trusted_targets=[logging]"):
+        write(json.dumps([*json.loads(overrides), word]))
+        refused = studied("retrain", "toy", "--trial", "5")
+        assert refused.code == 2
+        assert f"was run with {word}; nothing that a database names is run" in refused.text
+    write(overrides)
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(studied: Program) -> None:

@@ -12,6 +12,7 @@ from textwrap import dedent
 
 import pytest
 import sqlalchemy as sa
+from optuna.study import StudyDirection
 
 from energyopt.errors import StorageError
 from energyopt.store.database import file_system, masked, open_database, sqlite_file, storage_url
@@ -186,6 +187,23 @@ def test_a_reader_does_not_wait_for_a_writer(tmp_path):
     writer.engine.dispose()
 
 
+def test_opening_it_again_does_not_give_up_the_locks_of_a_writer(tmp_path):
+    file = tmp_path / "a.db"
+    writer = open_database(str(file), create=True)
+    writer.create_new_study([StudyDirection.MINIMIZE], "first")
+    open_and_close(file, create=False)
+    # Without them, the last process to close deletes the log that the writer still writes to.
+    names = f"import sqlite3; c = sqlite3.connect({str(file)!r})\n" + dedent("""
+        print(*[name for (name,) in c.execute("SELECT study_name FROM studies")])
+        c.close()
+    """)
+    for study in ("second", "third"):
+        writer.create_new_study([StudyDirection.MINIMIZE], study)
+        seen = subprocess.check_output([sys.executable, "-c", names], text=True)
+        assert study in seen.split()
+    writer.engine.dispose()
+
+
 def test_a_missing_database_is_not_made_for_reading(tmp_path):
     message = refusal(tmp_path / "new" / "a.db", create=False)
     assert message.startswith(f"there is no study database {tmp_path}/new/a.db; run a study first")
@@ -201,10 +219,10 @@ def test_a_missing_database_is_not_made_for_reading(tmp_path):
     ("content", "message"),
     [
         (lambda good, _: b"", "is empty; it was left as it is, give another file"),
-        (lambda good, _: b"\x00" * 4096, "is not an SQLite database; it was left as it is"),
-        (lambda good, _: b"lr,accuracy\n0.1,0.9\n" * 999, "is not an SQLite database"),
-        (lambda good, _: good[:10], "is not an SQLite database"),
-        (lambda good, _: good[:16], "cannot be read: file is not a database; it was left"),
+        (lambda good, _: b"\x00" * 4096, "cannot be read: file is not a database; it was left"),
+        (lambda good, _: b"lr,accuracy\n0.1,0.9\n" * 999, "cannot be read: file is not a data"),
+        (lambda good, _: good[:10], "is not an SQLite database; it was left as it is"),
+        (lambda good, _: good[:16], "is not an SQLite database"),
         (lambda good, _: good[:16] + b"garbage" * 999, "cannot be read: file is not a database"),
         (lambda good, _: good[:5000], "cannot be read: database disk image is malformed"),
         (lambda good, _: good[: len(good) // 2], "cannot be read: database disk image is malf"),

@@ -735,6 +735,7 @@ def test_no_source_starts_a_shell_or_asks_for_rights() -> None:
         ]
     # This interpreter with our own module, git for the commit, sysctl for a processor's name.
     assert {name for name, _ in started} <= {
+        "energyopt/experimenting.py",
         "energyopt/launcher.py",
         "energyopt/hardware/host.py",
         "energyopt/hardware/software.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -26,7 +27,7 @@ from energyopt.errors import StorageAway, StorageError
 
 # Also one that holds an @ itself, and one that is given as a parameter.
 _SECRET = re.compile(r"(://[^:/?#@]*:)(.+)(?=@)|([?&](?:pass|passwd|password|sslpassword)=)([^&]+)")
-_SQLITE_HEADER = b"SQLite format 3\x00"
+_SQLITE_HEADER_BYTES = 100
 _BUSY_TIMEOUT_S = 60
 _RECYCLE_S = 1800
 _LOCKS = 0x656F7074  # "eopt": ours among the advisory locks of a server
@@ -266,13 +267,13 @@ def _check_place(file: Path, *, create: bool) -> None:
 def _check_content(file: Path, *, create: bool) -> None:
     if not file.exists():
         return
-    try:
-        with file.open("rb") as opened:
-            header = opened.read(len(_SQLITE_HEADER))
-    except OSError as error:
-        raise StorageError(f"storage={file} cannot be read: {error.strerror}") from error
-    if header != _SQLITE_HEADER:
-        what = "is empty" if not header else "is not an SQLite database"
+    if not os.access(file, os.R_OK):
+        raise StorageError(f"storage={file} cannot be read: {os.strerror(errno.EACCES)}")
+    # Only SQLite may open it: closing a file gives up all locks that this process has on it,
+    # also those of an open connection, and the next process to end would delete its log.
+    size = file.stat().st_size
+    if size < _SQLITE_HEADER_BYTES:
+        what = "is empty" if size == 0 else "is not an SQLite database"
         raise StorageError(f"storage={file} {what}; it was left as it is, give another file")
     _check_tables(file)
     if create and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
