@@ -1,0 +1,59 @@
+"""The commands: what one types after a study.
+
+A command is a module of its name here: `parser()` and `run(args)`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from energyopt.errors import ConfigError
+
+COMMANDS = (
+    "studies",
+    "show",
+    "pareto",
+    "recommend",
+    "confirm",
+    "retrain",
+    "summarize",
+    "dashboard",
+    "doctor",
+    "restore",
+)
+
+
+def run(words: Sequence[str]) -> None:
+    """Run a command.
+
+    Args:
+        words: The command's name and its arguments.
+
+    Raises:
+        EnergyoptError: In a sentence, what is wrong.
+    """
+    name, *rest = words
+    if name == "help":
+        _help(rest)
+        return
+    if name not in COMMANDS:
+        raise ConfigError(
+            f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}; "
+            f"to set a config key write {name}=value"
+        )
+    command = _module(name)
+    command.run(command.parser().parse_intermixed_args(rest))
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"energyopt.commands.{name}")
+
+
+def _help(words: Sequence[str]) -> None:
+    """`energyopt help [command]`, for those who type it."""
+    if words and words[0] in COMMANDS:
+        _module(words[0]).parser().parse_args(["--help"])
+    sys.stdout.write(f"commands: {', '.join(COMMANDS)}; energyopt COMMAND --help explains each\n")

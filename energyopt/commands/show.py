@@ -1,0 +1,34 @@
+"""Say again what a study found."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from energyopt.commands.parsing import accuracy, add_reuse, collect_nothing, command_parser
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words that it takes."""
+    made = command_parser(
+        "show",
+        "What a study found and what it cost: the summary that its run ended with.",
+        ["demo", "demo --target 0.9", "demo --reuse 300"],
+    )
+    made.add_argument("study", help="the study's name")
+    made.add_argument("--target", type=accuracy, help="accuracy to look at (default: the study's)")
+    add_reuse(made)
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run it."""
+    collect_nothing()
+    from energyopt.report.summary import summarize
+    from energyopt.report.tables import summary_panel
+    from energyopt.store.reading import read_study
+
+    study = read_study(args.storage, args.study)
+    summary = summarize(study, args.target, reuse=args.reuse)
+    Console().print(summary_panel(summary), crop=False)  # a command must stay whole

@@ -1,0 +1,51 @@
+"""Say what an experiment found."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from energyopt.commands.parsing import collect_nothing, command_parser
+from energyopt.errors import ConfigError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words that it takes."""
+    made = command_parser(
+        "summarize",
+        "What an experiment found: its table, with intervals and what missed its target. Writes "
+        "the table, a\nfigure, csv, json, and the trainings that all of it is made of.",
+        ["power_of_training", "power_of_training --out results", "--from studies/paradigms"],
+    )
+    made.add_argument("name", nargs="?", help="the experiment, or the study=name it was given")
+    made.add_argument(
+        "--from",
+        dest="folder",
+        type=Path,
+        metavar="DIR",
+        help="a folder that this command has written, instead of studies",
+    )
+    made.add_argument(
+        "--out", type=Path, metavar="DIR", help="write to it (default: studies/summaries/NAME)"
+    )
+    made.add_argument("--force", action="store_true", help="overwrite the files in --out")
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run it."""
+    if (args.name is None) == (args.folder is None):
+        raise ConfigError("summarize takes the NAME of an experiment, or --from DIR")
+    collect_nothing()
+    from energyopt.report.experiments.gathering import gather, summary_dir
+    from energyopt.report.experiments.rows import read_raw
+    from energyopt.report.experiments.summary import show_and_write
+
+    if args.folder is not None:
+        show_and_write(read_raw(args.folder), args.out, Console(), force=args.force)
+        return
+    out = summary_dir(args.name) if args.out is None else args.out
+    force = args.force or args.out is None
+    show_and_write(gather(args.name, args.storage), out, Console(), force=force)
