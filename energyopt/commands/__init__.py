@@ -16,6 +16,7 @@ COMMANDS = (
     "studies",
     "show",
     "pareto",
+    "report",
     "recommend",
     "confirm",
     "retrain",

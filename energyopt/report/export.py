@@ -83,9 +83,9 @@ def _csv(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     columns = [*_COLUMNS, *(f"params_{key}" for key in keys), "overrides", "front_of"]
-    writer.writerow(_csv_cell(name) for name in columns)
+    writer.writerow(csv_cell(name) for name in columns)
     for point in points:
-        writer.writerow(_csv_cell(cell) for cell in (*_cells(point, keys), of))
+        writer.writerow(csv_cell(cell) for cell in (*_cells(point, keys), of))
     return file.getvalue()
 
 
@@ -102,7 +102,7 @@ def _json(points: Sequence[FrontPoint], study: StudyRecord) -> str:
             {
                 **{name: read(point) for name, read in _COLUMNS.items()},
                 "flags": list(point.flags),
-                "params": {key: _plain(value) for key, value in point.params.items()},
+                "params": {key: plain(value) for key, value in point.params.items()},
                 "overrides": shlex.join(point.overrides),
             }
             for point in points
@@ -164,7 +164,7 @@ _COLUMNS: Mapping[str, Callable[[FrontPoint], Cell]] = {
 
 def _cells(point: FrontPoint, keys: Sequence[str]) -> list[Cell]:
     fixed = [read(point) for read in _COLUMNS.values()]
-    params = [_plain(point.params.get(key)) for key in keys]
+    params = [plain(point.params.get(key)) for key in keys]
     return [*fixed, *params, shlex.join(point.overrides)]
 
 
@@ -172,14 +172,15 @@ def _param_keys(points: Sequence[FrontPoint]) -> list[str]:
     return list(dict.fromkeys(key for point in points for key in point.params))
 
 
-def _plain(value: Any) -> Cell:
+def plain(value: Any) -> Cell:
     """Turn a parameter into what all formats can hold."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def _csv_cell(cell: Cell) -> Cell:
+def csv_cell(cell: Cell) -> Cell:
+    """Keep text from being taken for a formula by a spreadsheet."""
     if isinstance(cell, str) and cell.startswith(_FORMULA) and not _is_number(cell):
         return f"'{cell}"
     return cell

@@ -1,0 +1,142 @@
+"""A report as one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from energyopt import __version__
+from energyopt.report.page.content import Report
+from energyopt.report.page.figures import WIDTH, Figure
+from energyopt.report.page.looks import PRINTED, SHOWN
+from energyopt.report.sentences import accuracy
+from energyopt.report.tables import COMMAND
+from energyopt.units import joules
+
+_FOLDER = Path(__file__).resolve().parent
+_RANKED = 12  # rows before one asks for more
+_RANKED_STILL = 50  # where there is no script to ask
+
+
+def svg_of(figure: Figure) -> str:
+    """A figure as a file."""
+    import vl_convert
+
+    chart = figure.chart.properties(width=WIDTH, config=PRINTED)
+    return str(vl_convert.vegalite_to_svg(chart.to_dict()))
+
+
+def render(made: Report, pictures: Mapping[str, str]) -> str:
+    """Write the page.
+
+    Args:
+        made: The report.
+        pictures: Its figures as SVG, by name, for where no script runs.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = ((_FOLDER / name).read_text("utf-8") for name in ("page.css", "page.js"))
+    return environment.get_template("page.html").render(
+        made=made,
+        version=__version__,
+        command=f"{COMMAND} {shlex.join(made.answer.overrides)}",
+        target=made.summary.target,
+        target_words=None if made.summary.target is None else accuracy(made.summary.target),
+        ranked=_ranked(made),
+        levels=_levels(made),
+        # Ours alone is marked safe; what a database says is escaped by the template or by _json.
+        style=_safe(style),
+        script=_safe(script),
+        vega=_safe(_bundle()),
+        data=_safe(_json(_data(made))),
+        pictures={name: _address(svg) for name, svg in pictures.items()},
+    )
+
+
+def _safe(text: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup(text)  # noqa: S704  # see its callers
+
+
+def _bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that names no address."""
+    import vl_convert
+
+    text = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    return text.replace("</script", "<\\/script")
+
+
+def _json(data: Any) -> str:
+    """JSON for a script element: no character of it can end the element or begin a comment."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _address(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
+
+
+def _data(made: Report) -> dict[str, Any]:
+    """What the script works with."""
+    return {
+        "target": made.summary.target,
+        "shown": _RANKED,
+        "config": SHOWN,
+        "ranking": made.ranking,
+        "figures": {
+            figure.name: figure.chart.properties(width="container").to_dict()
+            for figure in made.figures
+        },
+    }
+
+
+def _levels(made: Report) -> dict[str, float] | None:
+    """The accuracies between which the target can be moved."""
+    seen = [a for row in made.ranking for a in row["accuracy"] if a > 0]
+    target = made.summary.target
+    if target is None or not seen:
+        return None
+    low, high = min(seen), min(1.0, max(*seen, target))
+    return {"low": int(low * 1000) / 1000, "high": high, "step": 0.001, "value": target}
+
+
+def _ranked(made: Report) -> list[dict[str, str]]:
+    """The ranking at the study's target, for where no script runs, and until it does."""
+    target = made.summary.target
+    if target is None:
+        return []
+    rows = []
+    for row in made.ranking:
+        pairs = zip(row["energy_j"], row["accuracy"], row["epoch"], strict=True)
+        hit = next((pair for pair in pairs if pair[1] >= target), None)
+        order = (hit is None, 0.0 if hit is None else hit[0], 0.0 if hit is None else -hit[1])
+        rows.append(((*order, row["trial"]), row, hit))
+    rows.sort(key=lambda each: each[0])
+    return [_ranked_row(at, row, hit) for at, (_, row, hit) in enumerate(rows[:_RANKED_STILL])]
+
+
+def _ranked_row(
+    at: int, row: dict[str, Any], hit: tuple[float, float, float] | None
+) -> dict[str, str]:
+    used = "-" if row["used_j"] is None else f"> {joules(row['used_j'])}"
+    return {
+        "rank": "" if hit is None else str(at + 1),
+        "setup": row["setup"] + (" (default)" if row["default"] else ""),
+        "energy": used if hit is None else joules(hit[0]),
+        "accuracy": "-" if hit is None else f"{hit[1]:.4f}",
+        "epoch": "-" if hit is None else f"{hit[2]:.4g}",
+        "trial": str(row["trial"]),
+        "became": row["otherwise"] if hit is None else "reached",
+    }
