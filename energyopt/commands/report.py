@@ -60,6 +60,6 @@ def run(args: argparse.Namespace) -> None:
     force = args.force or args.out is None
     refuse_full(folder, force=force)
     made = report(study, args.target, reuse=args.reuse, factors=factors)
-    page = write_report(made, folder, force=force)
+    page = write_report(made, folder, force=force, own=args.out is None)
     beside = f"{len(made.figures)} figures and {len(made.grids)} tables beside it"
     Console().print(Text(f"{page}  ({beside})"), soft_wrap=True)

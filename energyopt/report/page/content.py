@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from energyopt.curve import Curve
 from energyopt.records import StudyRecord
 from energyopt.report.confirmed import confirmed_setups
 from energyopt.report.curves import Drawn, drawn_curves, rises
@@ -15,9 +16,9 @@ from energyopt.report.heat_map import heat_map, searched, strip
 from energyopt.report.importance import Importances, importances
 from energyopt.report.machines import facts
 from energyopt.report.noise import Repeated, noise_of, repeated_setups
-from energyopt.report.page import figures, grids
+from energyopt.report.page import energy_figures, front_figure, grids, parameter_figures
 from energyopt.report.page.answer import Answer, answer
-from energyopt.report.page.figures import Figure
+from energyopt.report.page.figure import Figure
 from energyopt.report.page.grids import Grid
 from energyopt.report.sentences import accuracy, count, hardware_lines, setup, summary_lines
 from energyopt.report.summary import Summary, fate, summarize
@@ -47,6 +48,28 @@ class Section:
     grids: tuple[Grid, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What a trial needed to any target.
+
+    Attributes:
+        trial: Its number.
+        setup: Its setup, in words.
+        default: Whether that is the default.
+        otherwise: What it is where it did not reach a target, in words.
+        used_j: All that its training used, in J; None without a curve.
+        rises: The points of its curve that are more accurate than all before: the first one at or
+            above a target is among them.
+    """
+
+    trial: int
+    setup: str
+    default: bool
+    otherwise: str
+    used_j: float | None
+    rises: Curve
+
+
 @dataclass(frozen=True)
 class Report:
     """A report.
@@ -56,7 +79,7 @@ class Report:
         summary: The same in numbers.
         answer: What stands at its top.
         sentences: What `show` says.
-        ranking: What each trial needed to any target, as `ranking` gives it.
+        ranking: What each trial needed to any target.
         sections: Its parts, in order.
         files: Tables that are files alone.
     """
@@ -65,7 +88,7 @@ class Report:
     summary: Summary
     answer: Answer
     sentences: tuple[str, ...]
-    ranking: tuple[dict[str, Any], ...]
+    ranking: tuple[Ranked, ...]
     sections: tuple[Section, ...]
     files: tuple[Grid, ...]
 
@@ -119,34 +142,15 @@ def report(
     )
 
 
-def ranking(study: StudyRecord) -> Iterator[dict[str, Any]]:
-    """What each trial needed to any target: the points that are better than all before.
-
-    Yields:
-        By trial: its number, setup, energies, accuracies and epochs of these points, and what it
-        is where it did not reach a target, with all that its training used.
-    """
+def ranking(study: StudyRecord) -> Iterator[Ranked]:
+    """What each trial needed to any target."""
     curves = {trial.number: (result, curve) for trial, result, curve in rises(study)}
     for trial in study.trials:
-        row: dict[str, Any] = {
-            "trial": trial.number,
-            "setup": setup(trial.params) or "the fixed setup",
-            "default": trial.default,
-            "otherwise": _otherwise(fate(trial, math.inf), trial.state),
-            "energy_j": [],
-            "accuracy": [],
-            "epoch": [],
-            "used_j": None,
-        }
-        if trial.number in curves:
-            result, curve = curves[trial.number]
-            row |= {
-                "energy_j": list(curve.training_j),
-                "accuracy": list(curve.accuracy),
-                "epoch": [float(f"{epoch:.4g}") for epoch in curve.epoch],
-                "used_j": result.curve.training_j[-1] if len(result.curve) else None,
-            }
-        yield row
+        result, curve = curves.get(trial.number, (None, Curve()))
+        used_j = None if result is None or not len(curve) else result.curve.training_j[-1]
+        otherwise = _otherwise(fate(trial, math.inf), trial.state)
+        name = setup(trial.params) or "the fixed setup"
+        yield Ranked(trial.number, name, trial.default, otherwise, used_j, curve)
 
 
 def _otherwise(found: str | None, state: str) -> str:
@@ -159,7 +163,7 @@ def _front_section(study: StudyRecord, summary: Summary) -> Section:
         lines = ("No trial has a curve of accuracy against energy.",) if study.trials else ()
         return Section("front", "Accuracy against energy", lines, (), told)
     drawn = drawn_curves(study, summary.target, summary.front)
-    shown = [figures.front_figure(study, summary.target, drawn, summary.front)]
+    shown = [front_figure.front_figure(study, summary.target, drawn, summary.front)]
     tables = [grids.front_grid(summary.front, summary.front_of)]
     if (
         not {metric.name for metric in summary.metrics} <= {"energy_to_target_j", "accuracy"}
@@ -199,13 +203,13 @@ def _parameters_section(study: StudyRecord, target: float | None) -> Section | N
     shown: list[Figure] = []
     tables: list[Grid] = []
     if found.parameters:
-        shown.append(figures.importance_figure(found))
+        shown.append(parameter_figures.importance_figure(found))
         tables.append(grids.importance_grid(found))
     lines = list(_importance_lines(found))
     if target is not None and len(keys) > 1:
         cells = heat_map(study, target, keys[0], keys[1])
         if cells.cells:
-            shown.append(figures.heat_map_figure(cells, target))
+            shown.append(parameter_figures.heat_map_figure(cells, target))
             tables.append(grids.heat_map_grid(cells))
             lines.append(
                 "A cell shows the least energy of its trainings to the target; where all missed "
@@ -213,7 +217,7 @@ def _parameters_section(study: StudyRecord, target: float | None) -> Section | N
             )
     elif target is not None:
         marks = list(strip(study, target, keys[0]))
-        shown.append(figures.strip_figure(keys[0], marks, target))
+        shown.append(parameter_figures.strip_figure(keys[0], marks, target))
         lines.append("What missed the target lies at what it used: it would have needed more.")
     return Section(
         "parameters", "Which parameters matter", tuple(lines), tuple(shown), tuple(tables)
@@ -247,7 +251,7 @@ def _joules_section(study: StudyRecord, summary: Summary) -> Section | None:
         "joules",
         "Where the joules went",
         tuple(_joules_lines(summary, uses)),
-        (figures.uses_figure(uses), figures.trials_figure(study, summary.target)),
+        (energy_figures.uses_figure(uses), energy_figures.trials_figure(study, summary.target)),
         (grids.uses_grid(uses), grids.trials_grid(study, summary.target)),
     )
 
@@ -274,7 +278,7 @@ def _power_section(summary: Summary) -> Section | None:
     shown = [
         figure
         for trial, profile in summary.profiles
-        for figure in figures.power_figures(trial, profile)
+        for figure in energy_figures.power_figures(trial, profile)
     ]
     line = (
         "A lower limit slows each step and can still save energy; it does not change what is "
@@ -301,7 +305,7 @@ def _noise_section(
         )
     lines += confirmed_lines([c for c in confirmed_setups(study) if c.target == summary.target])
     reached = [each for each in setups if each.energies_j]
-    shown = (figures.noise_figure(reached[:_SHOWN]),) if reached else ()
+    shown = (energy_figures.noise_figure(reached[:_SHOWN]),) if reached else ()
     tables = (grids.noise_grid(setups),) if setups else ()
     return Section("noise", "Noise", tuple(lines), shown, tables)
 

@@ -140,7 +140,7 @@ def trials_grid(study: StudyRecord, target: float | None) -> Grid:
     columns = (
         _count("trial", "trial"),
         Column("setup", "setup"),
-        Column("became", "it"),
+        Column("outcome", "outcome"),
         _energy("energy_to_target_j", "to target"),
         _accuracy("best_accuracy", "best accuracy"),
         _energy("spent_j", "spent in all"),
@@ -166,7 +166,7 @@ def _trial_row(study: StudyRecord, trial: TrialRecord, target: float | None) -> 
         "trial": trial.number,
         "setup": (setup(trial.params) or "the fixed setup")
         + (" (default)" if trial.default else ""),
-        "became": became(trial, target),
+        "outcome": became(trial, target),
         "state": trial.state,
         "reason": trial.reason,
         "default": trial.default,

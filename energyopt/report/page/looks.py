@@ -51,6 +51,10 @@ _USE_COLORS = {
 USE_COLORS: Mapping[str, str] = {USES[use]: _USE_COLORS[use] for use in USES}
 """By what `USES` calls it."""
 
+OF = ("#c96a12", "#3f86cf")
+"""Of what matters for energy, and for accuracy."""
+CHOSEN = (("#7a8490", "circle"), ("#0d8f7f", "diamond"))
+"""Colour and shape of what was tried, and of what was chosen."""
 SHADES = ("#fdeed9", "#f3b27a", "#d9682b", "#8f2d0c")
 """Of cells: darker is dearer."""
 ON_SHADES = ("#3a1505", "#ffffff")
@@ -96,7 +100,7 @@ def theme(ink: str, quiet: str, grid: str, paper: str, accent: str) -> dict[str,
             "labelFontSize": 12,
             "title": None,
             "orient": "bottom",
-            "columns": 3,
+            "columns": 2,
             "labelLimit": 220,
             "symbolSize": 70,
             "symbolOpacity": 1,

@@ -9,29 +9,15 @@
   let target = data.target;
   let all = false;
 
-  /* Numbers for people, as energyopt/units.py writes them. */
-
-  const PREFIXES = { "-9": "n", "-6": "\u00b5", "-3": "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T" };
-
-  function joules(value) {
-    if (value === null) return "-";
-    if (value === 0) return "0 J";
-    const rounded = Number(value.toPrecision(3));
-    const exponent = 3 * Math.floor(Math.floor(Math.log10(Math.abs(rounded)) + 1e-12) / 3);
-    if (!(exponent in PREFIXES)) return `${rounded} J`;
-    const scaled = rounded / 10 ** exponent;
-    return `${Number(scaled.toPrecision(3))} ${PREFIXES[exponent]}J`;
-  }
-
   const digits = (value) => String(Number(value.toPrecision(6)));
   const training = (count) => `${count} ${count === 1 ? "training" : "trainings"}`;
 
-  /* What each training needed to a target: its first evaluation at or above it. */
+  /* What each training needed to a target: its first evaluation at or above it. Of a curve only the
+     points that are better than all before are here, as [J, accuracy] and in words. */
 
   function hitOf(row, level) {
-    const at = row.accuracy.findIndex((accuracy) => accuracy >= level);
-    if (at < 0) return null;
-    return { energy: row.energy_j[at], accuracy: row.accuracy[at], epoch: row.epoch[at] };
+    const point = row.points.find(([, accuracy]) => accuracy >= level);
+    return point ? { energy: point[0], accuracy: point[1], words: point.slice(2) } : null;
   }
 
   function ranked(level) {
@@ -51,12 +37,8 @@
   const nameOf = (row) => row.setup + (row.default ? " (default)" : "");
 
   function cellsOf({ row, hit }, at) {
-    if (hit) {
-      const numbers = [joules(hit.energy), hit.accuracy.toFixed(4), digits(hit.epoch)];
-      return [String(at + 1), nameOf(row), ...numbers, String(row.trial), "reached"];
-    }
-    const used = row.used_j === null ? "-" : `> ${joules(row.used_j)}`;
-    return ["", nameOf(row), used, "-", "-", String(row.trial), row.otherwise];
+    if (hit) return [String(at + 1), nameOf(row), ...hit.words, String(row.trial), "reached"];
+    return ["", nameOf(row), row.used, "-", "-", String(row.trial), row.otherwise];
   }
 
   function showRanking(rows) {
@@ -86,7 +68,7 @@
     const reached = rows.filter((each) => each.hit).length;
     const best = rows[0];
     const words = reached
-      ? `To ${digits(target)}: ${nameOf(best.row)} needed the least, ${joules(best.hit.energy)} ` +
+      ? `To ${digits(target)}: ${nameOf(best.row)} needed the least, ${best.hit.words[0]} ` +
         `(trial ${best.row.trial}); ${reached} of ${training(rows.length)} reached it.`
       : `No training reached ${digits(target)}.`;
     byId("target-says").textContent = words;
@@ -176,6 +158,7 @@
   async function draw(name) {
     const element = document.querySelector(`[data-figure="${name}"]`);
     const spec = scales[name] ? scaled(data.figures[name], scales[name]) : data.figures[name];
+    element.style.minWidth = `${element.dataset.least}px`;
     const options = { renderer: "svg", actions: false, config: data.config };
     if (views[name]) views[name].finalize();
     const made = await window.vegaEmbed(element, spec, options);

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import shlex
 from base64 import b64encode
 from collections.abc import Mapping
@@ -10,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from energyopt import __version__
-from energyopt.report.page.content import Report
-from energyopt.report.page.figures import WIDTH, Figure
+from energyopt.curve import CurvePoint
+from energyopt.report.page.content import Ranked, Report
+from energyopt.report.page.figure import WIDTH, Figure
 from energyopt.report.page.looks import PRINTED, SHOWN
 from energyopt.report.sentences import accuracy
 from energyopt.report.tables import COMMAND
 from energyopt.units import joules
 
 _FOLDER = Path(__file__).resolve().parent
+_UNIT = re.compile(r"(?<=\d) (?=%|[nµmkMGT]?(?:J|W|Wh|s|gCO2e)\b|trainings?\b)")
 _RANKED = 12  # rows before one asks for more
 _RANKED_STILL = 50  # where there is no script to ask
 
@@ -46,6 +50,7 @@ def render(made: Report, pictures: Mapping[str, str]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["words"] = _words
     style, script = ((_FOLDER / name).read_text("utf-8") for name in ("page.css", "page.js"))
     return environment.get_template("page.html").render(
         made=made,
@@ -62,6 +67,14 @@ def render(made: Report, pictures: Mapping[str, str]) -> str:
         data=_safe(_json(_data(made))),
         pictures={name: _address(svg) for name, svg in pictures.items()},
     )
+
+
+def _words(text: str) -> Any:
+    """Words of a sentence: what is in backticks is code, a number stays with its unit."""
+    from markupsafe import escape
+
+    safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return _safe(_UNIT.sub("\N{NO-BREAK SPACE}", safe))
 
 
 def _safe(text: str) -> Any:
@@ -89,12 +102,22 @@ def _address(svg: str) -> str:
 
 
 def _data(made: Report) -> dict[str, Any]:
-    """What the script works with."""
+    """What the script works with: numbers to compare, and the same in words to show."""
     return {
         "target": made.summary.target,
         "shown": _RANKED,
         "config": SHOWN,
-        "ranking": made.ranking,
+        "ranking": [
+            {
+                "trial": row.trial,
+                "setup": row.setup,
+                "default": row.default,
+                "otherwise": row.otherwise,
+                "used": _used(row),
+                "points": [[p.training_j, p.accuracy, *_point(p)] for p in row.rises],
+            }
+            for row in made.ranking
+        ],
         "figures": {
             figure.name: figure.chart.properties(width="container").to_dict()
             for figure in made.figures
@@ -102,14 +125,22 @@ def _data(made: Report) -> dict[str, Any]:
     }
 
 
+def _used(row: Ranked) -> str:
+    return "-" if row.used_j is None else f"> {joules(row.used_j)}"
+
+
+def _point(point: CurvePoint) -> tuple[str, str, str]:
+    return joules(point.training_j), f"{point.accuracy:.4f}", f"{point.epoch:.4g}"
+
+
 def _levels(made: Report) -> dict[str, float] | None:
     """The accuracies between which the target can be moved."""
-    seen = [a for row in made.ranking for a in row["accuracy"] if a > 0]
+    seen = [accuracy for row in made.ranking for accuracy in row.rises.accuracy if accuracy > 0]
     target = made.summary.target
     if target is None or not seen:
         return None
-    low, high = min(seen), min(1.0, max(*seen, target))
-    return {"low": int(low * 1000) / 1000, "high": high, "step": 0.001, "value": target}
+    low, high = min(*seen, target), min(1.0, max(*seen, target))
+    return {"low": math.floor(low * 1000) / 1000, "high": high, "value": target}
 
 
 def _ranked(made: Report) -> list[dict[str, str]]:
@@ -117,26 +148,27 @@ def _ranked(made: Report) -> list[dict[str, str]]:
     target = made.summary.target
     if target is None:
         return []
-    rows = []
-    for row in made.ranking:
-        pairs = zip(row["energy_j"], row["accuracy"], row["epoch"], strict=True)
-        hit = next((pair for pair in pairs if pair[1] >= target), None)
-        order = (hit is None, 0.0 if hit is None else hit[0], 0.0 if hit is None else -hit[1])
-        rows.append(((*order, row["trial"]), row, hit))
-    rows.sort(key=lambda each: each[0])
-    return [_ranked_row(at, row, hit) for at, (_, row, hit) in enumerate(rows[:_RANKED_STILL])]
+    hits = [(row, row.rises.first_at(target)) for row in made.ranking]
+    hits.sort(key=_order)
+    return [_ranked_row(at, *hit) for at, hit in enumerate(hits[:_RANKED_STILL])]
 
 
-def _ranked_row(
-    at: int, row: dict[str, Any], hit: tuple[float, float, float] | None
-) -> dict[str, str]:
-    used = "-" if row["used_j"] is None else f"> {joules(row['used_j'])}"
+def _order(of: tuple[Ranked, CurvePoint | None]) -> tuple[bool, float, float, int]:
+    """As `at_target` orders them; what missed the target comes last, by number."""
+    row, hit = of
+    if hit is None:
+        return (True, 0.0, 0.0, row.trial)
+    return (False, hit.training_j, -hit.accuracy, row.trial)
+
+
+def _ranked_row(at: int, row: Ranked, hit: CurvePoint | None) -> dict[str, str]:
+    energy, reached, epoch = (_used(row), "-", "-") if hit is None else _point(hit)
     return {
         "rank": "" if hit is None else str(at + 1),
-        "setup": row["setup"] + (" (default)" if row["default"] else ""),
-        "energy": used if hit is None else joules(hit[0]),
-        "accuracy": "-" if hit is None else f"{hit[1]:.4f}",
-        "epoch": "-" if hit is None else f"{hit[2]:.4g}",
-        "trial": str(row["trial"]),
-        "became": row["otherwise"] if hit is None else "reached",
+        "setup": row.setup + (" (default)" if row.default else ""),
+        "energy": energy,
+        "accuracy": reached,
+        "epoch": epoch,
+        "trial": str(row.trial),
+        "became": row.otherwise if hit is None else "reached",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from energyopt.errors import ConfigError, StorageError
@@ -14,17 +15,24 @@ PAGE = "report.html"
 
 
 def report_dir(study: str) -> Path:
-    """Where the report of a study goes if nothing else is said."""
+    """Where the report of a study goes if nothing else is said.
+
+    Raises:
+        ConfigError: If the study's name is no name of a folder: a database can hold any.
+    """
+    if study in ("", ".", "..") or "/" in study or "\0" in study:
+        raise ConfigError(f"study {study!r} is no name of a folder; give --out DIR")
     return Path("studies") / study / "report"
 
 
-def write_report(made: Report, folder: Path, *, force: bool) -> Path:
+def write_report(made: Report, folder: Path, *, force: bool, own: bool = False) -> Path:
     """Write all files of a report.
 
     Args:
         made: The report.
         folder: Where to; made if it is not there.
         force: Whether a folder that holds something is written into.
+        own: Whether the folder is for reports alone, so that what an earlier one left goes.
 
     Returns:
         The page.
@@ -44,6 +52,8 @@ def write_report(made: Report, folder: Path, *, force: bool) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(path, force=True) as fresh:
                 fresh.write_text(text, encoding="utf-8", newline="")
+        if own:
+            _remove_older(folder, files)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from error
     return folder / PAGE
@@ -61,3 +71,10 @@ def refuse_full(folder: Path, *, force: bool) -> None:
         raise ConfigError(
             f"--out {folder} is not empty; add --force to write into it, or give another"
         )
+
+
+def _remove_older(folder: Path, files: Collection[str]) -> None:
+    """Remove figures and tables that the present report does not have."""
+    for path in (*folder.glob("figures/*.svg"), *folder.glob("tables/*.csv")):
+        if path.relative_to(folder).as_posix() not in files:
+            path.unlink()
