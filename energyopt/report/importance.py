@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from energyopt.records import StudyRecord, TrialRecord, TrialResult
+from energyopt.report.heat_map import searched
+from energyopt.store.database import quiet_optuna
 
 FEWEST = 20
 """Trainings without which no importance is said."""
@@ -58,9 +60,10 @@ def importances(study: StudyRecord, target: float | None = None) -> Importances:
         target: Accuracy to reach; the study's own if None.
     """
     target = study.target if target is None else target
-    keys = [key for key in study.space if key != "seed" and _varies(study, key)]
+    varied = searched(study)
+    keys = [key for key in varied if key in study.space]
     trainings = [(t, r) for t, r in study.results if len(r.curve) and set(t.params) & set(keys)]
-    reason = _too_few(keys, len(trainings))
+    reason = _too_few(varied, keys, len(trainings))
     if reason:
         return Importances(trainings=len(trainings), energy_reason=reason, accuracy_reason=reason)
     best = max(math.ceil(_TOP * len(trainings)), _FEWEST_TOP)
@@ -80,15 +83,11 @@ def importances(study: StudyRecord, target: float | None = None) -> Importances:
 Training = tuple[TrialRecord, TrialResult]
 
 
-def _varies(study: StudyRecord, key: str) -> bool:
-    return len({repr(t.params[key]) for t, _ in study.results if key in t.params}) > 1
-
-
-def _too_few(keys: list[str], trainings: int) -> str:
-    if not keys:
-        return "no searched parameter took more than one value"
-    if len(keys) == 1:
-        return f"{keys[0]} is the only parameter that was searched"
+def _too_few(varied: Sequence[str], keys: Sequence[str], trainings: int) -> str:
+    if len(varied) == 1:
+        return f"{varied[0]} is the only parameter that was searched"
+    if len(keys) < 2:  # noqa: PLR2004  # a share of one says nothing
+        return "fewer than two parameters had one range throughout"
     if trainings < FEWEST:
         return f"too few trainings: {trainings}, and {FEWEST} are needed"
     return ""
@@ -120,7 +119,7 @@ def _best(result: TrialResult) -> float:
 
 def _ask(
     study: StudyRecord,
-    keys: list[str],
+    keys: Sequence[str],
     trainings: list[Training],
     best: int,
     values: list[float],
@@ -129,7 +128,8 @@ def _ask(
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    made = optuna.study.create_study(sampler=optuna.samplers.RandomSampler())
+    with quiet_optuna():
+        made = optuna.create_study()
     for (trial, _), value in zip(trainings, values, strict=True):
         params = {key: trial.params[key] for key in keys if key in trial.params}
         space = {key: study.space[key] for key in params}

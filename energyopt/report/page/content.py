@@ -26,7 +26,7 @@ from energyopt.report.uses import DEVICES, Use, devices_j, study_uses
 from energyopt.report.verdicts import confirmed_lines
 from energyopt.units import joules, percent
 
-_SHOWN = 50  # rows of a table on the page; its file has all
+_MOST_REPEATED = 30  # setups in the figure of repetitions; the table has all
 
 
 @dataclass(frozen=True)
@@ -305,7 +305,7 @@ def _noise_section(
         )
     lines += confirmed_lines([c for c in confirmed_setups(study) if c.target == summary.target])
     reached = [each for each in setups if each.energies_j]
-    shown = (energy_figures.noise_figure(reached[:_SHOWN]),) if reached else ()
+    shown = (energy_figures.noise_figure(reached[:_MOST_REPEATED]),) if reached else ()
     tables = (grids.noise_grid(setups),) if setups else ()
     return Section("noise", "Noise", tuple(lines), shown, tables)
 

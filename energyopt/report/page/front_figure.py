@@ -42,21 +42,25 @@ def front_figure(
     kinds = _kinds(study, trials, target)
     x = alt.X("e:Q", title="training energy so far", scale=log_scale(), axis=joules_axis())
     y = alt.Y("a:Q", title="validation accuracy", scale=alt.Scale(zero=False, nice=True))
-    layers = [
+    curves = [
         _curve_layer(trials, drawn, target, kinds).encode(x=x, y=y),
         *(layer.encode(x=x, y=y) for layer in _default_layers(trials, drawn)),
+    ]
+    points = [
         *(layer.encode(x=x, y=y) for layer in _front_layers(front)),
         _ends_layer(trials, drawn, target, kinds).encode(x=x, y=y),
         *(layer.encode(x=x, y=y) for layer in _confirmed_layers(study)),
     ]
     if target is None:
-        chart = alt.layer(*layers)
+        chart = alt.layer(*curves, *points)
     else:
+        # Below the points, which would else not be pointed at.
+        chart = alt.layer(*curves, *_target_layers(front, x, y), *points)
         cheapest = next(iter(at_target(study, target)), None)
         at = (0.0, 0.0) if cheapest is None else (cheapest[2].training_j, cheapest[2].accuracy)
         values = {"target": target, "best_e": at[0], "best_a": at[1]}
         params = [alt.param(name=name, value=value) for name, value in values.items()]
-        chart = alt.layer(*layers, *_target_layers(x, y)).add_params(*params)
+        chart = chart.add_params(*params)
     words = (
         f"{len(drawn.curves)} curves of validation accuracy against training energy, their front "
         f"of {len(front)} points, and the target as a line. The tables below say the same."
@@ -198,8 +202,8 @@ def _default_layers(trials: Sequence[Training], drawn: Drawn) -> Iterator[alt.Ch
         )
 
 
-def _target_layers(x: alt.X, y: alt.Y) -> Iterator[alt.Chart]:
-    """The target, and a ring around the cheapest training at it."""
+def _target_layers(front: Sequence[FrontPoint], x: alt.X, y: alt.Y) -> Iterator[alt.Chart]:
+    """The target, and a ring around the cheapest training at it: none where best_e is 0."""
     line = alt.Chart(data([{}])).transform_calculate(a="target")
     yield line.mark_rule(strokeDash=[6, 4], strokeWidth=1.5, style="ink").encode(y=y)
     yield line.mark_text(
@@ -210,11 +214,15 @@ def _target_layers(x: alt.X, y: alt.Y) -> Iterator[alt.Chart]:
         text=alt.expr("'target ' + format(target, '.6~g')"),
         style="words",
     ).encode(x=alt.value(0), y=y)
-    ring = alt.Chart(data([{}])).transform_calculate(e="best_e", a="best_a")
-    ring = ring.transform_filter("datum.e > 0")
-    yield ring.mark_point(size=220, strokeWidth=2, opacity=1, filled=False, style="front").encode(
-        x=x, y=y
+    # Where there is none it lies unseen on a point that is there: scales ask for some place.
+    unseen = front[0]
+    ring = alt.Chart(data([{}])).transform_calculate(
+        e=f"best_e > 0 ? best_e : {unseen.energy_j!r}",
+        a=f"best_e > 0 ? best_a : {unseen.accuracy!r}",
     )
+    yield ring.mark_point(
+        size=220, strokeWidth=2, filled=False, opacity=alt.expr("best_e > 0 ? 1 : 0"), style="front"
+    ).encode(x=x, y=y)
 
 
 def _best(result: TrialResult) -> float:

@@ -24,6 +24,9 @@ from energyopt.report.summary import Summary, fate
 from energyopt.report.uses import DEVICES, USES, Use, trial_uses
 from energyopt.units import duration, joules, percent, quantity
 
+SHOWN = 50
+"""Rows on the page of a table that can be long; its file has all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -157,7 +160,7 @@ def trials_grid(study: StudyRecord, target: float | None) -> Grid:
     rows = (_trial_row(study, trial, target) for trial in study.trials)
     caption = "All trials: what became of each, and what its joules were for."
     cells = (tuple(row.get(column.key) for column in columns) for row in rows)
-    return Grid("trials", caption, columns, tuple(cells), on_page=6 + len(uses))
+    return Grid("trials", caption, columns, tuple(cells), shown=SHOWN, on_page=6 + len(uses))
 
 
 def _trial_row(study: StudyRecord, trial: TrialRecord, target: float | None) -> dict[str, Any]:

@@ -127,8 +127,8 @@
   function drag(element, view) {
     let held = false;
     const level = (event) => {
-      const top = element.querySelector("svg").getBoundingClientRect().top + view.origin()[1];
-      return Math.round(view.scale("y").invert(event.clientY - top) * 1000) / 1000;
+      const top = element.querySelector("svg").getBoundingClientRect().top + view.padding().top;
+      return Math.round(view.scale("y").invert(event.clientY - top - view.origin()[1]) * 1000) / 1000;
     };
     const near = (event) => Math.abs(view.scale("y")(target) - view.scale("y")(level(event))) < 8;
     element.addEventListener("pointerdown", (event) => {
@@ -163,6 +163,7 @@
     if (views[name]) views[name].finalize();
     const made = await window.vegaEmbed(element, spec, options);
     views[name] = made.view;
+    element.querySelector("svg").setAttribute("aria-hidden", "true"); // its words are the element's
     if (name === "front" && target !== null) {
       moveLine(ranked(target));
       drag(element, made.view);

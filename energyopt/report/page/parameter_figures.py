@@ -95,16 +95,22 @@ def heat_map_figure(found: HeatMap, target: float) -> Figure:
         ),
     )
     shade = alt.Color("e:Q", legend=None, scale=alt.Scale(type="log", range=list(SHADES)))
-    reached = base.transform_filter("datum.note == ''")
-    missed = base.transform_filter("datum.note != ''")
-    ink = alt.condition(f"datum.e > {middle!r}", alt.value(ON_SHADES[1]), alt.value(ON_SHADES[0]))
-    chart = alt.layer(
-        reached.mark_rect(cornerRadius=3).encode(color=shade),
-        missed.mark_rect(cornerRadius=3, strokeDash=[4, 3], fillOpacity=0.35, style="empty"),
-        reached.mark_text(fontSize=13, fontWeight=600).encode(text="words:N", color=ink),
-        missed.mark_text(dy=-7, style="quiet-words").encode(text="words:N"),
-        missed.mark_text(dy=9, style="quiet-words").encode(text="note:N"),
-    ).properties(height=max(58 * len(found.down.labels), 120))
+    layers = []
+    if energies:
+        reached = base.transform_filter("datum.note == ''")
+        ink = alt.condition(f"datum.e > {middle!r}", *map(alt.value, reversed(ON_SHADES)))
+        layers += [
+            reached.mark_rect(cornerRadius=3).encode(color=shade),
+            reached.mark_text(fontSize=13, fontWeight=600).encode(text="words:N", color=ink),
+        ]
+    if len(energies) < len(rows):
+        missed = base.transform_filter("datum.note != ''")
+        layers += [
+            missed.mark_rect(cornerRadius=3, strokeDash=[4, 3], fillOpacity=0.35, style="empty"),
+            missed.mark_text(dy=-7, style="quiet-words").encode(text="words:N"),
+            missed.mark_text(dy=9, style="quiet-words").encode(text="note:N"),
+        ]
+    chart = alt.layer(*layers).properties(height=max(58 * len(found.down.labels), 120))
     return Figure(
         "heat_map",
         f"Energy to {target:.6g} over {found.across.key} and {found.down.key}",

@@ -114,7 +114,7 @@ def _data(made: Report) -> dict[str, Any]:
                 "default": row.default,
                 "otherwise": row.otherwise,
                 "used": _used(row),
-                "points": [[p.training_j, p.accuracy, *_point(p)] for p in row.rises],
+                "points": [[_ordered(p.training_j), p.accuracy, *_point(p)] for p in row.rises],
             }
             for row in made.ranking
         ],
@@ -123,6 +123,11 @@ def _data(made: Report) -> dict[str, Any]:
             for figure in made.figures
         },
     }
+
+
+def _ordered(energy_j: float) -> float:
+    """Enough digits to tell two energies apart, and fewer than all."""
+    return float(f"{energy_j:.10g}")
 
 
 def _used(row: Ranked) -> str:
