@@ -243,7 +243,7 @@ def test_paper_shows_what_is_folded_and_no_buttons(page: Path, browser: Browser)
         assert tab.locator("nav").is_hidden()
         tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
         paper = "getComputedStyle(document.body).backgroundColor"
-        assert tab.locator("details:not([open])").count() == 0
+        assert tab.locator("details:not([open], .long)").count() == 0
         assert tab.evaluate(paper) == "rgb(255, 255, 255)"
         ink = "getComputedStyle(document.querySelector('[data-figure=front] svg text')).fill"
         assert tab.evaluate(ink) == "rgb(68, 68, 68)"

@@ -17,6 +17,8 @@ from energyopt.report.summary import Summary
 from energyopt.search.observed import setup_of
 from energyopt.units import joules, percent
 
+_LONG = 60  # characters of a setup in a headline
+
 _KINDS = {
     "measured": "These joules were read from sensors",
     "estimated": "These joules were estimated, not measured",
@@ -79,8 +81,10 @@ def answer(
 
 
 def name_of(point: FrontPoint) -> str:
-    """What to call a setup in a sentence."""
+    """What to call a setup in a sentence: by its values, where they are few."""
     words = setup(point.params)
+    if len(words) > _LONG and not point.default:
+        return f"the setup of trial {point.trial}"
     if point.default:
         return f"the default setup ({words})" if words else "the default setup"
     return words or "the fixed setup"
@@ -127,8 +131,14 @@ def _headline(summary: Summary, best: FrontPoint | None) -> str:
         return f"The default setup is the cheapest that was found to reach {target}."
     if summary.saving is not None and summary.saving > 0:
         saved = percent(summary.saving)
-        return f"{name_of(best)} reaches {target} with {saved} less energy than the default setup."
-    return f"{name_of(best)} reaches {target} with the least energy that was found."
+        return f"{_begun(best)} reaches {target} with {saved} less energy than the default setup."
+    return f"{_begun(best)} reaches {target} with the least energy that was found."
+
+
+def _begun(point: FrontPoint) -> str:
+    """What to call it at the start of a sentence; a config key stays as it is."""
+    name = name_of(point)
+    return f"T{name[1:]}" if name.startswith("the ") else name
 
 
 def _without_answer(summary: Summary) -> str:
@@ -146,6 +156,8 @@ def _without_answer(summary: Summary) -> str:
 
 def _lead(study: StudyRecord, summary: Summary, best: FrontPoint | None) -> Iterator[str]:
     cheapest = summary.recommended
+    if best is not None and len(setup(best.params)) > _LONG:
+        yield f"That is {setup(best.params)}."
     if summary.advised is not None and cheapest is not None:
         yield (
             f"It is expected to need the least, luck aside. The cheapest single training was "
@@ -176,11 +188,10 @@ def _cards(summary: Summary, best: FrontPoint | None, again: Repeated | None) ->
             f"{joules(low_j)} to {joules(high_j)}, by {found.basis}; the default needs "
             f"{joules(found.default_j)}",
         )
-    elif best is not None and summary.break_even_reason:
-        yield Card("saved by each training", "-", f"{summary.break_even_reason}")
     if summary.provenance is not None:
         yield Card("cost of the search", joules(summary.search_energy_j), _search_note(summary))
-        yield _break_even_card(summary)
+        if best is not None:
+            yield _break_even_card(summary)
 
 
 def _energy_card(summary: Summary, best: FrontPoint, again: Repeated | None) -> Card:
@@ -234,7 +245,7 @@ def _break_even_card(summary: Summary) -> Card:
     name = "pays back after"
     found = summary.against_default
     if summary.break_even is None or found is None:
-        return Card(name, "never", f"{summary.break_even_reason}" or "nothing is saved")
+        return Card("break-even", "none", f"because {summary.break_even_reason}")
     soonest, latest = found.break_even(summary.search_energy_j)
     last = "never" if math.isinf(latest) else f"{math.ceil(latest)}"
     value = count(math.ceil(summary.break_even), "training")

@@ -26,6 +26,9 @@ from energyopt.report.page.looks import CHOSEN, KINDS, USE_COLORS
 from energyopt.report.uses import USES, Use, trial_uses
 from energyopt.units import duration, joules, quantity
 
+_FEW = 10  # trials, below which their bars would be too wide
+_BAR_PX = 40
+
 
 def uses_figure(uses: Mapping[Use, Energy]) -> Figure:
     """What the whole search was spent on: a bar each."""
@@ -71,14 +74,14 @@ def trials_figure(study: StudyRecord, target: float | None) -> Figure:
     ]
     seen = {row["n"] for row in rows}
     order = [name for at, name in enumerate(USES.values()) if at in seen]
+    base = alt.Chart(data(rows))
+    bars = base.mark_bar(size=_BAR_PX) if len(study.trials) < _FEW else base.mark_bar()
+    bars = bars.transform_calculate(
+        use=f"{list(USES.values())!r}[datum.n]",
+        words="replace(format(datum.j, '.3~s'), regexp('^([-0-9.]+)'), '$1 ') + 'J'",
+    )
     chart = alt.layer(
-        alt.Chart(data(rows))
-        .mark_bar()
-        .transform_calculate(
-            use=f"{list(USES.values())!r}[datum.n]",
-            words="replace(format(datum.j, '.3~s'), regexp('^([-0-9.]+)'), '$1 ') + 'J'",
-        )
-        .encode(
+        bars.encode(
             x=alt.X(
                 "t:O", title="trial", axis=alt.Axis(labelAngle=0, labelOverlap=True, grid=False)
             ),

@@ -47,7 +47,7 @@ class Figure:
 
 def joules_axis(ticks: int = 6) -> alt.Axis:
     """An axis of energies in J, with their prefixes."""
-    return alt.Axis(labelExpr=_JOULES, tickCount=ticks, labelOverlap=True)
+    return alt.Axis(labelExpr=_JOULES, tickCount=ticks, labelOverlap=True, labelSeparation=8)
 
 
 def log_scale(padding: float = 8) -> alt.Scale:

@@ -27,7 +27,7 @@ from energyopt.report.sentences import setup
 from energyopt.report.summary import fate
 from energyopt.units import joules
 
-_MANY = 60  # trainings, from which on each is drawn more faintly
+_MANY = 60  # trainings, from which on their marks are small
 
 _SAID = ("trial", "setup", "energy", "accuracy", "epoch")
 
@@ -109,7 +109,7 @@ def _curve_layer(
     ]
     about = data([_about(trial, result, target) for trial, result in trials])
     look = alt.LookupData(data=about, key="t", fields=["b", "kind"])
-    faint = 0.5 if len(trials) <= _MANY else 0.2
+    faint = max(0.1, min(0.5, _MANY / 2 / max(len(trials), 1)))  # the more, the fainter
     chart = alt.Chart(data(rows)).mark_line(strokeWidth=1.2, opacity=faint)
     chart = _seen_from(chart.transform_lookup(lookup="t", from_=look), target)
     return chart.encode(detail="t:N", color=kind_color(kinds))
@@ -198,7 +198,7 @@ def _default_layers(trials: Sequence[Training], drawn: Drawn) -> Iterator[alt.Ch
         ]
         yield alt.Chart(data(rows)).mark_line(strokeWidth=2, strokeDash=[5, 3], style="quiet")
         yield alt.Chart(data(rows[:1])).mark_text(
-            text="default", dy=14, align="center", style="quiet-words"
+            text="default", dy=-8, align="center", baseline="bottom", style="quiet-words"
         )
 
 

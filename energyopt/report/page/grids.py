@@ -28,6 +28,9 @@ SHOWN = 50
 """Rows on the page of a table that can be long; its file has all."""
 
 
+_WIDE = 9  # columns that a sheet of paper holds
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table.
@@ -69,6 +72,11 @@ class Grid:
     def page_columns(self) -> tuple[Column, ...]:
         """The columns on the page."""
         return self.columns[: self.on_page]
+
+    @property
+    def long(self) -> bool:
+        """Whether it is too much for paper."""
+        return len(self.page_columns) > _WIDE or len(self.rows) > SHOWN
 
     @property
     def page_rows(self) -> list[list[str]]:

@@ -10,7 +10,7 @@
   let all = false;
 
   const digits = (value) => String(Number(value.toPrecision(6)));
-  const training = (count) => `${count} ${count === 1 ? "training" : "trainings"}`;
+  const trials = (count) => `${count} ${count === 1 ? "trial" : "trials"}`;
 
   /* What each training needed to a target: its first evaluation at or above it. Of a curve only the
      points that are better than all before are here, as [J, accuracy] and in words. */
@@ -69,8 +69,8 @@
     const best = rows[0];
     const words = reached
       ? `To ${digits(target)}: ${nameOf(best.row)} needed the least, ${best.hit.words[0]} ` +
-        `(trial ${best.row.trial}); ${reached} of ${training(rows.length)} reached it.`
-      : `No training reached ${digits(target)}.`;
+        `(trial ${best.row.trial}); ${reached} of ${trials(rows.length)} reached it.`
+      : `No trial reached ${digits(target)}.`;
     byId("target-says").textContent = words;
   }
 
@@ -196,11 +196,11 @@
     });
   }
 
-  /* On paper nothing can be opened. */
+  /* On paper nothing can be opened; what is long is a file anyway. */
   function printAll() {
     let opened = [];
     window.addEventListener("beforeprint", () => {
-      opened = [...document.querySelectorAll("details:not([open])")];
+      opened = [...document.querySelectorAll("details:not([open], .long)")];
       for (const each of opened) each.open = true;
     });
     window.addEventListener("afterprint", () => {
