@@ -18,6 +18,7 @@ COMMANDS = (
     "studies",
     "show",
     "pareto",
+    "report",
     "recommend",
     "confirm",
     "retrain",

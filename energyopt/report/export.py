@@ -102,7 +102,7 @@ def _json(points: Sequence[FrontPoint], study: StudyRecord) -> str:
             {
                 **{name: read(point) for name, read in _COLUMNS.items()},
                 "flags": list(point.flags),
-                "params": {key: plain_cell(value) for key, value in point.params.items()},
+                "params": {key: plain(value) for key, value in point.params.items()},
                 "overrides": shlex.join(point.overrides),
             }
             for point in points
@@ -164,7 +164,7 @@ _COLUMNS: Mapping[str, Callable[[FrontPoint], Cell]] = {
 
 def _cells(point: FrontPoint, keys: Sequence[str]) -> list[Cell]:
     fixed = [read(point) for read in _COLUMNS.values()]
-    params = [plain_cell(point.params.get(key)) for key in keys]
+    params = [plain(point.params.get(key)) for key in keys]
     return [*fixed, *params, shlex.join(point.overrides)]
 
 
@@ -172,7 +172,7 @@ def _param_keys(points: Sequence[FrontPoint]) -> list[str]:
     return list(dict.fromkeys(key for point in points for key in point.params))
 
 
-def plain_cell(value: Any) -> Cell:
+def plain(value: Any) -> Cell:
     """Turn a parameter into what all formats can hold."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
@@ -180,7 +180,7 @@ def plain_cell(value: Any) -> Cell:
 
 
 def csv_cell(cell: Cell) -> Cell:
-    """The cell, which no spreadsheet takes for a formula."""
+    """Keep text from being taken for a formula by a spreadsheet."""
     if isinstance(cell, str) and cell.startswith(_FORMULA) and not _is_number(cell):
         return f"'{cell}"
     return cell

@@ -15,7 +15,8 @@ from energyopt.curve import Energy
 from energyopt.errors import ConfigError, StorageError
 from energyopt.files import umask
 from energyopt.records import StudyRecord, TrialRecord, TrialResult
-from energyopt.report.export import Cell, csv_cell, plain_cell
+from energyopt.report.export import Cell, csv_cell
+from energyopt.report.export import plain as plain_cell
 from energyopt.report.study_readme import readme
 from energyopt.store.exported import CONFIRMATIONS, STUDY, TRIALS, read_folder, record_from
 from energyopt.store.exporting import PlainStudy, to_line

@@ -46,7 +46,7 @@ def readme(study: StudyRecord, plain: PlainStudy) -> str:
             "never 0; a number that is none is `{\"$float\": \"nan\"}`. A trial that missed its "
             "target has no `energy_to_target_j`; its value is what it burnt in vain.",
             "Folders of paths (`.../`), names of hosts and users, and passwords were left out.",
-            "    energyopt show DIR       # also pareto, recommend\n"
+            "    energyopt show DIR       # also pareto, recommend, report\n"
             "    energyopt import DIR     # into a database",
         )
     ) + "\n"  # fmt: skip
