@@ -46,7 +46,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(plain=plain_studies())
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_exported_is_what_is_imported(plain: PlainStudy, database: Path) -> None:
     name = f"study-{len(list(database.parent.iterdir()))}"
     plain = PlainStudy({**plain.study, "name": name}, plain.trials, plain.confirmations)
@@ -96,6 +96,7 @@ def test_commands_say_the_same_of_a_study_of_its_export_and_of_its_import(
     assert studied.ok("studies", "--storage", "other.db").out.count("\n") > 4
 
 
+@pytest.mark.slow
 def test_a_study_of_all_sorts_survives(energyopt: Program) -> None:
     shutil.copy(ROOT / "tests" / "two_heads.py", energyopt.folder)
     (energyopt.folder / "own_net.py").write_text(OWN_MODEL)

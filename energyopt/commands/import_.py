@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> None:
     collect_nothing()
     from energyopt.store.importing import import_study
 
-    study = import_study(args.folder, args.storage, args.study)
+    with Console(stderr=True).status(f"reading {args.folder} ..."):
+        study = import_study(args.folder, args.storage, args.study)
     text = f"study {args.study or study.name}: {len(study.trials)} trials from {args.folder}"
     Console().print(Text(text), soft_wrap=True)
