@@ -51,7 +51,7 @@ def write_folder(plain: PlainStudy, folder: Path, *, force: bool = False) -> Stu
         beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             study = _fill(beside / folder.name, plain)
-            if folder.exists():
+            if force and folder.exists():  # else it came meanwhile, and renaming fails
                 folder.rename(beside / "before")
             (beside / folder.name).rename(folder)
         finally:
