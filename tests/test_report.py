@@ -18,7 +18,7 @@ from optuna.distributions import FloatDistribution
 from energyopt.conditions import Gpu, Machine
 from energyopt.errors import ConfigError
 from energyopt.records import Confirmation, Energy, StudyRecord
-from energyopt.report.curves import drawn_curves, rises
+from energyopt.report.curves import drawn_curves, rises, telling_trials
 from energyopt.report.factors import Factors, carbon, money, watt_hours
 from energyopt.report.front import at_target, curve_front
 from energyopt.report.heat_map import heat_map, searched, strip
@@ -121,6 +121,22 @@ def test_thinned_curves_keep_the_front_and_the_target(
         assert point.samples in {at.samples for at in drawn.curves[point.trial]}
     for each, _, hit in at_target(of, 0.9):
         assert hit in drawn.curves[each.number]
+
+
+def test_of_many_trials_those_that_say_most_are_shown() -> None:
+    cheap = {7: 1.0, 90: 2.0}
+    of = study(
+        [
+            trial(n, result([(100, cheap.get(n, 50.0 + n), 0.95)]), default=n == 55)
+            for n in range(100)
+        ]
+    )
+    some = telling_trials(of, 0.9, curve_front(of), most=10)
+    numbers = [each.number for each in some.trials]
+    assert len(numbers) == 10
+    assert {7, 90, 55} <= set(numbers)
+    assert numbers == sorted(numbers)
+    assert telling_trials(of, 0.9, curve_front(of), most=100) is of
 
 
 def test_an_evaluation_that_answers_no_number_is_not_drawn() -> None:

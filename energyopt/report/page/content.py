@@ -10,7 +10,7 @@ from typing import Any
 from energyopt.curve import Curve
 from energyopt.records import StudyRecord
 from energyopt.report.confirmed import confirmed_setups
-from energyopt.report.curves import Drawn, drawn_curves, rises
+from energyopt.report.curves import Drawn, drawn_curves, rises, telling_trials
 from energyopt.report.factors import Factors
 from energyopt.report.heat_map import heat_map, searched, strip
 from energyopt.report.importance import Importances, importances
@@ -121,11 +121,12 @@ def report(
     """
     summary = summarize(study, target, reuse=reuse)
     target = summary.target
+    shown = telling_trials(study, target, summary.front)
     setups = repeated_setups(study, target)
     makers: tuple[Callable[[], Section | None], ...] = (
-        lambda: _front_section(study, summary),
+        lambda: _front_section(study, shown, summary),
         lambda: _parameters_section(study, target),
-        lambda: _joules_section(study, summary),
+        lambda: _joules_section(study, shown, summary),
         lambda: _power_section(summary),
         lambda: _noise_section(study, summary, setups),
         lambda: _conditions_section(study, summary),
@@ -136,7 +137,7 @@ def report(
         summary=summary,
         answer=answer(study, summary, setups, factors or Factors()),
         sentences=summary_lines(summary),
-        ranking=tuple(ranking(study)),
+        ranking=tuple(ranking(shown)),
         sections=tuple(section for make in makers if (section := make()) is not None),
         files=(grids.curves_grid(study),),
     )
@@ -157,13 +158,13 @@ def _otherwise(found: str | None, state: str) -> str:
     return {"stopped": "stopped early"}.get(found or state, found or state)
 
 
-def _front_section(study: StudyRecord, summary: Summary) -> Section:
+def _front_section(study: StudyRecord, some: StudyRecord, summary: Summary) -> Section:
     if not summary.front:
         told = (grids.told_grid(summary),) if summary.told else ()
         lines = ("No trial has a curve of accuracy against energy.",) if study.trials else ()
         return Section("front", "Accuracy against energy", lines, (), told)
-    drawn = drawn_curves(study, summary.target, summary.front)
-    shown = [front_figure.front_figure(study, summary.target, drawn, summary.front)]
+    drawn = drawn_curves(some, summary.target, summary.front)
+    shown = front_figure.front_figure(some, summary.target, drawn, summary.front)
     tables = [grids.front_grid(summary.front, summary.front_of)]
     if (
         not {metric.name for metric in summary.metrics} <= {"energy_to_target_j", "accuracy"}
@@ -173,13 +174,13 @@ def _front_section(study: StudyRecord, summary: Summary) -> Section:
     return Section(
         "front",
         "Accuracy against energy",
-        tuple(_front_lines(summary, drawn)),
-        tuple(shown),
+        tuple(_front_lines(summary, drawn, len(some.trials))),
+        (shown,),
         tuple(tables),
     )
 
 
-def _front_lines(summary: Summary, drawn: Drawn) -> Iterator[str]:
+def _front_lines(summary: Summary, drawn: Drawn, shown: int) -> Iterator[str]:
     yield (
         "Each line is a training, each point of it a setup one could stop at. The thick line is "
         "their front: no other point has more accuracy for as little energy."
@@ -187,9 +188,15 @@ def _front_lines(summary: Summary, drawn: Drawn) -> Iterator[str]:
     if drawn.points < drawn.all_points:
         yield (
             f"{drawn.points:,} of {drawn.all_points:,} evaluations are drawn, all of the front "
-            "among them; tables, front and ranking are made of all."
+            "among them; what is ranked and in tables is made of all."
         )
-    curveless = summary.counts.trials - len(drawn.curves)
+    if shown < summary.counts.trials:
+        yield (
+            f"Figures and ranking show {shown:,} of {summary.counts.trials:,} trials: those of the "
+            "front, the cheapest at the target, and others evenly. Numbers, front and tables are "
+            "of all."
+        )
+    curveless = shown - len(drawn.curves)
     if curveless:
         verb = "has" if curveless == 1 else "have"
         yield f"{count(curveless, 'trial')} {verb} no curve to compare (failed, lost or not begun)."
@@ -243,7 +250,7 @@ def _importance_lines(found: Importances) -> Iterator[str]:
         )
 
 
-def _joules_section(study: StudyRecord, summary: Summary) -> Section | None:
+def _joules_section(study: StudyRecord, some: StudyRecord, summary: Summary) -> Section | None:
     uses = study_uses(study, summary.target)
     if not uses:
         return None
@@ -251,7 +258,7 @@ def _joules_section(study: StudyRecord, summary: Summary) -> Section | None:
         "joules",
         "Where the joules went",
         tuple(_joules_lines(summary, uses)),
-        (energy_figures.uses_figure(uses), energy_figures.trials_figure(study, summary.target)),
+        (energy_figures.uses_figure(uses), energy_figures.trials_figure(some, summary.target)),
         (grids.uses_grid(uses), grids.trials_grid(study, summary.target)),
     )
 
