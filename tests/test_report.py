@@ -277,10 +277,10 @@ def test_factors_are_constants_that_are_applied_to_joules() -> None:
 @pytest.mark.parametrize(
     ("of", "words"),
     [
-        ({"pue": 0.9}, "report.pue=0.9: a finite number of at least 1 is needed"),
-        ({"pue": math.nan}, "report.pue=nan"),
-        ({"carbon_g_per_kwh": -1.0}, "report.carbon_g_per_kwh=-1"),
-        ({"price_per_kwh": math.inf}, "report.price_per_kwh=inf"),
+        ({"pue": 0.9}, "pue=0.9: a finite number of at least 1 is needed"),
+        ({"pue": math.nan}, "pue=nan"),
+        ({"carbon_g_per_kwh": -1.0}, "carbon_g_per_kwh=-1"),
+        ({"price_per_kwh": math.inf}, "price_per_kwh=inf"),
     ],
 )
 def test_factors_that_cannot_be_are_refused(of: dict[str, float], words: str) -> None:
@@ -377,7 +377,7 @@ def test_the_command_overwrites_its_own_folder_and_no_other(studied: Program) ->
 def test_the_command_says_what_is_wrong(studied: Program) -> None:
     for words, said in (
         (("nobody",), "there is no study 'nobody'"),
-        (("toy", "--pue", "0.5"), "report.pue=0.5: a finite number of at least 1 is needed"),
+        (("toy", "--pue", "0.5"), "pue=0.5: a finite number of at least 1 is needed"),
         (("toy", "--pue", "much"), "much is no number"),
         (("toy", "--out", "/proc/none"), "/proc/none cannot be written"),
     ):
