@@ -217,6 +217,18 @@ def test_a_cell_says_the_least_energy_or_what_was_spent_in_vain() -> None:
     assert [mark.energy_j for mark in strip(of, 0.9, "lr")] == [4.0, 2.0, None, None, None]
 
 
+def test_any_two_parameters_make_a_map() -> None:
+    of = study(
+        trial(n, result([(100, 1.0 + n, 0.95)]), params={"lr": n / 9, "a": n % 2, "b": str(n % 3)})
+        for n in range(8)
+    )
+    titles = [figure.title for figure in report(of, over=("b", "a")).figures]
+    assert "Energy to 0.9 over b and a" in titles
+    assert "Energy to 0.9 over lr and a" in [figure.title for figure in report(of).figures]
+    with pytest.raises(ConfigError, match="there are: lr, a, b"):
+        report(of, over=("a", "a"))
+
+
 @given(st.lists(st.floats(1e-6, 1e6), min_size=9, max_size=40, unique=True))
 def test_each_training_is_in_one_cell(values: Sequence[float]) -> None:
     trials = [
@@ -379,6 +391,7 @@ def test_the_command_says_what_is_wrong(studied: Program) -> None:
         (("nobody",), "there is no study 'nobody'"),
         (("toy", "--pue", "0.5"), "pue=0.5: a finite number of at least 1 is needed"),
         (("toy", "--pue", "much"), "much is no number"),
+        (("toy", "--over", "lr", "momentum"), "there are: lr, batch_size"),
         (("toy", "--out", "/proc/none"), "/proc/none cannot be written"),
     ):
         ran = studied("report", *words)

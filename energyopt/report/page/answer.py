@@ -212,20 +212,15 @@ def _energy_card(summary: Summary, best: FrontPoint, again: Repeated | None) -> 
 
 
 def _accuracy_card(best: FrontPoint, again: Repeated | None) -> Card:
-    if again is not None and again.tests:
-        found = arithmetic(again.tests)
-        assert found is not None  # noqa: S101  # there are tests
-        ends = "" if found.low is None else f"{found.low:.4f} to {found.high:.4f}, "
-        return Card("test accuracy", f"{found.mean:.4f}", f"{ends}{count(found.count, 'seed')}")
-    if again is not None and again.accuracies:
-        found = arithmetic(again.accuracies)
-        assert found is not None  # noqa: S101  # there are accuracies
-        ends = "" if found.low is None else f"{found.low:.4f} to {found.high:.4f}, "
-        return Card(
-            "validation accuracy", f"{found.mean:.4f}", f"{ends}{count(found.count, 'seed')}"
-        )
-    note = "of one training, so no interval; `confirm` trains with more seeds and tests"
-    return Card("validation accuracy", f"{best.accuracy:.4f}", note)
+    """Of the test where it was measured, else of validation."""
+    tests, seen = ((), ()) if again is None else (again.tests, again.accuracies)
+    found = arithmetic(tests or seen)
+    if found is None:
+        note = "of one training, so no interval; `confirm` trains with more seeds and tests"
+        return Card("validation accuracy", f"{best.accuracy:.4f}", note)
+    name = "test accuracy" if tests else "validation accuracy"
+    ends = "" if found.low is None else f"{found.low:.4f} to {found.high:.4f}, "
+    return Card(name, f"{found.mean:.4f}", f"{ends}{count(found.count, 'seed')}")
 
 
 def _ends(found: Interval) -> str:

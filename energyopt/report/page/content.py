@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from energyopt.curve import Curve
+from energyopt.errors import ConfigError
 from energyopt.records import StudyRecord
 from energyopt.report.confirmed import confirmed_setups
 from energyopt.report.curves import Drawn, drawn_curves, rises, telling_trials
@@ -26,6 +27,7 @@ from energyopt.report.uses import DEVICES, Use, devices_j, study_uses
 from energyopt.report.verdicts import confirmed_lines
 from energyopt.units import joules, percent
 
+_MOST_PROFILES = 4  # that are drawn; the table has all
 _MOST_REPEATED = 30  # setups in the figure of repetitions; the table has all
 
 
@@ -110,6 +112,7 @@ def report(
     *,
     reuse: float | None = None,
     factors: Factors | None = None,
+    over: Sequence[str] | None = None,
 ) -> Report:
     """Make the report of a study.
 
@@ -118,19 +121,24 @@ def report(
         target: Accuracy to look at; the study's own if None.
         reuse: How many trainings are planned with what was found.
         factors: What joules are worth elsewhere; nothing if None.
+        over: The two parameters of the heat map; the learning rate and the batch size if None and
+            both were searched, else the first two.
+
+    Raises:
+        ConfigError: If these are no two parameters that were searched.
     """
     summary = summarize(study, target, reuse=reuse)
     target = summary.target
     shown = telling_trials(study, target, summary.front)
     setups = repeated_setups(study, target)
-    makers: tuple[Callable[[], Section | None], ...] = (
-        lambda: _front_section(study, shown, summary),
-        lambda: _parameters_section(study, target),
-        lambda: _joules_section(study, shown, summary),
-        lambda: _power_section(summary),
-        lambda: _noise_section(study, summary, setups),
-        lambda: _conditions_section(study, summary),
-        lambda: _record_section(study),
+    sections = (
+        _front_section(study, shown, summary),
+        _parameters_section(study, target, _axes(study, over)),
+        _joules_section(study, shown, summary),
+        _power_section(summary),
+        _noise_section(study, summary, setups),
+        _conditions_section(study, summary),
+        _record_section(study),
     )
     return Report(
         study=study,
@@ -138,7 +146,7 @@ def report(
         answer=answer(study, summary, setups, factors or Factors()),
         sentences=summary_lines(summary),
         ranking=tuple(ranking(shown)),
-        sections=tuple(section for make in makers if (section := make()) is not None),
+        sections=tuple(section for section in sections if section is not None),
         files=(grids.curves_grid(study),),
     )
 
@@ -155,10 +163,12 @@ def ranking(study: StudyRecord) -> Iterator[Ranked]:
 
 
 def _otherwise(found: str | None, state: str) -> str:
+    """What a trial is where it did not reach a target, in words."""
     return {"stopped": "stopped early"}.get(found or state, found or state)
 
 
 def _front_section(study: StudyRecord, some: StudyRecord, summary: Summary) -> Section:
+    """The front of a study, with the curves of some of its trials."""
     if not summary.front:
         told = (grids.told_grid(summary),) if summary.told else ()
         lines = ("No trial has a curve of accuracy against energy.",) if study.trials else ()
@@ -166,10 +176,8 @@ def _front_section(study: StudyRecord, some: StudyRecord, summary: Summary) -> S
     drawn = drawn_curves(some, summary.target, summary.front)
     shown = front_figure.front_figure(some, summary.target, drawn, summary.front)
     tables = [grids.front_grid(summary.front, summary.front_of)]
-    if (
-        not {metric.name for metric in summary.metrics} <= {"energy_to_target_j", "accuracy"}
-        and summary.told
-    ):
+    own = {metric.name for metric in summary.metrics} - {"energy_to_target_j", "accuracy"}
+    if own and summary.told:
         tables.append(grids.told_grid(summary))
     return Section(
         "front",
@@ -202,8 +210,22 @@ def _front_lines(summary: Summary, drawn: Drawn, shown: int) -> Iterator[str]:
         yield f"{count(curveless, 'trial')} {verb} no curve to compare (failed, lost or not begun)."
 
 
-def _parameters_section(study: StudyRecord, target: float | None) -> Section | None:
-    keys = searched(study)
+def _axes(study: StudyRecord, over: Sequence[str] | None) -> Sequence[str]:
+    """The parameters over which energy is shown: two, or one if no more were searched."""
+    there = searched(study)
+    if over is None:
+        return there[:2]
+    if not set(over) <= set(there) or len(set(over)) != len(over):
+        raise ConfigError(
+            f"--over {' '.join(over)}: two parameters that took several values are needed; "
+            f"there are: {', '.join(there) or 'none'}"
+        )
+    return over
+
+
+def _parameters_section(
+    study: StudyRecord, target: float | None, keys: Sequence[str]
+) -> Section | None:
     if not keys:
         return None
     found = importances(study, target)
@@ -284,14 +306,18 @@ def _power_section(summary: Summary) -> Section | None:
         return None
     shown = [
         figure
-        for trial, profile in summary.profiles
+        for trial, profile in summary.profiles[:_MOST_PROFILES]
         for figure in energy_figures.power_figures(trial, profile)
     ]
-    line = (
+    lines = [
         "A lower limit slows each step and can still save energy; it does not change what is "
         "learnt. Each limit was tried for some seconds within a training."
-    )
-    return Section("power", "Power limits", (line,), tuple(shown), (grids.power_grid(summary),))
+    ]
+    if len(summary.profiles) > _MOST_PROFILES:
+        profiles = count(len(summary.profiles), "profile")
+        lines.append(f"{_MOST_PROFILES} of {profiles} are drawn; the table has all.")
+    tables = (grids.power_grid(summary),)
+    return Section("power", "Power limits", tuple(lines), tuple(shown), tables)
 
 
 def _noise_section(
