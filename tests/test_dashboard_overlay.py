@@ -18,7 +18,8 @@ from optuna.trial import TrialState
 from energyopt.objectives import EnergyToTarget, EnergyVsAccuracy, judge
 from energyopt.records import Metric, TrialResult
 from energyopt.report.dashboard import overlay as module
-from energyopt.report.dashboard.overlay import Artifacts, Overlay, Shown, asking_for
+from energyopt.report.dashboard.artifacts import Artifacts
+from energyopt.report.dashboard.overlay import Overlay, Shown, asking_for
 from energyopt.store.database import open_database, quiet_optuna, read_only
 from energyopt.store.identity import Identity
 from energyopt.store.studies import StudyStore

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from optuna.samplers import RandomSampler
@@ -22,8 +23,9 @@ from sqlalchemy import make_url
 from energyopt.errors import ConfigError, EnergyoptError, StorageError, StudyError
 from energyopt.report.study_folder import FILES, write_folder
 from energyopt.store.database import open_database, quiet_optuna
-from energyopt.store.exported import read_folder, study_at
+from energyopt.store.exported import study_at
 from energyopt.store.exporting import PlainStudy, _at_one_moment, _plain, plain_study
+from energyopt.store.folder import read_folder
 from energyopt.store.importing import import_study
 from energyopt.store.reading import read_study
 from energyopt.store.studies import StudyStore
@@ -227,6 +229,9 @@ def test_a_name_is_a_study_first_and_a_slash_makes_it_a_folder(
         study_at(database, "./none")
     with pytest.raises(StudyError, match="there is no study 'none'"):
         study_at(database, "none")
+    with quiet_optuna():  # another program may call its studies as it likes
+        optuna.create_study(storage="sqlite:///theirs.db", study_name="any/name at all")
+    assert study_at("theirs.db", "any/name at all").trials == ()
 
 
 # What is refused -----------------------------------------------------------------------------

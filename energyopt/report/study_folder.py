@@ -18,8 +18,9 @@ from energyopt.records import StudyRecord, TrialRecord, TrialResult
 from energyopt.report.export import Cell, csv_cell
 from energyopt.report.export import plain as plain_cell
 from energyopt.report.study_readme import readme
-from energyopt.store.exported import CONFIRMATIONS, STUDY, TRIALS, read_folder, record_from
+from energyopt.store.exported import record_from
 from energyopt.store.exporting import PlainStudy, to_line
+from energyopt.store.folder import CONFIRMATIONS, STUDY, TRIALS, read_folder
 from energyopt.store.schema import schema_text
 
 FILES = (

@@ -10,39 +10,35 @@ from __future__ import annotations
 
 import copy
 import enum
-import io
 import json
-import re
 import threading
 import time
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, NoReturn
+from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from energyopt.report.dashboard.artifacts import artifacts_of
 from energyopt.report.dashboard.figures import figures
 from energyopt.report.dashboard.note import MISSED, note
 from energyopt.store.identity import IDENTITY
 from energyopt.store.reading import record_of
-from energyopt.store.tables import CONFIRMATIONS, TRIALS, has_rows
+from energyopt.store.tables import CONFIRMATIONS
 from energyopt.store.trials import State, count_trials
 
 # Where the dashboard looks in a study's and a trial's attributes.
 _FIGURE, _VERSION, _TEXT = "dashboard:plot_data:", "note_ver", "note_str:"
-_METRICS, _CONSTRAINTS, _ARTIFACT = "study:metric_names", "constraints", "artifacts:"
+_METRICS, _CONSTRAINTS = "study:metric_names", "constraints"
 
 _HIDDEN = ("curve", "paused", "reason")  # long; and what an earlier pause has left
 _UNITS = {"_j": "J", "_s": "s", "_w": "W"}
-_ARTIFACTS = ("config.json", "result.json")
-_NAMED = re.compile(r"(\d{1,9})-([01])")
 _MOST_NOTES = 100  # of trials that missed
 _LOOK_S = 3.0  # between two looks whether a study has changed
 _AGE_S = 60.0  # after which one that runs is read again: its trials move
@@ -199,65 +195,6 @@ class Overlay(RDBStorage):
         return confirmed, counts
 
 
-class Artifacts:
-    """The config and the record of each trial as files, read from the database when asked for.
-
-    Args:
-        storage: The database.
-    """
-
-    def __init__(self, storage: RDBStorage) -> None:
-        self._storage = storage
-
-    def open_reader(self, artifact_id: str) -> BinaryIO:
-        """Read one.
-
-        Raises:
-            ArtifactNotFound: If there is none.
-        """
-        named = _NAMED.fullmatch(artifact_id)
-        if named is None:
-            raise ArtifactNotFound
-        with self._storage.engine.connect() as connection:
-            if not has_rows(connection):
-                raise ArtifactNotFound
-            found = sa.text("SELECT study_id, number FROM trials WHERE trial_id = :id")
-            ids = connection.execute(found, {"id": int(named[1])}).one_or_none()
-            if ids is None:
-                raise ArtifactNotFound
-            query = sa.select(TRIALS.c.overrides, TRIALS.c.result)
-            of = (TRIALS.c.study_id == ids.study_id) & (TRIALS.c.number == ids.number)
-            row = connection.execute(query.where(of)).one_or_none()
-        if row is None:
-            raise ArtifactNotFound
-        result = json.loads(row.result or "null")
-        data = result if named[2] == "1" else self._config(ids.study_id, json.loads(row.overrides))
-        return io.BytesIO(json.dumps(data, indent=1).encode())
-
-    def _config(self, study_id: int, overrides: list[str]) -> dict[str, Any]:
-        question = self._storage.get_study_user_attrs(study_id).get(IDENTITY, {})
-        return {
-            "overrides": [*question.get("overrides", ()), *overrides],
-            "config_of_study": question.get("config"),
-        }
-
-    def write(self, artifact_id: str, content_body: BinaryIO) -> NoReturn:
-        """Nothing is written.
-
-        Raises:
-            PermissionError: Always.
-        """
-        raise PermissionError(artifact_id, content_body)
-
-    def remove(self, artifact_id: str) -> NoReturn:
-        """Nothing is removed.
-
-        Raises:
-            PermissionError: Always.
-        """
-        raise PermissionError(artifact_id)
-
-
 def _shown(trial: FrozenTrial) -> FrozenTrial:
     """A trial as the dashboard understands it."""
     shown = copy.copy(trial)
@@ -270,10 +207,7 @@ def _shown(trial: FrozenTrial) -> FrozenTrial:
     if trial.constraints:
         system[_CONSTRAINTS] = list(trial.constraints.values())
     if trial.state.is_finished():
-        for number, name in enumerate(_ARTIFACTS):
-            artifact = f"{trial._trial_id}-{number}"  # noqa: SLF001
-            about = {"artifact_id": artifact, "filename": name, "mimetype": "application/json"}
-            system[f"{_ARTIFACT}{artifact}"] = json.dumps({**about, "encoding": None})
+        system |= artifacts_of(trial)
     shown._system_attrs = system  # noqa: SLF001
     if trial.state == TrialState.COMPLETE and not _is_feasible(trial):
         attributes["energy"] = "what it burnt in vain: it missed the target"
