@@ -227,7 +227,7 @@ def _hypervolume(study: StudyRecord) -> Figure:
     steps = growth(study)
     line = {
         "type": "scatter",
-        "mode": "lines+markers",
+        "mode": "lines+markers" if len(steps) <= _MOST_BARS else "lines",
         "line": {"color": KINDS["curve"].color, "shape": "hv"},
         "x": [step.search_j for step in steps],
         "y": [100 * step.share for step in steps],
