@@ -20,7 +20,7 @@ from rich.console import Console
 
 from energyopt import app as own_app
 from energyopt import elsewhere, failpoints
-from energyopt.build import Setup, check_roots
+from energyopt.build import Setup
 from energyopt.composer import Composer
 from energyopt.coordinator import Coordinator, Jobs
 from energyopt.errors import ConfigError, EnergyoptError, GpusTaken, StorageError, StudyError
@@ -44,6 +44,7 @@ from energyopt.report.live import LiveStudy
 from energyopt.report.results import write_results
 from energyopt.report.sentences import setup as setup_words
 from energyopt.report.study import banner, print_end
+from energyopt.root_keys import check_roots
 from energyopt.search.space import Dimension, Value, parse_space
 from energyopt.search.standing import Standing
 from energyopt.searching import Searching
