@@ -111,7 +111,7 @@ class Request:
 
 
 def _checked(word: str) -> str:
-    key, _, value = word.lstrip("+~").partition("=")
+    key, value = _key(word), word.partition("=")[2]
     if key in _PLANNED:
         raise ConfigError(f"{word}: {key} is part of an experiment's plan; leave it out")
     if _SWEPT.match(value):
@@ -135,19 +135,30 @@ def run(words: Sequence[str]) -> None:
     request = Request.read(words)
     failpoints.arm()
     experiment = read_experiment(request.name, request.config_dir, large=request.large)
-    _refuse_searched(request, experiment)
+    _refuse_planned(request, experiment)
     _Run(request, experiment, Console()).run()
 
 
-def _refuse_searched(request: Request, experiment: Experiment) -> None:
+def _refuse_planned(request: Request, experiment: Experiment) -> None:
+    """Refuse to change what tells the arms apart: their summary would be of something else."""
     searched = {key for arm in experiment.arms for key in arm.grid}
+    told = {_key(word): arm.name for arm in experiment.arms for word in arm.words}
     for word in request.words:
-        key = word.lstrip("+~").partition("=")[0]
+        key = _key(word)
         if key in searched:
-            raise ConfigError(
-                f"{word}: experiment {experiment.name} searches {key}; leave it out, or write an "
-                "experiment of your own (docs/experiments.md)"
-            )
+            does = f"searches {key}"
+        elif key in told:
+            does = f"sets {key} for its arm {told[key]}"
+        else:
+            continue
+        raise ConfigError(
+            f"{word}: experiment {experiment.name} {does}; leave it out, or write an experiment "
+            "of your own (docs/experiments.md)"
+        )
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
 
 
 @dataclass
