@@ -142,7 +142,10 @@ def run(words: Sequence[str]) -> None:
 def _refuse_planned(request: Request, experiment: Experiment) -> None:
     """Refuse to change what tells the arms apart: their summary would be of something else."""
     searched = {key for arm in experiment.arms for key in arm.grid}
-    told = {_key(word): arm.name for arm in experiment.arms for word in arm.words}
+    of_all = set.intersection(*(set(arm.words) for arm in experiment.arms))
+    told = {
+        _key(word): arm.name for arm in experiment.arms for word in arm.words if word not in of_all
+    }
     for word in request.words:
         key = _key(word)
         if key in searched:

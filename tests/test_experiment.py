@@ -122,6 +122,7 @@ def test_paradigms_are_one_study_whose_axes_exist_in_some_of_them(energyopt: Pro
     assert read_raw(energyopt.folder / "studies" / "summaries" / "mine").words == ("epochs=1",)
 
 
+@pytest.mark.slow
 def test_killed_between_two_studies_it_goes_on_with_the_next(energyopt: Program) -> None:
     words = small(energyopt)
     assert energyopt(*words, ENERGYOPT_FAILPOINT="studied:kill").code == -signal.SIGKILL
@@ -132,7 +133,9 @@ def test_killed_between_two_studies_it_goes_on_with_the_next(energyopt: Program)
     whole(energyopt)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_killed_in_a_study_it_leaves_nothing_running_and_trains_the_rest(
     energyopt: Program, wait_for: Wait, number: signal.Signals
 ) -> None:
