@@ -1,11 +1,13 @@
 """The commands: what one types after a study.
 
-A command is a module of its name here: `parser()` and `run(args)`.
+A command is a module of its name here: `parser()` and `run(args)`. `import` is Python's own word:
+its module is `import_`.
 """
 
 from __future__ import annotations
 
 import importlib
+import keyword
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,10 +18,13 @@ COMMANDS = (
     "studies",
     "show",
     "pareto",
+    "report",
     "recommend",
     "confirm",
     "retrain",
     "summarize",
+    "export",
+    "import",
     "dashboard",
     "doctor",
     "restore",
@@ -49,7 +54,8 @@ def run(words: Sequence[str]) -> None:
 
 
 def _module(name: str) -> Any:
-    return importlib.import_module(f"energyopt.commands.{name}")
+    own = f"{name}_" if keyword.iskeyword(name) else name
+    return importlib.import_module(f"energyopt.commands.{own}")
 
 
 def _help(words: Sequence[str]) -> None:

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Run it."""
-    from energyopt.report.dashboard import is_loopback, serve
+    from energyopt.report.dashboard.server import is_loopback, serve
 
     if not is_loopback(args.host) and not args.allow_remote:
         raise ConfigError(
