@@ -22,7 +22,7 @@ from energyopt.search.gaussian import Solved, climbed, factor, inverse_diagonal,
 from energyopt.search.readings import Readings
 
 # Prior scales, in units of log epochs. No optimizer fitted them, but they were chosen while looking
-# at recorded trainings of four workloads: docs/search.md, benchmarks/ablate.py.
+# at recorded trainings of four workloads: docs/searching.md, benchmarks/ablate.py.
 _CONSTANT, _SLOPE, _COMMON = 3.0, 2.0, 0.5
 _SCALES = np.log([0.5, 0.25, 0.07, 0.06])  # f, g, trial, r
 _SPREADS = np.array([0.6, 0.5, 0.5, 0.5])
