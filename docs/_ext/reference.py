@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from options import UNSET, Key, about, arguments, read_keys
+from docstring_parser import DocstringStyle, parse
 from sphinx.application import Sphinx
 
 from energyopt.commands import COMMANDS
+from energyopt.config_files import Key, read_about, read_keys
 from energyopt.options import Options
 from energyopt.paths import conf_dir
 from energyopt.report.front import FrontPoint
@@ -31,6 +34,7 @@ GROUPS = {
 }
 _MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
 _WIDTH = "88"
+_UNSET = "???"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -103,12 +107,10 @@ def _group(name: str, what: str) -> str:
     for file in files:
         keys = [] if name == "experiment" else read_keys(file)
         targets = [key.value for key in keys if key.name.endswith("_target_")]
-        first, said = arguments(targets[0]) if targets else ("", {})
+        first, said = _documented(targets[0]) if targets else ("", {})
         parts.append(f"### {name}={file.stem}")
-        parts.append(_sentence(about(file)) or first)
-        if first and about(file) and first.rstrip(".") not in about(file):
-            parts.append(_cell(first))
-        made = [key for key in keys if key.name.endswith("_target_") and key.value != UNSET]
+        parts.append(_cell(_sentence(read_about(file)) or first))
+        made = [key for key in keys if key.name.endswith("_target_") and key.value != _UNSET]
         told = [key for key in keys if key not in made and not key.name.endswith("_partial_")]
         if told:
             parts.append(_table(told, said, prefix=f"{name}."))
@@ -120,19 +122,19 @@ def _group(name: str, what: str) -> str:
 def _table(keys: list[Key], said: Mapping[str, str], prefix: str = "") -> str:
     rows = ["| key | default | what it is |", "|---|---|---|"]
     for key in keys:
-        doc = said.get(key.name.rpartition(".")[2], "")
-        both = " ".join(filter(None, (_sentence(doc), _sentence(key.comment))))
-        rows.append(f"| `{prefix}{key.name}` | {_value(key.value)} | {_cell(both)} |")
+        what = said.get(key.name.rpartition(".")[2]) or key.comment
+        rows.append(f"| `{prefix}{key.name}` | {_value(key.value)} | {_cell(_sentence(what))} |")
     return "\n".join(rows)
 
 
 def _value(text: str) -> str:
-    if text == UNSET:
+    if text == _UNSET:
         return "*to be given*"
     return f"`{_bars(text)}`" if text else ""
 
 
 def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
     return text if not text or text.endswith((".", "?", "!", ":")) else f"{text}."
 
 
@@ -150,16 +152,24 @@ def _bars(text: str) -> str:
 
 
 def _default(value: Any) -> str:
-    return {None: "null", True: "true", False: "false"}.get(value, str(value))
+    return "null" if value is None else str(value)
 
 
-def _documented(made: type) -> tuple[str, dict[str, str]]:
-    """A dataclass's first sentence, and what it says of its fields."""
-    from docstring_parser import DocstringStyle, parse
+def _target(name: str) -> Any:
+    module, _, name = name.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
-    doc = parse(made.__doc__ or "", DocstringStyle.GOOGLE)
-    said = {each.arg_name: " ".join((each.description or "").split()) for each in doc.params}
-    return doc.short_description or "", said
+
+def _documented(made: Any) -> tuple[str, dict[str, str]]:
+    """The first sentence of what is ours, and what it says of its arguments or fields."""
+    if isinstance(made, str):
+        if not made.startswith("energyopt."):
+            return "", {}
+        made = _target(made)
+    doc = parse(inspect.getdoc(made) or "", DocstringStyle.GOOGLE)
+    wanted = "attribute" if dataclasses.is_dataclass(made) else "param"
+    said = {each.arg_name: each.description or "" for each in doc.params if each.args[0] == wanted}
+    return doc.short_description or "", {key: " ".join(text.split()) for key, text in said.items()}
 
 
 def _command(name: str) -> str:

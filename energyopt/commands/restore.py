@@ -9,21 +9,21 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-from energyopt.commands.parsing import Parser
+from energyopt.commands.parsing import plain_parser
 from energyopt.errors import HardwareError
 
 
 def parser() -> argparse.ArgumentParser:
     """The words that it takes."""
-    return Parser(
-        prog="energyopt restore",
-        description="Put back the power limits of GPUs that killed runs left changed. Those of "
-        "runs that go on are left alone.\nWhere it takes the rights of another, such as root, run "
-        "it with them: root puts back all users'.",
-        epilog="examples:\n  energyopt restore\n  sudo energyopt restore\n\nexit code:\n"
+    return plain_parser(
+        "restore",
+        "Put back the power limits of GPUs that killed runs left changed. Those of runs that go on "
+        "are left alone. Where it takes the rights of another, such as root, run it with them "
+        "(sudo energyopt restore): root puts back all users'.",
+        [""],
+        more="exit code:\n"
         "  0  all are put back, or there was nothing to do\n"
         "  1  one could not be put back",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 
