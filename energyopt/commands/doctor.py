@@ -59,8 +59,9 @@ def run(args: argparse.Namespace) -> None:
     """Run it."""
     from energyopt.doctor import examine
     from energyopt.report.health import health_screen
+    from energyopt.report.saying import waiting
 
-    with Console(stderr=True).status(f"watching sensors for {args.seconds:g} s ..."):
+    with waiting(Console(stderr=True), f"watching sensors for {args.seconds:g} s ..."):
         health = examine(
             args.overrides,
             config_dir=args.config_dir,

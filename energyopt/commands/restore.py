@@ -7,7 +7,6 @@ import os
 import sys
 
 from rich.console import Console
-from rich.text import Text
 
 from energyopt.commands.parsing import plain_parser
 from energyopt.errors import HardwareError
@@ -31,13 +30,14 @@ def run(_: argparse.Namespace) -> None:
     """Run it."""
     from energyopt.hardware.lease import run_dir
     from energyopt.hardware.recover import restore_all
+    from energyopt.report.saying import say
 
     if run_dir().exists() and not os.access(run_dir(), os.R_OK | os.X_OK):
         raise HardwareError(f"{run_dir()}, the place of what is to be restored, may not be read")
     found = restore_all(asked=True)
     console = Console()
     for restored in found:
-        console.print(Text(str(restored)), soft_wrap=True)
+        say(console, str(restored))
     if not found:
-        console.print(Text(f"nothing to restore in {run_dir()}"), soft_wrap=True)
+        say(console, f"nothing to restore in {run_dir()}")
     sys.exit(1 if any(restored.refusal is not None for restored in found) else 0)
