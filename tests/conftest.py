@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser, sync_playwright
 
 from tests import fake_nvml
 from tests.fake_nvml import FakeNvml
@@ -254,6 +255,23 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Program:
         "n_trials=6", "study=toy",
     )  # fmt: skip
     return program
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real browser, Debian's chromium: without it tests are skipped, where CI is set they fail.
+
+    Not for the whole session: while it is open, its thread cannot run another event loop.
+    """
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        if os.environ.get("CI"):
+            pytest.fail("chromium is missing: apt-get install chromium")
+        pytest.skip("there is no chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

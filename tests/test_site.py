@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from energyopt.commands import COMMANDS
+from energyopt.commands import COMMANDS, parser_of
 from energyopt.paths import conf_dir
 from energyopt.search.samplers import SAMPLERS
 from tests.conftest import ROOT
@@ -114,7 +113,7 @@ def test_the_reference_has_every_command_with_its_options(site: Path) -> None:
     text = text_of(site, "reference/commands")
     for name in COMMANDS:
         assert f'id="energyopt-{name}"' in text
-        for action in importlib.import_module(f"energyopt.commands.{name}").parser()._actions:
+        for action in parser_of(name)._actions:
             for option in action.option_strings:
                 assert option in text, f"{name} {option}"
 

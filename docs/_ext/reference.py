@@ -14,7 +14,7 @@ from typing import Any
 from docstring_parser import DocstringStyle, parse
 from sphinx.application import Sphinx
 
-from energyopt.commands import COMMANDS
+from energyopt.commands import COMMANDS, parser_of
 from energyopt.config_files import Key, read_about, read_keys
 from energyopt.options import Options
 from energyopt.paths import conf_dir
@@ -177,7 +177,7 @@ def _command(name: str) -> str:
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = _WIDTH
     try:
-        text = importlib.import_module(f"energyopt.commands.{name}").parser().format_help()
+        text = parser_of(name).format_help()
     finally:
         if before is None:
             del os.environ["COLUMNS"]

@@ -1,12 +1,14 @@
 """The commands: what one types after a study.
 
-A command is a module of its name here: `parser()` and `run(args)`.
+A command is a module of its name here: `parser()` and `run(args)`. `import` is Python's own word:
+its module is `import_`.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -17,10 +19,13 @@ COMMANDS = (
     "studies",
     "show",
     "pareto",
+    "report",
     "recommend",
     "confirm",
     "retrain",
     "summarize",
+    "export",
+    "import",
     "dashboard",
     "doctor",
     "restore",
@@ -57,7 +62,8 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 
 def _module(name: str) -> Any:
-    return importlib.import_module(f"energyopt.commands.{name}")
+    own = f"{name}_" if keyword.iskeyword(name) else name
+    return importlib.import_module(f"energyopt.commands.{own}")
 
 
 def _help(words: Sequence[str]) -> None:

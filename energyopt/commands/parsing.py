@@ -132,6 +132,14 @@ def trainings(text: str) -> float:
     return value
 
 
+def number(text: str) -> float:
+    """A number as typed."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no number") from None
+
+
 def share(text: str) -> float:
     """A share as typed."""
     try:

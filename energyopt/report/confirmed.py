@@ -21,6 +21,7 @@ class Confirmed:
         energies_j: Energy to the target, in J, by seed.
         missed: Seeds with which it missed the target.
         tests: Test accuracies, by seed.
+        accuracies: Validation accuracies where it first was at the target, by seed.
     """
 
     trial: TrialRecord
@@ -28,6 +29,7 @@ class Confirmed:
     energies_j: Mapping[int, float]
     missed: tuple[int, ...]
     tests: Mapping[int, float]
+    accuracies: Mapping[int, float]
 
     @property
     def seeds(self) -> int:
@@ -78,6 +80,7 @@ def _confirmed(trial: TrialRecord, of: Sequence[Confirmation]) -> Confirmed:
         energies_j=reached,
         missed=tuple(sorted(energies.keys() - reached.keys())),
         tests={c.seed: c.test_accuracy for c in of if c.test_accuracy is not None},
+        accuracies={c.seed: c.result.hit.accuracy for c in of if c.result and c.result.hit},
     )
 
 

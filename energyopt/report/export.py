@@ -83,9 +83,9 @@ def _csv(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     columns = [*_COLUMNS, *(f"params_{key}" for key in keys), "overrides", "front_of"]
-    writer.writerow(_csv_cell(name) for name in columns)
+    writer.writerow(csv_cell(name) for name in columns)
     for point in points:
-        writer.writerow(_csv_cell(cell) for cell in (*_cells(point, keys), of))
+        writer.writerow(csv_cell(cell) for cell in (*_cells(point, keys), of))
     return file.getvalue()
 
 
@@ -102,7 +102,7 @@ def _json(points: Sequence[FrontPoint], study: StudyRecord) -> str:
             {
                 **{name: read(point) for name, read in _COLUMNS.items()},
                 "flags": list(point.flags),
-                "params": {key: _plain(value) for key, value in point.params.items()},
+                "params": {key: plain(value) for key, value in point.params.items()},
                 "overrides": shlex.join(point.overrides),
             }
             for point in points
@@ -132,17 +132,17 @@ def _markdown(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     keys = _param_keys(points)
     target = "" if study.target is None else f" Target: {study.target:.6g}."
     sentence = (
-        f"Front of study {_code(study.name)}: {front_of(points, study)}. "
+        f"Front of study {code(study.name)}: {front_of(points, study)}. "
         f"Validation accuracy; energy in J, time in s.{target}"
     )
     columns = [*_COLUMNS, *keys, "overrides"]
-    rows = [[_markdown_cell(name) for name in columns], ["---"] * len(columns)]
+    rows = [[markdown_cell(name) for name in columns], ["---"] * len(columns)]
     for point in points:
         *cells, overrides = _cells(point, keys)
-        rows.append([*(_markdown_cell(cell) for cell in cells), _code(str(overrides))])
+        rows.append([*(markdown_cell(cell) for cell in cells), code(str(overrides))])
     lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
     table = "\n".join(f"| {line} |" for line in lines)
-    sentences = (sentence, *map(_markdown_cell, book_lines(summarize(study))))
+    sentences = (sentence, *map(markdown_cell, book_lines(summarize(study))))
     return f"{' '.join(sentences)}\n\n{table}\n"
 
 
@@ -164,7 +164,7 @@ _COLUMNS: Mapping[str, Callable[[FrontPoint], Cell]] = {
 
 def _cells(point: FrontPoint, keys: Sequence[str]) -> list[Cell]:
     fixed = [read(point) for read in _COLUMNS.values()]
-    params = [_plain(point.params.get(key)) for key in keys]
+    params = [plain(point.params.get(key)) for key in keys]
     return [*fixed, *params, shlex.join(point.overrides)]
 
 
@@ -172,14 +172,15 @@ def _param_keys(points: Sequence[FrontPoint]) -> list[str]:
     return list(dict.fromkeys(key for point in points for key in point.params))
 
 
-def _plain(value: Any) -> Cell:
+def plain(value: Any) -> Cell:
     """Turn a parameter into what all formats can hold."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def _csv_cell(cell: Cell) -> Cell:
+def csv_cell(cell: Cell) -> Cell:
+    """Keep text from being taken for a formula by a spreadsheet."""
     if isinstance(cell, str) and cell.startswith(_FORMULA) and not _is_number(cell):
         return f"'{cell}"
     return cell
@@ -193,14 +194,15 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _markdown_cell(cell: Cell) -> str:
+def markdown_cell(cell: Cell) -> str:
+    """The cell, in which nothing is markup."""
     if cell is None:
         return ""
     text = f"{cell:.6g}" if isinstance(cell, float) else str(cell)
     return re.sub(r"([\\`*_<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Quote text as code, in a fence of more backticks than it has in a row."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     pad = " " if "`" in text else ""

@@ -64,7 +64,7 @@ def recommended_screen(
     rows = [_row(each) for each in found[:_SHOWN]]
     hidden = len(found) - len(rows)
     more = f"{count(hidden, 'setup')} not shown. " if hidden else ""
-    low, high = _interval(best)
+    low, high = interval(best)
     lines = (
         f"{more}The energies are those of a usual seed; the cheapest training alone may have been "
         "lucky.",
@@ -104,7 +104,7 @@ def recommended_data(
                 "trial": each.trial.number,
                 "params": dict(each.trial.params),
                 "energy_j": each.energy_j,
-                "interval_j": list(_interval(each)),
+                "interval_j": list(interval(each)),
                 "probability": each.probability,
                 "trainings": each.trainings,
                 "reached": each.reached,
@@ -124,7 +124,7 @@ def _point(study: StudyRecord, advice: Advice, target: float) -> FrontPoint:
 
 
 def _row(each: Advice) -> tuple[object, ...]:
-    low, high = _interval(each)
+    low, high = interval(each)
     default = " (default)" if each.trial.default else ""
     return (
         f"trial {each.trial.number}{default}: {setup(each.trial.params) or 'the fixed setup'}",
@@ -135,6 +135,7 @@ def _row(each: Advice) -> tuple[object, ...]:
     )
 
 
-def _interval(each: Advice) -> tuple[float, float]:
+def interval(each: Advice) -> tuple[float, float]:
+    """The 95 % interval of an expected energy, in J."""
     factor = math.exp(min(_Z * each.sd, 600.0))  # beyond that there is no number
     return each.energy_j / factor, each.energy_j * factor

@@ -1,0 +1,70 @@
+"""Write what a study found as a page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from energyopt.commands.parsing import accuracy, add_reuse, collect_nothing, command_parser, number
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words that it takes."""
+    made = command_parser(
+        "report",
+        "What a study found, as one HTML page that needs no network, with its figures (SVG) and "
+        "tables (CSV) beside it.",
+        ["demo", "demo --target 0.9 --out demo-report", "demo --pue 1.2 --carbon-g-per-kwh 380"],
+    )
+    made.add_argument("study", help="the study's name, or the folder of an export")
+    made.add_argument(
+        "--target",
+        type=accuracy,
+        metavar="ACCURACY",
+        help="accuracy to look at (default: the study's)",
+    )
+    made.add_argument(
+        "--out", type=Path, metavar="DIR", help="write to it (default: studies/STUDY/report)"
+    )
+    made.add_argument("--force", action="store_true", help="write into a DIR that is not empty")
+    add_reuse(made)
+    derived = made.add_argument_group(
+        "derived numbers", "constants of yours, applied to the joules; nothing is looked up"
+    )
+    derived.add_argument(
+        "--pue",
+        type=number,
+        default=1.0,
+        metavar="X",
+        help="energy of the data centre over that of its computers, at least 1 (default: 1)",
+    )
+    derived.add_argument(
+        "--carbon-g-per-kwh", type=number, metavar="G", help="greenhouse gas of a kWh, in gCO2e"
+    )
+    derived.add_argument("--price-per-kwh", type=number, metavar="P", help="price of a kWh")
+    derived.add_argument(
+        "--currency", default="EUR", metavar="NAME", help="what it is in (default: EUR)"
+    )
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run it."""
+    collect_nothing()
+    from energyopt.report.factors import Factors
+    from energyopt.report.page.content import report
+    from energyopt.report.page.write import refuse_full, report_dir, write_report
+    from energyopt.report.saying import say
+    from energyopt.store.exported import study_at
+
+    factors = Factors(args.pue, args.carbon_g_per_kwh, args.price_per_kwh, args.currency)
+    study = study_at(args.storage, args.study)
+    folder = report_dir(study.name) if args.out is None else args.out
+    force = args.force or args.out is None
+    refuse_full(folder, force=force)
+    made = report(study, args.target, reuse=args.reuse, factors=factors)
+    page = write_report(made, folder, force=force, own=args.out is None)
+    beside = f"{len(made.figures)} figures and {len(made.grids)} tables beside it"
+    say(Console(), f"{page}  ({beside})")

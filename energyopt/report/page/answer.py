@@ -1,0 +1,294 @@
+"""The answer of a report: the recommended setup against the default, what finding it cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from energyopt.records import Provenance, StudyRecord
+from energyopt.report.factors import Factors, carbon, money, watt_hours
+from energyopt.report.front import FrontPoint
+from energyopt.report.noise import Interval, Repeated, arithmetic
+from energyopt.report.page.grids import Column, Grid
+from energyopt.report.recommended import interval
+from energyopt.report.sentences import accuracy, count, setup
+from energyopt.report.summary import Summary
+from energyopt.search.observed import setup_of
+from energyopt.units import joules, percent
+
+_LONG = 60  # characters of a setup in a headline
+
+_KINDS = {
+    "measured": "These joules were read from sensors",
+    "estimated": "These joules were estimated, not measured",
+    "replayed": "These joules were recorded before and played back here",
+    "simulated": "These joules are made up by a simulation and say nothing of any real machine",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A number with its name and a remark."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What stands at the top of a report.
+
+    Attributes:
+        headline: The finding in a sentence.
+        lead: What to know beside it, in sentences.
+        cards: The numbers that matter.
+        overrides: The words of the recommended training; empty without any.
+        energies: The energies as a table, with what is derived of them.
+        derived: What that was derived by, in words; empty if it was not asked for.
+    """
+
+    headline: str
+    lead: tuple[str, ...]
+    cards: tuple[Card, ...]
+    overrides: tuple[str, ...]
+    energies: Grid
+    derived: str
+
+
+def answer(
+    study: StudyRecord, summary: Summary, setups: Sequence[Repeated], factors: Factors
+) -> Answer:
+    """Say what a study found.
+
+    Args:
+        study: The study.
+        summary: The same in numbers.
+        setups: Its setups that were trained more than once.
+        factors: What joules are worth.
+    """
+    best = summary.advised or summary.recommended
+    again = _confirmed(best, setups)
+    return Answer(
+        headline=_headline(summary, best),
+        lead=tuple(_lead(study, summary, best)),
+        cards=tuple(_cards(summary, best, again)),
+        overrides=() if best is None else best.overrides,
+        energies=_energies(summary, best, factors),
+        derived=factors.line(),
+    )
+
+
+def name_of(point: FrontPoint) -> str:
+    """What to call a setup in a sentence: by its values, where they are few."""
+    words = setup(point.params)
+    if len(words) > _LONG and not point.default:
+        return f"the setup of trial {point.trial}"
+    if point.default:
+        return f"the default setup ({words})" if words else "the default setup"
+    return words or "the fixed setup"
+
+
+def scope_lines(study: StudyRecord) -> list[str]:
+    """Where joules come from and what they cover, in plain words: a line for each source."""
+    sources: dict[tuple[str, ...], Provenance] = {}
+    results = [trial.result for trial in study.trials if trial.result is not None]
+    results += [each.result for each in study.confirmations if each.result is not None]
+    for result in results:
+        sources.setdefault(result.start.provenance.binding, result.start.provenance)
+    if not sources:
+        return ["Nothing was metered yet."]
+    lines = [_scope_line(source) for source in sources.values()]
+    if len(lines) > 1:
+        lines.insert(0, "Joules of several sources are in this study; they cannot be compared.")
+    return lines
+
+
+def _scope_line(source: Provenance) -> str:
+    return (
+        f"{_KINDS[source.kind]}: by {source.meter} ({source.version}). They cover {source.scope} "
+        f"on {source.device} and nothing else; {source.uncertainty}."
+    )
+
+
+def _confirmed(best: FrontPoint | None, setups: Sequence[Repeated]) -> Repeated | None:
+    """The trainings that confirmed it, if none of them missed the target."""
+    if best is None:
+        return None
+    of = setup_of(best.params)
+    return next(
+        (s for s in setups if s.confirming and not s.missed and setup_of(s.trial.params) == of),
+        None,
+    )
+
+
+def _headline(summary: Summary, best: FrontPoint | None) -> str:
+    if best is None or summary.target is None:
+        return _without_answer(summary)
+    target = accuracy(summary.target)
+    if best.default:
+        return f"The default setup is the cheapest that was found to reach {target}."
+    if summary.saving is not None and summary.saving > 0:
+        saved = percent(summary.saving)
+        return f"{_begun(best)} reaches {target} with {saved} less energy than the default setup."
+    return f"{_begun(best)} reaches {target} with the least energy that was found."
+
+
+def _begun(point: FrontPoint) -> str:
+    """What to call it at the start of a sentence; a config key stays as it is."""
+    name = name_of(point)
+    return f"T{name[1:]}" if name.startswith("the ") else name
+
+
+def _without_answer(summary: Summary) -> str:
+    trials = summary.counts.trials
+    if not trials:
+        return "This study has no trials yet."
+    if summary.target is None:
+        return f"{count(trials, 'trial')}, and no target accuracy to compare them at."
+    target = accuracy(summary.target)
+    if not summary.front:
+        return f"No trial reached {target} yet, and none has a curve to show."
+    best = accuracy(summary.front[-1].accuracy)
+    return f"No trial reached {target}; the best accuracy was {best}."
+
+
+def _lead(study: StudyRecord, summary: Summary, best: FrontPoint | None) -> Iterator[str]:
+    cheapest = summary.recommended
+    if best is not None and len(setup(best.params)) > _LONG:
+        yield f"That is {setup(best.params)}."
+    if summary.advised is not None and cheapest is not None:
+        yield (
+            f"It is expected to need the least, luck aside. The cheapest single training was "
+            f"{name_of(cheapest)}, with {joules(cheapest.energy_j)} (trial {cheapest.trial})."
+        )
+    elif best is None and summary.front and summary.target is not None:
+        point = summary.front[-1]
+        yield f"That was {name_of(point)}, after {joules(point.energy_j)} (trial {point.trial})."
+    if summary.counts.finished < summary.counts.trials:
+        still = summary.counts.trials - summary.counts.finished
+        of = f"{count(still, 'trial')} of {summary.counts.trials}"
+        yield f"{of} {'is' if still == 1 else 'are'} not over: this is how it stands now."
+    yield from scope_lines(study)
+    if summary.target is not None:
+        yield "Accuracies are those of validation, unless a test is named."
+
+
+def _cards(summary: Summary, best: FrontPoint | None, again: Repeated | None) -> Iterator[Card]:
+    if best is not None:
+        yield _energy_card(summary, best, again)
+        yield _accuracy_card(best, again)
+    found = summary.against_default
+    if found is not None and best is not None and not best.default:
+        low_j, high_j = found.value_j - found.half_j, found.value_j + found.half_j
+        yield Card(
+            "saved by each training",
+            joules(found.value_j),
+            f"{joules(low_j)} to {joules(high_j)}, by {found.basis}; the default needs "
+            f"{joules(found.default_j)}",
+        )
+    if summary.provenance is not None:
+        yield Card("cost of the search", joules(summary.search_energy_j), _search_note(summary))
+        if best is not None:
+            yield _break_even_card(summary)
+
+
+def _energy_card(summary: Summary, best: FrontPoint, again: Repeated | None) -> Card:
+    name = f"energy to {accuracy(summary.target or 0.0)}"
+    found = None if again is None else again.energy
+    if found is not None:
+        return Card(
+            name, joules(found.mean), f"{_ends(found)}{count(found.count, 'seed')} to confirm it"
+        )
+    seen = f"its training used {joules(best.energy_j)} (trial {best.trial})"
+    if summary.advice is None:
+        return Card(
+            name, joules(best.energy_j), f"one training, so no interval (trial {best.trial})"
+        )
+    low_j, high_j = interval(summary.advice)
+    note = f"expected; {joules(low_j)} to {joules(high_j)} with 95 % confidence; {seen}"
+    return Card(name, joules(summary.advice.energy_j), note)
+
+
+def _accuracy_card(best: FrontPoint, again: Repeated | None) -> Card:
+    if again is not None and again.tests:
+        found = arithmetic(again.tests)
+        assert found is not None  # noqa: S101  # there are tests
+        ends = "" if found.low is None else f"{found.low:.4f} to {found.high:.4f}, "
+        return Card("test accuracy", f"{found.mean:.4f}", f"{ends}{count(found.count, 'seed')}")
+    if again is not None and again.accuracies:
+        found = arithmetic(again.accuracies)
+        assert found is not None  # noqa: S101  # there are accuracies
+        ends = "" if found.low is None else f"{found.low:.4f} to {found.high:.4f}, "
+        return Card(
+            "validation accuracy", f"{found.mean:.4f}", f"{ends}{count(found.count, 'seed')}"
+        )
+    note = "of one training, so no interval; `confirm` trains with more seeds and tests"
+    return Card("validation accuracy", f"{best.accuracy:.4f}", note)
+
+
+def _ends(found: Interval) -> str:
+    if found.low is None or found.high is None:
+        return ""
+    return f"{joules(found.low)} to {joules(found.high)} with 95 % confidence; "
+
+
+def _search_note(summary: Summary) -> str:
+    note = count(summary.counts.trials, "trial")
+    if summary.missed_share is not None:
+        note += f"; {percent(summary.missed_share)} in trials that missed the target"
+    return note
+
+
+def _break_even_card(summary: Summary) -> Card:
+    name = "pays back after"
+    found = summary.against_default
+    if summary.break_even is None or found is None:
+        return Card("break-even", "none", f"because {summary.break_even_reason}")
+    soonest, latest = found.break_even(summary.search_energy_j)
+    last = "never" if math.isinf(latest) else f"{math.ceil(latest)}"
+    value = count(math.ceil(summary.break_even), "training")
+    return Card(name, value, f"from {math.ceil(soonest)} to {last} with 95 % confidence")
+
+
+def _energies(summary: Summary, best: FrontPoint | None, factors: Factors) -> Grid:
+    found = summary.against_default
+    rows: list[tuple[str, float]] = []
+    if found is not None:
+        rows.append(("a training with the recommended setup", found.other_j))
+        rows.append(("a training with the default setup", found.default_j))
+        rows.append(("saved by each training", found.value_j))
+    elif best is not None:
+        rows.append(("a training with the recommended setup", best.energy_j))
+    if summary.provenance is not None:
+        rows.append(("the whole search", summary.search_energy_j))
+    if found is not None and summary.reuse is not None:
+        net_j, *_ = found.net_j(summary.search_energy_j, summary.reuse)
+        rows.append((f"saved by {summary.reuse:g} trainings beyond the search", net_j))
+    columns = [
+        Column("of", "energy of"),
+        Column("energy_j", "joules", joules, number=True),
+        Column("energy_wh", "watt-hours", lambda wh: watt_hours(wh * 3600), number=True),
+    ]
+    if factors.carbon_g_per_kwh is not None:
+        columns.append(
+            Column("carbon_gco2e_derived", "greenhouse gas, derived", carbon, number=True)
+        )
+    if factors.price_per_kwh is not None:
+        unit = factors.currency
+        columns.append(
+            Column(
+                f"price_{unit.lower()}_derived",
+                "price, derived",
+                lambda amount: money(amount, unit),
+                number=True,
+            )
+        )
+    made = []
+    for name, energy_j in rows:
+        derived = (factors.carbon_g(energy_j), factors.price(energy_j))
+        made.append(
+            (name, energy_j, energy_j / 3600, *(each for each in derived if each is not None))
+        )
+    return Grid("answer", "The same energies in other units.", tuple(columns), tuple(made))

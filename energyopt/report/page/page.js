@@ -1,0 +1,221 @@
+/* Draws the figures of a report, and ranks its trainings at any target. */
+(function () {
+  "use strict";
+
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const views = {};
+  const scales = {};
+  let target = data.target;
+  let all = false;
+
+  const digits = (value) => String(Number(value.toPrecision(6)));
+  const trials = (count) => `${count} ${count === 1 ? "trial" : "trials"}`;
+
+  /* What each training needed to a target: its first evaluation at or above it. Of a curve only the
+     points that are better than all before are here, as [J, accuracy] and in words. */
+
+  function hitOf(row, level) {
+    const point = row.points.find(([, accuracy]) => accuracy >= level);
+    return point ? { energy: point[0], accuracy: point[1], words: point.slice(2) } : null;
+  }
+
+  function ranked(level) {
+    const rows = data.ranking.map((row) => ({ row, hit: hitOf(row, level) }));
+    return rows.sort((one, other) => {
+      if (!one.hit || !other.hit) {
+        return one.hit ? -1 : other.hit ? 1 : one.row.trial - other.row.trial;
+      }
+      return (
+        one.hit.energy - other.hit.energy ||
+        other.hit.accuracy - one.hit.accuracy ||
+        one.row.trial - other.row.trial
+      );
+    });
+  }
+
+  const nameOf = (row) => row.setup + (row.default ? " (default)" : "");
+
+  function cellsOf({ row, hit }, at) {
+    if (hit) return [String(at + 1), nameOf(row), ...hit.words, String(row.trial), "reached"];
+    return ["", nameOf(row), row.used, "-", "-", String(row.trial), row.otherwise];
+  }
+
+  function showRanking(rows) {
+    const table = byId("ranking");
+    if (!table) return;
+    const shown = all ? rows : rows.slice(0, data.shown);
+    const body = document.createElement("tbody");
+    shown.forEach((each, at) => {
+      const line = body.insertRow();
+      line.className = each.hit ? (at === 0 ? "best" : "") : "missed";
+      cellsOf(each, at).forEach((text, column) => {
+        const cell = line.insertCell();
+        cell.textContent = text;
+        if (column !== 1 && column !== 6) cell.className = "number";
+      });
+    });
+    table.tBodies[0].replaceWith(body);
+    byId("ranking-target").textContent = digits(target);
+    const rest = byId("ranking-rest");
+    if (rest) rest.hidden = true;
+    const more = byId("ranking-more");
+    more.hidden = rows.length <= data.shown;
+    more.textContent = all ? `Show the first ${data.shown}` : `Show all ${rows.length}`;
+  }
+
+  function say(rows) {
+    const reached = rows.filter((each) => each.hit).length;
+    const best = rows[0];
+    const words = reached
+      ? `To ${digits(target)}: ${nameOf(best.row)} needed the least, ${best.hit.words[0]} ` +
+        `(trial ${best.row.trial}); ${reached} of ${trials(rows.length)} reached it.`
+      : `No trial reached ${digits(target)}.`;
+    byId("target-says").textContent = words;
+  }
+
+  function moveLine(rows) {
+    const view = views.front;
+    if (!view) return;
+    const best = rows.length ? rows[0].hit : null;
+    view.signal("target", target);
+    view.signal("best_e", best ? best.energy : 0);
+    view.signal("best_a", best ? best.accuracy : 0);
+    view.runAsync();
+  }
+
+  function moveTo(level, from) {
+    if (!(level > 0 && level <= 1)) return;
+    target = level;
+    const range = byId("target-range");
+    const number = byId("target-number");
+    if (from !== range) range.value = level;
+    if (from !== number) number.value = digits(level);
+    range.setAttribute("aria-valuetext", digits(level));
+    const rows = ranked(target);
+    showRanking(rows);
+    say(rows);
+    moveLine(rows);
+  }
+
+  function listen() {
+    const form = byId("target-form");
+    if (!form) return;
+    const range = byId("target-range");
+    const number = byId("target-number");
+    form.hidden = false;
+    form.addEventListener("submit", (event) => event.preventDefault());
+    range.addEventListener("input", () => moveTo(Math.round(range.value * 1000) / 1000, range));
+    /* A step of a key is a thousandth: "any" as the step keeps the target of a study exact. */
+    range.addEventListener("keydown", (event) => {
+      const steps = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10 };
+      if (!(event.key in steps)) return;
+      event.preventDefault();
+      const level = Math.round(target * 1000 + steps[event.key]) / 1000;
+      moveTo(Math.min(Math.max(level, Number(range.min)), Number(range.max)));
+    });
+    number.addEventListener("change", () => moveTo(Number(number.value), number));
+    byId("target-reset").addEventListener("click", () => moveTo(data.target));
+    byId("ranking-more").addEventListener("click", () => {
+      all = !all;
+      showRanking(ranked(target));
+    });
+    moveTo(data.target);
+  }
+
+  /* The line in the figure can be dragged, too. */
+  function drag(element, view) {
+    let held = false;
+    const level = (event) => {
+      const top = element.querySelector("svg").getBoundingClientRect().top + view.padding().top;
+      return Math.round(view.scale("y").invert(event.clientY - top - view.origin()[1]) * 1000) / 1000;
+    };
+    const near = (event) => Math.abs(view.scale("y")(target) - view.scale("y")(level(event))) < 8;
+    element.addEventListener("pointerdown", (event) => {
+      held = near(event);
+      if (held) event.preventDefault();
+    });
+    window.addEventListener("pointermove", (event) => {
+      if (held) moveTo(Math.min(Math.max(level(event), 0.001), 1));
+      else if (element.contains(event.target)) element.style.cursor = near(event) ? "ns-resize" : "";
+    });
+    window.addEventListener("pointerup", () => {
+      held = false;
+    });
+  }
+
+  /* Figures */
+
+  function scaled(spec, type) {
+    const copy = JSON.parse(JSON.stringify(spec));
+    for (const layer of copy.layer) {
+      const x = layer.encoding && layer.encoding.x;
+      if (x && x.scale && x.scale.type) x.scale.type = type;
+    }
+    return copy;
+  }
+
+  async function draw(name) {
+    const element = document.querySelector(`[data-figure="${name}"]`);
+    const spec = scales[name] ? scaled(data.figures[name], scales[name]) : data.figures[name];
+    element.style.minWidth = `${element.dataset.least}px`;
+    const options = { renderer: "svg", actions: false, config: data.config };
+    if (views[name]) views[name].finalize();
+    const made = await window.vegaEmbed(element, spec, options);
+    views[name] = made.view;
+    element.querySelector("svg").setAttribute("aria-hidden", "true"); // its words are the element's
+    if (name === "front" && target !== null) {
+      moveLine(ranked(target));
+      drag(element, made.view);
+    }
+  }
+
+  function listenToScales() {
+    for (const choice of document.querySelectorAll("[data-scale-of]")) {
+      const name = choice.dataset.scaleOf;
+      choice.hidden = false;
+      choice.addEventListener("click", (event) => {
+        const type = event.target.dataset.scale;
+        if (!type) return;
+        for (const button of choice.querySelectorAll("button")) {
+          button.setAttribute("aria-pressed", String(button === event.target));
+        }
+        scales[name] = type;
+        draw(name);
+      });
+    }
+  }
+
+  function listenToCopy() {
+    const button = byId("copy");
+    if (!button || !navigator.clipboard) return;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(byId("command").textContent);
+      button.textContent = "Copied";
+    });
+  }
+
+  /* On paper nothing can be opened; what is long is a file anyway. */
+  function printAll() {
+    let opened = [];
+    window.addEventListener("beforeprint", () => {
+      opened = [...document.querySelectorAll("details:not([open], .long)")];
+      for (const each of opened) each.open = true;
+    });
+    window.addEventListener("afterprint", () => {
+      for (const each of opened) each.open = false;
+    });
+  }
+
+  async function drawAll() {
+    for (const name of Object.keys(data.figures)) await draw(name);
+    document.documentElement.dataset.drawn = "all";
+  }
+
+  listen();
+  listenToScales();
+  listenToCopy();
+  printAll();
+  drawAll();
+})();
