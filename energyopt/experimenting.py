@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from energyopt import failpoints
 from energyopt.errors import ConfigError
@@ -32,9 +31,10 @@ from energyopt.report.experiments.gathering import (
 )
 from energyopt.report.experiments.rows import GRID, Row, rows_of
 from energyopt.report.experiments.summary import summarize_here
+from energyopt.report.saying import say
 from energyopt.store import DEFAULT_STORAGE
 from energyopt.store.identity import check_name
-from energyopt.units import duration
+from energyopt.units import time_left
 
 _KEYS = ("experiment", "size", "study", "storage")
 # What the plan of an experiment says itself.
@@ -173,9 +173,7 @@ class _Clock:
     left: int = 0
 
     def estimate(self) -> str:
-        if not self.trainings:
-            return ""
-        return f", about {duration(self.spent_s / self.trainings * self.left)} left"
+        return time_left(self.spent_s, self.trainings, self.left)
 
 
 @dataclass
@@ -293,7 +291,7 @@ class _Run:
             raise SystemExit(code)
 
     def _say(self, text: str) -> None:
-        self.console.print(Text(text), soft_wrap=True)
+        say(self.console, text)
 
 
 @contextmanager

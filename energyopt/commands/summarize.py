@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     made = command_parser(
         "summarize",
         "What an experiment found: its table, with intervals and what missed its target. Writes "
-        "the table, a\nfigure, csv, json, and the trainings that all of it is made of.",
+        "the table, a figure, csv, json, and the trainings that all of it is made of.",
         [
             "power_of_training",
             "power_of_training --out results",
