@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,15 @@ def test_metering_prints_what_each_meter_adds_and_what_an_estimate_imports():
     assert "goal: at most 1% of an epoch of 1 s over the fakes:" in ran.text
     assert "importing all of energyopt.hardware imports none" in ran.text
     assert "goal: what meters GPUs stays out: met" in ran.text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+def test_report_prints_how_long_a_page_takes():
+    ran = benchmark("report.py", "--quick")
+    assert ran.code == 0, ran.text
+    assert re.search(r"20 trials: written in [\d.]+ s, [\d.]+ MB", ran.text)
+    assert re.search(r"opened in [\d.]+ s", ran.text)
 
 
 @pytest.mark.slow

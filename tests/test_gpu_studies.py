@@ -64,6 +64,14 @@ def test_profiling_finds_the_limit_that_the_physics_hide_and_restores_the_old_on
     text = (energyopt.folder / "front.csv").read_text()
     assert "hardware.power_limit_w=200" in text
     assert "power_limit_w=profile" not in text
+    # Its report shows what was tried.
+    energyopt.ok("report", "p")
+    folder = energyopt.folder / "studies/p/report"
+    tried = (folder / "tables/power.csv").read_text().splitlines()
+    assert [float(line.split(",")[2]) for line in tried[1:]] == [300, 250, 200, 150, 100]
+    assert {path.name for path in folder.glob("figures/power*")} == {
+        "power_0_energy.svg", "power_0_time.svg",
+    }  # fmt: skip
     # Going on with the study, nothing is profiled either.
     energyopt.ok(*study, "n_trials=3")
     assert trials_of(energyopt, "p")[2]["result"]["conditions"]["limit_w"] == 200

@@ -177,6 +177,7 @@ def test_the_wheel_runs_the_main_job_from_any_folder(wheel_python: Path, tmp_pat
     ran = program.ok("-m", *TINY, *SPACE, "n_trials=3", "study=toy")
     assert "[3/3]" in ran.text
     program.ok("pareto", "toy")
+    program.ok("report", "toy")  # its template, style and script come along
     program.ok("retrain", "toy", "--trial", "0")
     assert program("lrr=1").code == 2
 

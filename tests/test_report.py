@@ -18,7 +18,7 @@ from optuna.distributions import FloatDistribution
 from energyopt.conditions import Gpu, Machine
 from energyopt.errors import ConfigError
 from energyopt.records import Confirmation, Energy, StudyRecord
-from energyopt.report.curves import drawn_curves, rises
+from energyopt.report.curves import drawn_curves, rises, telling_trials
 from energyopt.report.factors import Factors, carbon, money, watt_hours
 from energyopt.report.front import at_target, curve_front
 from energyopt.report.heat_map import heat_map, searched, strip
@@ -123,6 +123,22 @@ def test_thinned_curves_keep_the_front_and_the_target(
         assert hit in drawn.curves[each.number]
 
 
+def test_of_many_trials_those_that_say_most_are_shown() -> None:
+    cheap = {7: 1.0, 90: 2.0}
+    of = study(
+        [
+            trial(n, result([(100, cheap.get(n, 50.0 + n), 0.95)]), default=n == 55)
+            for n in range(100)
+        ]
+    )
+    some = telling_trials(of, 0.9, curve_front(of), most=10)
+    numbers = [each.number for each in some.trials]
+    assert len(numbers) == 10
+    assert {7, 90, 55} <= set(numbers)
+    assert numbers == sorted(numbers)
+    assert telling_trials(of, 0.9, curve_front(of), most=100) is of
+
+
 def test_an_evaluation_that_answers_no_number_is_not_drawn() -> None:
     of = study([trial(0, result([(100, 1.0, math.nan), (200, 2.0, 0.95)]))])
     assert [p.samples for p in drawn_curves(of, 0.9, curve_front(of)).curves[0]] == [200]
@@ -201,6 +217,18 @@ def test_a_cell_says_the_least_energy_or_what_was_spent_in_vain() -> None:
     assert [mark.energy_j for mark in strip(of, 0.9, "lr")] == [4.0, 2.0, None, None, None]
 
 
+def test_any_two_parameters_make_a_map() -> None:
+    of = study(
+        trial(n, result([(100, 1.0 + n, 0.95)]), params={"lr": n / 9, "a": n % 2, "b": str(n % 3)})
+        for n in range(8)
+    )
+    titles = [figure.title for figure in report(of, over=("b", "a")).figures]
+    assert "Energy to 0.9 over b and a" in titles
+    assert "Energy to 0.9 over lr and a" in [figure.title for figure in report(of).figures]
+    with pytest.raises(ConfigError, match="there are: lr, a, b"):
+        report(of, over=("a", "a"))
+
+
 @given(st.lists(st.floats(1e-6, 1e6), min_size=9, max_size=40, unique=True))
 def test_each_training_is_in_one_cell(values: Sequence[float]) -> None:
     trials = [
@@ -261,10 +289,10 @@ def test_factors_are_constants_that_are_applied_to_joules() -> None:
 @pytest.mark.parametrize(
     ("of", "words"),
     [
-        ({"pue": 0.9}, "report.pue=0.9: a finite number of at least 1 is needed"),
-        ({"pue": math.nan}, "report.pue=nan"),
-        ({"carbon_g_per_kwh": -1.0}, "report.carbon_g_per_kwh=-1"),
-        ({"price_per_kwh": math.inf}, "report.price_per_kwh=inf"),
+        ({"pue": 0.9}, "pue=0.9: a finite number of at least 1 is needed"),
+        ({"pue": math.nan}, "pue=nan"),
+        ({"carbon_g_per_kwh": -1.0}, "carbon_g_per_kwh=-1"),
+        ({"price_per_kwh": math.inf}, "price_per_kwh=inf"),
     ],
 )
 def test_factors_that_cannot_be_are_refused(of: dict[str, float], words: str) -> None:
@@ -361,8 +389,9 @@ def test_the_command_overwrites_its_own_folder_and_no_other(studied: Program) ->
 def test_the_command_says_what_is_wrong(studied: Program) -> None:
     for words, said in (
         (("nobody",), "there is no study 'nobody'"),
-        (("toy", "--pue", "0.5"), "report.pue=0.5: a finite number of at least 1 is needed"),
+        (("toy", "--pue", "0.5"), "pue=0.5: a finite number of at least 1 is needed"),
         (("toy", "--pue", "much"), "much is no number"),
+        (("toy", "--over", "lr", "momentum"), "there are: lr, batch_size"),
         (("toy", "--out", "/proc/none"), "/proc/none cannot be written"),
     ):
         ran = studied("report", *words)

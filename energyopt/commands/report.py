@@ -29,6 +29,12 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="write to it (default: studies/STUDY/report)"
     )
     made.add_argument("--force", action="store_true", help="write into a DIR that is not empty")
+    made.add_argument(
+        "--over",
+        nargs=2,
+        metavar=("ACROSS", "DOWN"),
+        help="parameters of the map of energy (default: lr and batch_size, if searched)",
+    )
     add_reuse(made)
     derived = made.add_argument_group(
         "derived numbers", "constants of yours, applied to the joules; nothing is looked up"
@@ -64,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     folder = report_dir(study.name) if args.out is None else args.out
     force = args.force or args.out is None
     refuse_full(folder, force=force)
-    made = report(study, args.target, reuse=args.reuse, factors=factors)
+    made = report(study, args.target, reuse=args.reuse, factors=factors, over=args.over)
     page = write_report(made, folder, force=force, own=args.out is None)
     beside = f"{len(made.figures)} figures and {len(made.grids)} tables beside it"
     say(Console(), f"{page}  ({beside})")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from energyopt.curve import Curve, CurvePoint
 from energyopt.records import StudyRecord, TrialRecord, TrialResult
-from energyopt.report.front import FrontPoint
+from energyopt.report.front import FrontPoint, at_target
 
 MOST_POINTS = 4000
 """Of all drawn curves together, but for the front, which is whole."""
+
+MOST_TRIALS = 1500
+"""Of a study that are shown one by one."""
 
 _LEAST = 3  # of one curve: its first, its hit of the target, its last
 
@@ -29,6 +32,34 @@ class Drawn:
     curves: Mapping[int, tuple[CurvePoint, ...]]
     points: int
     all_points: int
+
+
+def telling_trials(
+    study: StudyRecord,
+    target: float | None,
+    front: Sequence[FrontPoint],
+    most: int = MOST_TRIALS,
+) -> StudyRecord:
+    """A study with the trials that say most, where it has more than can be shown.
+
+    These are the default, those of the front, half as many of the cheapest at the target as can
+    be shown, and others evenly.
+
+    Args:
+        study: The study.
+        target: Accuracy to reach.
+        front: Its front.
+        most: The most trials.
+    """
+    if len(study.trials) <= most:
+        return study
+    cheapest = [] if target is None else at_target(study, target)
+    kept = {point.trial for point in front} | {t.number for t in study.trials if t.default}
+    kept |= {trial.number for trial, _, _ in cheapest[: most // 2]}
+    others = [trial.number for trial in study.trials if trial.number not in kept]
+    free = max(most - len(kept), 0)
+    kept |= {others[at * len(others) // free] for at in range(free)}
+    return replace(study, trials=tuple(t for t in study.trials if t.number in kept))
 
 
 def drawn_curves(

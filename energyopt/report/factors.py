@@ -35,9 +35,7 @@ class Factors:
         for key, low in least.items():
             value = getattr(self, key)
             if value is not None and not low <= value < math.inf:
-                raise ConfigError(
-                    f"report.{key}={value:g}: a finite number of at least {low:g} is needed"
-                )
+                raise ConfigError(f"{key}={value:g}: a finite number of at least {low:g} is needed")
 
     @property
     def asked(self) -> bool:

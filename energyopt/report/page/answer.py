@@ -75,7 +75,7 @@ def answer(
         lead=tuple(_lead(study, summary, best)),
         cards=tuple(_cards(summary, best, again)),
         overrides=() if best is None else best.overrides,
-        energies=_energies(summary, best, factors),
+        energies=_energies(list(_rows(summary, best, setups)), factors),
         derived=factors.line(),
     )
 
@@ -107,8 +107,8 @@ def scope_lines(study: StudyRecord) -> list[str]:
 
 def _scope_line(source: Provenance) -> str:
     return (
-        f"{_KINDS[source.kind]}: by {source.meter} ({source.version}). They cover {source.scope} "
-        f"on {source.device} and nothing else; {source.uncertainty}."
+        f"{_KINDS[source.kind]}: by {source.meter} ({source.version}). What they cover: "
+        f"{source.scope}, on {source.device}, and no more; {source.uncertainty}."
     )
 
 
@@ -212,20 +212,15 @@ def _energy_card(summary: Summary, best: FrontPoint, again: Repeated | None) -> 
 
 
 def _accuracy_card(best: FrontPoint, again: Repeated | None) -> Card:
-    if again is not None and again.tests:
-        found = arithmetic(again.tests)
-        assert found is not None  # noqa: S101  # there are tests
-        ends = "" if found.low is None else f"{found.low:.4f} to {found.high:.4f}, "
-        return Card("test accuracy", f"{found.mean:.4f}", f"{ends}{count(found.count, 'seed')}")
-    if again is not None and again.accuracies:
-        found = arithmetic(again.accuracies)
-        assert found is not None  # noqa: S101  # there are accuracies
-        ends = "" if found.low is None else f"{found.low:.4f} to {found.high:.4f}, "
-        return Card(
-            "validation accuracy", f"{found.mean:.4f}", f"{ends}{count(found.count, 'seed')}"
-        )
-    note = "of one training, so no interval; `confirm` trains with more seeds and tests"
-    return Card("validation accuracy", f"{best.accuracy:.4f}", note)
+    """Of the test where it was measured, else of validation."""
+    tests, seen = ((), ()) if again is None else (again.tests, again.accuracies)
+    found = arithmetic(tests or seen)
+    if found is None:
+        note = "of one training, so no interval; `confirm` trains with more seeds and tests"
+        return Card("validation accuracy", f"{best.accuracy:.4f}", note)
+    name = "test accuracy" if tests else "validation accuracy"
+    ends = "" if found.low is None else f"{found.low:.4f} to {found.high:.4f}, "
+    return Card(name, f"{found.mean:.4f}", f"{ends}{count(found.count, 'seed')}")
 
 
 def _ends(found: Interval) -> str:
@@ -252,43 +247,70 @@ def _break_even_card(summary: Summary) -> Card:
     return Card(name, value, f"from {math.ceil(soonest)} to {last} with 95 % confidence")
 
 
-def _energies(summary: Summary, best: FrontPoint | None, factors: Factors) -> Grid:
-    found = summary.against_default
-    rows: list[tuple[str, float]] = []
-    if found is not None:
-        rows.append(("a training with the recommended setup", found.other_j))
-        rows.append(("a training with the default setup", found.default_j))
-        rows.append(("saved by each training", found.value_j))
-    elif best is not None:
-        rows.append(("a training with the recommended setup", best.energy_j))
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An energy, in J, with its interval and the accuracy that goes with it, where known."""
+
+    name: str
+    energy_j: float
+    low_j: float | None = None
+    high_j: float | None = None
+    accuracy: float | None = None
+
+
+def _rows(summary: Summary, best: FrontPoint | None, setups: Sequence[Repeated]) -> Iterator[_Row]:
+    """The energies that matter."""
+    found, default = summary.against_default, summary.default
+    compared = best is not None and not best.default and found is not None
+    if best is not None:
+        name = "the default setup" if best.default else "the recommended setup"
+        energy_j = found.other_j if compared and found is not None else best.energy_j
+        yield _training(name, energy_j, best, setups)
+    if compared and found is not None and default is not None:
+        yield _training("the default setup", found.default_j, default, setups)
+        low_j, high_j = found.value_j - found.half_j, found.value_j + found.half_j
+        yield _Row("saved by each training", found.value_j, low_j, high_j)
     if summary.provenance is not None:
-        rows.append(("the whole search", summary.search_energy_j))
-    if found is not None and summary.reuse is not None:
-        net_j, *_ = found.net_j(summary.search_energy_j, summary.reuse)
-        rows.append((f"saved by {summary.reuse:g} trainings beyond the search", net_j))
+        yield _Row("the whole search", summary.search_energy_j)
+    if compared and found is not None and summary.reuse is not None:
+        net = found.net_j(summary.search_energy_j, summary.reuse)
+        yield _Row(f"saved by {summary.reuse:g} trainings beyond the search", *net)
+
+
+def _training(
+    setup_name: str, energy_j: float, point: FrontPoint, setups: Sequence[Repeated]
+) -> _Row:
+    again = _confirmed(point, setups)
+    found = None if again is None else again.energy
+    low_j, high_j = (None, None) if found is None else (found.low, found.high)
+    return _Row(f"a training with {setup_name}", energy_j, low_j, high_j, point.accuracy)
+
+
+def _energies(rows: Sequence[_Row], factors: Factors) -> Grid:
+    """The same as a table, with the columns that were asked for."""
     columns = [
         Column("of", "energy of"),
         Column("energy_j", "joules", joules, number=True),
+        Column("low_j", "from", joules, number=True),
+        Column("high_j", "to", joules, number=True),
+        Column("accuracy", "accuracy", lambda value: f"{value:.4f}", number=True),
         Column("energy_wh", "watt-hours", lambda wh: watt_hours(wh * 3600), number=True),
+    ]
+    cells = [
+        [row.name, row.energy_j, row.low_j, row.high_j, row.accuracy, row.energy_j / 3600]
+        for row in rows
     ]
     if factors.carbon_g_per_kwh is not None:
         columns.append(
             Column("carbon_gco2e_derived", "greenhouse gas, derived", carbon, number=True)
         )
+        for row, line in zip(rows, cells, strict=True):
+            line.append(factors.carbon_g(row.energy_j))
     if factors.price_per_kwh is not None:
         unit = factors.currency
-        columns.append(
-            Column(
-                f"price_{unit.lower()}_derived",
-                "price, derived",
-                lambda amount: money(amount, unit),
-                number=True,
-            )
-        )
-    made = []
-    for name, energy_j in rows:
-        derived = (factors.carbon_g(energy_j), factors.price(energy_j))
-        made.append(
-            (name, energy_j, energy_j / 3600, *(each for each in derived if each is not None))
-        )
-    return Grid("answer", "The same energies in other units.", tuple(columns), tuple(made))
+        title, key = "price, derived", f"price_{unit.lower()}_derived"
+        columns.append(Column(key, title, lambda amount: money(amount, unit), number=True))
+        for row, line in zip(rows, cells, strict=True):
+            line.append(factors.price(row.energy_j))
+    caption = "The same against the default, and in other units; from and to: 95 % confidence."
+    return Grid("answer", caption, tuple(columns), tuple(map(tuple, cells)))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from energyopt.curve import Curve
+from energyopt.errors import ConfigError
 from energyopt.records import StudyRecord
 from energyopt.report.confirmed import confirmed_setups
-from energyopt.report.curves import Drawn, drawn_curves, rises
+from energyopt.report.curves import Drawn, drawn_curves, rises, telling_trials
 from energyopt.report.factors import Factors
 from energyopt.report.heat_map import heat_map, searched, strip
 from energyopt.report.importance import Importances, importances
@@ -26,6 +27,7 @@ from energyopt.report.uses import DEVICES, Use, devices_j, study_uses
 from energyopt.report.verdicts import confirmed_lines
 from energyopt.units import joules, percent
 
+_MOST_PROFILES = 4  # that are drawn; the table has all
 _MOST_REPEATED = 30  # setups in the figure of repetitions; the table has all
 
 
@@ -110,6 +112,7 @@ def report(
     *,
     reuse: float | None = None,
     factors: Factors | None = None,
+    over: Sequence[str] | None = None,
 ) -> Report:
     """Make the report of a study.
 
@@ -118,26 +121,32 @@ def report(
         target: Accuracy to look at; the study's own if None.
         reuse: How many trainings are planned with what was found.
         factors: What joules are worth elsewhere; nothing if None.
+        over: The two parameters of the heat map; the learning rate and the batch size if None and
+            both were searched, else the first two.
+
+    Raises:
+        ConfigError: If these are no two parameters that were searched.
     """
     summary = summarize(study, target, reuse=reuse)
     target = summary.target
+    shown = telling_trials(study, target, summary.front)
     setups = repeated_setups(study, target)
-    makers: tuple[Callable[[], Section | None], ...] = (
-        lambda: _front_section(study, summary),
-        lambda: _parameters_section(study, target),
-        lambda: _joules_section(study, summary),
-        lambda: _power_section(summary),
-        lambda: _noise_section(study, summary, setups),
-        lambda: _conditions_section(study, summary),
-        lambda: _record_section(study),
+    sections = (
+        _front_section(study, shown, summary),
+        _parameters_section(study, target, _axes(study, over)),
+        _joules_section(study, shown, summary),
+        _power_section(summary),
+        _noise_section(study, summary, setups),
+        _conditions_section(study, summary),
+        _record_section(study),
     )
     return Report(
         study=study,
         summary=summary,
         answer=answer(study, summary, setups, factors or Factors()),
         sentences=summary_lines(summary),
-        ranking=tuple(ranking(study)),
-        sections=tuple(section for make in makers if (section := make()) is not None),
+        ranking=tuple(ranking(shown)),
+        sections=tuple(section for section in sections if section is not None),
         files=(grids.curves_grid(study),),
     )
 
@@ -154,32 +163,32 @@ def ranking(study: StudyRecord) -> Iterator[Ranked]:
 
 
 def _otherwise(found: str | None, state: str) -> str:
+    """What a trial is where it did not reach a target, in words."""
     return {"stopped": "stopped early"}.get(found or state, found or state)
 
 
-def _front_section(study: StudyRecord, summary: Summary) -> Section:
+def _front_section(study: StudyRecord, some: StudyRecord, summary: Summary) -> Section:
+    """The front of a study, with the curves of some of its trials."""
     if not summary.front:
         told = (grids.told_grid(summary),) if summary.told else ()
         lines = ("No trial has a curve of accuracy against energy.",) if study.trials else ()
         return Section("front", "Accuracy against energy", lines, (), told)
-    drawn = drawn_curves(study, summary.target, summary.front)
-    shown = [front_figure.front_figure(study, summary.target, drawn, summary.front)]
+    drawn = drawn_curves(some, summary.target, summary.front)
+    shown = front_figure.front_figure(some, summary.target, drawn, summary.front)
     tables = [grids.front_grid(summary.front, summary.front_of)]
-    if (
-        not {metric.name for metric in summary.metrics} <= {"energy_to_target_j", "accuracy"}
-        and summary.told
-    ):
+    own = {metric.name for metric in summary.metrics} - {"energy_to_target_j", "accuracy"}
+    if own and summary.told:
         tables.append(grids.told_grid(summary))
     return Section(
         "front",
         "Accuracy against energy",
-        tuple(_front_lines(summary, drawn)),
-        tuple(shown),
+        tuple(_front_lines(summary, drawn, len(some.trials))),
+        (shown,),
         tuple(tables),
     )
 
 
-def _front_lines(summary: Summary, drawn: Drawn) -> Iterator[str]:
+def _front_lines(summary: Summary, drawn: Drawn, shown: int) -> Iterator[str]:
     yield (
         "Each line is a training, each point of it a setup one could stop at. The thick line is "
         "their front: no other point has more accuracy for as little energy."
@@ -187,16 +196,36 @@ def _front_lines(summary: Summary, drawn: Drawn) -> Iterator[str]:
     if drawn.points < drawn.all_points:
         yield (
             f"{drawn.points:,} of {drawn.all_points:,} evaluations are drawn, all of the front "
-            "among them; tables, front and ranking are made of all."
+            "among them; what is ranked and in tables is made of all."
         )
-    curveless = summary.counts.trials - len(drawn.curves)
+    if shown < summary.counts.trials:
+        yield (
+            f"Figures and ranking show {shown:,} of {summary.counts.trials:,} trials: those of the "
+            "front, the cheapest at the target, and others evenly. Numbers, front and tables are "
+            "of all."
+        )
+    curveless = shown - len(drawn.curves)
     if curveless:
         verb = "has" if curveless == 1 else "have"
         yield f"{count(curveless, 'trial')} {verb} no curve to compare (failed, lost or not begun)."
 
 
-def _parameters_section(study: StudyRecord, target: float | None) -> Section | None:
-    keys = searched(study)
+def _axes(study: StudyRecord, over: Sequence[str] | None) -> Sequence[str]:
+    """The parameters over which energy is shown: two, or one if no more were searched."""
+    there = searched(study)
+    if over is None:
+        return there[:2]
+    if not set(over) <= set(there) or len(set(over)) != len(over):
+        raise ConfigError(
+            f"--over {' '.join(over)}: two parameters that took several values are needed; "
+            f"there are: {', '.join(there) or 'none'}"
+        )
+    return over
+
+
+def _parameters_section(
+    study: StudyRecord, target: float | None, keys: Sequence[str]
+) -> Section | None:
     if not keys:
         return None
     found = importances(study, target)
@@ -243,7 +272,7 @@ def _importance_lines(found: Importances) -> Iterator[str]:
         )
 
 
-def _joules_section(study: StudyRecord, summary: Summary) -> Section | None:
+def _joules_section(study: StudyRecord, some: StudyRecord, summary: Summary) -> Section | None:
     uses = study_uses(study, summary.target)
     if not uses:
         return None
@@ -251,7 +280,7 @@ def _joules_section(study: StudyRecord, summary: Summary) -> Section | None:
         "joules",
         "Where the joules went",
         tuple(_joules_lines(summary, uses)),
-        (energy_figures.uses_figure(uses), energy_figures.trials_figure(study, summary.target)),
+        (energy_figures.uses_figure(uses), energy_figures.trials_figure(some, summary.target)),
         (grids.uses_grid(uses), grids.trials_grid(study, summary.target)),
     )
 
@@ -277,14 +306,18 @@ def _power_section(summary: Summary) -> Section | None:
         return None
     shown = [
         figure
-        for trial, profile in summary.profiles
+        for trial, profile in summary.profiles[:_MOST_PROFILES]
         for figure in energy_figures.power_figures(trial, profile)
     ]
-    line = (
+    lines = [
         "A lower limit slows each step and can still save energy; it does not change what is "
         "learnt. Each limit was tried for some seconds within a training."
-    )
-    return Section("power", "Power limits", (line,), tuple(shown), (grids.power_grid(summary),))
+    ]
+    if len(summary.profiles) > _MOST_PROFILES:
+        profiles = count(len(summary.profiles), "profile")
+        lines.append(f"{_MOST_PROFILES} of {profiles} are drawn; the table has all.")
+    tables = (grids.power_grid(summary),)
+    return Section("power", "Power limits", tuple(lines), tuple(shown), tables)
 
 
 def _noise_section(

@@ -32,6 +32,7 @@ def importance_figure(found: Importances) -> Figure:
         for key in shares
     ]
     shown = [names["energy"]] * bool(found.energy) + [names["accuracy"]] * bool(found.accuracy)
+    colors = [OF[0]] * bool(found.energy) + [OF[1]] * bool(found.accuracy)
     base = alt.Chart(data(rows)).encode(
         y=alt.Y("key:N", title=None, sort=list(found.parameters), axis=alt.Axis(labelLimit=200)),
         yOffset=alt.YOffset("of:N", sort=shown, scale=alt.Scale(paddingInner=0.15)),
@@ -42,7 +43,7 @@ def importance_figure(found: Importances) -> Figure:
             axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]),
         ),
     )
-    color = alt.Color("of:N", scale=alt.Scale(domain=shown, range=list(OF)), legend=alt.Legend())
+    color = alt.Color("of:N", scale=alt.Scale(domain=shown, range=colors), legend=alt.Legend())
     said = tooltip(key="parameter", of="matters", words="importance")
     bars = base.mark_bar(cornerRadiusEnd=2).encode(color=color, tooltip=said)
     words = base.mark_text(align="left", dx=5, style="quiet-words").encode(text="words:N")

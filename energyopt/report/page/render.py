@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -83,6 +84,7 @@ def _safe(text: str) -> Any:
     return Markup(text)  # noqa: S704  # see its callers
 
 
+@functools.cache
 def _bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that names no address."""
     import vl_convert

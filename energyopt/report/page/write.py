@@ -77,4 +77,4 @@ def _remove_older(folder: Path, files: Collection[str]) -> None:
     """Remove figures and tables that the present report does not have."""
     for path in (*folder.glob("figures/*.svg"), *folder.glob("tables/*.csv")):
         if path.relative_to(folder).as_posix() not in files:
-            path.unlink()
+            path.unlink(missing_ok=True)  # another run may have been first
