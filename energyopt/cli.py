@@ -34,6 +34,10 @@ def script() -> NoReturn:
 def main() -> NoReturn:
     """Run a command or a Hydra job; errors are one sentence and exit code 2."""
     words = sys.argv[1:]
+    if "_ARGCOMPLETE" in os.environ:
+        from energyopt.completing import answer
+
+        answer()
     _make_plugins_importable()
     if os.environ.get(_BYPASS):
         _say(f"mind: {_BYPASS} is set, so Hydra runs code that a config names and it would refuse")

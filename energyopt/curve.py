@@ -206,7 +206,8 @@ def spread(at: Sequence[int], joules: Sequence[float], most: int) -> list[int]:
     return [at[i] for i in sorted({0, *chosen, len(at) - 1})]
 
 
-_PARTS = ("gpu_j", "cpu_j", "dram_j")
+PARTS = ("gpu_j", "cpu_j", "dram_j")
+"""The devices whose joules add up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +275,7 @@ class Energies:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Energies:
         """Read what `to_dict` wrote."""
-        gpu_j, cpu_j, dram_j = (data[part] and tuple(data[part]) for part in _PARTS)
+        gpu_j, cpu_j, dram_j = (data[part] and tuple(data[part]) for part in PARTS)
         boards = (gpu_j if board == "gpu_j" else tuple(board) for board in data["gpus_j"])
         return cls(tuple(data["time_s"]), gpu_j, cpu_j, dram_j, tuple(boards))
 

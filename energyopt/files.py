@@ -47,7 +47,7 @@ def written_whole(path: Path, *, force: bool) -> Iterator[Path]:
     fresh = Path(name)
     try:
         yield fresh
-        fresh.chmod(0o666 & ~_umask())  # as any file of this user's
+        fresh.chmod(0o666 & ~umask())  # as any file of this user's
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
@@ -91,7 +91,8 @@ def refuse_shared(folder: Path, what: str) -> None:
         )
 
 
-def _umask() -> int:
-    umask = os.umask(_OTHERS)
-    os.umask(umask)
-    return umask
+def umask() -> int:
+    """The rights that this user's new files do not have."""
+    before = os.umask(_OTHERS)
+    os.umask(before)
+    return before

@@ -48,6 +48,17 @@ class Site:
             response = connection.getresponse()
             return response.status, response.read().decode(errors="replace")
 
+    def write(self, path: str, version: int, body: str) -> int:
+        """Save a note, as the page does."""
+        headers = {
+            "Origin": self.url.partition("/dashboard")[0],
+            "Content-Type": "application/json",
+        }
+        text = json.dumps({"version": version, "body": body})
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request("PUT", path, text, headers)
+            return connection.getresponse().status
+
 
 @contextmanager
 def dashboard(program: Program, *words: str) -> Iterator[Site]:
@@ -136,6 +147,10 @@ def test_writing_takes_a_word_and_a_page_of_its_own(energyopt: Program) -> None:
         assert site.ask("/api/studies/1", "DELETE", evil, **headers)[0] == 403
         assert len(trials_of(energyopt, "doomed")) == 1
         own = {"Origin": f"http://127.0.0.1:{site.port}"}
+        note = json.loads(site.ask("/api/studies/1")[1])["note"]
+        assert note["body"].startswith("Study doomed: 1 trial")
+        assert site.write("/api/studies/1/note", note["version"] + 1, "mine") == 204
+        assert json.loads(site.ask("/api/studies/1")[1])["note"] == {"version": 1, "body": "mine"}
         assert site.ask("/api/studies/1", "DELETE", **own)[0] == 204
     assert trials_of(energyopt, "doomed") == []
 
@@ -194,6 +209,21 @@ def test_without_its_package_it_says_how_to_get_it(studied: Program, tmp_path: P
     ran = studied("dashboard", PYTHONPATH=f"{tmp_path}:{ROOT}")
     assert ran.code == 2
     assert "pip install 'energyopt[dashboard]'" in ran.text
+
+
+def test_pages_of_others_may_not_read_artifacts(site: Site) -> None:
+    study = urlsplit(site.url).path.rpartition("/")[2]
+    trial = json.loads(site.ask(f"/api/studies/{study}")[1])["trials"][0]
+    assert [each["filename"] for each in trial["artifacts"]] == ["config.json", "result.json"]
+    path = f"/artifacts/{study}/{trial['trial_id']}/{trial['artifacts'][1]['artifact_id']}"
+    status, text = site.ask(path, Origin="http://evil.example")
+    assert status == 200
+    assert json.loads(text)["start"]["provenance"]["kind"] == "simulated"
+    with closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)) as connection:
+        connection.request("GET", path, headers={"Origin": "http://evil.example"})
+        headers = connection.getresponse().headers
+    assert "Access-Control-Allow-Origin" not in headers
+    assert site.ask(f"/artifacts/{study}/{trial['trial_id']}/99-0")[0] == 404
 
 
 def test_no_page_frames_it_and_a_database_keeps_no_trace(studied: Program, site: Site) -> None:

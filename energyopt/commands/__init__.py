@@ -1,11 +1,14 @@
 """The commands: what one types after a study.
 
-A command is a module of its name here: `parser()` and `run(args)`.
+A command is a module of its name here: `parser()` and `run(args)`. `import` is Python's own word:
+its module is `import_`.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import keyword
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,9 +24,12 @@ COMMANDS = (
     "confirm",
     "retrain",
     "summarize",
+    "export",
+    "import",
     "dashboard",
     "doctor",
     "restore",
+    "completion",
 )
 
 
@@ -49,12 +55,19 @@ def run(words: Sequence[str]) -> None:
     command.run(command.parser().parse_intermixed_args(rest))
 
 
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The parser of one of the commands."""
+    parser: argparse.ArgumentParser = _module(name).parser()
+    return parser
+
+
 def _module(name: str) -> Any:
-    return importlib.import_module(f"energyopt.commands.{name}")
+    own = f"{name}_" if keyword.iskeyword(name) else name
+    return importlib.import_module(f"energyopt.commands.{own}")
 
 
 def _help(words: Sequence[str]) -> None:
     """`energyopt help [command]`, for those who type it."""
     if words and words[0] in COMMANDS:
-        _module(words[0]).parser().parse_args(["--help"])
+        parser_of(words[0]).parse_args(["--help"])
     sys.stdout.write(f"commands: {', '.join(COMMANDS)}; energyopt COMMAND --help explains each\n")

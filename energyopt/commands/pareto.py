@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
         "point comes with the overrides that reproduce it.",
         ["demo", "demo --target 0.9", "demo --out front.csv", "demo --points final --out f.json"],
     )
-    made.add_argument("study", help="the study's name")
+    made.add_argument("study", help="the study's name, or the folder of an export")
     made.add_argument(
         "--points",
         choices=("curve", "final"),
@@ -26,7 +26,9 @@ def parser() -> argparse.ArgumentParser:
         help="curve: all checkpoints of all trials, each a setup one could stop at; final: energy "
         "to target and best accuracy of the trials that reached it (default: curve)",
     )
-    made.add_argument("--target", type=accuracy, help="only points of at least this accuracy")
+    made.add_argument(
+        "--target", type=accuracy, metavar="ACCURACY", help="only points of at least this accuracy"
+    )
     made.add_argument("--out", type=Path, metavar="FILE", help="write to a .csv, .json or .md file")
     made.add_argument("--force", action="store_true", help="overwrite FILE")
     add_reuse(made)
@@ -39,9 +41,9 @@ def run(args: argparse.Namespace) -> None:
     from energyopt.report.export import write_front
     from energyopt.report.front import curve_front, final_front, front_of
     from energyopt.report.tables import books_text, front_table
-    from energyopt.store.reading import read_study
+    from energyopt.store.exported import study_at
 
-    study = read_study(args.storage, args.study)
+    study = study_at(args.storage, args.study)
     points = (curve_front if args.points == "curve" else final_front)(study)
     of = front_of(points, study)
     if args.target is not None:

@@ -16,8 +16,13 @@ def parser() -> argparse.ArgumentParser:
         "What a study found and what it cost: the summary that its run ended with.",
         ["demo", "demo --target 0.9", "demo --reuse 300"],
     )
-    made.add_argument("study", help="the study's name")
-    made.add_argument("--target", type=accuracy, help="accuracy to look at (default: the study's)")
+    made.add_argument("study", help="the study's name, or the folder of an export")
+    made.add_argument(
+        "--target",
+        type=accuracy,
+        metavar="ACCURACY",
+        help="accuracy to look at (default: the study's)",
+    )
     add_reuse(made)
     return made
 
@@ -27,8 +32,8 @@ def run(args: argparse.Namespace) -> None:
     collect_nothing()
     from energyopt.report.summary import summarize
     from energyopt.report.tables import summary_panel
-    from energyopt.store.reading import read_study
+    from energyopt.store.exported import study_at
 
-    study = read_study(args.storage, args.study)
+    study = study_at(args.storage, args.study)
     summary = summarize(study, args.target, reuse=args.reuse)
     Console().print(summary_panel(summary), crop=False)  # a command must stay whole

@@ -132,17 +132,17 @@ def _markdown(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     keys = _param_keys(points)
     target = "" if study.target is None else f" Target: {study.target:.6g}."
     sentence = (
-        f"Front of study {_code(study.name)}: {front_of(points, study)}. "
+        f"Front of study {code(study.name)}: {front_of(points, study)}. "
         f"Validation accuracy; energy in J, time in s.{target}"
     )
     columns = [*_COLUMNS, *keys, "overrides"]
-    rows = [[_markdown_cell(name) for name in columns], ["---"] * len(columns)]
+    rows = [[markdown_cell(name) for name in columns], ["---"] * len(columns)]
     for point in points:
         *cells, overrides = _cells(point, keys)
-        rows.append([*(_markdown_cell(cell) for cell in cells), _code(str(overrides))])
+        rows.append([*(markdown_cell(cell) for cell in cells), code(str(overrides))])
     lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
     table = "\n".join(f"| {line} |" for line in lines)
-    sentences = (sentence, *map(_markdown_cell, book_lines(summarize(study))))
+    sentences = (sentence, *map(markdown_cell, book_lines(summarize(study))))
     return f"{' '.join(sentences)}\n\n{table}\n"
 
 
@@ -194,14 +194,15 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _markdown_cell(cell: Cell) -> str:
+def markdown_cell(cell: Cell) -> str:
+    """The cell, in which nothing is markup."""
     if cell is None:
         return ""
     text = f"{cell:.6g}" if isinstance(cell, float) else str(cell)
     return re.sub(r"([\\`*_<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Quote text as code, in a fence of more backticks than it has in a row."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     pad = " " if "`" in text else ""

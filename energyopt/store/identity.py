@@ -11,6 +11,7 @@ from optuna.study import Study, StudyDirection
 
 from energyopt.errors import StudyError
 from energyopt.records import Metric
+from energyopt.store.unnamed import may_be_same
 
 IDENTITY = "energyopt"
 """Attribute of a study that holds what it asks."""
@@ -47,13 +48,18 @@ class Identity:
         }
 
 
+def is_name(name: str) -> bool:
+    """Whether a word can be a study's name."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str) -> None:
     """Refuse study names that are no safe file names.
 
     Raises:
         StudyError: Saying what is allowed.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise StudyError(
             f"study={name!r} is not a name: up to 100 letters, digits, '.', '_', '+' and '-', "
             "beginning with a letter or digit"
@@ -85,7 +91,7 @@ def check_same(name: str, known: Mapping[str, Any], asked: Mapping[str, Any]) ->
     differences = [
         f"{key}: {before.get(key, 'not set')} -> {now.get(key, 'not set')}"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
+        if not may_be_same(before.get(key), now.get(key))
     ]
     if differences:
         raise StudyError(

@@ -53,9 +53,17 @@ def read_studies(where: str) -> list[StudyRecord]:
     Raises:
         StorageError: If the database cannot be read.
     """
+    return [read_study(where, name) for name in study_names(where)]
+
+
+def study_names(where: str) -> list[str]:
+    """The names of all studies, sorted.
+
+    Raises:
+        StorageError: If the database cannot be read.
+    """
     with _reading(where) as storage:
-        names = sorted(optuna.get_all_study_names(storage))
-    return [read_study(where, name) for name in names]
+        return sorted(optuna.get_all_study_names(storage))
 
 
 def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:

@@ -169,7 +169,11 @@ def _lead(study: StudyRecord, summary: Summary, best: FrontPoint | None) -> Iter
     if summary.counts.finished < summary.counts.trials:
         still = summary.counts.trials - summary.counts.finished
         of = f"{count(still, 'trial')} of {summary.counts.trials}"
-        yield f"{of} {'is' if still == 1 else 'are'} not over: this is how it stands now."
+        be = "is" if still == 1 else "are"
+        if summary.counts.states.get("paused", 0) == still:
+            yield f"{of} {be} paused, and can go on: this is how it stands now."
+        else:
+            yield f"{of} {be} not over: this is how it stands now."
     yield from scope_lines(study)
     if summary.target is not None:
         yield "Accuracies are those of validation, unless a test is named."

@@ -7,6 +7,7 @@ it. Pages of others send their own name as Host (also after DNS rebinding) or as
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from energyopt.errors import ConfigError
+from energyopt.report.dashboard.overlay import Artifacts, Overlay, asking_for
 from energyopt.store.database import open_database, quiet_optuna, read_only
 from energyopt.store.reading import read_study
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 _READING = ("GET", "HEAD")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HTTP_PORT = 80
+_SHARING = "access-control-allow-origin"
+_STUDY = re.compile(r"/(?:api/studies|artifacts|csv)/(\d+)")
 
 
 class Guard:
@@ -58,8 +62,10 @@ class Guard:
                 return _refuse(start_response, "403 Forbidden", says)
 
         def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            # Optuna lets the pages of others read artifacts.
+            kept = [each for each in headers if each[0].lower() != _SHARING]
             # In a frame of another's page, clicks would come from ours.
-            return start_response(status, [*headers, ("X-Frame-Options", "DENY")], *error)
+            return start_response(status, [*kept, ("X-Frame-Options", "DENY")], *error)
 
         return self._app(environ, start)
 
@@ -70,6 +76,27 @@ class Guard:
         if port != str(self._port):
             return False
         return name in self._names or (self._remote and _is_address(name.strip("[]")))
+
+
+class Reader:
+    """Answers who reads over the overlay, and who writes without it.
+
+    Args:
+        reading: The dashboard over an overlay.
+        writing: The same over the database itself; None where nothing is written.
+    """
+
+    def __init__(self, reading: WSGIApplication, writing: WSGIApplication | None) -> None:
+        self._reading = reading
+        self._writing = writing
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        if self._writing is not None and environ["REQUEST_METHOD"] not in _READING:
+            return self._writing(environ, start_response)
+        found = _STUDY.match(environ.get("PATH_INFO", ""))
+        with asking_for(int(found[1]) if found else None):
+            return self._reading(environ, start_response)
 
 
 def serve(
@@ -110,7 +137,8 @@ def serve(
     page = "" if study is None else f"studies/{storage.get_study_id_from_name(study)}"
     # For writing as a study does: its lock is taken early, and waited for.
     storage = open_database(where, create=True) if write else read_only(storage)
-    app = wsgi(storage)
+    reading = wsgi(Overlay(storage), artifact_store=Artifacts(storage))
+    app = Reader(reading, wsgi(storage) if write else None)
     with _listening(host, port) as server, quiet_optuna():
         port = server.server_port
         server.set_app(Guard(app, host, port, write=write))

@@ -1,0 +1,271 @@
+"""Figures of a study for Optuna's dashboard, as the plain data that plotly.js draws.
+
+Pure functions of the record. Their colours are readable on white and on black, since the dashboard
+has both; text of a database is escaped, since plotly takes some tags.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from energyopt.records import StudyRecord, TrialRecord
+from energyopt.report.curves import drawn_curves
+from energyopt.report.front import curve_front
+from energyopt.report.heat_map import HeatMap, heat_map, searched
+from energyopt.report.hypervolume import growth
+from energyopt.report.page.looks import FONT, KINDS, SHADES, USE_COLORS
+from energyopt.report.sentences import setup
+from energyopt.report.summary import fate
+from energyopt.report.uses import USES, study_uses, trial_uses
+from energyopt.units import joules, percent
+
+Figure = Mapping[str, Any]
+
+_INK, _GRID = "#7a8490", "rgba(122,132,144,0.25)"
+_SYMBOLS = {"reached": "circle", "missed": "x", "stopped": "square", "open": "triangle-right"}
+_MOST_POINTS = 2000  # of all curves: the page asks for them every few seconds
+_MOST_BARS = 200
+
+
+def figures(study: StudyRecord) -> dict[str, Figure]:
+    """All figures of a study that there is something to draw for, by an id for the page."""
+    if not study.results:
+        return {}
+    made = {
+        "energyopt-1-front": _front(study),
+        "energyopt-2-ledger": _ledger(study),
+        "energyopt-3-ledger-by-trial": _ledger_by_trial(study),
+        "energyopt-4-heat-map": _heat_map(study),
+        "energyopt-5-hypervolume": _hypervolume(study),
+    }
+    return {name: figure for name, figure in made.items() if figure is not None}
+
+
+def _front(study: StudyRecord) -> Figure:
+    """All curves with where each ended, the front, and the target."""
+    front = curve_front(study)
+    drawn = drawn_curves(study, study.target, front, _MOST_POINTS)
+    groups: defaultdict[str, list[TrialRecord]] = defaultdict(list)
+    for trial, _ in study.results:
+        if trial.number in drawn.curves:
+            groups[_kind(trial, study.target)].append(trial)
+    traces: list[Mapping[str, Any]] = []
+    for kind in (kind for kind in KINDS if kind in groups):
+        look = KINDS[kind]
+        # One line a kind: None parts the curves.
+        points = [at for trial in groups[kind] for at in (*drawn.curves[trial.number], None)]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": look.name,
+                "legendgroup": kind,
+                "showlegend": False,
+                "hoverinfo": "skip",
+                "opacity": 0.4,
+                "line": {"color": look.color, "width": 1},
+                "x": [None if at is None else at.training_j for at in points],
+                "y": [None if at is None else at.accuracy for at in points],
+            }
+        )
+        ends = [(trial, drawn.curves[trial.number][-1]) for trial in groups[kind]]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": look.name,
+                "legendgroup": kind,
+                "hoverinfo": "text",
+                "marker": {"color": look.color, "symbol": _SYMBOLS.get(kind, "circle"), "size": 9},
+                "x": [at.training_j for _, at in ends],
+                "y": [at.accuracy for _, at in ends],
+                "text": [_words(trial, at.training_j, at.accuracy) for trial, at in ends],
+            }
+        )
+    by_number = {trial.number: trial for trial in study.trials}
+    traces.append(
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": "front",
+            "hoverinfo": "text",
+            "line": {"color": _INK, "width": 2.5, "shape": "hv"},
+            "marker": {"color": _INK, "size": 6},
+            "x": [point.energy_j for point in front],
+            "y": [point.accuracy for point in front],
+            "text": [
+                _words(by_number[point.trial], point.energy_j, point.accuracy) for point in front
+            ],
+        }
+    )
+    title = "Accuracy against energy: trainings and front"
+    layout = _layout(study, title, x="training energy [J]", y="validation accuracy")
+    layout["xaxis"]["type"] = "log"
+    if study.target is not None:
+        line = {"color": KINDS["reached"].color, "dash": "dash", "width": 1.5}
+        layout["shapes"] = [
+            {
+                "type": "line",
+                "xref": "paper",
+                "x0": 0,
+                "x1": 1,
+                "y0": study.target,
+                "y1": study.target,
+                "line": line,
+                "label": {
+                    "text": f"target {study.target:g}",
+                    "textposition": "start",
+                    "font": {"color": _INK},
+                },
+            }
+        ]
+    return {"data": traces, "layout": layout}
+
+
+def _ledger(study: StudyRecord) -> Figure:
+    """What the joules of the search were used for."""
+    uses = {USES[use]: energy.total_j for use, energy in study_uses(study, study.target).items()}
+    whole_j = sum(uses.values())
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "y": list(uses),
+        "x": list(uses.values()),
+        "text": [f"{joules(part)}, {percent(part / whole_j)}" for part in uses.values()],
+        "textposition": "auto",
+        "hoverinfo": "y+text",
+        "marker": {"color": [USE_COLORS[use] for use in uses]},
+    }
+    title = f"Energy ledger: {joules(study.search_energy_j)} of search"
+    layout = _layout(study, title, x="energy [J]")
+    layout["yaxis"] |= {"autorange": "reversed", "automargin": True}
+    return {"data": [bars], "layout": layout}
+
+
+def _ledger_by_trial(study: StudyRecord) -> Figure:
+    """The same by trial, of the last ones."""
+    trials = [trial for trial in study.trials if trial.result is not None][-_MOST_BARS:]
+    columns: defaultdict[str, dict[int, float]] = defaultdict(dict)
+    for trial in trials:
+        for use, energy in trial_uses(trial, study.target).items():
+            columns[USES[use]][trial.number] = energy.total_j
+    bars = [
+        {
+            "type": "bar",
+            "name": use,
+            "marker": {"color": USE_COLORS[use]},
+            "x": list(columns[use]),
+            "y": list(columns[use].values()),
+            "hoverinfo": "x+y+name",
+        }
+        for use in USES.values()
+        if use in columns
+    ]
+    last = f" (the last {_MOST_BARS})" if len(trials) == _MOST_BARS else ""
+    layout = _layout(study, f"Energy ledger by trial{last}", x="trial", y="energy [J]")
+    layout["barmode"] = "stack"
+    return {"data": bars, "layout": layout}
+
+
+def _heat_map(study: StudyRecord) -> Figure | None:
+    """Energy to the target over the first two parameters."""
+    keys = searched(study)
+    if study.target is None or len(keys) < 2:  # noqa: PLR2004  # axes
+        return None
+    found = heat_map(study, study.target, *keys[:2])
+    rows = list(_cell_rows(found))
+    cells = {
+        "type": "heatmap",
+        "x": [html.escape(label) for label in found.across.labels],
+        "y": [html.escape(label) for label in found.down.labels],
+        "z": [[energy_j for energy_j, _ in row] for row in rows],
+        "text": [[words for _, words in row] for row in rows],
+        "texttemplate": "%{text}",
+        "hoverinfo": "x+y+text",
+        "hoverongaps": False,
+        "xgap": 2,
+        "ygap": 2,
+        "colorscale": [[at / (len(SHADES) - 1), shade] for at, shade in enumerate(SHADES)],
+        "colorbar": {"title": {"text": "J"}},
+    }
+    title = f"Heat map: least energy to {study.target:g}"
+    across, down = (html.escape(axis.key) for axis in (found.across, found.down))
+    layout = _layout(study, title, x=across, y=down)
+    layout["xaxis"]["type"] = layout["yaxis"]["type"] = "category"
+    missed = [cell for cell in found.cells if cell.energy_j is None]
+    layout["annotations"] = [
+        {
+            "x": cell.across,
+            "y": cell.down,
+            "text": "missed",
+            "showarrow": False,
+            "font": {"color": KINDS["missed"].color},
+        }
+        for cell in missed
+    ]
+    return {"data": [cells], "layout": layout}
+
+
+def _cell_rows(found: HeatMap) -> Iterator[list[tuple[float | None, str]]]:
+    """Of each row the least energy and what to write in each cell; None where all missed."""
+    cells = {(cell.across, cell.down): cell for cell in found.cells}
+    for down in range(len(found.down.labels)):
+        row = [cells.get((across, down)) for across in range(len(found.across.labels))]
+        yield [
+            (None, "")
+            if cell is None or cell.energy_j is None
+            else (cell.energy_j, f"{joules(cell.energy_j)}, {cell.reached}/{cell.trainings}")
+            for cell in row
+        ]
+
+
+def _hypervolume(study: StudyRecord) -> Figure:
+    """How much of the front there was after how many joules."""
+    steps = growth(study)
+    line = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "line": {"color": KINDS["curve"].color, "shape": "hv"},
+        "x": [step.search_j for step in steps],
+        "y": [100 * step.share for step in steps],
+        "text": [f"trial {step.trial}" for step in steps],
+        "hoverinfo": "x+y+text",
+    }
+    title = "Hypervolume over search energy"
+    layout = _layout(
+        study, title, x="energy of the search so far [J]", y="area under the front [% of the last]"
+    )
+    layout["yaxis"]["rangemode"] = "tozero"
+    return {"data": [line], "layout": layout}
+
+
+def _kind(trial: TrialRecord, target: float | None) -> str:
+    if target is None:
+        return "curve"
+    found = fate(trial, target)
+    return str(found) if found in KINDS else "open"
+
+
+def _words(trial: TrialRecord, energy_j: float, accuracy: float) -> str:
+    words = f"trial {trial.number}: {joules(energy_j)}, accuracy {accuracy:.4f}"
+    return f"{words}<br>{html.escape(setup(trial.params))}<br>{html.escape(trial.reason)}"
+
+
+def _layout(study: StudyRecord, title: str, *, x: str = "", y: str = "") -> dict[str, Any]:
+    provenance = study.provenance
+    source = "" if provenance is None else f"<br><sub>{html.escape(str(provenance))}</sub>"
+    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "color": _INK}
+    return {
+        "title": {"text": f"{title}{source}", "font": {"size": 15}, "x": 0.02, "xanchor": "left"},
+        "font": {"family": FONT, "color": _INK},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "xaxis": {**axis, "title": {"text": x}},
+        "yaxis": {**axis, "title": {"text": y}},
+        "legend": {"orientation": "h", "y": -0.25},
+        "margin": {"t": 70, "r": 20},
+        "height": 460,
+    }

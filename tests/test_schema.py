@@ -1,0 +1,71 @@
+"""The schema of an export is a JSON Schema, and read by us as by others."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from energyopt.store.exporting import to_line
+from energyopt.store.schema import Part, problem, schema_text
+from tests.plain_studies import plain_studies
+
+SCHEMA = json.loads(schema_text())
+_RUBBISH: tuple[Any, ...] = (None, True, "x", "", -1, 1.5, 2**70, [], {}, [None], {"x": 1}, 1e300)
+
+
+def others_find(part: Part, data: Any) -> bool:
+    schema = {**SCHEMA, "$ref": f"#/$defs/{part}"}
+    return not jsonschema.Draft202012Validator(schema).is_valid(data)
+
+
+def test_it_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert jsonschema.Draft202012Validator(SCHEMA).is_valid({}) is False
+
+
+def places(data: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where something is, at any depth."""
+    inner = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
+    return [at, *(place for key, value in inner for place in places(value, (*at, key)))]
+
+
+def changed(draw: st.DrawFn, data: Any) -> Any:
+    """The same data, with something missing, added or replaced somewhere."""
+    place = draw(st.sampled_from([place for place in places(data) if place]))
+    inside = data
+    for key in place[:-1]:
+        inside = inside[key]
+    how = draw(st.sampled_from(["replace", "remove", "add"]))
+    if how == "remove":
+        del inside[place[-1]]
+    elif how == "add" and isinstance(inside, dict):
+        inside["another"] = draw(st.sampled_from(_RUBBISH))
+    else:
+        inside[place[-1]] = draw(st.sampled_from(_RUBBISH))
+    return data
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_what_we_find_others_find(data: st.DataObject) -> None:
+    plain = data.draw(plain_studies())
+    parts: list[tuple[Part, Any]] = [("study", plain.study)]
+    parts += [("trial", trial) for trial in plain.trials]
+    parts += [("confirmation", each) for each in plain.confirmations]
+    part, good = data.draw(st.sampled_from(parts))
+    good = json.loads(to_line(good))
+    assert problem(part, good) is None
+    assert not others_find(part, good)
+    bad = data.draw(st.composite(changed)(good))
+    found = problem(part, bad)
+    assert (found is not None) == others_find(part, bad), found
