@@ -18,7 +18,8 @@ from optuna.trial import TrialState
 from energyopt.objectives import EnergyToTarget, EnergyVsAccuracy, judge
 from energyopt.records import Metric, TrialResult
 from energyopt.report.dashboard import overlay as module
-from energyopt.report.dashboard.overlay import Artifacts, Overlay, Shown, asking_for
+from energyopt.report.dashboard.artifacts import Artifacts
+from energyopt.report.dashboard.overlay import Overlay, Shown, asking_for
 from energyopt.store.database import open_database, quiet_optuna, read_only
 from energyopt.store.identity import Identity
 from energyopt.store.studies import StudyStore
@@ -162,11 +163,11 @@ def test_it_is_made_again_when_the_study_has_changed(
     filled(database, REACHED)
     assert "3 trials" in said()  # not looked again yet
     monkeypatch.setattr(module, "_LOOK_S", 0.0)
-    monkeypatch.setattr(module, "_SHARE", float("inf"))
+    monkeypatch.setattr(module, "_SHARE", 1e9)
     assert "4 trials" in said()
-    made = shown._added[1]
+    made = shown._added[1].attributes
     said()
-    assert shown._added[1] is made  # nothing changed, nothing read
+    assert shown._added[1].attributes is made  # nothing changed, nothing read
 
 
 def test_another_programs_study_is_shown_as_it_is(tmp_path: Path) -> None:

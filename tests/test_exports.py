@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import resource
 import shutil
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from optuna.samplers import RandomSampler
@@ -20,8 +22,10 @@ from sqlalchemy import make_url
 
 from energyopt.errors import ConfigError, EnergyoptError, StorageError, StudyError
 from energyopt.report.study_folder import FILES, write_folder
-from energyopt.store.exported import read_folder, study_at
-from energyopt.store.exporting import PlainStudy, plain_study
+from energyopt.store.database import open_database, quiet_optuna
+from energyopt.store.exported import study_at
+from energyopt.store.exporting import PlainStudy, _at_one_moment, _plain, plain_study
+from energyopt.store.folder import read_folder
 from energyopt.store.importing import import_study
 from energyopt.store.reading import read_study
 from energyopt.store.studies import StudyStore
@@ -46,7 +50,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(plain=plain_studies())
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_exported_is_what_is_imported(plain: PlainStudy, database: Path) -> None:
     name = f"study-{len(list(database.parent.iterdir()))}"
     plain = PlainStudy({**plain.study, "name": name}, plain.trials, plain.confirmations)
@@ -96,6 +100,7 @@ def test_commands_say_the_same_of_a_study_of_its_export_and_of_its_import(
     assert studied.ok("studies", "--storage", "other.db").out.count("\n") > 4
 
 
+@pytest.mark.slow
 def test_a_study_of_all_sorts_survives(energyopt: Program) -> None:
     shutil.copy(ROOT / "tests" / "two_heads.py", energyopt.folder)
     (energyopt.folder / "own_net.py").write_text(OWN_MODEL)
@@ -111,7 +116,7 @@ def test_a_study_of_all_sorts_survives(energyopt: Program) -> None:
         "-m", *TINY, "model=own", "model._target_=own_net.build", "+model.hidden=choice(8,13)",
         "sampler=grid", "study=broken", "n_trials=2",
     )  # fmt: skip
-    assert "failed" in {t.state for t in study_at(*where(energyopt, "broken")).trials}
+    assert "failed" in {t.state for t in study_at(*storage_of(energyopt, "broken")).trials}
     for name in ("heads", "broken"):
         energyopt.ok("export", name)
         energyopt.ok("import", f"{name}-export", "--storage", "other.db")
@@ -121,7 +126,7 @@ def test_a_study_of_all_sorts_survives(energyopt: Program) -> None:
             assert energyopt.ok(command, name, "--storage", "other.db").out == said
 
 
-def where(program: Program, name: str) -> tuple[str, str]:
+def storage_of(program: Program, name: str) -> tuple[str, str]:
     return str(program.folder / "studies/energyopt.db"), name
 
 
@@ -142,8 +147,29 @@ def test_an_imported_study_goes_on(tmp_path: Path) -> None:
     assert states.count("failed") == 1
 
 
+def test_an_export_sees_one_moment(where: str) -> None:
+    store = StudyStore.open(where, NAME, IDENTITY, RandomSampler)
+    assert store.ask() is not None
+    storage = open_database(where, create=False)
+    with quiet_optuna(), _at_one_moment(storage) as connection:
+        before = _plain(storage, connection, NAME)
+        assert store.ask() is not None  # a run goes on meanwhile
+        assert _plain(storage, connection, NAME) == before
+    assert len(plain_study(where, NAME).trials) == 2
+    storage.engine.dispose()
+    store.close()
+
+
+def test_of_two_at_once_one_is_refused(studied: Program) -> None:
+    both = [studied.start("export", "toy", "--out", "two") for _ in range(2)]
+    said = sorted((process.communicate(timeout=60)[1], process.returncode) for process in both)
+    assert [code for _, code in said] == [0, 2]
+    assert re.search("two (exists; add --force|cannot be written: Directory not empty)", said[1][0])
+    assert {each.name for each in (studied.folder / "two").iterdir()} == set(FILES)
+
+
 def test_tables_add_up(studied: Program, exported: Path) -> None:
-    study = read_study(*where(studied, "toy"))
+    study = read_study(*storage_of(studied, "toy"))
     tables = {}
     for name in ("trials", "curves", "ledger"):
         with (exported / f"{name}.csv").open(newline="") as file:
@@ -189,7 +215,7 @@ def test_nothing_names_a_person_or_a_machine(energyopt: Program, postgres: str) 
 def test_a_name_is_a_study_first_and_a_slash_makes_it_a_folder(
     studied: Program, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database, _ = where(studied, "toy")
+    database, _ = storage_of(studied, "toy")
     shutil.copytree(exported, tmp_path / "toy")
     monkeypatch.chdir(tmp_path)
     lines = (tmp_path / "toy/trials.jsonl").read_text().splitlines(keepends=True)
@@ -203,6 +229,9 @@ def test_a_name_is_a_study_first_and_a_slash_makes_it_a_folder(
         study_at(database, "./none")
     with pytest.raises(StudyError, match="there is no study 'none'"):
         study_at(database, "none")
+    with quiet_optuna():  # another program may call its studies as it likes
+        optuna.create_study(storage="sqlite:///theirs.db", study_name="any/name at all")
+    assert study_at("theirs.db", "any/name at all").trials == ()
 
 
 # What is refused -----------------------------------------------------------------------------
@@ -361,7 +390,7 @@ def test_names_are_names(exported: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_there_is_kept(studied: Program, exported: Path, tmp_path: Path) -> None:
-    plain = plain_study(*where(studied, "toy"))
+    plain = plain_study(*storage_of(studied, "toy"))
     with pytest.raises(ConfigError, match="exists; add --force to replace it"):
         write_folder(plain, exported)
     folder = shutil.copytree(exported, tmp_path / "mine")
@@ -391,11 +420,11 @@ def full_disk(room_bytes: int) -> Iterator[None]:
 
 
 def test_a_full_disk_leaves_nothing(studied: Program, exported: Path, tmp_path: Path) -> None:
-    plain = plain_study(*where(studied, "toy"))
+    plain = plain_study(*storage_of(studied, "toy"))
     with full_disk(4096), pytest.raises(StorageError, match="out cannot be written: File too"):
         write_folder(plain, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
-    shutil.copy(where(studied, "toy")[0], tmp_path / "a.db")
+    shutil.copy(storage_of(studied, "toy")[0], tmp_path / "a.db")
     database = str(tmp_path / "a.db")
     before = trials_in(database)
     # Enough for SQLite's shared memory, and not for the log of the transaction.

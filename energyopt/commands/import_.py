@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> None:
     from energyopt.report.saying import say
     from energyopt.store.importing import import_study
 
-    study = import_study(args.folder, args.storage, args.study)
+    with Console(stderr=True).status(f"reading {args.folder} ..."):
+        study = import_study(args.folder, args.storage, args.study)
     text = f"study {args.study or study.name}: {len(study.trials)} trials from {args.folder}"
     say(Console(), text)

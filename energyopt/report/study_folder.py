@@ -18,8 +18,9 @@ from energyopt.records import StudyRecord, TrialRecord, TrialResult
 from energyopt.report.export import Cell, csv_cell
 from energyopt.report.export import plain as plain_cell
 from energyopt.report.study_readme import readme
-from energyopt.store.exported import CONFIRMATIONS, STUDY, TRIALS, read_folder, record_from
+from energyopt.store.exported import record_from
 from energyopt.store.exporting import PlainStudy, to_line
+from energyopt.store.folder import CONFIRMATIONS, STUDY, TRIALS, read_folder
 from energyopt.store.schema import schema_text
 
 FILES = (
@@ -51,7 +52,7 @@ def write_folder(plain: PlainStudy, folder: Path, *, force: bool = False) -> Stu
         beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             study = _fill(beside / folder.name, plain)
-            if folder.exists():
+            if force and folder.exists():  # else it came meanwhile, and renaming fails
                 folder.rename(beside / "before")
             (beside / folder.name).rename(folder)
         finally:

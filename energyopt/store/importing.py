@@ -24,15 +24,9 @@ from energyopt.store.database import (
     sqlite_file,
     storage_url,
 )
-from energyopt.store.exported import (
-    TRIALS,
-    at_line,
-    distribution_from,
-    read_folder,
-    record_from,
-    times_of,
-)
+from energyopt.store.exported import distribution_from, record_from, times_of
 from energyopt.store.exporting import PLANNED, PlainStudy, within
+from energyopt.store.folder import TRIALS, at_line, read_folder
 from energyopt.store.identity import IDENTITY, check_name
 from energyopt.store.tables import CONFIRMATIONS, RUNS, prepare
 from energyopt.store.tables import TRIALS as ROWS

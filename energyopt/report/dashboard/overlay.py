@@ -10,39 +10,36 @@ from __future__ import annotations
 
 import copy
 import enum
-import io
 import json
-import re
 import threading
 import time
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, BinaryIO, NoReturn
+from dataclasses import dataclass, replace
+from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from energyopt.report.dashboard.artifacts import artifacts_of
 from energyopt.report.dashboard.figures import figures
 from energyopt.report.dashboard.note import MISSED, note
 from energyopt.store.identity import IDENTITY
 from energyopt.store.reading import record_of
-from energyopt.store.tables import CONFIRMATIONS, TRIALS, has_rows
-from energyopt.store.trials import count_trials
+from energyopt.store.tables import CONFIRMATIONS
+from energyopt.store.trials import State, count_trials
 
 # Where the dashboard looks in a study's and a trial's attributes.
 _FIGURE, _VERSION, _TEXT = "dashboard:plot_data:", "note_ver", "note_str:"
-_METRICS, _CONSTRAINTS, _ARTIFACT = "study:metric_names", "constraints", "artifacts:"
+_METRICS, _CONSTRAINTS = "study:metric_names", "constraints"
 
 _HIDDEN = ("curve", "paused", "reason")  # long; and what an earlier pause has left
 _UNITS = {"_j": "J", "_s": "s", "_w": "W"}
-_ARTIFACTS = ("config.json", "result.json")
-_NAMED = re.compile(r"(\d{1,9})-([01])")
+_MOST_NOTES = 100  # of trials that missed
 _LOOK_S = 3.0  # between two looks whether a study has changed
 _AGE_S = 60.0  # after which one that runs is read again: its trials move
 _SHARE = 0.05  # of the time that may be spent on reading it
@@ -65,11 +62,12 @@ class Shown(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Added:
-    """What is added to a study's attributes, and when it was made of what."""
+    """What is added to a study's attributes, of what and when it was made, and how long it took."""
 
     attributes: Mapping[str, Any]
     state: object
-    at_s: float
+    made_s: float
+    looked_s: float
     took_s: float
 
 
@@ -94,7 +92,6 @@ class Overlay(RDBStorage):
         self.__dict__.update(storage.__dict__)
         self._plain = storage
         self._added: dict[int, _Added] = {}
-        self._ours: dict[int, bool] = {}
         self._lock = threading.Lock()
 
     def get_all_studies(self) -> list[FrozenStudy]:
@@ -136,9 +133,7 @@ class Overlay(RDBStorage):
         return BaseStorage.get_best_trial(self, study_id)
 
     def _is_ours(self, study_id: int) -> bool:
-        if study_id not in self._ours:
-            self._ours[study_id] = IDENTITY in self._plain.get_study_user_attrs(study_id)
-        return self._ours[study_id]
+        return IDENTITY in self._plain.get_study_user_attrs(study_id)
 
     def _with_added(self, study_id: int, there: Mapping[str, Any]) -> dict[str, Any]:
         """A study's attributes with ours, which give way to what somebody has written."""
@@ -156,34 +151,38 @@ class Overlay(RDBStorage):
     def _current(self, study_id: int) -> Mapping[str, Any]:
         """What is added, made again where the study has changed, and not too often."""
         known, now_s = self._added.get(study_id), time.monotonic()
-        if known is not None and now_s - known.at_s < max(_LOOK_S, known.took_s / _SHARE):
+        if known is not None and now_s - known.looked_s < max(_LOOK_S, known.took_s / _SHARE):
             return known.attributes
-        state = self._state(study_id)
-        is_same = known is not None and known.state == state and now_s - known.at_s < _AGE_S
-        if known is None or not is_same:
-            made = self._attributes(study_id)
+        name, state = self._plain.get_study_name_from_id(study_id), self._state(study_id)
+        # A trial that runs moves without being counted.
+        old = known is not None and now_s - known.made_s > _AGE_S and bool(state[1].get("running"))
+        if known is not None and known.state == (name, state) and not old:
+            known = replace(known, looked_s=now_s)
+        else:
+            made = self._attributes(study_id, name)
             took_s = time.monotonic() - now_s
-            known = self._added[study_id] = _Added(made, state, now_s, took_s)
+            known = _Added(made, (name, state), now_s, now_s, took_s)
+        self._added[study_id] = known
         return known.attributes
 
-    def _attributes(self, study_id: int) -> dict[str, Any]:
+    def _attributes(self, study_id: int, name: str) -> dict[str, Any]:
         """Figures and notes as attributes, in parts that the dashboard numbers from 0."""
-        name = self._plain.get_study_name_from_id(study_id)
         study = optuna.load_study(study_name=name, storage=self._plain)
         record = record_of(study, self._plain, study_id)
         added: dict[str, Any] = {
             f"{_FIGURE}{key}:0": json.dumps(of) for key, of in figures(record).items()
         }
         notes = {"": note(record)}
-        for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
-            if not _is_feasible(trial):
-                notes[f"{trial._trial_id}:"] = MISSED  # noqa: SLF001  # no other way
+        complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        missed = [trial for trial in complete if not _is_feasible(trial)]
+        for trial in missed[-_MOST_NOTES:]:  # the dashboard looks through all of them for each
+            notes[f"{trial._trial_id}:"] = MISSED  # noqa: SLF001  # no other way
         for of, text in notes.items():
             # The version is that of nothing written: who edits the note writes the first one.
             added |= {f"dashboard:{of}{_VERSION}": 0, f"dashboard:{of}{_TEXT}0": text}
         return added
 
-    def _state(self, study_id: int) -> object:
+    def _state(self, study_id: int) -> tuple[int, Mapping[State, int]]:
         """What changes with a study, without reading any record."""
         with self.engine.connect() as connection:
             counts = dict(count_trials(connection, study_id))
@@ -193,66 +192,7 @@ class Overlay(RDBStorage):
                 over = mine & (CONFIRMATIONS.c.state != "running")
                 query = sa.select(sa.func.count()).select_from(CONFIRMATIONS).where(over)
                 confirmed = connection.execute(query).scalar_one()
-        return counts, confirmed
-
-
-class Artifacts:
-    """The config and the record of each trial as files, read from the database when asked for.
-
-    Args:
-        storage: The database.
-    """
-
-    def __init__(self, storage: RDBStorage) -> None:
-        self._storage = storage
-
-    def open_reader(self, artifact_id: str) -> BinaryIO:
-        """Read one.
-
-        Raises:
-            ArtifactNotFound: If there is none.
-        """
-        named = _NAMED.fullmatch(artifact_id)
-        if named is None:
-            raise ArtifactNotFound
-        with self._storage.engine.connect() as connection:
-            if not has_rows(connection):
-                raise ArtifactNotFound
-            found = sa.text("SELECT study_id, number FROM trials WHERE trial_id = :id")
-            ids = connection.execute(found, {"id": int(named[1])}).one_or_none()
-            if ids is None:
-                raise ArtifactNotFound
-            query = sa.select(TRIALS.c.overrides, TRIALS.c.result)
-            of = (TRIALS.c.study_id == ids.study_id) & (TRIALS.c.number == ids.number)
-            row = connection.execute(query.where(of)).one_or_none()
-        if row is None:
-            raise ArtifactNotFound
-        result = json.loads(row.result or "null")
-        data = result if named[2] == "1" else self._config(ids.study_id, json.loads(row.overrides))
-        return io.BytesIO(json.dumps(data, indent=1).encode())
-
-    def _config(self, study_id: int, overrides: list[str]) -> dict[str, Any]:
-        question = self._storage.get_study_user_attrs(study_id).get(IDENTITY, {})
-        return {
-            "overrides": [*question.get("overrides", ()), *overrides],
-            "config_of_study": question.get("config"),
-        }
-
-    def write(self, artifact_id: str, content_body: BinaryIO) -> NoReturn:
-        """Nothing is written.
-
-        Raises:
-            PermissionError: Always.
-        """
-        raise PermissionError(artifact_id, content_body)
-
-    def remove(self, artifact_id: str) -> NoReturn:
-        """Nothing is removed.
-
-        Raises:
-            PermissionError: Always.
-        """
-        raise PermissionError(artifact_id)
+        return confirmed, counts
 
 
 def _shown(trial: FrozenTrial) -> FrozenTrial:
@@ -267,12 +207,10 @@ def _shown(trial: FrozenTrial) -> FrozenTrial:
     if trial.constraints:
         system[_CONSTRAINTS] = list(trial.constraints.values())
     if trial.state.is_finished():
-        for number, name in enumerate(_ARTIFACTS):
-            artifact = f"{trial._trial_id}-{number}"  # noqa: SLF001
-            about = {"artifact_id": artifact, "filename": name, "mimetype": "application/json"}
-            system[f"{_ARTIFACT}{artifact}"] = json.dumps({**about, "encoding": None})
+        system |= artifacts_of(trial)
     shown._system_attrs = system  # noqa: SLF001
     if trial.state == TrialState.COMPLETE and not _is_feasible(trial):
+        attributes["energy"] = "what it burnt in vain: it missed the target"
         shown.state = Shown.COMPLETE  # type: ignore[assignment]
     return shown
 

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from energyopt.errors import ConfigError
-from energyopt.report.dashboard.overlay import Artifacts, Overlay, asking_for
+from energyopt.report.dashboard.artifacts import Artifacts
+from energyopt.report.dashboard.overlay import Overlay, asking_for
 from energyopt.store.database import open_database, quiet_optuna, read_only
 from energyopt.store.reading import read_study
 
