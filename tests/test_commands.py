@@ -127,6 +127,14 @@ def test_a_recorded_trial_is_replayed(studied: Program) -> None:
     assert json.loads(replayed[0])["TrialStart"]["provenance"]["kind"] == "replayed"
 
 
+def test_the_main_help_fits_the_terminal(energyopt: Program) -> None:
+    for flag, columns in (("--help", 80), ("-h", 200)):
+        lines = energyopt.ok(flag, COLUMNS=str(columns)).out.splitlines()
+        assert max(map(len, lines)) <= columns
+        assert lines[-2:] != ["", ""]
+    assert "report STUDY           all of it as one page for a browser" in "\n".join(lines)
+
+
 @pytest.mark.parametrize("columns", [60, 80, 200])
 def test_help_is_wrapped_to_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -13,6 +13,7 @@ from typing import Any
 
 from docstring_parser import DocstringStyle, parse
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 
 from energyopt.commands import COMMANDS, parser_of
 from energyopt.config_files import Key, read_about, read_keys
@@ -40,7 +41,15 @@ _UNSET = "???"
 def setup(app: Sphinx) -> dict[str, Any]:
     """Let Sphinx fill the pages in."""
     app.connect("source-read", _fill)
+    app.connect("env-get-outdated", _made)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _made(
+    _app: Sphinx, env: BuildEnvironment, _added: set[str], _changed: set[str], _removed: set[str]
+) -> list[str]:
+    """Pages that are made anew at each build: what they are made from may have changed."""
+    return [page for page in env.found_docs if _MARK.search(env.doc2path(page).read_text())]
 
 
 def _fill(_app: Sphinx, _page: str, source: list[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +23,15 @@ _STUDY = re.compile(r"studies/(\w+)/README\.md")
 def setup(app: Sphinx) -> dict[str, Any]:
     """Let Sphinx fill the pages in, and lead their links."""
     app.connect("source-read", _fill)
+    app.connect("env-get-outdated", _made)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _made(
+    _app: Sphinx, env: BuildEnvironment, _added: set[str], _changed: set[str], _removed: set[str]
+) -> list[str]:
+    """Pages that are made anew at each build: what they are made from may have changed."""
+    return [page for page in env.found_docs if _MARK.search(env.doc2path(page).read_text())]
 
 
 def _fill(app: Sphinx, page: str, source: list[str]) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from rich.console import Console
 from rich.text import Text
 
+from energyopt.wrapping import wrapped
+
 COMMAND = "python -m energyopt"
 _COMMAND_WIDTH = 78
-_LABEL = re.compile(r"\w* {2,}")  # what further lines of a text are put beside
 
 
 def say(console: Console, text: str, *, style: str = "") -> None:
@@ -26,7 +25,7 @@ def say(console: Console, text: str, *, style: str = "") -> None:
     """
     lines = [printable(line) for line in text.split("\n")]
     if drawn_over(console):
-        lines = [piece for line in lines for piece in _wrapped(line, console.width)]
+        lines = [piece for line in lines for piece in wrapped(line, console.width)]
     console.print(Text("\n".join(lines), style=style), soft_wrap=True)
 
 
@@ -62,14 +61,3 @@ def command_lines(words: Sequence[str], width: int) -> list[str]:
             lines.append("   ")
         lines[-1] += f" {word}"
     return lines
-
-
-def _wrapped(line: str, width: int) -> list[str]:
-    label = _LABEL.match(line)
-    return textwrap.wrap(
-        line,
-        width,
-        subsequent_indent=" " * (label.end() if label else 0),
-        break_long_words=False,
-        break_on_hyphens=False,
-    ) or [""]

@@ -23,6 +23,7 @@ from energyopt.report.experiments.rows import RAW, Raw
 from energyopt.report.experiments.shared import summarize_shared
 from energyopt.report.experiments.training import summarize_training
 from energyopt.report.paired import CONFIDENCE
+from energyopt.report.saying import say
 from energyopt.report.tables import rows_of
 from energyopt.units import joules
 
@@ -201,5 +202,5 @@ def show_and_write(raw: Raw, folder: Path | None, console: Console, *, force: bo
     if folder is not None:
         paths = write(summary, folder, force=force)
         names = ", ".join(path.name for path in paths)
-        console.print(Text(f"{folder}: {names}"), soft_wrap=True)
+        say(console, f"{folder}: {names}")
     return summary
