@@ -1,19 +1,20 @@
 # make demo   builds .venv, runs a study of 20 trainings on real data, shows its front
 # make test   builds .venv, runs every check and test; SLOW=1 runs the slow ones too
+# make docs   builds .venv, then the site into build/docs; a warning is an error
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SLOW ?=
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(STAMP)
 	$(BIN)/python -m energyopt -m 'lr=tag(log,interval(1e-4,1e-1))' \
 	    'batch_size=choice(16,32,64,128,256)' n_trials=20 study=demo
 
 test: lint
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 20 \
 	    $(if $(SLOW),,-m "not slow")
 
 lint: $(STAMP)
@@ -22,6 +23,11 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(STAMP)
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky \
+	    --quiet docs build/docs
+	@echo build/docs/index.html
+
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "energyopt needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -29,4 +35,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import shutil
 import sys
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from energyopt import __version__
 from energyopt.files import private_files
 from energyopt.paths import PLUGINS, conf_dir
+from energyopt.wrapping import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from omegaconf import DictConfig
 
@@ -34,6 +38,10 @@ def script() -> NoReturn:
 def main() -> NoReturn:
     """Run a command or a Hydra job; errors are one sentence and exit code 2."""
     words = sys.argv[1:]
+    if "_ARGCOMPLETE" in os.environ:
+        from energyopt.completing import answer
+
+        answer()
     _make_plugins_importable()
     if os.environ.get(_BYPASS):
         _say(f"mind: {_BYPASS} is set, so Hydra runs code that a config names and it would refuse")
@@ -73,7 +81,16 @@ def _refuse(error: Exception) -> NoReturn:
 
 
 def _say(message: str) -> None:
-    sys.stderr.write(f"energyopt: {message}\n")
+    text = f"energyopt: {message}"
+    if sys.stderr.isatty():
+        text = _fitted(text)
+    sys.stderr.write(f"{text}\n")
+
+
+def _fitted(text: str) -> str:
+    """Text in the width of the terminal."""
+    width = shutil.get_terminal_size().columns
+    return "\n".join(piece for line in text.splitlines() for piece in wrapped(line, width))
 
 
 def _run_hydra() -> None:
@@ -85,13 +102,27 @@ def _run_hydra() -> None:
     # Hydra would print errors in its own way and exit; this hands them to us.
     os.environ[_FULL_ERROR] = "1"
     try:
-        with private_files():
+        with private_files(), _help_wrapped():
             app()
     finally:
         if before is None:
             del os.environ[_FULL_ERROR]
         else:
             os.environ[_FULL_ERROR] = before
+
+
+@contextmanager
+def _help_wrapped() -> Iterator[None]:
+    """Hydra prints help as it stands in its template: put it into the terminal's width."""
+    if not {"--help", "-h"} & set(sys.argv[1:]):
+        yield
+        return
+    text = io.StringIO()
+    try:
+        with redirect_stdout(text):
+            yield
+    finally:
+        sys.stdout.write(f"{_fitted(text.getvalue())}\n" if text.getvalue() else "")
 
 
 def _refuse_passwords(words: Sequence[str]) -> None:

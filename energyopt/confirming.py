@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
-from rich.text import Text
 
 from energyopt import failpoints
 from energyopt.alone import Trained, Trainings
@@ -23,10 +23,12 @@ from energyopt.launcher import LocalLauncher
 from energyopt.outcome import outcome_of_error
 from energyopt.records import StudyRecord, TrialRecord, TrialResult
 from energyopt.report.live import LiveTrial, result_line
+from energyopt.report.saying import say
 from energyopt.report.sentences import count, setup
 from energyopt.search.space import Dimension
 from energyopt.signals import Interrupted, deferring
 from energyopt.store.confirmations import Confirmations
+from energyopt.units import time_left
 from energyopt.worker import OUTPUT
 
 _DEATH_S = 3.0  # a driver takes its time to let go of a killed process
@@ -114,12 +116,17 @@ class Confirming:
         self._say(
             f"study {self._study.name}: {trainings}, {setups} setups with {each} each{already}"
         )
+        began_s = time.monotonic()
+        missing = [training for training in self._plan if training.words not in done]
         with deferring(self._news.put):
-            for at, training in enumerate(self._plan):
-                if training.words not in done:
-                    self._train(books, training, f"[{at + 1}/{len(self._plan)}]")
+            for at, training in enumerate(missing):
+                number = self._plan.index(training) + 1
+                line = self._train(books, training)
+                left = time_left(time.monotonic() - began_s, at + 1, len(missing) - at - 1)
+                self._say(f"[{number}/{len(self._plan)}] {training}: {line}{left}")
 
-    def _train(self, books: Confirmations, training: Training, at: str) -> None:
+    def _train(self, books: Confirmations, training: Training) -> str:
+        """Train a setup with a seed, and book it; how it ended."""
         number = books.begin(training.trial.number, training.seed, training.words)
         failpoints.at("confirming")
         journal = self._trainings.journal(number)
@@ -139,7 +146,7 @@ class Confirming:
         self._known = self._known.learn(value.result)
         tested = value.test_accuracy
         more = "" if tested is None else f", test accuracy {tested:.4f}"
-        self._say(f"{at} {training}: {result_line(value.result)}{more}")
+        return f"{result_line(value.result)}{more}"
 
     def _launched(self, training: Training, number: int) -> JobReturn | Interrupted:
         """The answer of a training, or the signal that came before it."""
@@ -166,4 +173,4 @@ class Confirming:
         return StudyError(f"{training} failed: {reason}; {output} has what it printed")
 
     def _say(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        say(self._console, text)

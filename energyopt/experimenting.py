@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from energyopt import failpoints
 from energyopt.errors import ConfigError
@@ -32,9 +31,10 @@ from energyopt.report.experiments.gathering import (
 )
 from energyopt.report.experiments.rows import GRID, Row, rows_of
 from energyopt.report.experiments.summary import summarize_here
+from energyopt.report.saying import say
 from energyopt.store import DEFAULT_STORAGE
 from energyopt.store.identity import check_name
-from energyopt.units import duration
+from energyopt.units import time_left
 
 _KEYS = ("experiment", "size", "study", "storage")
 # What the plan of an experiment says itself.
@@ -111,7 +111,7 @@ class Request:
 
 
 def _checked(word: str) -> str:
-    key, _, value = word.lstrip("+~").partition("=")
+    key, value = _key(word), word.partition("=")[2]
     if key in _PLANNED:
         raise ConfigError(f"{word}: {key} is part of an experiment's plan; leave it out")
     if _SWEPT.match(value):
@@ -135,19 +135,33 @@ def run(words: Sequence[str]) -> None:
     request = Request.read(words)
     failpoints.arm()
     experiment = read_experiment(request.name, request.config_dir, large=request.large)
-    _refuse_searched(request, experiment)
+    _refuse_planned(request, experiment)
     _Run(request, experiment, Console()).run()
 
 
-def _refuse_searched(request: Request, experiment: Experiment) -> None:
+def _refuse_planned(request: Request, experiment: Experiment) -> None:
+    """Refuse to change what tells the arms apart: their summary would be of something else."""
     searched = {key for arm in experiment.arms for key in arm.grid}
+    of_all = set.intersection(*(set(arm.words) for arm in experiment.arms))
+    told = {
+        _key(word): arm.name for arm in experiment.arms for word in arm.words if word not in of_all
+    }
     for word in request.words:
-        key = word.lstrip("+~").partition("=")[0]
+        key = _key(word)
         if key in searched:
-            raise ConfigError(
-                f"{word}: experiment {experiment.name} searches {key}; leave it out, or write an "
-                "experiment of your own (docs/experiments.md)"
-            )
+            does = f"searches {key}"
+        elif key in told:
+            does = f"sets {key} for its arm {told[key]}"
+        else:
+            continue
+        raise ConfigError(
+            f"{word}: experiment {experiment.name} {does}; leave it out, or write an experiment "
+            "of your own (docs/experiments.md)"
+        )
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
 
 
 @dataclass
@@ -159,9 +173,7 @@ class _Clock:
     left: int = 0
 
     def estimate(self) -> str:
-        if not self.trainings:
-            return ""
-        return f", about {duration(self.spent_s / self.trainings * self.left)} left"
+        return time_left(self.spent_s, self.trainings, self.left)
 
 
 @dataclass
@@ -279,7 +291,7 @@ class _Run:
             raise SystemExit(code)
 
     def _say(self, text: str) -> None:
-        self.console.print(Text(text), soft_wrap=True)
+        say(self.console, text)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.text import Text
 
 from energyopt.app import config_folders, journal_path, restore_limits, train
 from energyopt.build import Setup
@@ -21,6 +20,7 @@ from energyopt.records import TrialResult, TrialStart
 from energyopt.report.flags import explain_flag
 from energyopt.report.knowledge import trial_lines
 from energyopt.report.live import LiveTrial
+from energyopt.report.saying import say
 from energyopt.report.sentences import hardware_lines, source_lines
 from energyopt.report.tables import curve_table
 from energyopt.signals import interrupting
@@ -36,7 +36,7 @@ def train_once(cfg: DictConfig) -> None:
     _refuse_kept_password(cfg)
     console = Console()
     for sentence in restore_limits():
-        console.print(Text(sentence), soft_wrap=True)
+        say(console, sentence)
     with interrupting(), Setup(cfg, config_folders(), on_wait=saying(console)) as setup:
         result, _ = train_shown(setup, journal_path(), console)
     print_result(result, console)
@@ -64,7 +64,7 @@ def train_shown(setup: Setup, journal: Path, console: Console) -> tuple[TrialRes
         return made[0]
 
     def began(start: TrialStart) -> None:
-        console.print(Text(source_lines(start.provenance, start.flags)), soft_wrap=True)
+        say(console, source_lines(start.provenance, start.flags))
 
     with LiveTrial(journal, console):
         writer = JournalWriter(journal)
@@ -74,7 +74,7 @@ def train_shown(setup: Setup, journal: Path, console: Console) -> tuple[TrialRes
 
 def saying(console: Console) -> Callable[[str], None]:
     """What says things on a console."""
-    return lambda text: console.print(Text(text), soft_wrap=True)
+    return lambda text: say(console, text)
 
 
 def print_result(result: TrialResult, console: Console) -> None:
@@ -93,11 +93,11 @@ def print_result(result: TrialResult, console: Console) -> None:
         for purpose, energy in result.books.items()
         if purpose != "training"
     )
-    console.print(Text(f"{line} Beside it: {beside}."), soft_wrap=True)
+    say(console, f"{line} Beside it: {beside}.")
     for sentence in (*trial_lines(result), *hardware_lines(result)):
-        console.print(Text(sentence), soft_wrap=True)
+        say(console, sentence)
     for flag in result.flags:
-        console.print(Text(f"Mind: {explain_flag(flag)}."), soft_wrap=True)
+        say(console, f"Mind: {explain_flag(flag)}.")
 
 
 def _shown(path: Path) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from energyopt.app import compose_here, folders_here
 from energyopt.build import Setup
@@ -18,6 +17,7 @@ from energyopt.once import print_result, saying, train_shown
 from energyopt.protocols import Paradigm, Saves, Tests
 from energyopt.records import StudyRecord, TrialRecord
 from energyopt.report.front import join_overrides, trained_as
+from energyopt.report.saying import say
 from energyopt.report.study import words_to_vouch_for
 from energyopt.report.summary import summarize
 from energyopt.signals import interrupting
@@ -60,7 +60,7 @@ def retrain(study: StudyRecord, request: Request, console: Console) -> None:
     _check_out(request)
     trial = _chosen(study, request.trial)
     words = words_of(study, trial, request)
-    console.print(Text(f"trial {trial.number} of {study.name}: {' '.join(words)}"), soft_wrap=True)
+    say(console, f"trial {trial.number} of {study.name}: {' '.join(words)}")
     folder = Path("studies") / study.name / f"retrain-{os.getpid()}"
     with (
         private_files(),
@@ -74,10 +74,10 @@ def retrain(study: StudyRecord, request: Request, console: Console) -> None:
         line += f"(validation {result.checkpoints[-1].accuracy:.4f})."
     else:
         line = "This paradigm has no test(): no test accuracy."
-    console.print(Text(line, style="bold"), soft_wrap=True)
+    say(console, line, style="bold")
     if request.out is not None:
         _save(paradigm, request.out, force=request.force)
-        console.print(Text(f"Model: {request.out}"), soft_wrap=True)
+        say(console, f"Model: {request.out}")
 
 
 def _check_out(request: Request) -> None:

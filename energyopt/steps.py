@@ -73,6 +73,7 @@ class Steps:
         self._budget = budget
         self._progress = progress
         self._elsewhere: set[int] = set()  # of which it was said
+        self._satisfied = False  # the schedule, before the total
         self.over: str | None = None
 
     def next(self) -> Taken | None:
@@ -93,6 +94,7 @@ class Steps:
                 if can_begin and not any(trial.state == "running" for trial in observed):
                     schedule = type(self._schedule).__name__
                     self.over = f"the next joule is not worth it, says {schedule}"
+                    self._satisfied = getattr(self._schedule, "final", False)
                 return None
             if step.resume is None:
                 taken = self._begin(step) if can_begin else None
@@ -109,9 +111,12 @@ class Steps:
         """End what waits in a study that is complete; how many did.
 
         It is where all its trials began, and none runs, here or elsewhere, after the schedule
-        said that nothing is worth its joules.
+        said that nothing is worth its joules; before its total, if that was its final word. Where
+        a budget is spent they wait: a larger one goes on with them.
         """
-        if self._schedule is None or self.over or self._store.can_begin(self._n_trials):
+        if self._schedule is None:
+            return 0
+        if not self._satisfied and (self.over or self._store.can_begin(self._n_trials)):
             return 0
         observed = self._store.observed()
         if any(trial.state == "running" for trial in observed):

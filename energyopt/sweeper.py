@@ -20,7 +20,7 @@ from rich.console import Console
 
 from energyopt import app as own_app
 from energyopt import elsewhere, failpoints
-from energyopt.build import Setup, check_roots
+from energyopt.build import Setup
 from energyopt.composer import Composer
 from energyopt.coordinator import Coordinator, Jobs
 from energyopt.errors import ConfigError, EnergyoptError, GpusTaken, StorageError, StudyError
@@ -42,8 +42,10 @@ from energyopt.question import (
 from energyopt.records import Outcome, Provenance, TrialResult
 from energyopt.report.live import LiveStudy
 from energyopt.report.results import write_results
+from energyopt.report.saying import say, waiting
 from energyopt.report.sentences import setup as setup_words
 from energyopt.report.study import banner, print_end
+from energyopt.root_keys import check_roots
 from energyopt.search.space import Dimension, Value, parse_space
 from energyopt.search.standing import Standing
 from energyopt.searching import Searching
@@ -292,9 +294,7 @@ class _Run:
         return notes
 
     def _shown_preflight(self) -> own_app.Readiness:
-        if not self._console.is_terminal:
-            return self._preflight_choices()
-        with self._console.status("starting: libraries, data, the default setup"):
+        with waiting(self._console, "starting: libraries, data, the default setup"):
             return self._preflight_choices()
 
     def _preflight_choices(self) -> own_app.Readiness:
@@ -327,7 +327,7 @@ class _Run:
             if not wait_s:
                 raise
             held = str(taken).partition(": energy counters")[0]
-            self._console.print(f"{held}: waiting {wait_s:g} s for it", highlight=False)
+            say(self._console, f"{held}: waiting {wait_s:g} s for it")
         return self._try(params)
 
     def _try(self, params: Mapping[str, Value], *more: str) -> own_app.Readiness:
@@ -465,7 +465,7 @@ class _Run:
             n_trials=n_trials,
             counted=counted,
         )
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(self._console, text)
 
     def _end(self, store: StudyStore, failure: str | None) -> None:
         study = store.read()

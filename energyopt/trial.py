@@ -28,6 +28,7 @@ from energyopt.records import Checkpoint, Checkpoints, End, Energy, Pause, Trial
 from energyopt.rivals import Progress
 from energyopt.stopping.rules import Rules
 from energyopt.surroundings import cool_down, look_back, measure_inference, measure_rest
+from energyopt.units import joules
 from energyopt.upfront import Upfront
 
 _EVALUATIONS_PER_EPOCH = 4
@@ -302,7 +303,8 @@ class _Training:
         trained_j = self._recorder.booked("training").total_j
         epochs = self._samples / self._epoch_samples
         self._recorder.note(epoch_j=trained_j / epochs)
-        return "paused", f"paused after {epochs:.3g} epochs, {trained_j:.4g} J of training"
+        many = f"{epochs:.3g} epoch{'' if epochs == 1 else 's'}"
+        return "paused", f"paused after {many}, {joules(trained_j)} of training"
 
     def _train(self, mark: int) -> None:
         """Train up to a mark, in parts while power limits are tried, or until it is to pause."""

@@ -7,6 +7,7 @@ import math
 _PREFIXES = {-9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 _MINUTE_S = 60.0
 _HOUR_S = 3600.0
+_DAY_S = 86_400.0
 
 
 def quantity(value: float | None, unit: str) -> str:
@@ -54,6 +55,33 @@ def duration(value: float | None) -> str:
         return f"{minutes} min {seconds:02d} s"
     hours, minutes = divmod(round(value / 60), 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def roughly(value: float) -> str:
+    """Write a duration, in s, that is only guessed: "40 s", "12 min", "3 h 20 min", "2 days"."""
+    if round(value) < _MINUTE_S:
+        return f"{max(round(value), 1)} s"
+    minutes = round(value / _MINUTE_S)
+    if minutes < _HOUR_S / _MINUTE_S:
+        return f"{minutes} min"
+    if value < _DAY_S:
+        hours, tens = divmod(round(minutes, -1), 60)
+        return f"{hours} h {tens:02d} min"
+    days = round(value / _DAY_S)
+    return f"{days} day{'' if days == 1 else 's'}"
+
+
+def time_left(spent_s: float, done: float, left: float) -> str:
+    """Say how long what is left will take, such as ", about 12 min left"; nothing if unknown.
+
+    Args:
+        spent_s: What has passed, in s.
+        done: How much was done in it.
+        left: How much there is to do, in the same unit.
+    """
+    if done <= 0 or left <= 0:
+        return ""
+    return f", about {roughly(spent_s / done * left)} left"
 
 
 def percent(value: float | None) -> str:

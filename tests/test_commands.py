@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+from energyopt.commands import COMMANDS, parser_of
 from tests.conftest import (
     OWN_MODEL,
     TINY,
@@ -124,6 +125,24 @@ def test_a_recorded_trial_is_replayed(studied: Program) -> None:
     replayed = (studied.folder / "replayed/progress.jsonl").read_text().splitlines()
     assert replayed[1:] == recorded[1:]
     assert json.loads(replayed[0])["TrialStart"]["provenance"]["kind"] == "replayed"
+
+
+def test_the_main_help_fits_the_terminal(energyopt: Program) -> None:
+    for flag, columns in (("--help", 80), ("-h", 200)):
+        lines = energyopt.ok(flag, COLUMNS=str(columns)).out.splitlines()
+        assert max(map(len, lines)) <= columns
+        assert lines[-2:] != ["", ""]
+    assert "report STUDY           all of it as one page for a browser" in "\n".join(lines)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_help_is_wrapped_to_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for name in COMMANDS:
+        about, _, examples = parser_of(name).format_help().partition("examples:")
+        assert f"\n  energyopt {name}" in examples
+        assert all(len(line) <= min(columns, 100) for line in about.splitlines()), name
+        assert not [line for line in about.splitlines() if line != line.rstrip()]
 
 
 def test_help_explains_without_importing_torch(energyopt: Program) -> None:

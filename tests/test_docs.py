@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
 
+from energyopt.report.confirmed import confirmed_setups
+from energyopt.report.summary import summarize
+from energyopt.store.exported import study_at
+from energyopt.units import joules
 from tests.conftest import ROOT
 
 _NAMED = re.compile(r"`(tests/test_\w+\.py)(?:::(\w+))?`")
 
 
 @pytest.mark.parametrize(
-    ("page", "letter", "count"), [("reliability", "R", 20), ("security", "S", 15)]
+    ("page", "letter", "count"), [("reliability", "R", 20), ("security", "S", 16)]
 )
 def test_each_claim_has_a_test_that_exists(page: str, letter: str, count: int) -> None:
     lines = (ROOT / "docs" / f"{page}.md").read_text().splitlines()
@@ -25,3 +30,22 @@ def test_each_claim_has_a_test_that_exists(page: str, letter: str, count: int) -
         for file, test in named:
             source = (ROOT / file).read_text()
             assert not test or f"def {test}(" in source, f"{file}::{test}"
+
+
+def test_the_worked_study_is_what_its_page_says() -> None:
+    """Its export is read as it is committed."""
+    folder = ROOT / "studies" / "digits"
+    page = " ".join((folder / "README.md").read_text().split())
+    study = study_at("", f"{folder}/export")
+    assert f"{len(study.trials)} setups in about a minute" in page
+    training = "confirming training"
+    assert f"{sum(c.state == 'complete' for c in study.confirmations)} {training}s" in page
+    setups = confirmed_setups(study)
+    assert len(setups) == 3
+    for each in setups:
+        of = f"trial {each.trial.number}{' (default)' if each.trial.default else ''}: "
+        lr = f"lr={each.trial.params['lr']:.4g}"
+        assert re.search(rf"{re.escape(of + lr)}( batch_size=\d+)? +{joules(each.mean_j)} ", page)
+    summary = summarize(study)
+    assert f"{joules(summary.search_energy_j)} in all" in page
+    assert f"after {math.ceil(summary.break_even or 0)} trainings" in page

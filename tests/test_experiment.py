@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from energyopt.errors import ConfigError, EnergyoptError
 from energyopt.experiment import Experiment, names_there, read_experiment
 from energyopt.experimenting import Request
+from energyopt.experimenting import run as run_experiment
 from energyopt.paths import conf_dir
 from energyopt.report.experiments.gathering import grid_words
 from energyopt.report.experiments.rows import GRID, RAW, read_raw
@@ -120,6 +122,7 @@ def test_paradigms_are_one_study_whose_axes_exist_in_some_of_them(energyopt: Pro
     assert read_raw(energyopt.folder / "studies" / "summaries" / "mine").words == ("epochs=1",)
 
 
+@pytest.mark.slow
 def test_killed_between_two_studies_it_goes_on_with_the_next(energyopt: Program) -> None:
     words = small(energyopt)
     assert energyopt(*words, ENERGYOPT_FAILPOINT="studied:kill").code == -signal.SIGKILL
@@ -130,7 +133,9 @@ def test_killed_between_two_studies_it_goes_on_with_the_next(energyopt: Program)
     whole(energyopt)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_killed_in_a_study_it_leaves_nothing_running_and_trains_the_rest(
     energyopt: Program, wait_for: Wait, number: signal.Signals
 ) -> None:
@@ -171,6 +176,19 @@ def test_a_study_that_fails_ends_the_experiment_with_its_sentence(energyopt: Pro
 def test_words_that_are_not_for_an_experiment_are_refused(words: Any, message: str) -> None:
     with pytest.raises(EnergyoptError, match=message):
         Request.read(words)
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("lr=0.1", "experiment shared_knowledge searches lr"),
+        ("task=wine", "experiment shared_knowledge sets task for its arm turned-both"),
+        ("+model.width=8", "experiment shared_knowledge sets model.width for its arm"),
+    ],
+)
+def test_what_tells_its_arms_apart_is_not_for_words(word: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=f"{re.escape(says)}.*; leave it out"):
+        run_experiment(["-m", "experiment=shared_knowledge", word])
 
 
 @pytest.mark.parametrize("name", ["", "nothing"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -19,6 +20,15 @@ COUNTER = Provenance("measured", "a counter", "1", "GPU board", "a GPU", "here",
 
 def log() -> Console:
     return Console(file=StringIO(), width=200)
+
+
+class Screen(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def terminal(width: int) -> Console:
+    return Console(file=Screen(), width=width, force_terminal=True, color_system=None)
 
 
 def said(console: Console) -> str:
@@ -40,7 +50,7 @@ def test_a_log_has_a_line_a_trial():
 
 def test_a_trial_that_pauses_and_goes_on_is_counted_once_and_so_are_its_joules(tmp_path: Path):
     console = log()
-    why = "paused after 1 epochs, 4 J of training"
+    why = "paused after 1 epoch, 4 J of training"
     with LiveStudy(3, console, ESTIMATED) as live:
         paused = result([(100, 2, 0.5)], end="paused", reason=why)
         live.take_up(0, [trial(0, paused, state="paused")])
@@ -86,7 +96,7 @@ def test_too_short_a_measurement_is_said_once_with_what_to_do(training_s: float,
 
 
 def test_a_terminal_shows_what_runs_how_far_and_how_much(tmp_path: Path):
-    console = Console(file=StringIO(), width=120, force_terminal=True, color_system=None)
+    console = terminal(120)
     journal = JournalWriter(tmp_path / "progress.jsonl")
     with LiveStudy(5, console, ESTIMATED) as live:
         live.take_up(1, [trial(0, result([(100, 2, 0.95)]))])
@@ -95,8 +105,24 @@ def test_a_terminal_shows_what_runs_how_far_and_how_much(tmp_path: Path):
         spent = Energy(1.0, cpu_j=3.0)
         journal.append(Window("training", spent))
         journal.append(Checkpoint(50, 1, 0.5, 0.7, 1.0, spent, Energy(0.1, cpu_j=0.1)))
-        live._live.refresh()
+        live.note("word " * 30)
     shown = said(console)
     assert "1/5 trials" in shown
     assert "best  2 J to 0.9, best accuracy 0.950 (lr=0.01)" in shown
-    assert "now   trial 1: lr=0.1  epoch 0.5/30, accuracy 0.700, 3 J" in shown
+    assert "now   trial 1: lr=0.1  epoch 0.5/30, accuracy 0.700, 3 J, at most 59 s left" in shown
+    assert [line.count("word") for line in shown.splitlines()[:2]] == [24, 6]
+
+
+def test_a_log_has_a_line_of_what_runs_now_and_then(tmp_path: Path):
+    console = log()
+    journal = JournalWriter(tmp_path / "progress.jsonl")
+    live = LiveStudy(5, console, ESTIMATED)
+    assert live._log_line() == ""
+    live.take_up(1, [trial(0, result([(100, 2, 0.95)]))])
+    live.started(1, {"lr": 0.1}, tmp_path / "progress.jsonl")
+    assert re.fullmatch(r"\[1/5\] now   trial 1: lr=0.1  starting, \d+ s", live._log_line())
+    journal.append(TrialStart(0.9, 30, 0, ESTIMATED))
+    journal.append(Window("training", Energy(600.0, cpu_j=3.0)))
+    journal.append(Checkpoint(50, 1, 1, 0.7, 1.0, Energy(600.0, cpu_j=3.0), Energy(0.0)))
+    line = "[1/5] now   trial 1: lr=0.1  epoch 1/30, accuracy 0.700, 3 J, at most 4 h 50 min left"
+    assert live._log_line() == line

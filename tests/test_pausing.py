@@ -260,7 +260,7 @@ def test_it_pauses_at_the_first_evaluation_at_or_beyond_its_joules(tmp_path: Pat
         assert result.checkpoints[-1].samples == samples
         assert result.valid
         assert result.epoch_j == 100
-        assert result.reason.startswith(f"paused after {samples / 100:.3g} epochs")
+        assert result.reason.startswith(f"paused after {samples / 100:.3g} epoch")
 
 
 def test_it_does_not_pause_before_its_sensor_has_seen_what_it_cost(tmp_path: Path) -> None:

@@ -118,6 +118,20 @@ def test_what_is_paused_when_a_run_stops_early_stays_open(where, folder):
     check_in_steps(where, folder, N)
 
 
+def test_what_is_paused_ends_with_the_final_word_of_a_schedule(where, folder):
+    class Final(Stops):
+        final = True
+
+    small_study.run(where, folder, N, schedule=Final())
+    study = read_study(where, NAME)
+    assert len(study.trials) == 3
+    assert {trial.state for trial in study.trials} <= {"complete", "pruned"}
+    assert study.search_energy_j == small_study.burnt_j(folder)
+    assert not list(folder.glob(f"*/{PAUSED}"))
+    run(where, folder)  # which another schedule goes on with
+    assert len(read_study(where, NAME).trials) == N
+
+
 def test_a_schedule_that_resumes_what_does_not_wait_is_refused(where, folder):
     class Wrong(Pausing):
         def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:

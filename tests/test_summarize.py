@@ -278,7 +278,7 @@ def test_the_command_writes_what_it_shows(tmp_path: Path, capsys: Any, monkeypat
     run(["summarize", "--from", "old", "--out", "new", "--force"])
     with pytest.raises(ConfigError, match="takes the NAME"):
         run(["summarize"])
-    with pytest.raises(ConfigError, match="takes a folder"):
+    with pytest.raises(ConfigError, match="give a folder"):
         run(["summarize", "--from", "nowhere"])
     with pytest.raises(StudyError, match="no experiment 'x' was run here; there are: none yet"):
         run(["summarize", "x"])

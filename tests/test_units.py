@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.units import duration, joules, percent, quantity
+from energyopt.units import duration, joules, percent, quantity, roughly, time_left
 
 PREFIXES = {"n": 1e-9, "µ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
@@ -80,3 +80,27 @@ def test_duration(value: float | None, text: str):
 @pytest.mark.parametrize(("value", "text"), [(0.956, "95.6 %"), (1, "100.0 %"), (None, "-")])
 def test_percent(value: float | None, text: str):
     assert percent(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 s"),
+        (41.7, "42 s"),
+        (59.6, "1 min"),
+        (754, "13 min"),
+        (3590, "1 h 00 min"),
+        (11_940, "3 h 20 min"),
+        (86_300, "24 h 00 min"),
+        (86_400, "1 day"),
+        (200_000, "2 days"),
+    ],
+)
+def test_a_guessed_duration_has_no_more_digits_than_are_known(seconds: float, text: str) -> None:
+    assert roughly(seconds) == text
+
+
+def test_the_time_left_is_said_where_it_is_known() -> None:
+    assert time_left(60, 2, 4) == ", about 2 min left"
+    assert time_left(60, 0, 4) == ""
+    assert time_left(60, 4, 0) == ""

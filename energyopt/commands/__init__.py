@@ -6,6 +6,7 @@ its module is `import_`.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import keyword
 import sys
@@ -28,6 +29,7 @@ COMMANDS = (
     "dashboard",
     "doctor",
     "restore",
+    "completion",
 )
 
 
@@ -53,6 +55,12 @@ def run(words: Sequence[str]) -> None:
     command.run(command.parser().parse_intermixed_args(rest))
 
 
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The parser of one of the commands."""
+    parser: argparse.ArgumentParser = _module(name).parser()
+    return parser
+
+
 def _module(name: str) -> Any:
     own = f"{name}_" if keyword.iskeyword(name) else name
     return importlib.import_module(f"energyopt.commands.{own}")
@@ -61,5 +69,5 @@ def _module(name: str) -> Any:
 def _help(words: Sequence[str]) -> None:
     """`energyopt help [command]`, for those who type it."""
     if words and words[0] in COMMANDS:
-        _module(words[0]).parser().parse_args(["--help"])
+        parser_of(words[0]).parse_args(["--help"])
     sys.stdout.write(f"commands: {', '.join(COMMANDS)}; energyopt COMMAND --help explains each\n")

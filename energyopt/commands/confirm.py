@@ -15,9 +15,9 @@ def parser() -> argparse.ArgumentParser:
     made = command_parser(
         "confirm",
         "Train the best setups of a study and its default again, with seeds that its search has "
-        "not seen: the\nsame ones for all, one seed after the other. It says who wins only where "
-        "the 95 % interval of the ratio\nof their energies excludes 1, and reports test accuracy. "
-        "What it burns counts as the study's search\nenergy. Stopped, it goes on where it was; "
+        "not seen: the same ones for all, one seed after the other. It says who wins only where "
+        "the 95 % interval of the ratio of their energies excludes 1, and reports test accuracy. "
+        "What it burns counts as the study's search energy. Stopped, it goes on where it was; "
         "more --seeds add to those before.",
         ["demo", "demo --seeds 10 --top 1", "demo --target 0.9"],
     )
@@ -29,8 +29,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--top", type=whole, default=3, metavar="N", help="setups beside the default (default: 3)"
     )
-    made.add_argument("--target", type=accuracy, help="accuracy to reach (default: the study's)")
-    made.add_argument("--config-dir", type=Path, help="folder of your own configs")
+    made.add_argument(
+        "--target",
+        type=accuracy,
+        metavar="ACCURACY",
+        help="accuracy to reach (default: the study's)",
+    )
+    made.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of your own configs")
     return made
 
 

@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
     made = command_parser(
         "dashboard",
         "Show studies in a browser, with Optuna's dashboard: for this machine alone, and for "
-        "reading alone,\nalso while a study runs. It has no login.",
+        "reading alone, also while a study runs. It has no login.",
         ["", "demo", "demo --port 8081", "--write"],
     )
     made.add_argument("study", nargs="?", help="name the page of this study")

@@ -18,24 +18,22 @@ def parser() -> argparse.ArgumentParser:
     made = command_parser(
         "doctor",
         "Tell whether this machine can measure the configured hardware, and why not. It is tried "
-        "as a trial\nwould: leased, opened, metered for a moment, and given back; nothing is "
-        "changed. Red lines begin with\nFAIL and name a remedy.",
+        "as a trial would: leased, opened, metered for a moment, and given back; nothing is "
+        "changed. Red lines begin with FAIL and name a remedy.",
         [
             "",
             "hardware=nvidia device=cuda:0 hardware.power_limit_w=profile",
             "--json | jq '.. | objects | select(.level == \"FAIL\")'",
         ],
-    )
-    made.epilog = (
-        f"{made.epilog}\n\nexit code:\n"
+        more="exit code:\n"
         "  0  a trial would get its joules: the first line says whether measured or estimated,\n"
         "     or that another trial holds the GPUs at present\n"
         "  1  it could not be measured\n"
-        "  2  the command itself is wrong"
+        "  2  the command itself is wrong",
     )
     made.set_defaults(storage=None)
     made.add_argument("overrides", nargs="*", help="key=value words, as for a training")
-    made.add_argument("--config-dir", type=Path, help="folder of your own configs")
+    made.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of your own configs")
     made.add_argument(
         "--seconds",
         type=seconds,
@@ -61,8 +59,9 @@ def run(args: argparse.Namespace) -> None:
     """Run it."""
     from energyopt.doctor import examine
     from energyopt.report.health import health_screen
+    from energyopt.report.saying import waiting
 
-    with Console(stderr=True).status(f"watching sensors for {args.seconds:g} s ..."):
+    with waiting(Console(stderr=True), f"watching sensors for {args.seconds:g} s ..."):
         health = examine(
             args.overrides,
             config_dir=args.config_dir,

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from energyopt.commands.parsing import collect_nothing, command_parser
 
@@ -16,8 +15,8 @@ def parser() -> argparse.ArgumentParser:
     made = command_parser(
         "export",
         "Write all of a study into a folder of plain files: JSON that `energyopt import` reads "
-        "back, and tables\nfor pandas. show, pareto and recommend take the folder in place of a "
-        "name. Folders of paths, hosts, users\nand passwords are left out. docs/exports.md "
+        "back, and tables for pandas. show, pareto and recommend take the folder in place of a "
+        "name. Folders of paths, hosts, users and passwords are left out. docs/exports.md "
         "describes the files.",
         ["demo", "demo --out results/demo --force"],
     )
@@ -30,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Run it."""
     collect_nothing()
+    from energyopt.report.saying import say
     from energyopt.report.study_folder import write_folder
     from energyopt.store.exporting import plain_study
     from energyopt.store.identity import check_name
@@ -38,4 +38,4 @@ def run(args: argparse.Namespace) -> None:
         check_name(args.study)
     out = Path(f"{args.study}-export") if args.out is None else args.out
     study = write_folder(plain_study(args.storage, args.study), out, force=args.force)
-    Console().print(Text(f"{out}: {len(study.trials)} trials"), soft_wrap=True)
+    say(Console(), f"{out}: {len(study.trials)} trials")

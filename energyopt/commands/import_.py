@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from energyopt.commands.parsing import collect_nothing, command_parser
 
@@ -16,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
     made = command_parser(
         "import",
         "Read a study that `energyopt export` wrote into a database, which is made if there is "
-        "none: all of it or\nnothing. It can be continued there with the words of its question.",
+        "none: all of it or nothing. It can be continued there with the words of its question.",
         ["demo-export", "demo-export --study theirs --storage other.db"],
     )
     made.add_argument("folder", type=Path, metavar="DIR", help="the exported study")
@@ -27,9 +26,10 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Run it."""
     collect_nothing()
+    from energyopt.report.saying import say
     from energyopt.store.importing import import_study
 
     with Console(stderr=True).status(f"reading {args.folder} ..."):
         study = import_study(args.folder, args.storage, args.study)
     text = f"study {args.study or study.name}: {len(study.trials)} trials from {args.folder}"
-    Console().print(Text(text), soft_wrap=True)
+    say(Console(), text)

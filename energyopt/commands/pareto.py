@@ -26,7 +26,9 @@ def parser() -> argparse.ArgumentParser:
         help="curve: all checkpoints of all trials, each a setup one could stop at; final: energy "
         "to target and best accuracy of the trials that reached it (default: curve)",
     )
-    made.add_argument("--target", type=accuracy, help="only points of at least this accuracy")
+    made.add_argument(
+        "--target", type=accuracy, metavar="ACCURACY", help="only points of at least this accuracy"
+    )
     made.add_argument("--out", type=Path, metavar="FILE", help="write to a .csv, .json or .md file")
     made.add_argument("--force", action="store_true", help="overwrite FILE")
     add_reuse(made)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import shutil
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -12,6 +14,7 @@ from energyopt.errors import ConfigError
 from energyopt.store import DEFAULT_STORAGE
 
 _LONGEST_WATCH_S = 60.0
+_WIDEST = 100  # characters of a line of help
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,6 +23,23 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise it, with where to look."""
         raise ConfigError(f"{message}; see `{self.prog} --help`")
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Wraps text to the terminal, and not wider than is read well.
+
+    Lines of a paragraph that begin with blanks, such as examples, are kept.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=min(shutil.get_terminal_size().columns, _WIDEST) - 2)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.split("\n\n")
+        return "\n\n".join(
+            part if "\n " in part else textwrap.fill(part, width, initial_indent=indent)
+            for part in paragraphs
+        )
 
 
 class _Storage(argparse.Action):
@@ -39,20 +59,29 @@ class _Storage(argparse.Action):
         namespace.storage = values
 
 
-def command_parser(name: str, description: str, examples: Sequence[str]) -> Parser:
-    """A parser for a command that reads a storage.
+def plain_parser(name: str, description: str, examples: Sequence[str], *, more: str = "") -> Parser:
+    """A parser for a command.
 
     Args:
         name: The command's.
-        description: What it does; line breaks are kept.
+        description: What it does, in paragraphs that are wrapped to the terminal.
         examples: The words after its name.
+        more: What its help ends with, its lines kept.
     """
-    parser = Parser(
+    lines = "\n".join(f"  energyopt {name} {example}".rstrip() for example in examples)
+    return Parser(
         prog=f"energyopt {name}",
         description=description,
-        epilog="examples:\n" + "\n".join(f"  energyopt {name} {example}" for example in examples),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n\n".join(filter(None, (f"examples:\n{lines}", more))),
+        formatter_class=HelpFormatter,
     )
+
+
+def command_parser(
+    name: str, description: str, examples: Sequence[str], *, more: str = ""
+) -> Parser:
+    """A parser for a command that reads a storage; else as `plain_parser`."""
+    parser = plain_parser(name, description, examples, more=more)
     parser.add_argument(
         "--storage",
         metavar="FILE_OR_URL",

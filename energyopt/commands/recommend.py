@@ -16,12 +16,17 @@ def parser() -> argparse.ArgumentParser:
     made = command_parser(
         "recommend",
         "The setup of a study that is expected to reach the target with the least energy. Unlike "
-        "the cheapest\ntraining it need not have been lucky: what others say of it counts, too. "
-        "Each setup comes with the\nprobability that no other is better by more than --within.",
+        "the cheapest training it need not have been lucky: what others say of it counts, too. "
+        "Each setup comes with the probability that no other is better by more than --within.",
         ["demo", "demo --target 0.9", "demo --within 0.1 --json | jq '.setups[0].overrides'"],
     )
     made.add_argument("study", help="the study's name, or the folder of an export")
-    made.add_argument("--target", type=accuracy, help="accuracy to reach (default: the study's)")
+    made.add_argument(
+        "--target",
+        type=accuracy,
+        metavar="ACCURACY",
+        help="accuracy to reach (default: the study's)",
+    )
     made.add_argument(
         "--within",
         type=share,

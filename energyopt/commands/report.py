@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from energyopt.commands.parsing import accuracy, add_reuse, collect_nothing, command_parser, number
 
@@ -16,11 +15,16 @@ def parser() -> argparse.ArgumentParser:
     made = command_parser(
         "report",
         "What a study found, as one HTML page that needs no network, with its figures (SVG) and "
-        "tables (CSV)\nbeside it.",
+        "tables (CSV) beside it.",
         ["demo", "demo --target 0.9 --out demo-report", "demo --pue 1.2 --carbon-g-per-kwh 380"],
     )
     made.add_argument("study", help="the study's name, or the folder of an export")
-    made.add_argument("--target", type=accuracy, help="accuracy to look at (default: the study's)")
+    made.add_argument(
+        "--target",
+        type=accuracy,
+        metavar="ACCURACY",
+        help="accuracy to look at (default: the study's)",
+    )
     made.add_argument(
         "--out", type=Path, metavar="DIR", help="write to it (default: studies/STUDY/report)"
     )
@@ -58,6 +62,7 @@ def run(args: argparse.Namespace) -> None:
     from energyopt.report.factors import Factors
     from energyopt.report.page.content import report
     from energyopt.report.page.write import refuse_full, report_dir, write_report
+    from energyopt.report.saying import say
     from energyopt.store.exported import study_at
 
     factors = Factors(args.pue, args.carbon_g_per_kwh, args.price_per_kwh, args.currency)
@@ -68,4 +73,4 @@ def run(args: argparse.Namespace) -> None:
     made = report(study, args.target, reuse=args.reuse, factors=factors, over=args.over)
     page = write_report(made, folder, force=force, own=args.out is None)
     beside = f"{len(made.figures)} figures and {len(made.grids)} tables beside it"
-    Console().print(Text(f"{page}  ({beside})"), soft_wrap=True)
+    say(Console(), f"{page}  ({beside})")

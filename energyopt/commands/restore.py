@@ -7,23 +7,22 @@ import os
 import sys
 
 from rich.console import Console
-from rich.text import Text
 
-from energyopt.commands.parsing import Parser
+from energyopt.commands.parsing import plain_parser
 from energyopt.errors import HardwareError
 
 
 def parser() -> argparse.ArgumentParser:
     """The words that it takes."""
-    return Parser(
-        prog="energyopt restore",
-        description="Put back the power limits of GPUs that killed runs left changed. Those of "
-        "runs that go on are left alone.\nWhere it takes the rights of another, such as root, run "
-        "it with them: root puts back all users'.",
-        epilog="examples:\n  energyopt restore\n  sudo energyopt restore\n\nexit code:\n"
+    return plain_parser(
+        "restore",
+        "Put back the power limits of GPUs that killed runs left changed. Those of runs that go on "
+        "are left alone. Where it takes the rights of another, such as root, run it with them "
+        "(sudo energyopt restore): root puts back all users'.",
+        [""],
+        more="exit code:\n"
         "  0  all are put back, or there was nothing to do\n"
         "  1  one could not be put back",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 
@@ -31,13 +30,14 @@ def run(_: argparse.Namespace) -> None:
     """Run it."""
     from energyopt.hardware.lease import run_dir
     from energyopt.hardware.recover import restore_all
+    from energyopt.report.saying import say
 
     if run_dir().exists() and not os.access(run_dir(), os.R_OK | os.X_OK):
         raise HardwareError(f"{run_dir()}, the place of what is to be restored, may not be read")
     found = restore_all(asked=True)
     console = Console()
     for restored in found:
-        console.print(Text(str(restored)), soft_wrap=True)
+        say(console, str(restored))
     if not found:
-        console.print(Text(f"nothing to restore in {run_dir()}"), soft_wrap=True)
+        say(console, f"nothing to restore in {run_dir()}")
     sys.exit(1 if any(restored.refusal is not None for restored in found) else 0)

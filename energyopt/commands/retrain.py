@@ -24,11 +24,13 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("study", help="the study's name")
     made.add_argument("overrides", nargs="*", help="key=value words, as for a training")
-    made.add_argument("--trial", type=int, help="its number (default: the cheapest setup)")
-    made.add_argument("--seed", type=int, help="another seed than the study's")
+    made.add_argument(
+        "--trial", type=int, metavar="N", help="its number (default: the cheapest setup)"
+    )
+    made.add_argument("--seed", type=int, metavar="N", help="another seed than the study's")
     made.add_argument("--out", type=Path, metavar="FILE", help="keep the model (.safetensors)")
     made.add_argument("--force", action="store_true", help="overwrite FILE")
-    made.add_argument("--config-dir", type=Path, help="folder of your own configs")
+    made.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of your own configs")
     return made
 
 

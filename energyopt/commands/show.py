@@ -17,7 +17,12 @@ def parser() -> argparse.ArgumentParser:
         ["demo", "demo --target 0.9", "demo --reuse 300"],
     )
     made.add_argument("study", help="the study's name, or the folder of an export")
-    made.add_argument("--target", type=accuracy, help="accuracy to look at (default: the study's)")
+    made.add_argument(
+        "--target",
+        type=accuracy,
+        metavar="ACCURACY",
+        help="accuracy to look at (default: the study's)",
+    )
     add_reuse(made)
     return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -16,8 +17,13 @@ def parser() -> argparse.ArgumentParser:
     made = command_parser(
         "summarize",
         "What an experiment found: its table, with intervals and what missed its target. Writes "
-        "the table, a\nfigure, csv, json, and the trainings that all of it is made of.",
-        ["power_of_training", "power_of_training --out results", "--from studies/paradigms"],
+        "the table, a figure, csv, json, and the trainings that all of it is made of.",
+        [
+            "power_of_training",
+            "power_of_training --out results",
+            "--from studies/paradigms",
+            "paradigms --against studies/paradigms",
+        ],
     )
     made.add_argument("name", nargs="?", help="the experiment, or the study=name it was given")
     made.add_argument(
@@ -31,6 +37,13 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="write to it (default: studies/summaries/NAME)"
     )
     made.add_argument("--force", action="store_true", help="overwrite the files in --out")
+    made.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="a folder of the same experiment, run before: say what is the same (exit code 1 if "
+        "this run says something else)",
+    )
     return made
 
 
@@ -39,13 +52,21 @@ def run(args: argparse.Namespace) -> None:
     if (args.name is None) == (args.folder is None):
         raise ConfigError("summarize takes the NAME of an experiment, or --from DIR")
     collect_nothing()
+    from energyopt.report.experiments import comparing
     from energyopt.report.experiments.gathering import gather, summary_dir
     from energyopt.report.experiments.rows import read_raw
-    from energyopt.report.experiments.summary import show_and_write
+    from energyopt.report.experiments.summary import show_and_write, summarize
 
+    before = None if args.against is None else summarize(read_raw(args.against))
     if args.folder is not None:
-        show_and_write(read_raw(args.folder), args.out, Console(), force=args.force)
-        return
-    out = summary_dir(args.name) if args.out is None else args.out
-    force = args.force or args.out is None
-    show_and_write(gather(args.name, args.storage), out, Console(), force=force)
+        raw, out, force = read_raw(args.folder), args.out, args.force
+    else:
+        raw = gather(args.name, args.storage)
+        out = summary_dir(args.name) if args.out is None else args.out
+        force = args.force or args.out is None
+    console = Console()
+    now = show_and_write(raw, out, console, force=force)
+    if before is not None:
+        found = comparing.compare(before, now)
+        console.print(comparing.screen(found, str(args.against)))
+        sys.exit(0 if found.agrees else 1)

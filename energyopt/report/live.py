@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -18,10 +17,13 @@ from rich.text import Text
 from energyopt.journal import JournalReader
 from energyopt.records import Provenance, TrialRecord, TrialResult, total
 from energyopt.report.flags import explain_flag
+from energyopt.report.progress import Progress
+from energyopt.report.saying import say
 from energyopt.report.sentences import setup, source_lines
-from energyopt.units import duration, joules
+from energyopt.units import joules, roughly, time_left
 
-_REFRESHES_PER_S = 4
+_SOON_S = 60.0
+_EPOCHS = ("training", "evaluation")  # windows that each epoch has
 
 
 @dataclass(slots=True)
@@ -53,16 +55,10 @@ class LiveStudy:
         self._spent: dict[int, float] = {}
         self._warned: set[str] = set()
         self._best: TrialRecord | None = None
-        self._live = Live(
-            get_renderable=self._render,
-            console=console,
-            refresh_per_second=_REFRESHES_PER_S,
-            transient=True,
-        )
+        self._progress = Progress(console, self._render, self._log_line)
 
     def __enter__(self) -> Self:
-        if _is_live(self._console):
-            self._live.start()
+        self._progress.__enter__()
         return self
 
     def __exit__(
@@ -71,8 +67,7 @@ class LiveStudy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if _is_live(self._console):
-            self._live.stop()
+        self._progress.__exit__(kind, error, trace)
 
     def take_up(self, counted: int, trials: Sequence[TrialRecord]) -> None:
         """Begin with the trials that the study already has."""
@@ -92,8 +87,8 @@ class LiveStudy:
         self._paused.add(trial.number)
         self._meet(trial)
         self._account(trial)
-        if not _is_live(self._console):
-            self._console.print(self._line(trial), highlight=False, soft_wrap=True)
+        if not self._progress.drawn:
+            self._print_line(trial)
 
     def ended(self, trial: TrialRecord, counted: int | None = None) -> None:
         """A trial ended.
@@ -107,8 +102,8 @@ class LiveStudy:
         self._counted = self._counted + 1 if counted is None else counted
         self._paused.discard(trial.number)
         self._account(trial)
-        if not _is_live(self._console) or trial.state == "failed":
-            self._console.print(self._line(trial), highlight=False, soft_wrap=True)
+        if not self._progress.drawn or trial.state == "failed":
+            self._print_line(trial)
 
     def mind(self, flags: Sequence[str]) -> None:
         """Say doubtful measuring conditions, each once, with what to do about it."""
@@ -119,7 +114,7 @@ class LiveStudy:
 
     def note(self, text: str) -> None:
         """Say something above the progress."""
-        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+        say(self._console, text)
 
     def _meet(self, trial: TrialRecord) -> None:
         """Say where joules come from, once, and what is doubtful about a trial's."""
@@ -149,32 +144,48 @@ class LiveStudy:
             if best is None or energy_j < best:
                 self._best = trial
 
-    def _line(self, trial: TrialRecord) -> Text:
+    def _print_line(self, trial: TrialRecord) -> None:
         words = setup(trial.params)
-        text = f"[{self._begun}/{self._n_trials}] trial {trial.number}: {_outcome(trial)}"
+        text = f"{self._so_far} trial {trial.number}: {_outcome(trial)}"
         text += f" ({words})" if words else ""
         if self._spent_j:
             text += f"; {joules(self._spent_j)} so far"
-        return Text(text, style="red" if trial.state == "failed" else "")
+        if time.monotonic() - self._began_s > _SOON_S:  # else whoever reads a log need not wait
+            text += self._left
+        say(self._console, text, style="red" if trial.state == "failed" else "")
+
+    def _log_line(self) -> str:
+        """What runs, for a log."""
+        now = "; ".join(_now(f"trial {number}", run) for number, run in self._running_now())
+        return f"{self._so_far} {now}{self._left}" if now else ""
+
+    @property
+    def _so_far(self) -> str:
+        return f"[{self._begun}/{self._n_trials}]"
+
+    @property
+    def _left(self) -> str:
+        """How long it will take, from the trials that this run has begun."""
+        elapsed_s = time.monotonic() - self._began_s
+        begun_here = self._begun - self._begun_before
+        return time_left(elapsed_s, begun_here, self._n_trials - self._begun)
+
+    def _running_now(self) -> list[tuple[int, _Running]]:
+        return sorted(self._running.items())  # a copy: a thread of its own draws it
 
     def _render(self) -> RenderableType:
         parts: list[RenderableType] = [self._bar()]
         if self._best is not None:
             line = f"best  {_outcome(self._best)} ({setup(self._best.params)})"
             parts.append(Text(line, style="green", overflow="ellipsis", no_wrap=True))
-        parts.extend(_now(f"trial {number}", run) for number, run in sorted(self._running.items()))
+        parts.extend(_dim(_now(f"trial {number}", run)) for number, run in self._running_now())
         return Group(*parts)
 
     def _bar(self) -> RenderableType:
         elapsed_s = time.monotonic() - self._began_s
-        done_here = self._begun - self._begun_before
-        left = ""
-        if done_here:
-            left_s = elapsed_s / done_here * (self._n_trials - self._begun)
-            left = f", about {duration(left_s)} left"
         now = {
             number: total(w.energy for w in run.reader.journal.windows).total_j
-            for number, run in self._running.items()
+            for number, run in self._running_now()
         }
         # The journal of a trial that goes on knows what it has burnt before, too.
         now_j = sum(max(of - self._spent.get(number, 0.0), 0.0) for number, of in now.items())
@@ -183,7 +194,7 @@ class LiveStudy:
             ProgressBar(self._n_trials, self._begun, width=24),
             Text(
                 f"{self._begun}/{self._n_trials} trials, {joules(self._spent_j + now_j)} so far, "
-                f"{duration(elapsed_s)}{left}"
+                f"{roughly(elapsed_s)}{self._left}"
             ),
         )
         return row
@@ -199,17 +210,14 @@ class LiveTrial:
 
     def __init__(self, journal: Path, console: Console) -> None:
         self._run = _Running("", JournalReader(journal), time.monotonic())
-        self._console = console
-        self._live = Live(
-            get_renderable=lambda: _now("training", self._run),
-            console=console,
-            refresh_per_second=_REFRESHES_PER_S,
-            transient=True,
+        self._progress = Progress(
+            console,
+            lambda: _dim(_now("training", self._run)),
+            lambda: _now("training", self._run),
         )
 
     def __enter__(self) -> Self:
-        if _is_live(self._console):
-            self._live.start()
+        self._progress.__enter__()
         return self
 
     def __exit__(
@@ -218,30 +226,30 @@ class LiveTrial:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if _is_live(self._console):
-            self._live.stop()
+        self._progress.__exit__(kind, error, trace)
 
 
-def _is_live(console: Console) -> bool:
-    """Whether lines can be drawn over."""
-    return console.is_terminal and not console.is_dumb_terminal
+def _dim(line: str) -> Text:
+    return Text(line, style="dim", overflow="ellipsis", no_wrap=True)
 
 
-def _now(what: str, run: _Running) -> Text:
+def _now(what: str, run: _Running) -> str:
     """One training that runs, in a line."""
     journal = run.reader.read()
     line = f"now   {what}{': ' if run.setup else ''}{run.setup}"
     if not journal.checkpoints:
         doing = journal.now or "starting"
-        line += f"  {doing}, {duration(time.monotonic() - run.since_s)}"
+        line += f"  {doing}, {roughly(time.monotonic() - run.since_s)}"
     elif journal.start is not None:
         at = journal.checkpoints[-1]
         spent_j = total(w.energy for w in journal.windows).total_j
+        trained_s = sum(w.energy.time_s for w in journal.windows if w.purpose in _EPOCHS)
+        left = time_left(trained_s, at.epoch, journal.start.epochs - at.epoch)
         line += (
             f"  epoch {at.epoch:.3g}/{journal.start.epochs:g}, accuracy {at.accuracy:.3f}, "
-            f"{joules(spent_j)}"
+            f"{joules(spent_j)}{left.replace('about', 'at most')}"
         )
-    return Text(line, style="dim", overflow="ellipsis", no_wrap=True)
+    return line
 
 
 def _outcome(trial: TrialRecord) -> str:

@@ -14,9 +14,10 @@ from energyopt.errors import StudyError
 from energyopt.records import StudyRecord
 from energyopt.report.advice import Advice, advise
 from energyopt.report.front import FrontPoint, at_checkpoint
+from energyopt.report.saying import COMMAND
 from energyopt.report.sentences import accuracy, count, setup, source
 from energyopt.report.study import words_to_vouch_for
-from energyopt.report.tables import COMMAND, command_text, rows_of
+from energyopt.report.tables import command_text, rows_of
 from energyopt.units import joules, percent
 
 _SHOWN = 10
@@ -59,7 +60,7 @@ def recommended_screen(
     heading = f"Expected energy to {accuracy(target)} (validation accuracy"
     if study.provenance is not None:
         heading += f"; {source(study.provenance)}"
-    columns = ("setup", "energy", "95 %", f"within {within:.3g} of the best", "reached")
+    columns = ("setup", "energy", "95 %", f"within {100 * within:.3g} %", "reached")
     rows = [_row(each) for each in found[:_SHOWN]]
     hidden = len(found) - len(rows)
     more = f"{count(hidden, 'setup')} not shown. " if hidden else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,10 @@ from rich.text import Text
 
 from energyopt import __version__
 from energyopt.records import Provenance, StudyRecord, TrialRecord
+from energyopt.report.saying import command_lines, say
 from energyopt.report.sentences import source_lines
 from energyopt.report.summary import summarize
-from energyopt.report.tables import COMMAND, summary_panel
+from energyopt.report.tables import summary_panel
 from energyopt.store import DEFAULT_STORAGE
 from energyopt.trust import names_code
 
@@ -69,8 +69,9 @@ def print_end(
         return
     console.print()
     for words, why in _next(study, storage, folder, reached=summary.recommended is not None):
-        console.print(Text(f"  {COMMAND} {words}", style="bold"), soft_wrap=True)
-        console.print(Text(f"      {why}", style="dim"), soft_wrap=True)
+        for line in command_lines(words, console.width):
+            console.print(Text(line, style="bold"), soft_wrap=True)
+        say(console, f"      {why}", style="dim")
 
 
 def words_to_vouch_for(study: StudyRecord, trial: TrialRecord | None = None) -> tuple[str, ...]:
@@ -81,17 +82,17 @@ def words_to_vouch_for(study: StudyRecord, trial: TrialRecord | None = None) -> 
 
 def _next(
     study: StudyRecord, storage: str, folder: Path, *, reached: bool
-) -> Iterator[tuple[str, str]]:
-    """Commands that lead on from a study, and what each is for."""
-    name = shlex.quote(study.name)
+) -> Iterator[tuple[list[str], str]]:
+    """The words of commands that lead on from a study, and what each is for."""
     usual = os.environ.get("ENERGYOPT_STORAGE", DEFAULT_STORAGE)  # never printed: a password
-    elsewhere = "" if storage == usual else f" --storage {shlex.quote(storage)}"
-    yield f"pareto {name} --out front.csv{elsewhere}", "the front, each point with its overrides"
+    elsewhere = [] if storage == usual else ["--storage", storage]
+    front = ["pareto", study.name, "--out", "front.csv", *elsewhere]
+    yield front, "the front, each point with its overrides"
     if reached:
-        vouched = "".join(f" {shlex.quote(word)}" for word in words_to_vouch_for(study))
-        words = f"retrain {name}{vouched} --out model.safetensors{elsewhere}"
+        vouched = words_to_vouch_for(study)
+        words = ["retrain", study.name, *vouched, "--out", "model.safetensors", *elsewhere]
         yield words, "train the cheapest setup again"
     if "sampler=grid" not in study.overrides:
         more = [f"study={study.name}", f"n_trials={2 * len(study.trials)}"]
-        words = shlex.join([*study.overrides, *study.sweep, *more])
-        yield f"-m {words}", f"search on; the runs so far are in {folder}"
+        words = ["-m", *study.overrides, *study.sweep, *more]
+        yield words, f"search on; the runs so far are in {folder}"

@@ -27,6 +27,7 @@ from energyopt.records import (
     TrialResult,
 )
 from energyopt.report.front import FrontPoint, at_target
+from energyopt.report.saying import COMMAND, command_lines, printable
 from energyopt.report.sentences import (
     accuracy,
     book_lines,
@@ -39,8 +40,6 @@ from energyopt.report.sentences import (
 from energyopt.report.summary import OPEN, Summary, summarize
 from energyopt.units import duration, joules
 
-COMMAND = "python -m energyopt"
-_COMMAND_WIDTH = 78
 _UNLIMITED_WIDTH = 10_000
 _HEADING = "bold"
 _MARKED = "bold green"
@@ -332,26 +331,14 @@ class _Command:
     """A command line in pieces that can be pasted: a shell joins them at the backslash."""
 
     def __init__(self, overrides: Sequence[str]) -> None:
-        self.words = [_printable(shlex.quote(word)) for word in overrides]
+        self.words = overrides
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = min(options.max_width, _COMMAND_WIDTH)
-        lines = [f"  {COMMAND}"]
-        for word in self.words:
-            if len(lines[-1]) + len(word) + len(" " + " \\") > width:
-                lines[-1] += " \\"
-                lines.append("   ")
-            lines[-1] += f" {word}"
         # Segments and not text: rich would cut a word that is longer than a line.
-        for line in lines:
+        for line in command_lines(self.words, options.max_width):
             yield Segment(line)
             yield Segment.line()
 
 
 def _text(value: object, *, style: str = "") -> Text:
-    return Text(_printable(str(value)), style=style)
-
-
-def _printable(text: str) -> str:
-    """Keep control characters out of the terminal: a database can come from anywhere."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return Text(printable(str(value)), style=style)

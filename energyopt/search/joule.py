@@ -68,6 +68,7 @@ class JouleSampler(BaseSampler):
         self._epochs = epochs
         self._front = front
         self._asked = {} if reuse is None else {"reuse": reuse}
+        self.final = reuse is None  # a larger one may go on with what is paused
         self._space = dict(space or {})
         self._present = present
         self._hyper: Array | None = None

@@ -82,7 +82,11 @@ class Step(NamedTuple):
 
 @runtime_checkable
 class Schedule(Protocol):
-    """Says which trial trains next, and for how long: new ones begin, paused ones go on."""
+    """Says which trial trains next, and for how long: new ones begin, paused ones go on.
+
+    With a true attribute `final`, what is paused ends when nothing is worth its joules before the
+    study has its total; else it waits for a schedule that says something else.
+    """
 
     def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
         """The next step.

@@ -156,9 +156,7 @@ def read_raw(folder: Path) -> Raw:
     """
     path = folder / RAW
     if not path.is_file():
-        raise ConfigError(
-            f"{path} is not there; --from takes a folder that `summarize` has written"
-        )
+        raise ConfigError(f"{path} is not there; give a folder that `summarize` has written")
     try:
         return Raw.from_text(path.read_text(encoding="utf-8"))
     except ConfigError as error:

@@ -23,6 +23,7 @@ from energyopt.report.experiments.rows import RAW, Raw
 from energyopt.report.experiments.shared import summarize_shared
 from energyopt.report.experiments.training import summarize_training
 from energyopt.report.paired import CONFIDENCE
+from energyopt.report.saying import say
 from energyopt.report.tables import rows_of
 from energyopt.units import joules
 
@@ -180,8 +181,8 @@ def summarize_here(prefix: str, storage: str, console: Console) -> None:
     show_and_write(gather(prefix, storage), summary_dir(prefix), console, force=True)
 
 
-def show_and_write(raw: Raw, folder: Path | None, console: Console, *, force: bool) -> None:
-    """Show a summary, and write its files.
+def show_and_write(raw: Raw, folder: Path | None, console: Console, *, force: bool) -> Summary:
+    """Summarize trainings, show it, and write its files.
 
     Args:
         raw: The trainings.
@@ -189,14 +190,17 @@ def show_and_write(raw: Raw, folder: Path | None, console: Console, *, force: bo
         console: Where to show it.
         force: Whether files that exist are replaced.
 
+    Returns:
+        What was shown.
+
     Raises:
         ConfigError: If a file exists.
         StorageError: If one cannot be written.
     """
     summary = summarize(raw)
     console.print(screen(summary))
-    if folder is None:
-        return
-    paths = write(summary, folder, force=force)
-    names = ", ".join(path.name for path in paths)
-    console.print(Text(f"{folder}: {names}"), soft_wrap=True)
+    if folder is not None:
+        paths = write(summary, folder, force=force)
+        names = ", ".join(path.name for path in paths)
+        say(console, f"{folder}: {names}")
+    return summary

@@ -169,7 +169,11 @@ def _lead(study: StudyRecord, summary: Summary, best: FrontPoint | None) -> Iter
     if summary.counts.finished < summary.counts.trials:
         still = summary.counts.trials - summary.counts.finished
         of = f"{count(still, 'trial')} of {summary.counts.trials}"
-        yield f"{of} {'is' if still == 1 else 'are'} not over: this is how it stands now."
+        be = "is" if still == 1 else "are"
+        if summary.counts.states.get("paused", 0) == still:
+            yield f"{of} {be} paused, and can go on: this is how it stands now."
+        else:
+            yield f"{of} {be} not over: this is how it stands now."
     yield from scope_lines(study)
     if summary.target is not None:
         yield "Accuracies are those of validation, unless a test is named."
@@ -182,12 +186,10 @@ def _cards(summary: Summary, best: FrontPoint | None, again: Repeated | None) ->
     found = summary.against_default
     if found is not None and best is not None and not best.default:
         low_j, high_j = found.value_j - found.half_j, found.value_j + found.half_j
-        yield Card(
-            "saved by each training",
-            joules(found.value_j),
-            f"{joules(low_j)} to {joules(high_j)}, by {found.basis}; the default needs "
-            f"{joules(found.default_j)}",
-        )
+        note = f"{joules(low_j)} to {joules(high_j)}, by {found.basis}"
+        if again is None:  # else it has a mean of several seeds, which is said below
+            note += f"; the default needs {joules(found.default_j)}"
+        yield Card("saved by each training", joules(found.value_j), note)
     if summary.provenance is not None:
         yield Card("cost of the search", joules(summary.search_energy_j), _search_note(summary))
         if best is not None:
@@ -269,7 +271,7 @@ def _rows(summary: Summary, best: FrontPoint | None, setups: Sequence[Repeated])
     if compared and found is not None and default is not None:
         yield _training("the default setup", found.default_j, default, setups)
         low_j, high_j = found.value_j - found.half_j, found.value_j + found.half_j
-        yield _Row("saved by each training", found.value_j, low_j, high_j)
+        yield _Row("saved by each training, on average", found.value_j, low_j, high_j)
     if summary.provenance is not None:
         yield _Row("the whole search", summary.search_energy_j)
     if compared and found is not None and summary.reuse is not None:
@@ -280,10 +282,12 @@ def _rows(summary: Summary, best: FrontPoint | None, setups: Sequence[Repeated])
 def _training(
     setup_name: str, energy_j: float, point: FrontPoint, setups: Sequence[Repeated]
 ) -> _Row:
-    again = _confirmed(point, setups)
+    """That of one seed, or the geometric mean of those that confirm it, as `confirm` says it."""
+    name, again = f"a training with {setup_name}", _confirmed(point, setups)
     found = None if again is None else again.energy
-    low_j, high_j = (None, None) if found is None else (found.low, found.high)
-    return _Row(f"a training with {setup_name}", energy_j, low_j, high_j, point.accuracy)
+    if found is None:
+        return _Row(name, energy_j, accuracy=point.accuracy)
+    return _Row(f"{name}, geometric mean", found.mean, found.low, found.high, point.accuracy)
 
 
 def _energies(rows: Sequence[_Row], factors: Factors) -> Grid:

@@ -109,7 +109,7 @@ def _curve_layer(
     ]
     about = data([_about(trial, result, target) for trial, result in trials])
     look = alt.LookupData(data=about, key="t", fields=["b", "kind"])
-    faint = max(0.1, min(0.5, _MANY / 2 / max(len(trials), 1)))  # the more, the fainter
+    faint = max(0.1, min(0.6, _MANY / 2 / max(len(trials), 1)))  # the more, the fainter
     chart = alt.Chart(data(rows)).mark_line(strokeWidth=1.2, opacity=faint)
     chart = _seen_from(chart.transform_lookup(lookup="t", from_=look), target)
     return chart.encode(detail="t:N", color=kind_color(kinds))

@@ -124,20 +124,27 @@
   }
 
   /* The line in the figure can be dragged, too. */
-  function drag(element, view) {
+  function listenToDrags() {
+    const element = document.querySelector("[data-figure=front]");
+    if (!element || target === null) return;
     let held = false;
-    const level = (event) => {
-      const top = element.querySelector("svg").getBoundingClientRect().top + view.padding().top;
-      return Math.round(view.scale("y").invert(event.clientY - top - view.origin()[1]) * 1000) / 1000;
+    const y = () => views.front.scale("y");
+    const inside = (event) => {
+      const edge = views.front.padding().top + views.front.origin()[1];
+      return event.clientY - element.querySelector("svg").getBoundingClientRect().top - edge;
     };
-    const near = (event) => Math.abs(view.scale("y")(target) - view.scale("y")(level(event))) < 8;
+    const near = (event) => views.front && Math.abs(y()(target) - inside(event)) < 8;
     element.addEventListener("pointerdown", (event) => {
       held = near(event);
       if (held) event.preventDefault();
     });
     window.addEventListener("pointermove", (event) => {
-      if (held) moveTo(Math.min(Math.max(level(event), 0.001), 1));
-      else if (element.contains(event.target)) element.style.cursor = near(event) ? "ns-resize" : "";
+      if (held) {
+        const level = Math.round(y().invert(inside(event)) * 1000) / 1000;
+        moveTo(Math.min(Math.max(level, 0.001), 1));
+      } else if (element.contains(event.target)) {
+        element.style.cursor = near(event) ? "ns-resize" : "";
+      }
     });
     window.addEventListener("pointerup", () => {
       held = false;
@@ -164,10 +171,7 @@
     const made = await window.vegaEmbed(element, spec, options);
     views[name] = made.view;
     element.querySelector("svg").setAttribute("aria-hidden", "true"); // its words are the element's
-    if (name === "front" && target !== null) {
-      moveLine(ranked(target));
-      drag(element, made.view);
-    }
+    if (name === "front" && target !== null) moveLine(ranked(target));
   }
 
   function listenToScales() {
@@ -215,6 +219,7 @@
 
   listen();
   listenToScales();
+  listenToDrags();
   listenToCopy();
   printAll();
   drawAll();

@@ -17,8 +17,8 @@ from energyopt.curve import CurvePoint
 from energyopt.report.page.content import Ranked, Report
 from energyopt.report.page.figure import WIDTH, Figure
 from energyopt.report.page.looks import PRINTED, SHOWN
+from energyopt.report.saying import COMMAND
 from energyopt.report.sentences import accuracy
-from energyopt.report.tables import COMMAND
 from energyopt.units import joules
 
 _FOLDER = Path(__file__).resolve().parent
