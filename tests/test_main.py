@@ -59,6 +59,18 @@ def test_a_study_says_what_it_measures_finds_and_costs(energyopt: Program) -> No
     assert "Traceback" not in ran.text
 
 
+def test_a_log_with_colours_has_nothing_that_moves_a_cursor(energyopt: Program) -> None:
+    colours = {"FORCE_COLOR": "1", "NO_COLOR": "", "TERM": "xterm-256color", "CI": "true"}
+    study = energyopt.ok("-m", *TINY, *SPACE, "n_trials=2", "study=toy", **colours)
+    looked = energyopt.ok("doctor", "--seconds", "0.5", **colours)
+    for ran in (study, looked):
+        assert "\x1b[1m" in ran.out
+        without_colours = re.sub(r"\x1b\[[0-9;]*m", "", ran.out + ran.err)
+        assert "\x1b" not in without_colours
+        assert "\r" not in without_colours
+    assert study.out.count("[1/2]") == 1
+
+
 def test_the_same_study_gives_the_same_numbers(energyopt: Program) -> None:
     energyopt.ok("-m", *TINY, *SPACE, "n_trials=3", "study=a")
     energyopt.ok("-m", *TINY, *SPACE, "n_trials=3", "study=b")
