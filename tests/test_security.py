@@ -792,7 +792,7 @@ def test_databases_open_with_what_is_pinned(tmp_path: Path) -> None:
 def test_each_claim_of_the_document_names_its_tests() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
     rows = re.findall(r"^\| S(\d+) \|.*\|(.*)\|$", text, re.MULTILINE)
-    assert [int(number) for number, _ in rows] == list(range(1, 16))
+    assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1))
     for number, tests in rows:
         named = re.findall(r"`tests/(\w+\.py)::(\w+)`", tests)
         assert named, f"S{number}"
