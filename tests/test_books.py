@@ -201,6 +201,7 @@ def test_a_wrong_number_of_trainings_is_refused(studied: Program, command: str) 
     assert "--reuse: 0 is no number of trainings above 0" in ran.text
 
 
+@pytest.mark.slow
 def test_the_recommended_setup_comes_with_its_words(studied: Program) -> None:
     ran = studied.ok("recommend", "toy")
     assert "Expected energy to 0.9 (validation accuracy; simulated by" in ran.text

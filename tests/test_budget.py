@@ -173,6 +173,7 @@ def test_a_study_ends_when_its_joules_are_spent_and_goes_on_with_more(
     assert sum(spent_j(energyopt, "toy")) >= 14
 
 
+@pytest.mark.slow
 def test_a_study_that_is_complete_does_not_speak_of_its_budget(energyopt: Program) -> None:
     study = ("-m", *TINY, *SPACE, "sampler=tpe", "study=toy", "n_trials=1")
     ran = energyopt.ok(*study, "search_budget_j=0.01")
@@ -180,6 +181,7 @@ def test_a_study_that_is_complete_does_not_speak_of_its_budget(energyopt: Progra
     assert "ends here" not in ran.text
 
 
+@pytest.mark.slow
 def test_a_study_ends_when_its_time_is_over_and_all_runs_count(energyopt: Program) -> None:
     study = ("-m", *TINY, *SPACE, "study=toy", "n_trials=500", "sampler=random")
     ran = energyopt.ok(*study, "search_budget_s=2")
@@ -190,6 +192,7 @@ def test_a_study_ends_when_its_time_is_over_and_all_runs_count(energyopt: Progra
     assert len(trials_of(energyopt, "toy")) == trained
 
 
+@pytest.mark.slow
 def test_a_study_ends_when_the_next_trial_is_not_worth_it(energyopt: Program) -> None:
     study = ("-m", *TINY, "lr=interval(3e-3,5e-3)", "study=toy", "sampler=random", "n_trials=15")
     ran = energyopt.ok(*study, "batch_size=8", "reuse=1")
@@ -201,6 +204,7 @@ def test_a_study_ends_when_the_next_trial_is_not_worth_it(energyopt: Program) ->
     assert len(trials_of(energyopt, "toy")) == 15
 
 
+@pytest.mark.slow
 def test_paused_trials_stay_open_when_the_budget_is_spent(energyopt: Program) -> None:
     words = ("sampler=tpe", "stopping=halving", "study=toy", "n_trials=12")
     study = ("-m", *TINY, *SPACE, *words)

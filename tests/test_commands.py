@@ -36,6 +36,7 @@ def test_show_repeats_the_summary_for_any_target(studied: Program) -> None:
     assert "there are: toy" in missing.text
 
 
+@pytest.mark.slow
 def test_a_point_of_the_front_is_reproduced_by_its_overrides(studied: Program) -> None:
     studied.ok("pareto", "toy", "--out", "front.json", "--force")
     front = json.loads((studied.folder / "front.json").read_text())
@@ -50,6 +51,7 @@ def test_a_point_of_the_front_is_reproduced_by_its_overrides(studied: Program) -
     assert sum(c["training"]["cpu_j"] for c in at) == pytest.approx(point["energy_j"])
 
 
+@pytest.mark.slow
 def test_pareto_writes_each_format_and_overwrites_only_by_force(studied: Program) -> None:
     for name in ("f.csv", "f.json", "f.md"):
         studied.ok("pareto", "toy", "--points", "final", "--out", name)
@@ -116,6 +118,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(studied: Program) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_recorded_trial_is_replayed(studied: Program) -> None:
     row = trials_of(studied, "toy")[0]
     words = [word for word in TINY if not word.startswith("hardware")]

@@ -163,6 +163,7 @@ def test_it_trains_with_the_same_seeds_and_says_who_wins(toy: Program) -> None:
     assert spent[1] - spent[0] == pytest.approx(float(burnt[0]), abs=0.11)
 
 
+@pytest.mark.slow
 def test_a_second_call_trains_what_is_missing(toy: Program) -> None:
     toy.ok("confirm", "toy", "--seeds", "1", "--top", "1")
     again = toy.ok("confirm", "toy", "--seeds", "1", "--top", "1")
@@ -174,6 +175,7 @@ def test_a_second_call_trains_what_is_missing(toy: Program) -> None:
     assert [row["seed"] for row in rows_of(toy)] == [1000, 1000, 1001, 1001]
 
 
+@pytest.mark.slow
 def test_other_words_are_other_trainings(toy: Program) -> None:
     toy.ok("confirm", "toy", "--seeds", "1", "--top", "1")
     toy.ok("confirm", "toy", "epochs=2", "--target", "0.5", "--seeds", "1", "--top", "1")
@@ -182,6 +184,7 @@ def test_other_words_are_other_trainings(toy: Program) -> None:
     assert "epochs=2" in rows[2]["overrides"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["confirming", "confirmed"])
 def test_killed_it_loses_the_running_training_and_books_its_joules(
     toy: Program, place: str
@@ -198,6 +201,7 @@ def test_killed_it_loses_the_running_training_and_books_its_joules(
     assert rows[1]["overrides"] == rows[2]["overrides"]
 
 
+@pytest.mark.slow
 def test_interrupted_it_keeps_what_was_done(toy: Program, wait_for: Wait) -> None:
     words = ("confirm", "toy", "epochs=2000", "--target", "1", "patience=null", "--seeds", "1")
     process = toy.start(*words, "lr=1e-9")
@@ -213,6 +217,7 @@ def test_interrupted_it_keeps_what_was_done(toy: Program, wait_for: Wait) -> Non
     assert row["result"]["books"]["training"]
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_says_why(toy: Program) -> None:
     ran = toy("confirm", "toy", "model.width=0", "--seeds", "1")
     assert ran.code == 2
@@ -221,6 +226,7 @@ def test_a_training_that_fails_says_why(toy: Program) -> None:
     assert [row["state"] for row in rows_of(toy)] == ["failed"]
 
 
+@pytest.mark.slow
 def test_code_that_only_a_database_names_is_not_run(energyopt: Program) -> None:
     (energyopt.folder / "my_net.py").write_text(OWN_MODEL)
     own = ("model=own", "model._target_=my_net.build")

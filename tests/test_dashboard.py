@@ -118,6 +118,7 @@ def test_it_only_shows(studied: Program, site: Site) -> None:
     assert trials_of(studied, "toy") == before
 
 
+@pytest.mark.slow
 def test_the_database_itself_refuses_to_be_written(studied: Program) -> None:
     from energyopt.errors import StorageError
     from energyopt.store.database import open_database, read_only, speaking

@@ -334,6 +334,7 @@ def test_a_trial_that_holds_a_gpu_is_no_fault_of_the_machine(box: FakeNvml):
 
 
 # Zeus' client cannot be closed.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_zeusd_is_asked_where_it_is_named(
@@ -483,6 +484,7 @@ def test_colour_says_nothing_that_words_do_not(box: FakeNvml):
     assert not [each for each in lines if each != each.rstrip()]
 
 
+@pytest.mark.slow
 def test_one_screen(gpu_box: FakeNvml, energyopt: Program):
     ran = energyopt("doctor", NVIDIA, "--seconds", "0.3", COLUMNS="80")
     assert (ran.code, ran.err) == (0, "")
@@ -493,6 +495,7 @@ def test_one_screen(gpu_box: FakeNvml, energyopt: Program):
     assert energyopt("doctor", "--seconds", "0").code == 2
 
 
+@pytest.mark.slow
 def test_an_interrupt_does_not_wait_for_sensors(gpu_box: FakeNvml, energyopt: Program):
     process = energyopt.start("doctor", NVIDIA, "--seconds", "60")
     time.sleep(4)  # in the middle of the watching

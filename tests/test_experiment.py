@@ -110,6 +110,7 @@ def test_an_experiment_runs_skips_what_is_not_there_and_goes_on_where_it_was(
     assert "best" in energyopt.ok("show", "small-tuned-best").text  # an ordinary study
 
 
+@pytest.mark.slow
 def test_paradigms_are_one_study_whose_axes_exist_in_some_of_them(energyopt: Program) -> None:
     ran = energyopt.ok(*small(energyopt, "ways", PARADIGMS), "study=mine", "epochs=1")
     assert "times scratch's" in ran.text
@@ -133,6 +134,7 @@ def test_killed_between_two_studies_it_goes_on_with_the_next(energyopt: Program)
     whole(energyopt)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
@@ -150,6 +152,7 @@ def test_killed_in_a_study_it_leaves_nothing_running_and_trains_the_rest(
     whole(energyopt)
 
 
+@pytest.mark.slow
 def test_a_study_that_fails_ends_the_experiment_with_its_sentence(energyopt: Program) -> None:
     ran = energyopt(*small(energyopt), "model.width=0")
     assert ran.code == 2

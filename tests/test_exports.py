@@ -80,6 +80,7 @@ def exported(studied: Program) -> Path:
     return studied.folder / "toy-export"
 
 
+@pytest.mark.slow
 def test_commands_say_the_same_of_a_study_of_its_export_and_of_its_import(
     studied: Program, exported: Path
 ) -> None:
@@ -189,6 +190,7 @@ def test_tables_add_up(studied: Program, exported: Path) -> None:
     assert all(f"`{name}`" in readme for name in FILES if name != "README.md")
 
 
+@pytest.mark.slow
 def test_nothing_names_a_person_or_a_machine(energyopt: Program, postgres: str) -> None:
     (energyopt.folder / "configs" / "model").mkdir(parents=True)
     config = "_target_: energyopt.models.mlp.MLP\n"
@@ -441,6 +443,7 @@ def trials_in(database: str) -> list[tuple[object, ...]]:
         return sorted(found, key=str)
 
 
+@pytest.mark.slow
 def test_mistakes_of_words_are_sentences(studied: Program) -> None:
     for words, says in (
         (["export", "tyo"], "there is no study 'tyo'"),

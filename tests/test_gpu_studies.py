@@ -34,6 +34,7 @@ def stale(program: Program) -> list[Path]:
 # Profiles ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_profiling_finds_the_limit_that_the_physics_hide_and_restores_the_old_one(
     energyopt: Program, gpu_box: FakeNvml
 ):
@@ -92,6 +93,7 @@ def test_without_permission_the_present_limit_stays_unless_strict(
     assert gpu_box.changes() == []
 
 
+@pytest.mark.slow
 def test_limits_can_be_searched(energyopt: Program, gpu_box: FakeNvml):
     sweep = "hardware.power_limit_w=range(150,351,50)"
     words = ("-m", *ON_GPU, "epochs=1", "study=s", "n_trials=3")
@@ -109,6 +111,7 @@ def test_limits_can_be_searched(energyopt: Program, gpu_box: FakeNvml):
     assert limits(gpu_box) == [300, 300]
 
 
+@pytest.mark.slow
 def test_no_limit_above_the_users_cap_is_ever_set(energyopt: Program, gpu_box: FakeNvml):
     words = ("-m", *ON_GPU, "hardware.max_power_limit_w=200", "n_trials=2")
     swept = energyopt(*words, "epochs=1", "hardware.power_limit_w=range(150,251,50)", "study=s")
@@ -125,6 +128,7 @@ def test_no_limit_above_the_users_cap_is_ever_set(energyopt: Program, gpu_box: F
     assert limits(gpu_box) == [300, 300]
 
 
+@pytest.mark.slow
 def test_an_estimate_refuses_limits_before_there_is_a_study(energyopt: Program):
     ran = energyopt("-m", "hardware=estimate", "hardware.power_limit_w=profile", SWEEP)
     assert ran.code == 2
@@ -143,6 +147,7 @@ def test_each_trial_has_a_gpu_of_its_own(energyopt: Program, gpu_box: FakeNvml):
     assert {gpus[0]["index"] for gpus in used} == {0, 1}
 
 
+@pytest.mark.slow
 def test_a_gpu_that_another_holds_is_said(energyopt: Program, gpu_box: FakeNvml, wait_for: Wait):
     first = begin(energyopt, wait_for, "hardware.gpus=[0]")
     held = ("epochs=1", "hardware.gpus=[0]", "hardware.lease_wait_s=0.2")
@@ -175,6 +180,7 @@ def test_a_study_that_has_begun_waits_for_its_gpu(
         assert [row["state"] for row in trials_of(energyopt, study)] == ["COMPLETE"] * 3
 
 
+@pytest.mark.slow
 def test_company_ends_the_study_before_it_begins(energyopt: Program, gpu_box: FakeNvml):
     gpu_box.processes(0, 4711)
     words = ("-m", *ON_GPU, "epochs=1", SWEEP, "n_trials=1", "hardware.gpus=[0]")
@@ -186,6 +192,7 @@ def test_company_ends_the_study_before_it_begins(energyopt: Program, gpu_box: Fa
     assert "mind: shared_gpu" in flagged.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -256,6 +263,7 @@ def trial_of(process: subprocess.Popen[str]) -> int:
     return max(children_of(server))
 
 
+@pytest.mark.slow
 def test_a_killed_trial_leaves_no_limit_behind(
     energyopt: Program, gpu_box: FakeNvml, wait_for: Wait
 ):
@@ -266,6 +274,7 @@ def test_a_killed_trial_leaves_no_limit_behind(
     assert "SIGKILL" in trials_of(energyopt, "d")[0]["reason"]
 
 
+@pytest.mark.slow
 def test_a_killed_coordinator_leaves_no_limit_behind(
     energyopt: Program, gpu_box: FakeNvml, wait_for: Wait
 ):
@@ -321,6 +330,7 @@ def test_workers_of_a_trial_keep_no_limit_back(
     wait_for(lambda: not stale(energyopt))
 
 
+@pytest.mark.slow
 def test_a_training_by_itself_puts_back_what_was_left(
     energyopt: Program, gpu_box: FakeNvml, wait_for: Wait
 ):
@@ -341,6 +351,7 @@ def kill_all(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
+@pytest.mark.slow
 def test_after_all_were_killed_the_next_start_puts_it_back(
     energyopt: Program, gpu_box: FakeNvml, wait_for: Wait
 ):
@@ -353,6 +364,7 @@ def test_after_all_were_killed_the_next_start_puts_it_back(
     assert stale(energyopt) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number",
     [

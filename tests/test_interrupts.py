@@ -74,6 +74,7 @@ def test_a_killed_run_is_taken_up_and_its_trial_retried_once(
     again.communicate()
 
 
+@pytest.mark.slow
 def test_two_interrupts_end_at_once_and_nothing_is_lost(energyopt: Program, wait_for: Wait) -> None:
     process = begin(energyopt, wait_for)
     for _ in range(5):
@@ -89,6 +90,7 @@ def test_two_interrupts_end_at_once_and_nothing_is_lost(energyopt: Program, wait
     again.communicate()
 
 
+@pytest.mark.slow
 def test_trials_are_lost_not_failed_when_what_runs_them_dies(
     energyopt: Program, wait_for: Wait
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 
+import pytest
+
 from tests.conftest import Program
 
 JOULE = (
@@ -35,6 +37,7 @@ def test_the_default_search_pauses_trials_and_burns_less(energyopt: Program) -> 
     assert burnt_j(energyopt, "a") < burnt_j(energyopt, "b")
 
 
+@pytest.mark.slow
 def test_the_same_command_finds_nothing_left_to_do(energyopt: Program) -> None:
     energyopt.ok(*JOULE, "study=a")
     burnt = burnt_j(energyopt, "a")
@@ -43,6 +46,7 @@ def test_the_same_command_finds_nothing_left_to_do(energyopt: Program) -> None:
     assert burnt_j(energyopt, "a") == burnt
 
 
+@pytest.mark.slow
 def test_a_front_can_be_repeated_point_by_point(energyopt: Program) -> None:
     energyopt.ok(*JOULE, "study=a", "n_trials=4")
     energyopt.ok("pareto", "a", "--out", "front.json")

@@ -17,6 +17,7 @@ from tests.conftest import (
 )
 
 
+@pytest.mark.slow
 def test_without_m_it_trains_once_and_prints_its_curve_and_joules(energyopt: Program) -> None:
     ran = energyopt.ok("task=wine", "model=mlp", "hardware=estimate", "epochs=2")
     assert "ESTIMATED by cpu-time x 4 W/core" in ran.text
@@ -26,6 +27,7 @@ def test_without_m_it_trains_once_and_prints_its_curve_and_joules(energyopt: Pro
     assert list(energyopt.folder.glob("studies/runs/*/progress.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_training_is_the_same_for_the_same_seed(energyopt: Program) -> None:
     words = ("task=har", "task.n_train=256", "model=cnn1d", "hardware=simulated", "epochs=2")
 
@@ -38,6 +40,7 @@ def test_a_training_is_the_same_for_the_same_seed(energyopt: Program) -> None:
     assert curve() != curve("seed=1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["cosine", "one_cycle"])
 def test_schedules_train(energyopt: Program, scheduler: str) -> None:
     energyopt.ok(*TINY, f"scheduler={scheduler}", "optimizer=sgd", "lr=0.1")
@@ -59,6 +62,7 @@ def test_a_study_says_what_it_measures_finds_and_costs(energyopt: Program) -> No
     assert "Traceback" not in ran.text
 
 
+@pytest.mark.slow
 def test_a_log_with_colours_has_nothing_that_moves_a_cursor(energyopt: Program) -> None:
     colours = {"FORCE_COLOR": "1", "NO_COLOR": "", "TERM": "xterm-256color", "CI": "true"}
     study = energyopt.ok("-m", *TINY, *SPACE, "n_trials=2", "study=toy", **colours)
@@ -92,6 +96,7 @@ def test_a_study_goes_on_where_it_was_and_repeats_nothing(energyopt: Program) ->
     assert [row["is_default"] for row in rows] == [1, 0, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_study_refuses_another_question_and_says_the_difference(energyopt: Program) -> None:
     energyopt.ok("-m", *TINY, *SPACE, "n_trials=1", "study=toy")
     ran = energyopt("-m", *TINY, *SPACE, "n_trials=2", "study=toy", "model.width=8")
@@ -104,6 +109,7 @@ def test_a_study_refuses_another_question_and_says_the_difference(energyopt: Pro
     assert "objective._target_: energyopt.objectives.EnergyVsAccuracy -> " in ran.text
 
 
+@pytest.mark.slow
 def test_a_study_without_a_name_gets_one_from_what_it_asks(energyopt: Program) -> None:
     energyopt.ok("-m", *TINY, *SPACE, "n_trials=1")
     energyopt.ok("-m", *TINY, *SPACE, "n_trials=2")  # the same question: the same study
@@ -123,6 +129,7 @@ def test_a_grid_trains_every_point_once(energyopt: Program) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_conditional_space_suggests_only_what_exists(energyopt: Program) -> None:
     words = ("model=choice(mlp,gru)", "model.patch=choice(2,4)")
     fixed = ("task=har", "task.n_train=128", "hardware=simulated", "epochs=1", "study=c")
@@ -143,6 +150,7 @@ def test_samplers(energyopt: Program, sampler: str) -> None:
     assert len(trials_of(energyopt, "s")) == 12
 
 
+@pytest.mark.slow
 def test_a_sampler_of_ones_own(energyopt: Program) -> None:
     node = "sampler={_target_: optuna.samplers.TPESampler, n_startup_trials: 2}"
     ran = energyopt.ok("-m", *TINY, *SPACE, node, "n_trials=3", "study=s")
@@ -171,12 +179,14 @@ def test_joblib_with_one_worker_runs_one_trial_at_a_time(energyopt: Program) -> 
     assert one == basic
 
 
+@pytest.mark.slow
 def test_fresh_processes_carry_the_jobs(energyopt: Program) -> None:
     words = ("n_trials=1", "study=l", "hydra.launcher.start_method=spawn")
     energyopt.ok("-m", *TINY, *SPACE, *words)
     assert [row["state"] for row in trials_of(energyopt, "l")] == ["COMPLETE"]
 
 
+@pytest.mark.slow
 def test_objectives_that_stop_at_the_target(energyopt: Program) -> None:
     energyopt.ok("-m", *TINY, "lr=choice(0.03,0.1)", "objective=time_vs_energy", "n_trials=2",
                  "study=o")  # fmt: skip

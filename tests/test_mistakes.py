@@ -74,6 +74,7 @@ def test_the_traceback_is_there_for_those_who_ask(energyopt: Program) -> None:
     assert "Traceback" in energyopt("batch_size=0", HYDRA_FULL_ERROR="1").err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"not a database, but long enough to look at", b"dir"])
 def test_a_storage_that_is_none_is_left_alone(energyopt: Program, content: bytes) -> None:
     file = energyopt.folder / "studies.db"
@@ -88,6 +89,7 @@ def test_a_storage_that_is_none_is_left_alone(energyopt: Program, content: bytes
     assert content == b"dir" or file.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_study_that_cannot_be_built_is_not_begun(energyopt: Program) -> None:
     ran = energyopt("-m", *TINY, *SPACE, "+model.nonsense=1", "study=toy")
     assert ran.code == 2
@@ -95,6 +97,7 @@ def test_a_study_that_cannot_be_built_is_not_begun(energyopt: Program) -> None:
     assert not (energyopt.folder / "studies/energyopt.db").exists()
 
 
+@pytest.mark.slow
 def test_failed_trials_are_counted_and_end_a_hopeless_run(energyopt: Program) -> None:
     (energyopt.folder / "my_net.py").write_text(OWN_MODEL.replace("== 13", ">= 9"))
     own = ("model=own", "model._target_=my_net.build", "+model.hidden=int(interval(8,99))")
@@ -128,6 +131,7 @@ class Dying:
 """
 
 
+@pytest.mark.slow
 def test_a_trial_that_dies_costs_itself_and_its_joules_are_kept(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(DYING)
     own = ("paradigm=own", "paradigm._target_=mine.Dying", "+paradigm.lr=${lr}")
@@ -140,6 +144,7 @@ def test_a_trial_that_dies_costs_itself_and_its_joules_are_kept(energyopt: Progr
     assert dead["result"]["books"]["training"]["cpu_j"] > 0
 
 
+@pytest.mark.slow
 def test_a_wrong_sampler_leaves_no_study_behind(energyopt: Program) -> None:
     assert energyopt("-m", *TINY, *SPACE, "n_trials=1", "study=zz", "sampler=tpee").code == 2
     energyopt.ok("-m", *TINY, *SPACE, "n_trials=1", "study=zz")

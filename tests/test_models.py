@@ -135,7 +135,9 @@ def test_a_copy_gives_the_same_logits_and_trains_alone(name):
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-@every_model
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "resnet18" else ()) for n in MODELS]
+)
 def test_learns_a_small_batch_by_heart(name):
     shape = FITS[name][0]
     model = build(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.conftest import (
     OWN_MODEL,
     TINY,
@@ -47,6 +49,7 @@ def test_a_training_loop_of_ones_own(energyopt: Program) -> None:
     assert "Cheapest setup reaching 0.3" in ran.text
 
 
+@pytest.mark.slow
 def test_configs_of_ones_own_in_a_folder(energyopt: Program) -> None:
     conf = energyopt.folder / "conf"
     (conf / "model").mkdir(parents=True)
@@ -89,6 +92,7 @@ class Plug:
 """
 
 
+@pytest.mark.slow
 def test_a_meter_of_ones_own(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(OWN_METER)
     ran = energyopt.ok(*TINY, "hardware=own", "hardware.meter._target_=mine.Plug")

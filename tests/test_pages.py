@@ -64,6 +64,7 @@ def test_every_page_with_commands_is_run_here() -> None:
     assert shown - run_here == {DOCS / "tutorial/first-study.md"}
 
 
+@pytest.mark.slow
 def test_the_tutorial_runs_and_prints_what_it_shows(energyopt: Program) -> None:
     text = page("tutorial/first-study")
     for command in snippets.commands(text):
@@ -91,6 +92,7 @@ def test_what_a_how_to_shows_runs(energyopt: Program, name: str) -> None:
         run(energyopt, command)
 
 
+@pytest.mark.slow
 def test_a_meter_of_ones_own_reads_its_counter(energyopt: Program) -> None:
     text = page("how-to/add-a-meter")
     write_files(text, energyopt.folder)

@@ -62,6 +62,7 @@ def test_paradigms_are_searched_and_the_source_is_paid_once(
     assert len(list((energyopt.folder / "studies" / "knowledge").glob("*/record.json"))) == 1
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_train_a_source_once(energyopt: Program) -> None:
     words = (*QUICK, *SOURCE, "paradigm=pretrained", "paradigm.source.epochs=20")
     both = [energyopt.start(*words, "paradigm.source.target=1") for _ in range(2)]
@@ -74,6 +75,7 @@ def test_two_processes_at_once_train_a_source_once(energyopt: Program) -> None:
     assert upfront[0][0].energy == upfront[1][0].energy
 
 
+@pytest.mark.slow
 def test_a_trial_killed_after_its_source_keeps_its_joules_and_the_next_takes_the_weights(
     energyopt: Program,
 ) -> None:
@@ -94,6 +96,7 @@ def test_a_trial_killed_after_its_source_keeps_its_joules_and_the_next_takes_the
     assert study.search_energy_j == pytest.approx(sum(each.spent_j for each in results(study)))
 
 
+@pytest.mark.slow
 def test_a_setup_that_began_with_a_source_is_trained_again(energyopt: Program) -> None:
     words = (*QUICK, *SOURCE, *TO_THE_END, "paradigm=pretrained", "lr=choice(0.01,0.02)")
     energyopt.ok("-m", *words, "n_trials=2", "study=again")
@@ -103,6 +106,7 @@ def test_a_setup_that_began_with_a_source_is_trained_again(energyopt: Program) -
     assert (energyopt.folder / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_heads_and_answers_are_told(energyopt: Program) -> None:
     shutil.copy(ROOT / "tests" / "two_heads.py", energyopt.folder)
     own = ("task=own", "task._target_=two_heads.TwoHeads", "+task.n_train=300")
@@ -137,6 +141,7 @@ def named(text: str) -> str:
     return text.splitlines()[0].lstrip("# ").split()[0].rstrip(",:")
 
 
+@pytest.mark.slow
 def test_the_page_shows_a_paradigm_of_ones_own_that_runs(energyopt: Program) -> None:
     for text in (*blocks("python"), *blocks("yaml")):
         path = energyopt.folder / Path(named(text))

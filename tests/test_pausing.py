@@ -306,6 +306,7 @@ def test_a_paused_and_resumed_trial_has_the_curve_of_one_that_was_not(tmp_path: 
     assert JournalReader(tmp_path / NAME).read().result("epochs", whole.reason) == parts[-1]
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     pauses=st.lists(st.integers(0, 320), max_size=5),

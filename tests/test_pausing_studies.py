@@ -53,6 +53,7 @@ def check_over(program: Program, n_trials: int = 8) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.slow
 def test_a_study_by_halving_says_what_pauses_and_what_goes_on(energyopt: Program) -> None:
     ran = energyopt.ok(*HALVING)
     assert "trial 1: paused after" in ran.text
@@ -86,6 +87,7 @@ def test_a_trial_that_went_on_is_the_training_that_did_not_pause(energyopt: Prog
     assert resumed.booked("loading").total_j > once.booked("loading").total_j  # but for this
 
 
+@pytest.mark.slow
 def test_what_a_trial_goes_on_with_is_its_owners_alone(energyopt: Program) -> None:
     ran = energyopt(*HALVING, ENERGYOPT_FAILPOINT="paused#3:kill")
     assert ran.code == -signal.SIGKILL
@@ -94,6 +96,7 @@ def test_what_a_trial_goes_on_with_is_its_owners_alone(energyopt: Program) -> No
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "step",
     [
@@ -148,6 +151,7 @@ def resumed(program: Program) -> list[int]:
     return [int(path.parent.name) for path in paths if '"going on"' in path.read_text()]
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_what_had_paused_paused(energyopt: Program, wait_for: Wait) -> None:
     process, words = resumed_forever(energyopt, wait_for)
     process.send_signal(signal.SIGINT)
@@ -171,6 +175,7 @@ def test_an_interrupt_leaves_what_had_paused_paused(energyopt: Program, wait_for
     assert spent_j(energyopt) == pytest.approx(burnt_j(energyopt))
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_what_it_had_resumed_paused(energyopt: Program, wait_for: Wait) -> None:
     process, words = resumed_forever(energyopt, wait_for)
     process.kill()
@@ -187,6 +192,7 @@ def test_a_killed_run_leaves_what_it_had_resumed_paused(energyopt: Program, wait
     assert len(trials_of(energyopt, "h")) == 2
 
 
+@pytest.mark.slow
 def test_a_resumed_trial_that_is_killed_has_failed_and_its_joules_count(
     energyopt: Program, wait_for: Wait
 ) -> None:
@@ -203,6 +209,7 @@ def test_a_resumed_trial_that_is_killed_has_failed_and_its_joules_count(
     assert not list(folder(energyopt).glob(f"*/{PAUSED}"))
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_leaves_what_it_had_resumed_paused(
     energyopt: Program, wait_for: Wait
 ) -> None:
@@ -216,6 +223,7 @@ def test_a_server_that_dies_leaves_what_it_had_resumed_paused(
     assert spent_j(energyopt) == pytest.approx(burnt_j(energyopt))
 
 
+@pytest.mark.slow
 def test_a_pause_that_cannot_be_read_fails_its_trial_in_a_sentence(energyopt: Program) -> None:
     killed = energyopt(*HALVING, ENERGYOPT_FAILPOINT="resumed#1:kill")
     assert killed.code == -signal.SIGKILL
@@ -263,6 +271,7 @@ def test_what_a_schedule_cannot_be_is_said_in_a_sentence(
     assert not (energyopt.folder / "studies/energyopt.db").exists()
 
 
+@pytest.mark.slow
 def test_a_sampler_that_is_a_schedule_is_used_as_one(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(
         "from optuna.samplers import RandomSampler\n"
@@ -278,6 +287,7 @@ def test_a_sampler_that_is_a_schedule_is_used_as_one(energyopt: Program) -> None
     assert "paused" not in plain.text
 
 
+@pytest.mark.slow
 def test_trials_of_a_paradigm_that_cannot_pause_train_to_their_ends(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(
         "from energyopt.paradigms.scratch import Scratch\n"
@@ -295,6 +305,7 @@ def test_trials_of_a_paradigm_that_cannot_pause_train_to_their_ends(energyopt: P
     assert {row["state"] for row in rows} == {"COMPLETE"}
 
 
+@pytest.mark.slow
 def test_trials_that_go_on_keep_the_power_limit_that_was_found(
     energyopt: Program, gpu_box: FakeNvml
 ) -> None:
@@ -314,6 +325,7 @@ def test_trials_that_go_on_keep_the_power_limit_that_was_found(
     assert [gpu_box.limit_w(0), gpu_box.limit_w(1)] == [300, 300]
 
 
+@pytest.mark.slow
 def test_a_study_that_pauses_after_the_profile_knows_what_an_epoch_costs(
     energyopt: Program, gpu_box: FakeNvml
 ) -> None:

@@ -120,6 +120,7 @@ def test_an_app_moves_over_by_one_word(app: App, launcher: str) -> None:
     assert found == {"name": "energyopt", "best_params": best.params, "best_value": best.value}
 
 
+@pytest.mark.slow
 def test_the_study_goes_on_to_its_total_and_repeats_nothing(app: App) -> None:
     app.write("return x**2 + y**2")
     app.ok("hydra.sweeper.n_trials=3", "hydra.sweep.dir=runs")
@@ -203,6 +204,7 @@ def test_a_search_space_of_ones_own_function(app: App) -> None:
         assert trial.value == pytest.approx(trial.params["x"] ** 2 + trial.params["z"])
 
 
+@pytest.mark.slow
 def test_a_hopeless_run_ends_with_an_error(app: App) -> None:
     app.write("raise RuntimeError('boom')")
     ran = app("hydra.sweeper.max_failure_rate=0.3")

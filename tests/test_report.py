@@ -370,6 +370,7 @@ def test_a_report_with_targets_of_its_own() -> None:
 # The command -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_overwrites_its_own_folder_and_no_other(studied: Program) -> None:
     studied.ok("report", "toy")
     folder = studied.folder / "studies/toy/report"
@@ -386,6 +387,7 @@ def test_the_command_overwrites_its_own_folder_and_no_other(studied: Program) ->
     assert "--force" in refused.text
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_wrong(studied: Program) -> None:
     for words, said in (
         (("nobody",), "there is no study 'nobody'"),

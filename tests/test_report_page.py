@@ -365,6 +365,7 @@ def made_up(trials: int) -> StudyRecord:
     return replace(study(records), space=MADE_UP_SPACE)
 
 
+@pytest.mark.slow
 def test_a_thousand_trials_are_a_page_that_opens(browser: Browser, tmp_path: Path) -> None:
     page = written(made_up(1000), tmp_path)
     assert page.stat().st_size < _LIMIT_BYTES

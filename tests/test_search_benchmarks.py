@@ -302,6 +302,7 @@ def test_searches_that_are_not_there_are_refused_with_those_that_are():
 # The commands ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_replay_prints_the_table_and_writes_a_row_a_search(tmp_path: Path):
     write_tables(tmp_path / "tables")
     words = ("--data", tmp_path, "--methods", "random", "tpe_profiled", "--seeds", 3)

@@ -319,6 +319,7 @@ class planted:  # noqa: N801  # reads like the function it is
         self._file.write_bytes(self._before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", LITERAL)
 def test_text_of_a_database_is_shown_as_it_is(studied: Program, text: str) -> None:
     row = trials_of(studied, "toy")[5]
@@ -618,6 +619,7 @@ def test_a_bad_name_makes_nothing(energyopt: Program, name: str) -> None:
     assert not (energyopt.folder.parent / "x").exists()
 
 
+@pytest.mark.slow
 def test_exports_follow_no_links(studied: Program, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     for suffix, words in ((".csv", ("pareto", "toy")), (".safetensors", ("retrain", "toy"))):

@@ -164,6 +164,7 @@ def test_what_a_lost_server_cannot_be_told_is_told_by_the_next_run(
     assert list(study.trials[0].values) == kept["outcome"]["values"]
 
 
+@pytest.mark.slow
 def test_no_password_reaches_a_file(energyopt: Program, postgres: str) -> None:
     canary = "CANARY-7f3a"
     with_password = sa.make_url(postgres).set(password=canary).render_as_string(hide_password=False)

@@ -64,6 +64,7 @@ def test_a_hopeless_trial_is_stopped_and_its_reason_kept(energyopt: Program) -> 
     assert "stopping.rules.energy_cap.beta: 2.0 -> not set" in refused.text
 
 
+@pytest.mark.slow
 def test_a_rule_of_ones_own_is_named_by_its_key(energyopt: Program) -> None:
     (energyopt.folder / "rules.py").write_text(OWN_RULE)
     own = ("+stopping.rules.third._target_=rules.Third", "+stopping.rules.third.at=2")
@@ -73,6 +74,7 @@ def test_a_rule_of_ones_own_is_named_by_its_key(energyopt: Program) -> None:
     assert second["reason"] == "third: evaluation 2 of 1 + 1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["auto", "none"])
 def test_without_rules_each_trial_trains_to_its_end(energyopt: Program, option: str) -> None:
     energyopt.ok("-m", *WORDS, f"stopping={option}")
@@ -80,6 +82,7 @@ def test_without_rules_each_trial_trains_to_its_end(energyopt: Program, option: 
     assert told(energyopt, 1) == ""
 
 
+@pytest.mark.slow
 def test_a_training_by_itself_has_nothing_to_be_compared_with(energyopt: Program) -> None:
     ran = energyopt.ok(*WORDS[:5], "stopping=[energy_cap,dominance,extrapolate]", "lr=1e-6")
     assert "Ended: epochs, trained all 30 epochs" in ran.text

@@ -204,6 +204,7 @@ def test_a_gpu_name_that_is_no_expression_is_refused():
         RigOptions(gpu_name="H100(")
 
 
+@pytest.mark.slow
 def test_a_trial_on_a_named_system(energyopt: Program, gpu_box: FakeNvml):
     words = (
         *("task=wine", "model=mlp", "epochs=1", "device=cpu", "hardware=h100"),
