@@ -76,6 +76,7 @@ def test_retrain_reports_test_accuracy_and_keeps_the_model(studied: Program) -> 
     assert "epochs" in studied.ok("retrain", "toy", "--trial", "0", "epochs=1").text
 
 
+@pytest.mark.slow
 def test_retrain_runs_no_code_that_a_database_names(energyopt: Program) -> None:
     (energyopt.folder / "my_net.py").write_text(OWN_MODEL)
     own = ("model=own", "model._target_=my_net.build")

@@ -63,6 +63,7 @@ def test_what_is_exported_is_what_is_imported(plain: PlainStudy, database: Path)
     assert repr(read_study(str(database), name)) == repr(written)
 
 
+@pytest.mark.slow
 def test_a_server_keeps_the_same(postgres: str, studied: Program, tmp_path: Path) -> None:
     plain = plain_study(str(studied.folder / "studies/energyopt.db"), "toy")
     folder = tmp_path / "toy-export"

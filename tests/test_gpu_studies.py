@@ -78,6 +78,7 @@ def test_profiling_finds_the_limit_that_the_physics_hide_and_restores_the_old_on
     assert trials_of(energyopt, "p")[2]["result"]["conditions"]["limit_w"] == 200
 
 
+@pytest.mark.slow
 def test_without_permission_the_present_limit_stays_unless_strict(
     energyopt: Program, gpu_box: FakeNvml
 ):

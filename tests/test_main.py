@@ -75,6 +75,7 @@ def test_a_log_with_colours_has_nothing_that_moves_a_cursor(energyopt: Program) 
     assert study.out.count("[1/2]") == 1
 
 
+@pytest.mark.slow
 def test_the_same_study_gives_the_same_numbers(energyopt: Program) -> None:
     energyopt.ok("-m", *TINY, *SPACE, "n_trials=3", "study=a")
     energyopt.ok("-m", *TINY, *SPACE, "n_trials=3", "study=b")
@@ -118,6 +119,7 @@ def test_a_study_without_a_name_gets_one_from_what_it_asks(energyopt: Program) -
     assert len(re.findall(r"^wine-mlp-[0-9a-f]{8}", listed, re.MULTILINE)) == 2
 
 
+@pytest.mark.slow
 def test_a_grid_trains_every_point_once(energyopt: Program) -> None:
     grid = ("-m", *TINY, "sampler=grid", "lr=choice(0.01,0.1)", "seed=range(0,2)", "study=g")
     capped = energyopt.ok(*grid, "n_trials=3")

@@ -51,6 +51,7 @@ FITS = {
     "char_transformer": TEXTS,
 }
 FITTING = [(name, shape) for name, shapes in FITS.items() for shape in shapes]
+QUICK = ("mlp", "cnn", "cnn1d")
 every_model = pytest.mark.parametrize("name", MODELS)
 every_fit = pytest.mark.parametrize(("name", "shape"), FITTING, ids=str)
 
@@ -136,7 +137,7 @@ def test_a_copy_gives_the_same_logits_and_trains_alone(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n == "resnet18" else ()) for n in MODELS]
+    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in MODELS]
 )
 def test_learns_a_small_batch_by_heart(name):
     shape = FITS[name][0]

@@ -54,6 +54,7 @@ def test_a_run_that_is_killed_at_a_step_is_taken_up(where, folder, step):
     check(where, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nth", [5, 20, 35, 50, 65])
 def test_a_fault_at_some_statements_costs_nothing(where, folder, nth):
     def run() -> None:

@@ -204,6 +204,7 @@ def test_any_sequence_keeps_a_study_whole(postgres_server: Postgres) -> None:
     _check(OnServer, 12)
 
 
+@pytest.mark.slow
 def test_some_sequences_keep_a_study_whole() -> None:
     """In a file: the runs take turns, as they must there."""
 
