@@ -171,6 +171,7 @@ def test_a_study_is_read_while_it_is_written(energyopt: Program) -> None:
     assert len(trials_of(energyopt, "busy")) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "says"),
     [

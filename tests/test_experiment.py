@@ -84,6 +84,7 @@ def whole(program: Program, name: str = "small") -> None:
 # --- run
 
 
+@pytest.mark.slow
 def test_an_experiment_runs_skips_what_is_not_there_and_goes_on_where_it_was(
     energyopt: Program,
 ) -> None:

@@ -140,6 +140,7 @@ def test_an_estimate_refuses_limits_before_there_is_a_study(energyopt: Program):
 # One trial a GPU ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_trial_has_a_gpu_of_its_own(energyopt: Program, gpu_box: FakeNvml):
     ran = energyopt.ok("-m", *ON_GPU, "epochs=4", SWEEP, "n_trials=4", "n_jobs=3", "study=two")
     assert "n_jobs=3, but there are GPUs for 2 trials at a time" in ran.text

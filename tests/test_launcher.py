@@ -374,6 +374,7 @@ def test_closing_ends_fresh_processes(folder, wait_for):
 # --- time
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_a_job_that_takes_too_long_costs_itself_alone(folder, tmp_path, wait_for, start_method):
     with opened(folder, start_method=start_method, timeout_s=4) as launcher:

@@ -34,7 +34,10 @@ def study_in(program: Program, name: str) -> StudyRecord:
     return read_study(str(program.folder / "studies" / "energyopt.db"), name)
 
 
-@pytest.mark.parametrize("how", [TO_THE_END, ()], ids=["tpe", "joule"])
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param(TO_THE_END, id="tpe", marks=pytest.mark.slow), pytest.param((), id="joule")],
+)
 def test_paradigms_are_searched_and_the_source_is_paid_once(
     energyopt: Program, how: tuple[str, ...]
 ) -> None:

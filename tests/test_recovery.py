@@ -100,6 +100,7 @@ def test_eight_at_once_on_a_file_are_one(tmp_path, folder):
     check(where, 60, retries=0)
 
 
+@pytest.mark.slow
 def test_forty_queued_setups_are_trained_once_each(postgres, folder):
     store = opened(postgres)
     for number in range(40):

@@ -238,6 +238,7 @@ def test_what_hydra_itself_makes_goes_through_hydras_own_list(
     assert not list(energyopt.folder.rglob("marker"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "word",
     [

@@ -171,6 +171,7 @@ def test_a_run_that_is_killed_at_a_step_is_taken_up(where, folder, step, nth):
     assert len(study.trials) - N <= 1  # at most the one that died before it had paused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "nth", [4, 31, 58, *(pytest.param(n, marks=SLOW) for n in range(13, 90, 9))]
 )
@@ -208,6 +209,7 @@ def settle(where: str, folder: Path) -> StudyRecord:
     return study
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["resumed", "suggested", "trained", "answered"])
 def test_what_was_resumed_by_a_run_that_dies_goes_on_from_its_pause(where, folder, step):
     """The joules since the pause are in the books; what was measured before stays."""

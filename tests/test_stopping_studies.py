@@ -40,6 +40,7 @@ def attributes(program: Program, number: int) -> dict[str, str]:
         return dict(database.execute(query, [number]))
 
 
+@pytest.mark.slow
 def test_a_hopeless_trial_is_stopped_and_its_reason_kept(energyopt: Program) -> None:
     words = ("-m", *WORDS, "stopping=[energy_cap,dominance]", "stopping.rules.dominance.k=9")
     energyopt.ok(*words, "n_trials=1")
