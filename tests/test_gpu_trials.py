@@ -75,9 +75,10 @@ def test_conditions_are_on_record(gpu: FakeNvml, tmp_path: Path):
     assert machine.driver
     assert {"energyopt", "torch", "zeus", "python"} <= set(machine.packages)
     assert result.booked("idle").gpu_j == pytest.approx(0.1 * fake_nvml.IDLE_W, rel=0.2)
-    assert result.training_j == pytest.approx(280 * result.booked("training").time_s, rel=0.1)
+    # A fraction of a second of real time, whose ends a busy machine stretches.
+    assert result.training_j == pytest.approx(280 * result.booked("training").time_s, rel=0.3)
     assert result.energy_net_j == pytest.approx(
-        result.training_j - fake_nvml.IDLE_W * result.booked("training").time_s, rel=0.05
+        result.training_j - fake_nvml.IDLE_W * result.booked("training").time_s, rel=0.1
     )
     assert result.checkpoints[0].training.gpus_j == (result.checkpoints[0].training.gpu_j,)
     assert JournalReader(tmp_path / "progress.jsonl").read().conditions == found
