@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.commands.parsing import accuracy, command_parser, whole
+from energyopt.commands.parsing import add_target, command_parser, whole
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,12 +29,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--top", type=whole, default=3, metavar="N", help="setups beside the default (default: 3)"
     )
-    made.add_argument(
-        "--target",
-        type=accuracy,
-        metavar="ACCURACY",
-        help="accuracy to reach (default: the study's)",
-    )
+    add_target(made, "reach")
     made.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of your own configs")
     return made
 

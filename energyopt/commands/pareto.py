@@ -7,7 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.commands.parsing import accuracy, add_reuse, collect_nothing, command_parser
+from energyopt.commands.parsing import (
+    accuracy,
+    add_reuse,
+    add_study,
+    collect_nothing,
+    command_parser,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
         "point comes with the overrides that reproduce it.",
         ["demo", "demo --target 0.9", "demo --out front.csv", "demo --points final --out f.json"],
     )
-    made.add_argument("study", help="the study's name, or the folder of an export")
+    add_study(made)
     made.add_argument(
         "--points",
         choices=("curve", "final"),

@@ -111,6 +111,21 @@ def collect_nothing() -> None:
     gc.disable()
 
 
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """Let it take a study, from the storage or from an export."""
+    parser.add_argument("study", help="the study's name, or the folder of an export")
+
+
+def add_target(parser: argparse.ArgumentParser, does: str) -> None:
+    """Let it take another target than the study's; `does` is what it does with it."""
+    parser.add_argument(
+        "--target",
+        type=accuracy,
+        metavar="ACCURACY",
+        help=f"accuracy to {does} (default: the study's)",
+    )
+
+
 def add_reuse(parser: argparse.ArgumentParser) -> None:
     """Let it take the trainings that are planned."""
     parser.add_argument(

@@ -8,7 +8,7 @@ import sys
 
 from rich.console import Console
 
-from energyopt.commands.parsing import accuracy, collect_nothing, command_parser, share
+from energyopt.commands.parsing import add_study, add_target, collect_nothing, command_parser, share
 
 
 def parser() -> argparse.ArgumentParser:
@@ -20,13 +20,8 @@ def parser() -> argparse.ArgumentParser:
         "Each setup comes with the probability that no other is better by more than --within.",
         ["demo", "demo --target 0.9", "demo --within 0.1 --json | jq '.setups[0].overrides'"],
     )
-    made.add_argument("study", help="the study's name, or the folder of an export")
-    made.add_argument(
-        "--target",
-        type=accuracy,
-        metavar="ACCURACY",
-        help="accuracy to reach (default: the study's)",
-    )
+    add_study(made)
+    add_target(made, "reach")
     made.add_argument(
         "--within",
         type=share,

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.commands.parsing import accuracy, add_reuse, collect_nothing, command_parser, number
+from energyopt.commands.parsing import (
+    add_reuse,
+    add_study,
+    add_target,
+    collect_nothing,
+    command_parser,
+    number,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,13 +25,8 @@ def parser() -> argparse.ArgumentParser:
         "tables (CSV) beside it.",
         ["demo", "demo --target 0.9 --out demo-report", "demo --pue 1.2 --carbon-g-per-kwh 380"],
     )
-    made.add_argument("study", help="the study's name, or the folder of an export")
-    made.add_argument(
-        "--target",
-        type=accuracy,
-        metavar="ACCURACY",
-        help="accuracy to look at (default: the study's)",
-    )
+    add_study(made)
+    add_target(made, "look at")
     made.add_argument(
         "--out", type=Path, metavar="DIR", help="write to it (default: studies/STUDY/report)"
     )

@@ -6,7 +6,13 @@ import argparse
 
 from rich.console import Console
 
-from energyopt.commands.parsing import accuracy, add_reuse, collect_nothing, command_parser
+from energyopt.commands.parsing import (
+    add_reuse,
+    add_study,
+    add_target,
+    collect_nothing,
+    command_parser,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,13 +22,8 @@ def parser() -> argparse.ArgumentParser:
         "What a study found and what it cost: the summary that its run ended with.",
         ["demo", "demo --target 0.9", "demo --reuse 300"],
     )
-    made.add_argument("study", help="the study's name, or the folder of an export")
-    made.add_argument(
-        "--target",
-        type=accuracy,
-        metavar="ACCURACY",
-        help="accuracy to look at (default: the study's)",
-    )
+    add_study(made)
+    add_target(made, "look at")
     add_reuse(made)
     return made
 
