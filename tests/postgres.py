@@ -71,11 +71,12 @@ class Postgres:
                 # fails after 10 s, and while the server still writes its file of state
                 self._server.ensure_postgres_running()
                 self.execute("SELECT 1")
-                return
             except (subprocess.SubprocessError, AssertionError, sa.exc.OperationalError):
                 if time.monotonic() > give_up:
                     raise
-            time.sleep(0.5)
+                time.sleep(0.5)
+            else:
+                return
 
     def close(self) -> None:
         """End."""
