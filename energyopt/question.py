@@ -23,7 +23,7 @@ POWER_LIMIT = "hardware.power_limit_w"
 _NOT_ASKED = (
     *("n_trials", "n_jobs", "max_failures", "study", "storage", "trusted_targets"),
     *("heartbeat_s", "storage_wait_s"),
-    *("search_budget_j", "search_budget_s", "reuse"),
+    *("search_budget_j", "search_budget_s", "reuse", "report"),
     "trial_timeout_s",
     "knowledge",
     # How a start waits, and what is measured beside the training.
@@ -49,6 +49,7 @@ _UNSWEEPABLE: Mapping[str, str] = {
     "search_budget_j": "it belongs to the whole study",
     "search_budget_s": "it belongs to the whole study",
     "reuse": "it belongs to the whole study",
+    "report": "it belongs to the whole study",
     "sampler": "it belongs to the whole study",
     "stopping": "it belongs to the whole study",
     "trusted_targets": "it belongs to the whole study",
@@ -161,7 +162,8 @@ def _node(config: Any, key: str) -> tuple[dict[str, Any], str]:
 
 
 def _is_not_asked(word: str) -> bool:
-    return word.lstrip("+").partition("=")[0] in _NOT_ASKED
+    key = word.lstrip("+").partition("=")[0]
+    return key in _NOT_ASKED or key.partition(".")[0] in _NOT_ASKED
 
 
 def name_study(choices: Mapping[str, str], identity: Identity) -> str:

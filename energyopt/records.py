@@ -22,6 +22,7 @@ from energyopt.curve import (
     checkpoint_from_dict,
     total,
 )
+from energyopt.plans import NONE, Plans
 from energyopt.upfront import Upfront
 
 # The parts of a record that have a file of their own are found here, too.
@@ -525,6 +526,7 @@ class StudyRecord:
         trials: All trials, by number.
         confirmations: Trainings of its setups with other seeds, by number.
         space: Optuna's distributions of the searched keys that had one only.
+        plans: What its last run was told of the time after the search.
     """
 
     name: str
@@ -535,6 +537,7 @@ class StudyRecord:
     trials: tuple[TrialRecord, ...]
     confirmations: tuple[Confirmation, ...] = ()
     space: Mapping[str, Any] = field(default_factory=dict)
+    plans: Plans = NONE
 
     @property
     def results(self) -> tuple[tuple[TrialRecord, TrialResult], ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from energyopt.errors import ConfigError
@@ -52,6 +52,16 @@ _RULES: Mapping[str, _Rule] = {
     "reuse": _Rule(
         _NUMBER, lambda v: 0 < v < float("inf"), "a number of trainings above 0", optional=True
     ),
+    "report.pue": _Rule(
+        _NUMBER, lambda v: 1 <= v < float("inf"), "a number of at least 1", optional=True
+    ),
+    "report.carbon_g_per_kwh": _Rule(
+        _NUMBER, lambda v: 0 <= v < float("inf"), "a number of at least 0", optional=True
+    ),
+    "report.price_per_kwh": _Rule(
+        _NUMBER, lambda v: 0 <= v < float("inf"), "a number of at least 0", optional=True
+    ),
+    "report.currency": _Rule((str,), bool, "a word, such as EUR,", optional=True),
     "trusted_targets": _Rule(
         (ListConfig,),
         lambda names: all(isinstance(name, str) for name in names),
@@ -68,7 +78,7 @@ def check_roots(cfg: DictConfig) -> None:
     """
     for key, rule in _RULES.items():
         try:
-            value = cfg.get(key)
+            value = OmegaConf.select(cfg, key)
         except OmegaConfBaseException as error:
             raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
         if value is None and rule.optional:

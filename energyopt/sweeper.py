@@ -30,6 +30,7 @@ from energyopt.launcher import LocalLauncher
 from energyopt.objectives import judge, paused
 from energyopt.options import Options
 from energyopt.outcome import outcome_of_error
+from energyopt.plans import Plans
 from energyopt.question import (
     POWER_LIMIT,
     command_words,
@@ -147,6 +148,8 @@ class _Run:
             store = self._open_study(stack, sole=sole)
             if provenance is not None:
                 store.bind(provenance)
+            if self._own:
+                store.keep_plans(self._plans())
             settled = store.reap()
             coordinator = self._coordinator(store)
             n_trials, next_point, notes = self._plan(store)
@@ -224,6 +227,10 @@ class _Run:
         with open_dict(self._config):
             self._config.study = name
         return identity, name
+
+    def _plans(self) -> Plans:
+        said = self._composer.default().get("report") or {}
+        return Plans.from_dict({**said, "reuse": self._options.reuse})
 
     def _study_words(self) -> tuple[str, ...]:
         """What each of our own jobs is told beside its setup."""
@@ -470,8 +477,7 @@ class _Run:
     def _end(self, store: StudyStore, failure: str | None) -> None:
         study = store.read()
         if self._own:
-            reuse = self._options.reuse
-            print_end(self._console, study, self._storage, self._folder, reuse=reuse)
+            print_end(self._console, study, self._storage, self._folder)
         else:
             write_results(study, self._folder)
         if failure is not None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from energyopt.search.budget import Budget, Worth, expected_saving_j, worth_of_next
 from energyopt.search.observed import Observed
+from energyopt.store.reading import read_study
 from tests.conftest import SPACE, TINY, Program, trials_of
 
 TARGET = 0.9
@@ -201,8 +202,10 @@ def test_a_study_ends_when_the_next_trial_is_not_worth_it(energyopt: Program) ->
     assert "in reuse=1 trainings" in ran.text
     few = len(trials_of(energyopt, "toy"))
     assert few < 15
-    energyopt.ok(*study, "batch_size=8", "reuse=1e6")
+    energyopt.ok(*study, "batch_size=8", "reuse=1e6", "report.price_per_kwh=0.3")
     assert len(trials_of(energyopt, "toy")) == 15
+    plans = read_study(str(energyopt.folder / "studies/energyopt.db"), "toy").plans
+    assert (plans.reuse, plans.price_per_kwh, plans.currency) == (1e6, 0.3, "EUR")
 
 
 @pytest.mark.slow

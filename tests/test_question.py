@@ -152,6 +152,7 @@ def test_what_a_source_learns_from_may_be_searched():
         "search_budget_j=10",
         "search_budget_s=60",
         "reuse=100",
+        "report.pue=1.2",
         "study=other",
         "storage=elsewhere.db",
         "trusted_targets=[timm]",

@@ -17,6 +17,7 @@ from optuna.distributions import FloatDistribution
 
 from energyopt.conditions import Gpu, Machine
 from energyopt.errors import ConfigError
+from energyopt.plans import Plans
 from energyopt.records import Confirmation, Energy, StudyRecord
 from energyopt.report.curves import drawn_curves, rises, telling_trials
 from energyopt.report.factors import Factors, carbon, money, watt_hours
@@ -27,6 +28,7 @@ from energyopt.report.machines import facts
 from energyopt.report.noise import geometric, noise_of, repeated_setups
 from energyopt.report.page.content import report
 from energyopt.report.page.write import report_dir, write_report
+from energyopt.report.summary import summarize
 from energyopt.report.uses import devices_j, study_uses, trial_uses
 from tests.conftest import Program
 from tests.test_summary import mixed
@@ -367,6 +369,16 @@ def test_a_report_with_targets_of_its_own() -> None:
     assert report(of, 0.99).answer.headline == "No trial reached 0.99; the best accuracy was 0.95."
 
 
+def test_what_the_search_was_told_counts_where_nothing_is_typed() -> None:
+    plans = Plans(reuse=30, pue=1.2, price_per_kwh=0.3, currency="CHF")
+    told = Factors.of(plans, {"pue": None, "currency": None})
+    assert told == Factors(1.2, None, 0.3, "CHF")
+    assert Factors.of(plans, {"pue": 1.0, "currency": "EUR"}) == Factors(1.0, None, 0.3, "EUR")
+    of = replace(study([trial(0, result([(100, 2.0, 0.95)]), default=True)]), plans=plans)
+    assert summarize(of).reuse == 30
+    assert summarize(of, reuse=7).reuse == 7
+
+
 # The command -----------------------------------------------------------------------------------
 
 
@@ -393,6 +405,7 @@ def test_the_command_says_what_is_wrong(studied: Program) -> None:
         (("nobody",), "there is no study 'nobody'"),
         (("toy", "--pue", "0.5"), "pue=0.5: a finite number of at least 1 is needed"),
         (("toy", "--pue", "much"), "much is no number"),
+        (("toy", "--currency", "CHF"), "currency=CHF: there is no price that it could be of"),
         (("toy", "--over", "lr", "momentum"), "there are: lr, batch_size"),
         (("toy", "--out", "/proc/none"), "/proc/none cannot be written"),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from omegaconf import OmegaConf
 
 from energyopt.build import Setup
 from energyopt.errors import ConfigError
@@ -32,13 +33,17 @@ INF, NAN = float("inf"), float("nan")
         ("search_budget_j", [0, -1, INF, NAN, "1", True], "a number of joules above 0 or null"),
         ("search_budget_s", [0, -1, INF, NAN, "1", True], "a number of seconds above 0 or null"),
         ("reuse", [0, -1, INF, NAN, "often", True], "a number of trainings above 0 or null"),
+        ("report.pue", [0.9, INF, "1.2", True], "a number of at least 1 or null"),
+        ("report.carbon_g_per_kwh", [-1, INF, NAN, "green"], "a number of at least 0 or null"),
+        ("report.price_per_kwh", [-0.1, INF, "dear"], "a number of at least 0 or null"),
+        ("report.currency", ["", 3, True], "a word, such as EUR, or null"),
         ("trusted_targets", ["timm", None, [1], {"a": 1}], "a list of packages, such as [timm],"),
     ],
 )
 def test_a_root_key_holds_only_what_it_may(key, refused, says):
     config = composed()
     for value in refused:
-        config[key] = value
+        OmegaConf.update(config, key, value, merge=False)
         with pytest.raises(ConfigError) as caught:
             Setup(config)
         assert str(caught.value) == f"{key}={value} is not allowed: {says} is needed"
@@ -55,6 +60,13 @@ def test_a_root_key_that_was_deleted_is_missed():
         ("lr=1", "epochs=0.5", "target=1", "seed=0", "batch_size=1"),
         ("eval_every=null", "patience=null", "max_failures=null"),
         ("search_budget_j=1e-3", "search_budget_s=0.5", "reuse=1"),
+        (
+            "report.pue=1",
+            "report.carbon_g_per_kwh=0",
+            "report.price_per_kwh=0",
+            "report.currency=p",
+        ),
+        ("~report",),
         ("lr=1e-300", f"seed={2**63 - 1}", "trusted_targets=[]"),
         ("trusted_targets=[timm,torchvision]",),
     ],

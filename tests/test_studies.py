@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from energyopt.errors import StorageError, StudyError
 from energyopt.objectives import EnergyVsAccuracy, judge
+from energyopt.plans import NONE, Plans
 from energyopt.records import Metric, Outcome, TrialRecord
 from energyopt.store.database import open_database, quiet_optuna
 from energyopt.store.identity import Identity, check_name
@@ -438,6 +439,15 @@ def test_joules_of_two_kinds_do_not_mix(open_study):
 
 
 # --- names
+
+
+def test_the_last_word_of_what_is_planned_counts(open_study):
+    assert open_study().read().plans == NONE
+    for plans in (Plans(reuse=30, price_per_kwh=0.3, currency="CHF"), Plans(pue=1.2), NONE):
+        store = open_study()
+        store.keep_plans(plans)
+        store.close()
+        assert open_study().read().plans == plans
 
 
 @pytest.mark.parametrize("name", ["a", "9", "digits-cnn-0123abcd", "A.b_c+d-e", "x" * 100])

@@ -132,7 +132,8 @@ def add_reuse(parser: argparse.ArgumentParser) -> None:
         "--reuse",
         type=trainings,
         metavar="N",
-        help="trainings that you plan: says what they save beyond the search",
+        help="trainings that you plan: says what they save beyond the search (default: what the "
+        "search was told)",
     )
 
 

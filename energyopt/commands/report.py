@@ -39,12 +39,13 @@ def parser() -> argparse.ArgumentParser:
     )
     add_reuse(made)
     derived = made.add_argument_group(
-        "derived numbers", "constants of yours, applied to the joules; nothing is looked up"
+        "derived numbers",
+        "constants of yours, applied to the joules; nothing is looked up. A search that was told "
+        "report.pue and its like (in its config, or as words) has them as defaults",
     )
     derived.add_argument(
         "--pue",
         type=number,
-        default=1.0,
         metavar="X",
         help="energy of the data centre over that of its computers, at least 1 (default: 1)",
     )
@@ -52,9 +53,7 @@ def parser() -> argparse.ArgumentParser:
         "--carbon-g-per-kwh", type=number, metavar="G", help="greenhouse gas of a kWh, in gCO2e"
     )
     derived.add_argument("--price-per-kwh", type=number, metavar="P", help="price of a kWh")
-    derived.add_argument(
-        "--currency", default="EUR", metavar="NAME", help="what it is in (default: EUR)"
-    )
+    derived.add_argument("--currency", metavar="NAME", help="what it is in (default: EUR)")
     return made
 
 
@@ -67,8 +66,9 @@ def run(args: argparse.Namespace) -> None:
     from energyopt.report.saying import say
     from energyopt.store.exported import study_at
 
-    factors = Factors(args.pue, args.carbon_g_per_kwh, args.price_per_kwh, args.currency)
     study = study_at(args.storage, args.study)
+    typed = ("pue", "carbon_g_per_kwh", "price_per_kwh", "currency")
+    factors = Factors.of(study.plans, {key: getattr(args, key) for key in typed})
     folder = report_dir(study.name) if args.out is None else args.out
     force = args.force or args.out is None
     refuse_full(folder, force=force)

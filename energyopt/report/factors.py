@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from energyopt.errors import ConfigError
+from energyopt.plans import Plans
 from energyopt.units import quantity
 
 _KWH_J = 3.6e6
@@ -36,6 +39,26 @@ class Factors:
             value = getattr(self, key)
             if value is not None and not low <= value < math.inf:
                 raise ConfigError(f"{key}={value:g}: a finite number of at least {low:g} is needed")
+
+    @classmethod
+    def of(cls, plans: Plans, typed: Mapping[str, Any]) -> Factors:
+        """What is typed, and for the rest what the study was told.
+
+        Args:
+            plans: The study's.
+            typed: By name; None where nothing is.
+
+        Raises:
+            ConfigError: If a number is out of its range, or a currency has no price.
+        """
+        said = {**asdict(plans), **{key: v for key, v in typed.items() if v is not None}}
+        if typed.get("currency") is not None and said["price_per_kwh"] is None:
+            raise ConfigError(
+                f"currency={typed['currency']}: there is no price that it could be of; give "
+                "--price-per-kwh, too"
+            )
+        names = [each.name for each in fields(cls) if said[each.name] is not None]
+        return cls(**{name: said[name] for name in names})
 
     @property
     def asked(self) -> bool:

@@ -58,11 +58,9 @@ def print_end(
     study: StudyRecord,
     storage: str,
     folder: Path,
-    *,
-    reuse: float | None = None,
 ) -> None:
     """The summary, and the commands to type next."""
-    summary = summarize(study, reuse=reuse)
+    summary = summarize(study)
     console.print()
     console.print(summary_panel(summary), crop=False)  # a command must stay whole
     if not summary.front:

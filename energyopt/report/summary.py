@@ -152,8 +152,10 @@ def summarize(
     Args:
         study: The study as the store remembers it.
         target: Accuracy to look at; the study's own if None.
-        reuse: How many trainings are planned with what was found.
+        reuse: How many trainings are planned with what was found; what the study's last run was
+            told if None.
     """
+    reuse = study.plans.reuse if reuse is None else reuse
     target = study.target if target is None else target
     reaching = [] if target is None else at_target(study, target)
     recommended = at_checkpoint(study, *reaching[0]) if reaching else None

@@ -18,10 +18,12 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 
 from energyopt.curve import PARTS
 from energyopt.errors import EnergyoptError, StudyError
+from energyopt.plans import Plans
 from energyopt.records import Confirmation, Metric, StudyRecord, TrialRecord, TrialResult
 from energyopt.store.database import sqlite_file, storage_url
 from energyopt.store.exporting import PlainStudy
 from energyopt.store.folder import CONFIRMATIONS, STUDY, TRIALS, RubbishError, at_line, read_folder
+from energyopt.store.identity import PLANS
 from energyopt.store.reading import read_study, study_names
 
 
@@ -85,6 +87,7 @@ def record_from(plain: PlainStudy, folder: Path) -> StudyRecord:
         trials=tuple(trials),
         confirmations=tuple(confirmations),
         space=_space(plain),
+        plans=Plans.from_dict(study["attributes"].get(PLANS)),
     )
 
 

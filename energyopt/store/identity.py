@@ -16,6 +16,9 @@ from energyopt.store.unnamed import may_be_same
 IDENTITY = "energyopt"
 """Attribute of a study that holds what it asks."""
 
+PLANS = "energyopt_plans"
+"""Attribute of a study that holds what its last run was told of the time after it."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 

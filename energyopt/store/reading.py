@@ -15,10 +15,11 @@ from optuna.study import Study, StudyDirection
 from sqlalchemy import Connection
 
 from energyopt.errors import StudyError
+from energyopt.plans import Plans
 from energyopt.records import Metric, StudyRecord, TrialRecord, TrialResult
 from energyopt.store.confirmations import confirmations_of
 from energyopt.store.database import masked, open_database, quiet_optuna, speaking, storage_url
-from energyopt.store.identity import IDENTITY
+from energyopt.store.identity import IDENTITY, PLANS
 from energyopt.store.tables import TRIALS, has_rows
 from energyopt.store.trials import KeptTrial, kept_trials, space_of
 
@@ -87,6 +88,7 @@ def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:
         trials=trials,
         confirmations=confirmations,
         space=space,
+        plans=Plans.from_dict(study.user_attrs.get(PLANS)),
     )
 
 

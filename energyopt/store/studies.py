@@ -23,6 +23,7 @@ from sqlalchemy import Connection
 from energyopt import failpoints
 from energyopt.errors import LeaseLost, StudyError
 from energyopt.objectives import not_promoted
+from energyopt.plans import NONE, Plans
 from energyopt.process import Process
 from energyopt.records import End, Outcome, Provenance, StudyRecord, TrialResult
 from energyopt.search.observed import Observed
@@ -36,7 +37,14 @@ from energyopt.store.database import (
     sqlite_file,
     storage_url,
 )
-from energyopt.store.identity import IDENTITY, Identity, check_metrics, check_name, check_same
+from energyopt.store.identity import (
+    IDENTITY,
+    PLANS,
+    Identity,
+    check_metrics,
+    check_name,
+    check_same,
+)
 from energyopt.store.paused import PausedTrials, Waiting
 from energyopt.store.reading import record_of
 from energyopt.store.rows import Rows, ended_row, paused_row
@@ -402,6 +410,12 @@ class StudyStore:
                 f"{' / '.join(provenance.binding)}; joules of two kinds do not mix: give the new "
                 "measurements their own study=name"
             )
+
+    def keep_plans(self, plans: Plans) -> None:
+        """Keep what this run was told of the time after the search; the last run's word counts."""
+        with speaking(self._url):
+            if self._study.user_attrs.get(PLANS, NONE.to_dict()) != plans.to_dict():
+                self._study.set_user_attr(PLANS, plans.to_dict())
 
     def read(self) -> StudyRecord:
         """The whole study as a record."""
