@@ -80,10 +80,13 @@ class ConfigWords:
         return read_keys(self._root)
 
     def _below(self, begun: str) -> list[Key]:
-        """The keys of the group that a word begins with, by the option that is chosen."""
+        """The keys of the group that a word begins with, by the option that is chosen.
+
+        Or those of a part of the main config, such as `report`.
+        """
         group = begun.partition(".")[0]
         if group not in self._chosen:
-            return []
+            return [key for key in self._roots() if key.name.startswith(f"{group}.")]
         files = [self._folders[0] / f"{_SHARED[group]}.yaml"] if group in _SHARED else []
         files += [file for file in self._options(group) if file.stem == self._chosen[group]]
         found = {}

@@ -66,6 +66,7 @@ def test_bash_completes_what_is_typed(studied: Program) -> None:
         "energyopt optimizer=sgd optimizer.mom": ["optimizer.momentum="],
         "energyopt optimizer.mom": [],
         "energyopt hardware.power_e": ["hardware.power_eta="],
+        "energyopt report.p": ["report.pue=", "report.price_per_kwh="],
         "energyopt hardware.strict=": ["true", "false"],
         "energyopt sampler=nsga": ["nsga2", "nsga3"],
         "energyopt -m lr=1 study=": ["toy "],
