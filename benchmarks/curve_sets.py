@@ -1,6 +1,7 @@
-"""Recorded learning curves of many setups, found by the columns of their tables.
+"""Recorded learning curves of many setups: tables, found by their columns, and exported studies.
 
-Two kinds of tables are known:
+Known are folders that `energyopt export` wrote of a study with sampler=grid, best with a sweep of
+seeds (its joules are the study's own), and two kinds of tables:
 
 - `workload, optimizer, lr, batch_size, seed, epoch, cpu_s, accuracy`; one row an epoch. CPU seconds
   since the first step, times the same watts, stand for energy.
@@ -27,6 +28,8 @@ from numpy.typing import NDArray
 
 from energyopt.errors import ConfigError
 from energyopt.recorded import Costs, Curve, Pace
+from energyopt.store.exported import record_from
+from energyopt.store.folder import STUDY, read_folder
 
 WATTS = 4.0  # a CPU core's, as hardware=estimate has it
 TARGET = 0.93
@@ -37,6 +40,7 @@ _CURVES = {"workload", "optimizer", "lr", "batch_size", "seed", "epoch", "cpu_s"
 _ARCHITECTURES = {"space", "arch_hash", "adjacency", "ops", "cum_energy_kWh", "validation_accuracy"}
 _UNUSED = "none"
 _FAR = 10_000
+_FEWEST = 4  # setups
 
 Key = tuple[Any, ...]
 """The values of a setup, in the order of the space."""
@@ -156,11 +160,13 @@ def find_sets(data: Path, datasets: Sequence[str] | None, target: float) -> list
 
     Args:
         data: The folder.
-        datasets: Names of tables, without their ending, to take; None takes all.
+        datasets: Names of tables, without their ending, or of exported folders, to take; None
+            takes all.
         target: Accuracy to reach, in [0, 1]; lowered where too few setups always reach it.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If there is none, or a study is no grid.
+        StorageError: If an export is damaged.
     """
     found = []
     for path in sorted(data.rglob("*.csv")):
@@ -171,6 +177,9 @@ def find_sets(data: Path, datasets: Sequence[str] | None, target: float) -> list
                 found += list(_curves(path.stem, rows, target))
             elif columns >= _ARCHITECTURES:
                 found += list(_architectures(path.stem, rows))
+    for path in sorted(data.rglob(STUDY)):
+        if datasets is None or path.parent.name in datasets:
+            found.append(_study(path.parent, target))
     if not found:
         wanted = f" named {', '.join(datasets)}" if datasets else ""
         raise ConfigError(f"--data {data} holds no table of learning curves{wanted}")
@@ -217,6 +226,35 @@ def _reachable(recordings: Iterable[Sequence[Recording]]) -> float:
         (min(max(each.curve.accuracy) for each in of) for of in recordings), reverse=True
     )
     return always[int(_FEASIBLE_SHARE * (len(always) - 1))]
+
+
+# Studies ------------------------------------------------------------------------------------------
+
+
+def _study(folder: Path, target: float) -> CurveSet:
+    """A grid that was trained; trainings that differ in the seed alone are of one setup."""
+    study = record_from(read_folder(folder), folder)
+    recordings: dict[Key, list[Recording]] = defaultdict(list)
+    names = [key for key in study.results[0][0].params if key != "seed"] if study.results else []
+    for trial, result in study.results:
+        curve = result.curve
+        if trial.params.keys() - {"seed"} != set(names) or not len(curve):
+            raise ConfigError(f"{folder}: trial {trial.number} has other keys, or no evaluation")
+        recordings[tuple(trial.params[name] for name in names)].append(
+            _recording(
+                list(curve.epoch),
+                list(curve.accuracy),
+                list(curve.training_s),
+                list(curve.training_j),
+            )
+        )
+    if len(recordings) < _FEWEST:
+        raise ConfigError(f"{folder}: {len(recordings)} setups are no grid to search in")
+    columns = zip(*recordings, strict=True)
+    space = {name: sorted(set(column)) for name, column in zip(names, columns, strict=True)}
+    asked = min(target, _reachable(recordings.values()))
+    workload = study.name if folder.name != study.name else "study"
+    return CurveSet(folder.name, workload, space, dict(recordings), asked, "cpu_j")
 
 
 # Architectures ------------------------------------------------------------------------------------

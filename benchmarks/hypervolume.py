@@ -3,10 +3,11 @@
     python benchmarks/hypervolume.py --data FOLDER [--datasets ...] [--methods ...] [--seeds 20]
         [--set KEY=VALUE ...] [--target 0.93] [--out results.csv]
 
-The folder, or folders in it, hold tables as in `benchmarks/curve_sets.py`. Joules are counted until
-a search has 90 % and 95 % of the best hypervolume of (error, log energy), in U: a full training of
-the median setup. `all` counts every evaluation as a setup one could stop at, `ends` those alone
-that ran to the end. J5, in a second search for the target alone, is that of `benchmarks/replay.py`.
+The folder, or folders in it, hold tables or exported studies, as in `benchmarks/curve_sets.py`.
+Joules are counted until a search has 90 % and 95 % of the best hypervolume of (error, log energy),
+in U: a full training of the median setup. `all` counts every evaluation as a setup one could stop
+at, `ends` those alone that ran to the end. J5, in a second search for the target alone, is that of
+`benchmarks/replay.py`.
 """
 
 from __future__ import annotations

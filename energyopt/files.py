@@ -28,7 +28,7 @@ def private_files() -> Iterator[None]:
 def written_whole(path: Path, *, force: bool) -> Iterator[Path]:
     """A new file beside another, which takes its place in the end: all of it or nothing.
 
-    It is made under a name that nobody could foresee, and follows no link.
+    It is made under a name that nobody could foresee, and follows no link. Its folder is made, too.
 
     Args:
         path: What is to be written.
@@ -42,6 +42,7 @@ def written_whole(path: Path, *, force: bool) -> Iterator[Path]:
         OSError: If it cannot be written.
     """
     refuse_existing(path, force=force)
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(path.suffix, f".{path.name}.", path.parent)
     os.close(descriptor)
     fresh = Path(name)

@@ -57,9 +57,9 @@ def retrain(study: StudyRecord, request: Request, console: Console) -> None:
         ConfigError: If the setup cannot be built, or names code that nobody vouches for.
         StorageError: If the model cannot be written.
     """
-    _check_out(request)
     trial = _chosen(study, request.trial)
     words = words_of(study, trial, request)
+    _check_out(request)
     say(console, f"trial {trial.number} of {study.name}: {' '.join(words)}")
     folder = Path("studies") / study.name / f"retrain-{os.getpid()}"
     with (
@@ -87,10 +87,12 @@ def _check_out(request: Request) -> None:
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out {out}: the model is kept as .safetensors; give such a file")
     refuse_existing(out, force=request.force)
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise ConfigError(
-            f"--out {out}: the folder {out.parent} is not there or may not be written"
-        )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {out.parent} cannot be made: {error.strerror}") from error
+    if not os.access(out.parent, os.W_OK):
+        raise ConfigError(f"--out {out}: the folder {out.parent} may not be written")
 
 
 def _chosen(study: StudyRecord, number: int | None) -> TrialRecord:

@@ -168,11 +168,15 @@ def test_a_file_is_replaced_only_by_force(tmp_path: Path):
     assert path.read_text().startswith("energy_j,")
 
 
-@pytest.mark.parametrize("parent", ["missing", "file"])
-def test_what_cannot_be_written_is_one_sentence(tmp_path: Path, parent: str):
+def test_a_folder_that_is_not_there_is_made(tmp_path: Path):
+    write_front(curve_front(toy()), toy(), tmp_path / "a" / "b" / "front.csv")
+    assert (tmp_path / "a" / "b" / "front.csv").read_text().startswith("energy_j,")
+
+
+def test_what_cannot_be_written_is_one_sentence(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot be written"):
-        write_front((), toy(), tmp_path / parent / "front.csv")
+        write_front((), toy(), tmp_path / "file" / "front.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

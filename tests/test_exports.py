@@ -406,9 +406,11 @@ def test_what_is_there_is_kept(studied: Program, exported: Path, tmp_path: Path)
     (tmp_path / "link").symlink_to(exported)
     with pytest.raises(ConfigError, match="is no folder"):
         write_folder(plain, tmp_path / "link", force=True)
-    with pytest.raises(StorageError, match="cannot be written: No such file or directory"):
-        write_folder(plain, tmp_path / "none" / "out")
+    with pytest.raises(StorageError, match="cannot be written: File exists"):
+        write_folder(plain, folder / "notes.txt" / "out")
     assert {each.name for each in tmp_path.iterdir()} == {"mine", "link"}
+    write_folder(plain, tmp_path / "none" / "out")
+    assert (tmp_path / "none" / "out" / "study.json").is_file()
 
 
 @contextmanager

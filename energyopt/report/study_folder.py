@@ -49,6 +49,7 @@ def write_folder(plain: PlainStudy, folder: Path, *, force: bool = False) -> Stu
     """
     _refuse(folder, force=force)
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             study = _fill(beside / folder.name, plain)

@@ -57,7 +57,6 @@ def keep_state(state: State, folder: Path) -> None:
         "skipped": dict(state.skipped),
     }
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with written_whole(folder / _STATE, force=True) as fresh:
             fresh.write_text(json.dumps(data, indent=1), encoding="utf-8")
     except OSError as error:

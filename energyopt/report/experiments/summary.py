@@ -167,7 +167,6 @@ def write(summary: Summary, folder: Path, *, force: bool) -> list[Path]:
     try:
         for path in paths:
             refuse_existing(path, force=force)
-        folder.mkdir(parents=True, exist_ok=True)
         for path, text in zip(paths, files.values(), strict=True):
             with written_whole(path, force=force) as fresh:
                 fresh.write_text(text, encoding="utf-8", newline="")

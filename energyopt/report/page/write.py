@@ -48,9 +48,7 @@ def write_report(made: Report, folder: Path, *, force: bool, own: bool = False) 
     files[PAGE] = render(made, pictures)
     try:
         for name, text in files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(path, force=True) as fresh:
+            with written_whole(folder / name, force=True) as fresh:
                 fresh.write_text(text, encoding="utf-8", newline="")
         if own:
             _remove_older(folder, files)
