@@ -238,8 +238,13 @@ def _study(folder: Path, target: float) -> CurveSet:
     names = [key for key in study.results[0][0].params if key != "seed"] if study.results else []
     for trial, result in study.results:
         curve = result.curve
-        if trial.params.keys() - {"seed"} != set(names) or not len(curve):
-            raise ConfigError(f"{folder}: trial {trial.number} has other keys, or no evaluation")
+        if result.end == "stopped" or not len(curve):
+            raise ConfigError(
+                f"{folder}: trial {trial.number} did not train to its end, so that a search cannot "
+                "be played on it; run the study with sampler=grid stopping=none"
+            )
+        if trial.params.keys() - {"seed"} != set(names):
+            raise ConfigError(f"{folder}: trial {trial.number} has other keys than the first")
         recordings[tuple(trial.params[name] for name in names)].append(
             _recording(
                 list(curve.epoch),

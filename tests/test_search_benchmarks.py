@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +20,9 @@ from benchmarks.methods import METHODS
 from benchmarks.problems import Problem, Setup, find_problems
 from benchmarks.session import Session
 from benchmarks.verdicts import Moment, Verdict, compare, judge, summarise
-from energyopt.errors import ConfigError
-from tests.conftest import ROOT, Ran
+from energyopt.errors import ConfigError, StorageError
+from energyopt.store.reading import read_study
+from tests.conftest import ROOT, TINY, Program, Ran
 from tests.recorded_tables import (
     epoch_j,
     write_architectures,
@@ -383,3 +385,28 @@ def test_hypervolume_prints_a_table_a_set_and_writes_a_row_a_search(tmp_path: Pa
     assert set(COLUMNS.split(",")) < set(rows[0])
     assert all(float(row["hv90"]) <= float(row["hv95"]) for row in rows)
     assert [row["j5"] == "" for row in rows] == [row["dataset"] == "nets" for row in rows]
+
+
+@pytest.mark.slow
+def test_an_exported_grid_is_played_back(energyopt: Program):
+    axes = ("lr=choice(1e-3,1e-2)", "batch_size=choice(32,64)", "seed=choice(0,1)")
+    energyopt.ok("-m", *TINY, *axes, "sampler=grid", "stopping=none", "study=grid")
+    energyopt.ok("export", "grid", "--out", "sets/mine")
+    (found,) = find_sets(energyopt.folder / "sets", ["mine"], 1.0)
+    assert (found.dataset, found.workload) == ("mine", "grid")
+    assert found.space == {"lr": [0.001, 0.01], "batch_size": [32, 64]}
+    assert [len(of) for of in found.recordings.values()] == [2] * 4
+    study = read_study(str(energyopt.folder / "studies/energyopt.db"), "grid")
+    first, result = study.results[0]
+    played = found.recordings[first.params["lr"], first.params["batch_size"]][0]
+    assert played.end_j == pytest.approx(result.curve.training_j[-1])
+    assert played.curve.accuracy == result.curve.accuracy
+
+
+def test_what_is_no_grid_is_refused(tmp_path: Path):
+    shutil.copytree(ROOT / "studies/digits/export", tmp_path / "digits")
+    with pytest.raises(ConfigError, match="trial 0 did not train to its end"):
+        find_sets(tmp_path, None, 0.95)
+    (tmp_path / "digits/trials.jsonl").write_text("")
+    with pytest.raises(StorageError, match=r"trials\.jsonl"):
+        find_sets(tmp_path, None, 0.95)
