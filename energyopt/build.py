@@ -1,4 +1,4 @@
-"""From a composed config to objects: the only place that instantiates.
+"""From a composed config to the objects of a trial, each built when it is first asked for.
 
 An option gets from here what its constructor names: a model that takes `input_shape` is told
 the task's; a paradigm that takes `task` gets the data. What is not asked for is not built.
@@ -10,26 +10,24 @@ import inspect
 import math
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from energyopt import sources
-from energyopt.errors import ConfigError, EnergyoptError, TrialError
+from energyopt.errors import ConfigError, TrialError
 from energyopt.known import Known, digest, shape_of_work
+from energyopt.making import Maker, plain, saying, value
 from energyopt.protocols import EnergyMeter, Knowledge, Objective, Paradigm, StoppingRule
 from energyopt.records import Energy, TrialStart
 from energyopt.rivals import Rivals
 from energyopt.root_keys import check_roots
 from energyopt.trial import Plan
-from energyopt.trust import targets_in, trusted_target
 from energyopt.upfront import Upfront
 
 if TYPE_CHECKING:
@@ -80,12 +78,12 @@ class Setup:
             if str(folder) not in sys.path:
                 sys.path.append(str(folder))
         self._knowledge: dict[str, Knowledge] = {}
-        self._offers: Mapping[str, Callable[[], Any]] = {
+        offers: Mapping[str, Callable[[], Any]] = {
             "task": lambda: self.task,
             "model": lambda: self.model,
             "make_model": lambda: self.make_model,
-            "optimizer": lambda: self._make("optimizer", cfg.optimizer),
-            "scheduler": lambda: self._make("scheduler", cfg.scheduler),
+            "optimizer": lambda: self._maker.make("optimizer", cfg.optimizer),
+            "scheduler": lambda: self._maker.make("scheduler", cfg.scheduler),
             "input_shape": lambda: self.task.input_shape,
             "num_classes": lambda: self.task.num_classes,
             "device": lambda: self.device,
@@ -93,6 +91,7 @@ class Setup:
             "cpu": lambda: self._rig_options.cpu,
             **{key: partial(cfg.__getitem__, key) for key in _OFFERED_ROOTS},
         }
+        self._maker = Maker(self._folders, list(cfg.trusted_targets), offers)
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +122,7 @@ class Setup:
         from energyopt.hardware.options import RigOptions
 
         node = self._cfg.hardware
-        options = {k: _value(f"hardware.{k}", node, k) for k in node if k not in _NO_RIG_OPTIONS}
+        options = {k: value(f"hardware.{k}", node, k) for k in node if k not in _NO_RIG_OPTIONS}
         known = {field.name for field in fields(RigOptions)}
         wrong = sorted(options.keys() - known)
         if wrong:
@@ -137,7 +136,7 @@ class Setup:
     def system(self) -> System | None:
         """What is published of the named system that the trial is to run on."""
         node = self._cfg.hardware.get("system")
-        return None if node is None else cast("System", self._make("hardware.system", node))
+        return None if node is None else cast("System", self._maker.make("hardware.system", node))
 
     @cached_property
     def known(self) -> Known | None:
@@ -148,12 +147,12 @@ class Setup:
     @cached_property
     def task(self) -> Any:
         """The data."""
-        return self._make("task", self._cfg.task)
+        return self._maker.make("task", self._cfg.task)
 
     @cached_property
     def model(self) -> Any:
         """The network, freshly initialised."""
-        return self._make("model", self._cfg.model)
+        return self._maker.make("model", self._cfg.model)
 
     def make_model(self, num_classes: int | None = None) -> Any:
         """Another network of the same kind.
@@ -162,17 +161,17 @@ class Setup:
             num_classes: Its number of outputs; the task's if None.
         """
         told = {} if num_classes is None else {"num_classes": lambda: num_classes}
-        return self._make("model", self._cfg.model, told)
+        return self._maker.make("model", self._cfg.model, told)
 
     @cached_property
     def meter(self) -> EnergyMeter:
         """What meters the windows."""
-        return cast(EnergyMeter, self._make("hardware.meter", self._cfg.hardware.meter))
+        return cast(EnergyMeter, self._maker.make("hardware.meter", self._cfg.hardware.meter))
 
     @cached_property
     def objective(self) -> Objective:
         """What is told to a study."""
-        return cast(Objective, self._make("objective", self._cfg.objective))
+        return cast(Objective, self._maker.make("objective", self._cfg.objective))
 
     @cached_property
     def rules(self) -> Mapping[str, StoppingRule]:
@@ -183,7 +182,7 @@ class Setup:
         if not isinstance(node, DictConfig):
             raise ConfigError(f"stopping.rules={node} is not rules by name; choose stopping=[...]")
         names = list(map(str, node))
-        rules = {name: self._make(f"stopping.rules.{name}", node[name]) for name in names}
+        rules = {name: self._maker.make(f"stopping.rules.{name}", node[name]) for name in names}
         for name, rule in rules.items():
             if not hasattr(rule, "decide"):
                 raise ConfigError(
@@ -289,9 +288,9 @@ class Setup:
         select = selector(options, len(self.rig.boards))
         shape = shape_of_work(
             self.rig.boards[0].name,
-            _plain("model", self._cfg.model),
+            plain("model", self._cfg.model),
             self._cfg.batch_size,
-            sources.without(_plain("paradigm", self._cfg.paradigm), self.sources),
+            sources.without(plain("paradigm", self._cfg.paradigm), self.sources),
         )
         low_w, high_w = self.rig.limits_w()
         points = self.known.profiles.get(digest(shape)) if self.known else None
@@ -318,7 +317,7 @@ class Setup:
         torch.manual_seed(self._cfg.seed)
         random.seed(self._cfg.seed)  # ours draws from neither; a user's own code may
         np.random.seed(self._cfg.seed % 2**32)  # noqa: NPY002
-        paradigm = self._make("paradigm", self._own_paradigm(), self._learnt())
+        paradigm = self._maker.make("paradigm", self._own_paradigm(), self._learnt())
         missing = [
             name for name in ("epoch_samples", "train", "evaluate") if not hasattr(paradigm, name)
         ]
@@ -357,7 +356,7 @@ class Setup:
                         f"of its {name}; give its weights: paradigm.{name}.weights=..."
                     )
                 folder = self._folders[0] / str(self._cfg.knowledge)
-                with _saying(f"paradigm.{name}"):
+                with saying(f"paradigm.{name}"):
                     state, upfront = learn(child.course(name), folder, recorder)
             self._knowledge[name] = Knowledge(state, partial(child.model_with, state))
             recorder.know(replace(upfront, reuse=reuse))
@@ -367,7 +366,7 @@ class Setup:
         self._check_sources()
         for name, node in self.sources.items():
             child = self._child(name, node)
-            with _saying(f"paradigm.{name}"):
+            with saying(f"paradigm.{name}"):
                 if node.weights is not None:
                     state, _ = self._read(name, node)
                 else:
@@ -387,7 +386,7 @@ class Setup:
 
         cfg, start = self._cfg, self.start
         keys = ("task", "model", "optimizer", "paradigm")
-        asked = {key: _plain(key, cfg[key]) for key in keys}
+        asked = {key: plain(key, cfg[key]) for key in keys}
         asked |= {key: cfg[key] for key in ("lr", "batch_size", "epochs", "target", "seed")}
         asked |= {"num_threads": cfg.num_threads, "device": self.device.partition(":")[0]}
         asked |= {"joules": start.provenance.binding, "torch": _torch_version()}
@@ -408,7 +407,7 @@ class Setup:
 
     def _child(self, name: str, node: DictConfig) -> Setup:
         """The setup of a training that this one's paradigm starts from."""
-        with _saying(f"paradigm.{name}"):
+        with saying(f"paradigm.{name}"):
             child = Setup(sources.config_of(self._cfg, name, node), self._folders, repair=False)
         child.rig = self.rig
         # A made-up meter counts joules by the batch, and the child has its own.
@@ -429,8 +428,8 @@ class Setup:
         """The paradigm's node without what is not for its constructor."""
         if not self.sources:
             return self._cfg.paradigm
-        plain = _plain("paradigm", self._cfg.paradigm)
-        return OmegaConf.create(sources.without(plain, self.sources))
+        own = plain("paradigm", self._cfg.paradigm)
+        return OmegaConf.create(sources.without(own, self.sources))
 
     def _learnt(self) -> dict[str, Callable[[], Any]]:
         missing = sorted(self.sources.keys() - self._knowledge.keys())
@@ -438,111 +437,8 @@ class Setup:
             raise TrialError(f"the {missing[0]} was not trained before the paradigm was built")
         return {name: partial(self._knowledge.__getitem__, name) for name in self._knowledge}
 
-    def _make(
-        self, key: str, node: Any, told: Mapping[str, Callable[[], Any]] | None = None
-    ) -> Any:
-        """Instantiate a config node, offering what its target names.
-
-        Args:
-            key: Where the node is.
-            node: The node.
-            told: What is offered beside, or instead of, what all are.
-        """
-        plain = _plain(key, node)
-        targets = list(targets_in(plain))
-        if not isinstance(plain, dict) or "_target_" not in plain:
-            raise ConfigError(f"{key}={plain} names no code to run: it needs a _target_")
-        for target in targets:
-            trusted_target(target, self._folders, list(self._cfg.trusted_targets))
-        factory = self._guard(
-            key, plain, lambda: instantiate(node, _convert_="all", _partial_=True)
-        )
-        signature = self._guard(key, plain, lambda: inspect.signature(factory.func))
-        given = factory.keywords
-        if plain.get("_partial_"):  # called later, by others: a wrong keyword is known now
-            self._guard(key, plain, lambda: signature.bind_partial(*factory.args, **given))
-            return factory
-        offered = {
-            name: offer()
-            for name, offer in {**self._offers, **(told or {})}.items()
-            if name in signature.parameters and name not in given
-        }
-        return self._guard(key, plain, lambda: factory(**offered))
-
-    def _guard(self, key: str, plain: dict[str, Any], make: Callable[[], Any]) -> Any:
-        """Turn what a constructor says of its arguments into a sentence that names the key."""
-        try:
-            return make()
-        except EnergyoptError:
-            raise
-        except Exception as error:
-            message = str(error).splitlines()[0] if str(error) else type(error).__name__
-            options = {k: v for k, v in plain.items() if not k.startswith("_")}
-            raise ConfigError(
-                f"{key} ({plain['_target_']}) cannot be built with {options}: {message}"
-            ) from error
-
-
-@contextmanager
-def _saying(key: str) -> Iterator[None]:
-    """Say of what a mistake is one."""
-    try:
-        yield
-    except ConfigError as error:
-        said = str(error)
-        raise ConfigError(said if said.startswith(key) else f"{key}: {said}") from error
-
 
 def _torch_version() -> str:
     import torch
 
     return str(torch.__version__)
-
-
-def _plain(key: str, node: Any) -> Any:
-    try:
-        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        message = str(error).splitlines()[0]
-        raise ConfigError(f"{key}: {message}; set it on the command line") from error
-    except ValueError as error:  # not a config node
-        raise ConfigError(f"{key}={node} is not a group of options") from error
-
-
-def _value(key: str, node: DictConfig, name: str) -> Any:
-    try:
-        value = node[name]
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
-    return _plain(key, value) if OmegaConf.is_config(value) else value
-
-
-def make_sampler(
-    node: dict[str, Any], offers: Mapping[str, Any], cfg: DictConfig, what: str = "sampler"
-) -> Any:
-    """Make an Optuna sampler from a node, or a schedule.
-
-    Args:
-        node: A `_target_` and its options.
-        offers: What it gets of these where it names it; a None is no offer.
-        cfg: The root config, for `trusted_targets`.
-        what: What it is, for the message.
-
-    Raises:
-        ConfigError: If it may not be named, or cannot be built.
-    """
-    target = node["_target_"]
-    trusted = list(cfg.get("trusted_targets") or [])
-    made, *_ = [trusted_target(name, (Path.cwd(),), trusted) for name in targets_in(node)]
-    try:
-        named = inspect.signature(made).parameters
-        offered = {
-            key: offer for key, offer in offers.items() if key in named and offer is not None
-        }
-        options = {key: value for key, value in node.items() if key not in offered}
-        return instantiate({**options, "_convert_": "all"}, _partial_=True)(**offered)
-    except Exception as error:
-        cause = error.__cause__ or error
-        raise ConfigError(
-            f"{what} {target} cannot be built: {str(cause).splitlines()[0]}"
-        ) from error

@@ -9,9 +9,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from optuna.samplers import BaseSampler
 
-from energyopt.build import make_sampler
 from energyopt.composer import Composer
 from energyopt.errors import ConfigError
+from energyopt.making import make_sampler
 from energyopt.options import Options
 from energyopt.search.budget import Appraiser, Budget, Estimate, worth_of_next
 from energyopt.search.observed import Schedule

@@ -8,8 +8,8 @@ import optuna
 import pytest
 from omegaconf import OmegaConf
 
-from energyopt.build import make_sampler
 from energyopt.errors import ConfigError
+from energyopt.making import make_sampler
 from energyopt.search.samplers import SAMPLERS, continued_seed, sampler_node
 from energyopt.store.database import quiet_optuna
 

@@ -25,9 +25,10 @@ from omegaconf import OmegaConf, open_dict
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from energyopt.build import Setup, make_sampler
+from energyopt.build import Setup
 from energyopt.errors import ConfigError, StorageError, StudyError
 from energyopt.files import refuse_shared, written_whole
+from energyopt.making import make_sampler
 from energyopt.report.export import render_front
 from energyopt.report.front import curve_front
 from energyopt.search.samplers import refuse_unpickling
@@ -102,7 +103,7 @@ HARMFUL = {
             }
         ]
     },
-    "energyopt.build.make_sampler": {"node": {"_target_": "os.system"}, "seed": None, "cfg": {}},
+    "energyopt.making.make_sampler": {"node": {"_target_": "os.system"}, "seed": None, "cfg": {}},
     "energyopt.worker.main": {},
     "energyopt.cli.main": {},
     "energyopt.report.export.write_front": {"points": [], "study": None, "path": "{marker}"},
@@ -174,8 +175,8 @@ def test_no_group_of_a_setup_runs_harmful_code(target: str, marker: Path) -> Non
         "task": lambda setup: setup.task,
         "model": lambda setup: setup.model,
         "paradigm": lambda setup: setup.make_paradigm(),
-        "optimizer": lambda setup: setup._make("optimizer", setup._cfg.optimizer),
-        "scheduler": lambda setup: setup._make("scheduler", setup._cfg.scheduler),
+        "optimizer": lambda setup: setup._maker.make("optimizer", setup._cfg.optimizer),
+        "scheduler": lambda setup: setup._maker.make("scheduler", setup._cfg.scheduler),
         "objective": lambda setup: setup.objective,
         "hardware.meter": lambda setup: setup.meter,
         "hardware.system": lambda setup: setup.system,

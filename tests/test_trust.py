@@ -102,7 +102,7 @@ def test_an_alias_is_refused_as_what_it_is(here, target, package):
     [
         "energyopt.build.os.system",
         "energyopt.build.Setup",
-        "energyopt.build.make_sampler",
+        "energyopt.making.make_sampler",
         "energyopt.trust.trusted_target",
         "energyopt.profiling.PowerProfiler",
         "energyopt.cli.main",
