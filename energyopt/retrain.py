@@ -21,6 +21,7 @@ from energyopt.report.saying import say
 from energyopt.report.study import words_to_vouch_for
 from energyopt.report.summary import summarize
 from energyopt.signals import interrupting
+from energyopt.store.identity import check_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ def retrain(study: StudyRecord, request: Request, console: Console) -> None:
         ConfigError: If the setup cannot be built, or names code that nobody vouches for.
         StorageError: If the model cannot be written.
     """
+    check_name(study.name)  # a folder is named after it
     trial = _chosen(study, request.trial)
     words = words_of(study, trial, request)
     _check_out(request)

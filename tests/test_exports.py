@@ -92,6 +92,11 @@ def test_commands_say_the_same_of_a_study_of_its_export_and_of_its_import(
         assert "simulated by" in said
         assert studied.ok(*words, "toy-export").out == said
         assert studied.ok(*words, "toy", "--storage", "other.db").out == said
+    (tested,) = re.findall(r"Test accuracy 0\.\d{4}, .*", studied.ok("retrain", "toy").text)
+    assert tested in studied.ok("retrain", "toy-export").text
+    refused = studied("confirm", "toy-export", "--seeds", "1")
+    assert refused.code == 2
+    assert "toy-export is an export: `energyopt import toy-export` brings it there" in refused.text
     studied.ok("export", "toy", "--storage", "other.db", "--out", "again")
     for name in FILES:
         assert (studied.folder / "again" / name).read_bytes() == (exported / name).read_bytes()

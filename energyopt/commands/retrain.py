@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.commands.parsing import command_parser
+from energyopt.commands.parsing import add_study, command_parser
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
             "demo objective=energy_vs_accuracy",
         ],
     )
-    made.add_argument("study", help="the study's name")
+    add_study(made)
     made.add_argument("overrides", nargs="*", help="key=value words, as for a training")
     made.add_argument(
         "--trial", type=int, metavar="N", help="its number (default: the cheapest setup)"
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Run it."""
     from energyopt.retrain import Request, retrain
-    from energyopt.store.reading import read_study
+    from energyopt.store.exported import study_at
 
     request = Request(
         overrides=tuple(args.overrides),
@@ -47,4 +47,4 @@ def run(args: argparse.Namespace) -> None:
         force=args.force,
         config_dir=args.config_dir,
     )
-    retrain(read_study(args.storage, args.study), request, Console())
+    retrain(study_at(args.storage, args.study), request, Console())

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -19,6 +20,7 @@ from energyopt.plans import Plans
 from energyopt.records import Metric, StudyRecord, TrialRecord, TrialResult
 from energyopt.store.confirmations import confirmations_of
 from energyopt.store.database import masked, open_database, quiet_optuna, speaking, storage_url
+from energyopt.store.folder import STUDY
 from energyopt.store.identity import IDENTITY, PLANS
 from energyopt.store.tables import TRIALS, has_rows
 from energyopt.store.trials import KeptTrial, kept_trials, space_of
@@ -43,7 +45,10 @@ def read_study(where: str, name: str) -> StudyRecord:
         names = optuna.get_all_study_names(storage)
         if name not in names:
             there = ", ".join(sorted(names)) or "none yet"
-            raise StudyError(f"there is no study {name!r} in {masked(url)}; there are: {there}")
+            missing = f"there is no study {name!r} in {masked(url)}; there are: {there}"
+            if (Path(name) / STUDY).is_file():
+                missing += f"; {name} is an export: `energyopt import {name}` brings it there"
+            raise StudyError(missing)
         study = optuna.load_study(study_name=name, storage=storage)
         return record_of(study, storage, storage.get_study_id_from_name(name))
 
