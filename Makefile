@@ -14,8 +14,8 @@ demo: $(STAMP)
 	    'batch_size=choice(16,32,64,128,256)' n_trials=20 study=demo
 
 test: lint
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 20 \
-	    $(if $(SLOW),,-m "not slow")
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	    --durations 20 $(if $(SLOW),,-m "not slow")
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
     ENERGYOPT_FAILPOINT=told:kill        at the first telling of a trial's end
     ENERGYOPT_FAILPOINT=sql#17:fail      the 17th SQL statement of this process fails
+    ENERGYOPT_FAILPOINT=write#2:kill     at the second SQL statement that is no query
 
 Without that variable a place costs a look-up of a name.
 """

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import venv
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 _TIMEOUT_S = 180
+_A_SLOW_ONE = 40  # takes as long as so many others
 
 # A study that takes a second: made-up joules, so that numbers are the same on each machine.
 TINY = (
@@ -63,6 +65,15 @@ def build(input_shape, num_classes, hidden=8):
         nn.Linear(input_shape[0], hidden), nn.ReLU(), nn.Linear(hidden, num_classes)
     )
 """
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take longest come first: at the end no worker waits for another one's."""
+    weight = Counter[Path]()
+    for item in items:
+        weight[item.path] += _A_SLOW_ONE if item.get_closest_marker("slow") else 1
+    items.sort(key=lambda item: -weight[item.path])
 
 
 @dataclass(frozen=True)

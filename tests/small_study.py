@@ -5,9 +5,12 @@ For tests that kill and fail it at each of its steps, in forked processes.
 
 from __future__ import annotations
 
+import functools
+import gc
 import io
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -170,6 +173,8 @@ def run(
 
 def forked(work: Callable[[], object], failpoint: str = "") -> int:
     """Do something in a process of its own; its exit code: negative a signal, 2 a refusal."""
+    _warm_up()
+    gc.freeze()  # the child's collector would look at, and so copy, all that is the parent's
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -184,7 +189,15 @@ def forked(work: Callable[[], object], failpoint: str = "") -> int:
             traceback.print_exc()
         finally:
             os._exit(code)
+    gc.unfreeze()
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@functools.cache
+def _warm_up() -> None:
+    """Load and compile once what else each child would."""
+    with tempfile.TemporaryDirectory() as folder:
+        run(f"{folder}/small.db", Path(folder), 1)
 
 
 def check(where: str, n_trials: int, *, retries: int | None = None) -> StudyRecord:

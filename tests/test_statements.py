@@ -13,17 +13,20 @@ from tests.small_study import UNTOUCHED, check, forked
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("action", ["kill", "fail"])
-def test_a_fault_at_any_statement_costs_nothing(tmp_path, action):
-    """On a file: each statement of a study of two trials dies, or fails, once."""
+@pytest.mark.parametrize(("place", "action", "step"), [("write", "kill", 1), ("sql", "fail", 3)])
+def test_a_fault_at_any_statement_costs_nothing(tmp_path, place, action, step):
+    """On a file: a study of two trials dies once at each statement, or each third one fails.
+
+    To die at a query is to die at the next statement that is none.
+    """
     struck = 0
-    for nth in range(1, 1000):
+    for nth in range(1, 1000, step):
         where, folder = str(tmp_path / f"{nth}.db"), tmp_path / str(nth)
 
         def run(where: str = where, folder: Path = folder) -> None:
             small_study.run(where, folder, 2)
 
-        code = forked(run, f"sql#{nth}:{action}")
+        code = forked(run, f"{place}#{nth}:{action}")
         if code == UNTOUCHED:
             break
         # Some that fail cost nothing at once: they are tried again, or say that a run is over.

@@ -335,14 +335,16 @@ def _lock_early(engine: Engine, *, write_ahead: bool) -> None:
 
 
 def _watch(engine: Engine) -> None:
-    """Let a test fail or kill this process at any statement."""
-    if not failpoints.is_armed("sql"):
+    """Let a test fail or kill this process at any statement, or at any that is no query."""
+    if not (failpoints.is_armed("sql") or failpoints.is_armed("write")):
         return
 
     @event.listens_for(engine, "before_cursor_execute")
-    def _strike(*_: Any) -> None:
+    def _strike(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         try:
             failpoints.at("sql")
+            if not statement.startswith("SELECT"):
+                failpoints.at("write")
         except failpoints.Injected as error:
             raise OperationalError("a statement", None, error) from error
 
