@@ -375,16 +375,19 @@ def test_closing_ends_fresh_processes(folder, wait_for):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start_method", ["fork", "spawn"])
-def test_a_job_that_takes_too_long_costs_itself_alone(folder, tmp_path, wait_for, start_method):
-    with opened(folder, start_method=start_method, timeout_s=4) as launcher:
+@pytest.mark.parametrize(("start_method", "timeout_s"), [("fork", 4), ("spawn", 15)])
+def test_a_job_that_takes_too_long_costs_itself_alone(
+    folder, tmp_path, wait_for, start_method, timeout_s
+):
+    """A fresh process has its imports to do in that time, on a busy machine."""
+    with opened(folder, start_method=start_method, timeout_s=timeout_s) as launcher:
         began = time.monotonic()
         acts = {"hold all": 0, "hang with a child": tmp_path / "pid", "tell": 1, "child": 0}
         with ThreadPoolExecutor(4) as pool:
             hung, parent, fine, _ = pool.map(lambda act: run(launcher, act, acts[act]), acts)
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 2 * timeout_s
         for late in (hung, parent):
-            words = "the trial's process took longer than hydra.launcher.timeout_s=4 and was ended"
+            words = f"took longer than hydra.launcher.timeout_s={timeout_s} and was ended"
             check_end(late, TrialError, words)
         assert fine.return_value["x"] == 1
         wait_for(lambda: gone(int((tmp_path / "pid").read_text())), 2)
