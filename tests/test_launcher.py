@@ -387,8 +387,8 @@ def test_a_job_that_takes_too_long_costs_itself_alone(
             hung, parent, fine, _ = pool.map(lambda act: run(launcher, act, acts[act]), acts)
         assert time.monotonic() - began < 2 * timeout_s
         for late in (hung, parent):
-            words = f"took longer than hydra.launcher.timeout_s={timeout_s} and was ended"
-            check_end(late, TrialError, words)
+            longer = f"longer than hydra.launcher.timeout_s={timeout_s} and was ended"
+            check_end(late, TrialError, f"the trial's process took {longer}")
         assert fine.return_value["x"] == 1
         wait_for(lambda: gone(int((tmp_path / "pid").read_text())), 2)
         assert run(launcher, "tell", 2).return_value["x"] == 2
