@@ -23,6 +23,7 @@ class _Rule:
 
 
 _NUMBER = (int, float)
+_OF_REPORT = {"pue", "carbon_g_per_kwh", "price_per_kwh", "currency"}
 _RULES: Mapping[str, _Rule] = {
     "lr": _Rule(_NUMBER, lambda v: 0 < v < float("inf"), "a number above 0"),
     "batch_size": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),
@@ -51,6 +52,12 @@ _RULES: Mapping[str, _Rule] = {
     ),
     "reuse": _Rule(
         _NUMBER, lambda v: 0 < v < float("inf"), "a number of trainings above 0", optional=True
+    ),
+    "report": _Rule(
+        (DictConfig,),
+        lambda node: node.keys() <= _OF_REPORT,
+        f"a group of the keys {', '.join(sorted(_OF_REPORT))}",
+        optional=True,
     ),
     "report.pue": _Rule(
         _NUMBER, lambda v: 1 <= v < float("inf"), "a number of at least 1", optional=True

@@ -33,6 +33,11 @@ INF, NAN = float("inf"), float("nan")
         ("search_budget_j", [0, -1, INF, NAN, "1", True], "a number of joules above 0 or null"),
         ("search_budget_s", [0, -1, INF, NAN, "1", True], "a number of seconds above 0 or null"),
         ("reuse", [0, -1, INF, NAN, "often", True], "a number of trainings above 0 or null"),
+        (
+            "report",
+            ["cheap", 3, {"x": 1}],
+            "a group of the keys carbon_g_per_kwh, currency, price_per_kwh, pue or null",
+        ),
         ("report.pue", [0.9, INF, "1.2", True], "a number of at least 1 or null"),
         ("report.carbon_g_per_kwh", [-1, INF, NAN, "green"], "a number of at least 0 or null"),
         ("report.price_per_kwh", [-0.1, INF, "dear"], "a number of at least 0 or null"),
