@@ -214,8 +214,7 @@ def _curves(dataset: str, rows: Iterable[Mapping[str, str]], target: float) -> I
                 )
             )
         names = ("optimizer", "lr", "batch_size")
-        columns = zip(*recordings, strict=True)
-        space = {name: sorted(set(column)) for name, column in zip(names, columns, strict=True)}
+        space = _space(names, recordings)
         asked = min(target, _reachable(recordings.values()))
         yield CurveSet(dataset, workload, space, dict(recordings), asked, "cpu_j")
 
@@ -255,11 +254,10 @@ def _study(folder: Path, target: float) -> CurveSet:
         )
     if len(recordings) < _FEWEST:
         raise ConfigError(f"{folder}: {len(recordings)} setups are no grid to search in")
-    columns = zip(*recordings, strict=True)
-    space = {name: sorted(set(column)) for name, column in zip(names, columns, strict=True)}
+    space = _space(names, recordings)
     asked = min(target, _reachable(recordings.values()))
-    workload = study.name if folder.name != study.name else "study"
-    return CurveSet(folder.name, workload, space, dict(recordings), asked, "cpu_j")
+    part = "cpu_j"  # whatever was metered: sums alone are looked at
+    return CurveSet(folder.name, study.name, space, dict(recordings), asked, part)
 
 
 # Architectures ------------------------------------------------------------------------------------
@@ -283,8 +281,7 @@ def _architectures(dataset: str, rows: Iterable[Mapping[str, str]]) -> Iterator[
             *(f"edge_{a}_{b}" for a in range(vertices) for b in range(a + 1, vertices)),
             *(f"op_{vertex}" for vertex in range(1, vertices - 1)),
         ]
-        columns = zip(*recordings, strict=True)
-        space = {name: sorted(set(column)) for name, column in zip(names, columns, strict=True)}
+        space = _space(names, recordings)
         simplest = partial(_without_dead_ends, vertices=vertices)
         yield CurveSet(dataset, workload, space, dict(recordings), None, "gpu_j", simplest)
 
@@ -335,6 +332,12 @@ def _recording(
 
     pace = Pace((0.0, *column(epochs)), (0.0, *column(time_s)), (0.0, *column(energy_j)))
     return Recording(Curve(column(epochs), column(accuracy)), Costs({0.0: pace}))
+
+
+def _space(names: Sequence[str], recordings: Iterable[Key]) -> dict[str, list[Any]]:
+    """The values of each key among recorded setups."""
+    columns = zip(*recordings, strict=True)
+    return {name: sorted(set(column)) for name, column in zip(names, columns, strict=True)}
 
 
 def _grouped(

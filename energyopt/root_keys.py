@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from energyopt.errors import ConfigError
+from energyopt.plans import Plans
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class _Rule:
 
 
 _NUMBER = (int, float)
-_OF_REPORT = {"pue", "carbon_g_per_kwh", "price_per_kwh", "currency"}
+_OF_REPORT = {each.name for each in fields(Plans)} - {"reuse"}
 _RULES: Mapping[str, _Rule] = {
     "lr": _Rule(_NUMBER, lambda v: 0 < v < float("inf"), "a number above 0"),
     "batch_size": _Rule((int,), lambda v: v >= 1, "a whole number of at least 1"),

@@ -67,8 +67,7 @@ def run(args: argparse.Namespace) -> None:
     from energyopt.store.exported import study_at
 
     study = study_at(args.storage, args.study)
-    typed = ("pue", "carbon_g_per_kwh", "price_per_kwh", "currency")
-    factors = Factors.of(study.plans, {key: getattr(args, key) for key in typed})
+    factors = Factors.of(study.plans, vars(args))
     folder = report_dir(study.name) if args.out is None else args.out
     force = args.force or args.out is None
     refuse_full(folder, force=force)

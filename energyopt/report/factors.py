@@ -46,7 +46,7 @@ class Factors:
 
         Args:
             plans: The study's.
-            typed: By name; None where nothing is.
+            typed: Options of a command by name, others among them; None where nothing is typed.
 
         Raises:
             ConfigError: If a number is out of its range, or a currency has no price.
