@@ -25,6 +25,7 @@ COMMANDS = ("sbatch", "srun", "sacct", "squeue", "scontrol", "scancel")
 _KILL_WAIT_S = 5.0
 _HEARD_S = 0.5  # a controller far away hears of a job's own wish before it signals the job
 _POLL_S = 0.05
+_QUEUED_S = 30.0  # at most, for the folder of the output
 
 
 @dataclass(frozen=True)
@@ -199,12 +200,20 @@ def srun(_: FakeSlurm, words: list[str]) -> int:
             files[option] = words.pop(0).replace("%j", _job_id()).replace("%t", "0")
     for option, descriptor in (("--output", 1), ("--error", 2)):
         if option in files:
+            # A real queue is slower than submitit, which makes the folder once it has a number.
+            _wait_for(Path(files[option]).parent)
             file = os.open(files[option], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(file, descriptor)
     job = Job(Path(os.environ["FAKE_SLURM_JOB"]))
     job.write("step", str(os.getpid()))
     ranks = {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
     os.execvpe(words[0], words, os.environ | ranks)
+
+
+def _wait_for(folder: Path) -> None:
+    give_up = time.monotonic() + _QUEUED_S
+    while not folder.exists() and time.monotonic() < give_up:
+        time.sleep(_POLL_S)
 
 
 def _job_id() -> str:
