@@ -32,7 +32,10 @@ from benchmarks.replay import Row, Task, run
 from benchmarks.running import parse, run_all, write
 from benchmarks.verdicts import Verdict, print_table, summarise
 from energyopt.errors import EnergyoptError
-from energyopt.search import choice, curves, model, readings
+from energyopt.search import acquisition as choice
+from energyopt.search import curve_observations as readings
+from energyopt.search import energy_model as model
+from energyopt.search import level_model as curves
 
 Change = Callable[[], None]
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a bare checko
 
 from benchmarks.verdicts import print_table
 from energyopt.search.joule import JouleSampler
-from energyopt.search.observed import Observed
+from energyopt.search.schedule import Observed
 
 TARGET, EPOCHS = 0.9, 40
 SPACE: dict[str, BaseDistribution] = {

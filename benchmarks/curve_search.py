@@ -24,11 +24,11 @@ from benchmarks.curve_sets import CurveSet, Key, Point
 from benchmarks.fronts import Found
 from benchmarks.others import OTHERS, drive
 from benchmarks.session import Player, Training
+from energyopt.core.protocols import StoppingRule
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError
-from energyopt.protocols import StoppingRule
-from energyopt.records import TrialResult
-from energyopt.search.observed import Schedule, Step
-from energyopt.search.standing import Standing
+from energyopt.search.history_builder import Standing
+from energyopt.search.schedule import Schedule, Step
 from energyopt.stopping.dominance import Dominance
 from energyopt.stopping.energy_cap import EnergyCap
 from energyopt.stopping.extrapolate import Extrapolate

@@ -26,10 +26,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from energyopt.core.traces import Costs, Curve, Pace
 from energyopt.errors import ConfigError
-from energyopt.recorded import Costs, Curve, Pace
-from energyopt.store.exported import record_from
-from energyopt.store.folder import STUDY, read_folder
+from energyopt.storage.exchange.folder import STUDY, read_folder
+from energyopt.storage.exchange.reader import record_from
 
 WATTS = 4.0  # a CPU core's, as hardware=estimate has it
 TARGET = 0.93

@@ -32,14 +32,14 @@ from statistics import fmean
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a bare checkout
 
-from energyopt.curve import Curve  # noqa: E402
-from energyopt.protocols import StoppingRule  # noqa: E402
-from energyopt.rivals import Progress, Rivals, front_of  # noqa: E402
+from energyopt.core.energy import Curve  # noqa: E402
+from energyopt.core.history import Progress, Rivals, front_of  # noqa: E402
+from energyopt.core.protocols import StoppingRule  # noqa: E402
 from energyopt.stopping.dominance import Dominance  # noqa: E402
 from energyopt.stopping.energy_cap import EnergyCap  # noqa: E402
 from energyopt.stopping.extrapolate import Extrapolate  # noqa: E402
 from energyopt.stopping.rules import Rules  # noqa: E402
-from energyopt.trial import Plan  # noqa: E402
+from energyopt.training.trial import Plan  # noqa: E402
 
 _WATTS = 4.0
 _COLUMNS = {"workload", "optimizer", "lr", "batch_size", "seed", "epoch", "cpu_s", "accuracy"}

@@ -40,22 +40,22 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # energyopt of a bare checkout, and its tests
 
 from benchmarks.overhead import environment  # noqa: E402
-from energyopt.build import Setup  # noqa: E402
+from energyopt.config.trial_factory import Setup  # noqa: E402
+from energyopt.core.calibration import Known  # noqa: E402
+from energyopt.core.journal import NAME, JournalWriter  # noqa: E402
+from energyopt.core.protocols import EnergyMeter, Paradigm, Trained, WarmsUp  # noqa: E402
+from energyopt.core.trial_result import Checkpoint, TrialResult  # noqa: E402
 from energyopt.errors import EnergyoptError, HardwareError  # noqa: E402
 from energyopt.hardware.host import cpu_model, resolve_device  # noqa: E402
-from energyopt.hardware.limit_journal import stale_limits  # noqa: E402
-from energyopt.hardware.nvidia import (  # noqa: E402
+from energyopt.hardware.nvml import (  # noqa: E402
     Board,
     all_boards,
     driver_version,
     visible_boards,
 )
+from energyopt.hardware.power_limit_journal import stale_limits  # noqa: E402
 from energyopt.hardware.software import commit, package_versions  # noqa: E402
-from energyopt.journal import NAME, JournalWriter  # noqa: E402
-from energyopt.known import Known  # noqa: E402
-from energyopt.protocols import EnergyMeter, Paradigm, Trained, WarmsUp  # noqa: E402
-from energyopt.records import Checkpoint, TrialResult  # noqa: E402
-from energyopt.trial import Plan, run_trial  # noqa: E402
+from energyopt.training.trial import Plan, run_trial  # noqa: E402
 
 BEGAN_S = time.monotonic()
 PRETEND = "FAKE_NVML_STATE"
@@ -420,7 +420,7 @@ def study(bench: Bench, scale: float) -> Found:
             out, _ = process.communicate()
     if process.returncode and not interrupted:
         raise RuntimeError(f"the study ended with exit code {process.returncode}:\n{out[-3000:]}")
-    from energyopt.store.reading import read_study
+    from energyopt.storage.reader import read_study
 
     trials = read_study(str(bench.folder / "studies" / "energyopt.db"), "gpu").trials
     heads = ("trial", "setup", "ended", "J to target", "training", "mean power", "degC", "flags")

@@ -23,9 +23,8 @@ from optuna.distributions import (
 )
 from optuna.samplers import RandomSampler
 
-from energyopt.conditions import Machine
-from energyopt.objectives import EnergyVsAccuracy, judge
-from energyopt.records import (
+from energyopt.core.conditions import Machine
+from energyopt.core.trial_result import (
     Checkpoint,
     End,
     Energy,
@@ -35,9 +34,10 @@ from energyopt.records import (
     TrialStart,
     Window,
 )
-from energyopt.store.database import open_database
-from energyopt.store.identity import Identity
-from energyopt.store.studies import StudyStore
+from energyopt.objectives import EnergyVsAccuracy, judge
+from energyopt.storage.database import open_database
+from energyopt.storage.identity import Identity
+from energyopt.storage.study_store import StudyStore
 
 Params: TypeAlias = Mapping[str, float | str]
 

@@ -28,9 +28,9 @@ sys.path.insert(0, str(ROOT))  # energyopt of a bare checkout, and its tests
 from benchmarks.overhead import environment  # noqa: E402
 
 if TYPE_CHECKING:
-    from energyopt.journal import JournalWriter
-    from energyopt.protocols import EnergyMeter, Trained
-    from energyopt.records import Energy, Provenance
+    from energyopt.core.journal import JournalWriter
+    from energyopt.core.protocols import EnergyMeter, Trained
+    from energyopt.core.trial_result import Energy, Provenance
     from tests.fake_nvml import FakeNvml
 
 EPOCH_S = 1.0
@@ -90,7 +90,7 @@ class NoMeter:
 
     def stop(self) -> Energy:
         """Make something up: a trial without any energy is refused."""
-        from energyopt.records import Energy
+        from energyopt.core.trial_result import Energy
 
         return Energy(1.0, cpu_j=1.0)
 
@@ -109,7 +109,7 @@ class Nothing:
 
     def train(self, samples: int) -> Trained:
         """Train nothing."""
-        from energyopt.protocols import Trained
+        from energyopt.core.protocols import Trained
 
         if self._begun is not None:
             self._begun()
@@ -140,7 +140,7 @@ def candidates(fake: FakeNvml, folder: Path) -> Iterator[tuple[list[Candidate], 
     so first what has none.
     """
     from energyopt.hardware.estimate import CpuTimeMeter
-    from energyopt.hardware.nvidia import all_boards
+    from energyopt.hardware.nvml import all_boards
     from energyopt.hardware.simulated import SimulatedMeter
     from energyopt.hardware.zeus import NvmlMeter, RaplMeter
     from tests import fake_rapl
@@ -181,8 +181,8 @@ def window_s(meter: EnergyMeter, windows: int) -> float:
 
 def epoch_s(meter: EnergyMeter, journal: JournalWriter, epochs: int, begun: Spend) -> float:
     """Time of an epoch in the trial loop, around a training that does nothing."""
-    from energyopt.records import TrialStart
-    from energyopt.trial import Plan, run_trial
+    from energyopt.core.trial_result import TrialStart
+    from energyopt.training.trial import Plan, run_trial
 
     plan = Plan(target=0.9, epochs=epochs)
     start = TrialStart(plan.target, plan.epochs, seed=0, provenance=meter.provenance)
@@ -206,7 +206,7 @@ def bare_epoch_s(epochs: int, begun: Spend) -> float:
 
 def measure(folder: Path, windows: int, epochs: int, repeat: int) -> list[Measured]:
     """The least that each meter costs in some turns, and before them the loop alone."""
-    from energyopt.journal import NAME, JournalWriter
+    from energyopt.core.journal import NAME, JournalWriter
     from tests import fake_nvml
 
     library = fake_nvml.build(folder)

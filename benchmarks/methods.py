@@ -20,8 +20,8 @@ from benchmarks.others import OTHERS, drive
 from benchmarks.problems import Setup
 from benchmarks.session import Session, Training
 from benchmarks.zeus_policy import zeus
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError
-from energyopt.records import TrialResult
 
 Search = Iterator[Setup | None]
 """Trains a step each time that it is asked, and gives what it recommends then."""

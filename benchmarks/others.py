@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.session import Training
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError
-from energyopt.records import TrialResult
 
 _EPOCH = "trained_epochs"
 _ALMOST = 1 - 1e-6  # sums of the same joules in another order

@@ -33,10 +33,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a bare checko
 
 from benchmarks.overhead import environment
 from benchmarks.verdicts import Moment, geometric, interval, judge, print_table
-from energyopt.journal import NAME, JournalReader
-from energyopt.records import StudyRecord, TrialResult
-from energyopt.report.summary import summarize
-from energyopt.store.reading import read_study
+from energyopt.analysis.summary import summarize
+from energyopt.core.journal import NAME, JournalReader
+from energyopt.core.trial_result import StudyRecord, TrialResult
+from energyopt.storage.reader import read_study
 
 SPACE = ("lr=tag(log,interval(1e-4,1e-1))", "batch_size=choice(16,32,64,128)")
 WITHIN = (0.05, 0.1, 0.2, 0.5)

@@ -39,16 +39,17 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a bare checkout
 
 from benchmarks.made_up import IDENTITY, SPACE, SWEEP, made_up_outcome, make_up  # noqa: E402
-from energyopt.composer import Composer  # noqa: E402
-from energyopt.coordinator import Coordinator, Jobs  # noqa: E402
-from energyopt.known import Known  # noqa: E402
-from energyopt.options import Options  # noqa: E402
-from energyopt.records import Outcome  # noqa: E402
+from energyopt.core.calibration import Known  # noqa: E402
+from energyopt.core.trial_result import Outcome  # noqa: E402
 from energyopt.report.live import LiveStudy  # noqa: E402
+from energyopt.search.quiet import quiet_optuna  # noqa: E402
 from energyopt.search.space import Dimension, Space  # noqa: E402
-from energyopt.spool import Spool  # noqa: E402
-from energyopt.store.database import open_database, quiet_optuna, storage_url  # noqa: E402
-from energyopt.store.studies import StudyStore  # noqa: E402
+from energyopt.storage.database import open_database, storage_url  # noqa: E402
+from energyopt.storage.study_store import StudyStore  # noqa: E402
+from energyopt.sweep.composer import Composer  # noqa: E402
+from energyopt.sweep.coordinator import Coordinator, Jobs  # noqa: E402
+from energyopt.sweep.options import Options  # noqa: E402
+from energyopt.sweep.outbox import Spool  # noqa: E402
 
 SAMPLERS: dict[str, Callable[[], BaseSampler]] = {
     "random": lambda: RandomSampler(seed=0),

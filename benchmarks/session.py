@@ -9,21 +9,21 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from benchmarks.problems import Problem, Setup
-from energyopt.conditions import NOT_MEASURED, Conditions, Gpu, Machine
-from energyopt.hardware.options import RigOptions
-from energyopt.hardware.policy import Select, selector
+from energyopt.core.calibration import Known, digest, shape_of_work
+from energyopt.core.conditions import NOT_MEASURED, Conditions, Gpu, Machine
+from energyopt.core.journal import JournalWriter, Paused, Record
+from energyopt.core.protocols import Paradigm
+from energyopt.core.traces import Clock, Costs, Curve
+from energyopt.core.trial_result import Checkpoint, Pause, TrialResult, TrialStart, Window
+from energyopt.hardware.gpu_options import RigOptions
+from energyopt.hardware.power_limit_policy import Select, selector
 from energyopt.hardware.recorded import RecordedMeter
-from energyopt.journal import JournalWriter, Paused, Record
-from energyopt.known import Known, digest, shape_of_work
 from energyopt.paradigms.replay import EPOCH_SAMPLES, Playback
-from energyopt.pausing import Resumed, State
-from energyopt.profiling import PowerProfiler
-from energyopt.protocols import Paradigm
-from energyopt.recorded import Clock, Costs, Curve
-from energyopt.records import Checkpoint, Pause, TrialResult, TrialStart, Window
-from energyopt.search.observed import Observed
+from energyopt.search.schedule import Observed
 from energyopt.stopping.rules import Rules
-from energyopt.trial import Plan, run_trial
+from energyopt.training.checkpointing import Resumed, State
+from energyopt.training.power_profiler import PowerProfiler
+from energyopt.training.trial import Plan, run_trial
 
 
 class _Memory(JournalWriter):

@@ -17,9 +17,9 @@ import numpy as np
 
 from benchmarks.problems import Setup
 from benchmarks.session import Session
+from energyopt.core.protocols import Trained
+from energyopt.core.traces import Clock
 from energyopt.paradigms.replay import EPOCH_SAMPLES, Playback
-from energyopt.protocols import Trained
-from energyopt.recorded import Clock
 
 _NOT_BEGUN = 100.0  # what the simulator tells of a job that may not train one epoch, in caps
 

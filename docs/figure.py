@@ -11,10 +11,10 @@ import sys
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from energyopt.report.front import curve_front
-from energyopt.report.summary import summarize
-from energyopt.store import DEFAULT_STORAGE
-from energyopt.store.reading import read_study
+from energyopt.analysis.pareto import curve_front
+from energyopt.analysis.summary import summarize
+from energyopt.storage import DEFAULT_STORAGE
+from energyopt.storage.reader import read_study
 
 INK, QUIET, ACCENT, MARK = "#1f2933", "#9aa5b1", "#0f766e", "#b45309"
 

@@ -1,6 +1,6 @@
 """`python -m energyopt`."""
 
-from energyopt.cli import main
+from energyopt.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from energyopt.accounting import head_hits
+from energyopt.core.accounting import head_hits
+from energyopt.core.protocols import Objective
+from energyopt.core.trial_result import RAN_ITS_COURSE, Metric, Outcome, TrialResult
 from energyopt.errors import ConfigError, TrialError
-from energyopt.protocols import Objective
-from energyopt.records import RAN_ITS_COURSE, Metric, Outcome, TrialResult
 
 
 def cost_j(result: TrialResult) -> float:
@@ -108,7 +108,7 @@ class LifeCycle:
         if per_1000 is None:
             raise TrialError(
                 "objective=life_cycle needs the energy of an answer, and the paradigm has no "
-                "inference(): see energyopt.protocols.Infers, or choose another objective"
+                "inference(): see energyopt.core.protocols.Infers, or choose another objective"
             )
         train_j, answers_j = cost_j(result), self._n_inferences * per_1000 / 1000
         return (train_j + answers_j + self._embodied_j,)

@@ -14,7 +14,7 @@ from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from energyopt.paths import PLUGINS, conf_dir
+from energyopt.utils.paths import PLUGINS, conf_dir
 
 
 @cache

@@ -20,9 +20,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from energyopt.curve import Curve
-from energyopt.pausing import go_on, keep_in, load, state_of
-from energyopt.protocols import (
+from energyopt.core.energy import Curve
+from energyopt.core.history import Progress, Rivals
+from energyopt.core.protocols import (
     EnergyMeter,
     Objective,
     Paradigm,
@@ -33,8 +33,8 @@ from energyopt.protocols import (
     Trained,
     WarmsUp,
 )
-from energyopt.records import Energy, Kind, TrialResult
-from energyopt.rivals import Progress, Rivals
+from energyopt.core.trial_result import Energy, Kind, TrialResult
+from energyopt.training.checkpointing import go_on, keep_in, load, state_of
 from tests.curves import CURVES, progress, rivals_of
 from tests.toys import result
 

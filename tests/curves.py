@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from hypothesis import strategies as st
 
-from energyopt.curve import Curve
-from energyopt.rivals import Progress, Rivals
+from energyopt.core.energy import Curve
+from energyopt.core.history import Progress, Rivals
 
 TARGET = 0.9
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from energyopt.experiment import Arm, Comparison, Experiment, Kind
-from energyopt.report.experiments.rows import GRID, Raw, Row
+from energyopt.experiments.plan import Arm, Comparison, Experiment, Kind
+from energyopt.experiments.rows import GRID, Raw, Row
 
 SOURCE = {
     "kind": "estimated",

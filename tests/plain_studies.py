@@ -17,11 +17,11 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
-from energyopt.conditions import Conditions, Gpu, Machine, PowerProfile, ProfilePoint
-from energyopt.curve import Checkpoints, Energy
-from energyopt.records import End, Purpose, TrialResult
-from energyopt.store.exporting import FORMAT, VERSION, PlainStudy
-from energyopt.upfront import Upfront
+from energyopt.core.conditions import Conditions, Gpu, Machine, PowerProfile, ProfilePoint
+from energyopt.core.energy import Checkpoints, Energy
+from energyopt.core.trial_result import End, Purpose, TrialResult
+from energyopt.core.upfront_cost import Upfront
+from energyopt.storage.exchange.plain import FORMAT, VERSION, PlainStudy
 from tests.toys import METRICS, result
 
 _SPACE: dict[str, BaseDistribution] = {

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 
+from energyopt.core.protocols import Trained
 from energyopt.paradigms.scratch import Scratch
-from energyopt.protocols import Trained
 from tests.fake_nvml import speed, working
 
 STEP_S = 0.004

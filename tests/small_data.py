@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from energyopt.protocols import Task
+from energyopt.core.protocols import Task
 from energyopt.tasks._pamap2 import ACTIVITIES
 from energyopt.tasks.celeba import CelebA
 from energyopt.tasks.cifar import CIFAR10, CIFAR100

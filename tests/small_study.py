@@ -22,28 +22,28 @@ from optuna.distributions import FloatDistribution
 from optuna.samplers import RandomSampler
 from rich.console import Console
 
-from energyopt import failpoints
-from energyopt.composer import Composer
-from energyopt.coordinator import Coordinator, Jobs
+from energyopt.core.calibration import Known
+from energyopt.core.journal import NAME as JOURNAL
+from energyopt.core.journal import JournalReader, JournalWriter
+from energyopt.core.trial_result import StudyRecord, TrialStart, total
 from energyopt.errors import EnergyoptError
-from energyopt.journal import NAME as JOURNAL
-from energyopt.journal import JournalReader, JournalWriter
-from energyopt.known import Known
 from energyopt.objectives import EnergyVsAccuracy, judge
-from energyopt.options import Options
-from energyopt.pausing import NAME as PAUSED
-from energyopt.pausing import Resumed, keep_in, load
-from energyopt.process import Process
-from energyopt.records import StudyRecord, TrialStart, total
 from energyopt.report.live import LiveStudy
-from energyopt.search.observed import Schedule
+from energyopt.search.schedule import Schedule
 from energyopt.search.space import Dimension, Space
-from energyopt.spool import Spool
-from energyopt.store.identity import Identity
-from energyopt.store.reading import read_study
-from energyopt.store.runs import only_coordinator
-from energyopt.store.studies import StudyStore
-from energyopt.trial import Plan, run_trial
+from energyopt.storage.identity import Identity
+from energyopt.storage.reader import read_study
+from energyopt.storage.run_leases import only_coordinator
+from energyopt.storage.study_store import StudyStore
+from energyopt.sweep.composer import Composer
+from energyopt.sweep.coordinator import Coordinator, Jobs
+from energyopt.sweep.options import Options
+from energyopt.sweep.outbox import Spool
+from energyopt.training.checkpointing import NAME as PAUSED
+from energyopt.training.checkpointing import Resumed, keep_in, load
+from energyopt.training.trial import Plan, run_trial
+from energyopt.utils import failpoints
+from energyopt.utils.process import Process
 from tests.toys import ESTIMATED, METRICS, Counter, Pausable, ToyMeter, result
 
 NAME = "small"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from energyopt.accounting import (
+from energyopt.core.accounting import (
     head_hits,
     life_cycle_j,
     payback_n,
@@ -20,7 +20,7 @@ from energyopt.accounting import (
     shared,
     spread,
 )
-from energyopt.records import TrialResult
+from energyopt.core.trial_result import TrialResult
 from tests.toys import result
 
 JOULES = st.floats(1e-3, 1e9)

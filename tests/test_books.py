@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.records import Confirmation, StudyRecord, TrialResult
-from energyopt.report.books import Saving
+from energyopt.analysis.break_even import Saving
+from energyopt.analysis.summary import summarize
+from energyopt.core.trial_result import Confirmation, StudyRecord, TrialResult
 from energyopt.report.sentences import summary_lines
-from energyopt.report.summary import summarize
 from tests.conftest import Program
 from tests.toys import result, study, trial
 

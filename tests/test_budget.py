@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energyopt.search.budget import Budget, Worth, expected_saving_j, worth_of_next
-from energyopt.search.observed import Observed
-from energyopt.store.reading import read_study
+from energyopt.search.schedule import Observed
+from energyopt.storage.reader import read_study
 from tests.conftest import SPACE, TINY, Program, trials_of
 
 TARGET = 0.9

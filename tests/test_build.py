@@ -14,13 +14,13 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from energyopt.build import GROUPS, Setup
+from energyopt.config.trial_factory import GROUPS, Setup
+from energyopt.core.history import Rivals
+from energyopt.core.journal import NAME, JournalWriter
+from energyopt.core.protocols import EnergyMeter, Objective, Paradigm, StoppingRule, Task
+from energyopt.core.trial_result import Energy, Window
 from energyopt.errors import ConfigError, HardwareError
-from energyopt.journal import NAME, JournalWriter
-from energyopt.paths import conf_dir
-from energyopt.protocols import EnergyMeter, Objective, Paradigm, StoppingRule, Task
-from energyopt.records import Energy, Window
-from energyopt.rivals import Rivals
+from energyopt.utils.paths import conf_dir
 from tests.composing import composed
 from tests.recorded_tables import write_tables
 from tests.small_data import (

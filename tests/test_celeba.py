@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split
 from energyopt.tasks.celeba import CelebA
 from tests.small_data import ATTRIBUTES, pillow, write_celeba
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from energyopt.search.choice import Choice, Outlook, Question
-from energyopt.search.forward import ForwardModel
-from energyopt.search.model import EnergyModel
-from energyopt.search.observed import Observed
+from energyopt.search.acquisition import Choice, Outlook, Question
+from energyopt.search.energy_model import EnergyModel
+from energyopt.search.learning_curve_model import ForwardModel
+from energyopt.search.schedule import Observed
 from tests.trained import EPOCHS, LIMITS, SIZES, SPACE, TARGET, to_target, trained
 
 few = settings(max_examples=25, deadline=None)

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from energyopt.commands import COMMANDS, parser_of
+from energyopt.cli.commands import COMMANDS, parser_of
 from tests.conftest import (
     OWN_MODEL,
     TINY,

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from energyopt.commands import run
+from energyopt.cli.commands import run
 from energyopt.errors import ConfigError
-from energyopt.report.experiments.comparing import Comparison, compare, screen
-from energyopt.report.experiments.rows import RAW, Raw
-from energyopt.report.experiments.summary import summarize
+from energyopt.experiments.reproduction import Comparison, compare, screen
+from energyopt.experiments.rows import RAW, Raw
+from energyopt.experiments.summary import summarize
 from tests.experiments import arm_rows, experiment, raw
 
 PAIR = {"pair": {"scratch": ["scratch"], "pretrained": ["tuned"]}}

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from energyopt.commands.completion import SHELLS
-from energyopt.completing import studies_in
-from energyopt.config_files import Key, read_defaults, read_keys
-from energyopt.config_words import ConfigWords
-from energyopt.paths import conf_dir
+from energyopt.cli.commands.completion import SHELLS
+from energyopt.cli.completion import studies_in
+from energyopt.cli.completion_words import ConfigWords
+from energyopt.config.yaml_comments import Key, read_defaults, read_keys
+from energyopt.utils.paths import conf_dir
 from tests.conftest import Program
 
 BIN = Path(sys.executable).parent

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from energyopt.composer import Composer
 from energyopt.errors import ConfigError
 from energyopt.search.space import Value, parse_space
+from energyopt.sweep.composer import Composer
 from tests.composing import config_loader, multirun
 
 # Of conf/model: width is a key of all, depth of mlp, gru and transformer, kernel_size of cnn1d.

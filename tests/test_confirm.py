@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from energyopt.confirm import Request, finalists, interleaved
+from energyopt.analysis.confirmation_stats import confirmed_setups
+from energyopt.core.trial_result import Confirmation, StudyRecord
 from energyopt.errors import StudyError
-from energyopt.records import Confirmation, StudyRecord
-from energyopt.report.confirmed import confirmed_setups
-from energyopt.report.verdicts import confirmed_lines
+from energyopt.report.confirmation_view import confirmed_lines
+from energyopt.workflows.confirm import Request, finalists, interleaved
 from tests.conftest import OWN_MODEL, TINY, Program, Wait, gone, trials_of
 from tests.toys import result, study, trial
 

@@ -6,12 +6,12 @@ import pytest
 import sqlalchemy as sa
 from optuna.samplers import RandomSampler
 
+from energyopt.core.trial_result import TrialResult
 from energyopt.objectives import EnergyVsAccuracy, judge
-from energyopt.records import TrialResult
-from energyopt.store.confirmations import Confirmations
-from energyopt.store.reading import read_study
-from energyopt.store.studies import StudyStore
-from energyopt.store.tables import CONFIRMATIONS, RUNS
+from energyopt.storage.confirmations import Confirmations
+from energyopt.storage.reader import read_study
+from energyopt.storage.study_store import StudyStore
+from energyopt.storage.tables import CONFIRMATIONS, RUNS
 from tests.small_study import IDENTITY, NAME
 from tests.toys import result
 

@@ -121,7 +121,7 @@ def test_it_only_shows(studied: Program, site: Site) -> None:
 @pytest.mark.slow
 def test_the_database_itself_refuses_to_be_written(studied: Program) -> None:
     from energyopt.errors import StorageError
-    from energyopt.store.database import open_database, read_only, speaking
+    from energyopt.storage.database import open_database, read_only, speaking
 
     file = str(studied.folder / "studies/energyopt.db")
     storage = read_only(open_database(file, create=False))

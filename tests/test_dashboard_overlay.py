@@ -15,14 +15,15 @@ from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
+from energyopt.core.trial_result import Metric, TrialResult
 from energyopt.objectives import EnergyToTarget, EnergyVsAccuracy, judge
-from energyopt.records import Metric, TrialResult
 from energyopt.report.dashboard import overlay as module
 from energyopt.report.dashboard.artifacts import Artifacts
 from energyopt.report.dashboard.overlay import Overlay, Shown, asking_for
-from energyopt.store.database import open_database, quiet_optuna, read_only
-from energyopt.store.identity import Identity
-from energyopt.store.studies import StudyStore
+from energyopt.search.quiet import quiet_optuna
+from energyopt.storage.database import open_database, read_only
+from energyopt.storage.identity import Identity
+from energyopt.storage.study_store import StudyStore
 from tests.small_study import IDENTITY, NAME
 from tests.toys import result
 

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from optuna.study import StudyDirection
 
 from energyopt.errors import StorageError
-from energyopt.store.database import file_system, masked, open_database, sqlite_file, storage_url
+from energyopt.storage.credentials import masked
+from energyopt.storage.database import file_system, open_database, sqlite_file, storage_url
 
 ROOT = Path(__file__).parents[1]
 NOBODY = 65534
@@ -143,7 +144,7 @@ def test_a_database_is_made_with_its_folders_and_opened_again(tmp_path):
 def test_many_may_make_it_at_the_same_time(tmp_path):
     program = f"""
         import os
-        from energyopt.store.database import open_database
+        from energyopt.storage.database import open_database
         open_database({str(tmp_path / "warm.db")!r}, create=True).engine.dispose()
         reader, writer = os.pipe()
         children = []
@@ -267,8 +268,8 @@ def as_nobody(folder: Path, *works: str) -> list[str]:
     program = f"""
         import os
         from energyopt.errors import EnergyoptError
-        from energyopt.store.database import open_database
-        from energyopt.store.runs import only_coordinator
+        from energyopt.storage.database import open_database
+        from energyopt.storage.run_leases import only_coordinator
         # Import what is imported late, while it may be read.
         open_database({str(folder / "warm.db")!r}, create=True).get_all_studies()
         {become}

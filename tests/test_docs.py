@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from energyopt.report.confirmed import confirmed_setups
-from energyopt.report.summary import summarize
-from energyopt.store.exported import study_at
-from energyopt.units import joules
+from energyopt.analysis.confirmation_stats import confirmed_setups
+from energyopt.analysis.summary import summarize
+from energyopt.core.units import joules
+from energyopt.storage.exchange.reader import study_at
 from tests.conftest import ROOT
 
 _NAMED = re.compile(r"`(tests/test_\w+\.py)(?:::(\w+))?`")

@@ -18,11 +18,11 @@ from optuna.study import StudyDirection
 from rich.console import Console
 
 from energyopt.doctor import examine
+from energyopt.doctor.records import Check, Health, health_screen
 from energyopt.errors import ConfigError
 from energyopt.hardware import zeus as zeus_meters
 from energyopt.hardware.lease import Lease, run_dir
-from energyopt.report.health import Check, Health, health_screen
-from energyopt.store.database import open_database
+from energyopt.storage.database import open_database
 from tests import fake_nvml, fake_zeusd
 from tests.conftest import Program
 from tests.fake_nvml import FakeNvml
@@ -33,8 +33,8 @@ QUICK = "hardware=simulated"  # whose window takes no time
 # In another process, and killed while it holds a power limit.
 KILLED = """
 import os, signal
-from energyopt.hardware.nvidia import all_boards
-from energyopt.hardware.power import PowerLimit
+from energyopt.hardware.nvml import all_boards
+from energyopt.hardware.power_limit import PowerLimit
 with PowerLimit(all_boards()[:1], 150):
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -146,7 +146,7 @@ def test_what_could_not_be_measured_is_red_with_a_remedy(words: list[str], says:
 
 
 OWN_METERS = """
-from energyopt.records import Energy, Provenance
+from energyopt.core.trial_result import Energy, Provenance
 
 class Zero:
     provenance = Provenance("measured", "odd", "1", "all", "d", "h", "none")

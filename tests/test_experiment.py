@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from energyopt.errors import ConfigError, EnergyoptError
-from energyopt.experiment import Experiment, names_there, read_experiment
-from energyopt.experimenting import Request
-from energyopt.experimenting import run as run_experiment
-from energyopt.paths import conf_dir
-from energyopt.report.experiments.gathering import grid_words
-from energyopt.report.experiments.rows import GRID, RAW, read_raw
+from energyopt.experiments.collect import grid_words
+from energyopt.experiments.plan import Experiment, names_there, read_experiment
+from energyopt.experiments.rows import GRID, RAW, read_raw
+from energyopt.experiments.runner import Request
+from energyopt.experiments.runner import run as run_experiment
+from energyopt.utils.paths import conf_dir
 from tests.composing import composed
 from tests.conftest import ROOT, Program, Wait, gone, journal, trials_of
 from tests.experiments import write_experiment

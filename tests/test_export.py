@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from energyopt.analysis.pareto import curve_front, final_front
+from energyopt.core.trial_result import StudyRecord
 from energyopt.errors import ConfigError, StorageError
-from energyopt.records import StudyRecord
-from energyopt.report.export import format_of, render_front, write_front
-from energyopt.report.front import curve_front, final_front
+from energyopt.report.export.front_file import format_of, render_front, write_front
 from tests.toys import ESTIMATED, result, study, trial
 
 OF = "accuracy against training energy, over all checkpoints of 2 trials"

@@ -21,14 +21,15 @@ from optuna.samplers import RandomSampler
 from sqlalchemy import make_url
 
 from energyopt.errors import ConfigError, EnergyoptError, StorageError, StudyError
-from energyopt.report.study_folder import FILES, write_folder
-from energyopt.store.database import open_database, quiet_optuna
-from energyopt.store.exported import study_at
-from energyopt.store.exporting import PlainStudy, _at_one_moment, _plain, plain_study
-from energyopt.store.folder import read_folder
-from energyopt.store.importing import import_study
-from energyopt.store.reading import read_study
-from energyopt.store.studies import StudyStore
+from energyopt.report.export.study_folder import FILES, write_folder
+from energyopt.search.quiet import quiet_optuna
+from energyopt.storage.database import open_database
+from energyopt.storage.exchange.folder import read_folder
+from energyopt.storage.exchange.importer import import_study
+from energyopt.storage.exchange.plain import PlainStudy, _at_one_moment, _plain, plain_study
+from energyopt.storage.exchange.reader import study_at
+from energyopt.storage.reader import read_study
+from energyopt.storage.study_store import StudyStore
 from tests.conftest import OWN_MODEL, ROOT, TINY, Program, trials_of
 from tests.plain_studies import plain_studies
 from tests.small_study import IDENTITY, NAME, run

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.false_stops import Played, judge, play, read_curves
-from energyopt.rivals import Progress, Rivals
-from energyopt.trial import Plan
+from energyopt.core.history import Progress, Rivals
+from energyopt.training.trial import Plan
 from tests.curves import TARGET, steady
 from tests.test_benchmarks import benchmark
 

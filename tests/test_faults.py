@@ -12,7 +12,7 @@ FAULTY = """
 import ctypes, faulthandler, os, resource, signal, subprocess, sys, time
 
 import torch
-from energyopt.protocols import Trained
+from energyopt.core.protocols import Trained
 
 def segfault():
     faulthandler.disable()
@@ -116,7 +116,7 @@ def test_each_fault_fails_its_trial_and_no_other(energyopt: Program) -> None:
 
 METER = """
 import time
-from energyopt.records import Energy, Provenance
+from energyopt.core.trial_result import Energy, Provenance
 
 RUBBISH = {
     1: lambda time_s: Energy(time_s, cpu_j=float("nan")),

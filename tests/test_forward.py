@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyopt.search.forward import ForwardModel
-from energyopt.search.observed import Observed
-from energyopt.search.readings import place
+from energyopt.search.curve_observations import place
+from energyopt.search.learning_curve_model import ForwardModel
+from energyopt.search.schedule import Observed
 from tests.trained import SIZES, SPACE, accuracy, trained
 
 AT_64 = {"batch_size": 64}

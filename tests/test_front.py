@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyopt.search.front import Front, ahead, evaluations, on_front
-from energyopt.search.observed import Observed
-from energyopt.search.readings import place
+from energyopt.search.curve_observations import place
+from energyopt.search.expected_hypervolume import Front, ahead, evaluations, on_front
+from energyopt.search.schedule import Observed
 from tests.trained import trained
 
 AT_64, AT_8 = {"batch_size": 64}, {"batch_size": 8}

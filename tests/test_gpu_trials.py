@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from energyopt.app import check_readiness, train
-from energyopt.build import Setup
+from energyopt.config.trial_factory import Setup
+from energyopt.core.calibration import Known, place
+from energyopt.core.journal import JournalReader, JournalWriter
+from energyopt.core.protocols import Trained
+from energyopt.core.trial_result import TrialResult, total
 from energyopt.errors import ConfigError, HardwareError
-from energyopt.journal import JournalReader, JournalWriter
-from energyopt.known import Known, place
-from energyopt.protocols import Trained
-from energyopt.records import TrialResult, total
+from energyopt.jobs.job import check_readiness, train
 from tests import fake_nvml
 from tests.composing import composed
 from tests.fake_nvml import FakeNvml, working

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from energyopt.errors import ConfigError
 from energyopt.search.halving import Halving, ranked
-from energyopt.search.observed import Observed, Schedule, Step
+from energyopt.search.schedule import Observed, Schedule, Step
 
 
 def trial(number: int, *points: tuple[float, float], state: str = "paused") -> Observed:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.report.hypervolume import growth
+from energyopt.analysis.hypervolume import growth
 from tests.toys import result, study, trial
 
 

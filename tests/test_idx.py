@@ -13,9 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from energyopt.core.protocols import Split, Task
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split, Task
-from energyopt.tasks._folder import VARIABLE
+from energyopt.tasks._local_data import VARIABLE
 from energyopt.tasks.digits import Digits
 from energyopt.tasks.fashion_mnist import FashionMNIST
 from energyopt.tasks.mnist import MNIST, _overlaps

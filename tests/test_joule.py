@@ -23,8 +23,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from energyopt.errors import ConfigError
 from energyopt.search.joule import JouleSampler
-from energyopt.search.observed import CURVE, Observed, Schedule, Step
-from energyopt.store.settlement import DEFAULT_SETUP, PAUSED
+from energyopt.search.schedule import CURVE, DEFAULT_SETUP, PAUSED, Observed, Schedule, Step
 from tests.trained import (
     EPOCHS,
     LIMITS,

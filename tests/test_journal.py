@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from energyopt.journal import NAME, Journal, JournalReader, JournalWriter
-from energyopt.records import (
+from energyopt.core.journal import NAME, Journal, JournalReader, JournalWriter
+from energyopt.core.trial_result import (
     Checkpoint,
     Energy,
     Purpose,
@@ -193,7 +193,7 @@ def test_a_cut_while_joules_are_carried_loses_none(tmp_path: Path, at: str):
     written(path)
     before = path.read_bytes()
     die = (
-        "import os, pathlib, sys; from energyopt.journal import JournalWriter\n"
+        "import os, pathlib, sys; from energyopt.core.journal import JournalWriter\n"
         f"{'os.fsync' if at == 'fsync' else 'pathlib.Path.replace'} = lambda *_: os._exit(9)\n"
         "JournalWriter(pathlib.Path(sys.argv[1]), again=True)"
     )

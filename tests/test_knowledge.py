@@ -15,20 +15,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from energyopt.app import train
-from energyopt.build import Setup
+from energyopt.config.trial_factory import Setup
+from energyopt.core.journal import NAME, JournalReader, JournalWriter
+from energyopt.core.trial_result import Energy, TrialResult, TrialStart
+from energyopt.core.upfront_cost import Upfront
 from energyopt.errors import ConfigError, StorageError, TrialError
-from energyopt.hardware.options import RigOptions
-from energyopt.hardware.rig import Rig
-from energyopt.journal import NAME, JournalReader, JournalWriter
-from energyopt.knowledge import RECORD, WEIGHTS, Course, learn, read_weights
-from energyopt.pausing import NAME as PAUSED
-from energyopt.pausing import Resumed, keep_in, load
-from energyopt.recorder import Recorder
-from energyopt.records import Energy, TrialResult, TrialStart
+from energyopt.hardware.gpu_allocation import Rig
+from energyopt.hardware.gpu_options import RigOptions
+from energyopt.jobs.job import train
 from energyopt.report.flags import explain_flag
-from energyopt.trial import Plan, run_trial
-from energyopt.upfront import Upfront
+from energyopt.training.checkpointing import NAME as PAUSED
+from energyopt.training.checkpointing import Resumed, keep_in, load
+from energyopt.training.pretraining import RECORD, WEIGHTS, Course, learn, read_weights
+from energyopt.training.recorder import Recorder
+from energyopt.training.trial import Plan, run_trial
 from tests.composing import composed
 from tests.toys import ESTIMATED, Counter, Scripted, ToyMeter
 

@@ -9,9 +9,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.conditions import Conditions, Gpu, Machine, PowerProfile, ProfilePoint
-from energyopt.known import Known, digest, place, shape_of_work
-from energyopt.records import TrialResult
+from energyopt.core.calibration import Known, digest, place, shape_of_work
+from energyopt.core.conditions import Conditions, Gpu, Machine, PowerProfile, ProfilePoint
+from energyopt.core.trial_result import TrialResult
 from tests.toys import result
 
 SHAPE = shape_of_work("Toy GPU", {"_target_": "net", "width": 8}, 64, {"_target_": "scratch"})

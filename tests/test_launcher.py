@@ -29,8 +29,8 @@ from hydra.version import setbase
 from omegaconf import DictConfig
 
 from energyopt.errors import ConfigError, LauncherError, TrialError
-from energyopt.launcher import LocalLauncher
-from energyopt.worker import OUTPUT
+from energyopt.jobs.launcher import LocalLauncher
+from energyopt.jobs.worker import OUTPUT
 from tests.conftest import children_of, gone
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from energyopt.journal import JournalWriter
-from energyopt.records import Checkpoint, Energy, Provenance, TrialResult, TrialStart, Window
+from energyopt.core.journal import JournalWriter
+from energyopt.core.trial_result import (
+    Checkpoint,
+    Energy,
+    Provenance,
+    TrialResult,
+    TrialStart,
+    Window,
+)
 from energyopt.report.flags import REMEDIES
 from energyopt.report.live import LiveStudy
 from tests.toys import ESTIMATED, result, trial

@@ -14,18 +14,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from energyopt.core.journal import JournalWriter
+from energyopt.core.protocols import EnergyMeter
+from energyopt.core.trial_result import Energy, Purpose, TrialStart, Window
 from energyopt.errors import ConfigError, HardwareError
 from energyopt.hardware import zeus as zeus_meters
 from energyopt.hardware.auto import choose_meter, condition_flags
 from energyopt.hardware.estimate import CpuTimeMeter
 from energyopt.hardware.host import resolve_device
-from energyopt.hardware.nvidia import Board, all_boards
+from energyopt.hardware.nvml import Board, all_boards
 from energyopt.hardware.replay import ReplayMeter
 from energyopt.hardware.simulated import SimulatedMeter
 from energyopt.hardware.zeus import NvmlMeter, RaplMeter, rapl_readable
-from energyopt.journal import JournalWriter
-from energyopt.protocols import EnergyMeter
-from energyopt.records import Energy, Purpose, TrialStart, Window
 from tests import fake_nvml, fake_rapl
 from tests.contracts import CountingMeterContract, MeterContract
 from tests.fake_nvml import FakeNvml

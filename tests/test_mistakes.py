@@ -111,7 +111,7 @@ def test_failed_trials_are_counted_and_end_a_hopeless_run(energyopt: Program) ->
 
 DYING = """
 import os
-from energyopt.protocols import Trained
+from energyopt.core.protocols import Trained
 
 class Dying:
     epoch_samples = 8

@@ -18,8 +18,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from energyopt.search.model import EnergyModel
-from energyopt.search.observed import Observed
+from energyopt.search.energy_model import EnergyModel
+from energyopt.search.schedule import Observed
 from tests.trained import LIMITS, SIZES, SPACE, TARGET, target_j, to_target, trained
 
 few = settings(max_examples=15, deadline=None)

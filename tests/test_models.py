@@ -13,8 +13,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from energyopt.core.protocols import Tokens
 from energyopt.errors import ConfigError
-from energyopt.models._inputs import fold_time
+from energyopt.models._validation import fold_time
 from energyopt.models.char_transformer import CharTransformer
 from energyopt.models.cnn import CNN
 from energyopt.models.cnn1d import CNN1d
@@ -22,7 +23,6 @@ from energyopt.models.gru import GRU
 from energyopt.models.mlp import MLP
 from energyopt.models.resnet18 import ResNet18
 from energyopt.models.transformer import Transformer
-from energyopt.protocols import Tokens
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from energyopt.core.protocols import Objective
+from energyopt.core.trial_result import End, Energy, TrialResult
+from energyopt.core.upfront_cost import Upfront
 from energyopt.errors import ConfigError, TrialError
 from energyopt.objectives import (
     EnergyDelayProduct,
@@ -19,10 +22,7 @@ from energyopt.objectives import (
     TimeVsEnergy,
     judge,
 )
-from energyopt.protocols import Objective
-from energyopt.records import End, Energy, TrialResult
-from energyopt.search.observed import CURVE
-from energyopt.upfront import Upfront
+from energyopt.search.schedule import CURVE
 from tests.contracts import RESULTS, ObjectiveContract
 from tests.toys import result
 

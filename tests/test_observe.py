@@ -8,12 +8,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from energyopt.core.trial_result import Energy, TrialResult
+from energyopt.core.upfront_cost import Upfront
 from energyopt.objectives import EnergyVsAccuracy, judge
-from energyopt.records import Energy, TrialResult
-from energyopt.search.observe import observed_of
-from energyopt.search.observed import CURVE, Observed
-from energyopt.store.settlement import DEFAULT_SETUP, PAUSED
-from energyopt.upfront import Upfront
+from energyopt.search.schedule import CURVE, DEFAULT_SETUP, PAUSED, Observed, observed_of
 from tests.toys import result
 
 

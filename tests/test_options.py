@@ -9,9 +9,9 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from energyopt.core.trial_result import Metric
 from energyopt.errors import ConfigError
-from energyopt.options import Options
-from energyopt.records import Metric
+from energyopt.sweep.options import Options
 from tests.composing import multirun
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from energyopt.core.trial_result import Metric, Outcome
 from energyopt.errors import ConfigError, HardwareError
-from energyopt.outcome import failed, outcome_of, outcome_of_error
-from energyopt.records import Metric, Outcome
+from energyopt.jobs.job_result import failed, outcome_of, outcome_of_error
 from tests.toys import METRICS, result
 
 ONE, TWO = METRICS[:1], METRICS

@@ -12,7 +12,7 @@ from tests.conftest import (
 )
 
 OWN_PARADIGM = """
-from energyopt.protocols import Trained
+from energyopt.core.protocols import Trained
 
 class Pretend:
     epoch_samples = 100
@@ -77,7 +77,7 @@ def test_code_that_nobody_vouches_for_is_not_run(energyopt: Program) -> None:
 
 OWN_METER = """
 import time
-from energyopt.records import Energy, Provenance
+from energyopt.core.trial_result import Energy, Provenance
 
 class Plug:
     def __init__(self, device):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from energyopt.report.paired import quantile, ratio
+from energyopt.analysis.paired_ratio import quantile, ratio
 
 energies = st.lists(st.floats(-2, 2).map(math.exp), min_size=2, max_size=10)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split
 from energyopt.tasks._pamap2 import ACTIVITIES, columns_of, read_recording
 from energyopt.tasks.pamap2 import Pamap2
 from tests.small_data import pamap2_table, write_pamap2

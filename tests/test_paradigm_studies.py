@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from energyopt.journal import NAME, JournalReader
-from energyopt.records import StudyRecord, TrialResult
-from energyopt.store.reading import read_study
+from energyopt.core.journal import NAME, JournalReader
+from energyopt.core.trial_result import StudyRecord, TrialResult
+from energyopt.storage.reader import read_study
 from tests.conftest import ROOT, Program
 
 QUICK = (
@@ -159,7 +159,7 @@ def test_the_page_shows_a_paradigm_of_ones_own_that_runs(energyopt: Program) -> 
 
 
 def test_the_page_names_every_paradigm_and_its_keys() -> None:
-    from energyopt.paths import conf_dir
+    from energyopt.utils.paths import conf_dir
 
     for file in (conf_dir() / "paradigm").glob("*.yaml"):
         assert f"`{file.stem}`" in PAGE, file.stem

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from energyopt.core.protocols import HasHeads, Infers, Knowledge, Prepares, ScoresHeads, Split, Task
 from energyopt.errors import ConfigError
 from energyopt.models.mlp import MLP
 from energyopt.paradigms._heads import score
@@ -19,7 +20,6 @@ from energyopt.paradigms.distillation import Distillation
 from energyopt.paradigms.multitask import Multitask
 from energyopt.paradigms.pretrained import Pretrained
 from energyopt.paradigms.scratch import Scratch
-from energyopt.protocols import HasHeads, Infers, Knowledge, Prepares, ScoresHeads, Split, Task
 from energyopt.tasks.digits import Digits
 from tests.contracts import ParadigmContract, Trainable
 from tests.two_heads import TwoHeads

@@ -15,18 +15,18 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from energyopt.core.journal import NAME, JournalReader, JournalWriter
+from energyopt.core.trial_result import TrialResult, TrialStart
 from energyopt.errors import TrialError
-from energyopt.journal import NAME, JournalReader, JournalWriter
 from energyopt.models.cnn import CNN
 from energyopt.models.mlp import MLP
 from energyopt.objectives import EnergyVsAccuracy, judge, not_promoted
 from energyopt.paradigms.scratch import Scratch
-from energyopt.pausing import NAME as PAUSED
-from energyopt.pausing import Resumed, go_on, keep_in, load, state_of
-from energyopt.records import TrialResult, TrialStart
 from energyopt.schedulers import cosine, one_cycle
 from energyopt.tasks.digits import Digits
-from energyopt.trial import Plan, run_trial
+from energyopt.training.checkpointing import NAME as PAUSED
+from energyopt.training.checkpointing import Resumed, go_on, keep_in, load, state_of
+from energyopt.training.trial import Plan, run_trial
 from tests.toys import ESTIMATED, Counter, Pausable, Scripted, ToyMeter
 
 TASK = Digits(n_train=150, n_validation=40, n_test=20)
@@ -355,7 +355,9 @@ def test_a_death_before_the_state_is_in_place_leaves_the_earlier_pause(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", die)
         # Not the journal's: it is rewritten before the training goes on.
-        patched.setattr("energyopt.journal.write_whole", lambda path, text: path.write_text(text))
+        patched.setattr(
+            "energyopt.core.journal.write_whole", lambda path, text: path.write_text(text)
+        )
         with pytest.raises(RuntimeError, match="killed"):
             folder.run(plan(100), resume=True)
     journal = JournalReader(tmp_path / NAME).read()

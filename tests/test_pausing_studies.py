@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from energyopt.journal import JournalReader
-from energyopt.pausing import NAME as PAUSED
-from energyopt.records import TrialResult, total
+from energyopt.core.journal import JournalReader
+from energyopt.core.trial_result import TrialResult, total
+from energyopt.training.checkpointing import NAME as PAUSED
 from tests.conftest import ON_GPU, SPACE, Program, Wait, children_of, journal, size, trials_of
 from tests.fake_nvml import FakeNvml
 
@@ -134,7 +134,7 @@ def resumed_forever(program: Program, wait: Wait) -> tuple[Any, tuple[str, ...]]
 
 # Begins two trials that pause soon, then lets the first train for ever.
 ENDLESS = """
-from energyopt.search.observed import Step
+from energyopt.search.schedule import Step
 
 class Endless:
     def next_step(self, observed, *, can_begin):
@@ -249,7 +249,7 @@ def test_a_pause_that_cannot_be_read_fails_its_trial_in_a_sentence(energyopt: Pr
         ("stopping.schedule.eta=1", "stopping.schedule.eta=1: a number above 1 is needed"),
         ("+stopping.schedule.zeta=1", "stopping.schedule energyopt.search.halving.Halving cannot"),
         (
-            "stopping.schedule._target_=energyopt.store.studies.StudyStore",
+            "stopping.schedule._target_=energyopt.storage.study_store.StudyStore",
             "is no option of energyopt",
         ),
         (
@@ -275,7 +275,7 @@ def test_what_a_schedule_cannot_be_is_said_in_a_sentence(
 def test_a_sampler_that_is_a_schedule_is_used_as_one(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(
         "from optuna.samplers import RandomSampler\n"
-        "from energyopt.search.observed import Step\n"
+        "from energyopt.search.schedule import Step\n"
         "class Mine(RandomSampler):\n"
         "    def next_step(self, observed, *, can_begin):\n"
         "        return Step(None, 0.0) if can_begin else None\n"
@@ -330,7 +330,7 @@ def test_a_study_that_pauses_after_the_profile_knows_what_an_epoch_costs(
     energyopt: Program, gpu_box: FakeNvml
 ) -> None:
     (energyopt.folder / "peek.py").write_text(
-        "from energyopt.search.observed import Step\n"
+        "from energyopt.search.schedule import Step\n"
         "class Peek:\n"
         "    def next_step(self, observed, *, can_begin):\n"
         "        return Step(None, 0.0) if can_begin and not observed else None\n"

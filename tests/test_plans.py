@@ -8,7 +8,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.plans import NONE, Plans
+from energyopt.core.report_settings import NONE, Plans
 
 _AMOUNTS = st.none() | st.floats(0, 1e9)
 _ANYTHING = st.recursive(

@@ -16,10 +16,10 @@ import pytest
 
 from energyopt.errors import HardwareError, PowerLimitRefused
 from energyopt.hardware.lease import Lease, make_run_dir, run_dir
-from energyopt.hardware.limit_journal import stale_limits
-from energyopt.hardware.nvidia import Board, all_boards
-from energyopt.hardware.power import PowerLimit, restore
-from energyopt.hardware.recover import by_uuid, restore_all, restore_stale
+from energyopt.hardware.nvml import Board, all_boards
+from energyopt.hardware.power_limit import PowerLimit, restore
+from energyopt.hardware.power_limit_journal import stale_limits
+from energyopt.hardware.power_limit_recovery import by_uuid, restore_all, restore_stale
 from tests import fake_nvml, fake_zeusd
 from tests.fake_nvml import FakeNvml
 
@@ -27,8 +27,8 @@ from tests.fake_nvml import FakeNvml
 HOLD = """
 import os, signal, sys, time
 from energyopt.hardware.lease import Lease
-from energyopt.hardware.nvidia import all_boards
-from energyopt.hardware.power import PowerLimit
+from energyopt.hardware.nvml import all_boards
+from energyopt.hardware.power_limit import PowerLimit
 
 boards = all_boards()
 leases = [Lease(board.uuid) for board in boards]
@@ -140,10 +140,10 @@ def test_workers_that_outlive_a_killed_trial_keep_nothing_back(box: FakeNvml, gp
 
 def test_a_second_signal_does_not_end_what_the_first_began(box: FakeNvml):
     slow = (
-        "from energyopt.hardware.nvidia import Board\n"
+        "from energyopt.hardware.nvml import Board\n"
         "real = Board.set_limit_w\n"
         "Board.set_limit_w = lambda self, w: (time.sleep(0.3), real(self, w))\n"
-        "from energyopt.signals import interrupting\n"
+        "from energyopt.utils.signals import interrupting\n"
         "context = interrupting(); context.__enter__()\n"
     )
     with start(WAIT, before=slow) as process:
@@ -406,8 +406,8 @@ def test_a_zeusd_that_dies_is_a_sentence_and_the_journal_stays(box: FakeNvml, tm
 
 
 ZEUSD = """
-from energyopt.hardware.nvidia import all_boards
-from energyopt.hardware.power import PowerLimit
+from energyopt.hardware.nvml import all_boards
+from energyopt.hardware.power_limit import PowerLimit
 board = all_boards()[0]
 print(board.why_not_limited())
 with PowerLimit([board], 150):
@@ -454,7 +454,7 @@ def test_errors_of_the_driver_are_sentences(gpus: FakeNvml, board: Board):
 
 
 METER = """
-from energyopt.hardware.nvidia import all_boards
+from energyopt.hardware.nvml import all_boards
 from energyopt.hardware.zeus import NvmlMeter
 NvmlMeter(all_boards(), "cpu")
 """

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from energyopt import failpoints
 from energyopt.errors import ConfigError
-from energyopt.process import Process
+from energyopt.utils import failpoints
+from energyopt.utils.process import Process
 from tests.small_study import UNTOUCHED, forked
 
 

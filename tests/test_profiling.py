@@ -13,19 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.conditions import ProfilePoint
+from energyopt.core.conditions import ProfilePoint
+from energyopt.core.history import Progress, Rivals
+from energyopt.core.journal import JournalReader, JournalWriter
+from energyopt.core.protocols import Trained
+from energyopt.core.trial_result import Energy, TrialResult, TrialStart, total
 from energyopt.errors import HardwareError
-from energyopt.hardware.options import RigOptions
-from energyopt.hardware.policy import selector
-from energyopt.journal import JournalReader, JournalWriter
-from energyopt.pausing import NAME as PAUSED
-from energyopt.pausing import Resumed, keep_in, load
-from energyopt.profiling import PowerProfiler, limits_to_try
-from energyopt.protocols import Trained
-from energyopt.records import Energy, TrialResult, TrialStart, total
-from energyopt.rivals import Progress, Rivals
+from energyopt.hardware.gpu_options import RigOptions
+from energyopt.hardware.power_limit_policy import selector
 from energyopt.stopping.rules import Rules
-from energyopt.trial import Plan, run_trial
+from energyopt.training.checkpointing import NAME as PAUSED
+from energyopt.training.checkpointing import Resumed, keep_in, load
+from energyopt.training.power_profiler import PowerProfiler, limits_to_try
+from energyopt.training.trial import Plan, run_trial
 from tests.toys import ESTIMATED
 
 GPU = dataclasses.replace(ESTIMATED, kind="measured", meter="toy", resolution_s=0.0)

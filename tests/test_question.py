@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hydra.types import RunMode
 
+from energyopt.core.trial_result import Metric
 from energyopt.errors import ConfigError
-from energyopt.question import command_words, identify, name_study, refuse_unsweepable
-from energyopt.records import Metric
 from energyopt.search.space import parse_space
-from energyopt.store.identity import Identity, check_name
+from energyopt.storage.identity import Identity, check_name
+from energyopt.sweep.study_identity import command_words, identify, name_study, refuse_unsweepable
 from tests.composing import composed, config_loader, multirun
 from tests.toys import METRICS
 

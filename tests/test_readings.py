@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyopt.search.observed import Observed
-from energyopt.search.readings import Readings, Scale
+from energyopt.search.curve_observations import Readings, Scale
+from energyopt.search.schedule import Observed
 from tests.trained import EPOCHS, TARGET, to_target, trained
 
 few = settings(max_examples=100, deadline=None)

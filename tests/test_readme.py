@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from energyopt.paths import conf_dir
-from energyopt.store.reading import read_studies
+from energyopt.storage.reader import read_studies
+from energyopt.utils.paths import conf_dir
 from tests import fake_nvml
 from tests.conftest import ROOT, Program
 from tests.fake_nvml import FakeNvml

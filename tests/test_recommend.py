@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.search.observed import Observed, setups_of
-from energyopt.search.recommend import Array, Repetitions, recommend
+from energyopt.search.posterior_ranking import Array, Repetitions, recommend
+from energyopt.search.schedule import Observed, setups_of
 
 TARGET = 0.9
 POINTS = [{"lr": n} for n in range(3)]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.curve import Energies
-from energyopt.records import (
+from energyopt.core.energy import Energies
+from energyopt.core.trial_result import (
     BROKEN,
     RAN_ITS_COURSE,
     Checkpoint,
@@ -29,7 +29,7 @@ from energyopt.records import (
     length_quality,
     total,
 )
-from energyopt.upfront import Origin, Upfront
+from energyopt.core.upfront_cost import Origin, Upfront
 from tests.toys import ESTIMATED, result, study, trial
 
 JOULES = st.floats(0, 1e9)

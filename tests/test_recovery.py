@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from optuna.samplers import RandomSampler
 
+from energyopt.core.trial_result import Outcome
 from energyopt.errors import LeaseLost, StudyError
 from energyopt.objectives import EnergyVsAccuracy, judge
-from energyopt.records import Outcome
-from energyopt.store.reading import read_study
-from energyopt.store.runs import only_coordinator
-from energyopt.store.studies import StudyStore
+from energyopt.storage.reader import read_study
+from energyopt.storage.run_leases import only_coordinator
+from energyopt.storage.study_store import StudyStore
 from tests import small_study
 from tests.small_study import IDENTITY, NAME, UNTOUCHED, check, elsewhere, forked
 from tests.toys import result

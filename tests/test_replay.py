@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from energyopt.core.journal import JournalWriter
+from energyopt.core.protocols import EnergyMeter, Paradigm, Pauses
+from energyopt.core.traces import Clock, Costs, Curve, Pace
+from energyopt.core.trial_result import TrialResult, TrialStart
 from energyopt.errors import ConfigError
 from energyopt.hardware.recorded import RecordedMeter
-from energyopt.journal import JournalWriter
 from energyopt.paradigms.replay import EPOCH_SAMPLES, Playback, replay
-from energyopt.profiling import PowerProfiler
-from energyopt.protocols import EnergyMeter, Paradigm, Pauses
-from energyopt.recorded import Clock, Costs, Curve, Pace
-from energyopt.records import TrialResult, TrialStart
 from energyopt.tasks.replay import Replay, read_recorded
-from energyopt.trial import Plan, run_trial
+from energyopt.training.power_profiler import PowerProfiler
+from energyopt.training.trial import Plan, run_trial
 from tests.contracts import CountingMeterContract
 from tests.recorded_tables import (
     EPOCH_S,

@@ -15,21 +15,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 
-from energyopt.conditions import Gpu, Machine
+from energyopt.analysis.cost_factors import Factors, carbon, money, watt_hours
+from energyopt.analysis.curves import drawn_curves, rises, telling_trials
+from energyopt.analysis.energy_breakdown import devices_j, study_uses, trial_uses
+from energyopt.analysis.heat_map import heat_map, searched, strip
+from energyopt.analysis.importance import importances
+from energyopt.analysis.pareto import at_target, curve_front
+from energyopt.analysis.provenance import facts
+from energyopt.analysis.seed_noise import geometric, noise_of, repeated_setups
+from energyopt.analysis.summary import summarize
+from energyopt.core.conditions import Gpu, Machine
+from energyopt.core.report_settings import Plans
+from energyopt.core.trial_result import Confirmation, Energy, StudyRecord
 from energyopt.errors import ConfigError
-from energyopt.plans import Plans
-from energyopt.records import Confirmation, Energy, StudyRecord
-from energyopt.report.curves import drawn_curves, rises, telling_trials
-from energyopt.report.factors import Factors, carbon, money, watt_hours
-from energyopt.report.front import at_target, curve_front
-from energyopt.report.heat_map import heat_map, searched, strip
-from energyopt.report.importance import importances
-from energyopt.report.machines import facts
-from energyopt.report.noise import geometric, noise_of, repeated_setups
-from energyopt.report.page.content import report
-from energyopt.report.page.write import report_dir, write_report
-from energyopt.report.summary import summarize
-from energyopt.report.uses import devices_j, study_uses, trial_uses
+from energyopt.report.html.sections import report
+from energyopt.report.html.write import report_dir, write_report
 from tests.conftest import Program
 from tests.test_summary import mixed
 from tests.toys import result, study, trial

@@ -19,11 +19,11 @@ from playwright.sync_api import Browser, Page, Route
 
 from benchmarks.made_up import SPACE as MADE_UP_SPACE
 from benchmarks.made_up import made_up_outcome, made_up_params
-from energyopt.conditions import Conditions, PowerProfile, ProfilePoint
-from energyopt.records import Confirmation, Metric, StudyRecord
-from energyopt.report.page.content import report
-from energyopt.report.page.write import write_report
-from energyopt.units import joules
+from energyopt.core.conditions import Conditions, PowerProfile, ProfilePoint
+from energyopt.core.trial_result import Confirmation, Metric, StudyRecord
+from energyopt.core.units import joules
+from energyopt.report.html.sections import report
+from energyopt.report.html.write import write_report
 from tests.conftest import Program, trials_of
 from tests.toys import ESTIMATED, result, study, trial
 

@@ -18,8 +18,8 @@ HOLD = """
 import time
 from energyopt.hardware.lease import run_dir
 from energyopt.hardware.lease import Lease
-from energyopt.hardware.nvidia import all_boards
-from energyopt.hardware.power import PowerLimit
+from energyopt.hardware.nvml import all_boards
+from energyopt.hardware.power_limit import PowerLimit
 
 boards = all_boards()[:1]
 assert Lease(boards[0].uuid).take()

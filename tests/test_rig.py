@@ -12,14 +12,14 @@ import pytest
 import torch
 import yaml
 
+from energyopt.core.trial_result import Energy
 from energyopt.errors import ConfigError, HardwareError, PowerLimitRefused
-from energyopt.hardware.claim import claim
+from energyopt.hardware.gpu_allocation import Rig
+from energyopt.hardware.gpu_options import RigOptions
+from energyopt.hardware.gpu_selection import claim
 from energyopt.hardware.lease import Lease
-from energyopt.hardware.nvidia import Board, all_boards
-from energyopt.hardware.options import RigOptions
-from energyopt.hardware.rig import Rig
-from energyopt.paths import conf_dir
-from energyopt.records import Energy
+from energyopt.hardware.nvml import Board, all_boards
+from energyopt.utils.paths import conf_dir
 from tests import fake_nvml
 from tests.fake_nvml import FakeNvml
 
@@ -296,7 +296,7 @@ def test_without_permission_a_number_is_refused_and_profiling_left_out(
 
 
 def test_a_stale_limit_is_put_back_by_the_next_trial_or_flagged(gpus: FakeNvml, claimed: list[Rig]):
-    from energyopt.hardware.power import PowerLimit
+    from energyopt.hardware.power_limit import PowerLimit
 
     PowerLimit(all_boards()[:1], 150).__enter__()  # and its process dies
     rig = claim(RigOptions(gpus=1), "cpu")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.curve import Curve
-from energyopt.rivals import Progress, Rival, Rivals, front_of
+from energyopt.core.energy import Curve
+from energyopt.core.history import Progress, Rival, Rivals, front_of
 from tests.curves import CURVES, TARGET, curve, progress, rivals_of, steady
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from energyopt.build import Setup
+from energyopt.config.root_keys import check_roots
+from energyopt.config.trial_factory import Setup
 from energyopt.errors import ConfigError
-from energyopt.root_keys import check_roots
 from tests.composing import composed
 
 WHOLE = "a whole number of at least 1"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from energyopt.errors import StudyError
-from energyopt.store.runs import only_coordinator
+from energyopt.storage.run_leases import only_coordinator
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,7 +25,7 @@ def database(tmp_path: Path) -> str:
 
 HOLD = """
 import sys, time
-from energyopt.store.runs import only_coordinator
+from energyopt.storage.run_leases import only_coordinator
 with only_coordinator(sys.argv[1], "toy"):
     print("held", flush=True)
     time.sleep(60)

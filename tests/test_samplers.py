@@ -8,10 +8,10 @@ import optuna
 import pytest
 from omegaconf import OmegaConf
 
+from energyopt.config.instantiate import make_sampler
 from energyopt.errors import ConfigError
-from energyopt.making import make_sampler
+from energyopt.search.quiet import quiet_optuna
 from energyopt.search.samplers import SAMPLERS, continued_seed, sampler_node
-from energyopt.store.database import quiet_optuna
 
 NOTHING = OmegaConf.create({})
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from energyopt.core.trial_result import Energy
 from energyopt.errors import HardwareError
 from energyopt.hardware.estimate import CpuTimeMeter
-from energyopt.hardware.nvidia import all_boards
-from energyopt.hardware.sanity import check_meter, silent_part
+from energyopt.hardware.nvml import all_boards
+from energyopt.hardware.plausibility import check_meter, silent_part
 from energyopt.hardware.zeus import NvmlMeter
-from energyopt.records import Energy
 from tests.fake_nvml import FakeNvml
 
 

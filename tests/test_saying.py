@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from energyopt.report.console import COMMAND, command_lines, drawn_over, say
 from energyopt.report.progress import Progress
-from energyopt.report.saying import COMMAND, command_lines, drawn_over, say
 
 
 class Screen(StringIO):

@@ -9,8 +9,8 @@ import jsonschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyopt.store.exporting import to_line
-from energyopt.store.schema import Part, problem, schema_text
+from energyopt.storage.exchange.plain import to_line
+from energyopt.storage.exchange.schema import Part, problem, schema_text
 from tests.plain_studies import plain_studies
 
 SCHEMA = json.loads(schema_text())

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from energyopt.core.protocols import Task
 from energyopt.models.mlp import MLP
 from energyopt.paradigms.scratch import Scratch
-from energyopt.protocols import Task
 from energyopt.tasks.digits import Digits
 from tests.contracts import ParadigmContract, Trainable
 

@@ -21,7 +21,7 @@ from benchmarks.problems import Problem, Setup, find_problems
 from benchmarks.session import Session
 from benchmarks.verdicts import Moment, Verdict, compare, judge, summarise
 from energyopt.errors import ConfigError, StorageError
-from energyopt.store.reading import read_study
+from energyopt.storage.reader import read_study
 from tests.conftest import ROOT, TINY, Program, Ran
 from tests.recorded_tables import (
     epoch_j,

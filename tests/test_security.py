@@ -25,16 +25,17 @@ from omegaconf import OmegaConf, open_dict
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from energyopt.build import Setup
+from energyopt.analysis.pareto import curve_front
+from energyopt.config.instantiate import make_sampler
+from energyopt.config.trial_factory import Setup
+from energyopt.config.trust import names_code
 from energyopt.errors import ConfigError, StorageError, StudyError
-from energyopt.files import refuse_shared, written_whole
-from energyopt.making import make_sampler
-from energyopt.report.export import render_front
-from energyopt.report.front import curve_front
+from energyopt.report.export.front_file import render_front
 from energyopt.search.samplers import refuse_unpickling
-from energyopt.store.database import holds_password, masked, open_database
-from energyopt.store.identity import check_name
-from energyopt.trust import names_code
+from energyopt.storage.credentials import holds_password, masked
+from energyopt.storage.database import open_database
+from energyopt.storage.identity import check_name
+from energyopt.utils.files import refuse_shared, written_whole
 from tests.composing import composed
 from tests.conftest import ROOT, SPACE, TINY, Program, trials_of
 from tests.toys import result, study, trial
@@ -74,22 +75,26 @@ HARMFUL = {
     "hydra.utils.get_method": {"path": "os.system"},
     "hydra.utils.instantiate": {"config": {"_target_": "os.system", "command": "touch {marker}"}},
     "yaml.unsafe_load": {"stream": "!!python/object/apply:os.system ['touch {marker}']"},
-    "energyopt.build.os.system": {"command": "touch {marker}"},
-    "energyopt.launcher.subprocess.run": {"args": ["touch", "{marker}"]},
+    "energyopt.config.trial_factory.os.system": {"command": "touch {marker}"},
+    "energyopt.jobs.launcher.subprocess.run": {"args": ["touch", "{marker}"]},
     "energyopt.hardware.estimate.os.system": {"command": "touch {marker}"},
     "energyopt.paradigms.distillation.torch.load": {
         "f": "{folder}/evil.pickle",
         "weights_only": False,
     },
-    "energyopt.build.Setup.__init__.__globals__.get": {"_args_": ["sys"]},
+    "energyopt.config.trial_factory.Setup.__init__.__globals__.get": {"_args_": ["sys"]},
     # Code of ours that runs what it is given.
-    "energyopt.trust.trusted_target": {"target": "os.system", "folders": [], "packages": ["os"]},
-    "energyopt.profiling.PowerProfiler._give_up": {
+    "energyopt.config.trust.trusted_target": {
+        "target": "os.system",
+        "folders": [],
+        "packages": ["os"],
+    },
+    "energyopt.training.power_profiler.PowerProfiler._give_up": {
         "_args_": [
             {
-                "_target_": "energyopt.profiling.PowerProfiler",
+                "_target_": "energyopt.training.power_profiler.PowerProfiler",
                 "set_limit_w": {
-                    "_target_": "energyopt.trust.trusted_target",
+                    "_target_": "energyopt.config.trust.trusted_target",
                     "target": "os.mkdir",
                     "folders": [],
                     "packages": ["os", "posix"],
@@ -103,10 +108,18 @@ HARMFUL = {
             }
         ]
     },
-    "energyopt.making.make_sampler": {"node": {"_target_": "os.system"}, "seed": None, "cfg": {}},
-    "energyopt.worker.main": {},
-    "energyopt.cli.main": {},
-    "energyopt.report.export.write_front": {"points": [], "study": None, "path": "{marker}"},
+    "energyopt.config.instantiate.make_sampler": {
+        "node": {"_target_": "os.system"},
+        "seed": None,
+        "cfg": {},
+    },
+    "energyopt.jobs.worker.main": {},
+    "energyopt.cli.main.main": {},
+    "energyopt.report.export.front_file.write_front": {
+        "points": [],
+        "study": None,
+        "path": "{marker}",
+    },
     "energyopt.paradigms.scratch.Scratch.save": {"_args_": [None, "{marker}"]},
     # What trusted packages import, keep private, or would call on another object.
     "torch.nn.modules.module.torch.load": {"f": "{folder}/evil.pickle", "weights_only": False},
@@ -561,7 +574,7 @@ def test_a_study_is_not_continued_by_a_sampler_that_unpickles() -> None:
 
 
 def test_no_source_unpickles_but_what_this_program_sent_itself() -> None:
-    allowed = {"energyopt/launcher.py", "energyopt/worker.py"}
+    allowed = {"energyopt/jobs/launcher.py", "energyopt/jobs/worker.py"}
     pattern = re.compile(
         r"pickle\.loads?\(|joblib\.load|torch\.load\((?!.*weights_only=True)|allow_pickle=True|"
         r"yaml\.(unsafe_)?load\("
@@ -739,8 +752,8 @@ def test_no_source_starts_a_shell_or_asks_for_rights() -> None:
         ]
     # This interpreter with our own module, git for the commit, sysctl for a processor's name.
     assert {name for name, _ in started} <= {
-        "energyopt/experimenting.py",
-        "energyopt/launcher.py",
+        "energyopt/experiments/runner.py",
+        "energyopt/jobs/launcher.py",
         "energyopt/hardware/host.py",
         "energyopt/hardware/software.py",
     }

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from energyopt.records import StudyRecord
-from energyopt.store.reading import read_study
+from energyopt.core.trial_result import StudyRecord
+from energyopt.storage.reader import read_study
 from tests.conftest import SPACE, TINY, Program, Wait, journal, size
 from tests.postgres import Postgres
 

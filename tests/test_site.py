@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from energyopt.commands import COMMANDS, parser_of
-from energyopt.paths import conf_dir
+from energyopt.cli.commands import COMMANDS, parser_of
 from energyopt.search.samplers import SAMPLERS
+from energyopt.utils.paths import conf_dir
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -128,8 +128,8 @@ def test_the_environment_is_that_of_the_code() -> None:
 
 
 def test_exit_codes_are_those_of_the_code() -> None:
-    from energyopt import cli
-    from energyopt.signals import Interrupted
+    from energyopt.cli import main as cli
+    from energyopt.utils.signals import Interrupted
 
     page = (DOCS / "reference/exit-codes.md").read_text()
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from energyopt.journal import JournalReader
-from energyopt.records import total
-from energyopt.store.reading import read_study
+from energyopt.core.journal import JournalReader
+from energyopt.core.trial_result import total
+from energyopt.storage.reader import read_study
 from tests import fake_slurm
 from tests.conftest import SPACE, TINY, Program, Wait, journal, trials_of
 from tests.fake_slurm import FakeSlurm, Job
@@ -28,7 +28,7 @@ AS_JOBS = ("hydra/launcher=submitit_slurm", "hydra.launcher.gpus_per_node=1")
 WAITING = """
 import time
 from pathlib import Path
-from energyopt.protocols import Trained
+from energyopt.core.protocols import Trained
 
 class Waiting:
     epoch_samples = 8

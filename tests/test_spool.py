@@ -11,8 +11,8 @@ from optuna.samplers import RandomSampler
 
 from energyopt.errors import StorageError
 from energyopt.objectives import EnergyVsAccuracy, judge
-from energyopt.spool import NAME, Spool
-from energyopt.store.studies import StudyStore
+from energyopt.storage.study_store import StudyStore
+from energyopt.sweep.outbox import NAME, Spool
 from tests.small_study import IDENTITY, SPACE, forked
 from tests.small_study import NAME as STUDY
 from tests.toys import result

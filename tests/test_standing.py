@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from energyopt.search.standing import Standing
+from energyopt.search.history_builder import Standing
 from tests.toys import result, trial
 
 

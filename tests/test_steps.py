@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 from optuna.samplers import RandomSampler
 
+from energyopt.analysis.summary import summarize
+from energyopt.core.trial_result import Outcome, StudyRecord
 from energyopt.errors import LeaseLost, StudyError
 from energyopt.objectives import paused
-from energyopt.pausing import NAME as PAUSED
-from energyopt.records import Outcome, StudyRecord
-from energyopt.report.summary import summarize
 from energyopt.report.tables import study_row
 from energyopt.search.halving import Halving
-from energyopt.search.observed import Observed, Step
-from energyopt.spool import Spool
-from energyopt.store.reading import read_study
-from energyopt.store.settlement import Remains
-from energyopt.store.studies import StudyStore
+from energyopt.search.schedule import Observed, Step
+from energyopt.storage.reader import read_study
+from energyopt.storage.reconciliation import Remains
+from energyopt.storage.study_store import StudyStore
+from energyopt.sweep.outbox import Spool
+from energyopt.training.checkpointing import NAME as PAUSED
 from tests import small_study
 from tests.small_study import IDENTITY, NAME, SPACE, UNTOUCHED, check_in_steps, elsewhere, forked
 from tests.toys import result

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.curve import Curve
+from energyopt.core.energy import Curve
+from energyopt.core.history import Rivals
+from energyopt.core.protocols import StoppingRule
 from energyopt.errors import ConfigError
-from energyopt.protocols import StoppingRule
-from energyopt.rivals import Rivals
 from energyopt.stopping.dominance import Dominance
 from energyopt.stopping.energy_cap import EnergyCap
 from energyopt.stopping.extrapolate import Extrapolate, Future

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from optuna.testing.pytest_storages import StorageTestCase
 
-from energyopt.store.database import open_database, quiet_optuna
+from energyopt.search.quiet import quiet_optuna
+from energyopt.storage.database import open_database
 
 pytestmark = [
     pytest.mark.slow,

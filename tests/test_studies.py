@@ -13,17 +13,18 @@ import pytest
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
+from energyopt.core.report_settings import NONE, Plans
+from energyopt.core.trial_result import Metric, Outcome, TrialRecord
 from energyopt.errors import StorageError, StudyError
 from energyopt.objectives import EnergyVsAccuracy, judge
-from energyopt.plans import NONE, Plans
-from energyopt.records import Metric, Outcome, TrialRecord
-from energyopt.store.database import open_database, quiet_optuna
-from energyopt.store.identity import Identity, check_name
-from energyopt.store.reading import read_studies, read_study
-from energyopt.store.runs import only_coordinator
-from energyopt.store.settlement import Remains
-from energyopt.store.studies import StudyStore
-from energyopt.store.trials import count_trials, kept_trials, running_trials
+from energyopt.search.quiet import quiet_optuna
+from energyopt.storage.database import open_database
+from energyopt.storage.identity import Identity, check_name
+from energyopt.storage.optuna_tables import count_trials, kept_trials, running_trials
+from energyopt.storage.reader import read_studies, read_study
+from energyopt.storage.reconciliation import Remains
+from energyopt.storage.run_leases import only_coordinator
+from energyopt.storage.study_store import StudyStore
 from tests.toys import ESTIMATED, METRICS, result
 
 CONFIG = {"epochs": 30, "model": {"width": 8, "sizes": [1, 2]}, "study_note": None}

@@ -16,13 +16,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from optuna.samplers import RandomSampler
 from optuna.trial import Trial
 
+from energyopt.core.trial_result import Outcome
 from energyopt.errors import LeaseLost
 from energyopt.objectives import EnergyVsAccuracy, judge, paused
-from energyopt.process import Process
-from energyopt.records import Outcome
-from energyopt.store.reading import read_study
-from energyopt.store.settlement import RETRY_OF
-from energyopt.store.studies import StudyStore
+from energyopt.storage.reader import read_study
+from energyopt.storage.reconciliation import RETRY_OF
+from energyopt.storage.study_store import StudyStore
+from energyopt.utils.process import Process
 from tests.postgres import Postgres
 from tests.small_study import IDENTITY, NAME
 from tests.toys import result

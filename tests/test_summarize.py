@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.commands import run
+from energyopt.cli.commands import run
 from energyopt.errors import ConfigError, StudyError
-from energyopt.experiment import names_there
-from energyopt.report.experiments.choosing import cells, chosen
-from energyopt.report.experiments.paying_back import payback
-from energyopt.report.experiments.rows import GRID, RAW, Raw, Row, read_raw
-from energyopt.report.experiments.summary import data_of, files_of, summarize, text_of
-from energyopt.report.experiments.svg import Scale
+from energyopt.experiments.paying_back import payback
+from energyopt.experiments.plan import names_there
+from energyopt.experiments.rows import GRID, RAW, Raw, Row, read_raw
+from energyopt.experiments.selection import cells, chosen
+from energyopt.experiments.summary import data_of, files_of, summarize, text_of
+from energyopt.experiments.svg import Scale
 from tests.conftest import ROOT
 from tests.experiments import AGAIN, SEEDS, arm_rows, experiment, raw, row
 

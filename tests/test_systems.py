@@ -17,12 +17,12 @@ from zeus.device.soc.apple import AppleSiliconMeasurement
 from zeus.device.soc.common import SoC, SoCMeasurement
 from zeus.device.soc.jetson import JetsonMeasurement
 
-from energyopt.build import Setup
+from energyopt.config.trial_factory import Setup
+from energyopt.core.protocols import EnergyMeter
 from energyopt.errors import ConfigError, HardwareError
 from energyopt.hardware import host
-from energyopt.hardware.options import RigOptions
+from energyopt.hardware.gpu_options import RigOptions
 from energyopt.hardware.zeus import AmdMeter, SocMeter
-from energyopt.protocols import EnergyMeter
 from tests import fake_nvml
 from tests.composing import composed
 from tests.conftest import Program

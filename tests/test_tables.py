@@ -5,10 +5,10 @@ from io import StringIO
 import pytest
 from rich.console import Console, RenderableType
 
-from energyopt.records import Metric, StudyRecord
-from energyopt.report.front import curve_front, final_front, front_of
+from energyopt.analysis.pareto import curve_front, final_front, front_of
+from energyopt.analysis.summary import summarize
+from energyopt.core.trial_result import Metric, StudyRecord
 from energyopt.report.sentences import summary_lines
-from energyopt.report.summary import summarize
 from energyopt.report.tables import (
     curve_table,
     front_table,

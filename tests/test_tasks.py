@@ -18,8 +18,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from energyopt.core.protocols import Split, Task, Tokens
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split, Task, Tokens
 from energyopt.tasks import _splits
 from energyopt.tasks.digits import Digits
 from energyopt.tasks.digits_overlay import DigitsOverlay

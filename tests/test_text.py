@@ -10,9 +10,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from energyopt.core.protocols import Tokens
 from energyopt.errors import ConfigError
 from energyopt.models.char_transformer import CharTransformer
-from energyopt.protocols import Tokens
 from energyopt.tasks.text import Text
 from tests.small_data import write_text
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from energyopt.core.history import Progress, Rivals
+from energyopt.core.journal import JournalReader, JournalWriter
+from energyopt.core.protocols import Trained
+from energyopt.core.trial_result import Purpose, TrialResult, TrialStart, total
 from energyopt.errors import HardwareError, TrialError
-from energyopt.journal import JournalReader, JournalWriter
-from energyopt.protocols import Trained
-from energyopt.records import Purpose, TrialResult, TrialStart, total
-from energyopt.rivals import Progress, Rivals
 from energyopt.stopping.rules import Rules
-from energyopt.trial import Plan, run_trial
+from energyopt.training.trial import Plan, run_trial
 from tests.toys import ESTIMATED, Counter, Scripted, ToyMeter
 
 BIG = Plan(target=0.9, epochs=3)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import energyopt
+from energyopt.config.trust import targets_in, trusted_target
 from energyopt.errors import ConfigError
 from energyopt.models.cnn import CNN
-from energyopt.trust import targets_in, trusted_target
 
 
 @pytest.fixture
@@ -100,14 +100,14 @@ def test_an_alias_is_refused_as_what_it_is(here, target, package):
 @pytest.mark.parametrize(
     "target",
     [
-        "energyopt.build.os.system",
-        "energyopt.build.Setup",
-        "energyopt.making.make_sampler",
-        "energyopt.trust.trusted_target",
-        "energyopt.profiling.PowerProfiler",
-        "energyopt.cli.main",
-        "energyopt.worker.main",
-        "energyopt.hardware.nvidia.Board",
+        "energyopt.config.trial_factory.os.system",
+        "energyopt.config.trial_factory.Setup",
+        "energyopt.config.instantiate.make_sampler",
+        "energyopt.config.trust.trusted_target",
+        "energyopt.training.power_profiler.PowerProfiler",
+        "energyopt.cli.main.main",
+        "energyopt.jobs.worker.main",
+        "energyopt.hardware.nvml.Board",
         "energyopt.nothing.Net",
     ],
 )

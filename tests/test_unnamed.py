@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.store.unnamed import Unnamed, may_be_same
+from energyopt.storage.exchange.anonymize import Unnamed, may_be_same
 
 
 @pytest.mark.parametrize(

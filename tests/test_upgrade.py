@@ -11,8 +11,8 @@ from optuna.samplers import RandomSampler
 
 from energyopt.errors import StorageError
 from energyopt.objectives import EnergyVsAccuracy, judge, paused
-from energyopt.store.reading import read_study
-from energyopt.store.studies import StudyStore
+from energyopt.storage.reader import read_study
+from energyopt.storage.study_store import StudyStore
 from tests.small_study import IDENTITY, NAME
 from tests.toys import result
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energyopt.errors import HardwareError
-from energyopt.hardware.visible import visible_positions
+from energyopt.hardware.cuda_visible_devices import visible_positions
 
 UUIDS = [f"GPU-{i}{i}{i}{i}0000-aaaa-bbbb-cccc-00000000000{i}" for i in range(4)]
 

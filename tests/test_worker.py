@@ -13,7 +13,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
-from energyopt.worker import Program
+from energyopt.jobs.worker import Program
 from tests.composing import config_loader
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.wrapping import wrapped
+from energyopt.utils.text import wrapped
 
 
 @pytest.mark.parametrize(

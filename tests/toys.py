@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from energyopt.protocols import Trained
-from energyopt.records import (
+from energyopt.core.protocols import Trained
+from energyopt.core.trial_result import (
     BROKEN,
     Checkpoint,
     End,

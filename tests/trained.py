@@ -15,7 +15,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from energyopt.search.observed import Observed, Schedule
+from energyopt.search.schedule import Observed, Schedule
 
 TARGET = 0.9
 EPOCHS = 60.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from energyopt.protocols import Split
+from energyopt.core.protocols import Split
 from energyopt.tasks.digits import Digits
 
 

@@ -15,12 +15,12 @@ from docstring_parser import DocstringStyle, parse
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from energyopt.commands import COMMANDS, parser_of
-from energyopt.config_files import Key, read_about, read_keys
-from energyopt.options import Options
-from energyopt.paths import conf_dir
-from energyopt.report.front import FrontPoint
+from energyopt.analysis.pareto import FrontPoint
+from energyopt.cli.commands import COMMANDS, parser_of
+from energyopt.config.yaml_comments import Key, read_about, read_keys
 from energyopt.search.samplers import SAMPLERS
+from energyopt.sweep.options import Options
+from energyopt.utils.paths import conf_dir
 
 GROUPS = {
     "task": "the data, and what is to be told of it",

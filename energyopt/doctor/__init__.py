@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from energyopt.app import compose_here, folders_here
 from energyopt.doctor.configured import examine_configured
-from energyopt.doctor.places import examine_shared, examine_storage
+from energyopt.doctor.environment import examine_shared, examine_storage
+from energyopt.doctor.records import Health
 from energyopt.doctor.sensors import examine_cpu, examine_nvidia
 from energyopt.hardware.software import package_versions
-from energyopt.report.health import Health
-from energyopt.store.database import masked
+from energyopt.jobs.job import compose_here, folders_here
+from energyopt.storage.credentials import masked
 
 
 def examine(

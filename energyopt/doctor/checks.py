@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from omegaconf.errors import OmegaConfBaseException
 
+from energyopt.config.error_messages import explain
+from energyopt.doctor.records import Check, Level
 from energyopt.errors import EnergyoptError
-from energyopt.explain import explain
-from energyopt.hardware.nvidia import PERMISSION_REMEDY
-from energyopt.report.health import Check, Level
+from energyopt.hardware.nvml import PERMISSION_REMEDY
 
 T = TypeVar("T")
 

@@ -10,16 +10,15 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from energyopt.build import Setup
+from energyopt.config.trial_factory import Setup
+from energyopt.core.trial_result import Energy
+from energyopt.core.units import count, joules, quantity
 from energyopt.doctor.checks import Checks
+from energyopt.doctor.records import Check, Configured, Level
 from energyopt.errors import GpusTaken, HardwareError
 from energyopt.hardware.host import resolve_device
-from energyopt.hardware.sanity import check_meter
-from energyopt.records import Energy
+from energyopt.hardware.plausibility import check_meter
 from energyopt.report.flags import REMEDIES
-from energyopt.report.health import Check, Configured, Level
-from energyopt.report.sentences import count
-from energyopt.units import joules, quantity
 
 _CUDA_REMEDY = "install a CUDA build of torch that fits the driver, to train on the GPU"
 _CORRECT = "change that; `python -m energyopt --cfg job` shows all keys, with their values"

@@ -17,12 +17,16 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from energyopt.conditions import Gpu
+from energyopt.core.conditions import Gpu
+from energyopt.core.protocols import EnergyMeter
+from energyopt.core.units import count, quantity
 from energyopt.doctor.checks import Checks, split
+from energyopt.doctor.records import Check, CpuHealth, GpuHealth, GpusHealth, Level
+from energyopt.hardware.cuda_visible_devices import VARIABLE
 from energyopt.hardware.estimate import CpuTimeMeter
 from energyopt.hardware.host import cpu_model, user_name
 from energyopt.hardware.lease import Lease, Owner
-from energyopt.hardware.nvidia import (
+from energyopt.hardware.nvml import (
     Board,
     GpuProcess,
     Zeusd,
@@ -33,13 +37,8 @@ from energyopt.hardware.nvidia import (
     visible_boards,
     zeusd,
 )
-from energyopt.hardware.visible import VARIABLE
 from energyopt.hardware.zeus import AmdMeter, SocMeter, rapl_packages
-from energyopt.protocols import EnergyMeter
 from energyopt.report.flags import REMEDIES
-from energyopt.report.health import Check, CpuHealth, GpuHealth, GpusHealth, Level
-from energyopt.report.sentences import count
-from energyopt.units import quantity
 
 _POLL_S = 0.002
 _FEWEST_CHANGES = 3

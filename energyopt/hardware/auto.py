@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from energyopt.core.protocols import EnergyMeter
 from energyopt.errors import ConfigError
 from energyopt.hardware.estimate import CpuTimeMeter
-from energyopt.hardware.nvidia import Board
+from energyopt.hardware.nvml import Board
 from energyopt.hardware.zeus import AmdMeter, NvmlMeter, RaplMeter, SocMeter, rapl_readable
-from energyopt.protocols import EnergyMeter
 
 
 def choose_meter(

@@ -7,9 +7,9 @@ import os
 import resource
 import time
 
+from energyopt.core.trial_result import Energy, Provenance
 from energyopt.errors import ConfigError
 from energyopt.hardware.host import descendants, device_model, hostname
-from energyopt.records import Energy, Provenance
 
 _VERSION = "model 1"
 # Of /proc/PID/stat after the command's ")": utime, stime, cutime, cstime.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from energyopt.core.traces import Clock
+from energyopt.core.trial_result import Energy, Provenance
 from energyopt.errors import ConfigError
 from energyopt.hardware.host import hostname
-from energyopt.recorded import Clock
-from energyopt.records import Energy, Provenance
 
 
 class Played(Protocol):

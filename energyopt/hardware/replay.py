@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+from energyopt.core.journal import Journal, JournalReader
+from energyopt.core.trial_result import Energy, Window
 from energyopt.errors import ConfigError, HardwareError
-from energyopt.journal import Journal, JournalReader
-from energyopt.records import Energy, Window
 
 _BEFORE = ("loading", "warmup", "preparation")  # the first step
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from energyopt.core.trial_result import Energy, Provenance
 from energyopt.hardware.host import device_model, hostname
-from energyopt.records import Energy, Provenance
 
 
 class SimulatedMeter:

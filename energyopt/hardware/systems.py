@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from energyopt.conditions import Gpu
+from energyopt.core.conditions import Gpu
 
 _SAME_W = 1.0  # drivers round
 

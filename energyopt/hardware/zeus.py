@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from energyopt.core.trial_result import Energy, Provenance
 from energyopt.errors import HardwareError
+from energyopt.hardware.cuda_visible_devices import VARIABLE, set_visible
 from energyopt.hardware.host import cpu_model, device_model, hostname
-from energyopt.hardware.nvidia import NVML_REMEDY, Board
-from energyopt.hardware.visible import VARIABLE, set_visible
-from energyopt.records import Energy, Provenance
+from energyopt.hardware.nvml import NVML_REMEDY, Board
 
 RAPL_ROOTS = (
     Path("/sys/class/powercap/intel-rapl"),

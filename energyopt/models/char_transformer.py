@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from energyopt.core.protocols import Tokens
 from energyopt.errors import ConfigError
 from energyopt.models._encoder import EncoderBlock, require_heads
-from energyopt.models._inputs import checked_shape, fitting, require_int
-from energyopt.protocols import Tokens
+from energyopt.models._validation import checked_shape, fitting, require_int
 
 
 class CharTransformer(nn.Module):

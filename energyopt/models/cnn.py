@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from energyopt.models._inputs import require_int, require_shape
+from energyopt.models._validation import require_int, require_shape
 
 _LARGEST_MAP = 8
 

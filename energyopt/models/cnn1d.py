@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from energyopt.errors import ConfigError
-from energyopt.models._inputs import require_int, require_shape
+from energyopt.models._validation import require_int, require_shape
 
 
 class CNN1d(nn.Module):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from energyopt.models._inputs import fold_time, require_int, require_patch, require_shape
+from energyopt.models._validation import fold_time, require_int, require_patch, require_shape
 
 
 class GRU(nn.Module):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from energyopt.models._inputs import checked_shape, require_int
+from energyopt.models._validation import checked_shape, require_int
 
 
 class MLP(nn.Module):

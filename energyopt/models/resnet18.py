@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from energyopt.models._inputs import require_int, require_shape
+from energyopt.models._validation import require_int, require_shape
 
 _BLOCKS_PER_STAGE = 2
 

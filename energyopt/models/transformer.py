@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from energyopt.models._encoder import EncoderBlock, require_heads
-from energyopt.models._inputs import fold_time, require_int, require_patch, require_shape
+from energyopt.models._validation import fold_time, require_int, require_patch, require_shape
 
 
 class Transformer(nn.Module):

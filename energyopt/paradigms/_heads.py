@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from energyopt.core.protocols import HasHeads, Split, Task
 from energyopt.errors import ConfigError
-from energyopt.protocols import HasHeads, Split, Task
 
 
 def heads_of(task: Task) -> Mapping[str, int]:

@@ -12,10 +12,10 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from energyopt.core.protocols import Split, Task, Trained
+from energyopt.paradigms._batches import Loop
 from energyopt.paradigms._heads import by_head, heads_of, parts, score, targets_by_head
-from energyopt.paradigms._loop import Loop
 from energyopt.paradigms._precision import Name, Precision
-from energyopt.protocols import Split, Task, Trained
 
 EVALUATION_BATCH = 1024
 

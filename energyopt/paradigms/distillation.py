@@ -10,11 +10,11 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from energyopt.core.protocols import Knowledge, Task, Trained
 from energyopt.errors import ConfigError
 from energyopt.paradigms._heads import parts
 from energyopt.paradigms._precision import Name, Precision
 from energyopt.paradigms._supervised import Supervised, passed, slices
-from energyopt.protocols import Knowledge, Task, Trained
 
 
 class Distillation(Supervised):

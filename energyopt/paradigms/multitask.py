@@ -8,9 +8,9 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from energyopt.core.protocols import Task
 from energyopt.paradigms._precision import Name
 from energyopt.paradigms._supervised import Supervised
-from energyopt.protocols import Task
 
 
 class Multitask(Supervised):

@@ -9,11 +9,11 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from energyopt.core.protocols import Knowledge, Task
 from energyopt.errors import ConfigError
+from energyopt.paradigms._backbone import head_of, load_trunk
 from energyopt.paradigms._precision import Name
 from energyopt.paradigms._supervised import Supervised
-from energyopt.paradigms._trunk import head_of, load_trunk
-from energyopt.protocols import Knowledge, Task
 
 
 class Pretrained(Supervised):

@@ -6,9 +6,9 @@ import random
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from energyopt.core.protocols import Trained
+from energyopt.core.traces import Clock, Costs, Curve
 from energyopt.errors import ConfigError
-from energyopt.protocols import Trained
-from energyopt.recorded import Clock, Costs, Curve
 
 EPOCH_SAMPLES = 1_000_000
 """Steps of a played epoch, of one sample each: power limits are tried in parts of an epoch."""

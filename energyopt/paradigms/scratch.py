@@ -11,11 +11,11 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from energyopt.core.protocols import Task, Trained
 from energyopt.errors import ConfigError
 from energyopt.paradigms._heads import heads_of, one_by_one, score, targets_by_head
 from energyopt.paradigms._precision import Name
 from energyopt.paradigms._supervised import Supervised, save_weights
-from energyopt.protocols import Task, Trained
 
 _ALL = ""
 

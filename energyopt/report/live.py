@@ -14,13 +14,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from energyopt.journal import JournalReader
-from energyopt.records import Provenance, TrialRecord, TrialResult, total
+from energyopt.core.journal import JournalReader
+from energyopt.core.trial_result import Provenance, TrialRecord, TrialResult, total
+from energyopt.core.units import joules, roughly, setup, time_left
+from energyopt.report.console import say
 from energyopt.report.flags import explain_flag
 from energyopt.report.progress import Progress
-from energyopt.report.saying import say
-from energyopt.report.sentences import setup, source_lines
-from energyopt.units import joules, roughly, time_left
+from energyopt.report.sentences import source_lines
 
 _SOON_S = 60.0
 _EPOCHS = ("training", "evaluation")  # windows that each epoch has

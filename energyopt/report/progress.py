@@ -10,7 +10,7 @@ from typing import Self
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from energyopt.report.saying import drawn_over, say
+from energyopt.report.console import drawn_over, say
 
 _REFRESHES_PER_S = 4
 _LINE_EVERY_S = 600.0

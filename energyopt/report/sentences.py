@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from energyopt.conditions import PowerProfile
-from energyopt.records import Provenance, TrialResult
-from energyopt.report.advice import WITHIN
+from energyopt.analysis.pareto import FrontPoint
+from energyopt.analysis.pretraining_value import recycled_line
+from energyopt.analysis.recommendation import WITHIN
+from energyopt.analysis.summary import Counts, Fate, Summary
+from energyopt.core.conditions import PowerProfile
+from energyopt.core.trial_result import Provenance, TrialResult
+from energyopt.core.units import accuracy, count, duration, joules, percent, quantity, setup
 from energyopt.report.flags import explain_flag
-from energyopt.report.front import FrontPoint
-from energyopt.report.knowledge import recycled_line
-from energyopt.report.summary import Counts, Fate, Summary
-from energyopt.units import duration, joules, percent, quantity
 
 _FEW = 3
 
@@ -96,21 +95,6 @@ def hardware_lines(result: TrialResult) -> list[str]:
         before, after = found.temperature_before_c, found.temperature_after_c
         lines.append(f"Temperature: {before:g} degC before, {after:g} after.")
     return lines
-
-
-def accuracy(value: float) -> str:
-    """Write an accuracy or a target in a sentence."""
-    return f"{value:.6g}"
-
-
-def setting(value: object) -> str:
-    """Write the value of a parameter."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def setup(params: Mapping[str, Any]) -> str:
-    """Write the searched values of a trial: "lr=0.0123 batch_size=64"."""
-    return " ".join(f"{key}={setting(value)}" for key, value in params.items())
 
 
 def _trials_line(summary: Summary) -> str:
@@ -260,8 +244,3 @@ def _setup_of(point: FrontPoint) -> str:
     if not point.default:
         return words or "the fixed setup"
     return f"the default setup ({words})" if words else "the default setup"
-
-
-def count(number: int, noun: str) -> str:
-    """Write a number of things: "1 trial", "2 trials"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -18,7 +18,9 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from energyopt.records import (
+from energyopt.analysis.pareto import FrontPoint, at_target
+from energyopt.analysis.summary import OPEN, Summary, summarize
+from energyopt.core.trial_result import (
     CurvePoint,
     Metric,
     Provenance,
@@ -26,19 +28,9 @@ from energyopt.records import (
     TrialRecord,
     TrialResult,
 )
-from energyopt.report.front import FrontPoint, at_target
-from energyopt.report.saying import COMMAND, command_lines, printable
-from energyopt.report.sentences import (
-    accuracy,
-    book_lines,
-    count,
-    setting,
-    setup,
-    source,
-    summary_lines,
-)
-from energyopt.report.summary import OPEN, Summary, summarize
-from energyopt.units import duration, joules
+from energyopt.core.units import accuracy, count, duration, joules, setting, setup
+from energyopt.report.console import COMMAND, command_lines, printable
+from energyopt.report.sentences import book_lines, source, summary_lines
 
 _UNLIMITED_WIDTH = 10_000
 _HEADING = "bold"

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from energyopt.search.luck import ASSUMED_SD
-from energyopt.search.observed import Observed
-from energyopt.units import duration, joules
+from energyopt.core.units import duration, joules
+from energyopt.search.noise_prior import ASSUMED_SD
+from energyopt.search.schedule import Observed
 
 _FEWEST_HITS = 4  # that say how the next trial may turn out
 _LEAST_VARIANCE = 1e-6

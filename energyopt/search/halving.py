@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from energyopt.errors import ConfigError
-from energyopt.search.observed import Observed, Step
+from energyopt.search.schedule import Observed, Step
 
 _ROUNDING = 1e-9  # sums of the same joules in another order
 

@@ -18,18 +18,17 @@ from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
 from energyopt.errors import ConfigError
-from energyopt.search.choice import Choice, Outlook, Question
+from energyopt.search.acquisition import Choice, Outlook, Question
 from energyopt.search.encoding import Array, Point
-from energyopt.search.forward import ForwardModel
-from energyopt.search.model import EnergyModel
-from energyopt.search.observe import observed_of
-from energyopt.search.observed import Observed, Step
+from energyopt.search.energy_model import EnergyModel
+from energyopt.search.learning_curve_model import ForwardModel
+from energyopt.search.schedule import Observed, Step, observed_of
 
 _REFIT = 1.1  # growth of what is known at which the model's scales are looked at again
 
 
 class JouleSampler(BaseSampler):
-    """Chooses by expected saving a joule; see `energyopt.search.choice`.
+    """Chooses by expected saving a joule; see `energyopt.search.acquisition`.
 
     Args:
         seed: Of what it draws.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from energyopt.rivals import Progress, Rivals
-from energyopt.stopping._options import count, number
-from energyopt.units import joules
+from energyopt.core.history import Progress, Rivals
+from energyopt.core.units import joules
+from energyopt.stopping._validation import count, number
 
 
 class Dominance:

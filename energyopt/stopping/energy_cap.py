@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from energyopt.rivals import Progress, Rivals
-from energyopt.stopping._options import number
-from energyopt.units import joules
+from energyopt.core.history import Progress, Rivals
+from energyopt.core.units import joules
+from energyopt.stopping._validation import number
 
 _NOISE = "noise"
 _USUAL = 2.0

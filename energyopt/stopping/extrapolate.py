@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from energyopt.curve import spread
-from energyopt.rivals import Progress, Rivals
-from energyopt.stopping._options import count, number
-from energyopt.units import joules, percent
+from energyopt.core.energy import spread
+from energyopt.core.history import Progress, Rivals
+from energyopt.core.units import joules, percent
+from energyopt.stopping._validation import count, number
 
 Array = NDArray[np.float64]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from energyopt.protocols import StoppingRule
-from energyopt.rivals import Progress, Rivals
+from energyopt.core.history import Progress, Rivals
+from energyopt.core.protocols import StoppingRule
 
 
 class Rules:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
+from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split
 
 _NAMES = (
     "train-images-idx3-ubyte",

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split
 
 
 class Splits(NamedTuple):

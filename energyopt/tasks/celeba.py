@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split
 from energyopt.tasks._celeba import Lists, read_images, read_lists
-from energyopt.tasks._folder import LocalData
+from energyopt.tasks._local_data import LocalData
 from energyopt.tasks._splits import Splits, require_int, require_share, standardised
 
 _DATA = LocalData(

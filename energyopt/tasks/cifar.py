@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 import torch
 
+from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split
-from energyopt.tasks._folder import LocalData
+from energyopt.tasks._local_data import LocalData
 from energyopt.tasks._pickles import read_pickled_dict
 from energyopt.tasks._splits import split_known
 

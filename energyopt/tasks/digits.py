@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import torch
 
+from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split
-from energyopt.tasks._heads import choose
+from energyopt.tasks._labels import choose
 from energyopt.tasks._splits import (
     read_table,
     require_int,

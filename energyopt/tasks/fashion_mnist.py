@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from energyopt.protocols import Split
-from energyopt.tasks._folder import LocalData
+from energyopt.core.protocols import Split
 from energyopt.tasks._idx import IDX_EXPECTS, IDX_FILES, read_idx_images
+from energyopt.tasks._local_data import LocalData
 from energyopt.tasks._splits import split_known
 
 _DATA = LocalData(

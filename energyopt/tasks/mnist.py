@@ -8,11 +8,11 @@ from typing import Literal
 
 import torch
 
+from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split
 from energyopt.tasks._cache import Arrays, cached
-from energyopt.tasks._folder import LocalData
 from energyopt.tasks._idx import IDX_EXPECTS, IDX_FILES, read_idx_images
+from energyopt.tasks._local_data import LocalData
 from energyopt.tasks._splits import read_table, require_int, split, split_known, standardised
 
 _SIDE = 28

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split
-from energyopt.tasks._folder import LocalData
-from energyopt.tasks._heads import choose
+from energyopt.tasks._labels import choose
+from energyopt.tasks._local_data import LocalData
 from energyopt.tasks._pamap2 import (
     ACTIVITIES,
     RATE_HZ,

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from energyopt.core.traces import Clock, Costs, Curve, Pace
 from energyopt.errors import ConfigError
-from energyopt.recorded import Clock, Costs, Curve, Pace
 
 PROBLEMS, TRAIN, POWER = "problems.csv", "summary_train.csv", "summary_power_*.csv"
 _WORK = ("dataset", "network", "optimizer")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split
 from energyopt.tasks._splits import read_table, sklearn_data_file, split, standardised
 
 _FILES = {"wine": "wine_data.csv", "breast_cancer": "breast_cancer.csv"}

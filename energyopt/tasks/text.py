@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from energyopt.core.protocols import Split, Tokens
 from energyopt.errors import ConfigError
-from energyopt.protocols import Split, Tokens
 from energyopt.tasks._splits import require_int, require_share
 
 

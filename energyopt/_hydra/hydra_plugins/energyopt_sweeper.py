@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 
 class EnergyoptSweeper(Sweeper):
-    """Optuna study as a Hydra sweeper; see `energyopt.sweeper`."""
+    """Optuna study as a Hydra sweeper; see `energyopt.sweep.sweeper`."""
 
     def __init__(self, **options: Any) -> None:
         self._options = options
@@ -36,7 +36,7 @@ class EnergyoptSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Run the study; what the user can mend is said without a traceback."""
         from energyopt.errors import EnergyoptError
-        from energyopt.sweeper import StudySweeper
+        from energyopt.sweep.sweeper import StudySweeper
 
         sweeper = StudySweeper(**self._options)
         sweeper.setup(**self._about)
@@ -47,10 +47,10 @@ class EnergyoptSweeper(Sweeper):
 
 
 class EnergyoptLauncher(Launcher):
-    """Each job in a process of its own on this host; see `energyopt.launcher`."""
+    """Each job in a process of its own on this host; see `energyopt.jobs.launcher`."""
 
     def __init__(self, **options: Any) -> None:
-        from energyopt.launcher import LocalLauncher
+        from energyopt.jobs.launcher import LocalLauncher
 
         self.local = LocalLauncher(**options)
 

@@ -12,8 +12,8 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
-from energyopt.store.identity import IDENTITY
-from energyopt.store.tables import TRIALS, has_rows
+from energyopt.storage.identity import IDENTITY
+from energyopt.storage.tables import TRIALS, has_rows
 
 _FILES = ("config.json", "result.json")
 _NAMED = re.compile(r"(\d{1,9})-([01])")

@@ -11,16 +11,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from energyopt.records import StudyRecord, TrialRecord
-from energyopt.report.curves import drawn_curves
-from energyopt.report.front import curve_front
-from energyopt.report.heat_map import HeatMap, heat_map, searched
-from energyopt.report.hypervolume import growth
-from energyopt.report.page.looks import FONT, KINDS, SHADES, USE_COLORS
-from energyopt.report.sentences import setup
-from energyopt.report.summary import fate
-from energyopt.report.uses import USES, study_uses, trial_uses
-from energyopt.units import joules, percent
+from energyopt.analysis.curves import drawn_curves
+from energyopt.analysis.energy_breakdown import USES, study_uses, trial_uses
+from energyopt.analysis.heat_map import HeatMap, heat_map, searched
+from energyopt.analysis.hypervolume import growth
+from energyopt.analysis.pareto import curve_front
+from energyopt.analysis.summary import fate
+from energyopt.core.trial_result import StudyRecord, TrialRecord
+from energyopt.core.units import joules, percent, setup
+from energyopt.report.html.theme import FONT, KINDS, SHADES, USE_COLORS
 
 Figure = Mapping[str, Any]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from energyopt.records import StudyRecord
-from energyopt.report.export import markdown_cell
+from energyopt.analysis.summary import summarize
+from energyopt.core.trial_result import StudyRecord
+from energyopt.report.export.front_file import markdown_cell
 from energyopt.report.sentences import summary_lines
-from energyopt.report.summary import summarize
 
 _SHOWN = (
     "*This page is Optuna's dashboard over energyopt's database; figures, this note, units, "

@@ -28,10 +28,10 @@ from optuna.trial import FrozenTrial, TrialState
 from energyopt.report.dashboard.artifacts import artifacts_of
 from energyopt.report.dashboard.figures import figures
 from energyopt.report.dashboard.note import MISSED, note
-from energyopt.store.identity import IDENTITY
-from energyopt.store.reading import record_of
-from energyopt.store.tables import CONFIRMATIONS
-from energyopt.store.trials import State, count_trials
+from energyopt.storage.identity import IDENTITY
+from energyopt.storage.optuna_tables import State, count_trials
+from energyopt.storage.reader import record_of
+from energyopt.storage.tables import CONFIRMATIONS
 
 # Where the dashboard looks in a study's and a trial's attributes.
 _FIGURE, _VERSION, _TEXT = "dashboard:plot_data:", "note_ver", "note_str:"

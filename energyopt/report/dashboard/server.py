@@ -18,8 +18,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from energyopt.errors import ConfigError
 from energyopt.report.dashboard.artifacts import Artifacts
 from energyopt.report.dashboard.overlay import Overlay, asking_for
-from energyopt.store.database import open_database, quiet_optuna, read_only
-from energyopt.store.reading import read_study
+from energyopt.search.quiet import quiet_optuna
+from energyopt.storage.database import open_database, read_only
+from energyopt.storage.reader import read_study
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

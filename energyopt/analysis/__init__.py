@@ -1,0 +1,1 @@
+"""Pure functions from a study record to numbers."""

@@ -1,0 +1,122 @@
+"""What the joules of a study were used for, by device: each of them once.
+
+The same joules as `summary.parts_j` and `fates_j`, cut by both: a training counts by what became of
+it, what is not training by its purpose.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Literal
+
+from energyopt.analysis.summary import fate
+from energyopt.core.energy import total
+from energyopt.core.trial_result import Energy, Purpose, StudyRecord, TrialRecord, TrialResult
+
+Use = Literal[
+    "useful",
+    "beyond",
+    "missed",
+    "stopped",
+    "failed",
+    "lost",
+    "open",
+    "evaluation",
+    "profiling",
+    "knowledge",
+    "around",
+    "confirming",
+]
+"""What joules went into."""
+
+USES: Mapping[Use, str] = {
+    "useful": "training up to the target",
+    "beyond": "training beyond the target",
+    "missed": "training that missed the target",
+    "stopped": "training that was stopped early",
+    "failed": "training that failed",
+    "lost": "training that was lost",
+    "open": "training that is not over",
+    "evaluation": "evaluation",
+    "profiling": "trying power limits",
+    "knowledge": "sources, teachers and their passes",
+    "around": "loading, warm-up, rest and restarts",
+    "confirming": "confirming setups with more seeds",
+}
+"""The same in words, in the order in which they are shown."""
+
+DEVICES: Mapping[str, str] = {"gpu_j": "GPU", "cpu_j": "CPU", "dram_j": "memory"}
+"""Parts of an energy, and what to call them."""
+
+_PURPOSES: Mapping[Purpose, Use] = {
+    "evaluation": "evaluation",
+    "profiling": "profiling",
+    "pretraining": "knowledge",
+    "preparation": "knowledge",
+}
+_ROUNDING = 1e-9  # of a sum: what differences of floats are off by
+
+
+def trial_uses(trial: TrialRecord, target: float | None) -> dict[Use, Energy]:
+    """What the joules of a trial were used for; they add up to `spent_j`.
+
+    Args:
+        trial: The trial.
+        target: Accuracy to reach; without any all training is useful.
+    """
+    result = trial.result
+    if result is None:
+        return {}
+    uses: dict[Use, Energy] = dict(_training_uses(trial, result, target))
+    for purpose, energy in result.books.items():
+        if purpose != "training":
+            use = _PURPOSES.get(purpose, "around")
+            uses[use] = uses.get(use, Energy()) + energy
+    return _in_order(uses)
+
+
+def study_uses(study: StudyRecord, target: float | None) -> dict[Use, Energy]:
+    """The same of all trials and confirmations; they add up to `search_energy_j`."""
+    uses: dict[Use, Energy] = {}
+    for trial in study.trials:
+        for use, energy in trial_uses(trial, target).items():
+            uses[use] = uses.get(use, Energy()) + energy
+    confirmed = [each.result for each in study.confirmations if each.result is not None]
+    if confirmed:
+        uses["confirming"] = total(e for result in confirmed for e in result.books.values())
+    return _in_order(uses)
+
+
+def devices_j(uses: Mapping[Use, Energy]) -> dict[str, float]:
+    """The same joules by device, in J; a device that no window metered is left out."""
+    spent = total(uses.values())
+    parts = ((name, getattr(spent, part)) for part, name in DEVICES.items())
+    return {name: part_j for name, part_j in parts if part_j is not None}
+
+
+def _training_uses(
+    trial: TrialRecord, result: TrialResult, target: float | None
+) -> list[tuple[Use, Energy]]:
+    trained = result.booked("training")
+    if target is None:
+        return [("useful" if result.valid else _became(trial, target), trained)]
+    hit = result.first_at(target) if result.valid else None
+    if hit is None:
+        return [(_became(trial, target), trained)]
+    windows = zip(result.checkpoints.samples, itertools.count(), strict=False)
+    until = [result.checkpoints.training[at] for samples, at in windows if samples <= hit.samples]
+    useful = total(until)
+    beyond = trained - useful
+    if abs(beyond.total_j) <= _ROUNDING * trained.total_j:
+        return [("useful", trained)]
+    return [("useful", useful), ("beyond", beyond)]
+
+
+def _became(trial: TrialRecord, target: float | None) -> Use:
+    found = fate(trial, target)
+    return "open" if found is None or found == "reached" else found
+
+
+def _in_order(uses: Mapping[Use, Energy]) -> dict[Use, Energy]:
+    return {use: uses[use] for use in USES if use in uses and uses[use].total_j}

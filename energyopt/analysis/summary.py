@@ -1,0 +1,306 @@
+"""A study in a few numbers: the cheapest setup, what finding it cost, when that pays back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from energyopt.analysis.break_even import Hit, Saving, fates_j, parts_j, saving
+from energyopt.analysis.pareto import (
+    FrontPoint,
+    at_checkpoint,
+    at_target,
+    curve_front,
+    front_of,
+    undominated,
+)
+from energyopt.analysis.pretraining_value import recycled_of
+from energyopt.analysis.recommendation import Advice, advise
+from energyopt.core.accounting import Recycled
+from energyopt.core.conditions import PowerProfile
+from energyopt.core.trial_result import RAN_ITS_COURSE, Metric, Provenance, StudyRecord, TrialRecord
+from energyopt.search.schedule import setup_of
+
+Fate = Literal["reached", "missed", "stopped", "failed", "lost"]
+"""What became of a finished trial, seen from one target.
+
+`missed` ran its course without reaching it; `stopped` ended before its course was run
+(stopped, diverged, or content with a lower target); `lost` was interrupted or never came back.
+"""
+
+OPEN = ("running", "paused", "waiting")
+"""States of trials that are not over."""
+_WITHOUT_RESULT: dict[str, Fate] = {"failed": "failed", "pruned": "stopped"}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many trials there are, by state and by what became of them.
+
+    Attributes:
+        states: Trials by state in the study.
+        fates: Finished trials by what became of them, seen from the target.
+    """
+
+    states: Mapping[str, int]
+    fates: Mapping[Fate, int]
+
+    @property
+    def trials(self) -> int:
+        """All trials, finished or not."""
+        return sum(self.states.values())
+
+    @property
+    def finished(self) -> int:
+        """Trials that are over."""
+        return self.trials - sum(self.states.get(each, 0) for each in OPEN)
+
+    @property
+    def reached(self) -> int:
+        """Trials that reached the target."""
+        return self.fates.get("reached", 0)
+
+    @property
+    def missed(self) -> int:
+        """Trials that ran their course without reaching it."""
+        return self.fates.get("missed", 0)
+
+    @property
+    def stopped(self) -> int:
+        """Trials that ended earlier, without reaching it."""
+        return self.fates.get("stopped", 0)
+
+    @property
+    def failed(self) -> int:
+        """Trials without a valid result, through their own fault."""
+        return self.fates.get("failed", 0)
+
+    @property
+    def lost(self) -> int:
+        """Trials that were interrupted or never came back."""
+        return self.fates.get("lost", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A study in a few numbers, seen from one target.
+
+    Attributes:
+        study: Name of the study.
+        target: Accuracy to reach; None for another app's study.
+        counts: How many trials there are and what became of them.
+        recommended: The cheapest setup that reached the target; None if no trial did.
+        advised: The setup that is expected to be the cheapest, where that is another one.
+        advice: What is expected of that; None if no two trials reached the target.
+        worst: The dearest one that reached it.
+        spread: Energy of the worst over that of the recommended one; None if unknown.
+        default: The default setup at the target; None if not trained or if it missed.
+        saving: Share of the default's energy that the recommended setup saves.
+        against_default: The same in J, with how sure it is; None if unknown.
+        search_energy_j: All energy that the study burnt, in J.
+        parts_j: The same by purpose, in J.
+        fates_j: The same by what became of the trials, in J.
+        missed_share: Share of the search energy burnt in trials that did not reach the target.
+        break_even: Search energy over the saving of one training, in trainings; None if none.
+        break_even_reason: Why there is none, in words; empty if there is one.
+        reuse: How many trainings are planned; None if nobody said.
+        flags: Warnings about the measuring conditions, with the number of trials.
+        provenance: Where the joules come from; None before the first.
+        front: The front of all checkpoints.
+        front_of: What that front is a front of, in words.
+        profiles: What several power limits cost, with the number of the trial that tried them.
+        metrics: The study's objectives.
+        told: The trials whose told values no other's beat.
+        recycled: What knowledge that trials began with is worth; None if none can be compared.
+    """
+
+    study: str
+    target: float | None
+    counts: Counts
+    recommended: FrontPoint | None
+    advised: FrontPoint | None
+    advice: Advice | None
+    worst: FrontPoint | None
+    spread: float | None
+    default: FrontPoint | None
+    saving: float | None
+    against_default: Saving | None
+    search_energy_j: float
+    parts_j: Mapping[str, float]
+    fates_j: Mapping[str, float]
+    missed_share: float | None
+    break_even: float | None
+    break_even_reason: str
+    reuse: float | None
+    flags: Mapping[str, int]
+    provenance: Provenance | None
+    front: tuple[FrontPoint, ...]
+    front_of: str
+    profiles: tuple[tuple[int, PowerProfile], ...]
+    metrics: tuple[Metric, ...]
+    told: tuple[TrialRecord, ...]
+    recycled: Recycled | None = None
+
+
+def summarize(
+    study: StudyRecord, target: float | None = None, *, reuse: float | None = None
+) -> Summary:
+    """Sum a study up.
+
+    Args:
+        study: The study as the store remembers it.
+        target: Accuracy to look at; the study's own if None.
+        reuse: How many trainings are planned with what was found; what the study's last run was
+            told if None.
+    """
+    reuse = study.plans.reuse if reuse is None else reuse
+    target = study.target if target is None else target
+    reaching = [] if target is None else at_target(study, target)
+    recommended = at_checkpoint(study, *reaching[0]) if reaching else None
+    worst = at_checkpoint(study, *reaching[-1]) if reaching else None
+    default = next((at_checkpoint(study, *hit) for hit in reaching if hit[0].default), None)
+    fates = {trial.number: fate(trial, target) for trial in study.trials}
+    spent_j = study.search_energy_j
+    front = curve_front(study)
+    advice = next(iter(advise(study, target)), None) if len(reaching) > 1 else None
+    advised = _advised(study, reaching, advice)
+    best = advised or recommended
+    against_default = _against_default(study, reaching, best)
+    saved_j = against_default.value_j if against_default else 0.0
+    return Summary(
+        study=study.name,
+        target=target,
+        counts=_count(study, fates),
+        recommended=recommended,
+        advised=advised,
+        advice=advice,
+        worst=worst,
+        spread=_ratio(worst, recommended),
+        default=default,
+        saving=saved_j / against_default.default_j if against_default else None,
+        against_default=against_default,
+        search_energy_j=spent_j,
+        parts_j=parts_j(study),
+        fates_j=fates_j(study, fates) if target is not None else {},
+        missed_share=_missed_share(study, fates, spent_j) if target is not None else None,
+        break_even=spent_j / saved_j if saved_j > 0 else None,
+        break_even_reason=("" if saved_j > 0 else _no_break_even(study, target, best, default)),
+        reuse=reuse,
+        flags=_flags(study),
+        provenance=study.provenance,
+        front=front,
+        front_of=front_of(front, study),
+        profiles=tuple(
+            (trial.number, result.conditions.profile)
+            for trial, result in study.results
+            if result.conditions.profile is not None
+        ),
+        metrics=study.metrics,
+        told=tuple(
+            undominated(
+                [t for t in study.trials if t.state == "complete" and t.feasible], study.metrics
+            )
+        ),
+        recycled=recycled_of(study, reaching),
+    )
+
+
+def fate(trial: TrialRecord, target: float | None) -> Fate | None:
+    """Say what became of a trial, seen from a target; None if it is not over or not comparable."""
+    result = trial.result
+    if result is None:
+        return _WITHOUT_RESULT.get(trial.state)
+    if not result.valid:
+        return "failed" if result.end == "failed" else "lost"
+    if target is None:
+        return None
+    if result.first_at(target) is not None:
+        return "reached"
+    if result.end == "paused":
+        return None
+    # A trial that ended at its own, lower target might have reached this one.
+    return "missed" if result.end in RAN_ITS_COURSE - {"target"} else "stopped"
+
+
+def _count(study: StudyRecord, fates: Mapping[int, Fate | None]) -> Counts:
+    return Counts(
+        states=dict(Counter(str(trial.state) for trial in study.trials)),
+        fates=dict(Counter(each for each in fates.values() if each is not None)),
+    )
+
+
+def _advised(
+    study: StudyRecord, reaching: Sequence[Hit], advice: Advice | None
+) -> FrontPoint | None:
+    """The point of the setup that is expected to be the cheapest; None if it also was."""
+    if advice is None or setup_of(advice.trial.params) == setup_of(reaching[0][0].params):
+        return None
+    hit = next(hit for hit in reaching if hit[0].number == advice.trial.number)
+    return at_checkpoint(study, *hit)
+
+
+def _against_default(
+    study: StudyRecord, reaching: Sequence[Hit], best: FrontPoint | None
+) -> Saving | None:
+    trials = {hit[0].number: hit[0] for hit in reaching}
+    default = next((trial for trial in trials.values() if trial.default), None)
+    if best is None or default is None:
+        return None
+    return saving(study, reaching, default, trials[best.trial])
+
+
+def _missed_share(
+    study: StudyRecord, fates: Mapping[int, Fate | None], spent_j: float
+) -> float | None:
+    if not spent_j:
+        return None
+    missed_j = sum(
+        trial.result.spent_j
+        for trial in study.trials
+        if trial.result is not None and fates[trial.number] not in {"reached", None}
+    )
+    return missed_j / spent_j
+
+
+def _flags(study: StudyRecord) -> dict[str, int]:
+    results = (trial.result for trial in study.trials if trial.result is not None)
+    return dict(sorted(Counter(flag for result in results for flag in set(result.flags)).items()))
+
+
+def _ratio(over: FrontPoint | None, under: FrontPoint | None) -> float | None:
+    if over is None or under is None or under.energy_j <= 0:
+        return None
+    return over.energy_j / under.energy_j
+
+
+def _no_break_even(
+    study: StudyRecord,
+    target: float | None,
+    recommended: FrontPoint | None,
+    default: FrontPoint | None,
+) -> str:
+    if target is None:
+        return "the study has no target accuracy"
+    if recommended is None:
+        return f"no trial reached {target:.6g}"
+    if default is None:
+        return _no_default(study, target)
+    if setup_of(recommended.params) == setup_of(default.params):
+        return f"the default setup (trial {default.trial}) is itself the cheapest"
+    return f"the default setup (trial {default.trial}) is not dearer than the recommended one"
+
+
+def _no_default(study: StudyRecord, target: float) -> str:
+    trial = next((trial for trial in study.trials if trial.default), None)
+    if trial is None:
+        return "the default setup was not trained in this study"
+    verbs: dict[Fate | None, str] = {
+        "missed": f"missed {target:.6g}",
+        "stopped": f"ended before {target:.6g}",
+        "failed": "failed",
+        "lost": "was lost",
+    }
+    verb = verbs.get(fate(trial, target), "is not finished")
+    return f"the default setup (trial {trial.number}) {verb}"

@@ -1,0 +1,34 @@
+"""Print what makes a shell complete words."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from energyopt.cli.commands._arguments import plain_parser
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words that it takes."""
+    made = plain_parser(
+        "completion",
+        "Print a script that lets a shell complete commands, their options, studies, groups, "
+        "options and keys of `energyopt` with the tab key. Studies are those of a file; a server "
+        "is not asked.",
+        ["bash", "zsh", "fish"],
+        more="to have it in every shell, add a line to its start-up file:\n"
+        '  ~/.bashrc                   eval "$(energyopt completion bash)"\n'
+        '  ~/.zshrc, after compinit    eval "$(energyopt completion zsh)"\n'
+        "  ~/.config/fish/config.fish  energyopt completion fish | source",
+    )
+    made.add_argument("shell", choices=SHELLS, help="the shell that you type in")
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run it."""
+    from argcomplete.shell_integration import shellcode
+
+    sys.stdout.write(shellcode(["energyopt"], shell=args.shell))

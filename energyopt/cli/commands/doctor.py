@@ -1,0 +1,76 @@
+"""Tell whether this machine can measure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from energyopt.cli.commands._arguments import command_parser, seconds
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words that it takes."""
+    made = command_parser(
+        "doctor",
+        "Tell whether this machine can measure the configured hardware, and why not. It is tried "
+        "as a trial would: leased, opened, metered for a moment, and given back; nothing is "
+        "changed. Red lines begin with FAIL and name a remedy.",
+        [
+            "",
+            "hardware=nvidia device=cuda:0 hardware.power_limit_w=profile",
+            "--json | jq '.. | objects | select(.level == \"FAIL\")'",
+        ],
+        more="exit code:\n"
+        "  0  a trial would get its joules: the first line says whether measured or estimated,\n"
+        "     or that another trial holds the GPUs at present\n"
+        "  1  it could not be measured\n"
+        "  2  the command itself is wrong",
+    )
+    made.set_defaults(storage=None)
+    made.add_argument("overrides", nargs="*", help="key=value words, as for a training")
+    made.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of your own configs")
+    made.add_argument(
+        "--seconds",
+        type=seconds,
+        default=2.0,
+        metavar="S",
+        help="how long the energy counters of GPUs are watched (default: 2)",
+    )
+    made.add_argument(
+        "--no-probe",
+        dest="probe",
+        action="store_false",
+        help="do not ask whether power limits may be set (by setting the one in force)",
+    )
+    made.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object: the records of energyopt.doctor.records",
+    )
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run it."""
+    from energyopt.doctor import examine
+    from energyopt.doctor.records import health_screen
+    from energyopt.report.console import waiting
+
+    with waiting(Console(stderr=True), f"watching sensors for {args.seconds:g} s ..."):
+        health = examine(
+            args.overrides,
+            config_dir=args.config_dir,
+            storage=args.storage,
+            seconds=args.seconds,
+            probe=args.probe,
+        )
+    if args.json:
+        sys.stdout.write(json.dumps(asdict(health), indent=2) + "\n")
+    else:
+        Console().print(health_screen(health))
+    sys.exit(1 if health.configured.measurable is False else 0)

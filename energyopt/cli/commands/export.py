@@ -1,0 +1,41 @@
+"""Write a whole study as a folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from energyopt.cli.commands._arguments import collect_nothing, command_parser
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words that it takes."""
+    made = command_parser(
+        "export",
+        "Write all of a study into a folder of plain files: JSON that `energyopt import` reads "
+        "back, and tables for pandas. show, pareto and recommend take the folder in place of a "
+        "name. Folders of paths, hosts, users and passwords are left out. docs/exports.md "
+        "describes the files.",
+        ["demo", "demo --out results/demo --force"],
+    )
+    made.add_argument("study", help="the study's name")
+    made.add_argument("--out", type=Path, metavar="DIR", help="where to (default: STUDY-export)")
+    made.add_argument("--force", action="store_true", help="replace an export that is there")
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run it."""
+    collect_nothing()
+    from energyopt.report.console import say
+    from energyopt.report.export.study_folder import write_folder
+    from energyopt.storage.exchange.plain import plain_study
+    from energyopt.storage.identity import check_name
+
+    if args.out is None:
+        check_name(args.study)
+    out = Path(f"{args.study}-export") if args.out is None else args.out
+    study = write_folder(plain_study(args.storage, args.study), out, force=args.force)
+    say(Console(), f"{out}: {len(study.trials)} trials")

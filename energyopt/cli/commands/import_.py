@@ -1,0 +1,35 @@
+"""Read an exported study back into a database."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from energyopt.cli.commands._arguments import collect_nothing, command_parser
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words that it takes."""
+    made = command_parser(
+        "import",
+        "Read a study that `energyopt export` wrote into a database, which is made if there is "
+        "none: all of it or nothing. It can be continued there with the words of its question.",
+        ["demo-export", "demo-export --study theirs --storage other.db"],
+    )
+    made.add_argument("folder", type=Path, metavar="DIR", help="the exported study")
+    made.add_argument("--study", metavar="NAME", help="its new name (default: the one it had)")
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run it."""
+    collect_nothing()
+    from energyopt.report.console import say
+    from energyopt.storage.exchange.importer import import_study
+
+    with Console(stderr=True).status(f"reading {args.folder} ..."):
+        study = import_study(args.folder, args.storage, args.study)
+    text = f"study {args.study or study.name}: {len(study.trials)} trials from {args.folder}"
+    say(Console(), text)

@@ -1,0 +1,77 @@
+"""Write what a study found as a page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from energyopt.cli.commands._arguments import (
+    add_reuse,
+    add_study,
+    add_target,
+    collect_nothing,
+    command_parser,
+    number,
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words that it takes."""
+    made = command_parser(
+        "report",
+        "What a study found, as one HTML page that needs no network, with its figures (SVG) and "
+        "tables (CSV) beside it.",
+        ["demo", "demo --target 0.9 --out demo-report", "demo --pue 1.2 --carbon-g-per-kwh 380"],
+    )
+    add_study(made)
+    add_target(made, "look at")
+    made.add_argument(
+        "--out", type=Path, metavar="DIR", help="write to it (default: studies/STUDY/report)"
+    )
+    made.add_argument("--force", action="store_true", help="write into a DIR that is not empty")
+    made.add_argument(
+        "--over",
+        nargs=2,
+        metavar=("ACROSS", "DOWN"),
+        help="parameters of the map of energy (default: lr and batch_size, if searched)",
+    )
+    add_reuse(made)
+    derived = made.add_argument_group(
+        "derived numbers",
+        "constants of yours, applied to the joules; nothing is looked up. A search that was told "
+        "report.pue and its like (in its config, or as words) has them as defaults",
+    )
+    derived.add_argument(
+        "--pue",
+        type=number,
+        metavar="X",
+        help="energy of the data centre over that of its computers, at least 1 (default: 1)",
+    )
+    derived.add_argument(
+        "--carbon-g-per-kwh", type=number, metavar="G", help="greenhouse gas of a kWh, in gCO2e"
+    )
+    derived.add_argument("--price-per-kwh", type=number, metavar="P", help="price of a kWh")
+    derived.add_argument("--currency", metavar="NAME", help="what it is in (default: EUR)")
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run it."""
+    collect_nothing()
+    from energyopt.analysis.cost_factors import Factors
+    from energyopt.report.console import say
+    from energyopt.report.html.sections import report
+    from energyopt.report.html.write import refuse_full, report_dir, write_report
+    from energyopt.storage.exchange.reader import study_at
+
+    study = study_at(args.storage, args.study)
+    factors = Factors.of(study.plans, vars(args))
+    folder = report_dir(study.name) if args.out is None else args.out
+    force = args.force or args.out is None
+    refuse_full(folder, force=force)
+    made = report(study, args.target, reuse=args.reuse, factors=factors, over=args.over)
+    page = write_report(made, folder, force=force, own=args.out is None)
+    beside = f"{len(made.figures)} figures and {len(made.grids)} tables beside it"
+    say(Console(), f"{page}  ({beside})")

@@ -1,0 +1,50 @@
+"""Train a setup of a study again and keep its model."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from energyopt.cli.commands._arguments import add_study, command_parser
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words that it takes."""
+    made = command_parser(
+        "retrain",
+        "Train a setup of a study again, report its test accuracy, and keep the model. A setup "
+        "that reached the target is trained up to it. Further words override the setup.",
+        [
+            "demo --out model.safetensors",
+            "demo --trial 7 --seed 1",
+            "demo objective=energy_vs_accuracy",
+        ],
+    )
+    add_study(made)
+    made.add_argument("overrides", nargs="*", help="key=value words, as for a training")
+    made.add_argument(
+        "--trial", type=int, metavar="N", help="its number (default: the cheapest setup)"
+    )
+    made.add_argument("--seed", type=int, metavar="N", help="another seed than the study's")
+    made.add_argument("--out", type=Path, metavar="FILE", help="keep the model (.safetensors)")
+    made.add_argument("--force", action="store_true", help="overwrite FILE")
+    made.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of your own configs")
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run it."""
+    from energyopt.storage.exchange.reader import study_at
+    from energyopt.workflows.retrain import Request, retrain
+
+    request = Request(
+        overrides=tuple(args.overrides),
+        trial=args.trial,
+        seed=args.seed,
+        out=args.out,
+        force=args.force,
+        config_dir=args.config_dir,
+    )
+    retrain(study_at(args.storage, args.study), request, Console())

@@ -1,0 +1,72 @@
+"""Say what an experiment found."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from energyopt.cli.commands._arguments import collect_nothing, command_parser
+from energyopt.errors import ConfigError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words that it takes."""
+    made = command_parser(
+        "summarize",
+        "What an experiment found: its table, with intervals and what missed its target. Writes "
+        "the table, a figure, csv, json, and the trainings that all of it is made of.",
+        [
+            "power_of_training",
+            "power_of_training --out results",
+            "--from studies/paradigms",
+            "paradigms --against studies/paradigms",
+        ],
+    )
+    made.add_argument("name", nargs="?", help="the experiment, or the study=name it was given")
+    made.add_argument(
+        "--from",
+        dest="folder",
+        type=Path,
+        metavar="DIR",
+        help="a folder that this command has written, instead of studies",
+    )
+    made.add_argument(
+        "--out", type=Path, metavar="DIR", help="write to it (default: studies/summaries/NAME)"
+    )
+    made.add_argument("--force", action="store_true", help="overwrite the files in --out")
+    made.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="a folder of the same experiment, run before: say what is the same (exit code 1 if "
+        "this run says something else)",
+    )
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run it."""
+    if (args.name is None) == (args.folder is None):
+        raise ConfigError("summarize takes the NAME of an experiment, or --from DIR")
+    collect_nothing()
+    from energyopt.experiments import reproduction as comparing
+    from energyopt.experiments.collect import gather, summary_dir
+    from energyopt.experiments.rows import read_raw
+    from energyopt.experiments.summary import show_and_write, summarize
+
+    before = None if args.against is None else summarize(read_raw(args.against))
+    if args.folder is not None:
+        raw, out, force = read_raw(args.folder), args.out, args.force
+    else:
+        raw = gather(args.name, args.storage)
+        out = summary_dir(args.name) if args.out is None else args.out
+        force = args.force or args.out is None
+    console = Console()
+    now = show_and_write(raw, out, console, force=force)
+    if before is not None:
+        found = comparing.compare(before, now)
+        console.print(comparing.screen(found, str(args.against)))
+        sys.exit(0 if found.agrees else 1)

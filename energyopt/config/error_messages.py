@@ -1,0 +1,143 @@
+"""One sentence for whatever went wrong: what, the value, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+
+from hydra.errors import OverrideParseException
+
+from energyopt.errors import EnergyoptError
+from energyopt.utils.paths import conf_dir
+
+_HINT = "HYDRA_FULL_ERROR=1 shows where"
+
+
+def explain(error: BaseException) -> str:
+    """Say in one sentence what went wrong.
+
+    Our own errors are sentences already; Hydra's and OmegaConf's are translated; what else
+    there is keeps its words, with the way to its traceback.
+    """
+    chain = _chain(error)
+    for link in chain:
+        if isinstance(link, EnergyoptError):
+            return _one_line(str(link))
+    for link in chain:
+        if isinstance(link, OverrideParseException):
+            return _unparsed(link)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'}: {error.strerror}"
+    text = "\n".join(dict.fromkeys(str(link) for link in chain if str(link)))
+    for pattern, say in _TRANSLATIONS.items():
+        found = re.search(pattern, text, re.MULTILINE | re.DOTALL)
+        if found:
+            return _one_line(say(found, text))
+    if type(error).__module__.startswith(("hydra.", "omegaconf.")):
+        return _one_line(" ".join(text.splitlines()[:3]) or type(error).__name__)
+    first = text.splitlines()[0] if text else "no message"
+    return f"{type(error).__name__}: {first} ({_HINT})"
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and all(link is not known for known in chain):  # NVML's cannot be ==
+        chain.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return chain
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _unknown_key(found: re.Match[str], _text: str) -> str:
+    key = found["key"]
+    group, _, name = key.rpartition(".")
+    if group == "hardware":
+        near = difflib.get_close_matches(name, _hardware_keys(), n=1)
+        hint = f"did you mean hardware.{near[0]}? " if near else ""
+        return f"{key}: there is no such key; {hint}there are {', '.join(_hardware_keys())}"
+    rule = key.removeprefix("stopping.rules.").partition(".")[0]
+    if group.startswith("stopping.rules") and rule in _options("stopping"):
+        return f"{key}: there is no such key; choose the rule, and see --cfg job: stopping=[{rule}]"
+    near = difflib.get_close_matches(name, _root_keys(), n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{key}: there is no such key; {hint}--help lists them, +{key}=... adds one"
+
+
+def _hardware_keys() -> list[str]:
+    text = (conf_dir() / "measuring.yaml").read_text()
+    return re.findall(r"^  ([a-z_]+):", text, re.MULTILINE)
+
+
+def _root_keys() -> list[str]:
+    text = (conf_dir() / "config.yaml").read_text()
+    return [*re.findall(r"^([a-z_]+):", text, re.MULTILINE), *_groups()]
+
+
+def _groups() -> list[str]:
+    return sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir())
+
+
+def _options(group: str) -> list[str]:
+    return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+
+
+def _unknown_choice(found: re.Match[str], _text: str) -> str:
+    """One of several options of a group, of which Hydra does not say which there are."""
+    group, _, option = found["path"].rpartition("/")
+    known = _options(group)
+    allowed = f"choose among {', '.join(known)}" if known else "there is no such group"
+    return f"{group}={option}: there is no such option; {allowed}"
+
+
+def _unknown_option(found: re.Match[str], text: str) -> str:
+    group, _, option = found["path"].rpartition("/")
+    listed = text.partition("Available options")[2].partition("Config search path")[0]
+    options = re.findall(r"^\t(\S+)$", listed, re.MULTILINE)
+    allowed = f"choose one of {', '.join(options)}" if options else "there is no such group"
+    return f"{group}={option}: there is no such option; {allowed}"
+
+
+def _unknown_group(found: re.Match[str], _text: str) -> str:
+    return (
+        f"{found['key']}: there is no such group or key to override; the groups are "
+        f"{', '.join(g for g in _groups() if g != 'hydra')}"
+    )
+
+
+def _unknown_config(found: re.Match[str], _text: str) -> str:
+    return (
+        f"there is no config {found['name']!r} in the config folders; check --config-name and "
+        "--config-dir"
+    )
+
+
+def _unparsed(error: OverrideParseException) -> str:
+    why = error.message.strip().splitlines()[0]
+    return _one_line(
+        f"the word {error.override} cannot be read ({why}); write key=value, and quote words with "
+        "brackets for the shell, such as 'lr=tag(log,interval(1e-4,1e-1))'"
+    )
+
+
+def _without_m(found: re.Match[str], _text: str) -> str:
+    return f"{found['word']} is a search: add -m, as in python -m energyopt -m {found['word']!r}"
+
+
+def _missing(found: re.Match[str], _text: str) -> str:
+    return f"{found['key']} has no value; set it with {found['key']}=..."
+
+
+_TRANSLATIONS: Mapping[str, Callable[[re.Match[str], str], str]] = {
+    r"Could not override '(?P<key>[^']+)'\.\s*To append": _unknown_key,
+    r"Could not override '(?P<key>[^']+)'": _unknown_group,
+    r"Could not find '(?P<path>[^']+/[^']+)'": _unknown_option,
+    r"Could not load '(?P<path>[^']+/[^']+)'": _unknown_choice,
+    r"Cannot find primary config '(?P<name>[^']+)'": _unknown_config,
+    r"Missing mandatory value: (?P<key>\S+)": _missing,
+    r"Sweep parameters '(?P<word>.*?)' requires --multirun": _without_m,
+}

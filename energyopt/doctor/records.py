@@ -1,0 +1,270 @@
+"""What `energyopt doctor` found, as records and as one screen.
+
+As JSON it is these records, field by field. Words carry the verdicts; colour repeats them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.text import Text
+
+from energyopt.core.conditions import Gpu
+from energyopt.core.trial_result import Energy, Provenance
+from energyopt.hardware.lease import Owner
+from energyopt.hardware.nvml import GpuProcess, Zeusd
+from energyopt.hardware.power_limit_journal import LeftLimit
+
+Level = Literal["ok", "info", "note", "FAIL"]
+_STYLES: Mapping[Level, str] = {
+    "ok": "green",
+    "info": "",
+    "note": "yellow",
+    "FAIL": "bold red",
+}
+_WIDTHS = (6, 13)
+_NARROWEST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        level: "ok"; "info", which is neither good nor bad; "note", which may matter; "FAIL",
+            which is broken or keeps the configured hardware from being measured.
+        name: What.
+        says: What was found.
+        remedy: What to do about it; never None for a "FAIL".
+    """
+
+    level: Level
+    name: str
+    says: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The configured hardware, tried as a trial would.
+
+    Attributes:
+        overrides: The words that configure it.
+        measurable: Whether a trial could be metered; None where another trial holds its GPUs.
+        device: Where it would train; None if that is not known.
+        provenance: Where the joules would come from; None if from nowhere.
+        window: A short window that was really metered.
+        gpus: The GPUs that it was metered on.
+        flags: What a trial would be flagged with.
+        checks: The same in words.
+    """
+
+    overrides: tuple[str, ...]
+    measurable: bool | None
+    device: str | None = None
+    provenance: Provenance | None = None
+    window: Energy | None = None
+    gpus: tuple[Gpu, ...] = ()
+    flags: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GpuHealth:
+    """One NVIDIA GPU. What could not be asked is None.
+
+    Attributes:
+        index: Its number among all that NVML lists.
+        gpu: What it is, with its limits and clocks; None if it does not answer.
+        metered: Whether its energy can be told.
+        period_s: Update period of its energy counter, measured, in s.
+        power_w: Its mean power meanwhile, from the counter, in W.
+        idle: Whether nobody held it or computed on it, so that this is its idle power.
+        may_limit: Whether its power limit may be set.
+        temperature_c: Its temperature, in degC.
+        lease: Who holds it.
+        processes: What computes on it.
+        checks: The same in words.
+    """
+
+    index: int
+    gpu: Gpu | None = None
+    metered: bool = False
+    period_s: float | None = None
+    power_w: float | None = None
+    idle: bool = False
+    may_limit: bool | None = None
+    temperature_c: float | None = None
+    lease: Owner | None = None
+    processes: tuple[GpuProcess, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GpusHealth:
+    """NVIDIA GPUs.
+
+    Attributes:
+        driver: Version of their driver; None without one.
+        gpus: Each of them.
+        zeusd: The daemon that sets limits for others; None without one.
+        checks: What concerns all.
+    """
+
+    driver: str | None = None
+    gpus: tuple[GpuHealth, ...] = ()
+    zeusd: Zeusd | None = None
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CpuHealth:
+    """The processor.
+
+    Attributes:
+        model: Its model.
+        cores: Its logical cores.
+        packages: RAPL zones of its packages, by path.
+        dram: RAPL zones of its memory, by path.
+        readable: Whether all packages can be read; False without any.
+        checks: The same in words, with other chips that Zeus reads.
+    """
+
+    model: str
+    cores: int | None
+    packages: tuple[str, ...] = ()
+    dram: tuple[str, ...] = ()
+    readable: bool = False
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SharedHealth:
+    """What the users of this machine tell each other.
+
+    Attributes:
+        folder: Where.
+        leases: Who holds which GPU, by UUID.
+        limits: Power limits that were not put back by the run that changed them.
+        checks: The same in words.
+    """
+
+    folder: str
+    leases: Mapping[str, Owner] = field(default_factory=dict)
+    limits: tuple[LeftLimit, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StorageHealth:
+    """Where studies are kept.
+
+    Attributes:
+        where: File or URL, without its password; None if it is neither.
+        studies: How many there are; None if that cannot be told, or before the first.
+        checks: The same in words.
+    """
+
+    where: str | None
+    studies: int | None = None
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """All that was found.
+
+    Attributes:
+        configured: The verdict.
+        nvidia: NVIDIA GPUs.
+        cpu: The processor, and what else there is.
+        shared: Leases, and power limits left behind.
+        storage: The study database.
+        versions: Of energyopt and what it runs on.
+    """
+
+    configured: Configured
+    nvidia: GpusHealth
+    cpu: CpuHealth
+    shared: SharedHealth
+    storage: StorageHealth
+    versions: Mapping[str, str]
+
+
+def health_screen(health: Health) -> RenderableType:
+    """Show what was found, the verdict first."""
+    configured, nvidia = health.configured, health.nvidia
+    driver = f", driver {nvidia.driver}" if nvidia.driver else ""
+    versions = ", ".join(f"{name} {version}" for name, version in health.versions.items())
+    return Group(
+        _verdict(configured),
+        *_section("Configured hardware", [_words(configured), *configured.checks]),
+        *_section(f"NVIDIA GPUs{driver}", nvidia.checks),
+        *(part for gpu in nvidia.gpus for part in _section(_title(gpu), gpu.checks)),
+        *_section("CPU", health.cpu.checks),
+        *_section("Shared by all users", health.shared.checks),
+        *_section("Storage of studies", health.storage.checks),
+        *_section("Versions", [Check("info", "packages", versions)]),
+    )
+
+
+def _verdict(configured: Configured) -> RenderableType:
+    level, says = _judged(configured)
+    return _text(f"{level}: the configured hardware {says}", f"bold {_STYLES[level]}".strip())
+
+
+def _judged(configured: Configured) -> tuple[Level, str]:
+    if configured.provenance is None:
+        if configured.measurable is None:
+            return "note", "is held by another trial at present"
+        return "FAIL", "could not be measured"
+    kind = configured.provenance.kind
+    if kind == "measured":
+        return "ok", "would be measured"
+    return "note", f"would be {kind}, not measured"
+
+
+def _words(configured: Configured) -> Check:
+    return Check("info", "config", " ".join(configured.overrides) or "the defaults")
+
+
+def _title(health: GpuHealth) -> str:
+    known = "" if health.gpu is None else f"  {health.gpu.name}  {health.gpu.uuid}"
+    return f"  GPU {health.index}{known}"
+
+
+def _section(heading: str, checks: Sequence[Check]) -> Iterator[RenderableType]:
+    yield _text(heading, "bold")
+    for check in checks:
+        style = _STYLES[check.level]
+        level = "" if check.level == "info" else check.level
+        yield _Line((level, style), (check.name, ""), check.says)
+        if check.remedy is not None:
+            yield _Line(("", ""), ("  remedy", style), check.remedy)
+
+
+class _Line:
+    """Two narrow columns and a wide one that wraps, without blanks at the ends of lines."""
+
+    def __init__(self, level: tuple[str, str], name: tuple[str, str], says: str) -> None:
+        self.head = Text("  ")
+        for (words, style), width in zip((level, name), _WIDTHS, strict=True):
+            self.head.append(f"{words:{width}}", style)
+        self.says = _text(says)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max(options.max_width - len(self.head), _NARROWEST)
+        head = self.head
+        for line in self.says.wrap(console, width):
+            text = head + line
+            text.rstrip()
+            yield text
+            head = Text(" " * len(head))
+
+
+def _text(value: str, style: str = "") -> Text:
+    # A process or a path can have any name; control characters stay out of the terminal.
+    return Text("".join(each if each.isprintable() else "?" for each in value), style=style)

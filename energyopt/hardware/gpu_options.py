@@ -1,0 +1,167 @@
+"""How the GPUs of a trial are chosen and treated: the keys of `hardware` beside the meter."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from energyopt.core.trial_result import QUALITY_PERIODS
+from energyopt.errors import ConfigError
+
+PROFILE = "profile"
+"""Value of `power_limit_w` that looks for the best limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class RigOptions:
+    """What a config says of a trial's GPUs; wrong values are refused, naming their key.
+
+    Attributes:
+        gpus: Which GPUs a trial holds: "auto" the one that trains, if one does; a number of
+            free ones; a list of indices (as CUDA counts) and UUIDs; None none.
+        gpu_name: Whole words that must be in their name, as a regular expression: "A100" is no
+            A1000, "RTX 3090$" no RTX 3090 Ti.
+        cpu: Meter the CPU packages and DRAM (RAPL) beside the GPUs, and count their joules.
+        power_limit_w: None leaves the limit; a number sets it; "profile" finds the best.
+        max_power_limit_w: The highest that may be asked for, swept or tried, in W; None leaves it
+            to the board.
+        power_policy: What is best: least "energy", least "time", least "zeus_cost" (both,
+            weighed by `power_eta`), or the lowest limit within "max_slowdown".
+        power_eta: Weight of energy against time in "zeus_cost", in [0, 1].
+        power_slowdown: The most that "max_slowdown" lets a step take, in times of the fastest.
+        power_step_w: Distance of the limits that are tried, in W.
+        profile_slice_s: How long each is trained at, in s.
+        profile_settle_s: How long before that, until the GPU has settled, in s.
+        strict: Refuse to run where limits may not be set, instead of profiling nothing.
+        shared: "refuse" a GPU on which others compute, or "flag" the trial.
+        lease_wait_s: How long a start waits for a GPU that is held, in s. Trials of a study that
+            has begun wait as long as it takes.
+        cool_down_s: The least pause between trials of a study on a GPU, in s.
+        cool_down_max_s: The longest, in s.
+        cool_down_c: The pause ends this much above the study's first temperature, in K.
+        idle_s: How long power at rest is measured, once a study for each GPU and limit, in s.
+        power_floor: Mean power below this share of that at rest is implausible.
+        power_ceiling: Mean power above this multiple of the limit is. Recorded trainings on an
+            A40 averaged up to 1.21 of a limit of 100 W.
+        quality_periods: Update periods of the sensor that make joules poor, short and good.
+    """
+
+    gpus: str | int | Sequence[int | str] | None = None
+    gpu_name: str | None = None
+    cpu: bool = False
+    power_limit_w: float | Literal["profile"] | None = None
+    max_power_limit_w: float | None = None
+    power_policy: Literal["energy", "time", "zeus_cost", "max_slowdown"] = "energy"
+    power_eta: float = 0.5
+    power_slowdown: float = 1.1
+    power_step_w: float = 25.0
+    profile_slice_s: float = 5.0
+    profile_settle_s: float = 1.0
+    strict: bool = False
+    shared: Literal["refuse", "flag"] = "refuse"
+    lease_wait_s: float = 60.0
+    cool_down_s: float = 5.0
+    cool_down_max_s: float = 60.0
+    cool_down_c: float = 3.0
+    idle_s: float = 30.0
+    power_floor: float = 0.5
+    power_ceiling: float = 1.25
+    quality_periods: Sequence[float] = QUALITY_PERIODS
+
+    def __post_init__(self) -> None:
+        self._check_gpus()
+        self._check_name()
+        self._check_limit()
+        self._check_choice("power_policy", ("energy", "time", "zeus_cost", "max_slowdown"))
+        self._check_choice("shared", ("refuse", "flag"))
+        for key in ("cpu", "strict"):
+            self._check(key, isinstance(getattr(self, key), bool), "true or false")
+        wait_s = self.lease_wait_s
+        waits = _is_number(wait_s) or wait_s == math.inf
+        self._check("lease_wait_s", waits and wait_s >= 0, "a number of at least 0")
+        for key, low, high in (
+            ("power_eta", 0.0, 1.0),
+            ("power_slowdown", 1.0, math.inf),
+            ("power_step_w", 1.0, math.inf),
+            ("profile_slice_s", 0.001, math.inf),
+            ("profile_settle_s", 0.0, math.inf),
+            ("cool_down_s", 0.0, math.inf),
+            ("cool_down_max_s", 0.0, math.inf),
+            ("cool_down_c", 0.0, math.inf),
+            ("idle_s", 0.0, math.inf),
+            ("power_floor", 0.0, 1.0),
+            ("power_ceiling", 1.0, math.inf),
+        ):
+            value = getattr(self, key)
+            upper = "" if math.isinf(high) else f" and at most {high:g}"
+            fits = _is_number(value) and low <= value <= high
+            self._check(key, fits, f"a number of at least {low:g}{upper}")
+        periods = self.quality_periods
+        rising = (
+            isinstance(periods, Sequence)
+            and len(periods) == len(QUALITY_PERIODS)
+            and all(map(_is_number, periods))
+            and list(periods) == sorted(periods)
+        )
+        self._check("quality_periods", rising, "three rising numbers, such as [50, 100, 600],")
+
+    @property
+    def profiles(self) -> bool:
+        """Whether a trial looks for the best limit."""
+        return self.power_limit_w == PROFILE
+
+    def fits(self, name: str) -> bool:
+        """Whether a GPU of this name will do."""
+        return self.gpu_name is None or bool(re.search(_words(self.gpu_name), name))
+
+    def _check_gpus(self) -> None:
+        gpus = self.gpus
+        if isinstance(gpus, Sequence) and not isinstance(gpus, str):
+            fits = bool(gpus) and all(
+                isinstance(g, str) or (isinstance(g, int) and not isinstance(g, bool) and g >= 0)
+                for g in gpus
+            )
+            fits = fits and len(set(gpus)) == len(gpus)
+        elif isinstance(gpus, int) and not isinstance(gpus, bool):
+            fits = gpus >= 1
+        else:
+            fits = gpus in (None, "auto")
+        allowed = "auto, a number of GPUs, a list such as [0, 1] or [GPU-8f2c...], or null"
+        self._check("gpus", fits, allowed)
+
+    def _check_name(self) -> None:
+        try:
+            self.fits("")
+        except re.error:
+            self._check("gpu_name", False, "a part of a name, such as H100, or null")
+
+    def _check_limit(self) -> None:
+        limit_w = self.power_limit_w
+        fits = limit_w in (None, PROFILE) or (_is_number(limit_w) and float(limit_w) > 0)
+        self._check("power_limit_w", fits, "null, a number of W, or profile")
+        cap_w = self.max_power_limit_w
+        fits = cap_w is None or (_is_number(cap_w) and cap_w > 0)
+        self._check("max_power_limit_w", fits, "null or a number of W above 0")
+        if cap_w is not None and isinstance(limit_w, int | float):
+            allowed = f"at most hardware.max_power_limit_w={cap_w:g}"
+            self._check("power_limit_w", limit_w <= cap_w, allowed)
+
+    def _check_choice(self, key: str, choices: Sequence[str]) -> None:
+        self._check(key, getattr(self, key) in choices, f"one of {', '.join(choices)}")
+
+    def _check(self, key: str, fits: bool, allowed: str) -> None:
+        if not fits:
+            raise ConfigError(
+                f"hardware.{key}={getattr(self, key)} is not allowed: {allowed} is needed"
+            )
+
+
+def _words(pattern: str) -> str:
+    return rf"(?<!\w)(?:{pattern})(?!\w)"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,1 @@
+"""One training as a job in a process of its own."""

@@ -1,0 +1,128 @@
+"""What a job of any app returned or raised, as an `Outcome`."""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+
+from energyopt.core.trial_result import Metric, Outcome, TrialResult
+from energyopt.errors import EnergyoptError
+
+_UNANSWERED = re.compile(r"has not produced any output \(state: (\w+)\)")
+"""What submitit says of a job that died, in the middle of many lines."""
+
+_KEYS = ("objectives", "constraints", "attributes")
+
+
+def outcome_of(returned: object, metrics: Sequence[Metric]) -> Outcome:
+    """Read a job's return value.
+
+    Args:
+        returned: A number, a sequence of numbers, or a mapping with "objectives" and perhaps
+            "constraints" (by name; <= 0 is feasible) and "attributes". Our own app returns
+            an `Outcome`.
+        metrics: The study's objectives.
+    """
+    if isinstance(returned, Outcome):
+        return returned
+    parts = returned if isinstance(returned, Mapping) else {"objectives": returned}
+    try:
+        _check_keys(parts)
+        return Outcome(
+            "complete",
+            _values(parts["objectives"], len(metrics)),
+            _violations(parts.get("constraints")),
+            _plain(parts.get("attributes")),
+        )
+    except _RubbishError as rubbish:
+        return failed(f"the job returned {rubbish}")
+
+
+def outcome_of_error(error: object) -> Outcome:
+    """Read what a job raised: `optuna.TrialPruned` is pruned, all else failed."""
+    if isinstance(error, optuna.TrialPruned):
+        return Outcome("pruned", reason=str(error) or "pruned by the job")
+    unanswered = _UNANSWERED.search(str(error))
+    if unanswered is not None:
+        return failed(f"the job of the trial ended without an answer ({unanswered[1]})")
+    words = str(error).strip().splitlines()
+    first = words[0] if words else ""
+    if isinstance(error, EnergyoptError):
+        return failed(first)
+    return failed(f"{type(error).__name__}: {first}" if first else type(error).__name__)
+
+
+def failed(reason: str, result: TrialResult | None = None) -> Outcome:
+    """The outcome of a trial that did not come to its end, with what its journal kept."""
+    return Outcome("failed", reason=reason, result=result)
+
+
+class _RubbishError(ValueError):
+    """What cannot be told to a study, in words."""
+
+
+def _check_keys(parts: Mapping[Any, Any]) -> None:
+    if "objectives" not in parts or any(key not in _KEYS for key in parts):
+        raise _RubbishError(
+            f"a mapping with the keys {', '.join(map(str, parts))}; objectives is needed, "
+            "constraints and attributes are allowed"
+        )
+
+
+def _values(objectives: object, count: int) -> tuple[float, ...]:
+    values = _numbers(objectives)
+    if values is None or len(values) != count:
+        expected = f"{count} number{'s' if count > 1 else ''}"
+        raise _RubbishError(f"{_short(objectives)}; {expected} expected")
+    if not all(math.isfinite(value) for value in values):
+        raise _RubbishError(f"{_short(objectives)}, which is not finite")
+    return values
+
+
+def _violations(constraints: Any) -> dict[str, float]:
+    named = {} if constraints is None else constraints
+    if isinstance(named, Sequence) and not isinstance(named, str):
+        named = {str(i): value for i, value in enumerate(named)}
+    values = _numbers(list(named.values())) if isinstance(named, Mapping) else None
+    if values is None or any(math.isnan(value) for value in values):
+        raise _RubbishError(f"the constraints {_short(constraints)}; numbers expected")
+    return dict(zip(map(str, named), values, strict=True))
+
+
+def _plain(attributes: Any) -> dict[str, Any]:
+    """What a database can keep of them."""
+    try:
+        text = json.dumps({} if attributes is None else dict(attributes), default=_unpacked)
+    except (TypeError, ValueError) as error:
+        raise _RubbishError(f"the attributes {_short(attributes)}; plain data expected") from error
+    plain: dict[str, Any] = json.loads(text)
+    return plain
+
+
+def _numbers(value: Any) -> tuple[float, ...] | None:
+    """The numbers of a scalar or a sequence, be they Python's, numpy's or torch's."""
+    value = _unpacked(value)
+    is_many = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    items = [_unpacked(item) for item in (value if is_many else [value])]
+    if not all(isinstance(item, numbers.Real) for item in items):
+        return None
+    try:
+        return tuple(map(float, items))
+    except OverflowError:  # a whole number beyond all floats
+        return None
+
+
+def _unpacked(value: Any) -> Any:
+    """An array or tensor of numpy, torch and their like as plain numbers."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004

@@ -1,0 +1,92 @@
+"""Trainings that no study asked for, each in a process of its own, as the launcher runs them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from energyopt.config.trial_factory import Setup
+from energyopt.core.journal import NAME, JournalWriter
+from energyopt.core.protocols import Paradigm, Tests
+from energyopt.core.trial_result import Provenance, TrialResult
+from energyopt.errors import StudyError
+from energyopt.jobs.job import compose_here, folders_here, train
+from energyopt.jobs.worker import OUTPUT, Job, pickled, print_into
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training was.
+
+    Attributes:
+        result: Its record.
+        test_accuracy: Of the model as it ended; None if its paradigm tests none.
+    """
+
+    result: TrialResult
+    test_accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trainings:
+    """What all of them share; each has its words and a folder, named by its number.
+
+    Attributes:
+        folder: Where each has a folder.
+        config_dir: A folder of the user's own configs.
+        beside: Where the joules come from that theirs are to be compared with.
+        timeout_s: How long one may take, in s.
+    """
+
+    folder: Path
+    config_dir: Path | None = None
+    beside: Provenance | None = None
+    timeout_s: float = math.inf
+
+    def journal(self, number: int) -> Path:
+        """The journal of a training."""
+        return self.folder / str(number) / NAME
+
+    def remember_configs(self) -> None:
+        """Nothing: each reads its own."""
+
+    def run(self, job: Job) -> bytes:
+        """Train; see `Runs`."""
+        returned = JobReturn(overrides=list(job.overrides), status=JobStatus.FAILED)
+        # The boundary of the process: whatever user code raises (sys.exit included) is an answer.
+        try:
+            returned._return_value = self._train(job)  # noqa: SLF001  # as Hydra sets it
+            returned.status = JobStatus.COMPLETED
+        except BaseException as error:
+            returned._return_value = error  # noqa: SLF001
+        return pickled(returned)
+
+    def _train(self, job: Job) -> Trained:
+        path = self.journal(job.number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print_into(path.with_name(OUTPUT))
+        journal = JournalWriter(path)
+        cfg = compose_here(job.overrides, self.config_dir)
+        made: list[Paradigm] = []
+
+        def make_paradigm() -> Paradigm:
+            made.append(setup.make_paradigm())
+            return made[0]
+
+        with Setup(cfg, folders_here(self.config_dir), on_wait=journal.began) as setup:
+            self._check(setup.start.provenance)
+            result = train(setup, journal, make_paradigm=make_paradigm)
+            (paradigm,) = made
+            accuracy = paradigm.test() if isinstance(paradigm, Tests) else None
+        return Trained(result, None if accuracy is None else float(accuracy))
+
+    def _check(self, provenance: Provenance) -> None:
+        if self.beside is not None and provenance.binding != self.beside.binding:
+            raise StudyError(
+                f"the study holds joules {' / '.join(self.beside.binding)}, this machine gives "
+                f"{' / '.join(provenance.binding)}; joules of two kinds do not mix: confirm it "
+                "where it was searched"
+            )

@@ -1,0 +1,221 @@
+"""Run one Hydra job in a process of its own and send its answer back.
+
+Shared by both ways of starting one: forked from a warm server, or in a fresh interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.errors import HydraException
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from energyopt.errors import TrialError
+from energyopt.utils.paths import STORAGE_VARIABLE
+
+OUTPUT = "output.log"
+"""What a job printed, in its folder, where the launcher keeps it in a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job: the words that compose it and its number."""
+
+    overrides: tuple[str, ...]
+    number: int
+
+
+class Runs(Protocol):
+    """What a launcher's jobs do."""
+
+    @property
+    def timeout_s(self) -> float:
+        """How long a job may take, in s; infinite for any time."""
+
+    def remember_configs(self) -> None:
+        """Keep in memory what jobs would read again, in a process that they are forked from."""
+
+    def run(self, job: Job) -> bytes:
+        """Run a job, in a process of its own; the pickled `JobReturn`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What all jobs of a launcher share.
+
+    Attributes:
+        context: Hydra's, with the config loader.
+        task_function: What each job runs.
+        config: The multirun's own config.
+        output: "inherit" prints to the terminal, "file" into the job's folder.
+        timeout_s: How long a job may take, in s; infinite for any time.
+    """
+
+    context: HydraContext
+    task_function: TaskFunction
+    config: DictConfig
+    output: str
+    timeout_s: float = math.inf
+
+    def remember_configs(self) -> None:
+        """Keep in memory what composing a job reads; for a process that jobs are forked from."""
+        loader = self.context.config_loader
+        if not isinstance(loader, ConfigLoaderImpl):
+            return
+        remembered = _Remembered(loader.repository)
+        loader.repository = remembered  # type: ignore[assignment]  # it answers the same
+        # A choice that only the jobs make may be missing.
+        with contextlib.suppress(HydraException, OmegaConfBaseException):
+            loader.load_sweep_config(self.config, [])
+        remembered.renew()
+
+    def run(self, job: Job) -> bytes:
+        """Compose and run a job; the pickled `JobReturn` is safe to read elsewhere."""
+        try:
+            returned = self._run(job)
+        # The boundary of the process: whatever user code raises (sys.exit included) is an answer.
+        except BaseException as error:
+            returned = JobReturn(status=JobStatus.FAILED, _return_value=error)
+        returned.cfg = returned.hydra_cfg = None  # large, and known to the coordinator
+        return pickled(returned)
+
+    def _run(self, job: Job) -> JobReturn:
+        setup_globals()
+        config = self.context.config_loader.load_sweep_config(self.config, list(job.overrides))
+        with open_dict(config):
+            config.hydra.job.id = str(job.number)
+            config.hydra.job.num = job.number
+        if self.output == "file":
+            HydraConfig.instance().set_config(config)  # the subfolder is named by the job
+            folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+            folder.mkdir(parents=True, exist_ok=True)
+            print_into(folder / OUTPUT)
+        return run_job(
+            hydra_context=self.context,
+            task_function=self.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+
+class _Remembered(CachingConfigRepository):
+    """Hydra's configs, read once for many jobs: 40 % of composing one is reading files again.
+
+    Composing changes what it takes, so this serves one composition a process: the job's.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Remembered:
+        """Hydra's copy for one composition, which may give it other sources."""
+        twin = copy.copy(self)
+        twin.delegate = copy.copy(self.delegate)
+        return twin
+
+    def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
+        """Take other sources, in which configs are others."""
+        self.cache = {}
+        super().initialize_sources(config_search_path)
+
+    def renew(self) -> None:
+        """Read again what a composition took and changed."""
+        for key in self.cache:
+            self.cache[key] = self.delegate.load_config(key.removeprefix("config_path="))
+
+
+def be_a_job() -> None:
+    """Settings of a job's process: Ctrl-C is the coordinator's business; no input, no database."""
+    os.environ.pop(STORAGE_VARIABLE, None)  # it may hold a password
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def print_into(path: Path) -> None:
+    """Let this process print into a file from now on."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def pickled(returned: JobReturn) -> bytes:
+    """An answer that is safe to read elsewhere; an exception that would not be is its words."""
+    value = returned._return_value  # noqa: SLF001  # the property raises a job's exception
+    if isinstance(value, BaseException):
+        traceback.print_exception(value)
+        returned._return_value = _portable(value)  # noqa: SLF001
+    try:
+        return pickle.dumps(returned)
+    except Exception as error:  # pickle raises whatever user types raise
+        returned.status = JobStatus.FAILED
+        returned._return_value = TrialError(  # noqa: SLF001
+            f"the job returned a {type(value).__name__}, which cannot be sent back: {error}"
+        )
+        return pickle.dumps(returned)
+
+
+def _portable(error: BaseException) -> Exception:
+    """The exception itself where it survives pickling, else its words."""
+    if isinstance(error, Exception):
+        try:
+            copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
+        except Exception:  # user exceptions break pickling in any way
+            copy = None
+        if type(copy) is type(error) and str(copy) == str(error):
+            return error
+    return TrialError(f"{type(error).__name__}: {error}")
+
+
+def main() -> None:
+    """A fresh interpreter: read a program and a job from standard input, answer on a pipe."""
+    answer = int(sys.argv[1])
+    payload: dict[str, Any] = pickle.load(sys.stdin.buffer)  # noqa: S301  # from our parent
+    sys.path[:] = payload["path"]
+    program, job, singletons = pickle.loads(payload["program"])  # noqa: S301
+    from hydra.core.singleton import Singleton
+
+    setup_globals()
+    Singleton.set_state(singletons)
+    threading.Thread(target=_end_with, args=(os.dup(sys.stdin.fileno()),), daemon=True).start()
+    be_a_job()
+    with os.fdopen(answer, "wb") as pipe:
+        pipe.write(program.run(job))
+
+
+def _end_with(lifeline: int) -> None:
+    """End this process, and what it started, when the other end of a pipe is closed."""
+    os.read(lifeline, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def send(data: bytes, descriptor: int) -> None:
+    """Write all bytes to a descriptor."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+if __name__ == "__main__":
+    main()

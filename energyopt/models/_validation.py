@@ -1,0 +1,146 @@
+"""What the models share: checks of their arguments, and folding time into tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from energyopt.core.protocols import Tokens
+from energyopt.errors import ConfigError
+
+_FORMS = {
+    1: "rows of shape (features,)",
+    2: "sequences of shape (channels, time)",
+    3: "images of shape (channels, height, width)",
+}
+_FITTING = {
+    1: ("mlp",),
+    2: ("mlp", "cnn1d", "gru", "transformer"),
+    3: ("mlp", "cnn", "resnet18"),
+}
+
+
+def require_int(model: str, option: str, value: object, minimum: int = 1) -> None:
+    """Check a whole-number option.
+
+    Args:
+        model: Name of the model, for the message.
+        option: Name of the option, for the message.
+        value: What was given.
+        minimum: The least allowed.
+
+    Raises:
+        ConfigError: If `value` is not an int of at least `minimum`.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise ConfigError(
+            f"model.{option}={value} does not fit model={model}: "
+            f"choose a whole number of at least {minimum}."
+        )
+
+
+def require_shape(
+    model: str, input_shape: Sequence[int], num_classes: int, dimensions: int, minimum: int = 1
+) -> tuple[int, ...]:
+    """Check that a task's samples have the form a model needs.
+
+    Args:
+        model: Name of the model, for the message.
+        input_shape: Shape of one sample.
+        num_classes: Number of classes, at least 2.
+        dimensions: Dimensions the shape must have.
+        minimum: The least size of all dimensions but the first.
+
+    Returns:
+        The shape as a tuple.
+
+    Raises:
+        ConfigError: If the samples do not fit; names the models that do.
+    """
+    shape = checked_shape(model, input_shape, num_classes)
+    if len(shape) != dimensions:
+        raise ConfigError(
+            f"model={model} needs {_FORMS[dimensions]}; "
+            f"this task has samples of shape {shape}: choose {fitting(shape)}."
+        )
+    if min(shape[1:], default=minimum) < minimum:
+        raise ConfigError(
+            f"model={model} needs {_FORMS[dimensions]} of at least {minimum} a side; "
+            f"this task has samples of shape {shape}: choose mlp."
+        )
+    return shape
+
+
+def fitting(shape: Sequence[int]) -> str:
+    """The models that take samples of a shape, as in "choose ..."."""
+    *others, last = _FITTING.get(len(shape), ("mlp",))
+    return " or ".join(filter(None, (", ".join(others), last)))
+
+
+def checked_shape(
+    model: str, input_shape: Sequence[int], num_classes: int, *, tokens: bool = False
+) -> tuple[int, ...]:
+    """Check what every model needs: positive sizes and at least two classes.
+
+    Args:
+        model: Name of the model, for the message.
+        input_shape: Shape of one sample.
+        num_classes: Number of classes.
+        tokens: Whether the model takes whole numbers instead of measurements.
+
+    Returns:
+        The shape as a tuple.
+
+    Raises:
+        ConfigError: If a size or the number of classes is not possible, or the samples are
+            whole numbers and should not be.
+    """
+    require_int(model, "num_classes", num_classes, minimum=2)
+    shape = tuple(input_shape)
+    if not shape or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in shape):
+        raise ConfigError(
+            f"model={model} got samples of shape {shape}: all sizes must be whole numbers of at "
+            f"least 1; correct the task's input_shape."
+        )
+    if isinstance(input_shape, Tokens) and not tokens:
+        raise ConfigError(
+            f"model={model} needs measurements; this task has {shape[0]} whole numbers a sample, "
+            f"such as characters: choose char_transformer."
+        )
+    return shape
+
+
+def require_patch(model: str, patch: int, time: int) -> None:
+    """Check that a sequence divides into patches.
+
+    Args:
+        model: Name of the model, for the message.
+        patch: Time steps a token.
+        time: Time steps of a sample.
+
+    Raises:
+        ConfigError: If `patch` does not divide `time`.
+    """
+    require_int(model, "patch", patch)
+    if time % patch:
+        divisors = [n for n in range(1, time + 1) if time % n == 0]
+        raise ConfigError(
+            f"model.patch={patch} does not divide the {time} time steps of this task's samples: "
+            f"choose one of {', '.join(map(str, divisors))}."
+        )
+
+
+def fold_time(inputs: torch.Tensor, patch: int) -> torch.Tensor:
+    """Gather neighbouring time steps into tokens.
+
+    Args:
+        inputs: Of shape (batch, channels, time).
+        patch: Time steps a token; divides `time`.
+
+    Returns:
+        A tensor of shape (batch, time / patch, channels * patch).
+    """
+    batch, channels, time = inputs.shape
+    tokens = inputs.reshape(batch, channels, time // patch, patch)
+    return tokens.transpose(1, 2).flatten(2)

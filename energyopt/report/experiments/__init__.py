@@ -1,1 +1,0 @@
-"""What experiments found: rows of trials, and the summary of each kind."""

@@ -1,0 +1,206 @@
+"""A study as a folder of plain files: JSON to read back, tables for pandas and spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from energyopt.core.energy import Energy
+from energyopt.core.trial_result import StudyRecord, TrialRecord, TrialResult
+from energyopt.errors import ConfigError, StorageError
+from energyopt.report.export.front_file import Cell, csv_cell
+from energyopt.report.export.front_file import plain as plain_cell
+from energyopt.report.export.study_readme import readme
+from energyopt.storage.exchange.folder import CONFIRMATIONS, STUDY, TRIALS, read_folder
+from energyopt.storage.exchange.plain import PlainStudy, to_line
+from energyopt.storage.exchange.reader import record_from
+from energyopt.storage.exchange.schema import schema_text
+from energyopt.utils.files import umask
+
+FILES = (
+    *(STUDY, TRIALS, CONFIRMATIONS, "schema.json"),
+    *("trials.csv", "curves.csv", "ledger.csv", "README.md"),
+)
+"""All files of an export."""
+
+Row = Mapping[str, Cell]
+
+
+def write_folder(plain: PlainStudy, folder: Path, *, force: bool = False) -> StudyRecord:
+    """Write a study into a new folder, all of it or nothing, and read it back.
+
+    Args:
+        plain: The study.
+        folder: Where to.
+        force: Whether an export that is there is replaced.
+
+    Returns:
+        What was read back.
+
+    Raises:
+        ConfigError: If the folder is there, or holds what is not an export's.
+        StorageError: If it cannot be written.
+    """
+    _refuse(folder, force=force)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            study = _fill(beside / folder.name, plain)
+            if force and folder.exists():  # else it came meanwhile, and renaming fails
+                folder.rename(beside / "before")
+            (beside / folder.name).rename(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"{folder} cannot be written: {reason}; choose another --out") from error
+    return study
+
+
+def _refuse(folder: Path, *, force: bool) -> None:
+    if not os.path.lexists(folder):
+        return
+    if not force:
+        raise ConfigError(f"{folder} exists; add --force to replace it, or give another --out")
+    if folder.is_symlink() or not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder; give another --out")
+    others = sorted(each.name for each in folder.iterdir() if each.name not in FILES)
+    if others:
+        raise ConfigError(
+            f"{folder} holds {others[0]}, which is no file of an export, and was left as it is; "
+            "give another --out"
+        )
+
+
+def _fill(folder: Path, plain: PlainStudy) -> StudyRecord:
+    folder.mkdir()
+    folder.chmod(0o777 & ~umask())  # as any folder of this user's
+    (folder / STUDY).write_text(f"{to_line(plain.study, indent=2)}\n", encoding="utf-8")
+    for name, lines in ((TRIALS, plain.trials), (CONFIRMATIONS, plain.confirmations)):
+        with (folder / name).open("w", encoding="utf-8") as file:
+            file.writelines(f"{to_line(line)}\n" for line in lines)
+    study = record_from(read_folder(folder), folder)
+    (folder / "schema.json").write_text(schema_text(), encoding="utf-8")
+    names = [metric.name for metric in study.metrics]
+    _write_table(folder / "trials.csv", (_trial_row(trial, names) for trial in study.trials))
+    _write_table(folder / "curves.csv", itertools.chain(*map(_curve_rows, study.trials)))
+    _write_table(folder / "ledger.csv", _ledger_rows(study))
+    (folder / "README.md").write_text(readme(study, plain), encoding="utf-8")
+    return study
+
+
+def _write_table(path: Path, rows: Iterable[Row]) -> None:
+    """A table whose columns are all that any row has."""
+    rows = list(rows)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(map(csv_cell, columns))
+        writer.writerows([csv_cell(row.get(key)) for key in columns] for row in rows)
+
+
+def _trial_row(trial: TrialRecord, metrics: Iterable[str]) -> Row:
+    result = trial.result
+    return {
+        "trial": trial.number,
+        "state": trial.state,
+        "default": trial.default,
+        "feasible": trial.feasible,
+        "reason": trial.reason,
+        **{f"value_{name}": value for name, value in zip(metrics, trial.values, strict=False)},
+        **({} if result is None else _result_cells(result)),
+        **{f"params_{key}": plain_cell(value) for key, value in trial.params.items()},
+        "overrides": shlex.join(trial.overrides),
+    }
+
+
+def _result_cells(result: TrialResult) -> Row:
+    last = result.checkpoints[-1] if len(result.checkpoints) else None
+    return {
+        "end": result.end,
+        "stopped_by": result.stopped_by,
+        "target": result.target,
+        "energy_to_target_j": result.energy_to_target_j,
+        "time_to_target_s": result.time_to_target_s,
+        "best_accuracy": result.best_accuracy,
+        "epochs": None if last is None else last.epoch,
+        "samples": None if last is None else last.samples,
+        "training_j": result.training_j,
+        "upfront_j": result.upfront_j,
+        "spent_j": result.spent_j,
+        "training_s": result.booked("training").time_s,
+        "net_j": result.energy_net_j,
+        "limit_w": result.conditions.limit_w,
+        **_source_cells(result),
+    }
+
+
+def _source_cells(result: TrialResult) -> Row:
+    """Where its joules come from."""
+    provenance = result.start.provenance
+    return {
+        "provenance": provenance.kind,
+        "meter": provenance.meter,
+        "meter_version": provenance.version,
+        "scope": provenance.scope,
+        "device": provenance.device,
+        "flags": " ".join(result.flags),
+    }
+
+
+def _curve_rows(trial: TrialRecord) -> Iterator[Row]:
+    if trial.result is None:
+        return
+    result, kind = trial.result, trial.result.start.provenance.kind
+    training_j, training_s = result.upfront_j, sum(each.share_s for each in result.upfront)
+    for number, at in enumerate(result.checkpoints):
+        training_j += at.training.total_j
+        training_s += at.training.time_s
+        yield {
+            "trial": trial.number,
+            "evaluation": number,
+            "samples": at.samples,
+            "steps": at.steps,
+            "epoch": at.epoch,
+            "accuracy": at.accuracy,
+            "loss": plain_cell(at.loss),
+            "training_j": training_j,
+            "training_s": training_s,
+            **_window_cells("window", at.training),
+            **_window_cells("evaluation", at.evaluation),
+            **{f"accuracy_{head}": accuracy for head, accuracy in at.heads.items()},
+            "provenance": kind,
+        }
+
+
+def _window_cells(name: str, energy: Energy) -> Row:
+    parts = {part: getattr(energy, part) for part in ("time_s", "gpu_j", "cpu_j", "dram_j")}
+    return {f"{name}_{part}": value for part, value in parts.items()}
+
+
+def _ledger_rows(study: StudyRecord) -> Iterator[Row]:
+    """Everything that the study burnt: the sum of `total_j` is its search energy."""
+    trials = [("trial", trial.number, trial.result) for trial in study.trials]
+    confirming = [("confirmation", each.number, each.result) for each in study.confirmations]
+    for what, number, result in (*trials, *confirming):
+        if result is None:
+            continue
+        for purpose, energy in result.books.items():
+            yield {
+                "of": what,
+                "number": number,
+                "purpose": purpose,
+                "total_j": energy.total_j,
+                "gpu_j": energy.gpu_j,
+                "cpu_j": energy.cpu_j,
+                "dram_j": energy.dram_j,
+                "time_s": energy.time_s,
+                **_source_cells(result),
+            }

@@ -1,0 +1,173 @@
+"""What parameters do: their importance, and energy to the target over one or two of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import altair as alt
+
+from energyopt.analysis.heat_map import HeatMap, Mark
+from energyopt.analysis.importance import Importances
+from energyopt.core.units import joules, setting
+from energyopt.report.html.figure import (
+    Figure,
+    data,
+    joules_axis,
+    kind_color,
+    kind_shape,
+    log_scale,
+    tooltip,
+)
+from energyopt.report.html.theme import KINDS, OF, ON_SHADES, SHADES
+
+
+def importance_figure(found: Importances) -> Figure:
+    """Importances of the parameters for energy and for accuracy."""
+    names = {"energy": "for energy to the target", "accuracy": "for accuracy"}
+    rows = [
+        {"key": key, "of": names[of], "share": shares[key], "words": f"{100 * shares[key]:.0f} %"}
+        for of, shares in (("energy", found.energy), ("accuracy", found.accuracy))
+        for key in shares
+    ]
+    shown = [names["energy"]] * bool(found.energy) + [names["accuracy"]] * bool(found.accuracy)
+    colors = [OF[0]] * bool(found.energy) + [OF[1]] * bool(found.accuracy)
+    base = alt.Chart(data(rows)).encode(
+        y=alt.Y("key:N", title=None, sort=list(found.parameters), axis=alt.Axis(labelLimit=200)),
+        yOffset=alt.YOffset("of:N", sort=shown, scale=alt.Scale(paddingInner=0.15)),
+        x=alt.X(
+            "share:Q",
+            title="importance (shares of 1)",
+            scale=alt.Scale(domain=[0, 1.08]),
+            axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]),
+        ),
+    )
+    color = alt.Color("of:N", scale=alt.Scale(domain=shown, range=colors), legend=alt.Legend())
+    said = tooltip(key="parameter", of="matters", words="importance")
+    bars = base.mark_bar(cornerRadiusEnd=2).encode(color=color, tooltip=said)
+    words = base.mark_text(align="left", dx=5, style="quiet-words").encode(text="words:N")
+    height = 46 * max(len(found.parameters), 1)
+    return Figure(
+        "importance",
+        "Importance of each parameter",
+        "Bars of the importance of each searched parameter for energy and for accuracy; the table "
+        "says the same.",
+        alt.layer(bars, words).properties(height=height),
+    )
+
+
+def heat_map_figure(found: HeatMap, target: float) -> Figure:
+    """Energy to the target over two parameters; darker is dearer, and words say what was missed."""
+    rows = [
+        {
+            "across": found.across.labels[cell.across],
+            "down": found.down.labels[cell.down],
+            "e": cell.energy_j,
+            "words": _words(cell.energy_j, cell.spent_j),
+            "note": "missed" if not cell.reached else "",
+            "reached": f"{cell.reached} of {cell.trainings}",
+            "trial": cell.trial,
+        }
+        for cell in found.cells
+    ]
+    energies = [cell.energy_j for cell in found.cells if cell.energy_j is not None]
+    middle = math.sqrt(min(energies) * max(energies)) if energies else 1.0
+    base = alt.Chart(data(rows)).encode(
+        x=alt.X(
+            "across:O",
+            title=found.across.key,
+            sort=None,
+            scale=_cells(found.across.labels),
+            axis=alt.Axis(labelAngle=0, labelOverlap=True, orient="bottom"),
+        ),
+        y=alt.Y(
+            "down:O",
+            title=found.down.key,
+            sort=None,
+            scale=_cells(found.down.labels[::-1]),
+        ),
+        tooltip=tooltip(
+            across=found.across.key,
+            down=found.down.key,
+            words=f"to {target:.6g}",
+            reached="reached",
+            trial="trial",
+        ),
+    )
+    shade = alt.Color("e:Q", legend=None, scale=alt.Scale(type="log", range=list(SHADES)))
+    layers = []
+    if energies:
+        reached = base.transform_filter("datum.note == ''")
+        ink = alt.condition(f"datum.e > {middle!r}", *map(alt.value, reversed(ON_SHADES)))
+        layers += [
+            reached.mark_rect(cornerRadius=3).encode(color=shade),
+            reached.mark_text(fontSize=13, fontWeight=600).encode(text="words:N", color=ink),
+        ]
+    if len(energies) < len(rows):
+        missed = base.transform_filter("datum.note != ''")
+        layers += [
+            missed.mark_rect(cornerRadius=3, strokeDash=[4, 3], fillOpacity=0.35, style="empty"),
+            missed.mark_text(dy=-7, style="quiet-words").encode(text="words:N"),
+            missed.mark_text(dy=9, style="quiet-words").encode(text="note:N"),
+        ]
+    chart = alt.layer(*layers).properties(height=max(58 * len(found.down.labels), 120))
+    return Figure(
+        "heat_map",
+        f"Energy to {target:.6g} over {found.across.key} and {found.down.key}",
+        f"A cell for each {found.across.key} and {found.down.key} that was tried, with the least "
+        "energy of its trainings, or what was spent where all missed; the table says the same.",
+        chart,
+        least_px=90 + 86 * len(found.across.labels),
+    )
+
+
+def strip_figure(key: str, marks: Sequence[Mark], target: float) -> Figure:
+    """Energy to the target against one parameter; what missed it lies at what it used."""
+    numbers = all(isinstance(m.value, int | float) and not isinstance(m.value, bool) for m in marks)
+    rows = [
+        {
+            "value": mark.value if numbers else setting(mark.value),
+            "e": mark.spent_j if mark.energy_j is None else mark.energy_j,
+            "kind": KINDS["missed" if mark.energy_j is None else "reached"].name,
+            "words": _words(mark.energy_j, mark.spent_j),
+            "trial": mark.trial,
+        }
+        for mark in marks
+    ]
+    values = [float(mark.value) for mark in marks] if numbers else []
+    log = bool(values) and min(values) > 0 and max(values) / min(values) > 10  # noqa: PLR2004
+    scale = alt.Scale(type="log" if log else "linear", zero=False, nice=False, padding=12)
+    x = (
+        alt.X("value:Q", title=key, scale=scale, axis=alt.Axis(format="~g", tickCount=6))
+        if numbers
+        else alt.X("value:O", title=key, axis=alt.Axis(labelAngle=0))
+    )
+    y = alt.Y(
+        "e:Q",
+        title=f"energy to {target:.6g}",
+        scale=log_scale(12),
+        axis=joules_axis(5),
+    )
+    said = tooltip("trial", value=key, words="energy")
+    kinds = ["reached", "missed"]
+    chart = alt.layer(
+        alt.Chart(data(rows))
+        .mark_point(filled=True, size=80, opacity=0.85)
+        .encode(x=x, y=y, color=kind_color(kinds), shape=kind_shape(kinds), tooltip=said)
+    ).properties(height=300)
+    return Figure(
+        "strip",
+        f"Energy to {target:.6g} against {key}",
+        f"A point for each training: energy to the target against {key}.",
+        chart,
+    )
+
+
+def _words(energy_j: float | None, spent_j: float) -> str:
+    """An energy to the target, or what it is more than."""
+    return f"> {joules(spent_j)}" if energy_j is None else joules(energy_j)
+
+
+def _cells(labels: Sequence[str]) -> alt.Scale:
+    """A band for each value, those in which nothing was trained included."""
+    return alt.Scale(domain=list(labels), paddingInner=0.04, paddingOuter=0)

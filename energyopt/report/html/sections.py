@@ -1,0 +1,374 @@
+"""All that a report says and shows, made of a study's record alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from energyopt.analysis.confirmation_stats import confirmed_setups
+from energyopt.analysis.cost_factors import Factors
+from energyopt.analysis.curves import Drawn, drawn_curves, rises, telling_trials
+from energyopt.analysis.energy_breakdown import DEVICES, Use, devices_j, study_uses
+from energyopt.analysis.heat_map import heat_map, searched, strip
+from energyopt.analysis.importance import Importances, importances
+from energyopt.analysis.provenance import facts
+from energyopt.analysis.seed_noise import Repeated, noise_of, repeated_setups
+from energyopt.analysis.summary import Summary, fate, summarize
+from energyopt.core.energy import Curve
+from energyopt.core.trial_result import StudyRecord
+from energyopt.core.units import accuracy, count, joules, percent, setup
+from energyopt.errors import ConfigError
+from energyopt.report.confirmation_view import confirmed_lines
+from energyopt.report.html import energy_figures, front_figure, parameter_figures
+from energyopt.report.html import tables as grids
+from energyopt.report.html.figure import Figure
+from energyopt.report.html.headline import Answer, answer
+from energyopt.report.html.tables import Grid
+from energyopt.report.sentences import hardware_lines, summary_lines
+
+_MOST_PROFILES = 4  # that are drawn; the table has all
+_MOST_REPEATED = 30  # setups in the figure of repetitions; the table has all
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes:
+        name: Its anchor.
+        title: Its heading.
+        lines: What it says.
+        figures: What it shows.
+        grids: Its tables.
+    """
+
+    name: str
+    title: str
+    lines: tuple[str, ...]
+    figures: tuple[Figure, ...] = ()
+    grids: tuple[Grid, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What a trial needed to any target.
+
+    Attributes:
+        trial: Its number.
+        setup: Its setup, in words.
+        default: Whether that is the default.
+        otherwise: What it is where it did not reach a target, in words.
+        used_j: All that its training used, in J; None without a curve.
+        rises: The points of its curve that are more accurate than all before: the first one at or
+            above a target is among them.
+    """
+
+    trial: int
+    setup: str
+    default: bool
+    otherwise: str
+    used_j: float | None
+    rises: Curve
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report.
+
+    Attributes:
+        study: The study.
+        summary: The same in numbers.
+        answer: What stands at its top.
+        sentences: What `show` says.
+        ranking: What each trial needed to any target.
+        sections: Its parts, in order.
+        files: Tables that are files alone.
+    """
+
+    study: StudyRecord
+    summary: Summary
+    answer: Answer
+    sentences: tuple[str, ...]
+    ranking: tuple[Ranked, ...]
+    sections: tuple[Section, ...]
+    files: tuple[Grid, ...]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """All its figures."""
+        return [figure for section in self.sections for figure in section.figures]
+
+    @property
+    def grids(self) -> list[Grid]:
+        """All its tables, those that are files alone included."""
+        shown = [grid for section in self.sections for grid in section.grids]
+        return [self.answer.energies, *shown, *self.files]
+
+
+def report(
+    study: StudyRecord,
+    target: float | None = None,
+    *,
+    reuse: float | None = None,
+    factors: Factors | None = None,
+    over: Sequence[str] | None = None,
+) -> Report:
+    """Make the report of a study.
+
+    Args:
+        study: The study.
+        target: Accuracy to look at; the study's own if None.
+        reuse: How many trainings are planned with what was found.
+        factors: What joules are worth elsewhere; nothing if None.
+        over: The two parameters of the heat map; the learning rate and the batch size if None and
+            both were searched, else the first two.
+
+    Raises:
+        ConfigError: If these are no two parameters that were searched.
+    """
+    summary = summarize(study, target, reuse=reuse)
+    target = summary.target
+    shown = telling_trials(study, target, summary.front)
+    setups = repeated_setups(study, target)
+    sections = (
+        _front_section(study, shown, summary),
+        _parameters_section(study, target, _axes(study, over)),
+        _joules_section(study, shown, summary),
+        _power_section(summary),
+        _noise_section(study, summary, setups),
+        _conditions_section(study, summary),
+        _record_section(study),
+    )
+    return Report(
+        study=study,
+        summary=summary,
+        answer=answer(study, summary, setups, factors or Factors()),
+        sentences=summary_lines(summary),
+        ranking=tuple(ranking(shown)),
+        sections=tuple(section for section in sections if section is not None),
+        files=(grids.curves_grid(study),),
+    )
+
+
+def ranking(study: StudyRecord) -> Iterator[Ranked]:
+    """What each trial needed to any target."""
+    curves = {trial.number: (result, curve) for trial, result, curve in rises(study)}
+    for trial in study.trials:
+        result, curve = curves.get(trial.number, (None, Curve()))
+        used_j = None if result is None or not len(curve) else result.curve.training_j[-1]
+        otherwise = _otherwise(fate(trial, math.inf), trial.state)
+        name = setup(trial.params) or "the fixed setup"
+        yield Ranked(trial.number, name, trial.default, otherwise, used_j, curve)
+
+
+def _otherwise(found: str | None, state: str) -> str:
+    """What a trial is where it did not reach a target, in words."""
+    return {"stopped": "stopped early"}.get(found or state, found or state)
+
+
+def _front_section(study: StudyRecord, some: StudyRecord, summary: Summary) -> Section:
+    """The front of a study, with the curves of some of its trials."""
+    if not summary.front:
+        told = (grids.told_grid(summary),) if summary.told else ()
+        lines = ("No trial has a curve of accuracy against energy.",) if study.trials else ()
+        return Section("front", "Accuracy against energy", lines, (), told)
+    drawn = drawn_curves(some, summary.target, summary.front)
+    shown = front_figure.front_figure(some, summary.target, drawn, summary.front)
+    tables = [grids.front_grid(summary.front, summary.front_of)]
+    own = {metric.name for metric in summary.metrics} - {"energy_to_target_j", "accuracy"}
+    if own and summary.told:
+        tables.append(grids.told_grid(summary))
+    return Section(
+        "front",
+        "Accuracy against energy",
+        tuple(_front_lines(summary, drawn, len(some.trials))),
+        (shown,),
+        tuple(tables),
+    )
+
+
+def _front_lines(summary: Summary, drawn: Drawn, shown: int) -> Iterator[str]:
+    yield (
+        "Each line is a training, each point of it a setup one could stop at. The thick line is "
+        "their front: no other point has more accuracy for as little energy."
+    )
+    if drawn.points < drawn.all_points:
+        yield (
+            f"{drawn.points:,} of {drawn.all_points:,} evaluations are drawn, all of the front "
+            "among them; what is ranked and in tables is made of all."
+        )
+    if shown < summary.counts.trials:
+        yield (
+            f"Figures and ranking show {shown:,} of {summary.counts.trials:,} trials: those of the "
+            "front, the cheapest at the target, and others evenly. Numbers, front and tables are "
+            "of all."
+        )
+    curveless = shown - len(drawn.curves)
+    if curveless:
+        verb = "has" if curveless == 1 else "have"
+        yield f"{count(curveless, 'trial')} {verb} no curve to compare (failed, lost or not begun)."
+
+
+def _axes(study: StudyRecord, over: Sequence[str] | None) -> Sequence[str]:
+    """The parameters over which energy is shown: two, or one if no more were searched."""
+    there = searched(study)
+    if over is None:
+        return there[:2]
+    if not set(over) <= set(there) or len(set(over)) != len(over):
+        raise ConfigError(
+            f"--over {' '.join(over)}: two parameters that took several values are needed; "
+            f"there are: {', '.join(there) or 'none'}"
+        )
+    return over
+
+
+def _parameters_section(
+    study: StudyRecord, target: float | None, keys: Sequence[str]
+) -> Section | None:
+    if not keys:
+        return None
+    found = importances(study, target)
+    shown: list[Figure] = []
+    tables: list[Grid] = []
+    if found.parameters:
+        shown.append(parameter_figures.importance_figure(found))
+        tables.append(grids.importance_grid(found))
+    lines = list(_importance_lines(found))
+    if target is not None and len(keys) > 1:
+        cells = heat_map(study, target, keys[0], keys[1])
+        if cells.cells:
+            shown.append(parameter_figures.heat_map_figure(cells, target))
+            tables.append(grids.heat_map_grid(cells))
+            lines.append(
+                "A cell shows the least energy of its trainings to the target; where all missed "
+                "it, the most that one of them spent: it would have needed more than that."
+            )
+    elif target is not None:
+        marks = list(strip(study, target, keys[0]))
+        shown.append(parameter_figures.strip_figure(keys[0], marks, target))
+        lines.append("What missed the target lies at what it used: it would have needed more.")
+    return Section(
+        "parameters", "Which parameters matter", tuple(lines), tuple(shown), tuple(tables)
+    )
+
+
+def _importance_lines(found: Importances) -> Iterator[str]:
+    if found.parameters:
+        yield (
+            f"Importance by PED-ANOVA: how differently the best {found.best} of "
+            f"{count(found.trainings, 'training')} lie in the space from all of them. It is of "
+            "this space and these trainings, and says nothing of a direction."
+        )
+    reasons = {"energy": found.energy_reason, "accuracy": found.accuracy_reason}
+    if reasons["energy"] and reasons["energy"] == reasons["accuracy"]:
+        yield f"No importance is said: {reasons['energy']}."
+    else:
+        yield from (f"Nothing is said for {of}: {why}." for of, why in reasons.items() if why)
+    if found.partly:
+        yield (
+            f"{', '.join(found.partly)}: only a part of the trainings had it, so its share is also "
+            "that of having it."
+        )
+
+
+def _joules_section(study: StudyRecord, some: StudyRecord, summary: Summary) -> Section | None:
+    uses = study_uses(study, summary.target)
+    if not uses:
+        return None
+    return Section(
+        "joules",
+        "Where the joules went",
+        tuple(_joules_lines(summary, uses)),
+        (energy_figures.uses_figure(uses), energy_figures.trials_figure(some, summary.target)),
+        (grids.uses_grid(uses), grids.trials_grid(study, summary.target)),
+    )
+
+
+def _joules_lines(summary: Summary, uses: dict[Use, Any]) -> Iterator[str]:
+    whole_j = summary.search_energy_j
+    yield f"The search burnt {joules(whole_j)} in all; each joule is counted once."
+    if "useful" in uses and summary.target is not None and whole_j:
+        share = uses["useful"].total_j / whole_j
+        yield (
+            f"{percent(share)} of it trained setups up to {accuracy(summary.target)}. The rest is "
+            "what a search costs, not waste: a trial that misses says where not to look."
+        )
+    by_device = devices_j(uses)
+    parts = ", ".join(f"{name} {joules(part)}" for name, part in by_device.items())
+    unmetered = [name for name in DEVICES.values() if name not in by_device]
+    left_out = f" Not metered: {', '.join(unmetered)}." if unmetered else ""
+    yield f"By device: {parts}.{left_out}"
+
+
+def _power_section(summary: Summary) -> Section | None:
+    if not summary.profiles:
+        return None
+    shown = [
+        figure
+        for trial, profile in summary.profiles[:_MOST_PROFILES]
+        for figure in energy_figures.power_figures(trial, profile)
+    ]
+    lines = [
+        "A lower limit slows each step and can still save energy; it does not change what is "
+        "learnt. Each limit was tried for some seconds within a training."
+    ]
+    if len(summary.profiles) > _MOST_PROFILES:
+        profiles = count(len(summary.profiles), "profile")
+        lines.append(f"{_MOST_PROFILES} of {profiles} are drawn; the table has all.")
+    tables = (grids.power_grid(summary),)
+    return Section("power", "Power limits", tuple(lines), tuple(shown), tables)
+
+
+def _noise_section(
+    study: StudyRecord, summary: Summary, setups: Sequence[Repeated]
+) -> Section | None:
+    if summary.target is None or not summary.front:
+        return None
+    noise, seen = noise_of(study, summary.target)
+    how = "as its repetitions show" if seen else "assumed, since too few setups were repeated"
+    lines = [
+        f"The seed alone moves the energy to {accuracy(summary.target)} by about "
+        f"{100 * noise:.2g} % (standard deviation; {how}). Smaller differences say nothing."
+    ]
+    if not any(each.confirming for each in setups):
+        lines.append(
+            "No setup was confirmed yet: `energyopt confirm` trains the best ones again with new "
+            "seeds."
+        )
+    lines += confirmed_lines([c for c in confirmed_setups(study) if c.target == summary.target])
+    reached = [each for each in setups if each.energies_j]
+    shown = (energy_figures.noise_figure(reached[:_MOST_REPEATED]),) if reached else ()
+    tables = (grids.noise_grid(setups),) if setups else ()
+    return Section("noise", "Noise", tuple(lines), shown, tables)
+
+
+def _conditions_section(study: StudyRecord, summary: Summary) -> Section | None:
+    if summary.provenance is None:
+        return None
+    lines = [
+        "No warnings." if not summary.flags else f"{count(len(summary.flags), 'warning')} to mind."
+    ]
+    best = summary.advised or summary.recommended
+    if best is not None:
+        trial = next(trial for trial in study.trials if trial.number == best.trial)
+        found = [] if trial.result is None else hardware_lines(trial.result)
+        lines += [f"Recommended setup (trial {trial.number}): {line}" for line in found]
+    tables = (grids.conditions_grid(summary),) if summary.flags else ()
+    return Section("conditions", "Measuring conditions", tuple(lines), (), tables)
+
+
+def _record_section(study: StudyRecord) -> Section | None:
+    found = facts(study)
+    if not found:
+        return None
+    trainings = sum(t.result is not None for t in study.trials)
+    trainings += sum(c.result is not None for c in study.confirmations)
+    line = (
+        f"What {count(trainings, 'training')} ran on and with; a thing that changed has several "
+        "rows."
+    )
+    return Section(
+        "record", "Hardware and software", (line,), (), (grids.record_grid(found, trainings),)
+    )

@@ -1,0 +1,124 @@
+"""Colours and shapes of a report: one meaning each, told apart without colour too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from energyopt.analysis.energy_breakdown import USES
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How trainings of one kind look.
+
+    Attributes:
+        name: What it says in a legend.
+        color: Readable on white and on black: at least 3 to 1 on both.
+        shape: A point's, in Vega's words.
+    """
+
+    name: str
+    color: str
+    shape: str
+
+
+KINDS: Mapping[str, Look] = {
+    "reached": Look("reached the target", "#0d8f7f", "circle"),
+    "missed": Look("missed it", "#c96a12", "triangle-down"),
+    "stopped": Look("stopped early", "#8a6fd1", "square"),
+    "open": Look("not over", "#3f86cf", "triangle-right"),
+    "confirming": Look("confirming", "#c44f8b", "diamond"),
+    "curve": Look("a training", "#3f86cf", "circle"),
+}
+"""Kinds of trainings with a curve; `curve` where there is no target to tell them by."""
+
+_USE_COLORS = {
+    "useful": "#0d8f7f",
+    "beyond": "#5fb3a6",
+    "missed": "#c96a12",
+    "stopped": "#8a6fd1",
+    "failed": "#d1495b",
+    "lost": "#a08a7a",
+    "open": "#3f86cf",
+    "evaluation": "#6b8fb5",
+    "profiling": "#b58f1c",
+    "knowledge": "#9c7a3c",
+    "around": "#8b949e",
+    "confirming": "#c44f8b",
+}
+USE_COLORS: Mapping[str, str] = {USES[use]: _USE_COLORS[use] for use in USES}
+"""By what `USES` calls it."""
+
+OF = ("#c96a12", "#3f86cf")
+"""Of what matters for energy, and for accuracy."""
+CHOSEN = (("#7a8490", "circle"), ("#0d8f7f", "diamond"))
+"""Colour and shape of what was tried, and of what was chosen."""
+SHADES = ("#fdeed9", "#f3b27a", "#d9682b", "#8f2d0c")
+"""Of cells: darker is dearer."""
+ON_SHADES = ("#3a1505", "#ffffff")
+"""Words on pale and on dark cells."""
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+def theme(ink: str, quiet: str, grid: str, paper: str, accent: str) -> dict[str, Any]:
+    """Vega-Lite's config for figures on a background.
+
+    Args:
+        ink: Colour of words and of what matters.
+        quiet: Of axes and their words.
+        grid: Of lines behind.
+        paper: Of the background.
+        accent: Of the front.
+    """
+    axis = {
+        "domainColor": grid,
+        "gridColor": grid,
+        "tickColor": grid,
+        "labelColor": quiet,
+        "titleColor": quiet,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "titlePadding": 10,
+        "labelPadding": 6,
+        "tickSize": 4,
+    }
+    return {
+        "aria": False,  # each figure has its words, and a table beside it
+        "background": paper,
+        "font": FONT,
+        "padding": 4,
+        "view": {"stroke": None},
+        "axis": axis,
+        "axisBand": {"grid": False, "domain": False, "ticks": False},
+        "legend": {
+            "labelColor": quiet,
+            "titleColor": quiet,
+            "labelFontSize": 12,
+            "title": None,
+            "orient": "bottom",
+            "columns": 2,
+            "labelLimit": 220,
+            "symbolSize": 70,
+            "symbolOpacity": 1,
+            "columnPadding": 18,
+        },
+        "style": {
+            "ink": {"color": ink},
+            "words": {"color": ink, "fontSize": 12},
+            "quiet": {"color": quiet},
+            "quiet-words": {"color": quiet, "fontSize": 12},
+            "front": {"color": accent, "strokeWidth": 2.5},
+            "front-point": {"color": accent, "stroke": paper, "strokeWidth": 1},
+            "empty": {"color": grid, "stroke": quiet},
+        },
+    }
+
+
+PRINTED = theme("#1c2430", "#5a6675", "#dfe4ea", "#ffffff", "#1c2430")
+"""Of files."""
+SHOWN = theme("var(--ink)", "var(--quiet)", "var(--grid)", "transparent", "var(--ink)")
+"""On the page: its style sheet knows light, dark and paper, so that nothing is drawn again."""

@@ -1,0 +1,142 @@
+"""What a search may look at: the trials of a study as plain curves of accuracy against joules."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from optuna.trial import FrozenTrial, TrialState
+
+CURVE = "curve"
+"""Attribute of a trial, in Optuna's tables too: its curve, as `Observed.curve` gives it."""
+DEFAULT_SETUP = "default_setup"
+"""Attribute of the trial that trains the default setup, for comparison."""
+PAUSED = "paused"
+"""Attribute of a trial: whether it is open in the study, and waits to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One trial, as far as it has come.
+
+    Attributes:
+        number: Its number in the study.
+        params: Its searched values, by config key.
+        epochs: Epochs trained at each evaluation.
+        joules: Training energy from the first step up to each evaluation, in J.
+        accuracy: At each evaluation, in [0, 1].
+        epoch_j: Energy of an epoch at its power limit, in J; None before the first window.
+        spent_j: All that it has burnt, in J.
+        state: "paused" can be resumed and pays only the rest; "ended" cannot.
+        reached: Whether an evaluation was at or above the study's target.
+        default: Whether it is the default setup.
+    """
+
+    number: int
+    params: Mapping[str, Any]
+    epochs: tuple[float, ...] = ()
+    joules: tuple[float, ...] = ()
+    accuracy: tuple[float, ...] = ()
+    epoch_j: float | None = None
+    spent_j: float = 0.0
+    state: Literal["running", "paused", "ended"] = "ended"
+    reached: bool = False
+    default: bool = False
+
+    def curve(self) -> dict[str, Any]:
+        """Its curve as plain data for an attribute."""
+        return {
+            "epochs": list(self.epochs),
+            "joules": list(self.joules),
+            "accuracy": list(self.accuracy),
+            "epoch_j": self.epoch_j,
+        }
+
+    def to_target_j(self, target: float) -> float | None:
+        """Training energy to a target, in J; None where it was missed, or cost nothing."""
+        pairs = zip(self.joules, self.accuracy, strict=True)
+        energy_j = next((joules for joules, accuracy in pairs if accuracy >= target), 0.0)
+        return energy_j if energy_j > 0 else None
+
+
+def setup_of(params: Mapping[str, Any]) -> Hashable:
+    """What tells a setup from others: all but the seed."""
+    return tuple(sorted((key, repr(value)) for key, value in params.items() if key != "seed"))
+
+
+def setups_of(points: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each setup once, in order; repetitions with other seeds are one."""
+    return list({setup_of(point): dict(point) for point in points}.values())
+
+
+class Step(NamedTuple):
+    """What a study trains next.
+
+    Attributes:
+        resume: Number of the paused trial that goes on; None for a new one.
+        until_j: Training energy since its first step at which it pauses, in J; 0 pauses as soon
+            as its power limit is profiled, or at its first evaluation; None trains to the end.
+        again: How often the setup of a new trial was trained before: it takes the next seed, to
+            tell what is luck.
+    """
+
+    resume: int | None = None
+    until_j: float | None = None
+    again: int = 0
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """Says which trial trains next, and for how long: new ones begin, paused ones go on.
+
+    With a true attribute `final`, what is paused ends when nothing is worth its joules before the
+    study has its total; else it waits for a schedule that says something else.
+    """
+
+    def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+        """The next step.
+
+        Args:
+            observed: All trials of the study so far, by number, running ones included.
+            can_begin: Whether the study may still begin trials.
+
+        Returns:
+            None where nothing is worth its joules: while others run, for now; else for good.
+        """
+
+
+def observed_of(trial: FrozenTrial) -> Observed:
+    """A trial as far as it has come, from what was told of it.
+
+    Args:
+        trial: Running, paused or ended; one of another app has no curve.
+    """
+    told = trial.user_attrs
+    curve = told.get(CURVE, {})
+    joules, epoch_j = tuple(curve.get("joules", ())), curve.get("epoch_j")
+    epochs = tuple(curve.get("epochs", ()))
+    upfront_j = curve.get("upfront_j", 0.0)
+    if upfront_j and epoch_j:  # knowledge that it came with is epochs that it has spent
+        epochs = tuple(energy_j / epoch_j for energy_j in joules)
+    # What was burnt for that may be less than its share, or more: the share is what counts.
+    spent_j = float(told.get("spent_j", 0.0)) - float(told.get("knowledge_j", 0.0)) + upfront_j
+    return Observed(
+        number=trial.number,
+        params=trial.params,
+        epochs=epochs,
+        joules=joules,
+        accuracy=tuple(curve.get("accuracy", ())),
+        epoch_j=epoch_j,
+        spent_j=spent_j,
+        state=_state(trial),
+        reached="energy_to_target_j" in told,
+        default=bool(told.get(DEFAULT_SETUP)),
+    )
+
+
+def _state(trial: FrozenTrial) -> Literal["running", "paused", "ended"]:
+    if trial.state.is_finished():
+        return "ended"
+    is_paused = trial.state == TrialState.RUNNING and trial.user_attrs.get(PAUSED)
+    return "paused" if is_paused else "running"

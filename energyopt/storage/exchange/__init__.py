@@ -1,0 +1,1 @@
+"""Studies as folders of plain files: export, import, anonymize."""

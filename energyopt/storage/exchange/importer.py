@@ -1,0 +1,149 @@
+"""An exported study into a database: all of it, or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection
+
+from energyopt.core.trial_result import StudyRecord
+from energyopt.errors import StudyError
+from energyopt.search.quiet import quiet_optuna
+from energyopt.storage.credentials import masked
+from energyopt.storage.database import (
+    lock_in_transaction,
+    open_database,
+    speaking,
+    sqlite_file,
+    storage_url,
+)
+from energyopt.storage.exchange.folder import TRIALS, at_line, read_folder
+from energyopt.storage.exchange.plain import PLANNED, PlainStudy, within
+from energyopt.storage.exchange.reader import distribution_from, record_from, times_of
+from energyopt.storage.identity import IDENTITY, check_name
+from energyopt.storage.tables import CONFIRMATIONS, RUNS, prepare
+from energyopt.storage.tables import TRIALS as ROWS
+
+_STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+    "running": TrialState.RUNNING,
+    "waiting": TrialState.WAITING,
+}
+_NOBODY = {"host": "", "place": "imported", "pid": 0, "start": ""}
+
+
+def import_study(folder: Path, where: str, name: str | None = None) -> StudyRecord:
+    """Write an exported study into a database, in one transaction.
+
+    What ran when it was exported is nobody's: the next run of the study settles it.
+
+    Args:
+        folder: The export.
+        where: A file or a SQLAlchemy URL; a file is made if there is none.
+        name: Another name than it had.
+
+    Returns:
+        What was read.
+
+    Raises:
+        StorageError: If the folder cannot be read, or the database cannot be used.
+        StudyError: If there is a study of that name, or it is no name.
+    """
+    plain = read_folder(folder)
+    record = record_from(plain, folder)
+    name = plain.study["name"] if name is None else name
+    check_name(name)
+    url = storage_url(where)
+    storage = open_database(where, create=True)
+    try:
+        with speaking(url), quiet_optuna():
+            with lock_in_transaction(storage.engine):
+                prepare(storage.engine, sqlite_file(url))
+            with storage.engine.begin() as connection:
+                within(storage, connection)
+                if name in optuna.get_all_study_names(storage):
+                    raise StudyError(
+                        f"there is a study {name} in {masked(url)}; it was left as it is, give "
+                        "this one another name by --study"
+                    )
+                _write(storage, connection, plain, name, folder)
+    finally:
+        storage.scoped_session.remove()
+        storage.engine.dispose()
+    return record
+
+
+def _write(
+    storage: RDBStorage, connection: Connection, plain: PlainStudy, name: str, folder: Path
+) -> None:
+    metrics = plain.study["metrics"]
+    directions = [metric["direction"] for metric in metrics]
+    study = optuna.create_study(storage=storage, study_name=name, directions=directions)
+    study.set_metric_names([metric["name"] for metric in metrics])
+    if plain.study["question"] is not None:
+        study.set_user_attr(IDENTITY, plain.study["question"])
+    for key, value in plain.study["attributes"].items():
+        study.set_user_attr(key, value)
+    for number, trial in enumerate(plain.trials):
+        with at_line(folder / TRIALS, number):
+            study.add_trial(_frozen(trial))
+    study_id = storage.get_study_id_from_name(name)
+    _insert(connection, ROWS, [_row(study_id, trial) for trial in plain.trials if trial["row"]])
+    _insert(connection, RUNS, [_run(study_id, run) for run in plain.study["runs"]])
+    confirmations = [_confirmation(study_id, each) for each in plain.confirmations]
+    _insert(connection, CONFIRMATIONS, confirmations)
+
+
+def _insert(connection: Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(sa.insert(table), rows)
+
+
+def _frozen(trial: Mapping[str, Any]) -> FrozenTrial:
+    began, ended = times_of(trial)
+    planned = {PLANNED: trial["planned"]} if trial["planned"] else {}
+    frozen = optuna.trial.create_trial(
+        state=_STATES[trial["state"]],
+        values=trial["values"],
+        params=trial["params"],
+        distributions={
+            key: distribution_from(data) for key, data in trial["distributions"].items()
+        },
+        user_attrs=trial["attributes"],
+        system_attrs=planned,
+        intermediate_values={int(step): at for step, at in trial["intermediate_values"].items()},
+        constraints=trial["constraints"],
+    )
+    frozen.datetime_start, frozen.datetime_complete = began, ended
+    return frozen
+
+
+def _row(study_id: int, trial: Mapping[str, Any]) -> dict[str, Any]:
+    row = dict(trial["row"])
+    row["overrides"] = json.dumps(row["overrides"])
+    row["outcome"] = row["outcome"] and json.dumps(row["outcome"])
+    result = trial["result"] and json.dumps(trial["result"])
+    return {**row, "study_id": study_id, "number": trial["number"], "result": result}
+
+
+def _run(study_id: int, run: Mapping[str, Any]) -> dict[str, Any]:
+    times = {"began_s": run["began_s"], "beat_s": run["last_heard_s"], "grace_s": 0.0}
+    return {"study_id": study_id, "ordinal": run["ordinal"], "ended": True, **times, **_NOBODY}
+
+
+def _confirmation(study_id: int, data: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of one; what ran it is not here."""
+    row = {**data, **_NOBODY, "study_id": study_id, "overrides": json.dumps(data["overrides"])}
+    row["result"] = data["result"] and json.dumps(data["result"])
+    if data["state"] == "running":
+        row |= {"state": "lost", "reason": "it ran when its study was exported"}
+    return row

@@ -1,0 +1,118 @@
+"""What searches a study: its sampler, its schedule and its budget, from what a multirun says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from optuna.samplers import BaseSampler
+
+from energyopt.config.instantiate import make_sampler
+from energyopt.errors import ConfigError
+from energyopt.search.budget import Appraiser, Budget, Estimate, worth_of_next
+from energyopt.search.samplers import continued_seed, refuse_unpickling, sampler_node
+from energyopt.search.schedule import Schedule
+from energyopt.search.space import Space
+from energyopt.sweep.composer import Composer
+from energyopt.sweep.options import Options
+
+
+class Searching:
+    """Makes what searches.
+
+    Args:
+        options: Of the sweep.
+        config: The multirun's own config.
+        space: What is searched.
+        composer: Says which keys exist under a choice of groups.
+    """
+
+    def __init__(
+        self, options: Options, config: DictConfig, space: Space, composer: Composer
+    ) -> None:
+        self._options = options
+        self._config = config
+        self._space = space
+        self._composer = composer
+        self._own = options.app is not None
+
+    def sampler(self, existing: int) -> BaseSampler:
+        """The sampler of a study.
+
+        Args:
+            existing: How many trials and runs there were before.
+
+        Raises:
+            ConfigError: If it cannot be made.
+        """
+        node = sampler_node(self._options.sampler)
+        if self._own:
+            refuse_unpickling(node, existing)
+        seed = self._config.seed if self._own else node.get("seed")
+        offers = {"seed": continued_seed(seed, existing)} | self._offers()
+        sampler: BaseSampler = make_sampler(node, offers, self._config)
+        return sampler
+
+    def _offers(self) -> dict[str, Any]:
+        """What a sampler of our own is told of the study."""
+        if not self._own:
+            return {}
+        return {
+            "target": float(self._config.target),
+            "epochs": float(self._config.epochs),
+            "space": {d.key: d.distribution for d in self._space.dimensions},
+            "present": self._present,
+            "reuse": self._options.reuse,
+        }
+
+    def _present(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The keys of a setup that exist under its choice of groups."""
+        groups = {d.key: params[d.key] for d in self._space.groups}
+        keys = {*groups, *(d.key for d in self._composer.present(groups))}
+        return {key: value for key, value in params.items() if key in keys}
+
+    def schedule(self, sampler: BaseSampler) -> Schedule | None:
+        """What says which trial trains next: the one that is asked for, or the sampler itself.
+
+        Raises:
+            ConfigError: If it cannot be made.
+        """
+        if not self._own:
+            return None
+        node = OmegaConf.select(self._config, "stopping.schedule")
+        if node == "auto":
+            return sampler if isinstance(sampler, Schedule) else None
+        if node is None:
+            return None
+        if not OmegaConf.is_dict(node) or not isinstance(node.get("_target_"), str):
+            raise ConfigError(
+                f"stopping.schedule={node}: auto, null or a node with a _target_ is needed; "
+                "stopping=halving has one"
+            )
+        options: Any = OmegaConf.to_container(node, resolve=True)
+        schedule = make_sampler(
+            options, {"seed": self._config.seed}, self._config, "stopping.schedule"
+        )
+        if not isinstance(schedule, Schedule):
+            raise ConfigError(
+                f"stopping.schedule._target_={node._target_} has no next_step; a schedule has "
+                "next_step(observed, can_begin=...)"
+            )
+        return schedule
+
+    def budget(self, sampler: BaseSampler, schedule: Schedule | None) -> Budget:
+        """What the study may spend; a sampler that is the schedule looks at `reuse` itself."""
+        options = self._options
+        estimate: Estimate = lambda _: None  # noqa: E731
+        if isinstance(sampler, Appraiser):
+            estimate = sampler.worth
+        elif self._own:
+            estimate = partial(worth_of_next, target=float(self._config.target))
+        return Budget(
+            most_j=options.search_budget_j,
+            most_s=options.search_budget_s,
+            reuse=None if isinstance(schedule, BaseSampler) else options.reuse,
+            estimate=estimate,
+        )

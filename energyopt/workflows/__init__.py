@@ -1,0 +1,1 @@
+"""Train, retrain and confirm: what a person asks for beyond a search."""

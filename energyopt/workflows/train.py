@@ -1,0 +1,107 @@
+"""Train one setup by itself and show its curve and its joules."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from energyopt.analysis.pretraining_value import trial_lines
+from energyopt.config.trial_factory import Setup
+from energyopt.core.journal import JournalWriter
+from energyopt.core.protocols import Paradigm
+from energyopt.core.trial_result import TrialResult, TrialStart
+from energyopt.core.units import joules
+from energyopt.errors import ConfigError
+from energyopt.jobs.job import config_folders, journal_path, restore_limits, train
+from energyopt.report.console import say
+from energyopt.report.flags import explain_flag
+from energyopt.report.live import LiveTrial
+from energyopt.report.sentences import hardware_lines, source_lines
+from energyopt.report.tables import curve_table
+from energyopt.storage.credentials import refuse_kept_password
+from energyopt.utils.signals import interrupting
+
+
+def train_once(cfg: DictConfig) -> None:
+    """Train the composed setup, with progress, and print what it cost.
+
+    Raises:
+        EnergyoptError: If the setup cannot be built or metered.
+    """
+    _refuse_kept_password(cfg)
+    console = Console()
+    for sentence in restore_limits():
+        say(console, sentence)
+    with interrupting(), Setup(cfg, config_folders(), on_wait=saying(console)) as setup:
+        result, _ = train_shown(setup, journal_path(), console)
+    print_result(result, console)
+    console.print(f"Kept in {_shown(journal_path().parent)}", highlight=False, soft_wrap=True)
+
+
+def _refuse_kept_password(cfg: DictConfig) -> None:
+    try:
+        for config in (cfg, HydraConfig.instance().cfg):
+            if isinstance(config, DictConfig):
+                refuse_kept_password(OmegaConf.to_container(config, resolve=False))
+    except ConfigError:
+        hydra = HydraConfig.get()
+        if hydra.output_subdir is not None:  # where Hydra has kept it just now
+            shutil.rmtree(Path(hydra.runtime.output_dir) / hydra.output_subdir)
+        raise
+
+
+def train_shown(setup: Setup, journal: Path, console: Console) -> tuple[TrialResult, Paradigm]:
+    """Train a setup with live progress; its record, and what was trained."""
+    made: list[Paradigm] = []
+
+    def make_paradigm() -> Paradigm:
+        made.append(setup.make_paradigm())
+        return made[0]
+
+    def began(start: TrialStart) -> None:
+        say(console, source_lines(start.provenance, start.flags))
+
+    with LiveTrial(journal, console):
+        writer = JournalWriter(journal)
+        result = train(setup, writer, make_paradigm=make_paradigm, began=began)
+    return result, made[0]
+
+
+def saying(console: Console) -> Callable[[str], None]:
+    """What says things on a console."""
+    return lambda text: say(console, text)
+
+
+def print_result(result: TrialResult, console: Console) -> None:
+    """Print a trial's curve, its energy to target, and its books."""
+    console.print()
+    console.print(curve_table(result))
+    if result.hit is None:
+        line = f"The target {result.target:g} was missed; {joules(result.training_j)} of training."
+    else:
+        line = (
+            f"{joules(result.hit.training_j)} to the target {result.target:g} (epoch "
+            f"{result.hit.epoch:.3g}), {joules(result.training_j)} of training in all."
+        )
+    beside = ", ".join(
+        f"{purpose} {joules(energy.total_j)}"
+        for purpose, energy in result.books.items()
+        if purpose != "training"
+    )
+    say(console, f"{line} Beside it: {beside}.")
+    for sentence in (*trial_lines(result), *hardware_lines(result)):
+        say(console, sentence)
+    for flag in result.flags:
+        say(console, f"Mind: {explain_flag(flag)}.")
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
