@@ -39,7 +39,7 @@ from energyopt.stopping.dominance import Dominance  # noqa: E402
 from energyopt.stopping.energy_cap import EnergyCap  # noqa: E402
 from energyopt.stopping.extrapolate import Extrapolate  # noqa: E402
 from energyopt.stopping.rules import Rules  # noqa: E402
-from energyopt.training.trial import Plan  # noqa: E402
+from energyopt.training.plan import Plan  # noqa: E402
 
 _WATTS = 4.0
 _COLUMNS = {"workload", "optimizer", "lr", "batch_size", "seed", "epoch", "cpu_s", "accuracy"}

@@ -55,7 +55,8 @@ from energyopt.hardware.nvml import (  # noqa: E402
 )
 from energyopt.hardware.power_limit_journal import stale_limits  # noqa: E402
 from energyopt.hardware.software import commit, package_versions  # noqa: E402
-from energyopt.training.trial import Plan, run_trial  # noqa: E402
+from energyopt.training.plan import Plan  # noqa: E402
+from energyopt.training.trial import run_trial  # noqa: E402
 
 BEGAN_S = time.monotonic()
 PRETEND = "FAKE_NVML_STATE"

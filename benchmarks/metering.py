@@ -182,7 +182,8 @@ def window_s(meter: EnergyMeter, windows: int) -> float:
 def epoch_s(meter: EnergyMeter, journal: JournalWriter, epochs: int, begun: Spend) -> float:
     """Time of an epoch in the trial loop, around a training that does nothing."""
     from energyopt.core.trial_result import TrialStart
-    from energyopt.training.trial import Plan, run_trial
+    from energyopt.training.plan import Plan
+    from energyopt.training.trial import run_trial
 
     plan = Plan(target=0.9, epochs=epochs)
     start = TrialStart(plan.target, plan.epochs, seed=0, provenance=meter.provenance)

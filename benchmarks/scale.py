@@ -23,15 +23,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.plugins.launcher import Launcher
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from rich.console import Console
 
@@ -40,15 +38,14 @@ sys.path.insert(0, str(ROOT))  # a bare checkout
 
 from benchmarks.made_up import IDENTITY, SPACE, SWEEP, made_up_outcome, make_up  # noqa: E402
 from energyopt.core.calibration import Known  # noqa: E402
+from energyopt.core.run_context import RunContext  # noqa: E402
 from energyopt.core.trial_result import Outcome  # noqa: E402
 from energyopt.report.live import LiveStudy  # noqa: E402
 from energyopt.search.quiet import quiet_optuna  # noqa: E402
-from energyopt.search.space import Dimension, Space  # noqa: E402
+from energyopt.search.space import Dimension, Space, Value  # noqa: E402
 from energyopt.storage.database import open_database, storage_url  # noqa: E402
 from energyopt.storage.study_store import StudyStore  # noqa: E402
-from energyopt.sweep.composer import Composer  # noqa: E402
-from energyopt.sweep.coordinator import Coordinator, Jobs  # noqa: E402
-from energyopt.sweep.options import Options  # noqa: E402
+from energyopt.sweep.coordinator import Coordinator, Limits  # noqa: E402
 from energyopt.sweep.outbox import Spool  # noqa: E402
 
 SAMPLERS: dict[str, Callable[[], BaseSampler]] = {
@@ -70,26 +67,55 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
-class AtOnce(Launcher):
-    """Answers each job at once, with a record of thirty checkpoints.
+class AtOnce:
+    """An adapter that answers each trial at once, with a record of thirty checkpoints.
 
     Args:
+        space: What is searched.
+        folder: Where each trial has a folder.
         answers: How many there will be.
+        jobs: Trials at a time.
     """
 
-    def __init__(self, answers: int) -> None:
+    keeps_journals = False
+
+    def __init__(self, space: Space, folder: Path, answers: int, jobs: int) -> None:
         random_ = random.Random(answers)
         self._outcomes: list[Outcome] = [made_up_outcome(random_) for _ in range(answers)]
+        self._space = space
+        self._folder = folder
+        self.in_process = jobs == 1
+        self.n_slots = jobs
 
-    def setup(self, **_: Any) -> None:
-        """Nothing is needed."""
+    def dimensions(self, groups: Mapping[str, Value]) -> Sequence[Dimension]:
+        """All."""
+        del groups
+        return self._space.dimensions
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
+    def suggest_more(self, trial: optuna.Trial) -> Mapping[str, Value]:
+        """Nothing."""
+        del trial
+        return {}
+
+    def recipe(self, params: Mapping[str, Value], *, n_repeats: int = 0) -> tuple[str, ...]:
+        """Its overrides."""
+        del n_repeats
+        return self._space.words(params)
+
+    def folder(self, number: int) -> Path:
+        """Named by its number."""
+        return self._folder / str(number)
+
+    def run(self, number: int, recipe: Sequence[str], context: RunContext) -> Outcome:
         """Answer."""
-        del job_overrides, initial_job_idx
-        return [JobReturn(status=JobStatus.COMPLETED, _return_value=self._outcomes.pop())]
+        del number, recipe, context
+        return self._outcomes.pop()
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    def clean_up(self) -> None:
+        """Nothing is left."""
 
 
 def coordinate(
@@ -123,16 +149,14 @@ def coordinate(
     dimensions = (Dimension(key, f"+{key}", axis, _words(axis)) for key, axis in SPACE.items())
     space = Space((), SWEEP, tuple(dimensions))
     with tempfile.TemporaryDirectory() as folder:
-        launched = Jobs(AtOnce(trials), Path(folder), (), jobs == 1, journals=False, stop=_nothing)
+        adapter = AtOnce(space, Path(folder), trials, jobs)
         coordinator = Coordinator(
             store=store,
             space=space,
-            composer=Composer(cast("Any", None), cast("Any", None), space),  # all axes are there
-            options=Options(n_trials=total, n_jobs=jobs),
-            metrics=IDENTITY.metrics,
-            jobs=launched,
+            adapter=adapter,
+            limits=Limits(n_trials=total),
             known=known,
-            spool=Spool(Path(folder), space.words, journals=False),
+            spool=Spool(Path(folder), adapter.recipe, journals=False),
         )
         live = LiveStudy(total, Console(file=io.StringIO()))
         opening_s = began.read().cpu_s
@@ -349,10 +373,6 @@ def machine() -> str:
 
 def _words(axis: object) -> dict[Any, str]:
     return {choice: str(choice) for choice in getattr(axis, "choices", ())}
-
-
-def _nothing() -> None:
-    """There is nothing to stop."""
 
 
 def main() -> None:

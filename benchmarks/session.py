@@ -22,8 +22,9 @@ from energyopt.paradigms.replay import EPOCH_SAMPLES, Playback
 from energyopt.search.schedule import Observed
 from energyopt.stopping.rules import Rules
 from energyopt.training.checkpointing import Resumed, State
+from energyopt.training.plan import Plan
 from energyopt.training.power_profiler import PowerProfiler
-from energyopt.training.trial import Plan, run_trial
+from energyopt.training.trial import run_trial
 
 
 class _Memory(JournalWriter):

@@ -12,36 +12,35 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.plugins.launcher import Launcher
 from optuna.distributions import FloatDistribution
 from optuna.samplers import RandomSampler
+from optuna.trial import Trial
 from rich.console import Console
 
 from energyopt.core.calibration import Known
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import JournalReader, JournalWriter
-from energyopt.core.trial_result import StudyRecord, TrialStart, total
+from energyopt.core.run_context import RunContext
+from energyopt.core.trial_result import Outcome, StudyRecord, TrialStart, total
 from energyopt.errors import EnergyoptError
 from energyopt.objectives import EnergyVsAccuracy, judge
 from energyopt.report.live import LiveStudy
 from energyopt.search.schedule import Schedule
-from energyopt.search.space import Dimension, Space
+from energyopt.search.space import Dimension, Space, Value
 from energyopt.storage.identity import Identity
 from energyopt.storage.reader import read_study
 from energyopt.storage.run_leases import only_coordinator
 from energyopt.storage.study_store import StudyStore
-from energyopt.sweep.composer import Composer
-from energyopt.sweep.coordinator import Coordinator, Jobs
-from energyopt.sweep.options import Options
+from energyopt.sweep.coordinator import Coordinator, Limits
 from energyopt.sweep.outbox import Spool
 from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.checkpointing import Resumed, keep_in, load
-from energyopt.training.trial import Plan, run_trial
+from energyopt.training.plan import Plan
+from energyopt.training.trial import run_trial
 from energyopt.utils import failpoints
 from energyopt.utils.process import Process
 from tests.toys import ESTIMATED, METRICS, Counter, Pausable, ToyMeter, result
@@ -59,44 +58,62 @@ SPACE = Space(
 IDENTITY = Identity(METRICS, (), SPACE.sweep, {"epochs": 1}, 0.9)
 
 
-class AtOnce(Launcher):
-    """Jobs that end when they begin: each burns 1 J in training and reaches the target."""
+class AtOnce:
+    """Trials that end when they begin: each burns 1 J in training and reaches the target.
 
-    def setup(self, **_: Any) -> None:
-        """Take nothing."""
-
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> list[JobReturn]:
-        """Answer."""
-        del job_overrides, initial_job_idx
-        outcome = judge(result([(100, 1, 0.95)]), EnergyVsAccuracy())
-        return [JobReturn(status=JobStatus.COMPLETED, _return_value=outcome)]
-
-
-class InSteps(Launcher):
-    """Jobs that follow a script of ten evaluations up to the accuracy `lr`, each for 25 J.
-
-    They pause and go on, and leave journals, as real ones do.
-
-    Args:
-        folder: Where each has a folder, named by its number.
+    An `Adapter` of the coordinator.
     """
+
+    in_process = True
+    keeps_journals = False
+    n_slots = 1
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def setup(self, **_: Any) -> None:
-        """Take nothing."""
+    def dimensions(self, groups: Mapping[str, Value]) -> Sequence[Dimension]:
+        """All."""
+        del groups
+        return SPACE.dimensions
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> list[JobReturn]:
+    def suggest_more(self, trial: Trial) -> Mapping[str, Value]:
+        """Nothing."""
+        del trial
+        return {}
+
+    def recipe(self, params: Mapping[str, Value], *, n_repeats: int = 0) -> tuple[str, ...]:
+        """Its words."""
+        del n_repeats
+        return SPACE.words(params)
+
+    def folder(self, number: int) -> Path:
+        """Named by its number."""
+        return self._folder / str(number)
+
+    def run(self, number: int, recipe: Sequence[str], context: RunContext) -> Outcome:
+        """Answer."""
+        del number, recipe, context
+        return judge(result([(100, 1, 0.95)]), EnergyVsAccuracy())
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    def clean_up(self) -> None:
+        """Nothing is left."""
+
+
+class InSteps(AtOnce):
+    """Trials that follow a script of ten evaluations up to the accuracy `lr`, each for 25 J.
+
+    They pause and go on, and leave journals, as real ones do.
+    """
+
+    keeps_journals = True
+
+    def run(self, number: int, recipe: Sequence[str], context: RunContext) -> Outcome:
         """Train until it ends, or pauses."""
-        words = {key.lstrip("+"): value for word in job_overrides[0] for key, value in [pair(word)]}
-        folder = self._folder / str(initial_job_idx)
-        resume = "stopping.resume" in words
-        pause_at_j = words.get("stopping.pause_at_j")
+        words = {key.lstrip("+"): value for word in recipe for key, value in [pair(word)]}
+        folder, resume = self.folder(number), context.resume
         state = load(folder / PAUSED) if resume else None
         at = None if state is None else state["samples"]
         journal = JournalWriter(folder / JOURNAL, again=True, samples=at)
@@ -107,15 +124,14 @@ class InSteps(Launcher):
         trained = run_trial(
             lambda: Pausable(counter, [best * share / 10 for share in range(1, 11)]),
             ToyMeter(counter),
-            Plan(0.9, 2.5, pause_at_j=None if pause_at_j is None else float(pause_at_j)),
+            Plan(0.9, 2.5, pause_at_j=context.pause_at_j),
             TrialStart(0.9, 2.5, 0, ESTIMATED),
             journal,
             keep=keep_in(folder / PAUSED),
             resumed=resumed,
         )
         failpoints.at("trained")
-        outcome = judge(trained, EnergyVsAccuracy())
-        return [JobReturn(status=JobStatus.COMPLETED, _return_value=outcome)]
+        return judge(trained, EnergyVsAccuracy())
 
 
 def pair(word: str) -> tuple[str, str]:
@@ -130,7 +146,7 @@ def run(
     *,
     schedule: Schedule | None = None,
     process: Process | None = None,
-    **options: Any,
+    **limits: Any,
 ) -> None:
     """Run what is missing of the study, as the command does.
 
@@ -140,12 +156,12 @@ def run(
         n_trials: The study's total.
         schedule: Pauses and resumes its trials, which are then trained in steps.
         process: Whose run it is; this one's if None.
-        **options: More of a sweep's options.
+        **limits: More of the coordinator's limits.
     """
     in_steps = schedule is not None
-    launcher = InSteps(folder) if in_steps else AtOnce()
+    adapter = InSteps(folder) if in_steps else AtOnce(folder)
     with only_coordinator(where, NAME) as sole:
-        spool = Spool(folder, SPACE.words, journals=in_steps)
+        spool = Spool(folder, adapter.recipe, journals=in_steps)
         store = StudyStore.open(
             *(where, NAME, IDENTITY, RandomSampler),
             remains=spool.remains,
@@ -154,15 +170,12 @@ def run(
         )
         store.reap()
         store.plan_first({"lr": 0.5, "momentum": 0.5})
-        jobs = Jobs(launcher, folder, (), in_process=True, journals=in_steps, stop=lambda: None)
         try:
             Coordinator(
                 store=store,
                 space=SPACE,
-                composer=Composer(cast("Any", None), cast("Any", None), SPACE),
-                options=Options(n_trials=n_trials, storage_wait_s=0.0, **options),
-                metrics=METRICS,
-                jobs=jobs,
+                adapter=adapter,
+                limits=Limits(n_trials=n_trials, storage_wait_s=0.0, **limits),
                 known=Known(),
                 spool=spool,
                 schedule=schedule,

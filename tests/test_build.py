@@ -18,6 +18,7 @@ from energyopt.config.trial_factory import GROUPS, Setup
 from energyopt.core.history import Rivals
 from energyopt.core.journal import NAME, JournalWriter
 from energyopt.core.protocols import EnergyMeter, Objective, Paradigm, StoppingRule, Task
+from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import Energy, Window
 from energyopt.errors import ConfigError, HardwareError
 from energyopt.utils.paths import conf_dir
@@ -279,8 +280,8 @@ def test_rules_are_combined_in_the_order_given_and_are_asked_in_a_study_alone():
     it = setup("stopping=[extrapolate,energy_cap]", "stopping.rules.energy_cap.beta=noise")
     assert list(it.rules) == ["extrapolate", "energy_cap"]
     assert it.stopping is None
-    known = f"stopping.known='{Rivals().to_json()}'"
-    assert setup("stopping=[energy_cap]", known).stopping
+    context = RunContext(history=Rivals())
+    assert Setup(composed("stopping=[energy_cap]"), context=context).stopping
     assert setup("stopping=none").rules == setup("stopping.rules=null").rules == {}
 
 

@@ -8,8 +8,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from energyopt.errors import ConfigError
-from energyopt.search.space import Value, parse_space
+from energyopt.search.space import Value
 from energyopt.sweep.composer import Composer
+from energyopt.sweep.space_parser import parse_space
 from tests.composing import config_loader, multirun
 
 # Of conf/model: width is a key of all, depth of mlp, gru and transformer, kernel_size of cnn1d.

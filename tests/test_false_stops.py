@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.false_stops import Played, judge, play, read_curves
 from energyopt.core.history import Progress, Rivals
-from energyopt.training.trial import Plan
+from energyopt.training.plan import Plan
 from tests.curves import TARGET, steady
 from tests.test_benchmarks import benchmark
 

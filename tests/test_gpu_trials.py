@@ -13,16 +13,16 @@ from energyopt.config.trial_factory import Setup
 from energyopt.core.calibration import Known, place
 from energyopt.core.journal import JournalReader, JournalWriter
 from energyopt.core.protocols import Trained
+from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import TrialResult, total
 from energyopt.errors import ConfigError, HardwareError
-from energyopt.jobs.job import check_readiness, train
+from energyopt.jobs.job import check_readiness, ready_trial
 from tests import fake_nvml
 from tests.composing import composed
 from tests.fake_nvml import FakeNvml, working
 
 WORDS = ("hardware=nvidia", "task=wine", "model=mlp", "batch_size=8", "epochs=3", "patience=null")
-KNOWN = f"hardware.known='{Known().to_json()}'"  # a study says so, if it knows nothing
-QUICK = (KNOWN, "hardware.idle_s=0.1", "hardware.cool_down_s=0.05", "hardware.cool_down_max_s=0.2")
+QUICK = ("hardware.idle_s=0.1", "hardware.cool_down_s=0.05", "hardware.cool_down_max_s=0.2")
 
 
 @pytest.fixture
@@ -53,10 +53,28 @@ class Busy:
         return 0.5
 
 
-def run(gpu: FakeNvml, folder: Path, *words: str, during: Any = None) -> TrialResult:
-    with Setup(composed(*WORDS, *QUICK, *words)) as setup:
-        journal = JournalWriter(folder / "progress.jsonl")
-        return train(setup, journal, make_paradigm=lambda: Busy(gpu, during))
+NOTHING = Known()
+
+
+class BusySetup(Setup):
+    """The setup of a trial that trains nothing."""
+
+    gpu: FakeNvml
+    during: Any
+
+    def make_paradigm(self) -> Any:
+        return Busy(self.gpu, self.during)
+
+
+def run(
+    gpu: FakeNvml, folder: Path, *words: str, known: Known | None = NOTHING, during: Any = None
+) -> TrialResult:
+    """Run a trial of a study that has found out nothing yet, or what is given."""
+    context = RunContext(calibration=known)
+    with BusySetup(composed(*WORDS, *QUICK, *words), context=context) as setup:
+        setup.gpu, setup.during = gpu, during
+        with ready_trial(setup, JournalWriter(folder / "progress.jsonl")) as trial:
+            return trial.train()
 
 
 def test_conditions_are_on_record(gpu: FakeNvml, tmp_path: Path):
@@ -86,12 +104,11 @@ def test_conditions_are_on_record(gpu: FakeNvml, tmp_path: Path):
 
 def test_the_second_trial_cools_down_and_measures_rest_no_more(gpu: FakeNvml, tmp_path: Path):
     known = Known.of([run(gpu, tmp_path)])
-    word = f"hardware.known='{known.to_json()}'"
-    second = run(gpu, tmp_path, word)
+    second = run(gpu, tmp_path, known=known)
     assert second.conditions.cool_down_s == pytest.approx(0.05, abs=0.04)
     assert second.conditions.idle_w == known.idle_w[place(second.start.machine, limits=True)]  # type: ignore[arg-type]
     gpu.state.gpu[0].temperature_c += 5
-    hot = run(gpu, tmp_path, word)
+    hot = run(gpu, tmp_path, known=known)
     assert "warm_start" in hot.flags
     assert hot.conditions.cool_down_s > 0.15
 
@@ -104,7 +121,7 @@ def test_rest_is_not_measured_where_that_is_not_wanted(gpu: FakeNvml, tmp_path: 
 
 
 def test_a_training_by_itself_waits_for_nothing(gpu: FakeNvml, tmp_path: Path):
-    result = run(gpu, tmp_path, "hardware.known=null")
+    result = run(gpu, tmp_path, known=None)
     assert result.conditions.idle_w is None
     assert "idle" not in result.books
 
@@ -190,8 +207,10 @@ def test_a_trial_of_a_study_is_replayed_as_a_training_by_itself(gpu: FakeNvml, t
     recorded = run(gpu, tmp_path / "recorded")
     assert recorded.booked("idle").total_j > 0
     words = ("hardware=replay", f"hardware.meter.path={tmp_path}/recorded")
-    with Setup(composed(*WORDS[1:], *words)) as setup:
-        again = train(setup, JournalWriter(None), make_paradigm=lambda: Busy(gpu))
+    with BusySetup(composed(*WORDS[1:], *words)) as setup:
+        setup.gpu, setup.during = gpu, None
+        with ready_trial(setup, JournalWriter(None)) as trial:
+            again = trial.train()
     assert again.start.provenance.kind == "replayed"
     assert [at.training for at in again.checkpoints] == [at.training for at in recorded.checkpoints]
     assert again.booked("loading") == recorded.booked("loading")

@@ -17,18 +17,20 @@ from safetensors.torch import load_file, save_file
 
 from energyopt.config.trial_factory import Setup
 from energyopt.core.journal import NAME, JournalReader, JournalWriter
+from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import Energy, TrialResult, TrialStart
 from energyopt.core.upfront_cost import Upfront
 from energyopt.errors import ConfigError, StorageError, TrialError
 from energyopt.hardware.gpu_allocation import Rig
 from energyopt.hardware.gpu_options import RigOptions
-from energyopt.jobs.job import train
+from energyopt.jobs.job import ready_trial
 from energyopt.report.flags import explain_flag
 from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.checkpointing import Resumed, keep_in, load
+from energyopt.training.plan import Plan
 from energyopt.training.pretraining import RECORD, WEIGHTS, Course, learn, read_weights
 from energyopt.training.recorder import Recorder
-from energyopt.training.trial import Plan, run_trial
+from energyopt.training.trial import run_trial
 from tests.composing import composed
 from tests.toys import ESTIMATED, Counter, Scripted, ToyMeter
 
@@ -234,8 +236,9 @@ def build(*words: str) -> None:
 
 
 def trial(folder: Path, *words: str) -> TrialResult:
-    with Setup(composed(*words)) as setup:
-        return train(setup, JournalWriter(folder / NAME, again=True))
+    journal = JournalWriter(folder / NAME, again=True)
+    with Setup(composed(*words)) as setup, ready_trial(setup, journal) as ready:
+        return ready.train()
 
 
 def test_a_trial_pays_for_its_source_once_and_the_next_ones_take_it(tmp_path: Path) -> None:
@@ -285,7 +288,8 @@ def test_inference_is_measured_where_it_is_asked_for(tmp_path: Path) -> None:
     assert list(asked.inference_j_per_1000) == ["model"]
     words = ("objective=life_cycle", "objective.n_inferences=1e6", "inference_s=0.01")
     with Setup(composed(*QUICK, *words)) as setup:
-        record = train(setup, JournalWriter(None))
+        with ready_trial(setup, JournalWriter(None)) as ready:
+            record = ready.train()
         (life_j,) = setup.objective(record)
     per_1000 = record.inference_j_per_1000["model"]
     assert life_j == pytest.approx(record.cost_j + 1000 * per_1000)
@@ -402,11 +406,17 @@ def test_a_trial_that_dies_after_its_source_keeps_the_joules_and_the_weights(
     class Died(Exception):  # noqa: N818
         pass
 
-    def die() -> Any:
-        raise Died
+    class Dying(Setup):
+        def make_paradigm(self) -> Any:
+            raise Died
 
-    with Setup(composed(*SOURCE)) as setup, pytest.raises(Died):
-        train(setup, JournalWriter(tmp_path / "0" / NAME), make_paradigm=die)
+    journal = JournalWriter(tmp_path / "0" / NAME)
+    with (
+        Dying(composed(*SOURCE)) as setup,
+        ready_trial(setup, journal) as ready,
+        pytest.raises(Died),
+    ):
+        ready.train()
     burnt = JournalReader(tmp_path / "0" / NAME).read().result("lost", "died")
     assert burnt is not None
     assert burnt.booked("pretraining").total_j > 0
@@ -424,13 +434,16 @@ def test_it_pauses_and_goes_on_as_if_it_had_not(tmp_path: Path, words: tuple[str
 
     def part(until_j: float | None, *, resume: bool) -> TrialResult:
         path = tmp_path / "parts" / NAME
-        more = f"stopping.pause_at_j={until_j}" if until_j else "stopping.pause_at_j=null"
         state = load(path.with_name(PAUSED)) if resume else None
         journal = JournalWriter(path, again=True, samples=state["samples"] if state else None)
         resumed = Resumed(journal.resumed, state) if journal.resumed and state else None
-        with Setup(composed(*words, more)) as setup:
-            keep = keep_in(path.with_name(PAUSED))
-            return train(setup, journal, keep=keep, resumed=resumed)
+        keep = keep_in(path.with_name(PAUSED))
+        context = RunContext(pause_at_j=until_j)
+        with (
+            Setup(composed(*words), context=context) as setup,
+            ready_trial(setup, journal, keep=keep, resumed=resumed) as ready,
+        ):
+            return ready.train()
 
     first = part(upfront_j / 2, resume=False)  # its share is spent: at its first evaluation
     assert (first.end, len(first.curve)) == ("paused", 1)

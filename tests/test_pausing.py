@@ -26,7 +26,8 @@ from energyopt.schedulers import cosine, one_cycle
 from energyopt.tasks.digits import Digits
 from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.checkpointing import Resumed, go_on, keep_in, load, state_of
-from energyopt.training.trial import Plan, run_trial
+from energyopt.training.plan import Plan
+from energyopt.training.trial import run_trial
 from tests.toys import ESTIMATED, Counter, Pausable, Scripted, ToyMeter
 
 TASK = Digits(n_train=150, n_validation=40, n_test=20)

@@ -24,8 +24,9 @@ from energyopt.hardware.power_limit_policy import selector
 from energyopt.stopping.rules import Rules
 from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.checkpointing import Resumed, keep_in, load
+from energyopt.training.plan import Plan
 from energyopt.training.power_profiler import PowerProfiler, limits_to_try
-from energyopt.training.trial import Plan, run_trial
+from energyopt.training.trial import run_trial
 from tests.toys import ESTIMATED
 
 GPU = dataclasses.replace(ESTIMATED, kind="measured", meter="toy", resolution_s=0.0)

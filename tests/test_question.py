@@ -7,8 +7,8 @@ from hydra.types import RunMode
 
 from energyopt.core.trial_result import Metric
 from energyopt.errors import ConfigError
-from energyopt.search.space import parse_space
 from energyopt.storage.identity import Identity, check_name
+from energyopt.sweep.space_parser import parse_space
 from energyopt.sweep.study_identity import command_words, identify, name_study, refuse_unsweepable
 from tests.composing import composed, config_loader, multirun
 from tests.toys import METRICS
@@ -156,8 +156,6 @@ def test_what_a_source_learns_from_may_be_searched():
         "study=other",
         "storage=elsewhere.db",
         "trusted_targets=[timm]",
-        "stopping.known='{}'",
-        "stopping.pause_at_j=3",
     ],
 )
 def test_what_may_change_between_runs_leaves_question_and_name_as_they_are(word):

@@ -16,8 +16,9 @@ from energyopt.errors import ConfigError
 from energyopt.hardware.recorded import RecordedMeter
 from energyopt.paradigms.replay import EPOCH_SAMPLES, Playback, replay
 from energyopt.tasks.replay import Replay, read_recorded
+from energyopt.training.plan import Plan
 from energyopt.training.power_profiler import PowerProfiler
-from energyopt.training.trial import Plan, run_trial
+from energyopt.training.trial import run_trial
 from tests.contracts import CountingMeterContract
 from tests.recorded_tables import (
     EPOCH_S,

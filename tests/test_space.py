@@ -18,8 +18,10 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from energyopt.config.overrides import override_for
 from energyopt.errors import ConfigError
-from energyopt.search.space import Dimension, Space, Value, parse_space
+from energyopt.search.space import Dimension, Space, Value
+from energyopt.sweep.space_parser import parse_space
 from tests.composing import config_loader
 
 few = settings(max_examples=60, deadline=None)
@@ -327,10 +329,10 @@ def assert_same(found: object, value: object) -> None:
 
 @pytest.mark.parametrize("value", [*AWKWARD_TEXT, *AWKWARD_NUMBERS], ids=repr)
 def test_a_word_sets_exactly_the_value(value):
-    plain = Dimension.plain("key", value)
+    plain = override_for("key", value)
     assert_same(reparsed(plain), value)
     other = "other" if value is None else None
-    axis = dimension(f"key={plain.partition('=')[2]},{Dimension.plain('k', other)[2:]}")
+    axis = dimension(f"key={plain.partition('=')[2]},{override_for('k', other)[2:]}")
     assert isinstance(axis.distribution, CategoricalDistribution)
     assert_same(axis.distribution.choices[0], value)
     assert_same(reparsed(axis.word(value)), value)
@@ -339,19 +341,19 @@ def test_a_word_sets_exactly_the_value(value):
 @few
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_survives(value):
-    assert_same(reparsed(Dimension.plain("key", value)), value)
+    assert_same(reparsed(override_for("key", value)), value)
 
 
 @few
 @given(st.text(string.printable + "'\"\\", max_size=8))
 def test_any_text_of_quotes_and_backslashes_survives(value):
-    assert_same(reparsed(Dimension.plain("key", value)), value)
+    assert_same(reparsed(override_for("key", value)), value)
 
 
 @few
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers())
 def test_any_number_survives(value):
-    assert_same(reparsed(Dimension.plain("key", value)), value)
+    assert_same(reparsed(override_for("key", value)), value)
     assert_same(reparsed(Dimension("key", "+key", floats(0, 1)).word(value)), value)
 
 

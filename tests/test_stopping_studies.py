@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.conftest import Program, trials_of
 
@@ -26,9 +29,10 @@ class Third:
 
 
 def told(program: Program, number: int) -> str:
-    """What a trial was told of the earlier ones, in the words that its job was given."""
-    words = program.folder / "studies/toy" / str(number) / ".hydra/overrides.yaml"
-    return next((line for line in words.read_text().splitlines() if "stopping.known" in line), "")
+    """What a trial was told of the earlier ones, in the context that its job was given."""
+    hydra = program.folder / "studies/toy" / str(number) / ".hydra/hydra.yaml"
+    config: Any = yaml.safe_load(hydra.read_text())
+    return str(json.loads(config["hydra"]["job"]["env_set"]["ENERGYOPT_RUN"])["history"] or "")
 
 
 def attributes(program: Program, number: int) -> dict[str, str]:

@@ -18,7 +18,8 @@ from energyopt.core.protocols import Trained
 from energyopt.core.trial_result import Purpose, TrialResult, TrialStart, total
 from energyopt.errors import HardwareError, TrialError
 from energyopt.stopping.rules import Rules
-from energyopt.training.trial import Plan, run_trial
+from energyopt.training.plan import Plan
+from energyopt.training.trial import run_trial
 from tests.toys import ESTIMATED, Counter, Scripted, ToyMeter
 
 BIG = Plan(target=0.9, epochs=3)

@@ -18,7 +18,6 @@ from energyopt.config.yaml_comments import Key, read_about, read_defaults, read_
 # Keys of a group that are the same for each of its options.
 _SHARED = {"hardware": "measuring", "stopping": "ending"}
 _BOOLEANS = ("true", "false")
-_FILLED_IN = ("known", "pause_at_j", "resume")  # by a search
 _GROUP = re.compile(r"[a-z_]+")
 
 
@@ -93,7 +92,7 @@ class ConfigWords:
         for key in (key for file in files for key in read_keys(file)):
             name = key.name if key.name.startswith(f"{group}.") else f"{group}.{key.name}"
             last = name.rpartition(".")[2]
-            if last not in ("_partial_", *_FILLED_IN) and (last, key.value) != ("rules", "{}"):
+            if last != "_partial_" and (last, key.value) != ("rules", "{}"):
                 found[name] = Key(name, key.value, key.comment)
         return [key for key in found.values() if not _made_already(key)]
 

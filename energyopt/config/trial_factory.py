@@ -23,12 +23,12 @@ from energyopt.config import prerequisites as sources
 from energyopt.config.instantiate import Maker, plain, saying, value
 from energyopt.config.root_keys import check_roots
 from energyopt.core.calibration import Known, digest, shape_of_work
-from energyopt.core.history import Rivals
 from energyopt.core.protocols import EnergyMeter, Knowledge, Objective, Paradigm, StoppingRule
+from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import Energy, TrialStart
 from energyopt.core.upfront_cost import Upfront
 from energyopt.errors import ConfigError, TrialError
-from energyopt.training.trial import Plan
+from energyopt.training.plan import Plan
 
 if TYPE_CHECKING:
     from energyopt.hardware.gpu_allocation import Rig
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from energyopt.training.pretraining import Course
     from energyopt.training.recorder import Recorder
 
-_NO_RIG_OPTIONS = ("meter", "known", "system")
+_NO_RIG_OPTIONS = ("meter", "system")
 _OFFERED_ROOTS = ("lr", "batch_size", "epochs", "target", "seed", "num_threads")
 _INFERENCE_S = 1.0  # where somebody needs it and says nothing: ten periods of a GPU's counter
 GROUPS = (
@@ -54,6 +54,7 @@ class Setup:
     Args:
         cfg: The composed config of a job.
         folders: Folders whose modules a config may name; the current one if none is given.
+        context: What a study tells the job; nothing outside of one.
         repair: Put back a power limit that a dead process left on the trial's GPUs.
         on_wait: Is told who is waited for, where the GPUs are held.
 
@@ -66,11 +67,13 @@ class Setup:
         cfg: DictConfig,
         folders: tuple[Path, ...] = (),
         *,
+        context: RunContext = RunContext(),  # noqa: B008  # frozen
         repair: bool = True,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
         check_roots(cfg)
         self._cfg = cfg
+        self._context = context
         self._repair = repair
         self._on_wait = on_wait
         self._folders = folders or (Path.cwd(),)
@@ -138,11 +141,10 @@ class Setup:
         node = self._cfg.hardware.get("system")
         return None if node is None else cast("System", self._maker.make("hardware.system", node))
 
-    @cached_property
+    @property
     def known(self) -> Known | None:
         """What earlier trials of the study found out about its hardware; None in no study."""
-        text = self._cfg.hardware.get("known")
-        return None if text is None else Known.from_json(text)
+        return self._context.calibration
 
     @cached_property
     def task(self) -> Any:
@@ -196,8 +198,8 @@ class Setup:
         """The rules with what the earlier trials of the study did; None where no study says so."""
         from energyopt.stopping.rules import Rules
 
-        text = self._cfg.stopping.known
-        return None if text is None else Rules(self.rules, Rivals.from_json(text))
+        history = self._context.history
+        return None if history is None else Rules(self.rules, history)
 
     @property
     def plan(self) -> Plan:
@@ -210,7 +212,7 @@ class Setup:
             eval_every=cfg.eval_every,
             patience=cfg.patience,
             stop_at_target=self.objective.stops_at_target,
-            pause_at_j=cfg.stopping.pause_at_j,
+            pause_at_j=self._context.pause_at_j,
             inference_s=self._inference_s,
         )
 

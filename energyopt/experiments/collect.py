@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from energyopt.config.overrides import override_for
 from energyopt.core.trial_result import StudyRecord
 from energyopt.errors import EnergyoptError, StorageError, StudyError
 from energyopt.experiments.plan import Arm, Experiment
 from energyopt.experiments.rows import GRID, Raw, Row, rows_of
 from energyopt.experiments.selection import chosen
-from energyopt.search.space import Dimension
 from energyopt.utils.files import written_whole
 
 _STATE = "experiment.json"
@@ -112,13 +112,13 @@ def grid_words(
     else:
         # A group first: its option decides which keys there are.
         fixed = sorted((setup or {}).items(), key=lambda item: "." in item[0])
-        words += [Dimension.plain(key, value) for key, value in fixed]
+        words += [override_for(key, value) for key, value in fixed]
         trainings = len(seeds)
     return [*words, f"n_trials={trainings}"]
 
 
 def _sweep(key: str, values: Sequence[Any]) -> str:
-    texts = (Dimension.plain(key, value).partition("=")[2] for value in values)
+    texts = (override_for(key, value).partition("=")[2] for value in values)
     return f"{key}=choice({','.join(texts)})"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import signal
@@ -35,13 +34,13 @@ from energyopt.report.console import say
 from energyopt.storage import DEFAULT_STORAGE
 from energyopt.storage.identity import check_name
 from energyopt.utils import failpoints
+from energyopt.utils.process import die_with_parent
 
 _KEYS = ("experiment", "size", "study", "storage")
 # What the plan of an experiment says itself.
 _PLANNED = ("seed", "sampler", "n_trials", "objective", "paradigm")
 _SWEPT = re.compile(r"(choice|range|interval|int|float|str|tag|sort|shuffle|glob)\(")
 _FLAGS = ("-m", "--multirun")
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -258,7 +257,7 @@ class _Run:
         if not arm.needs:
             return None
         from energyopt.config.trial_factory import Setup
-        from energyopt.jobs.job import compose_here, folders_here
+        from energyopt.jobs.compose import compose_here, folders_here
 
         config = compose_here(arm.needs, self.request.config_dir)
         try:
@@ -279,7 +278,8 @@ class _Run:
         process = subprocess.Popen(  # noqa: S603  # our own program, no shell
             command,
             env=env,
-            preexec_fn=lambda: _end_with_parent(parent),  # noqa: PLW1509
+            # Where the experiment is killed, a study ends as after Ctrl-C.
+            preexec_fn=lambda: die_with_parent(parent, signal.SIGTERM),  # noqa: PLW1509
         )
         with _passing_on(process):
             code = process.wait()
@@ -315,11 +315,3 @@ def _passing_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 def _wait(number: int, frame: object) -> None:
     """Ctrl-C: the study has it, too, and ends."""
-
-
-def _end_with_parent(parent: int) -> None:
-    """A study whose experiment was killed ends as after Ctrl-C: the next run has it to itself."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        os._exit(1)

@@ -1,29 +1,28 @@
-"""What a job of our own app does: compose a config, train once, judge the result."""
+"""What a job of our own app does: build a setup, train once, judge the result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from energyopt.config.trial_factory import Setup
 from energyopt.core.journal import NAME, JournalWriter
 from energyopt.core.protocols import Paradigm
+from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import Outcome, Provenance, TrialResult, TrialStart
-from energyopt.errors import ConfigError, HardwareError, TrialError
+from energyopt.errors import HardwareError, TrialError
 from energyopt.hardware.plausibility import check_meter
+from energyopt.jobs.compose import config_folders
 from energyopt.objectives import judge
 from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.checkpointing import Keep, Resumed, keep_in, load
 from energyopt.training.trial import run_trial
-from energyopt.utils.paths import conf_dir
-
-PREFLIGHT = "preflight"
-"""Config key of a job that only builds everything and says where its joules would come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ _GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
 
 
 def job(cfg: DictConfig) -> Outcome | Readiness:
-    """One job of a study.
+    """Run one job of a study.
 
     Returns:
         What is told to the study; for a preflight job what it found.
@@ -59,17 +58,21 @@ def job(cfg: DictConfig) -> Outcome | Readiness:
     Raises:
         EnergyoptError: If the setup cannot be built or metered.
     """
-    if cfg.get(PREFLIGHT):
-        with Setup(cfg, config_folders()) as setup:
+    context = RunContext.from_environment()
+    if context.preflight:
+        with Setup(cfg, config_folders(), context=context) as setup:
             return check_readiness(setup)
-    journal, resumed = _taken_up(journal_path(), resume=bool(cfg.stopping.resume))
+    journal, resumed = _open_journal(journal_path(), resume=context.resume)
     keep = keep_in(journal_path().with_name(PAUSED))
-    with Setup(cfg, config_folders(), on_wait=journal.began) as setup:
-        return judge(train(setup, journal, keep=keep, resumed=resumed), setup.objective)
+    with (
+        Setup(cfg, config_folders(), context=context, on_wait=journal.began) as setup,
+        ready_trial(setup, journal, keep=keep, resumed=resumed) as trial,
+    ):
+        return judge(trial.train(), setup.objective)
 
 
-def _taken_up(path: Path, *, resume: bool) -> tuple[JournalWriter, Resumed | None]:
-    """The journal of a trial that begins, or goes on from where it paused."""
+def _open_journal(path: Path, *, resume: bool) -> tuple[JournalWriter, Resumed | None]:
+    """Open the journal of a trial that begins, or that resumes from where it paused."""
     if not resume:
         return JournalWriter(path, again=True), None
     state = load(path.with_name(PAUSED))
@@ -102,33 +105,51 @@ def check_readiness(setup: Setup) -> Readiness:
     )
 
 
-def train(
+@dataclass(slots=True)
+class ReadyTrial:
+    """A trial that can begin: its GPUs are held, its power limit is set.
+
+    Attributes:
+        start: What is known beforehand.
+        train: Trains it; see `run_trial`.
+        paradigm: What is trained, once it is built.
+    """
+
+    start: TrialStart
+    train: Callable[[], TrialResult]
+    paradigm: Paradigm | None = None
+
+
+@contextmanager
+def ready_trial(
     setup: Setup,
     journal: JournalWriter,
     *,
-    make_paradigm: Callable[[], Paradigm] | None = None,
-    began: Callable[[TrialStart], None] | None = None,
     keep: Keep | None = None,
     resumed: Resumed | None = None,
-) -> TrialResult:
-    """Train one setup, with its progress in a journal.
+) -> Iterator[ReadyTrial]:
+    """Hold what a trial of a setup needs, from before its first window to after its last.
+
+    Its `train` is called directly by who asked for it, so that the stack of a training is short.
 
     Args:
         setup: What to train.
         journal: Where its progress is kept.
-        make_paradigm: Builds what is trained; the setup's own way if None.
-        began: Is told what is known beforehand.
-        keep: Keeps what it takes to go on after a pause; None never pauses.
-        resumed: The pause that it goes on from, at the power limit that it had.
+        keep: Keeps what it takes to resume after a pause; None never pauses.
+        resumed: The pause that it resumes from, at the power limit that it had.
     """
+
+    def make_paradigm() -> Paradigm:
+        trial.paradigm = setup.make_paradigm()
+        return trial.paradigm
+
     with setup.limited() as limit:
         chosen_w = resumed.record.conditions.limit_w if resumed else None
         profiler = setup.profiler(limit, chosen_w)
         start = setup.start
-        if began is not None:
-            began(start)
-        return run_trial(
-            make_paradigm or setup.make_paradigm,
+        train = partial(
+            run_trial,
+            make_paradigm,
             setup.meter,
             setup.plan,
             start,
@@ -141,55 +162,13 @@ def train(
             resumed=resumed,
             learn=setup.learn if setup.sources else None,
         )
+        trial = ReadyTrial(start, train)
+        yield trial
 
 
 def journal_path() -> Path:
     """The journal of the Hydra job that runs here."""
     return Path(HydraConfig.get().runtime.output_dir) / NAME
-
-
-def config_folders(config: DictConfig | None = None) -> tuple[Path, ...]:
-    """The folders whose modules a config may name: where the command ran, and --config-dir.
-
-    Args:
-        config: A config with its hydra node; the running job's if None.
-    """
-    hydra = HydraConfig.get() if config is None else config.hydra
-    given = [
-        Path(source.path)
-        for source in hydra.runtime.config_sources
-        if source.provider == "command-line" and source.schema == "file"
-    ]
-    return (Path(hydra.runtime.cwd), *given)
-
-
-def compose_here(words: Sequence[str], config_dir: Path | None = None) -> DictConfig:
-    """The config of a training that no Hydra job runs.
-
-    Args:
-        words: Overrides.
-        config_dir: A folder of the user's own configs.
-
-    Raises:
-        ConfigError: If there is no such folder.
-    """
-    search = []
-    if config_dir is not None:
-        if not config_dir.is_dir():  # Hydra only warns
-            raise ConfigError(
-                f"--config-dir {config_dir} is not a folder; give that of your configs"
-            )
-        search.append(f"hydra.searchpath=[file://{config_dir.resolve()}]")
-    with initialize_config_dir(
-        version_base="1.3", config_dir=str(conf_dir()), job_name="energyopt"
-    ):
-        return compose("config", overrides=[*words, *search])
-
-
-def folders_here(config_dir: Path | None = None) -> tuple[Path, ...]:
-    """The folders whose modules such a config may name: the current one, and its own."""
-    here = Path.cwd()
-    return (here,) if config_dir is None else (here, config_dir.resolve())
 
 
 def warm_up(config: DictConfig) -> None:

@@ -10,11 +10,15 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from energyopt.config.trial_factory import Setup
 from energyopt.core.journal import NAME, JournalWriter
-from energyopt.core.protocols import Paradigm, Tests
+from energyopt.core.protocols import Tests
+from energyopt.core.run_context import NAME as CONTEXT
+from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.errors import StudyError
-from energyopt.jobs.job import compose_here, folders_here, train
+from energyopt.jobs.compose import compose_here, folders_here
+from energyopt.jobs.job import ready_trial
 from energyopt.jobs.worker import OUTPUT, Job, pickled, print_into
+from energyopt.utils.files import private_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,13 @@ class Trainings:
         """The journal of a training."""
         return self.folder / str(number) / NAME
 
+    def prepare(self, number: int, context: RunContext) -> None:
+        """Make the folder of a training anew, with what it is told; see `RunContext`."""
+        journal = self.journal(number)
+        journal.unlink(missing_ok=True)  # of a study that had this name before
+        with private_files():
+            context.write(journal.parent)
+
     def remember_configs(self) -> None:
         """Nothing: each reads its own."""
 
@@ -70,16 +81,13 @@ class Trainings:
         print_into(path.with_name(OUTPUT))
         journal = JournalWriter(path)
         cfg = compose_here(job.overrides, self.config_dir)
-        made: list[Paradigm] = []
-
-        def make_paradigm() -> Paradigm:
-            made.append(setup.make_paradigm())
-            return made[0]
-
-        with Setup(cfg, folders_here(self.config_dir), on_wait=journal.began) as setup:
+        folders = folders_here(self.config_dir)
+        context = RunContext.read(path.with_name(CONTEXT))
+        with Setup(cfg, folders, context=context, on_wait=journal.began) as setup:
             self._check(setup.start.provenance)
-            result = train(setup, journal, make_paradigm=make_paradigm)
-            (paradigm,) = made
+            with ready_trial(setup, journal) as trial:
+                result = trial.train()
+            paradigm = trial.paradigm
             accuracy = paradigm.test() if isinstance(paradigm, Tests) else None
         return Trained(result, None if accuracy is None else float(accuracy))
 

@@ -90,14 +90,20 @@ class Program:
     def run(self, job: Job) -> bytes:
         """Compose and run a job; the pickled `JobReturn` is safe to read elsewhere."""
         try:
-            returned = self._run(job)
+            returned = run_job(
+                hydra_context=self.context,
+                task_function=self.task_function,
+                config=self._compose(job),
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
         # The boundary of the process: whatever user code raises (sys.exit included) is an answer.
         except BaseException as error:
             returned = JobReturn(status=JobStatus.FAILED, _return_value=error)
         returned.cfg = returned.hydra_cfg = None  # large, and known to the coordinator
         return pickled(returned)
 
-    def _run(self, job: Job) -> JobReturn:
+    def _compose(self, job: Job) -> DictConfig:
         setup_globals()
         config = self.context.config_loader.load_sweep_config(self.config, list(job.overrides))
         with open_dict(config):
@@ -108,13 +114,7 @@ class Program:
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
             folder.mkdir(parents=True, exist_ok=True)
             print_into(folder / OUTPUT)
-        return run_job(
-            hydra_context=self.context,
-            task_function=self.task_function,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
+        return config
 
 
 class _Remembered(CachingConfigRepository):

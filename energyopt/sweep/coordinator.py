@@ -1,27 +1,28 @@
-"""The one process that touches study and sampler: ask, launch, tell, without a barrier."""
+"""The one process that touches study and sampler: ask, launch, tell, without a barrier.
+
+It knows parameters and outcomes. What a training is, how it is launched, and what its configs are
+is the adapter's business.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.plugins.launcher import Launcher
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
 from energyopt.core.calibration import Known
-from energyopt.core.journal import NAME
-from energyopt.core.trial_result import End, Metric, Outcome, TrialRecord, TrialResult
+from energyopt.core.journal import NAME as JOURNAL
+from energyopt.core.run_context import RunContext
+from energyopt.core.trial_result import End, Outcome, TrialRecord, TrialResult
 from energyopt.errors import EnergyoptError, LauncherError, StorageAway, StudyError
-from energyopt.jobs.job_result import failed, outcome_of, outcome_of_error
+from energyopt.jobs.job_result import failed
 from energyopt.report.live import LiveStudy
 from energyopt.search.budget import Budget
 from energyopt.search.history_builder import Standing
@@ -29,56 +30,45 @@ from energyopt.search.schedule import DEFAULT_SETUP, Schedule
 from energyopt.search.space import Dimension, Space, Value
 from energyopt.storage.reconciliation import Point
 from energyopt.storage.study_store import StudyStore
-from energyopt.sweep.composer import Composer
-from energyopt.sweep.options import Options
+from energyopt.sweep.adapter import Adapter
 from energyopt.sweep.outbox import Spool
 from energyopt.sweep.trial_queue import Steps, Taken
 from energyopt.utils import failpoints
 from energyopt.utils.signals import Interrupted, deferring, interrupting
 
 _Done = TypeVar("_Done")
-_AGAIN_S = (0.1, 2.0)  # first and longest pause before a storage is asked again
+_AGAIN_S = (0.1, 2.0)  # first and longest pause before a storage is running again
 
 
 @dataclass(frozen=True, slots=True)
-class Jobs:
-    """How trials become jobs.
+class Limits:
+    """When a run of a study ends before its time, and how patient it is.
 
     Attributes:
-        launcher: Runs them.
-        folder: Where each has a folder, named by its number.
-        extra: Words that each job gets beside its own.
-        in_process: Whether they run in this process, one at a time, for debugging.
-        journals: Whether they are our own app's, which keep a journal.
-        clean_up: Run after one failed: its process may have been killed.
-        most_at_a_time: How many can run at the same time, whatever is asked for.
-        stop: Ends those that run.
-        seed: Of the trainings; one of a setup that was trained before takes a later one.
+        n_trials: The study's total.
+        max_failures: Failed trials that end the run; None never.
+        max_failure_rate: Share of n_trials that may fail; None any.
+        heartbeat_s: Time between signs of life, in s.
+        storage_wait_s: How long a storage that does not answer is tried again, in s.
     """
 
-    launcher: Launcher
-    folder: Path
-    extra: tuple[str, ...]
-    in_process: bool
-    journals: bool
-    stop: Callable[[], None]
-    clean_up: Callable[[], object] = lambda: None
-    most_at_a_time: int = sys.maxsize
-    seed: int = 0
-
-    def journal(self, number: int) -> Path:
-        """The journal of a trial."""
-        return self.folder / str(number) / NAME
+    n_trials: int
+    max_failures: int | None = None
+    max_failure_rate: float | None = None
+    heartbeat_s: float = 60.0
+    storage_wait_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A trial on its way: its words, and those of this step of it."""
+class _RunningTrial:
+    """A trial on its way: what reproduces it, and what it is told for this part of it."""
 
     trial: Trial
-    words: tuple[str, ...]
-    step: tuple[str, ...] = ()
-    resumed: bool = False
+    recipe: tuple[str, ...]
+    context: RunContext = field(default_factory=RunContext)
+
+
+_Answer = Outcome | LauncherError
 
 
 class Coordinator:
@@ -87,17 +77,17 @@ class Coordinator:
     Args:
         store: The study.
         space: What is searched.
-        composer: Says which axes exist under a choice of groups.
-        options: How many trials, at a time, and failures.
-        metrics: The objectives.
-        jobs: How trials become jobs.
+        adapter: Runs the trials.
+        limits: When the run ends before its time.
         known: What the study's trials have found out about the hardware; jobs are told.
         spool: Keeps what cannot be told.
         schedule: Says which trial trains next, and for how long; None begins one after the
             other, each to its end.
         standing: What the study's trials did, for rules that stop the next; None without rules.
-        suggest_more: A user's function that suggests values beyond the space; None for none.
         budget: What the study may spend.
+
+    Attributes:
+        failure: Why the run was ended before its time; None if it was not.
     """
 
     def __init__(
@@ -105,40 +95,32 @@ class Coordinator:
         *,
         store: StudyStore,
         space: Space,
-        composer: Composer,
-        options: Options,
-        metrics: Sequence[Metric],
-        jobs: Jobs,
+        adapter: Adapter,
+        limits: Limits,
         known: Known,
         spool: Spool,
         schedule: Schedule | None = None,
         standing: Standing | None = None,
-        suggest_more: Callable[[Trial], None] | None = None,
         budget: Budget = Budget(),  # noqa: B008  # frozen
     ) -> None:
         self._store = store
         self._space = space
-        self._composer = composer
-        self._options = options
-        self._metrics = metrics
-        self._jobs = jobs
+        self._adapter = adapter
+        self._limits = limits
         self._known = known
         self._spool = spool
         self._schedule = schedule
         self._standing = standing
-        self._suggest_more = suggest_more
         self._budget = budget
-        self._slots = 1 if jobs.in_process else min(options.n_jobs, jobs.most_at_a_time)
         # Answers of jobs, and the news of a signal: nothing else ends a wait.
-        self._answers: queue.SimpleQueue[tuple[_Asked, JobReturn] | Interrupted]
+        self._answers: queue.SimpleQueue[tuple[_RunningTrial, _Answer] | Interrupted]
         self._answers = queue.SimpleQueue()
-        self._running: dict[int, _Asked] = {}
+        self._running: dict[int, _RunningTrial] = {}
         self._failures = 0
         self._interrupt: Interrupted | None = None
         self._away: StorageAway | None = None
         self._beat_s = time.monotonic()
         self.failure: str | None = None
-        """Why the run was ended before its time."""
 
     def run(
         self,
@@ -175,11 +157,11 @@ class Coordinator:
             try:
                 self._loop(steps, live)
             except BaseException as error:
-                self._jobs.stop()  # first: what they burnt until then belongs into the books
+                self._adapter.stop()  # first: what they burnt until then belongs into the books
                 died = isinstance(error, LauncherError)
-                for asked in list(self._running.values()):
+                for running in list(self._running.values()):
                     with contextlib.suppress(EnergyoptError):  # the next run reaps it
-                        self._lose(asked, died=died)
+                        self._lose(running, died=died)
                 raise
             finally:
                 self._spool.end()
@@ -205,12 +187,12 @@ class Coordinator:
             taken = self._patiently(steps.next, live)
             if taken is None:
                 return False
-            asked = self._patiently(lambda: self._setup(taken), live)
+            running = self._patiently(lambda: self._setup(taken), live)
         except StorageAway as away:
             self._away = away  # trials that run go on: what they find is kept beside
             return False
         failpoints.at("suggested")
-        self._start(asked, live)
+        self._start(running, live)
         return True
 
     def _conclude(self, steps: Steps, live: LiveStudy) -> None:
@@ -230,12 +212,12 @@ class Coordinator:
 
     def _has_room(self) -> bool:
         is_open = self.failure is None and self._away is None
-        return is_open and len(self._running) < self._slots
+        return is_open and len(self._running) < self._adapter.n_slots
 
-    def _wait(self, live: LiveStudy) -> tuple[_Asked, JobReturn]:
+    def _wait(self, live: LiveStudy) -> tuple[_RunningTrial, _Answer]:
         """The next answer; until then, say that this run lives."""
         while True:
-            due_s = self._beat_s + self._options.heartbeat_s - time.monotonic()
+            due_s = self._beat_s + self._limits.heartbeat_s - time.monotonic()
             if due_s <= 0:
                 self._beat(live)
                 continue
@@ -266,7 +248,7 @@ class Coordinator:
             StorageAway: If it stayed away for too long.
             Interrupted: If a signal came meanwhile.
         """
-        wait_s = 0.0 if self._away else self._options.storage_wait_s
+        wait_s = 0.0 if self._away else self._limits.storage_wait_s
         until_s, pause_s = time.monotonic() + wait_s, 0.0
         while True:
             try:
@@ -281,85 +263,67 @@ class Coordinator:
             if self._interrupt is not None:
                 raise self._interrupt
 
-    def _setup(self, taken: Taken) -> _Asked:
-        """Choose a trial's setup; done again, it chooses what is not chosen yet."""
+    def _setup(self, taken: Taken) -> _RunningTrial:
+        """Choose a trial's parameters; done again, it chooses what is not chosen yet."""
         trial, until_j = taken.trial, taken.until_j
-        until = () if until_j is None else (Dimension.plain("++stopping.pause_at_j", until_j),)
         if taken.words is not None:
-            step = (*until, Dimension.plain("++stopping.resume", True))
-            return _Asked(trial, taken.words, step, resumed=True)
+            context = RunContext(params=trial.params, pause_at_j=until_j, resume=True)
+            return _RunningTrial(trial, taken.words, context)
         with self._store.speaking():
             params = {d.key: _suggest(trial, d) for d in self._space.groups}
-            for dimension in self._composer.present(params):
+            for dimension in self._adapter.dimensions(params):
                 params[dimension.key] = _suggest(trial, dimension)
-            words = self._space.words(params) + self._custom_words(trial)
-            if taken.again:
-                words = (*words, Dimension.plain("seed", self._jobs.seed + taken.again))
-        if until:
-            self._store.keep_words(trial, words)
-        return _Asked(trial, words, until)
+            params |= self._adapter.suggest_more(trial)
+        recipe = self._adapter.recipe(params, n_repeats=taken.again)
+        if until_j is not None:
+            self._store.keep_words(trial, recipe)
+        return _RunningTrial(trial, recipe, RunContext(params=params, pause_at_j=until_j))
 
-    def _custom_words(self, trial: Trial) -> tuple[str, ...]:
-        """What a user's own function suggested beyond the words."""
-        if self._suggest_more is None:
-            return ()
-        known = set(trial.params)
-        self._suggest_more(trial)
-        new = {key: value for key, value in trial.params.items() if key not in known}
-        return tuple(Dimension.plain(key, value) for key, value in new.items())
-
-    def _start(self, asked: _Asked, live: LiveStudy) -> None:
-        number = asked.trial.number
-        self._running[number] = asked
-        if not asked.resumed:
+    def _start(self, running: _RunningTrial, live: LiveStudy) -> None:
+        number = running.trial.number
+        self._running[number] = running
+        if not running.context.resume:
             self._spool.clear(number)
-        journal = self._jobs.journal(number)
-        live.started(number, asked.trial.params, journal)
+        live.started(number, running.trial.params, self._adapter.folder(number) / JOURNAL)
+        context = replace(
+            running.context,
+            calibration=self._known,
+            history=None if self._standing is None else self._standing.rivals,
+        )
 
         def run() -> None:
-            self._answers.put((asked, self._launch(asked)))
+            self._answers.put((running, self._run_trial(number, running.recipe, context)))
 
-        if not self._jobs.in_process:
+        if not self._adapter.in_process:
             threading.Thread(target=run, daemon=True).start()
             return
         with interrupting():  # the job itself must hear it
             run()
 
-    def _launch(self, asked: _Asked) -> JobReturn:
-        setup = (*self._space.fixed, *asked.words)
-        words = [*setup, *asked.step, *self._jobs.extra, *self._known_words()]
+    def _run_trial(self, number: int, recipe: Sequence[str], context: RunContext) -> _Answer:
         try:
-            (returned,) = self._jobs.launcher.launch([words], initial_job_idx=asked.trial.number)
-        # The one place that catches all: a launcher raises whatever its cluster does, and a job
-        # in this process may call sys.exit.
-        except (Exception, SystemExit) as error:
-            return JobReturn(status=JobStatus.FAILED, _return_value=error)
-        return returned
+            return self._adapter.run(number, recipe, context)
+        except LauncherError as error:
+            return error
+        except EnergyoptError as error:
+            return failed(str(error))
 
-    def _known_words(self) -> tuple[str, ...]:
-        if not self._jobs.journals:
-            return ()
-        words = (Dimension.plain("++hardware.known", self._known.to_json()),)
-        if self._standing is None:
-            return words
-        return (*words, Dimension.plain("++stopping.known", self._standing.rivals.to_json()))
-
-    def _tell(self, asked: _Asked, returned: JobReturn, live: LiveStudy) -> None:
-        if isinstance(returned._return_value, LauncherError):  # noqa: SLF001
-            raise returned._return_value  # noqa: SLF001
+    def _tell(self, running: _RunningTrial, answer: _Answer, live: LiveStudy) -> None:
+        if isinstance(answer, LauncherError):
+            raise answer
         failpoints.at("answered")
-        outcome = self._outcome(asked, returned)
+        number, outcome = running.trial.number, self._with_record(running, answer)
         refusal = None
         try:
             refusal = self._patiently(lambda: self._bind(outcome), live)
             if refusal is not None:
                 outcome = failed(str(refusal))
-            self._patiently(lambda: self._keep_or_tell(asked, outcome), live)
+            self._patiently(lambda: self._keep_or_tell(running, outcome), live)
         except StorageAway as away:
-            self._keep(asked, outcome, away, live)
-        del self._running[asked.trial.number]
+            self._keep(running, outcome, away, live)
+        del self._running[number]
         if self._away is None:
-            record = _as_record(asked, outcome)
+            record = _as_record(running, outcome)
             if outcome.state == "paused":
                 live.paused(record)
             else:
@@ -369,17 +333,17 @@ class Coordinator:
         if outcome.result is not None and outcome.result.valid:
             self._known = self._known.learn(outcome.result)
             if self._standing is not None:
-                self._standing.add(asked.trial.number, asked.trial.params, outcome.result)
+                self._standing.add(number, running.trial.params, outcome.result)
         if outcome.state == "failed":
-            self._jobs.clean_up()
+            self._adapter.clean_up()
             self._count_failure(outcome.reason)
 
-    def _keep_or_tell(self, asked: _Asked, outcome: Outcome) -> None:
+    def _keep_or_tell(self, running: _RunningTrial, outcome: Outcome) -> None:
         if outcome.state == "paused":
-            self._store.pause(asked.trial, outcome, asked.words)
+            self._store.pause(running.trial, outcome, running.recipe)
         else:
-            self._store.tell(asked.trial, outcome, asked.words)
-            self._spool.forget_pause(asked.trial.number)
+            self._store.tell(running.trial, outcome, running.recipe)
+            self._spool.forget_pause(running.trial.number)
 
     def _counted(self) -> int | None:
         """How many trials the study has, where others add to them."""
@@ -389,21 +353,20 @@ class Coordinator:
             return self._store.counted()
         return None
 
-    def _keep(self, asked: _Asked, outcome: Outcome, away: StorageAway, live: LiveStudy) -> None:
+    def _keep(
+        self, running: _RunningTrial, outcome: Outcome, away: StorageAway, live: LiveStudy
+    ) -> None:
         """Keep beside what the storage cannot be told, and ask it for no more trials."""
-        path = self._spool.keep(asked.trial, asked.words, outcome)
-        text = f"{away}; trial {asked.trial.number} is kept in {path}, the same command tells it"
+        path = self._spool.keep(running.trial, running.recipe, outcome)
+        text = f"{away}; trial {running.trial.number} is kept in {path}, the same command tells it"
         live.note(text)
         self._away = StorageAway(text)
 
-    def _outcome(self, asked: _Asked, returned: JobReturn) -> Outcome:
-        value = returned._return_value  # noqa: SLF001  # the property prints a traceback
-        if returned.status == JobStatus.COMPLETED:
-            return outcome_of(value, self._metrics)
-        outcome = outcome_of_error(value)
-        if outcome.state != "failed" or not self._jobs.journals:
+    def _with_record(self, running: _RunningTrial, outcome: Outcome) -> Outcome:
+        """Add to a failure what the trial's journal says of it."""
+        if outcome.state != "failed" or not self._adapter.keeps_journals:
             return outcome
-        result = self._spool.result(asked.trial.number, "failed", outcome.reason)
+        result = self._spool.result(running.trial.number, "failed", outcome.reason)
         return failed(outcome.reason, result)
 
     def _bind(self, outcome: Outcome) -> StudyError | None:
@@ -417,19 +380,19 @@ class Coordinator:
 
     def _count_failure(self, reason: str) -> None:
         self._failures += 1
-        rate, most = self._options.max_failure_rate, self._options.max_failures
-        if rate is not None and self._failures > rate * self._options.n_trials:
+        rate, most = self._limits.max_failure_rate, self._limits.max_failures
+        if rate is not None and self._failures > rate * self._limits.n_trials:
             self.failure = f"max_failure_rate={rate} is passed; the last trial failed: {reason}"
         elif most is not None and self._failures >= most:
             self.failure = f"max_failures={most} is reached; the last trial failed: {reason}"
 
-    def _lose(self, asked: _Asked, *, died: bool) -> None:
+    def _lose(self, running: _RunningTrial, *, died: bool) -> None:
         """Give up a trial that runs: its joules are kept, its setup is queued again."""
         end: End = "lost" if died else "interrupted"
         reason = "what ran it died" if died else "interrupted"
-        result = self._spool.result(asked.trial.number, end, reason)
-        pause = self._spool.pause(asked.trial.number)
-        self._store.lose(asked.trial, asked.words, end, reason, result, paused=pause)
+        result = self._spool.result(running.trial.number, end, reason)
+        pause = self._spool.pause(running.trial.number)
+        self._store.lose(running.trial, running.recipe, end, reason, result, paused=pause)
 
 
 def _suggest(trial: Trial, dimension: Dimension) -> Value:
@@ -443,15 +406,15 @@ def _suggest(trial: Trial, dimension: Dimension) -> Value:
     return trial.suggest_float(dimension.key, at.low, at.high, step=at.step, log=at.log)
 
 
-def _as_record(asked: _Asked, outcome: Outcome) -> TrialRecord:
+def _as_record(running: _RunningTrial, outcome: Outcome) -> TrialRecord:
     return TrialRecord(
-        number=asked.trial.number,
+        number=running.trial.number,
         state=outcome.state,
-        params=asked.trial.params,
-        overrides=asked.words,
+        params=running.trial.params,
+        overrides=running.recipe,
         values=outcome.values,
         feasible=all(violation <= 0 for violation in outcome.constraints.values()),
         reason=outcome.reason,
-        default=bool(asked.trial.user_attrs.get(DEFAULT_SETUP)),
+        default=bool(running.trial.user_attrs.get(DEFAULT_SETUP)),
         result=outcome.result,
     )

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from omegaconf import OmegaConf
 
+from energyopt.config.overrides import override_for
 from energyopt.core.trial_result import Metric
 from energyopt.errors import ConfigError
-from energyopt.search.space import Dimension
 
 _DIRECTIONS: Mapping[str, Literal["minimize", "maximize"]] = {
     "minimize": "minimize",
@@ -161,4 +161,4 @@ def _is_number(value: object) -> bool:
 
 def _word(key: str, value: Any) -> str:
     """Text is a sweep as people type it; what YAML has read as something else stays that."""
-    return f"{key}={value}" if isinstance(value, str) else Dimension.plain(key, value)
+    return f"{key}={value}" if isinstance(value, str) else override_for(key, value)

@@ -32,7 +32,7 @@ class Spool:
 
     Args:
         folder: Where each trial has a folder, named by its number.
-        words: The command-line words of a setup.
+        recipe: What reproduces a trial with given parameters.
         journals: Whether jobs keep journals.
         told: What is told of a trial that paused.
     """
@@ -40,13 +40,13 @@ class Spool:
     def __init__(
         self,
         folder: Path,
-        words: Callable[[Mapping[str, Any]], tuple[str, ...]],
+        recipe: Callable[[Mapping[str, Any]], tuple[str, ...]],
         *,
         journals: bool,
         told: Callable[[TrialResult], Outcome] = paused,
     ) -> None:
         self._folder = folder
-        self._words = words
+        self._recipe = recipe
         self._journals = journals
         self._told = told
 
@@ -142,10 +142,10 @@ class Spool:
                 result = data["result"] and TrialResult.from_dict(data["result"])
                 outcome = Outcome.from_dict(data["outcome"], result)
                 return Remains(tuple(data["overrides"]), outcome, result)
-        words = self._words(trial.params)
+        recipe = self._recipe(trial.params)
         if not self._is_of(trial):
-            return Remains(words)
-        return Remains(words, None, self.result(trial.number), self.pause(trial.number))
+            return Remains(recipe)
+        return Remains(recipe, None, self.result(trial.number), self.pause(trial.number))
 
     def _journal(self, number: int) -> Path:
         return self._folder / str(number) / JOURNAL

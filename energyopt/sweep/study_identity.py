@@ -26,8 +26,7 @@ _NOT_ASKED = (
     "trial_timeout_s",
     "knowledge",
     # How a start waits, and what is measured beside the training.
-    *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict", "hardware.known"),
-    *("stopping.known", "stopping.pause_at_j", "stopping.resume"),
+    *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict"),
 )
 
 # Keys that came later, with what they say where nothing is said: a study of before asks the same.
@@ -63,21 +62,6 @@ _UNSWEEPABLE: Mapping[str, str] = {
     "eval_every": "the energy to target would be read at different grains",
     "device": "joules of two devices do not mix",
 }
-
-
-def refuse_steps(cfg: DictConfig) -> None:
-    """Refuse what a search tells its jobs, where a person says it to the search.
-
-    Raises:
-        ConfigError: Naming the key.
-    """
-    for key, nothing in (("pause_at_j", None), ("resume", False), ("known", None)):
-        value = cfg.stopping.get(key)
-        if value != nothing:
-            raise ConfigError(
-                f"stopping.{key}={value} is what a search tells each of its trials; leave it out, "
-                "and give stopping=halving or another schedule"
-            )
 
 
 def refuse_unsweepable(space: Space, *, grid: bool) -> None:

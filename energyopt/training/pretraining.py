@@ -24,8 +24,9 @@ from energyopt.core.trial_result import TrialStart
 from energyopt.core.upfront_cost import Upfront
 from energyopt.errors import ConfigError, StorageError, TrialError
 from energyopt.hardware.gpu_allocation import Rig
+from energyopt.training.plan import Plan
 from energyopt.training.recorder import Recorder
-from energyopt.training.trial import Plan, run_trial
+from energyopt.training.trial import run_trial
 from energyopt.utils import failpoints
 from energyopt.utils.files import private_files
 

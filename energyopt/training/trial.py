@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from energyopt.core.calibration import Known
 from energyopt.core.history import Progress
@@ -25,6 +24,7 @@ from energyopt.core.trial_result import (
     End,
     Energy,
     Pause,
+    Purpose,
     TrialResult,
     TrialStart,
 )
@@ -36,63 +36,9 @@ from energyopt.hardware.gpu_options import RigOptions
 from energyopt.stopping.rules import Rules
 from energyopt.training.checkpointing import Keep, Resumed, go_on, joined, state_of
 from energyopt.training.conditions import cool_down, look_back, measure_inference, measure_rest
+from energyopt.training.plan import Plan
 from energyopt.training.power_profiler import PowerProfiler
 from energyopt.training.recorder import Interval, Recorder
-
-_EVALUATIONS_PER_EPOCH = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How long a trial trains and when it is scored.
-
-    Attributes:
-        target: Accuracy to reach, in [0, 1].
-        epochs: The most epochs it may train.
-        max_samples: Samples after which it ends in any case; None for no such end.
-        eval_every: Samples between evaluations, the same for all batch sizes; None is a
-            quarter of an epoch until the target is reached and an epoch after it (four
-            evaluations an epoch cost 22-44 % of a small network's time).
-        patience: Evaluations without a better accuracy, after the target, that end the trial;
-            None trains all epochs.
-        stop_at_target: End at the first evaluation at the target.
-        pause_at_j: Training energy at which it pauses, its share of what went into it before its
-            first step included, in J; 0 as soon as power limits are tried, or at its first
-            evaluation; None never.
-        inference_s: How long answers are asked for after the training, at least, to meter them, in
-            s; None does not.
-        max_loss_growth: Mean loss of a window, in units of the first window's, that counts
-            as divergence.
-    """
-
-    target: float
-    epochs: float
-    max_samples: int | None = None
-    eval_every: int | None = None
-    patience: int | None = None
-    stop_at_target: bool = False
-    pause_at_j: float | None = None
-    inference_s: float | None = None
-    max_loss_growth: float = 10.0
-
-    def next_evaluation(self, samples: int, epoch_samples: int, *, reached: bool) -> int:
-        """Samples since the first step at which to evaluate next.
-
-        Marks are multiples counted from the start, so that a large batch that overshoots one
-        does not shift the others.
-        """
-        if self.eval_every is not None:
-            interval = float(self.eval_every)
-        else:
-            interval = epoch_samples / (1 if reached else _EVALUATIONS_PER_EPOCH)
-        mark = math.ceil(round((math.floor(samples / interval + 1e-9) + 1) * interval, 6))
-        return min(mark, self.last_sample(epoch_samples))
-
-    def last_sample(self, epoch_samples: int) -> int:
-        """Samples after which the trial has run its course."""
-        last = max(1, round(self.epochs * epoch_samples))
-        return last if self.max_samples is None else min(last, self.max_samples)
-
 
 _NO_RIG = Rig(RigOptions(), "cpu")
 
@@ -141,6 +87,37 @@ def run_trial(
     if resumed is not None:
         start, resumed = joined(start, resumed)
     recorder = Recorder(meter, journal, start, resumed.record if resumed else None)
+    paradigm = _begin(make_paradigm, recorder, rig, start, known, resumed=resumed, learn=learn)
+    since = resumed.record.at if resumed else None
+    loop = _Loop(paradigm, plan, recorder, profiler, rules, since=since, may_pause=keep is not None)
+    while loop.ended is None:
+        samples = loop.next_samples()
+        with recorder.window(loop.purpose):
+            step = paradigm.train(samples)
+        loop.take(step)
+    end, reason = loop.conclude()
+    if plan.inference_s is not None and end != "paused":
+        measure_inference(recorder, paradigm, plan.inference_s)
+    look_back(recorder, rig, start)
+    if end == "paused" and keep is not None:
+        with ExitStack() as kept:
+            with recorder.window("loading", "pausing"):
+                kept.enter_context(keep(state_of(paradigm, loop.at.samples)))
+            recorder.pause(loop.at)  # before it takes the place of an earlier one
+    return recorder.result(end, reason)
+
+
+def _begin(
+    make_paradigm: Callable[[], Paradigm],
+    recorder: Recorder,
+    rig: Rig,
+    start: TrialStart,
+    known: Known | None,
+    *,
+    resumed: Resumed | None,
+    learn: Callable[[Recorder], None] | None,
+) -> Paradigm:
+    """Do all that comes before the first step, each part in a window of its own."""
     if learn is not None:
         learn(recorder)
     cool_down(recorder, rig, start, known)
@@ -160,21 +137,18 @@ def run_trial(
             paradigm.prepare()
         recorder.know(Upfront("preparation", "prepared", recorder.last()))
     rig.note_company()
-    training = _Training(paradigm, plan, recorder, profiler, rules, may_pause=keep is not None)
-    end, reason = training.run(resumed.record.at if resumed else None)
-    if plan.inference_s is not None and end != "paused":
-        measure_inference(recorder, paradigm, plan.inference_s)
-    look_back(recorder, rig, start)
-    if end == "paused" and keep is not None:
-        with ExitStack() as kept:
-            with recorder.window("loading", "pausing"):
-                kept.enter_context(keep(state_of(paradigm, training.at.samples)))
-            recorder.pause(training.at)  # before it takes the place of an earlier one
-    return recorder.result(end, reason)
+    return paradigm
 
 
-class _Training:
-    """The loop itself: train to the next mark, evaluate, decide whether to go on."""
+class _Loop:
+    """What `run_trial` trains next, and when it is over.
+
+    Samples are trained up to the next mark, in slices while power limits are tried; at a mark the
+    model is evaluated, and it is decided whether the trial ends, pauses or continues.
+
+    Attributes:
+        ended: How the trial ended, and why; None while it trains.
+    """
 
     def __init__(
         self,
@@ -184,6 +158,7 @@ class _Training:
         profiler: PowerProfiler | None,
         rules: Rules | None,
         *,
+        since: Pause | None,
         may_pause: bool,
     ) -> None:
         self._paradigm = paradigm
@@ -199,6 +174,22 @@ class _Training:
         self._interval = Interval()
         self._best = max((at.accuracy for at in recorder.checkpoints), default=0.0)
         self._may_pause = may_pause and plan.pause_at_j is not None
+        self.ended: tuple[End, str] | None = None
+        if since is not None:
+            self._resume(since)
+        self._set_mark()
+
+    @property
+    def purpose(self) -> Purpose:
+        """What the next window is for."""
+        return "profiling" if self._is_profiling else "training"
+
+    def next_samples(self) -> int:
+        """Return how many samples to train next, at least; where limits are tried, set one."""
+        samples = self._mark - self._samples
+        if self._profiler is not None and self._is_profiling:
+            return self._profiler.samples(samples)
+        return samples
 
     @property
     def at(self) -> Pause:
@@ -207,35 +198,48 @@ class _Training:
         training = interval.training(self._step)
         return Pause(self._samples, self._steps, interval.loss_sum, training)
 
-    def run(self, since: Pause | None = None) -> tuple[End, str]:
-        """Train until the plan ends or pauses it; how, and why.
+    def take(self, step: Trained) -> None:
+        """Take in one call of `train`; evaluate, end or pause where it is time to.
 
-        Args:
-            since: The pause that it goes on from.
+        Raises:
+            TrialError: If the paradigm breaks its contract.
         """
-        if since is not None:
-            self._go_on(since)
-        ended: tuple[End, str] | None = None
-        while ended is None:
-            reached = self._best >= self._plan.target
-            mark = self._plan.next_evaluation(self._samples, self._epoch_samples, reached=reached)
-            self._train(mark)
-            if self._samples >= mark:
-                self._evaluate()
-                ended = _end(self._recorder.checkpoints, self._plan, self._last_sample)
-                ended = ended or self._stopped()
-            ended = ended or self._pause()
-        if self._profiler is not None and not self._profiler.over:
+        _check_trained(step)
+        self._samples += step.samples
+        self._steps += step.steps
+        was_profiling = self._is_profiling
+        self._interval.add(step, self._recorder.last(), trying=was_profiling)
+        if was_profiling:
+            self._profile(step)
+        at_mark = self._samples >= self._mark
+        if at_mark:
+            self._evaluate()
+            self.ended = _end(self._recorder.checkpoints, self._plan, self._last_sample)
+            self.ended = self.ended or self._stopped()
+        if self.ended is None and (at_mark or was_profiling):
+            self.ended = self._pause()
+        if at_mark and self.ended is None:
+            self._set_mark()
+
+    def conclude(self) -> tuple[End, str]:
+        """Book what is not booked yet; how the trial ended, and why."""
+        if self._profiler is not None and self._is_profiling:
             self._profiler.end()
-            self._conclude(self._profiler)
-        return ended
+            self._book_profile(self._profiler)
+        assert self.ended is not None  # noqa: S101  # the loop is over
+        return self.ended
+
+    @property
+    def _is_profiling(self) -> bool:
+        return self._profiler is not None and not self._profiler.over
 
     @property
     def _step(self) -> Energy | None:
         """What a step cost while limits were tried, at the one that was chosen."""
         return self._profiler.step if self._profiler else None
 
-    def _go_on(self, since: Pause) -> None:
+    def _resume(self, since: Pause) -> None:
+        """Continue from a pause."""
         last = next(reversed(self._recorder.checkpoints), None)
         self._samples, self._steps = since.samples, since.steps
         self._interval = Interval(
@@ -244,6 +248,21 @@ class _Training:
             since.loss_sum,
             since.training,
         )
+
+    def _set_mark(self) -> None:
+        """Choose where to evaluate next; the training up to there is one interval."""
+        reached = self._best >= self._plan.target
+        self._mark = self._plan.next_evaluation(self._samples, self._epoch_samples, reached=reached)
+        if self._is_profiling:
+            self._tried.append(self._interval)
+
+    def _profile(self, step: Trained) -> None:
+        """Let the profiler see a slice that it asked for."""
+        profiler = self._profiler
+        assert profiler is not None  # noqa: S101  # it asked for the slice
+        profiler.take(step, self._recorder.last(), self._last_sample - self._samples)
+        if profiler.over:
+            self._book_profile(profiler)
 
     def _evaluate(self) -> None:
         """Score what was trained; the next interval begins."""
@@ -269,7 +288,7 @@ class _Training:
 
     def _stopped(self) -> tuple[End, str] | None:
         """Ask the rules, once the energy of a step is known."""
-        if not self._rules or (self._profiler is not None and not self._profiler.over):
+        if not self._rules or self._is_profiling:
             return None
         upfront_j = self._recorder.upfront_j
         curve = Checkpoints.of(self._recorder.checkpoints).curve(upfront_j)
@@ -292,9 +311,8 @@ class _Training:
 
         What is tried of power limits comes first.
         """
-        at_j, profiler = self._plan.pause_at_j, self._profiler
-        tries = profiler is not None and not profiler.over
-        if not self._may_pause or at_j is None or tries:
+        at_j = self._plan.pause_at_j
+        if not self._may_pause or at_j is None or self._is_profiling:
             return False
         trained = self._recorder.booked("training")
         spent_j = self._recorder.upfront_j + trained.total_j
@@ -314,31 +332,7 @@ class _Training:
         many = f"{epochs:.3g} epoch{'' if epochs == 1 else 's'}"
         return "paused", f"paused after {many}, {joules(trained_j)} of training"
 
-    def _train(self, mark: int) -> None:
-        """Train up to a mark, in parts while power limits are tried, or until it is to pause."""
-        interval, profiler = self._interval, self._profiler
-        if profiler is not None and not profiler.over:
-            self._tried.append(interval)
-        while self._samples < mark:
-            trying = profiler is not None and not profiler.over
-            samples = mark - self._samples
-            if profiler is not None and trying:
-                samples = profiler.samples(samples)
-            with self._recorder.window("profiling" if trying else "training"):
-                trained = self._paradigm.train(samples)
-            _check_trained(trained)
-            self._samples += trained.samples
-            self._steps += trained.steps
-            interval.add(trained, self._recorder.last(), trying=trying)
-            if profiler is not None and trying:
-                left = self._last_sample - self._samples
-                profiler.take(trained, self._recorder.last(), left)
-                if profiler.over:
-                    self._conclude(profiler)
-                    if self._is_due():
-                        return
-
-    def _conclude(self, profiler: PowerProfiler) -> None:
+    def _book_profile(self, profiler: PowerProfiler) -> None:
         """A limit is chosen, or none can be: book the steps that were made meanwhile."""
         flags = self._recorder.conditions.flags
         if profiler.profile is None:

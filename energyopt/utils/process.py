@@ -1,14 +1,20 @@
-"""Which process this is, so that another can tell at once whether it still lives."""
+"""Processes: who lives, who dies with whom, and how groups of them are ended."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import signal
 import socket
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/self/ns/pid")
+_PR_SET_PDEATHSIG = 1
 _STATE, _START = 0, 19  # of /proc/PID/stat after the command's ")"
 
 
@@ -59,6 +65,26 @@ def place() -> str:
         return f"{boot_id()}/{_NAMESPACE.readlink()}"
     except OSError:
         return ""
+
+
+def kill_groups(groups: Iterable[int]) -> None:
+    """Kill all processes of the groups that are still there."""
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """Ask Linux to send this process a signal when its parent dies.
+
+    Args:
+        parent: The parent's number, as it was before this process began.
+        number: The signal; 0 for none any more.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(1)
 
 
 def _stat(pid: int) -> tuple[str, str]:

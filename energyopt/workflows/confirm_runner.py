@@ -15,17 +15,18 @@ from rich.console import Console
 
 from energyopt.core.calibration import Known
 from energyopt.core.journal import JournalReader
+from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import StudyRecord, TrialRecord, TrialResult
 from energyopt.core.units import count, setup, time_left
 from energyopt.errors import EnergyoptError, StudyError
-from energyopt.jobs.job import compose_here, restore_limits, warm_up
+from energyopt.jobs.compose import compose_here
+from energyopt.jobs.job import restore_limits, warm_up
 from energyopt.jobs.job_result import outcome_of_error
 from energyopt.jobs.launcher import LocalLauncher
 from energyopt.jobs.standalone import Trained, Trainings
 from energyopt.jobs.worker import OUTPUT
 from energyopt.report.console import say
 from energyopt.report.live import LiveTrial, result_line
-from energyopt.search.space import Dimension
 from energyopt.storage.confirmations import Confirmations
 from energyopt.utils import failpoints
 from energyopt.utils.signals import Interrupted, deferring
@@ -128,8 +129,8 @@ class Confirming:
         """Train a setup with a seed, and book it; how it ended."""
         number = books.begin(training.trial.number, training.seed, training.words)
         failpoints.at("confirming")
+        self._trainings.prepare(number, RunContext(calibration=self._known))
         journal = self._trainings.journal(number)
-        journal.unlink(missing_ok=True)  # of a study that had this name before
         with LiveTrial(journal, self._console):
             answer = self._launched(training, number)
         if isinstance(answer, Interrupted):
@@ -149,11 +150,10 @@ class Confirming:
 
     def _launched(self, training: Training, number: int) -> JobReturn | Interrupted:
         """The answer of a training, or the signal that came before it."""
-        words = [*training.words, Dimension.plain("++hardware.known", self._known.to_json())]
 
         def run() -> None:
             try:
-                (returned,) = self._launcher.launch([words], initial_job_idx=number)
+                (returned,) = self._launcher.launch([training.words], initial_job_idx=number)
             except EnergyoptError as error:  # what runs the trainings died
                 returned = JobReturn(status=JobStatus.FAILED, _return_value=error)
             self._news.put(returned)

@@ -15,13 +15,13 @@ from energyopt.core.journal import NAME
 from energyopt.core.protocols import Paradigm, Saves, Tests
 from energyopt.core.trial_result import StudyRecord, TrialRecord
 from energyopt.errors import ConfigError, StorageError, StudyError
-from energyopt.jobs.job import compose_here, folders_here
+from energyopt.jobs.compose import compose_here, folders_here
 from energyopt.report.console import say
 from energyopt.report.study_output import words_to_vouch_for
 from energyopt.storage.identity import check_name
 from energyopt.utils.files import private_files, refuse_existing, written_whole
 from energyopt.utils.signals import interrupting
-from energyopt.workflows.train import print_result, saying, train_shown
+from energyopt.workflows.train import print_result, saying, shown_trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,10 @@ def retrain(study: StudyRecord, request: Request, console: Console) -> None:
         private_files(),
         interrupting(),
         _setup(words, request.config_dir, console) as setup,
+        shown_trial(setup, folder / NAME, console) as ready,
     ):
-        result, paradigm = train_shown(setup, folder / NAME, console)
+        result = ready.train()
+    paradigm = ready.paradigm
     print_result(result, console)
     if isinstance(paradigm, Tests):
         line = f"Test accuracy {paradigm.test():.4f}, of the model as it ended "
@@ -144,7 +146,7 @@ def _setup(words: tuple[str, ...], config_dir: Path | None, console: Console) ->
     return Setup(cfg, folders, on_wait=saying(console))
 
 
-def _save(paradigm: Paradigm, out: Path, *, force: bool) -> None:
+def _save(paradigm: Paradigm | None, out: Path, *, force: bool) -> None:
     if not isinstance(paradigm, Saves):
         raise ConfigError("this paradigm has no save(path): the model cannot be kept")
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -13,11 +14,11 @@ from rich.console import Console
 from energyopt.analysis.pretraining_value import trial_lines
 from energyopt.config.trial_factory import Setup
 from energyopt.core.journal import JournalWriter
-from energyopt.core.protocols import Paradigm
-from energyopt.core.trial_result import TrialResult, TrialStart
+from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import joules
 from energyopt.errors import ConfigError
-from energyopt.jobs.job import config_folders, journal_path, restore_limits, train
+from energyopt.jobs.compose import config_folders
+from energyopt.jobs.job import ReadyTrial, journal_path, ready_trial, restore_limits
 from energyopt.report.console import say
 from energyopt.report.flags import explain_flag
 from energyopt.report.live import LiveTrial
@@ -37,10 +38,15 @@ def train_once(cfg: DictConfig) -> None:
     console = Console()
     for sentence in restore_limits():
         say(console, sentence)
-    with interrupting(), Setup(cfg, config_folders(), on_wait=saying(console)) as setup:
-        result, _ = train_shown(setup, journal_path(), console)
+    journal = journal_path()
+    with (
+        interrupting(),
+        Setup(cfg, config_folders(), on_wait=saying(console)) as setup,
+        shown_trial(setup, journal, console) as trial,
+    ):
+        result = trial.train()
     print_result(result, console)
-    console.print(f"Kept in {_shown(journal_path().parent)}", highlight=False, soft_wrap=True)
+    console.print(f"Kept in {_shown(journal.parent)}", highlight=False, soft_wrap=True)
 
 
 def _refuse_kept_password(cfg: DictConfig) -> None:
@@ -55,21 +61,12 @@ def _refuse_kept_password(cfg: DictConfig) -> None:
         raise
 
 
-def train_shown(setup: Setup, journal: Path, console: Console) -> tuple[TrialResult, Paradigm]:
-    """Train a setup with live progress; its record, and what was trained."""
-    made: list[Paradigm] = []
-
-    def make_paradigm() -> Paradigm:
-        made.append(setup.make_paradigm())
-        return made[0]
-
-    def began(start: TrialStart) -> None:
-        say(console, source_lines(start.provenance, start.flags))
-
-    with LiveTrial(journal, console):
-        writer = JournalWriter(journal)
-        result = train(setup, writer, make_paradigm=make_paradigm, began=began)
-    return result, made[0]
+@contextmanager
+def shown_trial(setup: Setup, journal: Path, console: Console) -> Iterator[ReadyTrial]:
+    """Make a trial of a setup ready, and show its progress while it trains."""
+    with LiveTrial(journal, console), ready_trial(setup, JournalWriter(journal)) as trial:
+        say(console, source_lines(trial.start.provenance, trial.start.flags))
+        yield trial
 
 
 def saying(console: Console) -> Callable[[str], None]:

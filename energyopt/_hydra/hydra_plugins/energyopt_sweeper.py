@@ -34,16 +34,23 @@ class EnergyoptSweeper(Sweeper):
         }
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the study; what the user can mend is said without a traceback."""
+        """Run the study; what the user can mend is said without a traceback.
+
+        The processes of jobs come back to here, so that little of our own lies under a training.
+        """
         from energyopt.errors import EnergyoptError
         from energyopt.sweep.sweeper import StudySweeper
 
-        sweeper = StudySweeper(**self._options)
-        sweeper.setup(**self._about)
+        job = None
         try:
-            sweeper.sweep(arguments)
+            study = StudySweeper(self._options, arguments, **self._about)
+            job = study.fork()
+            if job is None:
+                study.run()
         except EnergyoptError as error:
             raise CompactHydraException(str(error)) from error
+        if job is not None:
+            job.run()
 
 
 class EnergyoptLauncher(Launcher):

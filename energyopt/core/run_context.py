@@ -1,0 +1,150 @@
+"""What one run is told: plain data that travels to it in one environment variable.
+
+The coordinator writes it, the job reads it, whatever launcher lies between them. Scripts and ranks
+that a job starts inherit it. It holds numbers and the values that were searched: no secret, and
+nothing that a config composes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from energyopt.core.calibration import Known
+from energyopt.core.history import Rivals
+from energyopt.errors import TrialError
+
+VARIABLE = "ENERGYOPT_RUN"
+"""The environment variable: the context as JSON, or the path of a private file that holds it."""
+
+NAME = "run_context.json"
+"""That file's name, in the job's folder."""
+
+_MAX_INLINE = 4096  # characters; Hydra keeps a copy of each variable in the job's config
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """All that a run is told.
+
+    Attributes:
+        folder: Where its journal is, and what it resumes from; None where nothing is kept.
+        params: The searched values, by key.
+        metric: Name of what is reported.
+        mode: Whether the metric is to be "max" or "min".
+        target: Value of the metric to reach; None for none.
+        pause_at_j: Training energy at which it pauses, in J; None never.
+        resume: Whether it resumes from the pause that its folder holds.
+        preflight: Whether it only builds everything, and says where its energy would come from.
+        calibration: What earlier trials found out about the hardware; None outside of a study.
+        history: What earlier trials did, for stopping rules; None without rules.
+    """
+
+    folder: Path | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metric: str = "accuracy"
+    mode: str = "max"
+    target: float | None = None
+    pause_at_j: float | None = None
+    resume: bool = False
+    preflight: bool = False
+    calibration: Known | None = None
+    history: Rivals | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> RunContext:
+        """Read the context of the run that this process is; an empty one outside of a study.
+
+        Raises:
+            TrialError: If the variable or its file cannot be read.
+        """
+        text = environment.get(VARIABLE, "")
+        if not text:
+            return cls()
+        return cls.from_json(text) if text.startswith("{") else cls.read(Path(text))
+
+    @classmethod
+    def read(cls, path: Path) -> RunContext:
+        """Read the context that a file holds.
+
+        Raises:
+            TrialError: If it cannot be read.
+        """
+        try:
+            text = path.read_text()
+        except OSError as error:
+            raise TrialError(
+                f"{VARIABLE}={path} cannot be read: {error.strerror}; the folder of the job must "
+                "be the same on the host that runs it"
+            ) from error
+        return cls.from_json(text)
+
+    def to_variable(self, folder: Path) -> str:
+        """Return the value of the variable; a large context goes into a private file.
+
+        Args:
+            folder: The job's, made if need be.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        text = self.to_json()
+        return text if len(text) <= _MAX_INLINE else str(self.write(folder))
+
+    def write(self, folder: Path) -> Path:
+        """Write the context into a private file of a folder; where that is.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / NAME
+        path.unlink(missing_ok=True)  # another user's link must not be followed
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(self.to_json())
+        return path.resolve()
+
+    def to_json(self) -> str:
+        """Return the context as JSON in which no "$" is left for a config to interpolate."""
+        data = {
+            "folder": None if self.folder is None else str(self.folder),
+            "params": dict(self.params),
+            "metric": self.metric,
+            "mode": self.mode,
+            "target": self.target,
+            "pause_at_j": self.pause_at_j,
+            "resume": self.resume,
+            "preflight": self.preflight,
+            "calibration": self.calibration and self.calibration.to_json(),
+            "history": self.history and self.history.to_json(),
+        }
+        return json.dumps(data, separators=(",", ":")).replace("$", "\\u0024")
+
+    @classmethod
+    def from_json(cls, text: str) -> RunContext:
+        """Read what `to_json` wrote.
+
+        Raises:
+            TrialError: If it is something else.
+        """
+        try:
+            data = json.loads(text)
+            folder, calibration, history = (
+                data.pop(key) for key in ("folder", "calibration", "history")
+            )
+            return cls(
+                folder=None if folder is None else Path(folder),
+                calibration=None if calibration is None else Known.from_json(calibration),
+                history=None if history is None else Rivals.from_json(history),
+                **data,
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise TrialError(
+                f"{VARIABLE} does not hold the context of a run ({error}); it is set by a study "
+                "for its jobs: unset it where you start a training by hand"
+            ) from error

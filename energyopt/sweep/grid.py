@@ -1,0 +1,44 @@
+"""All points of a space, planned beforehand: `sampler=grid`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from energyopt.search.space import Space
+from energyopt.storage.reconciliation import Point
+from energyopt.sweep.composer import Composer
+from energyopt.sweep.trial_queue import NextPoint
+
+
+def plan_grid(space: Space, composer: Composer, n_trials: int) -> tuple[int, NextPoint, list[str]]:
+    """Plan a trial for each point of a space.
+
+    Args:
+        space: What is searched.
+        composer: Says which dimensions exist under a choice of groups.
+        n_trials: The most trials.
+
+    Returns:
+        How many trials there will be, what gives the next point, and what to say of it.
+    """
+    points: list[Point] = []
+    for values in itertools.product(*(d.grid() for d in space.dimensions)):
+        whole = dict(zip((d.key for d in space.dimensions), values, strict=True))
+        present = composer.present({d.key: whole[d.key] for d in space.groups})
+        keys = {d.key for d in (*space.groups, *present)}
+        point = {key: value for key, value in whole.items() if key in keys}
+        if point not in points:  # it may differ only in keys that do not exist there
+            points.append(point)
+
+    def next_point(trained: Sequence[Point]) -> Point | None:
+        existing = {frozenset(point.items()) for point in trained}
+        return next((p for p in points if frozenset(p.items()) not in existing), None)
+
+    if len(points) <= n_trials:
+        return len(points), next_point, []
+    note = (
+        f"the grid has {len(points)} points, n_trials={n_trials} trains the first of them; "
+        f"n_trials={len(points)} trains all"
+    )
+    return n_trials, next_point, [note]

@@ -1,0 +1,226 @@
+"""Our own app: trials keep journals, pause and resume, and their energy is metered."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from omegaconf import OmegaConf, open_dict
+from optuna.trial import Trial
+from rich.console import Console
+
+from energyopt.config.overrides import override_for
+from energyopt.config.root_keys import check_roots
+from energyopt.config.trial_factory import Setup
+from energyopt.config.trust import trusted_target
+from energyopt.core.report_settings import Plans
+from energyopt.core.run_context import VARIABLE, RunContext
+from energyopt.core.trial_result import Outcome, StudyRecord, TrialResult
+from energyopt.core.units import setup as setup_words
+from energyopt.errors import TrialError
+from energyopt.jobs import external_launchers
+from energyopt.jobs.compose import config_folders
+from energyopt.jobs.fork_server import ForkedJob
+from energyopt.jobs.job import restore_limits, warm_up
+from energyopt.objectives import judge
+from energyopt.report.console import say, waiting
+from energyopt.report.study_output import banner, print_end
+from energyopt.search.space import Value
+from energyopt.storage.identity import Identity
+from energyopt.storage.study_store import StudyStore
+from energyopt.sweep.hydra_app import HydraApp
+from energyopt.sweep.preflight import Preflight
+from energyopt.sweep.study_identity import (
+    command_words,
+    identify,
+    name_study,
+    refuse_unsweepable,
+)
+
+_DEATH_S = 3.0  # a driver takes its time to let go of a killed process
+_PREFLIGHT = "preflight"
+
+
+class OwnApp(HydraApp):
+    """Runs the jobs of our own app; see `HydraApp`."""
+
+    keeps_journals = True
+    _told: Callable[[TrialResult], Outcome]
+
+    # What is asked -------------------------------------------------------------------------
+
+    def check_space(self) -> None:
+        """Refuse dimensions along which trials cannot be compared."""
+        refuse_unsweepable(self._space, grid=self._options.grid)
+
+    def identify(self) -> Identity:
+        """Return what the study asks; the multirun's config is told the study's name."""
+        cfg = self._composer.default().copy()
+        with open_dict(cfg):
+            choices = cfg.pop("hydra").runtime.choices
+        check_roots(cfg)
+        objective = Setup(cfg, config_folders(self._config)).objective
+        self._told = partial(judge, objective=objective)
+        command = command_words(self._config)
+        identity = identify(cfg, self._space, objective.metrics, command)
+        self.name = self._options.study_name or name_study(choices, identity)
+        with open_dict(self._config):
+            self._config.study = self.name
+        return identity
+
+    @property
+    def outcome_of_pause(self) -> Callable[[TrialResult], Outcome]:
+        """What is told to the study of a trial that paused."""
+        return self._told
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether rules may stop a trial."""
+        return bool(OmegaConf.select(self._config, "stopping.rules"))
+
+    # What is run ---------------------------------------------------------------------------
+
+    def make_launcher(self) -> None:
+        """Make the launcher; another one than ours does not end what takes too long."""
+        super().make_launcher()
+        if self._local is None:
+            external_launchers.refuse_timeout(self._config)
+
+    def fork(self) -> ForkedJob | None:
+        """Fork a server that is warm for our own trials, and puts back their power limits."""
+        if self._local is None:
+            return None
+        return self._local.fork(partial(warm_up, self._config), partial(restore_limits, _DEATH_S))
+
+    def open(self, stack: ExitStack) -> None:
+        """Put back what killed jobs left, now and at the end."""
+        stack.callback(restore_limits, _DEATH_S)
+        super().open(stack)
+        self._restored = restore_limits()
+
+    def check_machine(self, console: Console) -> None:
+        """Run the preflight; other launchers than ours run it as their first trials."""
+        if self._local is None:
+            return
+        preflight = Preflight(self._config, self._space, self._composer, self._build, console)
+        with waiting(console, "starting: libraries, data, the default setup"):
+            self.ready = preflight.check()
+
+    def prepare(self, store: StudyStore) -> None:
+        """Bind the study to where its energy comes from; keep what is planned after it."""
+        if self.ready is not None:
+            store.bind(self.ready.provenance)
+        said = self._composer.default().get("report") or {}
+        store.keep_plans(Plans.from_dict({**said, "reuse": self._options.reuse}))
+
+    def plan_default(self, store: StudyStore) -> list[str]:
+        """Queue the default configuration as trial 0."""
+        params = self._composer.baseline()
+        if not store.plan_first(params):
+            return []
+        note = f"trial 0 is the default setup: {setup_words(params)}"
+        moved = self._composer.moved(params)
+        if moved:
+            note += f" (moved into the space from {', '.join(moved)})"
+        return [note]
+
+    def notes(self) -> list[str]:
+        """What to say of the GPUs before the first trial."""
+        notes = list(self._restored)
+        rivals = self.ready.rivals if self.ready else None
+        if rivals is None:
+            return notes
+        n_jobs, idle_s = self._options.n_jobs, OmegaConf.select(self._config, "hardware.idle_s")
+        if n_jobs > rivals:
+            trials = "1 trial" if rivals == 1 else f"{rivals} trials"
+            notes.append(f"n_jobs={n_jobs}, but there are GPUs for {trials} at a time")
+        if idle_s:
+            notes.append(f"power at rest is measured for {idle_s:g} s, once for each GPU and limit")
+        return notes
+
+    def print_banner(self, console: Console, n_trials: int, counted: int) -> None:
+        """Say what is searched, and where its energy will come from."""
+        choices = self._config.hydra.runtime.choices
+        swept = {dimension.key for dimension in self._space.groups}
+        fixed = [f"{g} {choices.get(g)}" for g in ("task", "model") if g not in swept]
+        sampler = self._options.sampler
+        text = banner(
+            name=self.name,
+            target=self._config.target,
+            setup=", ".join(fixed),
+            space=", ".join(dimension.describe() for dimension in self._space.dimensions),
+            sampler=sampler if isinstance(sampler, str) else sampler["_target_"],
+            provenance=self.ready.provenance if self.ready else None,
+            n_trials=n_trials,
+            counted=counted,
+        )
+        say(console, text)
+
+    def print_end(self, console: Console, study: StudyRecord) -> None:
+        """Show the summary, and the commands to type next."""
+        print_end(console, study, self.storage, self.output_folder)
+
+    # What the coordinator asks for: see `Adapter` --------------------------------------------
+
+    @property
+    def n_slots(self) -> int:
+        """How many trials can run at a time: there may be fewer GPUs than are asked for."""
+        rivals = (self.ready and self.ready.rivals) or sys.maxsize
+        return min(super().n_slots, rivals)
+
+    def recipe(self, params: Mapping[str, Value], *, n_repeats: int = 0) -> tuple[str, ...]:
+        """Return the overrides that set the values; repetitions take later seeds."""
+        overrides = super().recipe(params)
+        if not n_repeats:
+            return overrides
+        return (*overrides, override_for("seed", self._config.seed + n_repeats))
+
+    def run(self, number: int, recipe: Sequence[str], context: RunContext) -> Outcome:
+        """Run a trial, which is told its context."""
+        folder = self.folder(number)
+        try:
+            told = self._told_by(replace(context, folder=folder.absolute()), number)
+        except OSError as error:
+            raise TrialError(f"{folder} cannot be written: {error.strerror}") from error
+        return self._launch(number, [*recipe, *told])
+
+    def clean_up(self) -> None:
+        """Put back the power limits that a killed trial left."""
+        restore_limits()
+
+    def _build(self, overrides: Sequence[str]) -> object:
+        """Run a preflight job; what it returned or raised."""
+        context = RunContext(preflight=True).to_variable(self.output_folder)
+        returned = self._returned(
+            0,
+            [
+                *overrides,
+                override_for("study", self.name),
+                override_for(f"++hydra.job.env_set.{VARIABLE}", context),
+                "++hydra.output_subdir=null",
+                f"++hydra.sweep.subdir={_PREFLIGHT}",
+            ],
+        )
+        return returned._return_value  # noqa: SLF001  # the property prints a traceback
+
+    def _told_by(self, context: RunContext, number: int) -> tuple[str, ...]:
+        """Return the overrides that give a job its context, and the study's name."""
+        context = replace(context, target=float(self._config.target))
+        variable = context.to_variable(self.folder(number))
+        return (
+            override_for("study", self.name),
+            override_for(f"++hydra.job.env_set.{VARIABLE}", variable),
+        )
+
+    def _custom_search_space(self) -> Callable[[Trial], Any] | None:
+        """The user's own function, if somebody vouches for it."""
+        function = self._options.custom_search_space
+        if function is None:
+            return None
+        trusted = list(self._config.trusted_targets)
+        found = trusted_target(str(function), config_folders(self._config), trusted)
+        return partial(found, self._config)

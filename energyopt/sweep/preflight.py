@@ -1,0 +1,107 @@
+"""What is found out before a study of our own app begins: whether its trials can run at all.
+
+A preflight job builds everything and trains nothing, in a process of its own: what would fail every
+trial ends the run before there is a study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from energyopt.errors import ConfigError, EnergyoptError, GpusTaken, StudyError
+from energyopt.jobs.job import Readiness
+from energyopt.jobs.job_result import outcome_of_error
+from energyopt.report.console import say
+from energyopt.search.space import Space, Value
+from energyopt.sweep.composer import Composer
+from energyopt.sweep.study_identity import POWER_LIMIT
+
+
+class Preflight:
+    """Checks the default configuration, and each other option that a group may take.
+
+    Args:
+        config: The multirun's own.
+        space: What is searched.
+        composer: Knows the default configuration.
+        run: Runs a preflight job with overrides; what it returned or raised.
+        console: Where to say that it waits.
+    """
+
+    def __init__(
+        self,
+        config: DictConfig,
+        space: Space,
+        composer: Composer,
+        run: Callable[[Sequence[str]], object],
+        console: Console,
+    ) -> None:
+        self._config = config
+        self._space = space
+        self._composer = composer
+        self._run = run
+        self._console = console
+
+    def check(self) -> Readiness:
+        """Run the preflight jobs; what that of the default configuration found.
+
+        Raises:
+            EnergyoptError: What would fail every trial, or every one with such an option.
+        """
+        default = self._composer.baseline()
+        ready = self._check(default)
+        for dimension in self._space.groups:
+            for option in dimension.grid():
+                if option == default[dimension.key]:
+                    continue
+                try:
+                    self._check(self._composer.baseline({dimension.key: option}))
+                except EnergyoptError as error:
+                    raise ConfigError(
+                        f"{dimension.word(option)} cannot be trained here ({error}); leave it out "
+                        "of the choice"
+                    ) from error
+        self._check_limits(ready)
+        return ready
+
+    def _check(self, params: Mapping[str, Value]) -> Readiness:
+        """Build a configuration once; where its GPUs are held, wait as long as the config says."""
+        try:
+            return self._build(params, "++hardware.lease_wait_s=0")
+        except GpusTaken as taken:
+            wait_s = OmegaConf.select(self._config, "hardware.lease_wait_s")
+            if not wait_s:
+                raise
+            held = str(taken).partition(": energy counters")[0]
+            say(self._console, f"{held}: waiting {wait_s:g} s for it")
+        return self._build(params)
+
+    def _build(self, params: Mapping[str, Value], *overrides: str) -> Readiness:
+        value = self._run([*self._space.fixed, *self._space.words(params), *overrides])
+        if isinstance(value, Readiness):
+            return value
+        if isinstance(value, EnergyoptError):
+            raise value
+        raise StudyError(f"the default setup cannot be built: {outcome_of_error(value).reason}")
+
+    def _check_limits(self, ready: Readiness) -> None:
+        """Refuse a sweep of power limits that the GPUs do not take.
+
+        Raises:
+            ConfigError: Naming the range.
+        """
+        swept = next((d for d in self._space.scalars if d.key == POWER_LIMIT), None)
+        if swept is None or ready.limits_w is None:
+            return
+        low_w, high_w = ready.limits_w
+        wrong = [v for v in swept.ends() if isinstance(v, int | float) and not low_w <= v <= high_w]
+        if wrong:
+            raise ConfigError(
+                f"{swept.describe()}: {wrong[0]} is outside {low_w:g} to {high_w:g} W of "
+                f"{ready.gpu}; choose limits in the range"
+            )
+        if ready.limit_w is not None:  # the default configuration leaves the limit as it is
+            self._composer.assume(POWER_LIMIT, ready.limit_w)
