@@ -1,171 +1,128 @@
-"""The figures of experiments: a heat map, curves in panels, intervals, stairs."""
+"""The figures of experiments: a heat map, curves in panels, intervals, curves of accuracy."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from itertools import dropwhile
+from typing import Any, NamedTuple
+
+import altair as alt
 
 from energyopt.core.units import joules
-from energyopt.experiments.svg import (
-    ACCENT,
-    GRID,
-    INK,
-    MARK,
-    PALETTE,
-    QUIET,
-    Point,
-    Scale,
-    Svg,
-    shade,
+from energyopt.report.html.figure import (
+    AnyChart,
+    Row,
+    data,
+    joules_axis,
+    log_scale,
+    look_color,
+    look_shape,
+    short,
+    to_svg,
 )
+from energyopt.report.html.parameter_figures import band_scale, cell_layers
+from energyopt.report.html.theme import CHEAPER, DEARER, UNCLEAR, series
 
-_WIDTH = 720.0
-_LEFT, _TOP = 24.0, 62.0
-_LINE = 76
+Domain = tuple[float, float]
+
+_WIDTH = 660
+_TITLE_CHARS = 80
+_PANEL_WIDTH = 192
+_PANEL_TITLE_CHARS = 30
 _COLUMNS = 3
+_RATIOS = (0.05, 30.0)  # shown at most, so that one wide interval does not flatten all others
 
 
-@dataclass(frozen=True)
-class Heat:
-    """A heat map.
+def draw_heat_map(
+    title: str,
+    caption: str,
+    down: tuple[str, Sequence[str]],
+    across: tuple[str, Sequence[str]],
+    cells: Sequence[tuple[str, str, float | str, str]],
+) -> str:
+    """Draw energies over two parameters; darker is more expensive.
 
-    Attributes:
+    Args:
         title: What it shows.
         caption: Where the joules come from.
-        down: Name and values of the rows.
+        down: Name and values of the rows, from the top.
         across: Name and values of the columns.
-        values: Of each cell the energy in J, or why there is none.
-        marks: Of each cell a word, or nothing.
+        cells: Of each its value down and across, its energy in J or why it has none, and a mark.
     """
-
-    title: str
-    caption: str
-    down: tuple[str, tuple[str, ...]]
-    across: tuple[str, tuple[str, ...]]
-    values: tuple[tuple[float | str, ...], ...]
-    marks: tuple[tuple[str, ...], ...]
-
-
-def heat_map(heat: Heat) -> str:
-    """Draw it: darker is dearer; cells without an energy are grey and say why."""
-    (down, rows), (across, columns) = heat.down, heat.across
-    left, high = 110.0, 58.0
-    wide = (_WIDTH - left - _LEFT) / len(columns)
-    height = _TOP + len(rows) * high + 74
-    svg = _begun(heat.title, heat.caption, height)
-    known = [v for row in heat.values for v in row if isinstance(v, float)]
-    scale = Scale(min(known, default=1.0), max(known, default=1.0), 0, 1, log=True)
-    for i, (row, marks) in enumerate(zip(heat.values, heat.marks, strict=True)):
-        y = _TOP + i * high
-        svg.text((left - 12, y + high / 2 + 4), rows[i], anchor="end")
-        for j, (value, mark) in enumerate(zip(row, marks, strict=True)):
-            _cell(svg, (left + j * wide, y), (wide, high), value, mark, scale=scale)
-    bottom = _TOP + len(rows) * high
-    for j, column in enumerate(columns):
-        svg.text((left + (j + 0.5) * wide, bottom + 20), column, anchor="middle")
-    svg.text((left + len(columns) * wide / 2, bottom + 40), across, anchor="middle", fill=QUIET)
-    svg.text((_LEFT, _TOP + len(rows) * high / 2 + 4), down, fill=QUIET)
-    return svg.render()
+    rows: list[Row] = [
+        {"down": row, "across": column, "note": mark}
+        | ({"e": None, "words": value} if isinstance(value, str) else
+           {"e": short(value), "words": joules(value)})
+        for row, column, value, mark in cells
+    ]  # fmt: skip
+    base = alt.Chart(data(rows)).encode(
+        x=alt.X(
+            "across:O",
+            title=across[0],
+            scale=band_scale(across[1]),
+            axis=alt.Axis(labelAngle=0),
+        ),
+        y=alt.Y("down:O", title=down[0], scale=band_scale(down[1])),
+    )
+    chart = alt.layer(*cell_layers(base, rows)).properties(height=58 * len(down[1]))
+    return _drawn(chart, title, caption)
 
 
-def _cell(svg: Svg, at: Point, size: Point, value: float | str, mark: str, *, scale: Scale) -> None:
-    x, y = at
-    middle = x + size[0] / 2
-    fill, ink = ("#f1f3f5", QUIET) if isinstance(value, str) else shade(scale(value))
-    svg.rect((x + 1, y + 1), (size[0] - 2, size[1] - 2), fill)
-    if isinstance(value, str):
-        svg.text((middle, y + size[1] / 2 + 4), value, size=11, anchor="middle", fill=QUIET)
-        words_y = y + size[1] / 2 + 19
-    else:
-        shift = -4 if mark else 5
-        text = joules(value)
-        svg.text(
-            (middle, y + size[1] / 2 + shift), text, size=14, anchor="middle", fill=ink, bold=True
-        )
-        words_y = y + size[1] / 2 + 15
-    if mark:
-        svg.text((middle, words_y), mark, size=11, anchor="middle", fill=ink)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A curve with a band: (x, value, low, high) each."""
-
-    points: tuple[tuple[float, float, float, float], ...]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One of several plots.
-
-    Attributes:
-        title: What it shows.
-        note: A remark below that.
-        curves: What is drawn.
-    """
+class Panel(NamedTuple):
+    """One of several plots with a curve: rows of n, value, low and high."""
 
     title: str
     note: str
-    curves: tuple[Curve, ...]
+    curve: Sequence[Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Panels:
-    """Plots side by side with the same axes, both logarithmic.
-
-    Attributes:
-        title: What they show.
-        caption: Where the joules come from.
-        x: Name of the horizontal axis.
-        panels: The plots.
-        line: A number at which a line is drawn across.
-    """
-
-    title: str
-    caption: str
-    x: str
-    panels: tuple[Panel, ...]
-    line: float
+def draw_panels(title: str, caption: str, x_title: str, panels: Sequence[Panel]) -> str:
+    """Draw ratios with their bands over n, three plots in a row with the same axes."""
+    rows = [row for panel in panels for row in panel.curve]
+    domain = _ratio_domain([row[end] for row in rows for end in ("low", "high")])
+    most = max((row["n"] for row in rows), default=100)
+    plots = [
+        _panel_plot(
+            panel,
+            _log_x("n:Q", (1, most), x_title if place + _COLUMNS >= len(panels) else None),
+            _ratio_y(domain, named=place % _COLUMNS == 0),
+            domain,
+        )
+        for place, panel in enumerate(panels)
+    ]
+    return _drawn(alt.concat(*plots, columns=_COLUMNS, spacing=24), title, caption, width=None)
 
 
-def panels(figure: Panels) -> str:
-    """Draw them, three in a row."""
-    points = [p for panel in figure.panels for curve in panel.curves for p in curve.points]
-    low = min((p[2] for p in points), default=figure.line)
-    high = max((p[3] for p in points), default=figure.line)
-    low, high = max(min(low, figure.line / 2), 0.05), min(max(high, figure.line * 2), 30.0)
-    most = max((p[0] for p in points), default=100.0)
-    wide, tall, inner = (_WIDTH - 2 * _LEFT) / _COLUMNS, 196.0, 116.0
-    rows = math.ceil(len(figure.panels) / _COLUMNS)
-    svg = _begun(figure.title, figure.caption, _TOP + rows * tall + 44)
-    for at, panel in enumerate(figure.panels):
-        x, y = _LEFT + (at % _COLUMNS) * wide, _TOP + (at // _COLUMNS) * tall
-        svg.text((x + 34, y + 12), panel.title, size=11.5, bold=True)
-        svg.text((x + 34, y + 27), panel.note, size=11, fill=QUIET)
-        across = Scale(1, most, x + 34, x + wide - 14, log=True)
-        up = Scale(low, high, y + 38 + inner, y + 38, log=True)
-        _axes(svg, across, up, at % _COLUMNS == 0)
-        svg.line((across.start, up(figure.line)), (across.end, up(figure.line)), INK, 1, "4 3")
-        for curve in panel.curves:
-            _band(svg, curve, across, up)
-    middle = _TOP + rows * tall + 2
-    svg.text((_WIDTH / 2, middle), figure.x, anchor="middle", fill=QUIET)
-    return svg.render()
+def _panel_plot(panel: Panel, x: alt.X, y: alt.Y, domain: Domain) -> AnyChart:
+    rows = [
+        {"n": row["n"]} | {end: _clamped(row[end], domain) for end in ("value", "low", "high")}
+        for row in panel.curve
+    ]
+    base = alt.Chart(data(rows)).encode(x=x)
+    layers = [
+        base.mark_area(opacity=0.2, color=CHEAPER).encode(y=y, y2="high:Q"),
+        _line(y=alt.Y("low:Q")).transform_calculate(low="1"),
+        base.mark_line(color=CHEAPER, strokeWidth=2).encode(y=alt.Y("value:Q")),
+    ]
+    heading = alt.TitleParams(
+        textwrap.wrap(panel.title, _PANEL_TITLE_CHARS),
+        subtitle=panel.note,
+        fontSize=12,
+        offset=8,
+        frame="group",
+    )
+    return alt.layer(*layers).properties(width=_PANEL_WIDTH, height=120, title=heading)
 
 
-def _band(svg: Svg, curve: Curve, across: Scale, up: Scale) -> None:
-    if not curve.points:
-        return
-    lower = [(across(x), up(low)) for x, _, low, _ in curve.points]
-    upper = [(across(x), up(high)) for x, _, _, high in curve.points]
-    svg.polygon([*upper, *reversed(lower)], ACCENT, 0.18)
-    svg.polyline([(across(x), up(value)) for x, value, _, _ in curve.points], ACCENT)
+def _ratio_y(domain: Domain, *, named: bool) -> alt.Y:
+    axis = alt.Axis(values=ticks(*domain), format="~g", labels=named)
+    title = "energy / scratch" if named else None
+    return alt.Y("low:Q", title=title, scale=_log(domain), axis=axis)
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(NamedTuple):
     """A number with its interval, or why there is none."""
 
     name: str
@@ -175,124 +132,135 @@ class Bar:
     note: str
 
 
-@dataclass(frozen=True)
-class Bars:
-    """Numbers with intervals, one below the other, beside a line at 1."""
-
-    title: str
-    caption: str
-    bars: tuple[Bar, ...]
-
-
-def bars(figure: Bars) -> str:
-    """Draw them."""
-    left, right, high = 196.0, 116.0, 44.0
-    ends = [v for bar in figure.bars for v in (bar.low, bar.high) if v is not None and v > 0]
-    low, most = min([*ends, 0.5]) * 0.9, min(max([*ends, 2.0]) * 1.1, 30.0)
-    bottom = _TOP + len(figure.bars) * high
-    svg = _begun(figure.title, figure.caption, bottom + 60)
-    across = Scale(low, most, left, _WIDTH - right, log=True)
-    for tick in across.ticks():
-        svg.line((across(tick), _TOP), (across(tick), bottom), GRID)
-        svg.text((across(tick), bottom + 18), f"{tick:g}", size=11, anchor="middle", fill=QUIET)
-    svg.line((across(1), _TOP), (across(1), bottom), INK, 1, "4 3")
-    for at, bar in enumerate(figure.bars):
-        y = _TOP + (at + 0.5) * high
-        svg.text((left - 12, y + 4), bar.name, anchor="end")
-        svg.text((_WIDTH - right + 12, y + 4), bar.note, size=11, fill=QUIET)
-        if bar.value is None or bar.low is None or bar.high is None:
-            continue
-        color = MARK if bar.low > 1 else ACCENT if bar.high < 1 else QUIET
-        svg.line((across(bar.low), y), (across(bar.high), y), color, 3)
-        svg.circle((across(bar.value), y), 5.5, color)
-        svg.text((across(bar.value), y - 10), f"{bar.value:.2f}", size=11, anchor="middle")
-    return svg.render()
-
-
-@dataclass(frozen=True)
-class Stair:
-    """Curves of one kind: each (energy in J, accuracy)."""
-
-    name: str
-    curves: tuple[tuple[Point, ...], ...]
+def draw_bars(title: str, caption: str, x_title: str, bars: Sequence[Bar]) -> str:
+    """Draw ratios with intervals, one below the other, beside a line at 1."""
+    domain = _ratio_domain([end for bar in bars for end in (bar.low, bar.high)])
+    width = _WIDTH - 180
+    notes = [{"name": bar.name, "note": bar.note} for bar in bars]
+    rows = [
+        {
+            "name": bar.name,
+            "value": _clamped(bar.value, domain),
+            "low": _clamped(bar.low, domain),
+            "high": _clamped(bar.high, domain),
+            "words": f"{bar.value:.2f}",
+            "color": DEARER if bar.low > 1 else CHEAPER if bar.high < 1 else UNCLEAR,
+        }
+        for bar in bars
+        if bar.value is not None and bar.low is not None and bar.high is not None
+    ]
+    y = alt.Y(
+        "name:N",
+        title=None,
+        scale=alt.Scale(domain=[bar.name for bar in bars]),
+        axis=alt.Axis(labelLimit=240),
+    )
+    base = alt.Chart(data(rows)).encode(y=y)
+    x, color = alt.X("value:Q"), alt.Color("color:N", scale=None)
+    chart = alt.layer(
+        _line(x=_log_x("low:Q", domain, x_title)).transform_calculate(low="1"),
+        base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q"), x2="high:Q", color=color),
+        base.mark_point(filled=True, size=110, opacity=1).encode(x=x, color=color),
+        base.mark_text(dy=-13, style="words").encode(x=x, text="words:N"),
+        alt.Chart(data(notes))
+        .mark_text(align="left", style="quiet-words")
+        .encode(y=y, x=alt.value(width + 12), text="note:N"),
+    )
+    return _drawn(chart.properties(height=44 * len(bars)), title, caption, width=width)
 
 
-@dataclass(frozen=True)
-class Stairs:
-    """How accuracy rises with energy.
+Curve = Sequence[tuple[float, float]]
+"""Points of energy in J and accuracy."""
 
-    Attributes:
+
+def draw_curves(
+    title: str, caption: str, kinds: Mapping[str, Sequence[Curve]], target: float
+) -> str:
+    """Draw how accuracy rises with energy: a colour and a shape per kind, a line per curve.
+
+    Args:
         title: What it shows.
         caption: Where the joules come from.
-        stairs: The curves by kind.
-        target: An accuracy at which a line is drawn.
+        kinds: The curves by kind.
+        target: An accuracy at which a line is drawn; not a number draws none.
     """
-
-    title: str
-    caption: str
-    stairs: tuple[Stair, ...]
-    target: float
-
-
-def stairs(figure: Stairs) -> str:
-    """Draw them: one colour a kind, one line a seed."""
-    left, right, tall = 62.0, 20.0, 300.0
-    floor = 0.5 if math.isnan(figure.target) else max(0.0, figure.target - 0.15)
-    points = [p for stair in figure.stairs for curve in stair.curves for p in curve]
-    energies = [energy for energy, accuracy in points if energy > 0 and accuracy >= floor]
-    svg = _begun(figure.title, figure.caption, _TOP + tall + 100)
-    across = Scale(min(energies, default=1), max(energies, default=10), left, _WIDTH - right, True)
-    up = Scale(floor, 1.0, _TOP + tall, _TOP)
-    _axes(svg, across, up, True)
-    if not math.isnan(figure.target):
-        svg.line((left, up(figure.target)), (_WIDTH - right, up(figure.target)), INK, 1, "4 3")
-        svg.text((left + 6, up(figure.target) - 6), f"target {figure.target:g}", size=11)
-    x = left
-    for stair, color in zip(figure.stairs, _colors(), strict=False):
-        for curve in stair.curves:
-            seen = [(across(e), up(a)) for e, a in _steps(curve) if a >= floor]
-            svg.polyline(seen, color, 1.6, 0.75)
-        svg.line((x, _TOP + tall + 56), (x + 18, _TOP + tall + 56), color, 3)
-        svg.text((x + 24, _TOP + tall + 60), stair.name)
-        x += 40 + 7 * len(stair.name)
-    middle = ((left + _WIDTH - right) / 2, _TOP + tall + 36)
-    svg.text(
-        middle, "training energy so far, what came before included, J", anchor="middle", fill=QUIET
+    floor = 0.5 if math.isnan(target) else max(0.0, target - 0.15)
+    rows = _curve_rows(kinds, floor)
+    energies = [row["e"] for row in rows] or [1.0, 10.0]
+    ends = list({row["curve"]: row for row in rows}.values())
+    x = alt.X(
+        "e:Q",
+        title="training energy so far, pretraining included",
+        scale=log_scale() if rows else _log((1.0, 10.0)),
+        axis=joules_axis(values=ticks(min(energies), max(energies))),
     )
-    return svg.render()
+    y = alt.Y("a:Q", title="validation accuracy", scale=alt.Scale(domain=[floor, 1]))
+    looks = series(kinds)
+    color, shape = look_color(looks, columns=6), look_shape(looks, columns=6)
+    lines = alt.Chart(data(rows)).mark_line(interpolate="step-after", strokeWidth=1.6, opacity=0.75)
+    last = alt.Chart(data(ends)).mark_point(filled=True, size=50, opacity=1)
+    layers = [
+        lines.encode(x=x, y=y, detail="curve:N", color=color),
+        last.encode(x=x, y=y, color=color, shape=shape),
+    ]
+    if not math.isnan(target):
+        level = _line(y=y).transform_calculate(a=repr(target))
+        words = level.mark_text(align="left", baseline="bottom", dx=6, dy=-4, style="words")
+        layers += [level, words.encode(x=alt.value(0), text=alt.value(f"target {target:g}"))]
+    return _drawn(alt.layer(*layers).properties(height=320), title, caption)
 
 
-def _steps(curve: Sequence[Point]) -> Iterable[Point]:
-    """The corners of a stair: an accuracy holds until there is a better one."""
-    last: float | None = None
-    for energy, accuracy in curve:
-        if last is not None:
-            yield energy, last
-        yield energy, accuracy
-        last = accuracy
+def _curve_rows(kinds: Mapping[str, Sequence[Curve]], floor: float) -> list[Row]:
+    """Return the points from where each curve first reaches the floor of the plot."""
+    curves = [
+        (kind, [*dropwhile(lambda point: point[1] < floor, curve)])
+        for kind, of_kind in kinds.items()
+        for curve in of_kind
+    ]
+    least = min((e for _, points in curves for e, _ in points if e > 0), default=1.0)
+    return [
+        {"kind": kind, "curve": number, "e": short(max(e, least)), "a": max(accuracy, floor)}
+        for number, (kind, points) in enumerate(curves)
+        for e, accuracy in points
+    ]
 
 
-def _colors() -> Iterable[str]:
-    while True:
-        yield from PALETTE
+def _drawn(chart: AnyChart, title: str, caption: str, *, width: int | None = _WIDTH) -> str:
+    """Return a figure under its title and where its joules come from."""
+    heading = alt.TitleParams(textwrap.wrap(title.rstrip("."), _TITLE_CHARS), subtitle=caption)
+    chart = chart.properties(title=heading)
+    return to_svg(chart if width is None else chart.properties(width=width))
 
 
-def _begun(title: str, caption: str, height: float) -> Svg:
-    svg = Svg(_WIDTH, height, title)
-    for at, line in enumerate(textwrap.wrap(title, _LINE)):
-        svg.text((_LEFT, 24 + 19 * at), line, size=14, bold=True)
-    svg.text((_LEFT, height - 12), caption, size=11, fill=QUIET)
-    return svg
+def _line(**encoding: Any) -> alt.Chart:
+    """Return a dashed line across a plot, at what its channel is given."""
+    rule = alt.Chart(data([{}])).mark_rule(strokeDash=[4, 3], style="ink")
+    encoded: alt.Chart = rule.encode(**encoding)
+    return encoded
 
 
-def _axes(svg: Svg, across: Scale, up: Scale, named: bool) -> None:
-    for tick in up.ticks():
-        svg.line((across.start, up(tick)), (across.end, up(tick)), GRID)
-        if named:
-            svg.text(
-                (across.start - 6, up(tick) + 4), f"{tick:g}", size=10.5, anchor="end", fill=QUIET
-            )
-    for tick in across.ticks():
-        svg.line((across(tick), up.start), (across(tick), up.start + 4), QUIET)
-        svg.text((across(tick), up.start + 17), f"{tick:g}", size=10.5, anchor="middle", fill=QUIET)
-    svg.line((across.start, up.start), (across.end, up.start), QUIET)
+def _log(domain: Domain) -> alt.Scale:
+    return alt.Scale(type="log", domain=list(domain), nice=False)
+
+
+def _log_x(field: str, domain: Domain, title: str | None) -> alt.X:
+    axis = alt.Axis(values=ticks(*domain), format="~g", labelFlush=False)
+    return alt.X(field, title=title, scale=_log(domain), axis=axis)
+
+
+def _ratio_domain(ends: Sequence[float | None]) -> Domain:
+    """Return a domain that shows all ends and 0.5 to 2 at least, within the shown ratios."""
+    known = [end for end in ends if end is not None and end > 0]
+    low, high = min([*known, 0.5]), max([*known, 2.0])
+    return max(0.95 * low, _RATIOS[0]), min(1.05 * high, _RATIOS[1])
+
+
+def _clamped(value: float, domain: Domain) -> float:
+    return short(min(max(value, domain[0]), domain[1]))
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Return the round numbers of a logarithmic axis: 1, 2, 5 and their decades."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    marks = [float(f"{step}e{decade}") for decade in decades for step in (1, 2, 5)]
+    return [mark for mark in marks if low <= mark <= high]

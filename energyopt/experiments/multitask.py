@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from energyopt.core.units import joules
-from energyopt.experiments.figures import Bar, Bars, bars
 from energyopt.experiments.plan import Comparison
 from energyopt.experiments.results import (
     BANDS,
@@ -40,21 +40,25 @@ def summarize_shared(raw: Raw, caption: str) -> Summary:
         ("heads", "each alone", "together", "together / sum", ""),
         tuple(map(_row, records)),
     )
-    figure = Bars(
-        title="Joules of one training of all heads, in times of a training for each",
-        caption=f"{caption}; {BANDS}",
-        bars=tuple(
-            Bar(
-                record["name"] + (" (control)" if record["control"] else ""),
-                record["ratio"]["value"],
-                record["ratio"]["low"],
-                record["ratio"]["high"],
-                record["status"] if record["status"] != "compared" else record["verdict"],
-            )
-            for record in records
-        ),
-    )
-    return Summary(raw, (table,), tuple(map(_line, records)), tuple(records), bars(figure))
+    lines = tuple(map(_line, records))
+    return Summary(raw, (table,), lines, tuple(records), partial(_draw, records, caption))
+
+
+def _draw(records: Sequence[Mapping[str, Any]], caption: str) -> str:
+    from energyopt.experiments.figures import Bar, draw_bars
+
+    bars = [
+        Bar(
+            record["name"] + (" (control)" if record["control"] else ""),
+            record["ratio"]["value"],
+            record["ratio"]["low"],
+            record["ratio"]["high"],
+            record["status"] if record["status"] != "compared" else record["verdict"],
+        )
+        for record in records
+    ]
+    title = "Multitask energy / separate training energy"
+    return draw_bars(title, f"{caption}; {BANDS}", "ratio of energies (1: equal)", bars)
 
 
 def _record(raw: Raw, comparison: Comparison) -> dict[str, Any]:

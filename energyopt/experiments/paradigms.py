@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from energyopt.analysis.paired_ratio import quantile
 from energyopt.core.units import joules
-from energyopt.experiments.figures import Stair, Stairs, stairs
 from energyopt.experiments.results import (
     Summary,
     Table,
@@ -46,21 +46,24 @@ def summarize_paradigms(raw: Raw, caption: str) -> Summary:
         ("paradigm", "energy", "of it before", f"times {_BASE}'s", "reached", "best accuracy"),
         tuple(map(_row, records)),
     )
-    figure = Stairs(
-        title="Accuracy of the worse head against joules, new seeds",
-        caption=f"{caption}; a line a seed",
-        stairs=tuple(
-            Stair(option, tuple(row.curve for row in raw.of(name, option))) for option in options
-        ),
-        target=target,
-    )
+    curves = {option: [row.curve for row in raw.of(name, option)] for option in options}
     lines = [_line(record) for record in records]
     if name in raw.skipped:
         lines = [f"{name} was skipped: {raw.skipped[name]}."]
     front = front_of(raw.of(name, GRID))
     lines.append(_front_line(front))
     more = {"front": [dict(point) for point in front]}
-    return Summary(raw, (table,), tuple(lines), tuple(records), stairs(figure), more)
+    draw = partial(_draw, curves, target, caption)
+    return Summary(raw, (table,), tuple(lines), tuple(records), draw, more)
+
+
+def _draw(
+    curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]], target: float, caption: str
+) -> str:
+    from energyopt.experiments.figures import draw_curves
+
+    title = "Accuracy of the worst head vs. training energy"
+    return draw_curves(title, f"{caption}; one line per new seed", curves, target)
 
 
 def _record(raw: Raw, arm: str, option: str) -> dict[str, Any]:

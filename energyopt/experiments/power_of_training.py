@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from energyopt.core.accounting import spread
 from energyopt.core.units import joules
-from energyopt.experiments.figures import Heat, heat_map
 from energyopt.experiments.results import (
     BEST,
     Summary,
@@ -43,6 +43,7 @@ def summarize_training(raw: Raw, caption: str) -> Summary:
     found = spread([[row.energy_j if row.reached else None for row in c.rows] for c in there])
     again = [_again(raw, name, role, setup) for role, setup in roles.items()]
     records = [*(_cell_record(cell) for cell in there), *again]
+    draw = partial(_draw, raw, there, arm.grid, roles, caption)
     return Summary(
         raw=raw,
         tables=(
@@ -55,7 +56,7 @@ def summarize_training(raw: Raw, caption: str) -> Summary:
         ),
         lines=_lines(raw, name, found.ratio, found.setups, found.censored),
         records=tuple(records),
-        figure=_figure(raw, there, arm.grid, roles, caption),
+        draw=draw if len(arm.grid) == _TWO else None,
     )
 
 
@@ -141,30 +142,30 @@ def _lines(raw: Raw, name: str, ratio: float | None, setups: int, censored: int)
     )
 
 
-def _figure(
+def _draw(
     raw: Raw,
     there: list[Cell],
     grid: Mapping[str, tuple[Any, ...]],
     roles: Mapping[str, Mapping[str, Any]],
     caption: str,
 ) -> str:
-    """A heat map, where the grid has two axes."""
-    if len(grid) != _TWO:
-        return ""
+    """Draw a heat map of a grid of two axes."""
+    from energyopt.experiments.figures import draw_heat_map
+
     down, across = grid
     places = {(c.setup[down], c.setup[across]): c for c in there}
     marks = {tuple(setup.values()): role for role, setup in reversed(list(roles.items()))}
-    heat = Heat(
-        title=raw.experiment.about,
-        caption=f"{caption}; means of {len(raw.experiment.seeds)} seeds",
-        down=(down.replace("_", " "), tuple(map(str, grid[down]))),
-        across=("learning rate" if across == "lr" else across, tuple(map(str, grid[across]))),
-        values=tuple(
-            tuple(_value(places.get((low, value))) for value in grid[across]) for low in grid[down]
-        ),
-        marks=tuple(tuple(marks.get((low, v), "") for v in grid[across]) for low in grid[down]),
+    return draw_heat_map(
+        raw.experiment.about,
+        f"{caption}; means of {len(raw.experiment.seeds)} seeds",
+        (down.replace("_", " "), tuple(map(str, grid[down]))),
+        ("learning rate" if across == "lr" else across, tuple(map(str, grid[across]))),
+        [
+            (str(low), str(value), _value(places.get((low, value))), marks.get((low, value), ""))
+            for low in grid[down]
+            for value in grid[across]
+        ],
     )
-    return heat_map(heat)
 
 
 def _value(cell: Cell | None) -> float | str:

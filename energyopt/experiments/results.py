@@ -37,14 +37,14 @@ class Summary:
         tables: For the terminal.
         lines: Sentences below them.
         records: A record a row, as plain data: the same for spreadsheets and programs.
-        figure: An SVG.
+        draw: Draws its figure, as SVG; None if it has none.
     """
 
     raw: Raw
     tables: tuple[Table, ...]
     lines: tuple[str, ...]
     records: tuple[Mapping[str, Any], ...]
-    figure: str
+    draw: Callable[[], str] | None
     more: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -47,7 +47,7 @@ def caption(raw: Raw) -> str:
     """Where the joules come from, for figures."""
     if not raw.source:
         return "nothing was trained"
-    return f"joules {raw.source['kind']} by {raw.source['meter']}"
+    return f"energy {raw.source['kind']} by {raw.source['meter']}"
 
 
 def screen(summary: Summary) -> RenderableType:
@@ -116,7 +116,7 @@ def files_of(summary: Summary) -> dict[str, str]:
         "summary.txt": text_of(summary),
         "summary.csv": _csv(summary),
         "summary.json": json.dumps(data, indent=1, ensure_ascii=False) + "\n",
-        **({"figure.svg": summary.figure} if summary.figure else {}),
+        **({"figure.svg": summary.draw()} if summary.draw else {}),
     }
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from energyopt.analysis.paired_ratio import Ratio
 from energyopt.core.accounting import recycled_j
 from energyopt.core.units import joules
-from energyopt.experiments.figures import Curve, Panel, Panels, panels
 from energyopt.experiments.paying_back import Payback, payback
 from energyopt.experiments.plan import Comparison
 from energyopt.experiments.results import (
@@ -59,7 +59,7 @@ def summarize_recycled(raw: Raw, caption: str) -> Summary:
         tables=(table,),
         lines=tuple(_lines(records)),
         records=tuple(records),
-        figure=panels(_figure(records, caption)),
+        draw=partial(_draw, records, caption),
     )
 
 
@@ -161,29 +161,19 @@ def _lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _figure(records: Sequence[Mapping[str, Any]], caption: str) -> Panels:
-    return Panels(
-        title="Joules of a training whose source is shared by n, relative to scratch",
-        caption=f"{caption}; {BANDS}",
-        x="n: trainings that use the source",
-        panels=tuple(
-            Panel(
-                title=record["name"],
-                note=_note(record),
-                curves=(
-                    Curve(
-                        tuple(
-                            (at["n"], at["value"], at["low"], at["high"])
-                            for at in record["curve"]
-                            if at["value"] is not None
-                        )
-                    ),
-                ),
-            )
-            for record in records
-        ),
-        line=1.0,
-    )
+def _draw(records: Sequence[Mapping[str, Any]], caption: str) -> str:
+    from energyopt.experiments.figures import Panel, draw_panels
+
+    panels = [
+        Panel(
+            record["name"],
+            _note(record),
+            [at for at in record["curve"] if at["value"] is not None],
+        )
+        for record in records
+    ]
+    title = "Energy per run vs. scratch when the pretraining is reused n times"
+    return draw_panels(title, f"{caption}; {BANDS}", "n: runs per pretraining", panels)
 
 
 def _note(record: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from energyopt.core.trial_result import TrialRecord
-from energyopt.report.html.theme import KINDS
+from energyopt.report.html.theme import KINDS, PRINTED, Look
 
 WIDTH = 760
 """Of a figure as a file, in pixels."""
@@ -22,6 +22,7 @@ SECONDS = f"{_LABEL} + 's'"
 """Writes the labels of an axis of times in s."""
 
 Row = dict[str, Any]
+AnyChart = alt.LayerChart | alt.FacetChart | alt.ConcatChart
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,19 @@ class Figure:
     least_px: int = 280
 
 
-def joules_axis(ticks: int = 6) -> alt.Axis:
-    """An axis of energies in J, with their prefixes."""
-    return alt.Axis(labelExpr=_JOULES, tickCount=ticks, labelOverlap=True, labelSeparation=8)
+def to_svg(chart: AnyChart) -> str:
+    """Return a chart as the text of an SVG file."""
+    import vl_convert
+
+    return str(vl_convert.vegalite_to_svg(chart.properties(config=PRINTED).to_dict()))
+
+
+def joules_axis(ticks: int = 6, values: Sequence[float] = ()) -> alt.Axis:
+    """An axis of energies in J, with their prefixes; `values` are its ticks where given."""
+    axis = alt.Axis(labelExpr=_JOULES, tickCount=ticks, labelOverlap=True, labelSeparation=8)
+    if values:
+        axis.values = list(values)
+    return axis
 
 
 def log_scale(padding: float = 8) -> alt.Scale:
@@ -57,14 +68,24 @@ def log_scale(padding: float = 8) -> alt.Scale:
 
 def kind_color(kinds: Sequence[str]) -> alt.Color:
     """Colours by kind, for a field of that name."""
-    names, colors = ([getattr(KINDS[kind], what) for kind in kinds] for what in ("name", "color"))
-    return alt.Color("kind:N", scale=alt.Scale(domain=names, range=colors), legend=alt.Legend())
+    return look_color([KINDS[kind] for kind in kinds])
 
 
 def kind_shape(kinds: Sequence[str]) -> alt.Shape:
     """Shapes by kind, so that nothing is told by colour alone."""
-    names, shapes = ([getattr(KINDS[kind], what) for kind in kinds] for what in ("name", "shape"))
-    return alt.Shape("kind:N", scale=alt.Scale(domain=names, range=shapes), legend=alt.Legend())
+    return look_shape([KINDS[kind] for kind in kinds])
+
+
+def look_color(looks: Sequence[Look], columns: int = 2) -> alt.Color:
+    """Return colours for the names of looks in a field `kind`, with a legend of some columns."""
+    scale = alt.Scale(domain=[look.name for look in looks], range=[look.color for look in looks])
+    return alt.Color("kind:N", scale=scale, legend=alt.Legend(columns=columns))
+
+
+def look_shape(looks: Sequence[Look], columns: int = 2) -> alt.Shape:
+    """Return the shapes that go with `look_color`, for the same legend."""
+    scale = alt.Scale(domain=[look.name for look in looks], range=[look.shape for look in looks])
+    return alt.Shape("kind:N", scale=scale, legend=alt.Legend(columns=columns))
 
 
 def tooltip(*names: str, **titles: str) -> list[alt.Tooltip]:

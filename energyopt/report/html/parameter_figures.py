@@ -12,6 +12,7 @@ from energyopt.analysis.importance import Importances
 from energyopt.core.units import joules, setting
 from energyopt.report.html.figure import (
     Figure,
+    Row,
     data,
     joules_axis,
     kind_color,
@@ -70,21 +71,19 @@ def heat_map_figure(found: HeatMap, target: float) -> Figure:
         }
         for cell in found.cells
     ]
-    energies = [cell.energy_j for cell in found.cells if cell.energy_j is not None]
-    middle = math.sqrt(min(energies) * max(energies)) if energies else 1.0
     base = alt.Chart(data(rows)).encode(
         x=alt.X(
             "across:O",
             title=found.across.key,
             sort=None,
-            scale=_cells(found.across.labels),
+            scale=band_scale(found.across.labels),
             axis=alt.Axis(labelAngle=0, labelOverlap=True, orient="bottom"),
         ),
         y=alt.Y(
             "down:O",
             title=found.down.key,
             sort=None,
-            scale=_cells(found.down.labels[::-1]),
+            scale=band_scale(found.down.labels[::-1]),
         ),
         tooltip=tooltip(
             across=found.across.key,
@@ -94,23 +93,8 @@ def heat_map_figure(found: HeatMap, target: float) -> Figure:
             trial="trial",
         ),
     )
-    shade = alt.Color("e:Q", legend=None, scale=alt.Scale(type="log", range=list(SHADES)))
-    layers = []
-    if energies:
-        reached = base.transform_filter("datum.note == ''")
-        ink = alt.condition(f"datum.e > {middle!r}", *map(alt.value, reversed(ON_SHADES)))
-        layers += [
-            reached.mark_rect(cornerRadius=3).encode(color=shade),
-            reached.mark_text(fontSize=13, fontWeight=600).encode(text="words:N", color=ink),
-        ]
-    if len(energies) < len(rows):
-        missed = base.transform_filter("datum.note != ''")
-        layers += [
-            missed.mark_rect(cornerRadius=3, strokeDash=[4, 3], fillOpacity=0.35, style="empty"),
-            missed.mark_text(dy=-7, style="quiet-words").encode(text="words:N"),
-            missed.mark_text(dy=9, style="quiet-words").encode(text="note:N"),
-        ]
-    chart = alt.layer(*layers).properties(height=max(58 * len(found.down.labels), 120))
+    height = max(58 * len(found.down.labels), 120)
+    chart = alt.layer(*cell_layers(base, rows)).properties(height=height)
     return Figure(
         "heat_map",
         f"Energy to {target:.6g} over {found.across.key} and {found.down.key}",
@@ -119,6 +103,38 @@ def heat_map_figure(found: HeatMap, target: float) -> Figure:
         chart,
         least_px=90 + 86 * len(found.across.labels),
     )
+
+
+def cell_layers(base: alt.Chart, rows: Sequence[Row]) -> list[alt.Chart]:
+    """Return the cells of a heat map: darker is more expensive, dashed has no energy.
+
+    Args:
+        base: The chart with its places.
+        rows: Its data: `e`, an energy in J or None, `words` for it, and a `note` below them.
+    """
+    energies = [row["e"] for row in rows if row["e"] is not None]
+    layers = []
+    above, below = alt.expr("datum.note ? -7 : 0"), 10
+    if energies:
+        middle = math.sqrt(min(energies) * max(energies))
+        known = base.transform_filter("isValid(datum.e)")
+        shade = alt.Color("e:Q", legend=None, scale=alt.Scale(type="log", range=list(SHADES)))
+        ink = alt.condition(f"datum.e > {middle!r}", *map(alt.value, reversed(ON_SHADES)))
+        layers += [
+            known.mark_rect(cornerRadius=3).encode(color=shade),
+            known.mark_text(dy=above, fontSize=13, fontWeight=600).encode(
+                text="words:N", color=ink
+            ),
+            known.mark_text(dy=below, fontSize=12).encode(text="note:N", color=ink),
+        ]
+    if len(energies) < len(rows):
+        empty = base.transform_filter("!isValid(datum.e)")
+        layers += [
+            empty.mark_rect(cornerRadius=3, strokeDash=[4, 3], fillOpacity=0.35, style="empty"),
+            empty.mark_text(dy=above, style="quiet-words").encode(text="words:N"),
+            empty.mark_text(dy=below, style="quiet-words").encode(text="note:N"),
+        ]
+    return layers
 
 
 def strip_figure(key: str, marks: Sequence[Mark], target: float) -> Figure:
@@ -168,6 +184,6 @@ def _words(energy_j: float | None, spent_j: float) -> str:
     return f"> {joules(spent_j)}" if energy_j is None else joules(energy_j)
 
 
-def _cells(labels: Sequence[str]) -> alt.Scale:
+def band_scale(labels: Sequence[str]) -> alt.Scale:
     """A band for each value, those in which nothing was trained included."""
     return alt.Scale(domain=list(labels), paddingInner=0.04, paddingOuter=0)

@@ -16,9 +16,9 @@ from energyopt import __version__
 from energyopt.core.energy import CurvePoint
 from energyopt.core.units import accuracy, joules
 from energyopt.report.console import COMMAND
-from energyopt.report.html.figure import WIDTH, Figure
+from energyopt.report.html.figure import WIDTH, Figure, to_svg
 from energyopt.report.html.sections import Ranked, Report
-from energyopt.report.html.theme import PRINTED, SHOWN
+from energyopt.report.html.theme import SHOWN
 
 _FOLDER = Path(__file__).resolve().parent
 _UNIT = re.compile(r"(?<=\d) (?=%|[nµmkMGT]?(?:J|W|Wh|s|gCO2e)\b|trainings?\b)")
@@ -28,10 +28,7 @@ _RANKED_STILL = 50  # where there is no script to ask
 
 def svg_of(figure: Figure) -> str:
     """A figure as a file."""
-    import vl_convert
-
-    chart = figure.chart.properties(width=WIDTH, config=PRINTED)
-    return str(vl_convert.vegalite_to_svg(chart.to_dict()))
+    return to_svg(figure.chart.properties(width=WIDTH))
 
 
 def render(made: Report, pictures: Mapping[str, str]) -> str:

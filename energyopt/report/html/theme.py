@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 from energyopt.analysis.energy_breakdown import USES
@@ -60,6 +61,23 @@ SHADES = ("#fdeed9", "#f3b27a", "#d9682b", "#8f2d0c")
 ON_SHADES = ("#3a1505", "#ffffff")
 """Words on pale and on dark cells."""
 
+CHEAPER, DEARER, UNCLEAR = "#0d8f7f", "#c96a12", "#7a8490"
+"""Of intervals of a ratio: below 1, above it, around it."""
+_SERIES = (
+    ("#0d8f7f", "circle"),
+    ("#c96a12", "square"),
+    ("#8a6fd1", "diamond"),
+    ("#c44f8b", "triangle-up"),
+    ("#3f86cf", "triangle-down"),
+    ("#b58f1c", "cross"),
+)
+
+
+def series(names: Iterable[str]) -> list[Look]:
+    """Return a look for each of the kinds that only the data name, in their order."""
+    return [Look(name, *look) for name, look in zip(names, cycle(_SERIES), strict=False)]
+
+
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -105,6 +123,15 @@ def theme(ink: str, quiet: str, grid: str, paper: str, accent: str) -> dict[str,
             "symbolSize": 70,
             "symbolOpacity": 1,
             "columnPadding": 18,
+        },
+        "title": {
+            "anchor": "start",
+            "color": ink,
+            "fontSize": 15,
+            "subtitleColor": quiet,
+            "subtitleFontSize": 12,
+            "subtitlePadding": 6,
+            "offset": 14,
         },
         "style": {
             "ink": {"color": ink},
