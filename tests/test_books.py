@@ -93,14 +93,22 @@ def test_fates_and_purposes_sum_up_to_all_that_was_burnt(rows, confirming):
 
 # When it pays back -------------------------------------------------------------------------
 
+ASSUMED = (
+    "by a seed noise of 10 %, assumed and too small: repeats of small trainings varied by a fifth "
+    "to a third."
+)
+TRIALS_ONLY = "This counts the energy of trials only: start-up and the sampler are not metered."
+
 
 def test_seed_noise_is_assumed_where_nothing_was_repeated():
     toy = study([trial(0, hit(16), default=True), trial(1, hit(4))])
     assert line(toy, "Break-even").endswith(
-        "saves 75.0 % of it); from 2 to 3 with 95 % confidence, by a seed noise of 10 %, assumed."
+        f"saves 75.0 % of it, one seed each); from 2 to 3 {ASSUMED} {TRIALS_ONLY}"
     )
     found = summarize(toy).against_default
     assert found is not None
+    assert found.assumed
+    assert found.single
     assert found.half_j == pytest.approx(1.96 * 0.1 * math.hypot(16, 4), rel=1e-3)
 
 
@@ -116,13 +124,14 @@ def test_repetitions_say_how_much_noise_there_is():
     assert summary.against_default is not None
     assert re.fullmatch(r"a seed noise of 1\d %, of its repetitions", summary.against_default.basis)
     assert summary.against_default.other_j == pytest.approx(math.sqrt(20))  # not the luckiest
+    assert not summary.against_default.single
+    assert "one seed each" not in line(study(trials), "Break-even")
+    assert " with 95 % confidence, by a seed noise of 1" in line(study(trials), "Break-even")
 
 
 def test_a_saving_that_may_be_none_may_never_pay_back():
     toy = study([trial(0, hit(4.2), default=True), trial(1, hit(4))])
-    assert line(toy, "Break-even").endswith(
-        "; from 7 to never with 95 % confidence, by a seed noise of 10 %, assumed."
-    )
+    assert line(toy, "Break-even").endswith(f"; from 7 to never {ASSUMED} {TRIALS_ONLY}")
 
 
 def test_paired_seeds_are_believed_before_the_trials():
@@ -131,6 +140,7 @@ def test_paired_seeds_are_believed_before_the_trials():
     assert summary.against_default == Saving(15.0, 10.0, 0.0, "3 paired seeds")
     assert summary.break_even == (20 + 75) / 5
     assert summary.saving == pytest.approx(1 / 3)
+    assert "with 95 % confidence, by 3 paired seeds." in line(toy, "Break-even")
     assert "confirmation 75 J" in line(toy, "The search cost")
     unpaired = confirmed([10.0], [5.0])
     basis = summarize(unpaired).against_default
@@ -146,6 +156,7 @@ def test_planned_trainings_save_or_lose():
     assert line(toy, "Over", reuse=1).startswith(
         "Over 1 trainings search and recommended setup lose 8 J ("
     )
+    assert line(toy, "Over", reuse=10).endswith(f" saved {ASSUMED[:-1]}).")
     assert line(toy, "Over") == ""
     assert line(study([trial(0, hit(4))]), "Over", reuse=10) == ""
 
@@ -158,8 +169,8 @@ def test_a_lucky_training_is_told_from_the_best_setup():
     toy = StudyRecord(*(toy.name, toy.metrics, (), (), 0.9), toy.trials, confirmations)
     assert line(toy, "Cheapest setup reaching 0.9: lr=0.02 - 4 J to target (trial 1, epoch 1).")
     assert line(toy, "Luck aside") == (
-        "Luck aside, lr=0.03 is expected to need the least, 5.07 J (trial 2; within 5.0 % of the "
-        "best with probability 100.0 %)."
+        "Luck aside, lr=0.03 is expected to need the least, 5.07 J (trial 2; by the model within "
+        "5.0 % of the best with probability 100.0 %)."
     )
     assert summarize(toy).saving == pytest.approx(1 - 5 / 16)
 

@@ -60,14 +60,16 @@ def test_a_summary_reads_as_sentences():
     assert summary_lines(summarize(toy())) == (
         "Study toy: 4 trials (4 complete).",
         "Cheapest setup reaching 0.9: lr=0.01235 batch_size=64 - 4 J to target (trial 1, epoch 1).",
-        "The worst setup that reached 0.9 cost 4.0x the best (16 J, trial 0); "
+        "The worst setup that reached 0.9 cost 4.0x the best (16 J, trial 0; one seed each); "
         "1 of 4 trials missed the target (1 trained to the end).",
         "The search cost 40 J (warmup 2 J, training 38 J), "
         "15.0 % of it in trials that missed the target.",
         "By fate: 34 J reached the target, 6 J missed it.",
         "Break-even: the search pays back after 4 trainings against the default setup "
-        "(trial 0: 16 J to target; the recommended one saves 75.0 % of it); from 3 to 5 with 95 % "
-        "confidence, by a seed noise of 10 %, assumed.",
+        "(trial 0: 16 J to target; the recommended one saves 75.0 % of it, one seed each); from 3 "
+        "to 5 by a seed noise of 10 %, assumed and too small: repeats of small trainings varied by "
+        "a fifth to a third. This counts the energy of trials only: start-up and the sampler are "
+        "not metered.",
         "Measuring: estimated by cpu-time 4 W/core (CPU package) on Toy CPU, energyopt 0.1.0; "
         "uncertainty: a constant power: good for comparing, not as absolute joules.",
         "Conditions to mind: shared GPU (1 trial).",

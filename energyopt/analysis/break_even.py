@@ -16,6 +16,7 @@ from energyopt.search.schedule import setup_of
 
 CONFIRMATION = "confirmation"
 _Z = 1.959964  # of a 95 % interval
+_TOO_SMALL = "and too small: repeats of small trainings varied by a fifth to a third"
 
 Hit = tuple[TrialRecord, TrialResult, CurvePoint]
 
@@ -29,12 +30,23 @@ class Saving:
         other_j: That of the other one, in J.
         half_j: Half the 95 % interval of their difference, in J.
         basis: Where that comes from, in words.
+        assumed: Whether the noise behind it is assumed, because nothing was repeated.
+        single: Whether each energy is that of one training with one seed.
     """
 
     default_j: float
     other_j: float
     half_j: float
     basis: str
+    assumed: bool = False
+    single: bool = False
+
+    @property
+    def confidence(self) -> str:
+        """Say how sure the interval is: an assumed noise gives no confidence."""
+        if self.assumed:
+            return f"by {self.basis} {_TOO_SMALL}"
+        return f"with 95 % confidence, by {self.basis}"
 
     @property
     def value_j(self) -> float:
@@ -131,4 +143,6 @@ def _observed(reaching: Sequence[Hit], default: TrialRecord, other: TrialRecord)
         other_j=other_j,
         half_j=_Z * math.sqrt(apart),
         basis=f"a seed noise of {100 * noise:.2g} %, {how}",
+        assumed=known is None,
+        single=max(map(len, of)) == 1,
     )

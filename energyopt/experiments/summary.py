@@ -76,6 +76,8 @@ def _footing(raw: Raw) -> list[str]:
         "chose the setups.",
         f"All {len(raw.rows)} trainings burnt {joules(spent['grid'] + spent['again'])}: "
         f"{joules(spent['grid'])} to choose, {joules(spent['again'])} to compare.",
+        "Ratios and joules to a target are of training alone: evaluations, loading and what a "
+        "process burns before its first step are left out.",
         f"Joules are {of['kind'].upper()} by {of['meter']} ({of['scope']}) on {of['device']}; "
         f"{of['uncertainty']}.",
     ]

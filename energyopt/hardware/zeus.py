@@ -140,7 +140,8 @@ class RaplMeter(_ZeusMeter):
             scope=_rapl_scope(dram=dram),
             device=device_model(device),
             host=hostname(),
-            uncertainty="follows the plug on Intel; modelled on some AMD processors",
+            uncertainty="follows the plug on Intel; modelled on some AMD processors; trials that "
+            "run at the same time each book the whole package",
             resolution_s=_RAPL_PERIOD_S,
         )
 

@@ -67,7 +67,8 @@ def recommended_screen(
     low, high = interval(best)
     lines = (
         f"{more}The energies are those of a usual seed; the cheapest training alone may have been "
-        "lucky.",
+        "lucky. Intervals and probabilities are the model's: too narrow for small trainings, whose "
+        "seeds vary more than it expects.",
         f"Recommended: {setup(best.trial.params) or 'the fixed setup'} - {joules(best.energy_j)} "
         f"to the target ({joules(low)} to {joules(high)}; trial {best.trial.number}), within "
         f"{percent(within)} of the best setup tried with probability {percent(best.probability)}.",

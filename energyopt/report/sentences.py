@@ -14,6 +14,8 @@ from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, percent, quantity, setup
 from energyopt.report.flags import explain_flag
 
+COUNTED = "This counts the energy of trials only: start-up and the sampler are not metered."
+
 _FEW = 3
 
 _SPENT: Mapping[str, str] = {
@@ -132,8 +134,8 @@ def _advice_line(summary: Summary) -> str:
         return ""
     return (
         f"Luck aside, {_setup_of(point)} is expected to need the least, "
-        f"{joules(advice.energy_j)} (trial {point.trial}; within {percent(WITHIN)} of the best "
-        f"with probability {percent(advice.probability)})."
+        f"{joules(advice.energy_j)} (trial {point.trial}; by the model within {percent(WITHIN)} "
+        f"of the best with probability {percent(advice.probability)})."
     )
 
 
@@ -147,7 +149,7 @@ def _worst_line(summary: Summary, target: float) -> str:
         times = "" if summary.spread is None else f" {summary.spread:.1f}x the best"
         line = (
             f"The worst setup that reached {accuracy(target)} cost{times} "
-            f"({joules(worst.energy_j)}, trial {worst.trial})"
+            f"({joules(worst.energy_j)}, trial {worst.trial}; one seed each)"
         )
     rest = _rest(counts)
     return f"{line}; {rest}" if rest else f"{line}."
@@ -189,11 +191,12 @@ def _break_even_line(summary: Summary) -> str:
     trainings = count(math.ceil(summary.break_even), "training")
     soonest, latest = found.break_even(summary.search_energy_j)
     last = "never" if math.isinf(latest) else f"{math.ceil(latest)}"
+    single = ", one seed each" if found.single else ""
     return (
         f"Break-even: the search pays back after {trainings} against the default setup "
         f"(trial {summary.default.trial}: {joules(found.default_j)} to target; the recommended "
-        f"one saves {percent(summary.saving)} of it); from {math.ceil(soonest)} to {last} with "
-        f"95 % confidence, by {found.basis}."
+        f"one saves {percent(summary.saving)} of it{single}); from {math.ceil(soonest)} to {last} "
+        f"{found.confidence}. {COUNTED}"
     )
 
 
@@ -206,7 +209,7 @@ def _net_line(summary: Summary) -> str:
     verb = "save" if net_j >= 0 else "lose"
     return (
         f"Over {reuse:g} trainings search and recommended setup {verb} {joules(abs(net_j))} "
-        f"({joules(least_j)} to {joules(most_j)} saved with 95 % confidence)."
+        f"({joules(least_j)} to {joules(most_j)} saved {found.confidence})."
     )
 
 

@@ -7,7 +7,10 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 ASSUMED_SD = 0.1
-"""Of log energy to the target, where no repetitions say: recorded trainings have 0.02 to 0.3."""
+"""Of log energy to the target, where no repetitions say.
+
+It is too small for most: recorded trainings have 0.02 to 0.3, small ones 0.2 to 0.33.
+"""
 
 _FEWEST = 3  # differences between repetitions that say how much luck is in a result
 

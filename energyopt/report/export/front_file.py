@@ -121,7 +121,7 @@ def _books(summary: Summary) -> dict[str, Any]:
         "break_even": {
             "trainings": summary.break_even,
             "interval": [None if math.isinf(end) else end for end in ends],
-            "confidence": CONFIDENCE,
+            "confidence": None if found is not None and found.assumed else CONFIDENCE,
             "basis": None if found is None else found.basis,
             "reason": summary.break_even_reason,
         },

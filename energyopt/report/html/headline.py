@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from energyopt.analysis.break_even import Saving
 from energyopt.analysis.cost_factors import Factors, carbon, money, watt_hours
 from energyopt.analysis.pareto import FrontPoint
 from energyopt.analysis.seed_noise import Interval, Repeated, arithmetic
@@ -14,6 +15,7 @@ from energyopt.core.trial_result import Provenance, StudyRecord
 from energyopt.core.units import accuracy, count, joules, percent, setup
 from energyopt.report.html.tables import Column, Grid
 from energyopt.report.recommendation_view import interval
+from energyopt.report.sentences import COUNTED
 from energyopt.search.schedule import setup_of
 
 _LONG = 60  # characters of a setup in a headline
@@ -74,7 +76,7 @@ def answer(
         lead=tuple(_lead(study, summary, best)),
         cards=tuple(_cards(summary, best, again)),
         overrides=() if best is None else best.overrides,
-        energies=_energies(list(_rows(summary, best, setups)), factors),
+        energies=_energies(list(_rows(summary, best, setups)), factors, summary.against_default),
         derived=factors.line(),
     )
 
@@ -130,7 +132,12 @@ def _headline(summary: Summary, best: FrontPoint | None) -> str:
         return f"The default setup is the cheapest that was found to reach {target}."
     if summary.saving is not None and summary.saving > 0:
         saved = percent(summary.saving)
-        return f"{_begun(best)} reaches {target} with {saved} less energy than the default setup."
+        found = summary.against_default
+        single = " (one seed each)" if found is not None and found.single else ""
+        return (
+            f"{_begun(best)} reaches {target} with {saved} less energy than the default "
+            f"setup{single}."
+        )
     return f"{_begun(best)} reaches {target} with the least energy that was found."
 
 
@@ -185,7 +192,7 @@ def _cards(summary: Summary, best: FrontPoint | None, again: Repeated | None) ->
     found = summary.against_default
     if found is not None and best is not None and not best.default:
         low_j, high_j = found.value_j - found.half_j, found.value_j + found.half_j
-        note = f"{joules(low_j)} to {joules(high_j)}, by {found.basis}"
+        note = f"{joules(low_j)} to {joules(high_j)} {found.confidence}"
         if again is None:  # else it has a mean of several seeds, which is said below
             note += f"; the default needs {joules(found.default_j)}"
         yield Card("saved by each training", joules(found.value_j), note)
@@ -208,7 +215,10 @@ def _energy_card(summary: Summary, best: FrontPoint, again: Repeated | None) -> 
             name, joules(best.energy_j), f"one training, so no interval (trial {best.trial})"
         )
     low_j, high_j = interval(summary.advice)
-    note = f"expected; {joules(low_j)} to {joules(high_j)} with 95 % confidence; {seen}"
+    note = (
+        f"expected; {joules(low_j)} to {joules(high_j)} with 95 % confidence by the model, which "
+        f"is too narrow for small trainings; {seen}"
+    )
     return Card(name, joules(summary.advice.energy_j), note)
 
 
@@ -245,7 +255,8 @@ def _break_even_card(summary: Summary) -> Card:
     soonest, latest = found.break_even(summary.search_energy_j)
     last = "never" if math.isinf(latest) else f"{math.ceil(latest)}"
     value = count(math.ceil(summary.break_even), "training")
-    return Card(name, value, f"from {math.ceil(soonest)} to {last} with 95 % confidence")
+    ends = f"from {math.ceil(soonest)} to {last} {found.confidence}"
+    return Card(name, value, f"{ends}. {COUNTED}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +300,7 @@ def _training(
     return _Row(f"{name}, geometric mean", found.mean, found.low, found.high, point.accuracy)
 
 
-def _energies(rows: Sequence[_Row], factors: Factors) -> Grid:
+def _energies(rows: Sequence[_Row], factors: Factors, found: Saving | None) -> Grid:
     """The same as a table, with the columns that were asked for."""
     columns = [
         Column("of", "energy of"),
@@ -315,5 +326,6 @@ def _energies(rows: Sequence[_Row], factors: Factors) -> Grid:
         columns.append(Column(key, title, lambda amount: money(amount, unit), number=True))
         for row, line in zip(rows, cells, strict=True):
             line.append(factors.price(row.energy_j))
-    caption = "The same against the default, and in other units; from and to: 95 % confidence."
+    caption = "The same against the default, and in other units; from and to: 95 % confidence"
+    caption += f", of a saving {found.confidence}." if found is not None and found.assumed else "."
     return Grid("answer", caption, tuple(columns), tuple(map(tuple, cells)))

@@ -288,7 +288,7 @@ def _joules_section(study: StudyRecord, some: StudyRecord, summary: Summary) -> 
 
 def _joules_lines(summary: Summary, uses: dict[Use, Any]) -> Iterator[str]:
     whole_j = summary.search_energy_j
-    yield f"The search burnt {joules(whole_j)} in all; each joule is counted once."
+    yield f"The search burnt {joules(whole_j)}, as metered in its trials: the parts add up to that."
     if "useful" in uses and summary.target is not None and whole_j:
         share = uses["useful"].total_j / whole_j
         yield (
@@ -327,10 +327,15 @@ def _noise_section(
     if summary.target is None or not summary.front:
         return None
     noise, seen = noise_of(study, summary.target)
-    how = "as its repetitions show" if seen else "assumed, since too few setups were repeated"
+    target, by = accuracy(summary.target), f"{100 * noise:.2g} %"
     lines = [
-        f"The seed alone moves the energy to {accuracy(summary.target)} by about "
-        f"{100 * noise:.2g} % (standard deviation; {how}). Smaller differences say nothing."
+        f"The seed alone moves the energy to {target} by about {by} (standard deviation, as its "
+        "repetitions show). Smaller differences say nothing."
+        if seen
+        else f"How much the seed alone moves the energy to {target} is not known here: too few "
+        f"setups were repeated. Intervals assume {by} (standard deviation), which is too little: "
+        "repeats of small trainings varied by a fifth to a third. Differences of that size say "
+        "nothing."
     ]
     if not any(each.confirming for each in setups):
         lines.append(
