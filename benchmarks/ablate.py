@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a bare checko
 from benchmarks.problems import find_problems
 from benchmarks.replay import Row, Task, run
 from benchmarks.running import parse, run_all, write
-from benchmarks.verdicts import Verdict, print_table, summarise
+from benchmarks.verdicts import UNEQUAL, Verdict, print_table, summarise
 from energyopt.errors import EnergyoptError
 from energyopt.search import acquisition as choice
 from energyopt.search import curve_observations as readings
@@ -148,6 +148,7 @@ def show(
     print(
         "J5: geometric mean over problems of medians; mean J5: over all searches, 40 if censored."
     )
+    print(UNEQUAL)
     names = list(next(iter(workloads.values())))
     left_out = []
     for workload in names:

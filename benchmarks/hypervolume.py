@@ -33,7 +33,7 @@ from benchmarks.curve_search import OURS, CurveSession, Search, methods, search
 from benchmarks.curve_sets import TARGET, CurveSet, find_sets
 from benchmarks.fronts import best_area, joules_to, worst_point
 from benchmarks.running import options_of, parse, run_all, split_name, write
-from benchmarks.verdicts import Moment, judge, print_table
+from benchmarks.verdicts import UNEQUAL, Moment, judge, print_table
 from energyopt.errors import EnergyoptError
 
 CAP = 200.0
@@ -164,6 +164,12 @@ def show(rows: Sequence[Row], sets: Sequence[CurveSet]) -> None:
             table.append((name, *(_cell([getattr(row, key) for row in of]) for key in columns)))
         print_table(["method", *(COLUMNS[key] for key in columns)], table)
     print("\nCells: median / geometric mean over seeds / share that was not there at the cap.")
+    print(
+        "Mind: the hypervolume is over linear accuracy from the lowest one, so most of it is that\n"
+        "of models that nobody would use."
+    )
+    if any(row.j5 is not None for row in rows):
+        print(UNEQUAL)
 
 
 def _cell(values: Sequence[float]) -> str:

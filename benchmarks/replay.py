@@ -35,6 +35,7 @@ from benchmarks.session import Session
 from benchmarks.verdicts import (
     CAP,
     MARKS,
+    UNEQUAL,
     Moment,
     Summary,
     Verdict,
@@ -145,7 +146,7 @@ def show(summaries: Mapping[str, Summary], problems: Sequence[Problem]) -> None:
     print(
         "J5 and first hit: geometric mean over problems of the median over seeds; CI: problems\n"
         "resampled; p: Wilcoxon over problems with Holm's correction, and problems won and lost,\n"
-        f"against {best}."
+        f"against {best}.\n{UNEQUAL}"
     )
     default = math.exp(sum(math.log(each.default_cost) for each in problems) / len(problems))
     print(f"Floor: the default once costs {default:.2f} E*, default and optimum {default + 1:.2f}.")

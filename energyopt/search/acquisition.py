@@ -1,12 +1,11 @@
 """What to train next, and for how many joules: the best expected saving for its energy.
 
 Two questions, one after the other. Which setup reaches the target with the least energy: each
-step, a look or a whole training, is worth what it is expected to improve the recommendation (the
-knowledge gradient). Then, what each further point of accuracy costs: which setup, trained on to
-one of its next evaluations, is expected to let the hypervolume of (log error, log energy) grow the
-most a joule (cf. Weitzman's index, arXiv 2406.20062). That growth needs no sampling: it is the
-integral, here a sum, over levels of accuracy of the probability to reach each times the expected
-improvement of the energy to it.
+step, a look or a whole training, is worth what it is expected to improve the recommendation. Then,
+what each further point of accuracy costs: which setup, trained on to one of its next evaluations,
+is expected to let the hypervolume of (log error, log energy) grow the most a joule (cf. Weitzman's
+index, arXiv 2406.20062). That growth needs no sampling: it is the integral, here a sum, over levels
+of accuracy of the probability to reach each times the expected improvement of the energy to it.
 
 A step whose expected saving, over the planned trainings, is less than its cost is not worth it.
 """
@@ -179,8 +178,9 @@ class Outlook:
     def _value(self, best: int, noise: Array) -> Array:
         """What training each setup on is worth: the expected saving of a better choice, in log J.
 
-        The knowledge gradient: a training tells its setup's energy up to its noise, and that of
-        others as far as they go together.
+        A training tells its setup's energy up to its noise, and that of the recommended one as far
+        as the two go together. What it tells of third setups is left out, which a knowledge
+        gradient would count.
 
         Args:
             best: The recommended setup.
