@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from energyopt.search.schedule import Observed, setup_of, setups_of
 
 WITHIN = 0.05
 _POINTS = 60
+_Z = 1.959964  # of a 95 % interval
 _MOST = 100  # setups that a model looks at: those which reached the target with the least energy
 
 
@@ -39,6 +41,12 @@ class Advice:
     probability: float
     trainings: int
     reached: int
+
+    @property
+    def interval_j(self) -> tuple[float, float]:
+        """The 95 % interval of the expected energy, in J."""
+        factor = math.exp(min(_Z * self.sd, 600.0))  # beyond that there is no number
+        return self.energy_j / factor, self.energy_j * factor
 
 
 def advise(

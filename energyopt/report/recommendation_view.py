@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +20,6 @@ from energyopt.report.study_output import words_to_vouch_for
 from energyopt.report.tables import command_text, rows_of
 
 _SHOWN = 10
-_Z = 1.959964  # of a 95 % interval
 
 
 def advised(
@@ -64,7 +62,7 @@ def recommended_screen(
     rows = [_row(each) for each in found[:_SHOWN]]
     hidden = len(found) - len(rows)
     more = f"{count(hidden, 'setup')} not shown. " if hidden else ""
-    low, high = interval(best)
+    low, high = best.interval_j
     lines = (
         f"{more}The energies are those of a usual seed; the cheapest training alone may have been "
         "lucky. Intervals and probabilities are the model's: too narrow for small trainings, whose "
@@ -105,7 +103,7 @@ def recommended_data(
                 "trial": each.trial.number,
                 "params": dict(each.trial.params),
                 "energy_j": each.energy_j,
-                "interval_j": list(interval(each)),
+                "interval_j": list(each.interval_j),
                 "probability": each.probability,
                 "trainings": each.trainings,
                 "reached": each.reached,
@@ -125,7 +123,7 @@ def _point(study: StudyRecord, advice: Advice, target: float) -> FrontPoint:
 
 
 def _row(each: Advice) -> tuple[object, ...]:
-    low, high = interval(each)
+    low, high = each.interval_j
     default = " (default)" if each.trial.default else ""
     return (
         f"trial {each.trial.number}{default}: {setup(each.trial.params) or 'the fixed setup'}",
@@ -134,9 +132,3 @@ def _row(each: Advice) -> tuple[object, ...]:
         percent(each.probability),
         f"{each.reached}/{each.trainings}",
     )
-
-
-def interval(each: Advice) -> tuple[float, float]:
-    """The 95 % interval of an expected energy, in J."""
-    factor = math.exp(min(_Z * each.sd, 600.0))  # beyond that there is no number
-    return each.energy_j / factor, each.energy_j * factor

@@ -14,7 +14,6 @@ from energyopt.analysis.summary import Summary
 from energyopt.core.trial_result import Provenance, StudyRecord
 from energyopt.core.units import accuracy, count, joules, percent, setup
 from energyopt.report.html.tables import Column, Grid
-from energyopt.report.recommendation_view import interval
 from energyopt.report.sentences import COUNTED
 from energyopt.search.schedule import setup_of
 
@@ -214,7 +213,7 @@ def _energy_card(summary: Summary, best: FrontPoint, again: Repeated | None) -> 
         return Card(
             name, joules(best.energy_j), f"one training, so no interval (trial {best.trial})"
         )
-    low_j, high_j = interval(summary.advice)
+    low_j, high_j = summary.advice.interval_j
     note = (
         f"expected; {joules(low_j)} to {joules(high_j)} with 95 % confidence by the model, which "
         f"is too narrow for small trainings; {seen}"
