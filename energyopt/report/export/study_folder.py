@@ -89,7 +89,7 @@ def _fill(folder: Path, plain: PlainStudy) -> StudyRecord:
     study = record_from(read_folder(folder), folder)
     (folder / "schema.json").write_text(schema_text(), encoding="utf-8")
     names = [metric.name for metric in study.metrics]
-    _write_table(folder / "trials.csv", (_trial_row(trial, names) for trial in study.trials))
+    _write_table(folder / "trials.csv", (trial_row(trial, names) for trial in study.trials))
     _write_table(folder / "curves.csv", itertools.chain(*map(_curve_rows, study.trials)))
     _write_table(folder / "ledger.csv", _ledger_rows(study))
     (folder / "README.md").write_text(readme(study, plain), encoding="utf-8")
@@ -106,7 +106,13 @@ def _write_table(path: Path, rows: Iterable[Row]) -> None:
         writer.writerows([csv_cell(row.get(key)) for key in columns] for row in rows)
 
 
-def _trial_row(trial: TrialRecord, metrics: Iterable[str]) -> Row:
+def trial_row(trial: TrialRecord, metrics: Iterable[str]) -> Row:
+    """Flatten a trial into the columns of trials.csv.
+
+    Args:
+        trial: The trial.
+        metrics: Names of the study's objectives.
+    """
     result = trial.result
     return {
         "trial": trial.number,

@@ -1,0 +1,202 @@
+"""Read a study into a notebook or a script: its trials, its front, what it recommends."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from energyopt.analysis.pareto import FrontPoint, at_checkpoint, curve_front, final_front
+from energyopt.analysis.recommendation import advise
+from energyopt.core.trial_result import StudyRecord, TrialRecord
+from energyopt.core.units import accuracy, joules
+from energyopt.errors import ConfigError, EnergyoptError, StudyError
+from energyopt.storage import DEFAULT_STORAGE
+from energyopt.storage.credentials import masked
+from energyopt.storage.exchange.reader import study_at
+from energyopt.storage.reader import read_study, study_names
+from energyopt.utils.paths import STORAGE_VARIABLE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendedConfiguration:
+    """The configuration to train with; the fields are those of `energyopt recommend --json`.
+
+    Attributes:
+        trial: Number of the cheapest trial with it that reached the target.
+        params: The searched values, by config key.
+        overrides: The command-line words that train it up to the target.
+        energy_j: Its expected energy to the target, in J.
+        interval_j: The 95 % interval of that.
+        probability: That it is within 5 % of the best configuration that was tried.
+        trainings: How often it was trained.
+        reached: How often it reached the target then.
+    """
+
+    trial: int
+    params: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    energy_j: float
+    interval_j: tuple[float, float]
+    probability: float
+    trainings: int
+    reached: int
+
+
+@dataclass(frozen=True, repr=False)  # without slots: what is computed once is kept
+class LoadedStudy:
+    """A study as it was when it was read; nothing here writes.
+
+    Attributes:
+        record: All that is known of it.
+    """
+
+    record: StudyRecord
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.record.name
+
+    @property
+    def target(self) -> float | None:
+        """Accuracy to reach; None for another app's study."""
+        return self.record.target
+
+    @property
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """All trials, by number; `.result` of each has its curve, energies and provenance."""
+        return self.record.trials
+
+    @cached_property
+    def recommendation(self) -> RecommendedConfiguration:
+        """The configuration to train with, as `energyopt recommend` says it.
+
+        Raises:
+            StudyError: If no trial reached the target, or there is none.
+        """
+        if self.target is None:
+            raise StudyError(
+                f"study {self.name} has no target accuracy, being another app's, and so no "
+                "configuration to recommend"
+            )
+        best = next(iter(advise(self.record, self.target)), None)
+        result = None if best is None else best.trial.result
+        hit = None if result is None else result.first_at(self.target)
+        if best is None or result is None or hit is None:
+            raise StudyError(
+                f"no trial of study {self.name} reached {accuracy(self.target)}; search on, or "
+                "look at front()"
+            )
+        return RecommendedConfiguration(
+            trial=best.trial.number,
+            params=best.trial.params,
+            overrides=at_checkpoint(self.record, best.trial, result, hit).overrides,
+            energy_j=best.energy_j,
+            interval_j=best.interval_j,
+            probability=best.probability,
+            trainings=best.trainings,
+            reached=best.reached,
+        )
+
+    def front(
+        self, target: float | None = None, points: Literal["curve", "final"] = "curve"
+    ) -> tuple[FrontPoint, ...]:
+        """Find the points that no other beats in both energy and accuracy, cheapest first.
+
+        Args:
+            target: Only points of at least this accuracy.
+            points: "curve" for all checkpoints of all trials, each a training one could stop
+                at; "final" for energy to target and best accuracy of the trials that reached it.
+
+        Raises:
+            ConfigError: If `points` is neither.
+        """
+        fronts = {"curve": curve_front, "final": final_front}
+        if points not in fronts:
+            raise ConfigError(f"points={points!r} is not known; give 'curve' or 'final'")
+        front = fronts[points](self.record)
+        return tuple(point for point in front if target is None or point.accuracy >= target)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Make a data frame with a row for each trial, and the columns of an export's trials.csv.
+
+        Raises:
+            EnergyoptError: If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise EnergyoptError(
+                f"to_pandas() needs pandas ({error}): pip install pandas"
+            ) from error
+        from energyopt.report.export.study_folder import trial_row
+
+        metrics = [metric.name for metric in self.record.metrics]
+        return pd.DataFrame([trial_row(trial, metrics) for trial in self.trials])
+
+    def __repr__(self) -> str:
+        states = Counter(trial.state for trial in self.trials)
+        parts = [
+            f"{len(self.trials)} trials ({', '.join(f'{n} {s}' for s, n in states.items())})"
+            if self.trials
+            else "no trials",
+            f"{joules(self.record.search_energy_j)} in all",
+        ]
+        if self.target is not None:
+            parts.insert(0, f"target {self.target:g}")
+        if self.record.provenance is not None:
+            parts.append(str(self.record.provenance))
+        return f"<study {self.name}: {'; '.join(parts)}>"
+
+
+def load_study(
+    study: str | os.PathLike[str], *, storage: str | os.PathLike[str] | None = None
+) -> LoadedStudy:
+    """Read a study from a database, or from the folder that it was exported to.
+
+    Args:
+        study: Its name in the storage; the folder of an export (a `Path`, or text as the commands
+            take it: of text without a slash, a study of that name comes first); or, without
+            `storage`, the SQLAlchemy URL of a database that holds one study.
+        storage: Where studies are, a file or a SQLAlchemy URL. If None, what ENERGYOPT_STORAGE
+            says, else studies/energyopt.db.
+
+    Raises:
+        StorageError: If the database or the folder cannot be read.
+        StudyError: If there is no such study; the message lists those that are there.
+    """
+    if storage is None and isinstance(study, str) and "://" in study:
+        return LoadedStudy(_only_study(study))
+    if storage is None:
+        storage = os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE)
+    # A path in full cannot be taken for a study's name.
+    word = study if isinstance(study, str) else str(Path(study).expanduser().absolute())
+    try:
+        return LoadedStudy(study_at(os.fspath(storage), word))
+    except EnergyoptError as error:
+        if not Path(word).expanduser().is_file():
+            raise
+        raise StudyError(
+            f"{word} is a file; give the name of a study in it, and the file as storage="
+        ) from error
+
+
+def _only_study(url: str) -> StudyRecord:
+    """Read the study of a database that holds no other."""
+    names = study_names(url)
+    if not names:
+        raise StudyError(f"there is no study in {masked(url)} yet")
+    if len(names) > 1:
+        raise StudyError(
+            f"there are {len(names)} studies in {masked(url)}: {', '.join(names)}; give the name "
+            "of one, and the URL as storage="
+        )
+    return read_study(url, names[0])
