@@ -43,7 +43,7 @@ from benchmarks.overhead import environment  # noqa: E402
 from energyopt.config.trial_factory import Setup  # noqa: E402
 from energyopt.core.calibration import Known  # noqa: E402
 from energyopt.core.journal import NAME, JournalWriter  # noqa: E402
-from energyopt.core.protocols import EnergyMeter, Paradigm, Trained, WarmsUp  # noqa: E402
+from energyopt.core.protocols import EnergyMeter, Paradigm, TrainStep, WarmsUp  # noqa: E402
 from energyopt.core.trial_result import Checkpoint, TrialResult  # noqa: E402
 from energyopt.errors import EnergyoptError, HardwareError  # noqa: E402
 from energyopt.hardware.host import cpu_model, resolve_device  # noqa: E402
@@ -314,7 +314,7 @@ class Steady:
         if isinstance(self._inner, WarmsUp):
             self._inner.warm_up()
 
-    def train(self, samples: int) -> Trained:  # noqa: ARG002  # it goes by time
+    def train(self, samples: int) -> TrainStep:  # noqa: ARG002  # it goes by time
         """Train until the next time is over, in calls that last long enough not to matter."""
         began_s = now_s = time.perf_counter()
         until_s = began_s + self._times_s[len(self.spans_s)]
@@ -328,7 +328,7 @@ class Steady:
             if now_s - before_s < CHUNK_S:
                 chunk *= 2
         self.spans_s.append((began_s, now_s))
-        return Trained(seen, steps, loss / seen)
+        return TrainStep(seen, steps, loss / seen)
 
     def evaluate(self) -> float:
         """Evaluate, and say 1 once all times are over."""

@@ -29,7 +29,7 @@ from benchmarks.overhead import environment  # noqa: E402
 
 if TYPE_CHECKING:
     from energyopt.core.journal import JournalWriter
-    from energyopt.core.protocols import EnergyMeter, Trained
+    from energyopt.core.protocols import EnergyMeter, TrainStep
     from energyopt.core.trial_result import Energy, Provenance
     from tests.fake_nvml import FakeNvml
 
@@ -107,14 +107,14 @@ class Nothing:
     def __init__(self, begun: Spend) -> None:
         self._begun: Spend | None = begun
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         """Train nothing."""
-        from energyopt.core.protocols import Trained
+        from energyopt.core.protocols import TrainStep
 
         if self._begun is not None:
             self._begun()
             self._begun = None
-        return Trained(samples, 1, 1.0)
+        return TrainStep(samples, 1, 1.0)
 
     def evaluate(self) -> float:
         """Never at the target."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.problems import Setup
 from benchmarks.session import Session
-from energyopt.core.protocols import Trained
+from energyopt.core.protocols import TrainStep
 from energyopt.core.traces import Clock
 from energyopt.paradigms.replay import EPOCH_SAMPLES, Playback
 
@@ -101,7 +101,7 @@ class _Split:
         self._best_w = best_w
         self._first = True
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         if not self._first:
             return self._playback.train(samples)
         self._first = False
@@ -110,7 +110,7 @@ class _Split:
             self._clock.limit_w = limit_w
             self._playback.train(end - begin)
         self._clock.limit_w = self._best_w
-        return Trained(samples, samples, 1.0)
+        return TrainStep(samples, samples, 1.0)
 
     def evaluate(self) -> float:
         return self._playback.evaluate()

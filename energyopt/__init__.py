@@ -1,3 +1,72 @@
-"""energyopt: which training setup reaches this accuracy with the least energy?"""
+"""energyopt: which training setup reaches this accuracy with the least energy?
+
+What is imported from here is meant for users, and imported when it is first asked for: `import
+energyopt` alone loads no framework. docs/reference/api.md describes each name.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from energyopt.core.energy import Energy
+    from energyopt.core.protocols import (
+        EnergyMeter,
+        Objective,
+        Paradigm,
+        StoppingRule,
+        TrainStep,
+    )
+    from energyopt.core.trial_result import Provenance, StudyRecord, TrialResult
+    from energyopt.errors import EnergyoptError
+    from energyopt.search.joule import JouleSampler
+    from energyopt.workflows.load_study import load_study
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Energy",
+    "EnergyMeter",
+    "EnergyoptError",
+    "JouleSampler",
+    "Objective",
+    "Paradigm",
+    "Provenance",
+    "StoppingRule",
+    "StudyRecord",
+    "TrainStep",
+    "TrialResult",
+    "__version__",
+    "load_study",
+]
+
+_MODULES = {
+    "Energy": "energyopt.core.energy",
+    "EnergyMeter": "energyopt.core.protocols",
+    "EnergyoptError": "energyopt.errors",
+    "JouleSampler": "energyopt.search.joule",
+    "Objective": "energyopt.core.protocols",
+    "Paradigm": "energyopt.core.protocols",
+    "Provenance": "energyopt.core.trial_result",
+    "StoppingRule": "energyopt.core.protocols",
+    "StudyRecord": "energyopt.core.trial_result",
+    "TrainStep": "energyopt.core.protocols",
+    "TrialResult": "energyopt.core.trial_result",
+    "load_study": "energyopt.workflows.load_study",
+}
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is here
+
+    def __getattr__(name: str) -> Any:
+        from importlib import import_module
+
+        if name in _MODULES:
+            value = getattr(import_module(_MODULES[name]), name)
+            globals()[name] = value  # from now on it is found without this function
+            return value
+        from energyopt.utils.deprecation import deprecated_names
+
+        deprecated = deprecated_names(__name__, {"Trained": "energyopt.TrainStep"}, stacklevel=3)
+        return deprecated(name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -30,7 +30,7 @@ from energyopt.core.protocols import (
     Saves,
     StoppingRule,
     Tests,
-    Trained,
+    TrainStep,
     WarmsUp,
 )
 from energyopt.core.trial_result import Energy, Kind, TrialResult
@@ -152,7 +152,7 @@ class ParadigmContract:
         paradigm = make(0)
         asked = max(1, round(share * paradigm.epoch_samples))
         trained = paradigm.train(asked)
-        assert isinstance(trained, Trained)
+        assert isinstance(trained, TrainStep)
         assert trained.samples >= asked
         assert 1 <= trained.steps <= trained.samples
         assert math.isfinite(trained.loss)

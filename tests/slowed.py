@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from energyopt.core.protocols import Trained
+from energyopt.core.protocols import TrainStep
 from energyopt.paradigms.scratch import Scratch
 from tests.fake_nvml import speed, working
 
@@ -18,7 +18,7 @@ STEP_S = 0.004
 class Slowed(Scratch):
     """Scratch on a GPU that a power limit slows down."""
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         """Train, and take the GPU's time for it."""
         with working():
             began_s = time.perf_counter()

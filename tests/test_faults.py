@@ -12,7 +12,7 @@ FAULTY = """
 import ctypes, faulthandler, os, resource, signal, subprocess, sys, time
 
 import torch
-from energyopt.core.protocols import Trained
+from energyopt import TrainStep
 
 def segfault():
     faulthandler.disable()
@@ -66,7 +66,7 @@ class Faulty:
             FAULTS[self.fault]()
             if self.fault == "rubbish":
                 return None
-        return Trained(samples, 1, 1.0)
+        return TrainStep(samples, 1, 1.0)
 
     def evaluate(self):
         return 0.5

@@ -12,7 +12,7 @@ import pytest
 from energyopt.config.trial_factory import Setup
 from energyopt.core.calibration import Known, place
 from energyopt.core.journal import JournalReader, JournalWriter
-from energyopt.core.protocols import Trained
+from energyopt.core.protocols import TrainStep
 from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import TrialResult, total
 from energyopt.errors import ConfigError, HardwareError
@@ -41,13 +41,13 @@ class Busy:
         self._gpu = gpu
         self._during = during
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         steps = -(-samples // 10)
         with working():
             time.sleep(0.005 * steps)
         if self._during is not None:
             self._during()
-        return Trained(10 * steps, steps, 1.0)
+        return TrainStep(10 * steps, steps, 1.0)
 
     def evaluate(self) -> float:
         return 0.5

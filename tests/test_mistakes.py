@@ -111,7 +111,7 @@ def test_failed_trials_are_counted_and_end_a_hopeless_run(energyopt: Program) ->
 
 DYING = """
 import os
-from energyopt.core.protocols import Trained
+from energyopt import TrainStep
 
 class Dying:
     epoch_samples = 8
@@ -124,7 +124,7 @@ class Dying:
         self.calls += 1
         if self.lr > 0.5 and self.calls == 3:
             os._exit(9)
-        return Trained(samples, 1, 1.0)
+        return TrainStep(samples, 1, 1.0)
 
     def evaluate(self):
         return 0.5

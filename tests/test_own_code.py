@@ -12,7 +12,7 @@ from tests.conftest import (
 )
 
 OWN_PARADIGM = """
-from energyopt.core.protocols import Trained
+from energyopt import TrainStep
 
 class Pretend:
     epoch_samples = 100
@@ -23,7 +23,7 @@ class Pretend:
     def train(self, samples):
         self.seen += samples
         sum(i * i for i in range(20_000))
-        return Trained(samples, 1, 1 / self.seen)
+        return TrainStep(samples, 1, 1 / self.seen)
 
     def evaluate(self):
         return min(1.0, self.seen * self.lr / 100)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from energyopt.core.conditions import ProfilePoint
 from energyopt.core.history import Progress, Rivals
 from energyopt.core.journal import JournalReader, JournalWriter
-from energyopt.core.protocols import Trained
+from energyopt.core.protocols import TrainStep
 from energyopt.core.trial_result import Energy, TrialResult, TrialStart, total
 from energyopt.errors import HardwareError
 from energyopt.hardware.gpu_options import RigOptions
@@ -72,10 +72,10 @@ class Trainee:
         self._gpu = gpu
         self._accuracies = iter(accuracies)
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         steps = -(-samples // 10)
         self._gpu.work(steps)
-        return Trained(10 * steps, steps, 1.0)
+        return TrainStep(10 * steps, steps, 1.0)
 
     def evaluate(self) -> float:
         self._gpu.work(1)
@@ -277,7 +277,7 @@ def test_a_trial_that_dies_while_limits_are_tried_has_its_joules_as_profiling(tm
     gpu = ToyGpu(bowl, slower)
 
     class Dying(Trainee):
-        def train(self, samples: int) -> Trained:
+        def train(self, samples: int) -> TrainStep:
             if gpu.limit_w < 250:
                 raise RuntimeError("dead")
             return super().train(samples)

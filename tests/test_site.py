@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import energyopt
 from energyopt.cli.commands import COMMANDS, parser_of
 from energyopt.search.samplers import SAMPLERS
 from energyopt.utils.paths import conf_dir
@@ -118,6 +119,14 @@ def test_the_reference_has_every_command_with_its_options(site: Path) -> None:
         for action in parser_of(name)._actions:
             for option in action.option_strings:
                 assert option in text, f"{name} {option}"
+
+
+def test_the_reference_has_every_public_name(site: Path) -> None:
+    text = text_of(site, "reference/api")
+    for name in set(energyopt.__all__) - {"__version__"}:
+        assert re.search(rf'<h3>.*<span class="pre">{name}\b', text), name
+    for name in ("front(target=None,", "recommendation", "to_pandas()"):
+        assert f'<span class="pre">{name}</span>' in text, name
 
 
 def test_the_environment_is_that_of_the_code() -> None:

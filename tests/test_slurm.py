@@ -28,7 +28,7 @@ AS_JOBS = ("hydra/launcher=submitit_slurm", "hydra.launcher.gpus_per_node=1")
 WAITING = """
 import time
 from pathlib import Path
-from energyopt.core.protocols import Trained
+from energyopt import TrainStep
 
 class Waiting:
     epoch_samples = 8
@@ -36,7 +36,7 @@ class Waiting:
     def train(self, samples):
         sum(i * i for i in range(200_000))
         time.sleep(0 if Path("go").exists() else 0.2)
-        return Trained(samples, 1, 1.0)
+        return TrainStep(samples, 1, 1.0)
 
     def evaluate(self):
         return 0.5 if Path("go").exists() else 0.0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from energyopt.core.history import Progress, Rivals
 from energyopt.core.journal import JournalReader, JournalWriter
-from energyopt.core.protocols import Trained
+from energyopt.core.protocols import TrainStep
 from energyopt.core.trial_result import Purpose, TrialResult, TrialStart, total
 from energyopt.errors import HardwareError, TrialError
 from energyopt.stopping.rules import Rules
@@ -227,9 +227,9 @@ def test_warming_up_is_voluntary():
         def __init__(self, counter: Counter) -> None:
             self._counter = counter
 
-        def train(self, samples: int) -> Trained:
+        def train(self, samples: int) -> TrainStep:
             self._counter.total_j += samples
-            return Trained(samples, samples, 1.0)
+            return TrainStep(samples, samples, 1.0)
 
         def evaluate(self) -> float:
             return 1.0
@@ -336,15 +336,15 @@ def test_an_accuracy_that_is_no_share_is_refused(accuracy: float):
 class Lazy(Scripted):
     """Says that it trained nothing."""
 
-    answer = Trained(0, 0, 1.0)
+    answer = TrainStep(0, 0, 1.0)
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         super().train(samples)
         return self.answer
 
 
 class Backwards(Lazy):
-    answer = Trained(10, -1, 1.0)
+    answer = TrainStep(10, -1, 1.0)
 
 
 @pytest.mark.parametrize("make", [Lazy, Backwards])

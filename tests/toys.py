@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from energyopt.core.protocols import Trained
+from energyopt.core.protocols import TrainStep
 from energyopt.core.trial_result import (
     BROKEN,
     Checkpoint,
@@ -225,7 +225,7 @@ class Scripted:
     def warm_up(self) -> None:
         self.counter.total_j += 32
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         self.asked.append(samples)
         steps = -(-samples // self.batch_size)
         loss = next(self._losses)
@@ -233,7 +233,7 @@ class Scripted:
             self.counter.total_j += steps * self.batch_size / 2
             raise loss
         self.counter.total_j += steps * self.batch_size
-        return Trained(steps * self.batch_size, steps, loss)
+        return TrainStep(steps * self.batch_size, steps, loss)
 
     def evaluate(self) -> float:
         self.counter.total_j += 16
@@ -250,7 +250,7 @@ class Pausable(Scripted):
     trained: int = 0
     evaluated: int = 0
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         self.trained += 1
         return super().train(samples)
 

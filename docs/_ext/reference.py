@@ -9,18 +9,22 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import cached_property
 from typing import Any
 
 from docstring_parser import DocstringStyle, parse
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
+import energyopt
 from energyopt.analysis.pareto import FrontPoint
 from energyopt.cli.commands import COMMANDS, parser_of
 from energyopt.config.yaml_comments import Key, read_about, read_keys
+from energyopt.core.trial_result import TrialRecord
 from energyopt.search.samplers import SAMPLERS
 from energyopt.sweep.options import Options
 from energyopt.utils.paths import conf_dir
+from energyopt.workflows.load_study import LoadedStudy, RecommendedConfiguration
 
 GROUPS = {
     "task": "the data, and what is to be told of it",
@@ -96,6 +100,18 @@ def front_columns() -> str:
     return "\n".join(["| column | what it is |", "|---|---|", *rows])
 
 
+def public_names() -> str:
+    """What `energyopt` offers to be imported."""
+    names = [name for name in energyopt.__all__ if name != "__version__"]
+    return "\n\n".join(_public(name, getattr(energyopt, name)) for name in names)
+
+
+def loaded_study() -> str:
+    """What `load_study` returns, and what one gets from that."""
+    classes = (LoadedStudy, RecommendedConfiguration, TrialRecord)
+    return "\n\n".join(_public(each.__name__, each) for each in classes)
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "groups": groups,
     "root-keys": root_keys,
@@ -103,7 +119,56 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "sweeper-keys": sweeper_keys,
     "commands": commands,
     "front-columns": front_columns,
+    "public-names": public_names,
+    "loaded-study": loaded_study,
 }
+
+
+def _public(name: str, item: Any) -> str:
+    doc = parse(inspect.getdoc(item) or "", DocstringStyle.GOOGLE)
+    signature = _signature(item) if inspect.isfunction(item) else ""
+    texts = [text for text in (doc.short_description, doc.long_description) if text]
+    members = [(each.arg_name, each.description or "") for each in doc.params]
+    if inspect.isclass(item):
+        members += _members(item)
+    rows = [f"| `{member}` | {_cell(' '.join(text.split()))} |" for member, text in members]
+    table = "\n".join(["| name | what it is |", "|---|---|", *rows]) if rows else ""
+    parts = [f"### `{name}{signature}`", *map(_cell, texts), table]
+    parts += [
+        _cell(f"Raises {each.type_name}: {' '.join((each.description or '').split())}")
+        for each in doc.raises
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _members(made: type) -> list[tuple[str, str]]:
+    """The public properties and methods of a class, each with its first sentence."""
+    members = []
+    for name, member in vars(made).items():
+        if name.startswith("_") and name != "__call__":
+            continue
+        if isinstance(member, (property, cached_property)):
+            function = member.fget if isinstance(member, property) else member.func
+            signature = ""
+        else:
+            function = member.__func__ if isinstance(member, classmethod) else member
+            if not inspect.isfunction(function):
+                continue
+            signature = _signature(function)
+        doc = parse(inspect.getdoc(function) or "", DocstringStyle.GOOGLE)
+        members.append((f"{name}{signature}", doc.short_description or ""))
+    return members
+
+
+def _signature(function: Any) -> str:
+    """Its arguments and their defaults, without types."""
+    signature = inspect.signature(function)
+    plain = [
+        each.replace(annotation=each.empty)
+        for name, each in signature.parameters.items()
+        if name not in ("self", "cls")
+    ]
+    return str(signature.replace(parameters=plain, return_annotation=signature.empty))
 
 
 def _group(name: str, what: str) -> str:

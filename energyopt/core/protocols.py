@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from energyopt.core.history import Progress, Rivals
 from energyopt.core.trial_result import Energy, Metric, Provenance, TrialResult
+from energyopt.utils.deprecation import deprecated_names
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,7 @@ class EnergyMeter(Protocol):
         """Close the window; parts that are not metered are None."""
 
 
-class Trained(NamedTuple):
+class TrainStep(NamedTuple):
     """What one call of `train` did.
 
     Attributes:
@@ -50,6 +51,12 @@ class Trained(NamedTuple):
     loss: float
 
 
+if TYPE_CHECKING:
+    Trained = TrainStep
+else:
+    __getattr__ = deprecated_names(__name__, {"Trained": "energyopt.TrainStep"})
+
+
 @runtime_checkable
 class Paradigm(Protocol):
     """How a model is trained and scored. It knows nothing of energy, Hydra or Optuna."""
@@ -58,7 +65,7 @@ class Paradigm(Protocol):
     def epoch_samples(self) -> int:
         """Size of the training set, in samples."""
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         """Train on whole batches, at least that many samples."""
 
     def evaluate(self) -> float:

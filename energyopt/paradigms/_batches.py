@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from energyopt.core.protocols import Trained
+from energyopt.core.protocols import TrainStep
 from energyopt.errors import ConfigError
 from energyopt.paradigms._precision import Precision
 
@@ -83,7 +83,7 @@ class Loop:
         """Samples of an epoch."""
         return sum(end - begin for begin, end in self._epoch_slices())
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         """Train on whole batches, at least that many samples."""
         self._train_mode(self.model)
         seen = steps = 0
@@ -96,7 +96,7 @@ class Loop:
             loss_sum += loss * len(batch)
             seen += len(batch)
             steps += 1
-        return Trained(seen, steps, float(loss_sum) / seen)
+        return TrainStep(seen, steps, float(loss_sum) / seen)
 
     @torch.inference_mode()
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:

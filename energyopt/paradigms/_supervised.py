@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from energyopt.core.protocols import Split, Task, Trained
+from energyopt.core.protocols import Split, Task, TrainStep
 from energyopt.paradigms._batches import Loop
 from energyopt.paradigms._heads import by_head, heads_of, parts, score, targets_by_head
 from energyopt.paradigms._precision import Name, Precision
@@ -88,7 +88,7 @@ class Supervised:
         """Size of the training set, in samples."""
         return self._loop.epoch_samples
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         """Train on whole batches, at least that many samples."""
         return self._loop.train(samples)
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from energyopt.core.protocols import Knowledge, Task, Trained
+from energyopt.core.protocols import Knowledge, Task, TrainStep
 from energyopt.errors import ConfigError
 from energyopt.paradigms._heads import parts
 from energyopt.paradigms._precision import Name, Precision
@@ -104,7 +104,7 @@ class Distillation(Supervised):
             self._answers[part] = self._ask(self._train.inputs[part]).float()
         self._prepared = True
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         """Train on whole batches, at least that many samples."""
         if not self._prepared:
             self.prepare()

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from energyopt.core.protocols import Trained
+from energyopt.core.protocols import TrainStep
 from energyopt.core.traces import Clock, Costs, Curve
 from energyopt.errors import ConfigError
 
@@ -42,14 +42,14 @@ class Playback:
         self._clock = clock
         self._samples = 0
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         """Let the time and the energy of so many samples pass."""
         pace = self._costs.pace(self._clock.limit_w)
         began_s, began_j = pace.until(self._samples / EPOCH_SAMPLES)
         self._samples += samples
         ended_s, ended_j = pace.until(self._samples / EPOCH_SAMPLES)
         self._clock.pass_by(ended_s - began_s, ended_j - began_j)
-        return Trained(samples, samples, _LOSS)
+        return TrainStep(samples, samples, _LOSS)
 
     def evaluate(self) -> float:
         """The accuracy recorded by now; its energy was not recorded, and is none."""

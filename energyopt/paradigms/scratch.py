@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from energyopt.core.protocols import Task, Trained
+from energyopt.core.protocols import Task, TrainStep
 from energyopt.errors import ConfigError
 from energyopt.paradigms._heads import heads_of, one_by_one, score, targets_by_head
 from energyopt.paradigms._precision import Name
@@ -105,7 +105,7 @@ class Scratch:
         """Size of the training set, in samples."""
         return next(iter(self._learners.values())).epoch_samples
 
-    def train(self, samples: int) -> Trained:
+    def train(self, samples: int) -> TrainStep:
         """Train each head that is not at its target on at least that many samples."""
         open_ones = self._learners.keys() - self._reached or self._learners.keys()
         trained = [
@@ -115,7 +115,7 @@ class Scratch:
         loss = sum(each.loss * each.samples for each in trained) / seen
         if len(trained) == 1:
             return trained[0]
-        return Trained(
+        return TrainStep(
             max(each.samples for each in trained), sum(each.steps for each in trained), loss
         )
 

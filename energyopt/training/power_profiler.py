@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energyopt.core.conditions import PowerProfile, ProfilePoint
-from energyopt.core.protocols import Trained
+from energyopt.core.protocols import TrainStep
 from energyopt.core.trial_result import Energy
 from energyopt.errors import HardwareError
 
@@ -100,7 +100,7 @@ class PowerProfiler:
         fitting = int(self._samples_a_s * max(left_s, 0.0)) + 1
         return max(1, min(most, fitting, _GROWTH * self._last_samples))
 
-    def take(self, trained: Trained, spent: Energy, left_samples: int) -> None:
+    def take(self, trained: TrainStep, spent: Energy, left_samples: int) -> None:
         """Take in what a window of training cost, and go on to the next limit in time.
 
         Args:

@@ -11,7 +11,7 @@ from typing import Any
 
 from energyopt.core.conditions import NOT_MEASURED
 from energyopt.core.journal import JournalWriter, Paused, Record
-from energyopt.core.protocols import EnergyMeter, Trained
+from energyopt.core.protocols import EnergyMeter, TrainStep
 from energyopt.core.trial_result import (
     Checkpoint,
     End,
@@ -50,7 +50,7 @@ class Interval:
     tried: Energy = field(default_factory=Energy)
     tried_steps: int = 0
 
-    def add(self, trained: Trained, spent: Energy, *, trying: bool) -> None:
+    def add(self, trained: TrainStep, spent: Energy, *, trying: bool) -> None:
         """Take in one call of `train`."""
         self.samples += trained.samples
         self.steps += trained.steps

@@ -15,7 +15,7 @@ from energyopt.core.protocols import (
     Pauses,
     Prepares,
     ScoresHeads,
-    Trained,
+    TrainStep,
     WarmsUp,
 )
 from energyopt.core.trial_result import (
@@ -198,7 +198,7 @@ class _Loop:
         training = interval.training(self._step)
         return Pause(self._samples, self._steps, interval.loss_sum, training)
 
-    def take(self, step: Trained) -> None:
+    def take(self, step: TrainStep) -> None:
         """Take in one call of `train`; evaluate, end or pause where it is time to.
 
         Raises:
@@ -256,7 +256,7 @@ class _Loop:
         if self._is_profiling:
             self._tried.append(self._interval)
 
-    def _profile(self, step: Trained) -> None:
+    def _profile(self, step: TrainStep) -> None:
         """Let the profiler see a slice that it asked for."""
         profiler = self._profiler
         assert profiler is not None  # noqa: S101  # it asked for the slice
@@ -384,7 +384,7 @@ def _check_epoch(epoch_samples: int) -> None:
         )
 
 
-def _check_trained(trained: Trained) -> None:
+def _check_trained(trained: TrainStep) -> None:
     if trained.samples <= 0 or trained.steps < 0:
         raise TrialError(
             f"train() returned samples={trained.samples}, steps={trained.steps}; "

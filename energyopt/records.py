@@ -1,0 +1,46 @@
+"""Old place of the records: kept for one release, and warns.
+
+Import what is public from `energyopt`, the rest from `energyopt.core`.
+"""
+
+from __future__ import annotations
+
+from energyopt.utils.deprecation import deprecated_names
+
+_NAMES_BY_MODULE = {
+    "energyopt": ("Energy", "Provenance", "StudyRecord", "TrialResult"),
+    "energyopt.core.conditions": ("NOT_MEASURED", "Conditions", "Machine"),
+    "energyopt.core.energy": (
+        "Checkpoint",
+        "Checkpoints",
+        "Curve",
+        "CurvePoint",
+        "checkpoint_from_dict",
+        "total",
+    ),
+    "energyopt.core.report_settings": ("NONE", "Plans"),
+    "energyopt.core.trial_result": (
+        "BROKEN",
+        "QUALITY_PERIODS",
+        "RAN_ITS_COURSE",
+        "Confirmation",
+        "End",
+        "Kind",
+        "Metric",
+        "Outcome",
+        "Pause",
+        "Purpose",
+        "TrialRecord",
+        "TrialStart",
+        "Window",
+        "length_quality",
+        "start_from_dict",
+        "window_from_dict",
+    ),
+    "energyopt.core.upfront_cost": ("Upfront",),
+}
+
+__getattr__ = deprecated_names(
+    __name__,
+    {name: f"{module}.{name}" for module, names in _NAMES_BY_MODULE.items() for name in names},
+)
