@@ -18,7 +18,8 @@ from optuna.study import StudyDirection
 from rich.console import Console
 
 from energyopt.doctor import examine
-from energyopt.doctor.records import Check, Health, health_screen
+from energyopt.doctor.records import Check, Health
+from energyopt.doctor.screen import health_screen
 from energyopt.errors import ConfigError
 from energyopt.hardware import zeus as zeus_meters
 from energyopt.hardware.lease import Lease, run_dir

@@ -1,16 +1,10 @@
-"""What `energyopt doctor` found, as records and as one screen.
-
-As JSON it is these records, field by field. Words carry the verdicts; colour repeats them.
-"""
+"""What `energyopt doctor` found, as records: its JSON is these, field by field."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
-
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.text import Text
 
 from energyopt.core.conditions import Gpu
 from energyopt.core.trial_result import Energy, Provenance
@@ -19,14 +13,6 @@ from energyopt.hardware.nvml import GpuProcess, Zeusd
 from energyopt.hardware.power_limit_journal import LeftLimit
 
 Level = Literal["ok", "info", "note", "FAIL"]
-_STYLES: Mapping[Level, str] = {
-    "ok": "green",
-    "info": "",
-    "note": "yellow",
-    "FAIL": "bold red",
-}
-_WIDTHS = (6, 13)
-_NARROWEST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,79 +178,3 @@ class Health:
     shared: SharedHealth
     storage: StorageHealth
     versions: Mapping[str, str]
-
-
-def health_screen(health: Health) -> RenderableType:
-    """Show what was found, the verdict first."""
-    configured, nvidia = health.configured, health.nvidia
-    driver = f", driver {nvidia.driver}" if nvidia.driver else ""
-    versions = ", ".join(f"{name} {version}" for name, version in health.versions.items())
-    return Group(
-        _verdict(configured),
-        *_section("Configured hardware", [_words(configured), *configured.checks]),
-        *_section(f"NVIDIA GPUs{driver}", nvidia.checks),
-        *(part for gpu in nvidia.gpus for part in _section(_title(gpu), gpu.checks)),
-        *_section("CPU", health.cpu.checks),
-        *_section("Shared by all users", health.shared.checks),
-        *_section("Storage of studies", health.storage.checks),
-        *_section("Versions", [Check("info", "packages", versions)]),
-    )
-
-
-def _verdict(configured: Configured) -> RenderableType:
-    level, says = _judged(configured)
-    return _text(f"{level}: the configured hardware {says}", f"bold {_STYLES[level]}".strip())
-
-
-def _judged(configured: Configured) -> tuple[Level, str]:
-    if configured.provenance is None:
-        if configured.measurable is None:
-            return "note", "is held by another trial at present"
-        return "FAIL", "could not be measured"
-    kind = configured.provenance.kind
-    if kind == "measured":
-        return "ok", "would be measured"
-    return "note", f"would be {kind}, not measured"
-
-
-def _words(configured: Configured) -> Check:
-    return Check("info", "config", " ".join(configured.overrides) or "the defaults")
-
-
-def _title(health: GpuHealth) -> str:
-    known = "" if health.gpu is None else f"  {health.gpu.name}  {health.gpu.uuid}"
-    return f"  GPU {health.index}{known}"
-
-
-def _section(heading: str, checks: Sequence[Check]) -> Iterator[RenderableType]:
-    yield _text(heading, "bold")
-    for check in checks:
-        style = _STYLES[check.level]
-        level = "" if check.level == "info" else check.level
-        yield _Line((level, style), (check.name, ""), check.says)
-        if check.remedy is not None:
-            yield _Line(("", ""), ("  remedy", style), check.remedy)
-
-
-class _Line:
-    """Two narrow columns and a wide one that wraps, without blanks at the ends of lines."""
-
-    def __init__(self, level: tuple[str, str], name: tuple[str, str], says: str) -> None:
-        self.head = Text("  ")
-        for (words, style), width in zip((level, name), _WIDTHS, strict=True):
-            self.head.append(f"{words:{width}}", style)
-        self.says = _text(says)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = max(options.max_width - len(self.head), _NARROWEST)
-        head = self.head
-        for line in self.says.wrap(console, width):
-            text = head + line
-            text.rstrip()
-            yield text
-            head = Text(" " * len(head))
-
-
-def _text(value: str, style: str = "") -> Text:
-    # A process or a path can have any name; control characters stay out of the terminal.
-    return Text("".join(each if each.isprintable() else "?" for each in value), style=style)

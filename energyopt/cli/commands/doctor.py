@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Run it."""
     from energyopt.doctor import examine
-    from energyopt.doctor.records import health_screen
+    from energyopt.doctor.screen import health_screen
     from energyopt.report.console import waiting
 
     with waiting(Console(stderr=True), f"watching sensors for {args.seconds:g} s ..."):
