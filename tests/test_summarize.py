@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from energyopt.cli.commands import run
 from energyopt.errors import ConfigError, StudyError
 from energyopt.experiments.figures import ticks
-from energyopt.experiments.paying_back import payback
 from energyopt.experiments.plan import names_there
 from energyopt.experiments.rows import GRID, RAW, Raw, Row, read_raw
 from energyopt.experiments.selection import cells, chosen
 from energyopt.experiments.summary import data_of, files_of, summarize, text_of
+from energyopt.experiments.transfer import payback
 from tests.conftest import ROOT
 from tests.experiments import AGAIN, SEEDS, arm_rows, experiment, raw, row
 
