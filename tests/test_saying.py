@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from energyopt.report.console import COMMAND, command_lines, drawn_over, say
-from energyopt.report.progress import Progress
+from energyopt.report.live import Progress
 
 
 class Screen(StringIO):
