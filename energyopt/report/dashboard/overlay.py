@@ -25,9 +25,12 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from energyopt.analysis.summary import summarize
+from energyopt.core.trial_result import StudyRecord
 from energyopt.report.dashboard.artifacts import artifacts_of
 from energyopt.report.dashboard.figures import figures
-from energyopt.report.dashboard.note import MISSED, note
+from energyopt.report.export.front_file import markdown_cell
+from energyopt.report.sentences import summary_lines
 from energyopt.storage.identity import IDENTITY
 from energyopt.storage.optuna_tables import State, count_trials
 from energyopt.storage.reader import record_of
@@ -43,6 +46,19 @@ _MOST_NOTES = 100  # of trials that missed
 _LOOK_S = 3.0  # between two looks whether a study has changed
 _AGE_S = 60.0  # after which one that runs is read again: its trials move
 _SHARE = 0.05  # of the time that may be spent on reading it
+
+_ABOUT_PAGE = (
+    "*This page is Optuna's dashboard over energyopt's database; figures, this note, units, "
+    "`feasible` and artifacts are added when it is looked at and stand in no table. A trial that "
+    "missed the target is infeasible: its energy is what it burnt in vain, so it is grey, and no "
+    "best trial. A stopped one is pruned. Best Trials are those of the told values; the front of "
+    "all evaluations is in energyopt's own figures, below the dashboard's on the first page.*"
+)
+
+_MISSED_NOTE = (
+    "**Missed the target.** Its energy is what it burnt in vain, a lower bound of what it would "
+    "need: no best trial is made of it."
+)
 
 _asked: ContextVar[int | None] = ContextVar("asked", default=None)
 
@@ -172,11 +188,11 @@ class Overlay(RDBStorage):
         added: dict[str, Any] = {
             f"{_FIGURE}{key}:0": json.dumps(of) for key, of in figures(record).items()
         }
-        notes = {"": note(record)}
+        notes = {"": study_note(record)}
         complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
         missed = [trial for trial in complete if not _is_feasible(trial)]
         for trial in missed[-_MOST_NOTES:]:  # the dashboard looks through all of them for each
-            notes[f"{trial._trial_id}:"] = MISSED  # noqa: SLF001  # no other way
+            notes[f"{trial._trial_id}:"] = _MISSED_NOTE  # noqa: SLF001  # no other way
         for of, text in notes.items():
             # The version is that of nothing written: who edits the note writes the first one.
             added |= {f"dashboard:{of}{_VERSION}": 0, f"dashboard:{of}{_TEXT}0": text}
@@ -193,6 +209,12 @@ class Overlay(RDBStorage):
                 query = sa.select(sa.func.count()).select_from(CONFIRMATIONS).where(over)
                 confirmed = connection.execute(query).scalar_one()
         return confirmed, counts
+
+
+def study_note(study: StudyRecord) -> str:
+    """Sum a study up as its run does at its end."""
+    lines = [markdown_cell(line) for line in summary_lines(summarize(study))]
+    return "\n\n".join((*(str(line) for line in lines), _ABOUT_PAGE))
 
 
 def _shown(trial: FrozenTrial) -> FrozenTrial:
