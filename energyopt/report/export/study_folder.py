@@ -11,22 +11,35 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from energyopt.analysis.summary import summarize
 from energyopt.core.energy import Energy
 from energyopt.core.trial_result import StudyRecord, TrialRecord, TrialResult
 from energyopt.errors import ConfigError, StorageError
-from energyopt.report.export.front_file import Cell, csv_cell
+from energyopt.report.export.front_file import Cell, code, csv_cell, markdown_cell
 from energyopt.report.export.front_file import plain as plain_cell
-from energyopt.report.export.study_readme import readme
+from energyopt.report.sentences import book_lines
 from energyopt.storage.exchange.folder import CONFIRMATIONS, STUDY, TRIALS, read_folder
 from energyopt.storage.exchange.plain import PlainStudy, to_line
 from energyopt.storage.exchange.reader import record_from
 from energyopt.storage.exchange.schema import schema_text
 from energyopt.utils.files import umask
 
-FILES = (
-    *(STUDY, TRIALS, CONFIRMATIONS, "schema.json"),
-    *("trials.csv", "curves.csv", "ledger.csv", "README.md"),
-)
+_ABOUT_FILES = {
+    STUDY: "the question: objectives, target, words, the resolved config that all trials "
+    "share; the runs. Read back",
+    TRIALS: "a trial a line: parameters, distributions, values, constraints, attributes, "
+    "words, and the whole record: curve, books, provenance, conditions. Read back",
+    CONFIRMATIONS: "a line for each training that confirms a setup with another seed. Read back",
+    "schema.json": "the JSON Schema (2020-12) of these three",
+    "trials.csv": "a row a trial, for pandas and spreadsheets, as are the next two",
+    "curves.csv": "a row an evaluation; `training_j` and `training_s` are summed from the first "
+    "step, the share of what was paid before it included; `window_` is the training since the "
+    "evaluation before",
+    "ledger.csv": "a row for each purpose of each training; the sum of `total_j` is the search "
+    "energy",
+}
+
+FILES = (*_ABOUT_FILES, "README.md")
 """All files of an export."""
 
 Row = Mapping[str, Cell]
@@ -92,7 +105,7 @@ def _fill(folder: Path, plain: PlainStudy) -> StudyRecord:
     _write_table(folder / "trials.csv", (trial_row(trial, names) for trial in study.trials))
     _write_table(folder / "curves.csv", itertools.chain(*map(_curve_rows, study.trials)))
     _write_table(folder / "ledger.csv", _ledger_rows(study))
-    (folder / "README.md").write_text(readme(study, plain), encoding="utf-8")
+    (folder / "README.md").write_text(_readme(study, plain), encoding="utf-8")
     return study
 
 
@@ -210,3 +223,30 @@ def _ledger_rows(study: StudyRecord) -> Iterator[Row]:
                 "time_s": energy.time_s,
                 **_source_cells(result),
             }
+
+
+def _readme(study: StudyRecord, plain: PlainStudy) -> str:
+    """Explain an export in Markdown.
+
+    Args:
+        study: The study.
+        plain: The same as plain data.
+    """
+    about = plain.study
+    provenance = "none yet" if study.provenance is None else markdown_cell(str(study.provenance))
+    return "\n\n".join(
+        (
+            f"# Study {code(study.name)}",
+            f"Written by {about['written_by']}, format {about['format']} {about['version']}: "
+            f"{len(study.trials)} trials, {len(study.confirmations)} confirming trainings. "
+            f"Where the joules come from: {provenance}.",
+            *map(markdown_cell, book_lines(summarize(study))),
+            "\n".join(f"- `{name}`: {what}." for name, what in _ABOUT_FILES.items()),
+            "Units are in the names: J, s, W, Hz, degC. What was not measured is empty or null, "
+            "never 0; a number that is none is `{\"$float\": \"nan\"}`. A trial that missed its "
+            "target has no `energy_to_target_j`; its value is what it burnt in vain.",
+            "Folders of paths (`.../`), names of hosts and users, and passwords were left out.",
+            "    energyopt show DIR       # also pareto, recommend, report\n"
+            "    energyopt import DIR     # into a database",
+        )
+    ) + "\n"  # fmt: skip
