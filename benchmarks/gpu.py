@@ -46,7 +46,7 @@ from energyopt.core.journal import NAME, JournalWriter  # noqa: E402
 from energyopt.core.protocols import EnergyMeter, Paradigm, TrainStep, WarmsUp  # noqa: E402
 from energyopt.core.trial_result import Checkpoint, TrialResult  # noqa: E402
 from energyopt.errors import EnergyoptError, HardwareError  # noqa: E402
-from energyopt.hardware.host import cpu_model, resolve_device  # noqa: E402
+from energyopt.hardware.host import commit, cpu_model, package_versions, resolve_device  # noqa: E402
 from energyopt.hardware.nvml import (  # noqa: E402
     Board,
     all_boards,
@@ -54,7 +54,6 @@ from energyopt.hardware.nvml import (  # noqa: E402
     visible_boards,
 )
 from energyopt.hardware.power_limit_journal import stale_limits  # noqa: E402
-from energyopt.hardware.software import commit, package_versions  # noqa: E402
 from energyopt.training.plan import Plan  # noqa: E402
 from energyopt.training.trial import run_trial  # noqa: E402
 

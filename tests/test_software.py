@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from energyopt.hardware.software import commit, package_versions
+from energyopt.hardware.host import commit, package_versions
 
 
 def git(folder: Path, *words: str) -> str:

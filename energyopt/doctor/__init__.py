@@ -14,7 +14,7 @@ from energyopt.doctor.configured import examine_configured
 from energyopt.doctor.environment import examine_shared, examine_storage
 from energyopt.doctor.records import Health
 from energyopt.doctor.sensors import examine_cpu, examine_nvidia
-from energyopt.hardware.software import package_versions
+from energyopt.hardware.host import package_versions
 from energyopt.jobs.compose import compose_here, folders_here
 from energyopt.storage.credentials import masked
 

@@ -13,11 +13,10 @@ from energyopt.core.conditions import Machine
 from energyopt.core.trial_result import Energy
 from energyopt.errors import ConfigError, HardwareError, PowerLimitRefused
 from energyopt.hardware.gpu_options import PROFILE, RigOptions
-from energyopt.hardware.host import cuda_has_begun, descendants
+from energyopt.hardware.host import commit, cuda_has_begun, descendants, package_versions
 from energyopt.hardware.lease import Lease
 from energyopt.hardware.nvml import Board, GpuProcess, driver_version
 from energyopt.hardware.power_limit import PowerLimit, check_range, restore
-from energyopt.hardware.software import commit, package_versions
 
 _POLL_S = 0.5
 

@@ -1,16 +1,17 @@
-"""What this machine is: for provenance, and to decide where to train."""
+"""What this machine and its software are: for provenance, and to decide where to train."""
 
 from __future__ import annotations
 
 import contextlib
 import getpass
+import importlib.metadata
 import importlib.util
 import os
 import platform
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from energyopt.errors import ConfigError
 CPUINFO = Path("/proc/cpuinfo")
 _CHILDREN = Path("/proc/thread-self/children")  # not all kernels list them
 _PARENT_FIELD = 1  # of /proc/PID/stat after the command's ")"
+_PACKAGES = ("energyopt", "torch", "zeus", "nvidia-ml-py", "numpy", "optuna", "hydra-core")
+_GIT_TIMEOUT_S = 5.0
 
 
 @cache
@@ -148,3 +151,36 @@ def device_model(device: str) -> str:
     if device == "mps":
         return f"Apple GPU of {cpu_model()}"
     return f"CPU {cpu_model()}"
+
+
+@cache
+def package_versions() -> Mapping[str, str]:
+    """Versions of Python and of the packages that make a trial's numbers."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def commit(folder: Path) -> str | None:
+    """Git commit of a folder's code, with "-dirty" if tracked files differ from it.
+
+    Args:
+        folder: Where to look; its repository may begin above it.
+
+    Returns:
+        None outside a repository, or without git.
+    """
+    words = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
+    # Tags are left out: the name must be a commit.
+    words += ["--exclude=*"]
+    try:
+        done = subprocess.run(  # noqa: S603  # no shell; git as the user's PATH has it
+            words, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

@@ -185,7 +185,7 @@ def warm_up(config: DictConfig) -> None:
     import energyopt.models.cnn
     import energyopt.paradigms.scratch
     import energyopt.tasks.digits  # noqa: F401  # imported for the forked trials
-    from energyopt.hardware.software import package_versions
+    from energyopt.hardware.host import package_versions
 
     layer = torch.nn.Linear(2, 2)
     optimizer = torch.optim.Adam(layer.parameters())
