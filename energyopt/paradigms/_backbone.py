@@ -1,8 +1,9 @@
-"""A network as a trunk and a head, and weights from elsewhere that must fit it."""
+"""A network as a trunk and a head, its weights as a file, and weights that must fit it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -57,6 +58,13 @@ def load_all(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """
     _check(model.state_dict(), weights)
     model.load_state_dict(dict(weights))
+
+
+def save_weights(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors by name to a safetensors file."""
+    from safetensors.torch import save_file
+
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
 
 
 def _check(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> None:

@@ -22,6 +22,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Of logits of shape (batch, classes) and the samples' places in the training set, (batch,)."""
 
 _WARM_UP_STEPS = 3
+_EVALUATION_BATCH = 1024
 
 
 class Loop:
@@ -212,6 +213,19 @@ class Loop:
             for begin, end in slices:
                 self._taken += 1
                 yield order[begin:end]
+
+
+def evaluation_slices(count: int) -> Iterator[slice]:
+    """Cut a split into the parts that a network is asked about at a time."""
+    for begin in range(0, count, _EVALUATION_BATCH):
+        yield slice(begin, begin + _EVALUATION_BATCH)
+
+
+def pass_through(ask: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor) -> int:
+    """Pass all samples through a network, and return how many they were."""
+    for part in evaluation_slices(len(inputs)):
+        ask(inputs[part]).argmax(1).cpu()  # an answer is one when it has arrived
+    return len(inputs)
 
 
 def _compiled(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:

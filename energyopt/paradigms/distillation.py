@@ -12,12 +12,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from energyopt.core.protocols import Knowledge, Task, TrainStep
 from energyopt.errors import ConfigError
+from energyopt.paradigms._batches import evaluation_slices, pass_through
 from energyopt.paradigms._heads import parts
 from energyopt.paradigms._precision import Name, Precision
-from energyopt.paradigms._supervised import Supervised, passed, slices
+from energyopt.paradigms.multitask import Multitask
 
 
-class Distillation(Supervised):
+class Distillation(Multitask):
     """A student that learns from the labels and from a teacher's answers.
 
     The loss is (1 - alpha) times the cross-entropy, plus alpha T^2 times the divergence of the
@@ -83,7 +84,7 @@ class Distillation(Supervised):
             targets=targets,
             weights=weights,
             precision=precision,
-            compiled=compile,
+            compile=compile,
         )
         self._alpha = alpha
         self._temperature = temperature
@@ -96,11 +97,11 @@ class Distillation(Supervised):
     def warm_up(self) -> None:
         """Run a few steps on a copy, and ask the teacher once."""
         super().warm_up()
-        self._ask(self._train.inputs[next(slices(len(self._train.labels)))])
+        self._ask(self._train.inputs[next(evaluation_slices(len(self._train.labels)))])
 
     def prepare(self) -> None:
         """Ask the teacher about each training sample."""
-        for part in slices(len(self._train.labels)):
+        for part in evaluation_slices(len(self._train.labels)):
             self._answers[part] = self._ask(self._train.inputs[part]).float()
         self._prepared = True
 
@@ -127,8 +128,8 @@ class Distillation(Supervised):
     def inference(self) -> Mapping[str, Callable[[], int]]:
         """What asks the student, and the teacher, about the validation samples."""
         return {
-            "student": lambda: passed(self._loop.logits, self._validation.inputs),
-            "teacher": lambda: passed(self._ask, self._validation.inputs),
+            "student": lambda: pass_through(self._loop.logits, self._validation.inputs),
+            "teacher": lambda: pass_through(self._ask, self._validation.inputs),
         }
 
     @torch.inference_mode()

@@ -13,10 +13,10 @@ from energyopt.core.protocols import Knowledge, Task
 from energyopt.errors import ConfigError
 from energyopt.paradigms._backbone import head_of, load_trunk
 from energyopt.paradigms._precision import Name
-from energyopt.paradigms._supervised import Supervised
+from energyopt.paradigms.multitask import Multitask
 
 
-class Pretrained(Supervised):
+class Pretrained(Multitask):
     """One model with a fresh head on the trunk of a source, all of it or the head fine-tuned.
 
     What the source cost is not seen here: it is in the trial's record.
@@ -64,11 +64,10 @@ class Pretrained(Supervised):
         if trainable not in ("all", "head"):
             raise ConfigError(f"paradigm.trainable={trainable} is unknown: choose all or head")
         load_trunk(model, source.state)
-        part = ""
         if trainable == "head":
-            part = head_of(model)
+            self._part = head_of(model)
             model.requires_grad_(requires_grad=False)
-            model.get_submodule(part).requires_grad_(requires_grad=True)
+            model.get_submodule(self._part).requires_grad_(requires_grad=True)
         super().__init__(
             task=task,
             model=model,
@@ -82,6 +81,5 @@ class Pretrained(Supervised):
             targets=targets,
             weights=weights,
             precision=precision,
-            compiled=compile,
-            part=part,
+            compile=compile,
         )

@@ -13,9 +13,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from energyopt.core.protocols import Task, TrainStep
 from energyopt.errors import ConfigError
+from energyopt.paradigms._backbone import save_weights
 from energyopt.paradigms._heads import heads_of, one_by_one, score, targets_by_head
 from energyopt.paradigms._precision import Name
-from energyopt.paradigms._supervised import Supervised, save_weights
+from energyopt.paradigms.multitask import Multitask
 
 _ALL = ""
 
@@ -67,8 +68,8 @@ class Scratch:
         self.head_accuracies: Mapping[str, float] = {}
         self._reached: set[str] = set()
 
-        def learner(of: Task, network: nn.Module) -> Supervised:
-            return Supervised(
+        def learner(of: Task, network: nn.Module) -> Multitask:
+            return Multitask(
                 task=of,
                 model=network,
                 optimizer=optimizer,
@@ -78,7 +79,7 @@ class Scratch:
                 device=device,
                 scheduler=scheduler,
                 precision=precision,
-                compiled=compile,
+                compile=compile,
             )
 
         if not heads:
