@@ -24,6 +24,7 @@ from optuna.distributions import (
 from optuna.samplers import RandomSampler
 
 from energyopt.core.conditions import Machine
+from energyopt.core.outcome import judge
 from energyopt.core.trial_result import (
     Checkpoint,
     End,
@@ -34,7 +35,7 @@ from energyopt.core.trial_result import (
     TrialStart,
     Window,
 )
-from energyopt.objectives import EnergyVsAccuracy, judge
+from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.database import open_database
 from energyopt.storage.identity import Identity
 from energyopt.storage.study_store import StudyStore

@@ -24,10 +24,11 @@ from rich.console import Console
 from energyopt.core.calibration import Known
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import JournalReader, JournalWriter
+from energyopt.core.outcome import judge
 from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import Outcome, StudyRecord, TrialStart, total
 from energyopt.errors import EnergyoptError
-from energyopt.objectives import EnergyVsAccuracy, judge
+from energyopt.objectives import EnergyVsAccuracy
 from energyopt.report.live import LiveStudy
 from energyopt.search.schedule import Schedule
 from energyopt.search.space import Dimension, Space, Value

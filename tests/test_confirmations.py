@@ -6,8 +6,9 @@ import pytest
 import sqlalchemy as sa
 from optuna.samplers import RandomSampler
 
+from energyopt.core.outcome import judge
 from energyopt.core.trial_result import TrialResult
-from energyopt.objectives import EnergyVsAccuracy, judge
+from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.confirmations import Confirmations
 from energyopt.storage.reader import read_study
 from energyopt.storage.study_store import StudyStore

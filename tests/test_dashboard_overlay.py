@@ -15,8 +15,9 @@ from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
+from energyopt.core.outcome import judge
 from energyopt.core.trial_result import Metric, TrialResult
-from energyopt.objectives import EnergyToTarget, EnergyVsAccuracy, judge
+from energyopt.objectives import EnergyToTarget, EnergyVsAccuracy
 from energyopt.report.dashboard import overlay as module
 from energyopt.report.dashboard.artifacts import Artifacts
 from energyopt.report.dashboard.overlay import Overlay, Shown, asking_for

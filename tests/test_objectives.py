@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from energyopt.core.outcome import judge
 from energyopt.core.protocols import Objective
 from energyopt.core.trial_result import End, Energy, TrialResult
 from energyopt.core.upfront_cost import Upfront
@@ -20,7 +21,6 @@ from energyopt.objectives import (
     FunctionObjective,
     LifeCycle,
     TimeVsEnergy,
-    judge,
 )
 from energyopt.search.schedule import CURVE
 from tests.contracts import RESULTS, ObjectiveContract

@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energyopt.core.journal import NAME, JournalReader, JournalWriter
+from energyopt.core.outcome import judge, not_promoted
 from energyopt.core.trial_result import TrialResult, TrialStart
 from energyopt.errors import TrialError
 from energyopt.models.cnn import CNN
 from energyopt.models.mlp import MLP
-from energyopt.objectives import EnergyVsAccuracy, judge, not_promoted
+from energyopt.objectives import EnergyVsAccuracy
 from energyopt.paradigms.scratch import Scratch
 from energyopt.schedulers import cosine, one_cycle
 from energyopt.tasks.digits import Digits

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from optuna.samplers import RandomSampler
 
+from energyopt.core.outcome import judge
 from energyopt.core.trial_result import Outcome
 from energyopt.errors import LeaseLost, StudyError
-from energyopt.objectives import EnergyVsAccuracy, judge
+from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.reader import read_study
 from energyopt.storage.run_leases import only_coordinator
 from energyopt.storage.study_store import StudyStore

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from optuna.samplers import RandomSampler
 
+from energyopt.core.outcome import judge
 from energyopt.errors import StorageError
-from energyopt.objectives import EnergyVsAccuracy, judge
+from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.outbox import NAME, Spool
 from tests.small_study import IDENTITY, SPACE, forked

@@ -11,9 +11,9 @@ import pytest
 from optuna.samplers import RandomSampler
 
 from energyopt.analysis.summary import summarize
+from energyopt.core.outcome import paused
 from energyopt.core.trial_result import Outcome, StudyRecord
 from energyopt.errors import LeaseLost, StudyError
-from energyopt.objectives import paused
 from energyopt.report.tables import study_row
 from energyopt.search.halving import Halving
 from energyopt.search.schedule import Observed, Step

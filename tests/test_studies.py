@@ -13,10 +13,11 @@ import pytest
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
+from energyopt.core.outcome import judge
 from energyopt.core.report_settings import NONE, Plans
 from energyopt.core.trial_result import Metric, Outcome, TrialRecord
 from energyopt.errors import StorageError, StudyError
-from energyopt.objectives import EnergyVsAccuracy, judge
+from energyopt.objectives import EnergyVsAccuracy
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.database import open_database
 from energyopt.storage.identity import Identity, check_name

@@ -16,9 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from optuna.samplers import RandomSampler
 from optuna.trial import Trial
 
+from energyopt.core.outcome import judge, paused
 from energyopt.core.trial_result import Outcome
 from energyopt.errors import LeaseLost
-from energyopt.objectives import EnergyVsAccuracy, judge, paused
+from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.reader import read_study
 from energyopt.storage.reconciliation import RETRY_OF
 from energyopt.storage.study_store import StudyStore

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from optuna.samplers import RandomSampler
 
+from energyopt.core.outcome import judge, paused
 from energyopt.errors import StorageError
-from energyopt.objectives import EnergyVsAccuracy, judge, paused
+from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.reader import read_study
 from energyopt.storage.study_store import StudyStore
 from tests.small_study import IDENTITY, NAME

@@ -13,13 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from energyopt.config.trial_factory import Setup
 from energyopt.core.journal import NAME, JournalWriter
+from energyopt.core.outcome import judge
 from energyopt.core.protocols import Paradigm
 from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import Outcome, Provenance, TrialResult, TrialStart
 from energyopt.errors import HardwareError, TrialError
 from energyopt.hardware.plausibility import check_meter
 from energyopt.jobs.compose import config_folders
-from energyopt.objectives import judge
 from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.checkpointing import Keep, Resumed, keep_in, load
 from energyopt.training.trial import run_trial

@@ -20,10 +20,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import Connection
 
+from energyopt.core.outcome import not_promoted
 from energyopt.core.report_settings import NONE, Plans
 from energyopt.core.trial_result import End, Outcome, Provenance, StudyRecord, TrialResult
 from energyopt.errors import LeaseLost, StudyError
-from energyopt.objectives import not_promoted
 from energyopt.search.quiet import quiet_optuna
 from energyopt.search.schedule import DEFAULT_SETUP, Observed
 from energyopt.storage import run_leases as runs

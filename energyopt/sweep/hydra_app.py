@@ -18,6 +18,7 @@ from optuna.trial import Trial
 from rich.console import Console
 
 from energyopt.config.overrides import override_for
+from energyopt.core.outcome import paused
 from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import Outcome, StudyRecord, TrialResult
 from energyopt.errors import LauncherError
@@ -26,7 +27,6 @@ from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import Readiness
 from energyopt.jobs.job_result import outcome_of, outcome_of_error
 from energyopt.jobs.launcher import LocalLauncher
-from energyopt.objectives import paused
 from energyopt.search.space import Dimension, Space, Value
 from energyopt.storage.identity import Identity
 from energyopt.storage.study_store import StudyStore

@@ -17,6 +17,7 @@ from energyopt.config.overrides import override_for
 from energyopt.config.root_keys import check_roots
 from energyopt.config.trial_factory import Setup
 from energyopt.config.trust import trusted_target
+from energyopt.core.outcome import judge
 from energyopt.core.report_settings import Plans
 from energyopt.core.run_context import VARIABLE, RunContext
 from energyopt.core.trial_result import Outcome, StudyRecord, TrialResult
@@ -26,7 +27,6 @@ from energyopt.jobs import external_launchers
 from energyopt.jobs.compose import config_folders
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import restore_limits, warm_up
-from energyopt.objectives import judge
 from energyopt.report.console import say, waiting
 from energyopt.report.study_output import banner, print_end
 from energyopt.search.space import Value
