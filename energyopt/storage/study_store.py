@@ -6,17 +6,13 @@ Optuna is told follows from there, and whoever comes next finishes what a dead r
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
-from optuna.storages import RDBStorage
-from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import Connection
 
@@ -27,70 +23,46 @@ from energyopt.errors import LeaseLost, StudyError
 from energyopt.search.quiet import quiet_optuna
 from energyopt.search.schedule import DEFAULT_SETUP, Observed
 from energyopt.storage import run_leases as runs
-from energyopt.storage.confirmations import confirmations_of
-from energyopt.storage.database import (
-    lock_in_transaction,
-    open_database,
-    speaking,
-    sqlite_file,
-    storage_url,
-)
-from energyopt.storage.identity import (
-    IDENTITY,
-    PLANS,
-    Identity,
-    check_metrics,
-    check_name,
-    check_same,
-)
+from energyopt.storage.database import lock_in_transaction, speaking
+from energyopt.storage.identity import PLANS, Identity
 from energyopt.storage.optuna_tables import State, count_trials, running_trials
 from energyopt.storage.paused_trials import PausedTrials, Waiting
 from energyopt.storage.reader import record_of
 from energyopt.storage.reconciliation import Point, Remains, Settlement
 from energyopt.storage.run_leases import Run
-from energyopt.storage.tables import prepare
+from energyopt.storage.search_energy import SearchEnergy
+from energyopt.storage.study_opening import GRACE_S, OpenStudy, open_study
 from energyopt.storage.trial_rows import Rows, ended_row, paused_row
 from energyopt.utils import failpoints
 from energyopt.utils.process import Process
 
 _BINDING = "energyopt_provenance"
-_GRACE_S = 600.0
 
 
 class StudyStore:
     """One study, as one of the runs that share it sees it.
 
     Args:
-        study: Optuna's.
-        storage: Where it lives, with our own tables beside.
-        url: The storage's.
-        run: This one.
+        opened: The study, and the run that entered it.
         remains: What a dead run left of a trial.
-        note: What opening it did, in a sentence.
+
+    Attributes:
+        note: What opening it did, in a sentence; None where that is nothing.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        storage: RDBStorage,
-        *,
-        url: str,
-        run: Run,
-        remains: Callable[[FrozenTrial], Remains],
-        note: str | None = None,
-    ) -> None:
-        self._study = study
-        self._storage = storage
-        self._url = url
-        self._run = run
-        self._rows = Rows(storage.engine, run.study_id, run.ordinal)
-        self._ends = Settlement(study, self._rows, remains)
-        self._paused = PausedTrials(study, self._rows, self._ends)
-        self._spent_j: dict[int, float] = {}
-        self._may_burn: set[int] = set()  # of these more may be kept later
+    def __init__(self, opened: OpenStudy, remains: Callable[[FrozenTrial], Remains]) -> None:
+        self._study = opened.study
+        self._storage = opened.storage
+        self._url = opened.url
+        self._run = opened.run
+        self.note = opened.note
+        engine, study_id = self._storage.engine, self._run.study_id
+        self._rows = Rows(engine, study_id, self._run.ordinal)
+        self._ends = Settlement(self._study, self._rows, remains)
+        self._paused = PausedTrials(self._study, self._rows, self._ends)
+        self._energy = SearchEnergy(engine, self._rows, study_id)
         self._asked = False
         self._mine: set[int] = set()  # asked for, and not ended
-        self.note = note
 
     @classmethod
     def open(
@@ -102,38 +74,18 @@ class StudyStore:
         *,
         remains: Callable[[FrozenTrial], Remains] = lambda _: Remains(),
         process: Process | None = None,
-        grace_s: float = _GRACE_S,
+        grace_s: float = GRACE_S,
         sole: bool = False,
     ) -> StudyStore:
         """Create a study, or take up one that asks the same, as a new run of it.
 
-        Args:
-            where: A file or a SQLAlchemy URL.
-            name: The study's name.
-            identity: What it asks.
-            make_sampler: Makes the sampler, given how many trials and runs there were before.
-            remains: What a dead run left of a trial.
-            process: Whose run it is; this one's if None.
-            grace_s: How long the run may be silent before other hosts take it for dead, in s.
-            sole: Whether a lock shows that no other run of the study lives.
-
-        Raises:
-            StorageError: If the database cannot be used.
-            StudyError: If the study exists and asks something else, or another host runs it
-                in a file.
+        Arguments and errors are those of `open_study`; `remains` says what a dead run left of a
+        trial.
         """
-        check_name(name)
-        storage = open_database(where, create=True)
-        url = storage_url(where)
-        with speaking(url), quiet_optuna(), _closed_on_error(storage):
-            with lock_in_transaction(storage.engine) as lock:
-                note = prepare(storage.engine, sqlite_file(url))
-                study = _take_up(storage, name, identity)
-                process = process or Process.this()
-                run = _enter(storage, study, process, grace_s, alone=lock is None, sole=sole)
-                before = len(study.get_trials(deepcopy=False)) + run.ordinal
-                study.sampler = make_sampler(before)
-            return cls(study, storage, url=url, run=run, remains=remains, note=note)
+        with open_study(
+            where, name, identity, make_sampler, process=process, grace_s=grace_s, sole=sole
+        ) as opened:
+            return cls(opened, remains)
 
     @property
     def name(self) -> str:
@@ -358,16 +310,8 @@ class StudyStore:
         Args:
             progress: The records of trials that run here, by number.
         """
-        begin = max(self._spent_j, default=-1) + 1
         with speaking(self._url):
-            for number, is_all, spent_j in self._rows.spent_j(begin, self._may_burn):
-                self._spent_j[number] = spent_j
-                (self._may_burn.discard if is_all else self._may_burn.add)(number)
-            with self._storage.engine.connect() as connection:
-                confirmed = confirmations_of(connection, self._run.study_id)
-        now = {number: result.spent_j for number, result in (progress or {}).items()}
-        confirming_j = sum(each.result.spent_j for each in confirmed if each.result is not None)
-        return sum((self._spent_j | now).values()) + confirming_j
+            return self._energy.total_j(progress or {})
 
     def took_s(self) -> float:
         """The time in which runs were at work on the study, in s."""
@@ -481,48 +425,3 @@ class StudyStore:
     def _bound(self) -> Any:
         with speaking(self._url):
             return self._study.user_attrs.get(_BINDING)
-
-
-@contextmanager
-def _closed_on_error(storage: RDBStorage) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        storage.engine.dispose()
-        raise
-
-
-def _take_up(storage: RDBStorage, name: str, identity: Identity) -> Study:
-    """The study of this name, new or one that asks the same."""
-    study = optuna.create_study(
-        storage=storage,
-        study_name=name,
-        directions=[metric.direction for metric in identity.metrics],
-        load_if_exists=True,
-    )
-    known = study.user_attrs.get(IDENTITY)
-    if known is not None:
-        check_same(name, known, json.loads(json.dumps(identity.to_dict())))
-    check_metrics(study, identity.metrics)
-    if known is None:
-        study.set_metric_names([metric.name for metric in identity.metrics])
-        study.set_user_attr(IDENTITY, identity.to_dict())
-    return study
-
-
-def _enter(
-    storage: RDBStorage, study: Study, process: Process, grace_s: float, *, alone: bool, sole: bool
-) -> Run:
-    """Enter a run, and refuse a second one of another host where a file is the database."""
-    study_id = storage.get_study_id_from_name(study.study_name)
-    with storage.engine.begin() as connection:
-        for run in runs.runs_of(connection, study_id):
-            if sole or run.process == process:  # what it did before in this study is over
-                runs.end(connection, run, asked=True)
-            elif alone and not run.is_dead:
-                raise StudyError(
-                    f"study {study.study_name} is being run by {run}, heard {run.silent_s:.0f} s "
-                    "ago; one host at a time runs a study in a file: wait for it, or share the "
-                    "study in PostgreSQL (ENERGYOPT_STORAGE=postgresql+psycopg://...)"
-                )
-        return runs.begin(connection, study_id, process, grace_s)
