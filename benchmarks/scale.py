@@ -129,7 +129,7 @@ def coordinate(
 ) -> tuple[float, Cost]:
     """Add trials to a study as a run of the command does.
 
-    The one place that knows how a run is put together: see `sweeper`.
+    The one place that knows how a run is put together: see `energyopt.sweep.sweeper`.
 
     Args:
         where: The storage.

@@ -1,7 +1,7 @@
 """What the joules of a study were used for, by device: each of them once.
 
-The same joules as `summary.parts_j` and `fates_j`, cut by both: a training counts by what became of
-it, what is not training by its purpose.
+The same joules as `break_even.parts_j` and `fates_j`, cut by both: a training counts by what became
+of it, what is not training by its purpose.
 """
 
 from __future__ import annotations

@@ -332,7 +332,7 @@ class Setup:
 
     @cached_property
     def sources(self) -> Mapping[str, DictConfig]:
-        """What the paradigm starts from, by name: see `sources.nodes`."""
+        """What the paradigm starts from, by name: see `prerequisites.nodes`."""
         return sources.nodes(self._cfg.paradigm)
 
     def learn(self, recorder: Recorder) -> None:

@@ -1,6 +1,6 @@
 """What is known of the hardware around a trial: its GPUs, what they drew at rest, their limits.
 
-Frozen records, as in `records`; what a driver does not tell is None, never 0.
+Frozen records, as in `trial_result`; what a driver does not tell is None, never 0.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Energy windows of GPUs, CPU packages and chips through Zeus.
 
-Zeus turns missing sensors into silent zeros; here they become errors. Nothing but this file and
-`nvidia.py` imports zeus or pynvml.
+Zeus turns missing sensors into silent zeros; here they become errors. Nothing but this file,
+`nvml.py` and `power_limit_policy.py` imports zeus or pynvml.
 """
 
 from __future__ import annotations

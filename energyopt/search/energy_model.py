@@ -2,7 +2,7 @@
 
 The energy to a level is the epochs that it takes times the energy of an epoch. A power limit moves
 only the second, which is known after seconds of training. The first is a Gaussian process over
-setups and levels (`curves`), so that an unfinished curve says something of its end and of its
+setups and levels (`level_model`), so that an unfinished curve says something of its end and of its
 neighbours' curves. The law of batch sizes, n(b) ~ b + B (McCandlish et al., arXiv 1812.06162), is
 a prior mean with unknown B: hypotheses are weighted by their evidence.
 """

@@ -1,4 +1,4 @@
-"""What a study's trials did until now, for the rules that stop the next: see `rivals`."""
+"""What a study's trials did until now, for the rules that stop the next: see `core.history`."""
 
 from __future__ import annotations
 

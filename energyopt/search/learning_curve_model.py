@@ -3,10 +3,10 @@
     y(x, s) = a + b s + w(s) + f(x) + m(x) + g(x) s + trial + r(trial) s + noise
 
 where `s` is the log of the epochs since the first evaluation, and `y` the place of an accuracy, on
-which power laws are straight lines (`readings`). `f` and `g` are smooth over setups, `m` is a sum
-of effects of single keys, `w` a bend that all curves share.
+which power laws are straight lines (`curve_observations`). `f` and `g` are smooth over setups, `m`
+is a sum of effects of single keys, `w` a bend that all curves share.
 
-Where `curves` asks how long a level takes, which suits one target, this asks what a joule more
+Where `level_model` asks how long a level takes, which suits one target, this asks what a joule more
 brings: setups whose curves lie apart in accuracy, not in time, never reach each other's levels.
 """
 
