@@ -121,6 +121,9 @@ HARMFUL = {
         "path": "{marker}",
     },
     "energyopt.paradigms.scratch.Scratch.save": {"_args_": [None, "{marker}"]},
+    "energyopt.paradigms.scratch.save_weights": {"weights": {}, "path": "{marker}"},
+    "energyopt.paradigms.multitask.save_weights": {"weights": {}, "path": "{marker}"},
+    "energyopt.paradigms.multitask._backbone.save_weights": {"weights": {}, "path": "{marker}"},
     # What trusted packages import, keep private, or would call on another object.
     "torch.nn.modules.module.torch.load": {"f": "{folder}/evil.pickle", "weights_only": False},
     "torch.nn.functional.importlib.import_module": {"name": "evil"},

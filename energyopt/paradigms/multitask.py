@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from energyopt.core.protocols import Split, Task, TrainStep
-from energyopt.paradigms._backbone import save_weights
+from energyopt.paradigms import _backbone  # not its names: a config could give a public one
 from energyopt.paradigms._batches import Loop, evaluation_slices, pass_through
 from energyopt.paradigms._heads import by_head, heads_of, parts, score, targets_by_head
 from energyopt.paradigms._precision import Name, Precision
@@ -132,7 +132,7 @@ class Multitask:
 
     def save(self, path: Path) -> None:
         """Write the weights to a safetensors file."""
-        save_weights(self.model.state_dict(), path)
+        _backbone.save_weights(self.model.state_dict(), path)
 
     def state(self) -> dict[str, Any]:
         """All that training has changed, as tensors and plain data."""

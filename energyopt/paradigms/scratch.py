@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from energyopt.core.protocols import Task, TrainStep
 from energyopt.errors import ConfigError
-from energyopt.paradigms._backbone import save_weights
+from energyopt.paradigms import _backbone  # not its names: a config could give a public one
 from energyopt.paradigms._heads import heads_of, one_by_one, score, targets_by_head
 from energyopt.paradigms._precision import Name
 from energyopt.paradigms.multitask import Multitask
@@ -148,7 +148,7 @@ class Scratch:
 
     def save(self, path: Path) -> None:
         """Write the weights to a safetensors file, each head's under its name."""
-        save_weights(self.model.state_dict(), path)
+        _backbone.save_weights(self.model.state_dict(), path)
 
     def state(self) -> dict[str, Any]:
         """All that training has changed, as tensors and plain data."""
