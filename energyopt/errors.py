@@ -9,6 +9,7 @@ EnergyoptError            the user can mend it; printed as one sentence, exit co
 │   └── StorageAway       it does not answer now, and may later: a full disk, a lost server
 ├── StudyError            a study is missing, busy, or asks another question
 │   └── LeaseLost         another run has taken this one for dead, and its trials over
+├── JournalError          a newer energyopt wrote a trial's journal
 ├── TrialError            a trial ended without a result (exception, crash, rubbish)
 └── LauncherError         what runs the trials died: they are lost, not failed
 
@@ -54,6 +55,10 @@ class LeaseLost(StudyError):  # noqa: N818  # what happened, not what it is
 
 class TrialError(EnergyoptError):
     """A trial ended without a result: it raised, crashed, or returned rubbish."""
+
+
+class JournalError(EnergyoptError):
+    """A newer energyopt wrote a trial's journal: read without it, joules would be missing."""
 
 
 class LauncherError(EnergyoptError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,16 +14,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from energyopt.core.journal import NAME, Journal, JournalReader, JournalWriter
+from energyopt.core.conditions import NOT_MEASURED
+from energyopt.core.journal import NAME, Journal, JournalReader, JournalWriter, Record
 from energyopt.core.trial_result import (
     Checkpoint,
     Energy,
+    Pause,
     Purpose,
     TrialResult,
     TrialStart,
     Window,
     total,
 )
+from energyopt.core.upfront_cost import Upfront
+from energyopt.errors import JournalError
 from tests.toys import ESTIMATED
 
 START = TrialStart(0.9, 2, seed=1, provenance=ESTIMATED, flags=("hot",))
@@ -102,7 +107,6 @@ def test_a_journal_cut_anywhere_gives_what_came_before(tmp_path: Path):
         b'{"Window": {"purpose": "training", "energy": {"watts": 1}}}',
         b'{"TrialStart": {}}',
         b'{"Checkpoint": {}}',
-        b'{"Unknown": {}}',
         b'{"a": 1, "b": 2}',
     ],
 )
@@ -111,6 +115,46 @@ def test_a_damaged_line_says_nothing(tmp_path: Path, line: bytes):
     first, rest = written(path).split(b"\n", 1)
     path.write_bytes(first + b"\n" + line + b"\n" + rest)
     assert kept(JournalReader(path).read()) == len(RECORDS)
+
+
+def test_what_a_newer_version_wrote_is_an_error_that_names_it(tmp_path: Path):
+    """Read without it, a trial would have burnt less than it did."""
+    path = tmp_path / NAME
+    whole = written(path)
+    begun = whole.index(b'{"Checkpoint"')
+    path.write_bytes(whole[:begun] + b'{"Phase": {"joules": 7}}\n' + whole[begun:])
+    reader = JournalReader(path)
+    for _ in range(2):  # asked again it says so again
+        with pytest.raises(JournalError, match=r"progress\.jsonl was .* newer .* record 'Phase'"):
+            reader.read()
+        assert kept(reader.journal) == len(RECORDS) - 1
+    for samples in (None, 100):
+        with pytest.raises(JournalError, match="update energyopt"):
+            JournalWriter(path, again=True, samples=samples)
+    assert path.read_bytes().endswith(whole[begun:])  # nothing of it is lost
+
+
+def test_each_class_of_a_record_has_the_tag_that_is_on_disk(tmp_path: Path):
+    path = tmp_path / NAME
+    writer = JournalWriter(path)
+    records: dict[str, Record] = {
+        "TrialStart": START,
+        "Window": TRAINING,
+        "Checkpoint": CHECKPOINT,
+        "Conditions": NOT_MEASURED,
+        "Pause": Pause(100, 10, 0.5, Energy()),
+        "Upfront": Upfront("source", "trained", Energy(1.0, cpu_j=2.0)),
+    }
+    assert set(map(type, records.values())) == set(get_args(Record))
+    for record in records.values():
+        writer.append(record)
+    writer.began("loading")
+    tags = [tag for line in path.read_text().splitlines() for tag in json.loads(line)]
+    assert tags == [*records, "Began"]
+    journal = JournalReader(path).read()
+    assert journal.now == "loading"
+    assert journal.upfront == [records["Upfront"]]
+    assert [paused.at for paused in journal.pauses] == [records["Pause"]]
 
 
 @given(st.binary(max_size=60).filter(lambda line: b"\n" not in line))

@@ -43,6 +43,18 @@ def said(console: Console) -> str:
     return console.file.getvalue()
 
 
+def test_what_a_newer_version_writes_does_not_end_the_display(tmp_path: Path):
+    console = log()
+    path = tmp_path / "progress.jsonl"
+    JournalWriter(path).began("loading")
+    with path.open("a") as file:
+        file.write('{"Phase": {"joules": 7}}\n')
+    live = LiveStudy(5, console, ESTIMATED)
+    live.started(1, {"lr": 0.1}, path)
+    for _ in range(2):
+        assert "trial 1: lr=0.1  loading" in live._log_line()
+
+
 def test_a_log_has_a_line_a_trial():
     console = log()
     with LiveStudy(3, console, ESTIMATED) as live:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from hydra.types import RunMode
 
 from energyopt.core.trial_result import Metric
-from energyopt.errors import ConfigError
-from energyopt.storage.identity import Identity, check_name
+from energyopt.errors import ConfigError, StudyError
+from energyopt.storage.identity import Identity, check_name, check_same
 from energyopt.sweep.space_parser import parse_space
 from energyopt.sweep.study_identity import command_words, identify, name_study, refuse_unsweepable
 from tests.composing import composed, config_loader, multirun
@@ -207,6 +210,52 @@ def test_another_space_asks_something_else(sweep):
 def test_the_order_of_the_axes_does_not_matter():
     a, b = "lr=1,2", "batch_size=16,32"
     assert name(sweep=(a, b)) == name(sweep=(b, a))
+
+
+# --- code that has moved
+
+
+# As if these were the paths of before, and the code lay where conf/ says now.
+MOVED = {
+    "old.nets.Perceptron": "energyopt.models.mlp.MLP",
+    "older.Wine": "energyopt.tasks.tabular.Tabular",
+    "old.Wine": "energyopt.tasks.tabular.Tabular",  # it moved twice
+}
+
+
+def asked(*words: str, moved: dict[str, str] = MOVED) -> dict[str, Any]:
+    space = parse_space((*SWEEP, "task=wine", "model=mlp", *words), config_loader())
+    cfg = composed(*space.fixed)
+    stored: dict[str, Any] = json.loads(
+        json.dumps(identify(cfg, space, METRICS, moved=moved).to_dict())
+    )
+    return stored
+
+
+def test_a_study_keeps_the_first_name_of_what_has_moved():
+    """So its name, which has a hash of them, and the places of its sources stay, too."""
+    config = asked()["config"]
+    assert config["model"]["_target_"] == "old.nets.Perceptron"
+    assert config["task"]["_target_"] == "older.Wine"
+    assert config["optimizer"]["_target_"] == "torch.optim.Adam"
+
+
+def test_a_study_from_before_a_move_asks_the_same():
+    before = asked(moved={})
+    for path in ("energyopt.models.mlp.MLP", "old.nets.Perceptron"):
+        before["config"]["model"]["_target_"] = path
+        check_same("toy", before, asked(), MOVED)
+    for path in ("energyopt.tasks.tabular.Tabular", "older.Wine", "old.Wine"):
+        before["config"]["task"]["_target_"] = path
+        check_same("toy", before, asked(), MOVED)
+        check_same("toy", asked(), before, MOVED)
+    with pytest.raises(StudyError, match=r"task\._target_: older\.Wine -> energyopt\.tasks"):
+        check_same("toy", asked(), asked(moved={}), {})
+
+
+def test_another_code_is_another_question():
+    with pytest.raises(StudyError, match=r"model\._target_: old\.nets\.Perceptron -> other\.MLP"):
+        check_same("toy", asked(), asked("model._target_=other.MLP"), MOVED)
 
 
 IDENTITY = Identity(METRICS, (), SWEEP, {"lr": 1}, 0.9)

@@ -9,15 +9,19 @@ from pathlib import Path
 import pytest
 from optuna.samplers import RandomSampler
 
+from energyopt.core.journal import NAME as JOURNAL
+from energyopt.core.journal import JournalWriter
 from energyopt.core.outcome import judge
-from energyopt.errors import StorageError
+from energyopt.core.trial_result import Energy, TrialStart, Window
+from energyopt.errors import JournalError, StorageError
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.outbox import NAME, Spool
 from tests.small_study import IDENTITY, SPACE, forked
 from tests.small_study import NAME as STUDY
-from tests.toys import result
+from tests.toys import ESTIMATED, result
 
+START = TrialStart(0.9, 2, seed=1, provenance=ESTIMATED)
 OUTCOME = judge(result([(100, 2, 0.95)]), EnergyVsAccuracy())
 
 
@@ -94,3 +98,55 @@ def test_a_file_that_may_not_grow_is_no_traceback(tmp_path, spool):
     finally:
         signal.signal(signal.SIGXFSZ, before)
     assert list((tmp_path / "runs" / "0").iterdir()) == []
+
+
+NEWER = '{"Phase": {"joules": 7}}\n'
+SOME: list[TrialStart | Window] = [START, Window("training", Energy(1.0, cpu_j=4.0))]
+
+
+def journalled(folder: Path, number: int, more: str = "") -> None:
+    """A trial's journal, as one that has burnt 4 J leaves it."""
+    path = folder / str(number) / JOURNAL
+    JournalWriter(path).append(*SOME)
+    with path.open("a") as file:
+        file.write(more)
+
+
+def opened(tmp_path: Path, spool: Spool) -> StudyStore:
+    where = str(tmp_path / "a.db")
+    return StudyStore.open(where, STUDY, IDENTITY, RandomSampler, remains=spool.remains, sole=True)
+
+
+def test_a_trial_of_a_newer_version_stays_as_it_is(tmp_path: Path) -> None:
+    """A run that cannot read it says so when it begins, and leaves it alone while it runs."""
+    runs = tmp_path / "runs"
+    spool = Spool(runs, SPACE.words, journals=True)
+    died = opened(tmp_path, spool)
+    for number in range(2):
+        trial = died.ask()
+        assert trial is not None
+        for axis in SPACE.dimensions:
+            trial.suggest_float(axis.key, 0, 1)
+        journalled(runs, number, NEWER if number == 0 else "")
+    died._storage.engine.dispose()
+
+    store = opened(tmp_path, spool)
+    with pytest.raises(JournalError, match=r"runs/0/progress\.jsonl .* newer energyopt.*'Phase'"):
+        store.reap()
+    assert spool.progress(0) is None
+    asked_for = store.ask()  # others go on
+    assert asked_for is not None
+    states = [trial.state for trial in store.read().trials]
+    assert states[:2] == ["running", "failed"]
+    store.close()
+
+    text = (runs / "0" / JOURNAL).read_text()
+    assert NEWER in text
+    (runs / "0" / JOURNAL).write_text(text.replace(NEWER, ""))  # as if this one knew it now
+    updated = opened(tmp_path, spool)
+    updated.reap()
+    first = updated.read().trials[0]
+    assert first.state == "failed"
+    assert first.result is not None
+    assert first.result.spent_j == 4
+    updated.close()

@@ -11,14 +11,15 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import sqlalchemy as sa
 import torch
 
 from energyopt.core.journal import JournalReader
-from energyopt.core.trial_result import StudyRecord, TrialRecord, TrialResult
+from energyopt.core.trial_result import End, Kind, Purpose, StudyRecord, TrialRecord, TrialResult
+from energyopt.core.upfront_cost import Origin
 from energyopt.storage.reader import read_study
 from tests.conftest import Program
 
@@ -324,6 +325,62 @@ def test_the_study_of_another_app_goes_on(stored: Program) -> None:
     after = read_study(str(stored.folder / "sphere.db"), "sphere")
     assert after.trials[:5] == before.trials
     assert len(after.trials) == 6
+
+
+# --- what a newer version has stored
+
+
+NEWER = '{"Phase": {"joules": 7}}\n'
+
+
+def test_a_newer_journal_is_named_and_left_as_it_is(stored: Program) -> None:
+    """Its trial is not lost by those who cannot read it, and none of its joules."""
+    paused = stored.folder / "studies" / "halving" / "6" / "progress.jsonl"
+    with paused.open("a") as file:
+        file.write(NEWER)
+    before = paused.read_bytes()
+    ran = stored(*HALVING)
+    assert ran.code == 2
+    assert "6/progress.jsonl was written by a newer energyopt: it has a record 'Phase'" in ran.text
+    assert "update energyopt" in ran.text
+    assert "Traceback" not in ran.text
+    assert paused.read_bytes() == before
+    again = stored(*HALVING)
+    assert again.code == 2
+    assert "record 'Phase'" in again.text
+    kept = {trial.number: trial for trial in study_in(stored, "halving").trials}
+    assert kept[6].state == "running"  # nobody's, until somebody can read it
+    paused.write_bytes(before.removesuffix(NEWER.encode()))
+    stored.ok(*HALVING)
+    after = study_in(stored, "halving")
+    assert not [trial for trial in after.trials if trial.state in ("paused", "waiting", "running")]
+    check_kept(read_study(str(STORED / "studies" / "energyopt.db"), "halving"), after)
+
+
+@pytest.mark.slow
+def test_a_newer_journal_is_not_played_back(stored: Program) -> None:
+    with (stored.folder / "journals" / "once.jsonl").open("a") as file:
+        file.write(NEWER)
+    ran = stored("task=wine", "hardware=replay", "hardware.meter.path=journals/once.jsonl")
+    assert ran.code == 2
+    assert "journals/once.jsonl was written by a newer energyopt" in ran.text
+
+
+# --- words
+
+
+WORDS: Mapping[Any, str] = {
+    Kind: "measured estimated replayed simulated",
+    Purpose: "restarted idle pretraining loading warmup preparation profiling training evaluation "
+    "inference",
+    End: "target epochs plateau diverged stopped paused failed interrupted lost",
+    Origin: "trained loaded prepared",
+}
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_a_word_that_is_stored_is_there_for_ever(kind: Any) -> None:
+    assert set(WORDS[kind].split()) <= set(get_args(kind))
 
 
 # --- on a server

@@ -42,6 +42,16 @@ def refusal(target: str, here: Path, *trusted: str) -> str:
     return str(caught.value)
 
 
+def test_what_has_moved_is_found_by_the_name_that_studies_keep(tmp_path: Path) -> None:
+    moved = {"old.nets.Perceptron": "energyopt.models.mlp.MLP"}
+    found = trusted_target("old.nets.Perceptron", (tmp_path,), (), moved)
+    assert found is trusted_target("energyopt.models.mlp.MLP", (tmp_path,), (), moved)
+    with pytest.raises(ConfigError, match="there is no module 'old'"):
+        trusted_target("old.nets.Perceptron", (tmp_path,), ())
+    with pytest.raises(ConfigError, match="is no option of energyopt"):
+        trusted_target("old.run", (tmp_path,), (), {"old.run": "energyopt.cli.main.main"})
+
+
 def test_our_own_code_torch_and_the_samplers_may_be_named(here):
     assert find("energyopt.models.cnn.CNN", here) is CNN
     assert find("torch.nn.Linear", here) is torch.nn.Linear

@@ -25,6 +25,7 @@ from energyopt.config.root_keys import check_roots
 from energyopt.core.calibration import Known, digest, shape_of_work
 from energyopt.core.protocols import EnergyMeter, Knowledge, Objective, Paradigm, StoppingRule
 from energyopt.core.run_context import RunContext
+from energyopt.core.target_names import as_stored
 from energyopt.core.trial_result import Energy, TrialStart
 from energyopt.core.upfront_cost import Upfront
 from energyopt.errors import ConfigError, TrialError
@@ -392,6 +393,7 @@ class Setup:
         asked |= {key: cfg[key] for key in ("lr", "batch_size", "epochs", "target", "seed")}
         asked |= {"num_threads": cfg.num_threads, "device": self.device.partition(":")[0]}
         asked |= {"joules": start.provenance.binding, "torch": _torch_version()}
+        asked = as_stored(asked)
         plan = Plan(target=cfg.target, epochs=cfg.epochs, stop_at_target=True)
         return Course(name, asked, self.make_paradigm, self.meter, plan, start, self.rig)
 

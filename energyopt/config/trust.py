@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+from energyopt.core.target_names import MOVED, target_now
 from energyopt.errors import ConfigError
 
 # Of energyopt the places of options alone: what runs studies takes functions, files and words of
@@ -25,7 +26,12 @@ TRUSTED = (
 )
 
 
-def trusted_target(target: str, folders: Sequence[Path], packages: Sequence[str]) -> Any:
+def trusted_target(
+    target: str,
+    folders: Sequence[Path],
+    packages: Sequence[str],
+    moved: Mapping[str, str] = MOVED,
+) -> Any:
     """Resolve a `_target_`, if it may be named.
 
     Allowed: what TRUSTED lists, but for private names; modules in the given folders; and the
@@ -37,10 +43,12 @@ def trusted_target(target: str, folders: Sequence[Path], packages: Sequence[str]
         target: Dotted path of a class or function.
         folders: Whose own modules are trusted: the current folder, and --config-dir.
         packages: What the user trusts by name (`trusted_targets`).
+        moved: Where code is now that a study may name as it was called before.
 
     Raises:
         ConfigError: If it may not be named, or there is no such thing.
     """
+    target = target_now(target, moved)
     _check(target, target, folders, packages)
     found = _locate(target)
     if not callable(found):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from energyopt.core.conditions import Machine, ProfilePoint
+from energyopt.core.target_names import as_stored
 from energyopt.core.trial_result import TrialResult
 
 T = TypeVar("T")
@@ -105,7 +106,8 @@ def shape_of_work(device: str, model: Any, batch_size: int, paradigm: Any) -> Ma
         batch_size: Samples a step.
         paradigm: The paradigm's config, its precision included.
     """
-    return {"device": device, "model": model, "batch_size": batch_size, "paradigm": paradigm}
+    shape = {"device": device, "model": model, "batch_size": batch_size, "paradigm": paradigm}
+    return {key: as_stored(part) for key, part in shape.items()}
 
 
 def _with(known: Mapping[str, T], found: Mapping[str, T]) -> dict[str, T]:

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from energyopt.core.trial_result import (
     window_from_dict,
 )
 from energyopt.core.upfront_cost import Upfront
-from energyopt.errors import TrialError
+from energyopt.errors import JournalError, TrialError
 
 NAME = "progress.jsonl"
 """The journal's file name in a job's folder."""
@@ -37,6 +37,21 @@ NAME = "progress.jsonl"
 
 Record = TrialStart | Window | Checkpoint | Conditions | Pause | Upfront
 """What a journal is made of."""
+
+_FORMS: tuple[tuple[type[Record], str, Callable[[Any], Record]], ...] = (
+    (TrialStart, "TrialStart", start_from_dict),
+    (Window, "Window", window_from_dict),
+    (Checkpoint, "Checkpoint", checkpoint_from_dict),
+    (Conditions, "Conditions", Conditions.from_dict),
+    (Pause, "Pause", Pause.from_dict),
+    (Upfront, "Upfront", Upfront.from_dict),
+)
+"""Each class with the tag of its lines, and what reads them. Journals on disk say the tags: a class
+may get another name, a tag never does."""
+
+_TAGS = {kind: tag for kind, tag, _ in _FORMS}
+_READERS = {tag: read for _, tag, read in _FORMS}
+_BEGAN = "Began"  # the tag of a line that holds no record: what the trial does now
 
 
 class JournalWriter:
@@ -82,7 +97,7 @@ class JournalWriter:
 
     def began(self, doing: str) -> None:
         """Say what the trial does now, for those who wait for it."""
-        self._write({"Began": doing})
+        self._write({_BEGAN: doing})
 
     def _write(self, *lines: Mapping[str, object]) -> None:
         if self._path is None:
@@ -95,7 +110,7 @@ class JournalWriter:
 
 
 def _named(record: Record) -> dict[str, object]:
-    return {type(record).__name__: dataclasses.asdict(record)}
+    return {_TAGS[type(record)]: dataclasses.asdict(record)}
 
 
 def _lines(*lines: Mapping[str, object]) -> str:
@@ -221,7 +236,11 @@ class JournalReader:
         self.journal = Journal()
 
     def read(self) -> Journal:
-        """Take in what was appended since the last call."""
+        """Take in what was appended since the last call.
+
+        Raises:
+            JournalError: If a newer energyopt wrote it; what comes before that is taken in.
+        """
         try:
             with self._path.open("rb") as file:
                 self._notice(os.fstat(file.fileno()))
@@ -230,9 +249,9 @@ class JournalReader:
         except FileNotFoundError:
             return self.journal
         whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        for line in whole.splitlines():
+        for line in whole.splitlines(keepends=True):
             self._take(line)
+            self._offset += len(line)
         return self.journal
 
     def _notice(self, now: os.stat_result) -> None:
@@ -241,27 +260,36 @@ class JournalReader:
             self._file, self._offset, self.journal = now.st_ino, 0, Journal()
 
     def _take(self, line: bytes) -> None:
-        # A line damaged by a full disk or a crash says nothing.
-        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
-            ((kind, data),) = json.loads(line).items()
-            self._add(kind, data)
+        try:
+            ((tag, data),) = json.loads(line).items()
+        except (ValueError, AttributeError):  # damaged by a full disk or a crash, it says nothing
+            return
+        if tag == _BEGAN:
+            self.journal.now = data
+            return
+        if tag not in _READERS:
+            raise JournalError(
+                f"{self._path} was written by a newer energyopt: it has a record {tag!r}, which "
+                "this one does not know, and joules would be missing without it; update energyopt "
+                "(the file is left as it is)"
+            )
+        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):  # damaged
+            self._add(_READERS[tag](data))
 
-    def _add(self, kind: str, data: Any) -> None:
-        match kind:
-            case "TrialStart":
-                self.journal.start = start_from_dict(data)
-            case "Began":
-                self.journal.now = data
-            case "Window":
-                self.journal.windows.append(window_from_dict(data))
-            case "Checkpoint":
-                self._add_checkpoint(checkpoint_from_dict(data))
-            case "Conditions":
-                self.journal.conditions = Conditions.from_dict(data)
-            case "Upfront":
-                self.journal.upfront.append(Upfront.from_dict(data))
-            case "Pause":
-                self._add_pause(Pause.from_dict(data))
+    def _add(self, record: Record) -> None:
+        match record:
+            case TrialStart():
+                self.journal.start = record
+            case Window():
+                self.journal.windows.append(record)
+            case Checkpoint():
+                self._add_checkpoint(record)
+            case Conditions():
+                self.journal.conditions = record
+            case Upfront():
+                self.journal.upfront.append(record)
+            case Pause():
+                self._add_pause(record)
 
     def _add_pause(self, at: Pause) -> None:
         journal = self.journal

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from rich.text import Text
 from energyopt.core.journal import JournalReader
 from energyopt.core.trial_result import Provenance, TrialRecord, TrialResult, total
 from energyopt.core.units import joules, roughly, setup, time_left
+from energyopt.errors import JournalError
 from energyopt.report.console import drawn_over, say
 from energyopt.report.flags import explain_flag
 from energyopt.report.sentences import source_lines
@@ -301,7 +303,9 @@ def _dim(line: str) -> Text:
 
 def _now(what: str, run: _Running) -> str:
     """One training that runs, in a line."""
-    journal = run.reader.read()
+    with suppress(JournalError):  # whoever needs all of it says so; this only shows
+        run.reader.read()
+    journal = run.reader.journal
     line = f"now   {what}{': ' if run.setup else ''}{run.setup}"
     if not journal.checkpoints:
         doing = journal.now or "starting"

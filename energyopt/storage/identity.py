@@ -9,6 +9,7 @@ from typing import Any
 
 from optuna.study import Study, StudyDirection
 
+from energyopt.core.target_names import MOVED, as_stored
 from energyopt.core.trial_result import Metric
 from energyopt.errors import StudyError
 from energyopt.storage.exchange.anonymize import may_be_same
@@ -84,13 +85,24 @@ def check_metrics(study: Study, metrics: Sequence[Metric]) -> None:
         )
 
 
-def check_same(name: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+def check_same(
+    name: str,
+    known: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    moved: Mapping[str, str] = MOVED,
+) -> None:
     """Refuse to continue a study that asks something else.
+
+    Args:
+        name: The study's name.
+        known: What it asks.
+        asked: What this run asks.
+        moved: Where code is now that one of them may name as it was called before.
 
     Raises:
         StudyError: With each difference.
     """
-    before, now = _flat(known), _flat(asked)
+    before, now = _flat(as_stored(known, moved)), _flat(as_stored(asked, moved))
     differences = [
         f"{key}: {before.get(key, 'not set')} -> {now.get(key, 'not set')}"
         for key in sorted(before.keys() | now.keys())

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import Connection, Row
 
 from energyopt.core.trial_result import Outcome, TrialResult
+from energyopt.errors import JournalError
 from energyopt.search.schedule import DEFAULT_SETUP, PAUSED
 from energyopt.storage.trial_rows import Rows, ended_row, lost_row, outcome_in, paused_row
 from energyopt.utils import failpoints
@@ -107,7 +108,12 @@ class Settlement:
         return True
 
     def settle(
-        self, left: Sequence[FrozenTrial], living: Set[int], silent: Set[int] = frozenset()
+        self,
+        left: Sequence[FrozenTrial],
+        living: Set[int],
+        silent: Set[int] = frozenset(),
+        *,
+        all_of_them: bool = True,
     ) -> int:
         """Bring the trials that nobody runs to their ends, and queue what was lost again.
 
@@ -116,16 +122,26 @@ class Settlement:
             living: Ordinals of the runs that live.
             silent: Of those that are only taken for dead: their jobs may train on, so that
                 nobody else may go on with their trials.
+            all_of_them: Whether one whose journal a newer energyopt wrote is an error; else it
+                is left for a run of that.
 
         Returns:
-            How many were nobody's.
+            How many were settled.
+
+        Raises:
+            JournalError: If a newer energyopt wrote the journal of one.
         """
         settled = 0
         for trial in left:
             row = self._rows.of(trial.number)
             if row is None or (row.run not in living and not row.paused):
-                self._settle(trial, row, silent)
-                settled += 1
+                try:
+                    self._settle(trial, row, silent)
+                except JournalError:
+                    if all_of_them:
+                        raise
+                else:
+                    settled += 1
         self.retry_lost()
         return settled
 

@@ -120,7 +120,7 @@ class StudyStore:
                 is suggested; None where suggestions are.
         """
         with self._held() as lock:
-            self._reap()
+            self._reap(all_of_them=False)  # this run's other trials go on
             if n_trials is not None and self._taken() >= n_trials:
                 return None
             if next_point is not None and not self._trials(TrialState.WAITING):
@@ -268,10 +268,13 @@ class StudyStore:
 
         Returns:
             How many trials were settled. Doing it again, or at the same time, changes nothing.
+
+        Raises:
+            JournalError: If a newer energyopt wrote the journal of one, which is left as it is.
         """
         with self._held():
             self._paused.catch_up()
-            return self._reap()
+            return self._reap(all_of_them=True)
 
     def close(self) -> None:
         """Say that this run is over; trials that it still has are nobody's."""
@@ -399,7 +402,7 @@ class StudyStore:
             "kept, the same command goes on"
         )
 
-    def _reap(self) -> int:
+    def _reap(self, *, all_of_them: bool) -> int:
         with self._storage.engine.connect() as connection:
             running = running_trials(connection, self._run.study_id)
         if running <= self._mine:  # the usual case, with no look at any trial
@@ -411,7 +414,7 @@ class StudyStore:
         living = {run.ordinal for run in runs if not run.is_dead}
         silent = {run.ordinal for run in runs if run.is_dead and run.process.lives() is None}
         left = [t for t in self._trials(TrialState.RUNNING) if t.number not in paused]
-        return self._ends.settle(left, living, silent)
+        return self._ends.settle(left, living, silent, all_of_them=all_of_them)
 
     def _taken(self) -> int:
         """Trials that ended or run, but for the lost."""

@@ -15,7 +15,7 @@ from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import JournalReader, write_whole
 from energyopt.core.outcome import paused
 from energyopt.core.trial_result import End, Outcome, TrialResult
-from energyopt.errors import StorageError, TrialError
+from energyopt.errors import JournalError, StorageError, TrialError
 from energyopt.storage.reconciliation import Remains
 from energyopt.training.checkpointing import NAME as PAUSED
 
@@ -72,7 +72,11 @@ class Spool:
     def result(
         self, number: int, end: End = "lost", reason: str = "it did not end"
     ) -> TrialResult | None:
-        """The record of a trial that gave none, from its journal; None if it keeps none."""
+        """The record of a trial that gave none, from its journal; None if it keeps none.
+
+        Raises:
+            JournalError: If a newer energyopt wrote that.
+        """
         if not self._journals:
             return None
         return JournalReader(self._journal(number)).read().result(end, reason)
@@ -81,7 +85,10 @@ class Spool:
         """The record of a trial that runs: what it has burnt, and its curve up to a pause."""
         if not self._journals:
             return None
-        journal = JournalReader(self._journal(number)).read()
+        try:
+            journal = JournalReader(self._journal(number)).read()
+        except JournalError:  # whoever brings it to its end says so
+            return None
         return journal.paused_result("it goes on") or journal.result("lost", "it did not end")
 
     def can_go_on(self, number: int) -> bool:
@@ -98,7 +105,11 @@ class Spool:
                 path.unlink(missing_ok=True)
 
     def pause(self, number: int) -> Outcome | None:
-        """How far a trial came at its last pause, if it can go on from that."""
+        """How far a trial came at its last pause, if it can go on from that.
+
+        Raises:
+            JournalError: If a newer energyopt wrote its journal.
+        """
         if not self._journals or not self.can_go_on(number):
             return None
         reason = "it can go on from where it paused"
@@ -135,7 +146,11 @@ class Spool:
         return path
 
     def remains(self, trial: FrozenTrial) -> Remains:
-        """What there is of a trial that a dead run left."""
+        """What there is of a trial that a dead run left.
+
+        Raises:
+            JournalError: If a newer energyopt wrote its journal.
+        """
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             data = json.loads((self._folder / str(trial.number) / NAME).read_text())
             if data["began"] == _began(trial):

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from energyopt.core.target_names import MOVED, as_stored
 from energyopt.core.trial_result import Metric
 from energyopt.errors import ConfigError
 from energyopt.search.space import Space
@@ -87,7 +88,11 @@ def refuse_unsweepable(space: Space, *, grid: bool) -> None:
 
 
 def identify(
-    cfg: DictConfig, space: Space, metrics: Sequence[Metric], command: Sequence[str] = ()
+    cfg: DictConfig,
+    space: Space,
+    metrics: Sequence[Metric],
+    command: Sequence[str] = (),
+    moved: Mapping[str, str] = MOVED,
 ) -> Identity:
     """What a study asks, from the composed default config and the space.
 
@@ -96,6 +101,7 @@ def identify(
         space: What is searched.
         metrics: The objectives.
         command: Words that say where the configs are.
+        moved: Where code is now that studies name as it was called before.
     """
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     for key in _NOT_ASKED:
@@ -105,6 +111,7 @@ def identify(
         node, name = _node(config, key)
         if name in node and node[name] == default:
             del node[name]
+    config = as_stored(config, moved)
     return Identity(
         metrics=tuple(metrics),
         overrides=(*command, *(word for word in space.fixed if not _is_not_asked(word))),
