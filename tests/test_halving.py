@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from energyopt.errors import ConfigError
 from energyopt.search.halving import Halving, ranked
 from energyopt.search.schedule import Observed, Schedule, Step
+from energyopt.testing.pytest import ScheduleContract
 
 
 def trial(number: int, *points: tuple[float, float], state: str = "paused") -> Observed:
@@ -30,6 +31,10 @@ def trial(number: int, *points: tuple[float, float], state: str = "paused") -> O
 
 FIRST = trial(0, (27, 0.6), (81, 0.7), state="ended")
 """With eta=3 and three rungs: 3, 9 and 27 J."""
+
+
+class TestHalving(ScheduleContract):
+    make = Halving
 
 
 def test_it_is_a_schedule():

@@ -26,8 +26,8 @@ from energyopt.hardware.nvml import Board, all_boards
 from energyopt.hardware.replay import ReplayMeter
 from energyopt.hardware.simulated import SimulatedMeter
 from energyopt.hardware.zeus import NvmlMeter, RaplMeter, rapl_readable
+from energyopt.testing.pytest import CountingMeterContract, MeterContract
 from tests import fake_nvml, fake_rapl
-from tests.contracts import CountingMeterContract, MeterContract
 from tests.fake_nvml import FakeNvml
 from tests.fake_rapl import Powercap
 from tests.toys import ESTIMATED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 import importlib
 import inspect
 from pathlib import Path
@@ -23,6 +23,7 @@ from energyopt.models.gru import GRU
 from energyopt.models.mlp import MLP
 from energyopt.models.resnet18 import ResNet18
 from energyopt.models.transformer import Transformer
+from energyopt.testing import ModelCase, models
 
 ROOT = Path(__file__).parents[1]
 
@@ -65,15 +66,9 @@ def build(
     return MODELS[name](input_shape=shape, num_classes=num_classes, **options)
 
 
-def train(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, steps: int) -> float:
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    loss = torch.zeros(())
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(inputs), labels)
-        torch.autograd.backward(loss)
-        optimizer.step()
-    return float(loss.detach())
+def case(name: str, shape: tuple[int, ...] | None = None) -> ModelCase:
+    options = SMALL.get(name, {})
+    return ModelCase(functools.partial(MODELS[name], **options), shape or FITS[name][0])
 
 
 def samples(count: int, shape: tuple[int, ...]) -> torch.Tensor:
@@ -88,62 +83,34 @@ def parameters(model: nn.Module) -> int:
 
 @every_fit
 def test_gives_one_logit_a_class_and_gradients_to_every_parameter(name, shape):
-    model = build(name, shape)
-    logits = model(samples(3, shape))
-    assert logits.shape == (3, 5)
-    assert bool(logits.isfinite().all())
-    torch.autograd.backward(nn.functional.cross_entropy(logits, torch.tensor([0, 1, 4])))
-    for parameter_name, parameter in model.named_parameters():
-        assert parameter.grad is not None, parameter_name
-        assert bool(parameter.grad.isfinite().all()), parameter_name
+    models.gives_one_logit_a_class_and_gradients_to_every_parameter(case(name, shape))
 
 
 @every_model
 def test_scores_each_sample_for_itself(name):
-    shape = FITS[name][0]
-    model = build(name).eval()
-    inputs = samples(4, shape)
-    with torch.inference_mode():
-        alone = torch.cat([model(row[None]) for row in inputs])
-        torch.testing.assert_close(model(inputs), alone, atol=1e-5, rtol=1e-4)
+    models.scores_each_sample_for_itself(case(name))
 
 
 @every_model
 def test_leaves_its_inputs_as_they_are(name):
-    inputs = samples(3, FITS[name][0])
-    before = inputs.clone()
-    build(name)(inputs)
-    assert torch.equal(inputs, before)
+    models.leaves_its_inputs_as_they_are(case(name))
 
 
 @every_model
 def test_same_seed_trains_to_the_same_weights_bit_by_bit(name):
-    inputs, labels = samples(32, FITS[name][0]), torch.arange(32) % 5
-    first, second = build(name), build(name)
-    assert train(first, inputs, labels, steps=5) == train(second, inputs, labels, steps=5)
-    for a, b in zip(first.parameters(), second.parameters(), strict=True):
-        assert torch.equal(a, b)
+    models.same_seed_trains_to_the_same_weights_bit_by_bit(case(name))
 
 
 @every_model
 def test_a_copy_gives_the_same_logits_and_trains_alone(name):
-    model = build(name)
-    inputs, labels = samples(8, FITS[name][0]), torch.arange(8) % 5
-    twin = copy.deepcopy(model)
-    before = [parameter.clone() for parameter in model.parameters()]
-    torch.testing.assert_close(twin(inputs), model(inputs))
-    train(twin, inputs, labels, steps=1)
-    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    models.a_copy_gives_the_same_logits_and_trains_alone(case(name))
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in MODELS]
 )
 def test_learns_a_small_batch_by_heart(name):
-    shape = FITS[name][0]
-    model = build(name)
-    inputs, labels = samples(16, shape), torch.arange(16) % 5
-    assert train(model, inputs, labels, steps=100) < 0.1
+    models.learns_a_small_batch_by_heart(case(name))
 
 
 @every_model

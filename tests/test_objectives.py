@@ -23,7 +23,8 @@ from energyopt.objectives import (
     TimeVsEnergy,
 )
 from energyopt.search.schedule import CURVE
-from tests.contracts import RESULTS, ObjectiveContract
+from energyopt.testing import EXAMPLE_RESULTS
+from energyopt.testing.pytest import ObjectiveContract
 from tests.toys import result
 
 
@@ -62,12 +63,12 @@ class TestObjectives(ObjectiveContract):
     ],
 )
 def test_values(objective: Objective, reached: tuple[float, ...], missed: tuple[float, ...]):
-    assert objective(RESULTS["reached"]) == reached
-    assert objective(RESULTS["missed"]) == missed
+    assert objective(EXAMPLE_RESULTS["reached"]) == reached
+    assert objective(EXAMPLE_RESULTS["missed"]) == missed
 
 
 def test_joules_after_the_target_are_not_told():
-    assert EnergyVsAccuracy()(RESULTS["went on"]) == (2, 0.97)
+    assert EnergyVsAccuracy()(EXAMPLE_RESULTS["went on"]) == (2, 0.97)
 
 
 REACHED = [(100, 2, 0.5), (200, 4, 0.95)]
@@ -133,7 +134,7 @@ def test_warnings_are_told():
 def test_what_is_no_finite_number_a_metric_is_refused(value: Any):
     objective = FunctionObjective(lambda _: value, {"carbon_g": "minimize"})
     with pytest.raises(TrialError, match="one finite number for each of carbon_g"):
-        judge(RESULTS["reached"], objective)
+        judge(EXAMPLE_RESULTS["reached"], objective)
 
 
 @pytest.mark.parametrize(
@@ -143,9 +144,9 @@ def test_what_is_no_finite_number_a_metric_is_refused(value: Any):
 def test_no_training_is_for_nothing(name: str, value: float):
     objective = FunctionObjective(lambda _: value, {name: "minimize"})
     with pytest.raises(TrialError, match=rf"^{name}={value:g} cannot be"):
-        judge(RESULTS["reached"], objective)
+        judge(EXAMPLE_RESULTS["reached"], objective)
     own = FunctionObjective(lambda _: value, {"saved_j": "maximize"})
-    assert judge(RESULTS["reached"], own).values == (value,)
+    assert judge(EXAMPLE_RESULTS["reached"], own).values == (value,)
 
 
 def test_a_function_is_not_asked_about_a_trial_without_values():
@@ -170,7 +171,7 @@ def began_with(record: TrialResult, **more: Any) -> TrialResult:
 
 
 def test_what_it_began_with_counts_whether_it_reached_or_missed():
-    reached, missed = (began_with(RESULTS[name]) for name in ("reached", "missed"))
+    reached, missed = (began_with(EXAMPLE_RESULTS[name]) for name in ("reached", "missed"))
     assert judge(reached, EnergyVsAccuracy()).values == (6, 0.95)
     assert judge(missed, EnergyVsAccuracy()).values == (6, 0.6)
     assert judge(reached, TimeVsEnergy()).values == (3, 6)
@@ -182,13 +183,15 @@ def test_what_it_began_with_counts_whether_it_reached_or_missed():
 
 
 def test_a_life_is_training_and_all_answers():
-    record = began_with(RESULTS["reached"], inference_j_per_1000={"student": 5.0, "teacher": 50.0})
+    record = began_with(
+        EXAMPLE_RESULTS["reached"], inference_j_per_1000={"student": 5.0, "teacher": 50.0}
+    )
     assert LifeCycle(2000, embodied_j=4)(record) == (6 + 10 + 4,)
     told = judge(record, LifeCycle(0))
     assert told.values == (6,)
     assert told.attributes["inference_j_per_1000"] == {"student": 5, "teacher": 50}
     with pytest.raises(TrialError, match=r"the paradigm has no inference\(\)"):
-        LifeCycle(1)(RESULTS["reached"])
+        LifeCycle(1)(EXAMPLE_RESULTS["reached"])
 
 
 @pytest.mark.parametrize("options", [{"n_inferences": -1}, {"n_inferences": "many"},
@@ -199,7 +202,7 @@ def test_a_life_that_cannot_be_is_refused(options):
 
 
 def test_first_hits_of_heads_are_told():
-    record = RESULTS["went on"]
+    record = EXAMPLE_RESULTS["went on"]
     heads = {"a": (0.95, 0.97), "b": (0.5, 0.6)}
     record = replace(record, checkpoints=replace(record.checkpoints, heads=heads))
     assert judge(record, EnergyVsAccuracy()).attributes["heads_to_target_j"] == {"a": 2, "b": None}

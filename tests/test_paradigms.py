@@ -21,7 +21,8 @@ from energyopt.paradigms.multitask import Multitask
 from energyopt.paradigms.pretrained import Pretrained
 from energyopt.paradigms.scratch import Scratch
 from energyopt.tasks.digits import Digits
-from tests.contracts import ParadigmContract, Trainable
+from energyopt.testing import Trainable
+from energyopt.testing.pytest import ParadigmContract
 from tests.two_heads import TwoHeads
 
 ONE: Task = Digits(n_train=200, n_validation=40, n_test=30)

@@ -16,10 +16,10 @@ from energyopt.errors import ConfigError
 from energyopt.hardware.recorded import RecordedMeter
 from energyopt.paradigms.replay import EPOCH_SAMPLES, Playback, replay
 from energyopt.tasks.replay import Replay, read_recorded
+from energyopt.testing.pytest import CountingMeterContract
 from energyopt.training.plan import Plan
 from energyopt.training.power_profiler import PowerProfiler
 from energyopt.training.trial import run_trial
-from tests.contracts import CountingMeterContract
 from tests.recorded_tables import (
     EPOCH_S,
     LIMITS_W,

@@ -18,7 +18,8 @@ from energyopt.core.protocols import Task
 from energyopt.models.mlp import MLP
 from energyopt.paradigms.scratch import Scratch
 from energyopt.tasks.digits import Digits
-from tests.contracts import ParadigmContract, Trainable
+from energyopt.testing import Trainable
+from energyopt.testing.pytest import ParadigmContract
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energyopt.core.energy import Curve
@@ -17,7 +17,8 @@ from energyopt.stopping.dominance import Dominance
 from energyopt.stopping.energy_cap import EnergyCap
 from energyopt.stopping.extrapolate import Extrapolate, Future
 from energyopt.stopping.rules import Rules
-from tests.contracts import StoppingRuleContract
+from energyopt.testing import stopping_rules
+from energyopt.testing.pytest import StoppingRuleContract
 from tests.curves import CURVES, TARGET, curve, progress, rivals_of, steady
 
 GOOD = steady([0.3, 0.6, 0.8, 0.9, 0.95, 0.97, 0.98])
@@ -26,17 +27,42 @@ GOOD = steady([0.3, 0.6, 0.8, 0.9, 0.95, 0.97, 0.98])
 FLAT = steady([0.1, 0.11, 0.1, 0.11, 0.1, 0.11, 0.11, 0.1, 0.11])
 
 
-class TestEnergyCap(StoppingRuleContract):
+# Each subclass is about a rule of its own.
+_ANY_CURVES = settings(suppress_health_check=[HealthCheck.differing_executors])
+
+
+class AnyCurvesContract(StoppingRuleContract):
+    """The same of any curves, not of the examples alone."""
+
+    @_ANY_CURVES
+    @given(CURVES)
+    def test_stops_nothing_while_nothing_is_known_on_any_curve(self, curve: Curve):
+        stopping_rules.stops_nothing_without_history(type(self).make(), curve)
+
+    @_ANY_CURVES
+    @given(CURVES, st.lists(CURVES, max_size=5))
+    def test_never_stops_the_first_to_be_so_good_with_so_little_on_any_curve(
+        self, curve: Curve, others: list[Curve]
+    ):
+        stopping_rules.leaves_what_is_on_the_front(type(self).make(), curve, others)
+
+    @_ANY_CURVES
+    @given(CURVES, st.lists(CURVES, max_size=5))
+    def test_says_the_same_of_the_same_on_any_curve(self, curve: Curve, others: list[Curve]):
+        stopping_rules.decides_the_same_twice(type(self).make, curve, others)
+
+
+class TestEnergyCap(AnyCurvesContract):
     make = EnergyCap
     hopeless = progress(FLAT, 9), rivals_of([GOOD])
 
 
-class TestDominance(StoppingRuleContract):
+class TestDominance(AnyCurvesContract):
     make = Dominance
     hopeless = progress(FLAT, 4), rivals_of([GOOD, GOOD])
 
 
-class TestExtrapolate(StoppingRuleContract):
+class TestExtrapolate(AnyCurvesContract):
     make = Extrapolate
     hopeless = progress(FLAT, 9), rivals_of([GOOD])
 

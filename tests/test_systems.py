@@ -23,10 +23,10 @@ from energyopt.errors import ConfigError, HardwareError
 from energyopt.hardware import host
 from energyopt.hardware.gpu_options import RigOptions
 from energyopt.hardware.zeus import AmdMeter, SocMeter
+from energyopt.testing.pytest import CountingMeterContract
 from tests import fake_nvml
 from tests.composing import composed
 from tests.conftest import Program
-from tests.contracts import CountingMeterContract
 from tests.fake_nvml import FakeNvml
 
 # What NVML calls the boards that an option takes, and the highest limit that is published.

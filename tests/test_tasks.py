@@ -18,13 +18,14 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from energyopt.core.protocols import Split, Task, Tokens
+from energyopt.core.protocols import Split, Task
 from energyopt.errors import ConfigError
 from energyopt.tasks import _splits
 from energyopt.tasks.digits import Digits
 from energyopt.tasks.digits_overlay import DigitsOverlay
 from energyopt.tasks.har import Har
 from energyopt.tasks.tabular import Tabular
+from energyopt.testing import TASK_CHECKS, TaskCase, tasks
 from tests.small_data import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -65,16 +66,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 @cache
+def case(name: str) -> TaskCase:
+    return TaskCase(TASKS[name])
+
+
 def build(name: str) -> Task:
-    return make(name)
-
-
-def make(name: str) -> Task:
-    return TASKS[name]()
-
-
-def heads_of(task: Task) -> dict[str, int]:
-    return dict(getattr(task, "heads", {"": task.num_classes}))
+    return case(name).task
 
 
 def classes(part: Split) -> list[int]:
@@ -96,78 +93,60 @@ def test_every_task_is_tried():
 
 @every_task
 def test_splits_have_the_shapes_and_types_the_protocol_promises(name):
-    task = build(name)
-    assert isinstance(task, Task)
-    assert tuple(len(part.labels) for part in parts_of(task)) == SIZES[name]
-    kind = torch.int32 if isinstance(task.input_shape, Tokens) else torch.float32
-    for part in parts_of(task):
-        assert part.inputs.shape == (len(part.labels), *task.input_shape)
-        assert part.inputs.dtype == kind
-        assert part.labels.dtype == torch.int64
-        assert bool(part.inputs.isfinite().all())
+    tasks.is_a_task(case(name))
+    tasks.splits_have_the_shapes_and_types_the_protocol_promises(case(name))
+    assert tuple(len(part.labels) for part in parts_of(build(name))) == SIZES[name]
 
 
 @every_task
 def test_a_task_of_several_heads_has_a_column_of_labels_each(name):
-    task = build(name)
-    several = "heads" in vars(task)
+    several = "heads" in vars(build(name))
     assert several == name.endswith((" both", " attributes"))
-    heads = heads_of(task)
-    assert len(heads) == 1 or several
-    assert task.num_classes == sum(heads.values())
-    for part in parts_of(task):
-        assert part.labels.shape == (
-            (len(part.labels), len(heads)) if several else (len(part.labels),)
-        )
+    assert len(case(name).heads) == 1 or several
+    tasks.a_task_of_several_heads_has_a_column_of_labels_each(case(name))
 
 
 @every_measured_task
 def test_every_class_occurs_in_every_split_and_no_other(name):
-    task = build(name)
-    for part in parts_of(task):
-        columns = part.labels.reshape(len(part.labels), -1).T
-        for labels, classes_of_head in zip(columns, heads_of(task).values(), strict=True):
-            assert sorted(set(labels.tolist())) == list(range(classes_of_head))
+    tasks.every_class_occurs_in_every_split_and_no_other(case(name))
 
 
 @every_measured_task
 def test_inputs_are_standardised_with_the_training_statistics_only(name):
-    task = build(name)
-    others = [d for d in range(task.train.inputs.ndim) if d != 1]
-    deviation, mean = torch.std_mean(task.train.inputs, dim=others, correction=0)
-    torch.testing.assert_close(mean, torch.zeros_like(mean), atol=1e-4, rtol=0)
-    torch.testing.assert_close(deviation, torch.ones_like(deviation), atol=1e-4, rtol=0)
-    # Own statistics of the held-out parts would make these exactly 0 as well.
-    assert task.validation.inputs.mean(dim=others).abs().max() > 1e-4
-    assert task.test.inputs.mean(dim=others).abs().max() > 1e-4
+    tasks.inputs_are_standardised_with_the_training_statistics_only(case(name))
 
 
 @every_task
 def test_splits_do_not_overlap(name):
-    rows = [row.numpy().tobytes() for part in parts_of(build(name)) for row in part.inputs]
-    assert len(set(rows)) == len(rows)
+    tasks.splits_do_not_overlap(case(name))
 
 
 @every_task
 def test_building_twice_gives_the_same_data(name):
-    for first, second in zip(parts_of(build(name)), parts_of(make(name)), strict=True):
-        assert torch.equal(first.inputs, second.inputs)
-        assert torch.equal(first.labels, second.labels)
+    tasks.building_twice_gives_the_same_data(case(name))
 
 
 @every_task
 def test_building_leaves_the_global_random_state_alone(name):
-    before = torch.get_rng_state()
-    make(name)
-    assert torch.equal(torch.get_rng_state(), before)
+    tasks.building_leaves_the_global_random_state_alone(case(name))
 
 
 @every_task
 def test_training_samples_are_not_ordered_by_class(name):
-    labels = build(name).train.labels
-    labels = labels.reshape(len(labels), -1)
-    changes = int((labels[1:] != labels[:-1]).any(dim=1).sum())
-    assert changes > len(labels) / 4
+    tasks.training_samples_are_not_ordered_by_class(case(name))
+
+
+@every_task
+def test_the_checks_that_are_left_out_are_those_of_measurements(name):
+    skipped = [check for check in TASK_CHECKS if check.why_skipped(case(name))]
+    assert skipped == (
+        []
+        if name != "text"
+        else [
+            tasks.every_class_occurs_in_every_split_and_no_other,
+            tasks.inputs_are_standardised_with_the_training_statistics_only,
+        ]
+    )
 
 
 OPTIONS = sorted(set((ROOT / "conf/task").glob("*.yaml")) - {ROOT / "conf/task/own.yaml"})

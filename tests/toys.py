@@ -13,6 +13,7 @@ Joules are whole or dyadic numbers in most tests: they survive the sums along a 
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,20 +22,14 @@ from typing import Any, Literal
 from energyopt.core.protocols import TrainStep
 from energyopt.core.trial_result import (
     BROKEN,
-    Checkpoint,
-    End,
     Energy,
     Metric,
     Provenance,
     StudyRecord,
     TrialRecord,
     TrialResult,
-    TrialStart,
-    Window,
 )
-
-EPOCH_SAMPLES = 100
-"""Size of the toy training set."""
+from energyopt.testing._records import EPOCH_SAMPLES, make_result
 
 ESTIMATED = Provenance(
     kind="estimated",
@@ -51,59 +46,8 @@ METRICS = (Metric("energy_to_target_j", "minimize"), Metric("best_accuracy", "ma
 State = Literal["complete", "pruned", "failed", "running", "paused", "waiting"]
 
 
-def result(
-    curve: Sequence[tuple[int, float, float]] = (),
-    *,
-    target: float = 0.9,
-    end: End | None = None,
-    evaluation_j: float = 0.0,
-    warmup_j: float = 0.0,
-    flags: tuple[str, ...] = (),
-    provenance: Provenance = ESTIMATED,
-    reason: str = "",
-) -> TrialResult:
-    """Make a trial's record from its curve.
-
-    Args:
-        curve: One (samples so far, training joules so far, accuracy) an evaluation.
-        target: Accuracy to reach.
-        end: How it ended; "target" if the curve reaches it, else "epochs".
-        evaluation_j: Energy of each evaluation, in J.
-        warmup_j: Energy of the warm-up, in J.
-        flags: Warnings about the measuring conditions.
-        provenance: Where the joules come from.
-        reason: Why it ended, in words.
-
-    Training takes 1 s for every 2 J.
-    """
-    checkpoints = []
-    before_j = 0.0
-    for samples, so_far_j, accuracy in curve:
-        training_j = so_far_j - before_j
-        before_j = so_far_j
-        checkpoints.append(
-            Checkpoint(
-                samples=samples,
-                steps=samples // 10,
-                epoch=samples / EPOCH_SAMPLES,
-                accuracy=accuracy,
-                loss=1 - accuracy,
-                training=Energy(time_s=training_j / 2, cpu_j=training_j),
-                evaluation=Energy(time_s=evaluation_j / 2, cpu_j=evaluation_j),
-            )
-        )
-    windows = [Window("warmup", Energy(time_s=warmup_j / 2, cpu_j=warmup_j))]
-    windows += [Window("training", at.training) for at in checkpoints]
-    windows += [Window("evaluation", at.evaluation) for at in checkpoints]
-    reached = any(accuracy >= target for _, _, accuracy in curve)
-    epochs = curve[-1][0] / EPOCH_SAMPLES if curve else 1.0
-    return TrialResult.assemble(
-        TrialStart(target, epochs, seed=0, provenance=provenance, flags=flags),
-        windows,
-        checkpoints,
-        end or ("target" if reached else "epochs"),
-        reason,
-    )
+result = functools.partial(make_result, provenance=ESTIMATED)
+"""Make a trial's record from its curve: `energyopt.testing.make_result`, of estimated joules."""
 
 
 def trial(

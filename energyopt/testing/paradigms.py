@@ -1,0 +1,392 @@
+"""Checks of paradigms: training is repeatable, and nothing beside `train` changes it.
+
+Checks that look at the weights need a paradigm with `save`, and so on: what one cannot do is not
+checked.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from energyopt.core.protocols import Paradigm, Pauses, Saves, Tests, TrainStep, WarmsUp
+from energyopt.testing._check import (
+    Check,
+    check,
+    check_unless,
+    require,
+    require_protocols,
+    run_checks,
+)
+from energyopt.testing._weights import require_other_weights, require_same_weights
+from energyopt.training.checkpointing import go_on, keep_in, load, state_of
+
+if TYPE_CHECKING:
+    import torch
+
+EPOCH_SHARES = (0.01, 0.3, 1.7)
+"""Shares of an epoch that a paradigm is asked to train."""
+
+ALL_ABILITIES: tuple[type, ...] = (WarmsUp, Tests, Saves, Pauses)
+"""What a paradigm can do beside training and evaluating: its other protocols."""
+
+
+class Trainable(Paradigm, WarmsUp, Tests, Saves, Pauses, Protocol):
+    """A paradigm with everything that ours have."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParadigmCase:
+    """A paradigm and what it claims to be able to do.
+
+    Attributes:
+        make: Returns a fresh paradigm for a seed.
+        models: How many models it trains at once.
+        abilities: Protocols that it has beside `Paradigm`.
+    """
+
+    make: Callable[[int], Any]
+    models: int = 1
+    abilities: tuple[type, ...] = ALL_ABILITIES
+
+
+def _needs(*abilities: type) -> Callable[[ParadigmCase], str | None]:
+    """Return what skips a check for paradigms that lack an ability."""
+
+    def why_skipped(case: ParadigmCase) -> str | None:
+        missing = [ability.__name__ for ability in abilities if ability not in case.abilities]
+        return f"the paradigm is no {' and no '.join(missing)}" if missing else None
+
+    return why_skipped
+
+
+def _of_several_models(case: ParadigmCase) -> str | None:
+    several = "its models take turns, and draw from the same random generator in another order"
+    return several if case.models > 1 else None
+
+
+@check
+def is_a_paradigm(case: ParadigmCase) -> None:
+    """Check that it has the methods that it claims, and a training set."""
+    paradigm = case.make(0)
+    require_protocols(paradigm, [Paradigm, *case.abilities])
+    require(
+        paradigm.epoch_samples > 0,
+        "epoch_samples to be above 0",
+        paradigm.epoch_samples,
+        "return the number of training samples",
+    )
+
+
+@check
+def trains_at_least_what_is_asked_and_says_so(case: ParadigmCase) -> None:
+    """Check that `train` trains at least as many samples as it is asked for, and says how many."""
+    for share in EPOCH_SHARES:
+        trains_at_least_a_share(case, share)
+
+
+def trains_at_least_a_share(case: ParadigmCase, share: float) -> None:
+    """Check the same for a share of an epoch."""
+    paradigm = case.make(0)
+    asked = max(1, round(share * paradigm.epoch_samples))
+    trained = paradigm.train(asked)
+    require(
+        isinstance(trained, TrainStep),
+        f"train({asked}) to return energyopt.core.protocols.{TrainStep.__name__}",
+        repr(trained),
+        "return its samples, steps and loss",
+    )
+    require(
+        trained.samples >= asked,
+        f"train({asked}) to train at least {asked} samples",
+        trained.samples,
+        "go on until that many are trained, beyond the end of an epoch, too",
+    )
+    require(
+        1 <= trained.steps <= trained.samples,
+        f"train({asked}) to make between 1 step and one per sample ({trained.samples})",
+        f"{trained.steps} steps",
+        "count optimizer steps",
+    )
+    require(
+        math.isfinite(trained.loss),
+        f"train({asked}) to return a finite mean loss",
+        trained.loss,
+        "lower the learning rate of the example, or do not divide by zero",
+    )
+
+
+@check
+def stops_at_the_batch_that_suffices(case: ParadigmCase) -> None:
+    """Check that `train` makes no more steps than it needs."""
+    one = case.make(0).train(1)
+    _require_steps(one.steps, case.models, "train(1)")
+    asked = one.samples + 1
+    two = case.make(0).train(asked)
+    _require_steps(two.steps, 2 * case.models, f"train({asked})")
+    again = case.make(0).train(one.samples)
+    require(
+        again == one,
+        f"train({one.samples}) to do what train(1) does, {one}, since both are one batch",
+        again,
+        "stop after the batch with which enough samples are trained",
+    )
+
+
+@check_unless(_needs(Saves))
+def training_changes_the_weights(case: ParadigmCase) -> None:
+    """Check that `train` changes what `save` writes."""
+    paradigm = case.make(0)
+    before = _weights(case, paradigm)
+    paradigm.train(1)
+    require_other_weights(
+        before,
+        _weights(case, paradigm),
+        "train(1) to change the weights",
+        "give the optimizer the model's parameters, and save the model that is trained",
+    )
+
+
+@check_unless(_of_several_models)
+def training_in_two_calls_is_training_in_one(case: ParadigmCase) -> None:
+    """Check that two calls of `train` with a batch each do what one call with two batches does."""
+    parts = case.make(0)
+    asked = parts.train(1).samples + parts.train(1).samples
+    observed, accuracy = _weights(case, parts), parts.evaluate()
+    whole = case.make(0)  # only now: both may draw from the global random generators
+    whole.train(asked)
+    expected = f"two calls of train(1) to do what train({asked}) does"
+    remedy = "train as many samples as `train` returns, and keep the place in the epoch"
+    require_same_weights(_weights(case, whole), observed, expected, remedy)
+    _require_equal(whole.evaluate(), accuracy, f"{expected}: accuracy", remedy)
+
+
+@check
+def scores_are_shares(case: ParadigmCase) -> None:
+    """Check that accuracies are in [0, 1]."""
+    paradigm = case.make(0)
+    paradigm.train(1)
+    for name, score in _scorers(case, paradigm).items():
+        accuracy = score()
+        require(
+            0 <= accuracy <= 1,
+            f"{name}() to return an accuracy in [0, 1]",
+            accuracy,
+            "return the share of samples that are right, not percent or a loss",
+        )
+
+
+@check
+def scoring_twice_gives_the_same(case: ParadigmCase) -> None:
+    """Check that scoring again gives the same accuracy."""
+    paradigm = case.make(0)
+    paradigm.train(1)
+    for name, score in _scorers(case, paradigm).items():
+        _require_equal(
+            score(),
+            score(),
+            f"{name}() to return the same twice",
+            "switch dropout off and leave statistics alone: model.eval()",
+        )
+
+
+@check
+def scoring_does_not_change_training(case: ParadigmCase) -> None:
+    """Check that training goes on after scoring as if there had been none."""
+    plain = case.make(0)
+    asked = (1, 1, plain.epoch_samples)  # into the next epoch, whose order may be drawn anew
+    losses = [plain.train(samples).loss for samples in asked]
+    expected = _weights(case, plain)
+    scored = case.make(0)
+    losses_scored = []
+    for samples in asked:
+        losses_scored.append(scored.train(samples).loss)
+        for score in _scorers(case, scored).values():
+            score()
+    remedy = "leave weights, statistics, optimizer and random generators as they are in evaluate()"
+    _require_equal(
+        losses,
+        losses_scored,
+        "losses of training to be the same with and without evaluate() in between",
+        remedy,
+    )
+    require_same_weights(
+        expected,
+        _weights(case, scored),
+        "evaluate() to leave the weights as they are",
+        remedy,
+    )
+
+
+@check
+def is_the_same_for_a_seed(case: ParadigmCase) -> None:
+    """Check that the same seed gives the same training, bit by bit."""
+    runs = []
+    for _ in range(2):
+        paradigm = case.make(3)
+        trained = paradigm.train(paradigm.epoch_samples)
+        runs.append((trained, paradigm.evaluate(), _weights(case, paradigm)))
+    (first, accuracy, weights), (second, accuracy_again, weights_again) = runs
+    expected = "two trainings with seed 3 to be the same"
+    remedy = "draw weights and data order from the seed alone"
+    _require_equal((first, accuracy), (second, accuracy_again), expected, remedy)
+    require_same_weights(weights, weights_again, expected, remedy)
+
+
+@check_unless(_needs(Saves))
+def is_another_for_another_seed(case: ParadigmCase) -> None:
+    """Check that another seed gives another training."""
+    one, other = case.make(0), case.make(1)
+    one.train(1)
+    other.train(1)
+    require_other_weights(
+        _weights(case, one),
+        _weights(case, other),
+        "seeds 0 and 1 to give other weights",
+        "use the seed that the constructor is given",
+    )
+
+
+@check_unless(_needs(WarmsUp))
+def warming_up_leaves_no_trace(case: ParadigmCase) -> None:
+    """Check that `warm_up` changes neither weights nor random generators nor the training."""
+    import torch
+
+    plain = case.make(0)
+    expected_loss = plain.train(plain.epoch_samples).loss
+    expected = _weights(case, plain)
+    warm = case.make(0)
+    before = _weights(case, warm)
+    random_state = torch.get_rng_state()
+    warm.warm_up()
+    remedy = "run its steps on a copy, within torch.random.fork_rng()"
+    require(
+        torch.equal(torch.get_rng_state(), random_state),
+        "warm_up() to leave torch's random generator as it is",
+        "another state of it",
+        remedy,
+    )
+    require_same_weights(
+        before, _weights(case, warm), "warm_up() to leave the weights as they are", remedy
+    )
+    _require_equal(
+        expected_loss,
+        warm.train(warm.epoch_samples).loss,
+        "the loss of an epoch to be the same after warm_up()",
+        remedy,
+    )
+    require_same_weights(
+        expected, _weights(case, warm), "an epoch to be the same after warm_up()", remedy
+    )
+
+
+@check_unless(_needs(Pauses))
+def goes_on_where_it_paused(case: ParadigmCase) -> None:
+    """Check that it resumes from a file, in the middle of an epoch, as if it had not paused."""
+    whole = case.make(2)
+    asked = (1, whole.epoch_samples, 1)
+    expected = [(whole.train(samples), whole.evaluate()) for samples in asked]
+    state, observed = None, []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "paused.pt"
+        for samples in asked:
+            paradigm = case.make(2)
+            if WarmsUp in case.abilities:
+                paradigm.warm_up()
+            if state is not None:
+                go_on(paradigm, state)
+            observed.append((paradigm.train(samples), paradigm.evaluate()))
+            with keep_in(path)(state_of(paradigm, samples)):
+                pass
+            state = load(path)
+    description = f"training {', '.join(map(str, asked))} samples to be the same with pauses"
+    remedy = (
+        "put weights, optimizer, schedule, data order and place in the epoch into state(), and "
+        "take them from there in load_state()"
+    )
+    _require_equal(expected, observed, description, remedy)
+    require_same_weights(_weights(case, whole), _weights(case, paradigm), description, remedy)
+
+
+PARADIGM_CHECKS: tuple[Check[ParadigmCase], ...] = (
+    is_a_paradigm,
+    trains_at_least_what_is_asked_and_says_so,
+    stops_at_the_batch_that_suffices,
+    training_changes_the_weights,
+    scores_are_shares,
+    scoring_twice_gives_the_same,
+    scoring_does_not_change_training,
+    training_in_two_calls_is_training_in_one,
+    is_the_same_for_a_seed,
+    is_another_for_another_seed,
+    warming_up_leaves_no_trace,
+    goes_on_where_it_paused,
+)
+"""What any paradigm must do."""
+
+
+def check_paradigm(
+    make: Callable[[int], Any],
+    *,
+    models: int = 1,
+    abilities: tuple[type, ...] | None = None,
+    skip: Collection[str] = (),
+) -> tuple[str, ...]:
+    """Check a paradigm on a small task; each check trains a few batches or epochs.
+
+    Args:
+        make: Returns a fresh paradigm for a seed; what it draws at random follows from the seed.
+        models: How many models it trains at once.
+        abilities: Protocols that it must have beside `Paradigm`; those that it has if not given.
+        skip: Names of checks to leave out.
+
+    Returns:
+        Names of the checks that passed.
+
+    Raises:
+        ContractViolation: If it fails a check.
+    """
+    if abilities is None:
+        abilities = abilities_of(make(0))
+    return run_checks(PARADIGM_CHECKS, ParadigmCase(make, models, abilities), skip=skip)
+
+
+def abilities_of(paradigm: object) -> tuple[type, ...]:
+    """Return the protocols that a paradigm has beside `Paradigm`, as far as there are checks."""
+    return tuple(ability for ability in ALL_ABILITIES if isinstance(paradigm, ability))
+
+
+def _scorers(case: ParadigmCase, paradigm: Any) -> dict[str, Callable[[], float]]:
+    scorers = {"evaluate": paradigm.evaluate}
+    return scorers | {"test": paradigm.test} if Tests in case.abilities else scorers
+
+
+def _weights(case: ParadigmCase, paradigm: Any) -> dict[str, torch.Tensor]:
+    """Return what `save` writes; nothing for a paradigm that cannot save."""
+    if Saves not in case.abilities:
+        return {}
+    from safetensors.torch import load_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        paradigm.save(path)
+        weights: dict[str, torch.Tensor] = load_file(path)
+    return weights
+
+
+def _require_steps(steps: int, expected: int, call: str) -> None:
+    require(
+        steps == expected,
+        f"{call} to make {expected} step{'' if expected == 1 else 's'}",
+        steps,
+        "stop after the batch with which enough samples are trained; a paradigm of several models "
+        "says how many in `models`",
+    )
+
+
+def _require_equal(expected: object, observed: object, description: str, remedy: str) -> None:
+    require(expected == observed, f"{description} ({expected})", observed, remedy)

@@ -1,0 +1,253 @@
+"""Checks of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from energyopt.core.protocols import HasHeads, Split, Task, Tokens
+from energyopt.testing._check import (
+    Check,
+    check,
+    check_unless,
+    require,
+    require_protocols,
+    run_checks,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+_SPLITS = ("train", "validation", "test")
+_TOLERANCE = 1e-4  # of a mean or a deviation in float32
+_MIN_CHANGES = 0.25  # share of neighbouring samples with another label
+
+
+@dataclass(frozen=True)  # without slots: there is no place for the task in them
+class TaskCase:
+    """A task.
+
+    Attributes:
+        make: Returns a task; most checks share the first.
+    """
+
+    make: Callable[[], Task]
+
+    @cached_property
+    def task(self) -> Task:
+        """The task that is checked."""
+        return self.make()
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """Its splits by name."""
+        return {name: getattr(self.task, name) for name in _SPLITS}
+
+    @property
+    def heads(self) -> dict[str, int]:
+        """Number of classes of each head, by name; the name of a single one is empty."""
+        task = self.task
+        return dict(task.heads) if isinstance(task, HasHeads) else {"": task.num_classes}
+
+
+def _without_measurements(case: TaskCase) -> str | None:
+    is_text = isinstance(case.task.input_shape, Tokens)
+    return "its inputs are whole numbers, no measurements" if is_text else None
+
+
+@check
+def is_a_task(case: TaskCase) -> None:
+    """Check that it has three splits, a shape of samples and a number of classes."""
+    require_protocols(case.task, [Task])
+
+
+@check
+def splits_have_the_shapes_and_types_the_protocol_promises(case: TaskCase) -> None:
+    """Check that inputs and labels of each split have the promised shapes and types."""
+    import torch
+
+    shape = case.task.input_shape
+    dtype = torch.int32 if isinstance(shape, Tokens) else torch.float32
+    for name, split in case.splits.items():
+        _require_shape(split.inputs, (len(split.labels), *shape), f"{name}.inputs")
+        _require_dtype(split.inputs, dtype, f"{name}.inputs")
+        _require_dtype(split.labels, torch.int64, f"{name}.labels")
+        require(
+            len(split.labels) > 0,
+            f"at least one sample in {name}",
+            "none",
+            "give each split some samples",
+        )
+        require(
+            bool(split.inputs.isfinite().all()),
+            f"finite numbers in {name}.inputs",
+            "NaN or infinity",
+            "replace missing values",
+        )
+
+
+@check
+def a_task_of_several_heads_has_a_column_of_labels_each(case: TaskCase) -> None:
+    """Check that labels and `num_classes` fit the heads."""
+    heads = case.heads
+    several = isinstance(case.task, HasHeads)
+    require(
+        case.task.num_classes == sum(heads.values()),
+        f"num_classes to be the {sum(heads.values())} classes of all heads",
+        case.task.num_classes,
+        "add the classes of the heads up",
+    )
+    for name, split in case.splits.items():
+        count = len(split.labels)
+        _require_shape(split.labels, (count, len(heads)) if several else (count,), f"{name}.labels")
+
+
+@check_unless(_without_measurements)
+def every_class_occurs_in_every_split_and_no_other(case: TaskCase) -> None:
+    """Check that each split has samples of all classes, numbered from 0."""
+    for name, split in case.splits.items():
+        columns = split.labels.reshape(len(split.labels), -1).T
+        for labels, (head, n_classes) in zip(columns, case.heads.items(), strict=True):
+            classes = sorted(set(labels.tolist()))
+            require(
+                classes == list(range(n_classes)),
+                f"{name}.labels{head and f' of {head}'} to have all classes 0 to {n_classes - 1}",
+                _shortened(classes),
+                "number classes from 0, and draw splits so that each has all of them",
+            )
+
+
+@check_unless(_without_measurements)
+def inputs_are_standardised_with_the_training_statistics_only(case: TaskCase) -> None:
+    """Check that each channel has mean 0 and deviation 1 in training, and not in other splits."""
+    import torch
+
+    inputs = case.task.train.inputs
+    others = [dimension for dimension in range(inputs.ndim) if dimension != 1]
+    deviation, mean = torch.std_mean(inputs, dim=others, correction=0)
+    remedy = "subtract the mean of the training split, and divide by its deviation"
+    for name, seen, expected in (("mean", mean, 0.0), ("deviation", deviation, 1.0)):
+        worst = float((seen - expected).abs().max())
+        require(
+            worst <= _TOLERANCE,
+            f"the {name} of each channel of train.inputs to be {expected:g}",
+            f"a difference of {worst:g}",
+            remedy,
+        )
+    for name in ("validation", "test"):
+        mean = case.splits[name].inputs.mean(dim=others)
+        require(
+            mean.abs().max() > _TOLERANCE,  # its own statistics would make it exactly 0 as well
+            f"{name}.inputs to be standardised with the statistics of train",
+            "a mean of 0 in each channel",
+            remedy,
+        )
+
+
+@check
+def splits_do_not_overlap(case: TaskCase) -> None:
+    """Check that no sample occurs twice."""
+    rows = [row.numpy().tobytes() for split in case.splits.values() for row in split.inputs]
+    require(
+        len(set(rows)) == len(rows),
+        f"{len(rows)} different samples in all splits",
+        len(set(rows)),
+        "remove duplicates before splitting, or what is trained is scored",
+    )
+
+
+@check
+def building_twice_gives_the_same_data(case: TaskCase) -> None:
+    """Check that a second task has the same samples in the same order."""
+    import torch
+
+    again = case.make()
+    for name, split in case.splits.items():
+        second: Split = getattr(again, name)
+        for part in ("inputs", "labels"):
+            require(
+                torch.equal(getattr(split, part), getattr(second, part)),
+                f"{name}.{part} to be the same each time",
+                "others",
+                "draw splits from a seed that is an option of the task",
+            )
+
+
+@check
+def building_leaves_the_global_random_state_alone(case: TaskCase) -> None:
+    """Check that making a task draws nothing from torch's global generator."""
+    import torch
+
+    before = torch.get_rng_state()
+    case.make()
+    require(
+        torch.equal(torch.get_rng_state(), before),
+        "torch's random generator to be left as it is",
+        "another state of it",
+        "draw from a torch.Generator of the task's own",
+    )
+
+
+@check
+def training_samples_are_not_ordered_by_class(case: TaskCase) -> None:
+    """Check that neighbouring training samples often have different labels."""
+    labels = case.task.train.labels
+    labels = labels.reshape(len(labels), -1)
+    changes = int((labels[1:] != labels[:-1]).any(dim=1).sum())
+    require(
+        changes > _MIN_CHANGES * len(labels),
+        f"another label at more than {_MIN_CHANGES:.0%} of {len(labels)} training samples",
+        changes,
+        "shuffle them once, with a fixed seed",
+    )
+
+
+TASK_CHECKS: tuple[Check[TaskCase], ...] = (
+    is_a_task,
+    splits_have_the_shapes_and_types_the_protocol_promises,
+    a_task_of_several_heads_has_a_column_of_labels_each,
+    every_class_occurs_in_every_split_and_no_other,
+    inputs_are_standardised_with_the_training_statistics_only,
+    splits_do_not_overlap,
+    building_twice_gives_the_same_data,
+    building_leaves_the_global_random_state_alone,
+    training_samples_are_not_ordered_by_class,
+)
+"""What any task must do."""
+
+
+def check_task(make: Callable[[], Task], *, skip: Collection[str] = ()) -> tuple[str, ...]:
+    """Check a task.
+
+    Args:
+        make: Returns a task.
+        skip: Names of checks to leave out, such as "splits_do_not_overlap" for tables in which
+            different samples may look the same.
+
+    Returns:
+        Names of the checks that passed.
+
+    Raises:
+        ContractViolation: If it fails a check.
+    """
+    return run_checks(TASK_CHECKS, TaskCase(make), skip=skip)
+
+
+def _require_shape(tensor: torch.Tensor, shape: tuple[int, ...], name: str) -> None:
+    require(
+        tuple(tensor.shape) == shape,
+        f"{name} of shape {shape}",
+        tuple(tensor.shape),
+        "samples come first, then `input_shape`; labels have a column per head",
+    )
+
+
+def _require_dtype(tensor: torch.Tensor, dtype: torch.dtype, name: str) -> None:
+    require(tensor.dtype == dtype, f"{name} of {dtype}", tensor.dtype, f"convert: .to({dtype})")
+
+
+def _shortened(classes: list[int]) -> str:
+    most = 12
+    return str(classes) if len(classes) <= most else f"{len(classes)} of them: {classes[:most]}..."
