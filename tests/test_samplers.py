@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from energyopt.config.instantiate import make_sampler
 from energyopt.errors import ConfigError
 from energyopt.search.quiet import quiet_optuna
-from energyopt.search.samplers import SAMPLERS, continued_seed, sampler_node
+from energyopt.search.sampler_names import SAMPLERS
+from energyopt.search.samplers import continued_seed, sampler_node
 
 NOTHING = OmegaConf.create({})
 

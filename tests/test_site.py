@@ -14,7 +14,7 @@ import yaml
 
 import energyopt
 from energyopt.cli.commands import COMMANDS, parser_of
-from energyopt.search.samplers import SAMPLERS
+from energyopt.search.sampler_names import SAMPLERS
 from energyopt.utils.paths import conf_dir
 from tests.conftest import ROOT
 

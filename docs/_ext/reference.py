@@ -21,7 +21,7 @@ from energyopt.analysis.pareto import FrontPoint
 from energyopt.cli.commands import COMMANDS, parser_of
 from energyopt.config.yaml_comments import Key, read_about, read_keys
 from energyopt.core.trial_result import TrialRecord
-from energyopt.search.samplers import SAMPLERS
+from energyopt.search.sampler_names import SAMPLERS, sweeper_options
 from energyopt.sweep.options import Options
 from energyopt.utils.paths import conf_dir
 from energyopt.workflows.load_study import LoadedStudy, RecommendedConfiguration
@@ -81,6 +81,15 @@ def samplers() -> str:
     return "\n".join(["| `sampler=` | what it is |", "|---|---|", *rows])
 
 
+def sweeper_samplers() -> str:
+    """The samplers of `hydra.sweeper.sampler`, for other apps, with their keys."""
+    rows = ["| `hydra/sweeper/sampler=` | what it is | keys |", "|---|---|---|"]
+    for name, node in sweeper_options():
+        keys = ", ".join(f"`{key}`" for key in node if key != "_target_")
+        rows.append(f"| `{name}` | `{node['_target_']}` | {keys} |")
+    return "\n".join(rows)
+
+
 def sweeper_keys() -> str:
     """The keys of `hydra.sweeper`, for other apps."""
     _, said = _documented(Options)
@@ -117,6 +126,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "root-keys": root_keys,
     "samplers": samplers,
     "sweeper-keys": sweeper_keys,
+    "sweeper-samplers": sweeper_samplers,
     "commands": commands,
     "front-columns": front_columns,
     "public-names": public_names,

@@ -156,7 +156,7 @@ def _values_of(name: str, words: Sequence[str]) -> list[str]:
 
 
 def _samplers() -> Mapping[str, str]:
-    from energyopt.search.samplers import SAMPLERS
+    from energyopt.search.sampler_names import SAMPLERS
 
     return SAMPLERS
 

@@ -1,4 +1,4 @@
-"""Optuna's samplers by short names, seeded so that a resumed study repeats no suggestion."""
+"""Samplers as a config names them, seeded so that a resumed study repeats no suggestion."""
 
 from __future__ import annotations
 
@@ -8,19 +8,7 @@ from typing import Any
 from numpy.random import SeedSequence
 
 from energyopt.errors import ConfigError
-
-SAMPLERS: Mapping[str, str] = {
-    "joule": "energyopt.search.joule.JouleSampler",
-    "tpe": "optuna.samplers.TPESampler",
-    "nsga2": "optuna.samplers.NSGAIISampler",
-    "nsga3": "optuna.samplers.NSGAIIISampler",
-    "gp": "optuna.samplers.GPSampler",
-    "random": "optuna.samplers.RandomSampler",
-    "qmc": "optuna.samplers.QMCSampler",
-    # All points are planned beforehand: there is nothing left to suggest.
-    "grid": "optuna.samplers.RandomSampler",
-}
-_ALIASES = {"nsgaii": "nsga2", "nsgaiii": "nsga3", "motpe": "tpe"}
+from energyopt.search.sampler_names import ALIASES, SAMPLERS
 
 
 def sampler_node(spec: object) -> dict[str, Any]:
@@ -32,7 +20,7 @@ def sampler_node(spec: object) -> dict[str, Any]:
     if isinstance(spec, Mapping) and spec.get("_target_") == "grid":
         spec = "grid"
     if isinstance(spec, str):
-        name = _ALIASES.get(spec, spec)
+        name = ALIASES.get(spec, spec)
         if name in SAMPLERS:
             return {"_target_": SAMPLERS[name]}
     elif isinstance(spec, Mapping) and isinstance(spec.get("_target_"), str):

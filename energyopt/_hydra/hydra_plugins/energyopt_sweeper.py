@@ -16,6 +16,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from energyopt.search.sampler_names import sweeper_options
+
 
 class EnergyoptSweeper(Sweeper):
     """Optuna study as a Hydra sweeper; see `energyopt.sweep.sweeper`."""
@@ -113,53 +115,5 @@ _store(
         "timeout_s": "${oc.select:trial_timeout_s,null}",
     },
 )
-# The names and keys that apps of hydra-optuna-sweeper use.
-_TPE = {
-    "_target_": "optuna.samplers.TPESampler",
-    "seed": None,
-    "n_startup_trials": 10,
-    "n_ei_candidates": 24,
-}
-_NSGA = {
-    "seed": None,
-    "population_size": 50,
-    "mutation_prob": None,
-    "crossover_prob": 0.9,
-    "swapping_prob": 0.5,
-}
-_SAMPLERS: dict[str, dict[str, Any]] = {
-    "tpe": _TPE,
-    "motpe": _TPE,
-    "random": {"_target_": "optuna.samplers.RandomSampler", "seed": None},
-    "grid": {"_target_": "grid"},
-    "gp": {
-        "_target_": "optuna.samplers.GPSampler",
-        "seed": None,
-        "n_startup_trials": 10,
-        "deterministic_objective": False,
-    },
-    "qmc": {
-        "_target_": "optuna.samplers.QMCSampler",
-        "seed": None,
-        "qmc_type": "sobol",
-        "scramble": False,
-        "warn_independent_sampling": True,
-    },
-    "cmaes": {
-        "_target_": "optuna.samplers.CmaEsSampler",
-        "seed": None,
-        "sigma0": None,
-        "n_startup_trials": 1,
-        "warn_independent_sampling": True,
-        "restart_strategy": None,
-    },
-    **{
-        name: {"_target_": "optuna.samplers.NSGAIISampler", **_NSGA} for name in ("nsgaii", "nsga2")
-    },
-    **{
-        name: {"_target_": "optuna.samplers.NSGAIIISampler", **_NSGA}
-        for name in ("nsgaiii", "nsga3")
-    },
-}
-for _name, _node in _SAMPLERS.items():
+for _name, _node in sweeper_options():
     _store("hydra/sweeper/sampler", _name, _node)

@@ -1,0 +1,97 @@
+"""The short names of samplers: each is a row of one table, which everything else is made from.
+
+The Hydra plugin reads it at every start of every Hydra app, so it needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSampler:
+    """A sampler that has a short name.
+
+    Attributes:
+        target: Dotted path of its class.
+        options: What `hydra/sweeper/sampler=NAME` offers to be set, with its defaults.
+        aliases: Other names that mean it.
+        ours: Whether it is a choice of `sampler=NAME`, for studies of energy and accuracy.
+        others: Whether it is a choice of `hydra/sweeper/sampler=NAME`, for any Hydra app.
+    """
+
+    target: str
+    options: Mapping[str, Any] = field(default_factory=lambda: {"seed": None})
+    aliases: tuple[str, ...] = ()
+    ours: bool = True
+    others: bool = True
+
+
+_NSGA = {
+    "seed": None,
+    "population_size": 50,
+    "mutation_prob": None,
+    "crossover_prob": 0.9,
+    "swapping_prob": 0.5,
+}
+# The options and aliases are those of hydra-optuna-sweeper, whose apps need change no key.
+NAMED_SAMPLERS: Mapping[str, NamedSampler] = {
+    "joule": NamedSampler("energyopt.search.joule.JouleSampler", others=False),
+    "tpe": NamedSampler(
+        "optuna.samplers.TPESampler",
+        {"seed": None, "n_startup_trials": 10, "n_ei_candidates": 24},
+        aliases=("motpe",),
+    ),
+    "nsga2": NamedSampler("optuna.samplers.NSGAIISampler", _NSGA, aliases=("nsgaii",)),
+    "nsga3": NamedSampler("optuna.samplers.NSGAIIISampler", _NSGA, aliases=("nsgaiii",)),
+    "gp": NamedSampler(
+        "optuna.samplers.GPSampler",
+        {"seed": None, "n_startup_trials": 10, "deterministic_objective": False},
+    ),
+    "random": NamedSampler("optuna.samplers.RandomSampler"),
+    "qmc": NamedSampler(
+        "optuna.samplers.QMCSampler",
+        {
+            "seed": None,
+            "qmc_type": "sobol",
+            "scramble": False,
+            "warn_independent_sampling": True,
+        },
+    ),
+    # All points are planned beforehand: there is nothing left to suggest.
+    "grid": NamedSampler("optuna.samplers.RandomSampler", {}),
+    "cmaes": NamedSampler(
+        "optuna.samplers.CmaEsSampler",
+        {
+            "seed": None,
+            "sigma0": None,
+            "n_startup_trials": 1,
+            "warn_independent_sampling": True,
+            "restart_strategy": None,
+        },
+        ours=False,  # for one objective
+    ),
+}
+
+SAMPLERS: Mapping[str, str] = {
+    name: sampler.target for name, sampler in NAMED_SAMPLERS.items() if sampler.ours
+}
+"""The class of each choice of `sampler=NAME`."""
+
+ALIASES: Mapping[str, str] = {
+    alias: name for name, sampler in NAMED_SAMPLERS.items() for alias in sampler.aliases
+}
+"""Other names of samplers, with the names that they stand for."""
+
+
+def sweeper_options() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the choices of `hydra/sweeper/sampler` with their nodes, under each of their names."""
+    for name, sampler in NAMED_SAMPLERS.items():
+        if not sampler.others:
+            continue
+        # A grid is no sampler: the sweeper knows it by this word.
+        target = name if name == "grid" else sampler.target
+        for each in (name, *sampler.aliases):
+            yield each, {"_target_": target, **sampler.options}
