@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import energyopt
-from energyopt.config.trust import targets_in, trusted_target
+from energyopt.config.trust import _own_module, own_places, targets_in, trusted_target
 from energyopt.errors import ConfigError
 from energyopt.models.cnn import CNN
 
@@ -125,6 +125,51 @@ def test_of_energyopt_itself_only_options_may_be_named(here, target, monkeypatch
     assert "is no option of energyopt" in refusal(target, here)
     checkout = Path(energyopt.__file__).parent.parent
     assert "is no option of energyopt" in refusal(target, checkout)
+
+
+def test_what_our_configs_name_is_an_option_and_no_more():
+    parts = ("models", "tasks", "paradigms", "objectives", "schedulers", "stopping")
+    options = (*parts, "hardware.", "search.")
+    assert {f"energyopt.{part}" for part in parts} < own_places()
+    assert {"energyopt.hardware.zeus", "energyopt.search.joule"} < own_places()
+    assert all(
+        place.startswith(tuple(f"energyopt.{each}" for each in options)) for place in own_places()
+    )
+    assert not {"energyopt", "energyopt.hardware", "energyopt.search"} & own_places()
+
+
+@pytest.mark.parametrize(
+    ("target", "module"),
+    [
+        ("energyopt.hardware.zeus.NvmlMeter", "energyopt.hardware.zeus"),
+        ("energyopt.hardware.zeus.NvmlMeter.small", "energyopt.hardware.zeus"),
+        ("energyopt.objectives.EnergyToTarget", "energyopt.objectives"),
+        ("energyopt.hardware.NvmlMeter", None),  # a package would vouch for all below it
+        ("energyopt.Run", None),
+        ("energyopt", None),
+        ("energyopt.hardware.zeus", None),
+        ("energyopt.hardware.zeus._visible", None),
+        ("energyopt.models._encoder.Encoder", None),
+        ("energyopt.hardware.gone.Meter", None),
+        ("torch.nn.Linear", None),
+        ("os.system", None),
+        ("", None),
+    ],
+)
+def test_a_config_of_ours_vouches_for_the_module_that_it_names(target, module):
+    assert _own_module(target) == module
+
+
+def test_a_config_folder_of_a_user_vouches_for_no_code_of_ours(here, monkeypatch):
+    for folder in (here, here / "conf", here / "energyopt" / "conf"):
+        (folder / "hardware").mkdir(parents=True)
+        (folder / "hardware" / "mine.yaml").write_text(
+            "meter: {_target_: energyopt.hardware.nvml.Board}\n"
+        )
+    own_places.cache_clear()
+    assert "energyopt.hardware.nvml" not in own_places()
+    for folder in (here, here / "conf"):
+        assert "is no option of energyopt" in refusal("energyopt.hardware.nvml.Board", folder)
 
 
 @pytest.mark.parametrize(

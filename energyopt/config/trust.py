@@ -5,25 +5,63 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from energyopt.core.target_names import MOVED, target_now
 from energyopt.errors import ConfigError
+from energyopt.search.sampler_names import NAMED_SAMPLERS
+from energyopt.utils.paths import PACKAGE, conf_dir
 
 # Of energyopt the places of options alone: what runs studies takes functions, files and words of
 # others as arguments, and would do for a config what the config may not.
-TRUSTED = (
-    *(f"energyopt.{part}" for part in ("models", "tasks", "paradigms", "objectives", "schedulers")),
-    *("energyopt.stopping", "energyopt.search.halving", "energyopt.search.joule"),
-    *(
-        f"energyopt.hardware.{meters}"
-        for meters in ("auto", "estimate", "recorded", "replay", "simulated", "systems", "zeus")
-    ),
-    *("torch.nn", "torch.optim", "optuna.samplers"),
-)
+_PART_PACKAGES = ("models", "tasks", "paradigms", "objectives", "schedulers", "stopping")
+_PART = re.compile(r"energyopt\.(\w+)")
+_LIBRARIES = ("torch.nn", "torch.optim", "optuna.samplers")
+
+
+@cache
+def own_places() -> frozenset[str]:
+    """Return the packages and modules of energyopt whose public names a config may give.
+
+    These are the packages that hold nothing but options, and the modules that our own configs and
+    the table of samplers name. No other config folder is asked: a user's configs vouch for no code
+    of ours.
+
+    Raises:
+        ConfigError: If a file of ours is no YAML.
+    """
+    targets = {sampler.target for sampler in NAMED_SAMPLERS.values()}
+    for path in sorted(conf_dir().rglob("*.yaml")):
+        text = path.read_text()
+        if set(_PART.findall(text)) <= set(_PART_PACKAGES):
+            continue  # it can add nothing, and YAML is slow to read
+        try:
+            targets.update(targets_in(yaml.safe_load(text)))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+    modules = filter(None, map(_own_module, targets))
+    return frozenset((*(f"energyopt.{part}" for part in _PART_PACKAGES), *modules))
+
+
+def _own_module(target: str) -> str | None:
+    """Return the module of energyopt that a public name of one of our configs lies in.
+
+    Only a file counts: a package would vouch for all that lies below it.
+    """
+    top, *parts = target.split(".")
+    if top != "energyopt" or any(part.startswith("_") for part in parts):
+        return None
+    for end in range(1, len(parts)):
+        if PACKAGE.joinpath(*parts[:end]).with_suffix(".py").is_file():
+            return ".".join((top, *parts[:end]))
+    return None
 
 
 def trusted_target(
@@ -34,10 +72,11 @@ def trusted_target(
 ) -> Any:
     """Resolve a `_target_`, if it may be named.
 
-    Allowed: what TRUSTED lists, but for private names; modules in the given folders; and the
-    given packages. Both the name and the object that it resolves to are checked, so that
-    `torch.nn.functional.importlib.import_module` is refused as what it is. A method is never
-    found: with the object that it asks for it would be a call of the config's own choice.
+    Allowed: public names of our own options (`own_places`) and of a few libraries; modules in the
+    given folders; and the given packages. Both the name and the object that it resolves to are
+    checked, so that `torch.nn.functional.importlib.import_module` is refused as what it is. A
+    method is never found: with the object that it asks for it would be a call of the config's own
+    choice.
 
     Args:
         target: Dotted path of a class or function.
@@ -89,7 +128,7 @@ def targets_in(node: Any) -> Iterator[str]:
 
 def _check(name: str, target: str, folders: Sequence[Path], packages: Sequence[str]) -> None:
     private = name == target and any(part.startswith("_") for part in name.split("."))
-    trusted = packages if private else (*TRUSTED, *packages)
+    trusted = packages if private else (*own_places(), *_LIBRARIES, *packages)
     if any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted):
         return
     top = name.partition(".")[0]

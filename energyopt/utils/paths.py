@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]
+"""Folder of our modules."""
 
-PLUGINS = _PACKAGE / "_hydra"
+PLUGINS = PACKAGE / "_hydra"
 """Folder of the Hydra plugin in a checkout; an installed one is found by its name."""
 
 STORAGE_VARIABLE = "ENERGYOPT_STORAGE"
@@ -15,5 +16,5 @@ STORAGE_VARIABLE = "ENERGYOPT_STORAGE"
 
 def conf_dir() -> Path:
     """The folder of our configs: beside the modules when installed, else the checkout's."""
-    installed = _PACKAGE / "conf"
-    return installed if installed.is_dir() else _PACKAGE.parent / "conf"
+    installed = PACKAGE / "conf"
+    return installed if installed.is_dir() else PACKAGE.parent / "conf"
