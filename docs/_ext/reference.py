@@ -22,7 +22,7 @@ from energyopt.cli.commands import COMMANDS, parser_of
 from energyopt.config.yaml_comments import Key, read_about, read_keys
 from energyopt.core.trial_result import TrialRecord
 from energyopt.search.sampler_names import SAMPLERS, sweeper_options
-from energyopt.sweep.options import Options
+from energyopt.search.sweep_keys import SweepKeys
 from energyopt.utils.paths import conf_dir
 from energyopt.workflows.load_study import LoadedStudy, RecommendedConfiguration
 
@@ -92,8 +92,8 @@ def sweeper_samplers() -> str:
 
 def sweeper_keys() -> str:
     """The keys of `hydra.sweeper`, for other apps."""
-    _, said = _documented(Options)
-    keys = [Key(field.name, _default(field.default), "") for field in fields(Options)]
+    _, said = _documented(SweepKeys)
+    keys = [Key(field.name, _default(field.default), "") for field in fields(SweepKeys)]
     return _table(keys, said)
 
 

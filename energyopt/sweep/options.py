@@ -1,9 +1,8 @@
-"""The keys of `hydra.sweeper`, those of hydra-optuna-sweeper among them."""
+"""What a sweep is told: the keys of `hydra.sweeper`, read and checked."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -13,61 +12,17 @@ from omegaconf import OmegaConf
 from energyopt.config.overrides import override_for
 from energyopt.core.trial_result import Metric
 from energyopt.errors import ConfigError
+from energyopt.search.sweep_keys import DECLARED, SweepKey, SweepKeys
 
 _DIRECTIONS: Mapping[str, Literal["minimize", "maximize"]] = {
     "minimize": "minimize",
     "maximize": "maximize",
 }
 
-_BUDGETS = {
-    "search_budget_j": "an energy",
-    "search_budget_s": "a time",
-    "reuse": "a number of trainings",
-}
-
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What a sweep is told.
-
-    Attributes:
-        app: "energyopt" in our own app; None in any other.
-        sampler: A short name, or a node with a `_target_`.
-        direction: "minimize" or "maximize", or a list of them, one an objective.
-        metric_names: Names of the objectives; None numbers them.
-        storage: A file or a SQLAlchemy URL.
-        study_name: The study's name; None makes one.
-        n_trials: The study's total.
-        n_jobs: Trials at a time.
-        max_failures: Failed trials that end the run; None never.
-        max_failure_rate: Share of n_trials that may fail; None any.
-        heartbeat_s: Time between signs of life, in s; after ten missed ones other hosts take a
-            run for dead.
-        storage_wait_s: How long a storage that does not answer is tried again, in s.
-        search_budget_j: Energy of all trials after which none begins, in J; None for any.
-        search_budget_s: The same for the time of all runs, in s.
-        reuse: How many trainings will use what is found; None asks no trial to save its cost.
-        params: Sweeps from the config, by key; the command line has precedence.
-        custom_search_space: A function of (config, trial) that suggests more, or its path.
-    """
-
-    app: str | None = None
-    sampler: Any = "tpe"
-    direction: Any = "minimize"
-    metric_names: Sequence[str] | None = None
-    storage: str | None = None
-    study_name: str | None = None
-    n_trials: int = 20
-    n_jobs: int = 1
-    max_failures: int | None = None
-    max_failure_rate: float | None = None
-    heartbeat_s: float = 60.0
-    storage_wait_s: float = 300.0
-    search_budget_j: float | None = None
-    search_budget_s: float | None = None
-    reuse: float | None = None
-    params: Mapping[str, Any] | None = None
-    custom_search_space: Any = None
+class Options(SweepKeys):
+    """What a sweep is told, read and checked; the keys are those of `SweepKeys`."""
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:
@@ -85,17 +40,8 @@ class Options:
         options = cls(**plain)
         if options.study_name is not None:
             options = dataclasses.replace(options, study_name=str(options.study_name))
-        for key in ("n_trials", "n_jobs"):
-            value = getattr(options, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(f"{key}={value}: a whole number of at least 1 is needed")
-        if not _is_number(options.heartbeat_s) or options.heartbeat_s <= 0:
-            raise ConfigError(f"heartbeat_s={options.heartbeat_s}: a time above 0 s is needed")
-        if not _is_number(options.storage_wait_s) or options.storage_wait_s < 0:
-            raise ConfigError(
-                f"storage_wait_s={options.storage_wait_s}: a time of at least 0 s is needed"
-            )
-        _check_budget(options)
+        for key in DECLARED:
+            _check(key, getattr(options, key.name), ours=options.app is not None)
         return options
 
     @property
@@ -135,28 +81,20 @@ class Options:
         return [*arguments, *(_word(key, value) for key, value in unset.items())]
 
 
-def _check_budget(options: Options) -> None:
-    """Refuse budgets that are none, and joules where nothing says any.
+def _check(key: SweepKey, value: object, *, ours: bool) -> None:
+    """Refuse a value that the key may not hold, and joules where nothing says any.
 
     Raises:
         ConfigError: Naming the key.
     """
-    for key, what in _BUDGETS.items():
-        value = getattr(options, key)
-        if value is None:
-            continue
-        if not _is_number(value) or value <= 0:
-            raise ConfigError(f"{key}={value}: {what} above 0 is needed, or null")
-        if options.app is None and key != "search_budget_s":
-            raise ConfigError(
-                f"{key}={value}: the trials of another app tell no joules; leave it null, "
-                "search_budget_s is a budget there, too"
-            )
-
-
-def _is_number(value: object) -> bool:
-    is_one = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_one and math.isfinite(value)  # type: ignore[arg-type]
+    if key.rule is not None and not key.rule.permits(value):
+        or_null = ", or null" if key.rule.optional else ""
+        raise ConfigError(f"{key.name}={value}: {key.rule.says} is needed{or_null}")
+    if key.needs_joules and value is not None and not ours:
+        raise ConfigError(
+            f"{key.name}={value}: the trials of another app tell no joules; leave it null, "
+            "search_budget_s is a budget there, too"
+        )
 
 
 def _word(key: str, value: Any) -> str:

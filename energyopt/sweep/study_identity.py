@@ -14,6 +14,7 @@ from energyopt.core.target_names import MOVED, as_stored
 from energyopt.core.trial_result import Metric
 from energyopt.errors import ConfigError
 from energyopt.search.space import Space
+from energyopt.search.sweep_keys import ROOT_KEYS
 from energyopt.storage.identity import Identity
 
 POWER_LIMIT = "hardware.power_limit_w"
@@ -21,11 +22,8 @@ POWER_LIMIT = "hardware.power_limit_w"
 
 # May differ between the runs of one study.
 _NOT_ASKED = (
-    *("n_trials", "n_jobs", "max_failures", "study", "storage", "trusted_targets"),
-    *("heartbeat_s", "storage_wait_s"),
-    *("search_budget_j", "search_budget_s", "reuse", "report"),
-    "trial_timeout_s",
-    "knowledge",
+    *(name for name, key in ROOT_KEYS.items() if not key.asked),
+    *("trusted_targets", "report", "trial_timeout_s", "knowledge"),
     # How a start waits, and what is measured beside the training.
     *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict"),
 )
@@ -38,24 +36,12 @@ _SINCE: Mapping[str, Any] = {
     "paradigm.compile": False,
 }
 
+_WHOLE = "it belongs to the whole study"
+_OTHERS_OF_THE_STUDY = (
+    *("trial_timeout_s", "report", "stopping", "trusted_targets", "knowledge", "inference_s"),
+)
 _UNSWEEPABLE: Mapping[str, str] = {
-    "n_trials": "it belongs to the whole study",
-    "n_jobs": "it belongs to the whole study",
-    "max_failures": "it belongs to the whole study",
-    "heartbeat_s": "it belongs to the whole study",
-    "storage_wait_s": "it belongs to the whole study",
-    "trial_timeout_s": "it belongs to the whole study",
-    "search_budget_j": "it belongs to the whole study",
-    "search_budget_s": "it belongs to the whole study",
-    "reuse": "it belongs to the whole study",
-    "report": "it belongs to the whole study",
-    "sampler": "it belongs to the whole study",
-    "stopping": "it belongs to the whole study",
-    "trusted_targets": "it belongs to the whole study",
-    "study": "it belongs to the whole study",
-    "knowledge": "it belongs to the whole study",
-    "inference_s": "it belongs to the whole study",
-    "storage": "it belongs to the whole study",
+    **dict.fromkeys((*ROOT_KEYS, *_OTHERS_OF_THE_STUDY), _WHOLE),
     "target": "one curve answers every target: see `pareto STUDY --target`",
     "objective": "values of two objectives cannot be compared",
     "task": "accuracies of two tasks cannot be compared",
@@ -77,7 +63,7 @@ def refuse_unsweepable(space: Space, *, grid: bool) -> None:
         root = (place if place.startswith("paradigm.") else group).partition(".")[0]
         root = root.partition("/")[0]
         if root == "hydra":
-            raise ConfigError(f"{dimension.key} cannot be swept: it belongs to the whole study")
+            raise ConfigError(f"{dimension.key} cannot be swept: {_WHOLE}")
         if root in _UNSWEEPABLE and dimension.key != POWER_LIMIT:
             raise ConfigError(f"{dimension.key} cannot be swept: {_UNSWEEPABLE[root]}")
         if root == "seed" and not grid:

@@ -17,6 +17,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from energyopt.search.sampler_names import sweeper_options
+from energyopt.search.sweep_keys import sweeper_defaults
 
 
 class EnergyoptSweeper(Sweeper):
@@ -87,22 +88,7 @@ _store(
         "_target_": f"{__name__}.EnergyoptSweeper",
         "_recursive_": False,
         "defaults": [{"sampler": "tpe"}, "_self_"],
-        "app": None,
-        "direction": "minimize",
-        "metric_names": None,
-        "storage": None,
-        "study_name": None,
-        "n_trials": 20,
-        "n_jobs": 1,
-        "max_failures": None,
-        "max_failure_rate": None,
-        "heartbeat_s": 60,
-        "storage_wait_s": 300,
-        "search_budget_j": None,
-        "search_budget_s": None,
-        "reuse": None,
-        "params": None,
-        "custom_search_space": None,
+        **sweeper_defaults(),
     },
 )
 _store(
