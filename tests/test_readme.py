@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from energyopt.cli.help import fill_in
 from energyopt.storage.reader import read_studies
 from energyopt.utils.paths import conf_dir
 from tests import fake_nvml
@@ -69,10 +70,10 @@ def test_the_shown_output_is_of_the_command_that_make_demo_runs() -> None:
 
 
 def test_the_help_text_and_the_readme_name_what_is_there() -> None:
-    template = (conf_dir() / "hydra/help/energyopt.yaml").read_text()
+    told = fill_in((conf_dir() / "hydra/help/energyopt.yaml").read_text())
     roots = re.findall(r"^([a-z_]+):", (conf_dir() / "config.yaml").read_text(), re.MULTILINE)
     for key in set(roots) - {"defaults", "hydra"}:
-        assert re.search(rf"^  {key}(\.\w+)?=", template, re.MULTILINE), key
+        assert re.search(rf"^ *{key}(\.\w+)?=", told, re.MULTILINE), key
     for group in ("task", "model", "objective"):
         options = {file.stem for file in Path(conf_dir() / group).glob("*.yaml")}
         for option in options - {"own", "function"}:

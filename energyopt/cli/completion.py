@@ -18,7 +18,7 @@ from argcomplete import autocomplete
 from argcomplete.completers import DirectoriesCompleter
 from argcomplete.lexers import split_line
 
-from energyopt.cli.commands import COMMANDS, parser_of
+from energyopt.cli.commands import COMMAND_NAME, COMMANDS, is_command, others, parser_of
 from energyopt.cli.completion_words import ConfigWords
 from energyopt.config.yaml_comments import read_about
 from energyopt.storage import DEFAULT_STORAGE
@@ -50,12 +50,12 @@ def answer() -> None:
         line, point = os.environ["COMP_LINE"], int(os.environ["COMP_POINT"])
         _, begun, _, words, _ = split_line(line, point)
         before = words[1:]
-        if before and before[0] in COMMANDS:
+        if before and COMMAND_NAME.fullmatch(before[0]) and is_command(before[0]):
             _command(before, begun)
         elif before and before[-1] == "--config-dir":
             _offer(len(words), None)
         elif before and before[0] == "help":
-            _offer(len(words), dict.fromkeys(COMMANDS, ""))
+            _offer(len(words), dict.fromkeys((*COMMANDS, *others()), ""))
         else:
             _offer(len(words), _job(before, begun))
     os._exit(1)  # it was not answered: the shell then offers files
@@ -128,6 +128,7 @@ def _job(before: Sequence[str], begun: str) -> dict[str, str]:
     found = _config_words(before, begun)
     if not before and "=" not in begun:
         found |= {name: parser_of(name).description or "" for name in COMMANDS}
+        found |= {name: f"of the package {each.origin}" for name, each in others().items()}
     return found
 
 

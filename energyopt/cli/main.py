@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import shutil
 import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from energyopt import __version__
+from energyopt.cli.commands import COMMAND_NAME
+from energyopt.cli.commands import run as run_command
 from energyopt.utils.files import private_files
 from energyopt.utils.paths import PLUGINS, conf_dir
 from energyopt.utils.text import wrapped
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from omegaconf import DictConfig
 
-_COMMAND = re.compile(r"[a-z][a-z-]*")
 _USER_ERROR = 2
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
@@ -43,16 +43,13 @@ def main() -> NoReturn:
 
         answer()
     _make_plugins_importable()
-    if os.environ.get(_BYPASS):
-        _say(f"mind: {_BYPASS} is set, so Hydra runs code that a config names and it would refuse")
+    _warn(words)
     try:
         if words == ["--version"]:
             sys.stdout.write(f"energyopt {__version__}\n")
             sys.exit(0)
-        if words and _COMMAND.fullmatch(words[0]):
-            from energyopt.cli.commands import run
-
-            run(words)
+        if words and COMMAND_NAME.fullmatch(words[0]):
+            run_command(words)
         elif any(word.startswith("experiment=") for word in words):
             from energyopt.experiments.runner import run as experiment
 
@@ -71,6 +68,12 @@ def main() -> NoReturn:
             raise
         _refuse(error)
     sys.exit(0)
+
+
+def _warn(words: Sequence[str]) -> None:
+    """Say what the user should know of the words and the environment."""
+    if os.environ.get(_BYPASS):
+        _say(f"mind: {_BYPASS} is set, so Hydra runs code that a config names and it would refuse")
 
 
 def _refuse(error: Exception) -> NoReturn:
@@ -113,7 +116,7 @@ def _run_hydra() -> None:
 
 @contextmanager
 def _help_wrapped() -> Iterator[None]:
-    """Hydra prints help as it stands in its template: put it into the terminal's width."""
+    """Hydra prints help as it stands in its template: fill it in, in the terminal's width."""
     if not {"--help", "-h"} & set(sys.argv[1:]):
         yield
         return
@@ -122,7 +125,10 @@ def _help_wrapped() -> Iterator[None]:
         with redirect_stdout(text):
             yield
     finally:
-        sys.stdout.write(f"{_fitted(text.getvalue())}\n" if text.getvalue() else "")
+        from energyopt.cli.help import fill_in
+
+        printed = text.getvalue()
+        sys.stdout.write(f"{_fitted(fill_in(printed))}\n" if printed else "")
 
 
 def _refuse_passwords(words: Sequence[str]) -> None:
