@@ -60,6 +60,9 @@ OWN_CODE = """
         def start(self): ...
         def stop(self): ...
 
+    def score(result):
+        return 1.0
+
     class Paradigm:
         epoch_samples = 3
         def train(self, samples): ...
@@ -83,6 +86,7 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("model", "char_transformer"): TEXT,
     ("paradigm", "own"): ("paradigm._target_=own_options.Paradigm",),
     ("objective", "life_cycle"): ("objective.n_inferences=1000",),
+    ("objective", "own"): ("objective._target_=own_options.score",),
     ("objective", "function"): ("objective.function._target_=energyopt.objectives.cost_j",),
     ("hardware", "own"): ("hardware.meter._target_=own_options.Meter",),
     ("hardware", "replay"): ("hardware.meter.path=recorded",),
@@ -426,6 +430,77 @@ def test_what_own_code_raises_is_said_with_its_options(here):
     text = "def build():\n    raise ValueError\n"
     with pytest.raises(ConfigError, match=r"cannot be built with {}: ValueError$"):
         own_model(here, "own_silent", text)
+
+
+OWN_OBJECTIVES = """
+    from energyopt.core.trial_result import Metric
+
+    class Grams:
+        metrics, stops_at_target = (Metric("carbon_g", "minimize"),), True
+        def __init__(self, factor):
+            self.factor = factor
+        def __call__(self, result):
+            return (self.factor * result.spent_j,)
+
+    def saved_j(result, base=5.0):
+        return base - result.spent_j
+
+    def several(result):
+        return result.spent_j, result.best_accuracy
+
+    def build(factor):
+        return Grams(factor)
+
+    class Nothing: ...
+
+    def other(record): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "metrics", "stops"),
+    [
+        (("objective._target_=mine.Grams", "+objective.factor=2"), {"carbon_g": "minimize"}, True),
+        (("objective._target_=mine.build", "+objective.factor=2"), {"carbon_g": "minimize"}, True),
+        (("objective._target_=mine.saved_j",), {"saved_j": "minimize"}, False),
+        (
+            ("objective._target_=mine.saved_j", "+objective.metrics={saved_j: maximize}",
+             "+objective.base=7", "+objective.stops_at_target=true"),
+            {"saved_j": "maximize"}, True,
+        ),
+        (
+            ("objective._target_=mine.several",
+             "+objective.metrics={spent_j: minimize, best: maximize}"),
+            {"spent_j": "minimize", "best": "maximize"}, False,
+        ),
+    ],
+)  # fmt: skip
+def test_an_objective_of_ones_own_is_a_class_or_a_function_of_a_record(here, words, metrics, stops):
+    code(here, "mine", OWN_OBJECTIVES)
+    objective = setup("objective=own", *words).objective
+    assert {metric.name: metric.direction for metric in objective.metrics} == metrics
+    assert objective.stops_at_target is stops
+    record = result([(10, 3.0, 0.5)])
+    values = objective(record)
+    assert len(values) == len(metrics)
+    if "+objective.base=7" in words:
+        assert values == (7 - record.spent_j,)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("objective._target_=mine.Nothing",), r"makes a Nothing, which is no objective: it needs"),
+        (("objective._target_=mine.other",), r"^objective \(mine.other\) cannot be built"),
+        (("objective._target_=mine.saved_j", "+objective.bas=1"), r"argument 'bas'"),
+        (("objective._target_=os.system",), r"^_target_=os.system names code of 'os'"),
+        ((), r"^objective: Missing mandatory value: _target_"),
+    ],
+)
+def test_what_is_no_objective_is_refused(here, words, message):
+    code(here, "mine", OWN_OBJECTIVES)
+    with pytest.raises(ConfigError, match=message):
+        _ = setup("objective=own", *words).objective
 
 
 def test_configs_and_code_in_a_folder_of_ones_own(tmp_path_factory, monkeypatch):

@@ -199,9 +199,9 @@ def test_an_objective_that_returns_rubbish_is_not_told(energyopt: Program) -> No
         "6": "energy_to_target_j=-2.5 cannot be: a training takes energy and time",
     }
     ran = energyopt.ok(
-        "-m", *TINY, f"seed=choice({','.join(says)},7)", "sampler=grid", "objective=function",
-        "objective.function._target_=mine.told", "~objective.metrics.score",
-        "+objective.metrics.energy_to_target_j=minimize", "max_failures=null", "study=o",
+        "-m", *TINY, f"seed=choice({','.join(says)},7)", "sampler=grid", "objective=own",
+        "objective._target_=mine.told", "+objective.metrics={energy_to_target_j: minimize}",
+        "max_failures=null", "study=o",
     )  # fmt: skip
     trials = by_choice(energyopt, "o", "seed")
     assert trials.pop("7")["state"] == "COMPLETE"

@@ -97,3 +97,20 @@ def test_a_meter_of_ones_own(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(OWN_METER)
     ran = energyopt.ok(*TINY, "hardware=own", "hardware.meter._target_=mine.Plug")
     assert "MEASURED by a plug" in ran.text
+
+
+OWN_SCORE = """
+def carbon_g(result, g_per_kwh=400.0):
+    return result.spent_j / 3.6e6 * g_per_kwh
+"""
+
+
+def test_an_objective_of_ones_own(energyopt: Program) -> None:
+    (energyopt.folder / "mine.py").write_text(OWN_SCORE)
+    study = ("-m", *TINY, "lr=interval(0.05,0.1)", "n_trials=1")
+    own = ("objective=own", "objective._target_=mine.carbon_g", "+objective.g_per_kwh=30")
+    assert "mind" not in energyopt.ok(*study, *own, "study=own").text
+    old = ("objective=function", "objective.function._target_=mine.carbon_g")
+    ran = energyopt.ok(*study, *old, "study=old")
+    assert "mind: objective=function is deprecated" in ran.text
+    assert "write objective=own objective._target_=" in ran.text

@@ -19,7 +19,10 @@ QUICK = ("n_trials=2", "epochs=1", "target=0.5")
 ON_GPU = ("hardware.idle_s=0.1", "hardware.cool_down_s=0.1")
 
 # Pages whose commands need nothing but a processor.
-PLAIN = ("own-model-and-data", "own-training-loop", "add-a-paradigm", "add-a-sampler")
+PLAIN = (
+    *("own-model-and-data", "own-training-loop", "add-a-paradigm", "add-a-sampler"),
+    *("add-an-objective", "add-a-stopping-rule"),
+)
 
 
 def page(name: str) -> str:

@@ -74,6 +74,11 @@ def _warn(words: Sequence[str]) -> None:
     """Say what the user should know of the words and the environment."""
     if os.environ.get(_BYPASS):
         _say(f"mind: {_BYPASS} is set, so Hydra runs code that a config names and it would refuse")
+    if "objective=function" in words:
+        _say(
+            "mind: objective=function is deprecated and will be removed; write objective=own "
+            "objective._target_=my_code.score"
+        )
 
 
 def _refuse(error: Exception) -> NoReturn:

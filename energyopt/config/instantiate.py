@@ -37,6 +37,14 @@ class Maker:
         self._trusted = trusted
         self._offers = offers
 
+    def find(self, target: str) -> Any:
+        """Return the class or function of a `_target_`, without calling it.
+
+        Raises:
+            ConfigError: If it may not be named, or there is no such thing.
+        """
+        return trusted_target(target, self._folders, self._trusted)
+
     def make(self, key: str, node: Any, told: Offers | None = None) -> Any:
         """Instantiate a config node, offering what its target names.
 
@@ -53,7 +61,7 @@ class Maker:
         if not isinstance(options, dict) or "_target_" not in options:
             raise ConfigError(f"{key}={options} names no code to run: it needs a _target_")
         for target in targets:
-            trusted_target(target, self._folders, self._trusted)
+            self.find(target)
         with _building(key, options):
             factory = instantiate(node, _convert_="all", _partial_=True)
             signature = inspect.signature(factory.func)

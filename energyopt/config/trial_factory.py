@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from energyopt.config import prerequisites as sources
 from energyopt.config.instantiate import Maker, plain, saying, value
+from energyopt.config.objective_factory import make_objective
 from energyopt.config.root_keys import check_roots
 from energyopt.core.calibration import Known, digest, shape_of_work
 from energyopt.core.protocols import EnergyMeter, Knowledge, Objective, Paradigm, StoppingRule
@@ -174,7 +175,7 @@ class Setup:
     @cached_property
     def objective(self) -> Objective:
         """What is told to a study."""
-        return cast(Objective, self._maker.make("objective", self._cfg.objective))
+        return make_objective(self._maker, self._cfg.objective)
 
     @cached_property
     def rules(self) -> Mapping[str, StoppingRule]:
