@@ -25,11 +25,11 @@ from optuna.samplers import RandomSampler
 
 from energyopt.core.conditions import Machine
 from energyopt.core.outcome import judge
+from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import (
     Checkpoint,
     End,
     Energy,
-    Outcome,
     Provenance,
     TrialResult,
     TrialStart,

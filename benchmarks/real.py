@@ -35,7 +35,8 @@ from benchmarks.overhead import environment
 from benchmarks.verdicts import Moment, geometric, interval, judge, print_table
 from energyopt.analysis.summary import summarize
 from energyopt.core.journal import NAME, JournalReader
-from energyopt.core.trial_result import StudyRecord, TrialResult
+from energyopt.core.study_record import StudyRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.storage.reader import read_study
 
 SPACE = ("lr=tag(log,interval(1e-4,1e-1))", "batch_size=choice(16,32,64,128)")

@@ -39,7 +39,7 @@ sys.path.insert(0, str(ROOT))  # a bare checkout
 from benchmarks.made_up import IDENTITY, SPACE, SWEEP, made_up_outcome, make_up  # noqa: E402
 from energyopt.core.calibration import Known  # noqa: E402
 from energyopt.core.run_context import RunContext  # noqa: E402
-from energyopt.core.trial_result import Outcome  # noqa: E402
+from energyopt.core.study_record import Outcome  # noqa: E402
 from energyopt.report.live import LiveStudy  # noqa: E402
 from energyopt.search.quiet import quiet_optuna  # noqa: E402
 from energyopt.search.space import Dimension, Space, Value  # noqa: E402

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
         StoppingRule,
         TrainStep,
     )
-    from energyopt.core.trial_result import Provenance, StudyRecord, TrialResult
+    from energyopt.core.study_record import StudyRecord
+    from energyopt.core.trial_result import Provenance, TrialResult
     from energyopt.errors import EnergyoptError
     from energyopt.search.joule import JouleSampler
     from energyopt.workflows.load_study import load_study
@@ -47,7 +48,7 @@ _MODULES = {
     "Paradigm": "energyopt.core.protocols",
     "Provenance": "energyopt.core.trial_result",
     "StoppingRule": "energyopt.core.protocols",
-    "StudyRecord": "energyopt.core.trial_result",
+    "StudyRecord": "energyopt.core.study_record",
     "TrainStep": "energyopt.core.protocols",
     "TrialResult": "energyopt.core.trial_result",
     "load_study": "energyopt.workflows.load_study",

@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from energyopt.core.trial_result import Metric, TrialResult
+from energyopt.core.study_record import Metric
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, TrialError
 
 

@@ -32,7 +32,7 @@ _NAMES_BY_MODULE = {
         "Tokens",
         "WarmsUp",
     ),
-    "energyopt.core.trial_result": ("Metric",),
+    "energyopt.core.study_record": ("Metric",),
 }
 
 __getattr__ = deprecated_names(

@@ -26,7 +26,8 @@ from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import JournalReader, JournalWriter
 from energyopt.core.outcome import judge
 from energyopt.core.run_context import RunContext
-from energyopt.core.trial_result import Outcome, StudyRecord, TrialStart, total
+from energyopt.core.study_record import Outcome, StudyRecord
+from energyopt.core.trial_result import TrialStart, total
 from energyopt.errors import EnergyoptError
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.report.live import LiveStudy

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.gpu import REAL, integral
 from benchmarks.real import Search, Step, judged, words_of
-from energyopt.core.trial_result import StudyRecord, TrialRecord
+from energyopt.core.study_record import StudyRecord, TrialRecord
 from tests import fake_nvml
 from tests.composing import composed
 from tests.conftest import ROOT, Ran

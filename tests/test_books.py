@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from energyopt.analysis.break_even import Saving
 from energyopt.analysis.summary import summarize
-from energyopt.core.trial_result import Confirmation, StudyRecord, TrialResult
+from energyopt.core.study_record import Confirmation, StudyRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.report.sentences import summary_lines
 from tests.conftest import Program
 from tests.toys import result, study, trial

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from energyopt.analysis.confirmation_stats import confirmed_setups
-from energyopt.core.trial_result import Confirmation, StudyRecord
+from energyopt.core.study_record import Confirmation, StudyRecord
 from energyopt.errors import StudyError
 from energyopt.report.confirmation_view import confirmed_lines
 from energyopt.workflows.confirm import Request, finalists, interleaved

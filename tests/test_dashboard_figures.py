@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from energyopt.core.trial_result import StudyRecord
+from energyopt.core.study_record import StudyRecord
 from energyopt.report.dashboard.figures import figures
 from energyopt.report.dashboard.overlay import study_note
 from tests.toys import result, study, trial

@@ -16,7 +16,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from energyopt.core.outcome import judge
-from energyopt.core.trial_result import Metric, TrialResult
+from energyopt.core.study_record import Metric
+from energyopt.core.trial_result import TrialResult
 from energyopt.objectives import EnergyToTarget, EnergyVsAccuracy
 from energyopt.report.dashboard import overlay as module
 from energyopt.report.dashboard.artifacts import Artifacts

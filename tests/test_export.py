@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from energyopt.analysis.pareto import curve_front, final_front
-from energyopt.core.trial_result import StudyRecord
+from energyopt.core.study_record import StudyRecord
 from energyopt.errors import ConfigError, StorageError
 from energyopt.report.export.front_file import format_of, render_front, write_front
 from tests.toys import ESTIMATED, result, study, trial

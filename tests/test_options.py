@@ -9,7 +9,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from energyopt.core.trial_result import Metric
+from energyopt.core.study_record import Metric
 from energyopt.errors import ConfigError
 from energyopt.sweep.options import Options
 from tests.composing import multirun

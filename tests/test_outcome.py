@@ -11,7 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from energyopt.core.trial_result import Metric, Outcome
+from energyopt.core.study_record import Metric, Outcome
 from energyopt.errors import ConfigError, HardwareError
 from energyopt.jobs.job_result import failed, outcome_of, outcome_of_error
 from tests.toys import METRICS, result

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from energyopt.core.journal import NAME, JournalReader
-from energyopt.core.trial_result import StudyRecord, TrialResult
+from energyopt.core.study_record import StudyRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.storage.reader import read_study
 from tests.conftest import ROOT, Program
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hydra.types import RunMode
 
-from energyopt.core.trial_result import Metric
+from energyopt.core.study_record import Metric
 from energyopt.errors import ConfigError, StudyError
 from energyopt.storage.identity import Identity, check_name, check_same
 from energyopt.sweep.space_parser import parse_space

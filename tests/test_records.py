@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energyopt.core.energy import Energies
+from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import (
     BROKEN,
     RAN_ITS_COURSE,
@@ -20,7 +21,6 @@ from energyopt.core.trial_result import (
     End,
     Energy,
     Kind,
-    Outcome,
     Provenance,
     Purpose,
     TrialResult,

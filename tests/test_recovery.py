@@ -13,7 +13,7 @@ import pytest
 from optuna.samplers import RandomSampler
 
 from energyopt.core.outcome import judge
-from energyopt.core.trial_result import Outcome
+from energyopt.core.study_record import Outcome
 from energyopt.errors import LeaseLost, StudyError
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.reader import read_study

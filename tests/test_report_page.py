@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, Route
 from benchmarks.made_up import SPACE as MADE_UP_SPACE
 from benchmarks.made_up import made_up_outcome, made_up_params
 from energyopt.core.conditions import Conditions, PowerProfile, ProfilePoint
-from energyopt.core.trial_result import Confirmation, Metric, StudyRecord
+from energyopt.core.study_record import Confirmation, Metric, StudyRecord
 from energyopt.core.units import joules
 from energyopt.report.html.sections import report
 from energyopt.report.html.write import write_report

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from energyopt.core.trial_result import StudyRecord
+from energyopt.core.study_record import StudyRecord
 from energyopt.storage.reader import read_study
 from tests.conftest import SPACE, TINY, Program, Wait, journal, size
 from tests.postgres import Postgres

@@ -12,7 +12,7 @@ from optuna.samplers import RandomSampler
 
 from energyopt.analysis.summary import summarize
 from energyopt.core.outcome import paused
-from energyopt.core.trial_result import Outcome, StudyRecord
+from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.errors import LeaseLost, StudyError
 from energyopt.report.tables import study_row
 from energyopt.search.halving import Halving

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 import torch
 
 from energyopt.core.journal import JournalReader
-from energyopt.core.trial_result import End, Kind, Purpose, StudyRecord, TrialRecord, TrialResult
+from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.trial_result import End, Kind, Purpose, TrialResult
 from energyopt.core.upfront_cost import Origin
 from energyopt.storage.reader import read_study
 from tests.conftest import Program

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from energyopt.core.outcome import judge
 from energyopt.core.report_settings import NONE, Plans
-from energyopt.core.trial_result import Metric, Outcome, TrialRecord
+from energyopt.core.study_record import Metric, Outcome, TrialRecord
 from energyopt.errors import StorageError, StudyError
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.search.quiet import quiet_optuna

@@ -17,7 +17,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import Trial
 
 from energyopt.core.outcome import judge, paused
-from energyopt.core.trial_result import Outcome
+from energyopt.core.study_record import Outcome
 from energyopt.errors import LeaseLost
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.reader import read_study

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from energyopt.analysis.summary import summarize
-from energyopt.core.trial_result import Metric, StudyRecord
+from energyopt.core.study_record import Metric, StudyRecord
 from tests.toys import result, study, trial
 
 WEAK = result([(100, 4, 0.5), (200, 8, 0.6)], evaluation_j=1)

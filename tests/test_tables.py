@@ -7,7 +7,7 @@ from rich.console import Console, RenderableType
 
 from energyopt.analysis.pareto import curve_front, final_front, front_of
 from energyopt.analysis.summary import summarize
-from energyopt.core.trial_result import Metric, StudyRecord
+from energyopt.core.study_record import Metric, StudyRecord
 from energyopt.report.sentences import summary_lines
 from energyopt.report.tables import (
     curve_table,

@@ -11,7 +11,8 @@ import pytest
 
 from energyopt import testing
 from energyopt.core.history import Progress, Rivals
-from energyopt.core.trial_result import Metric, TrialResult
+from energyopt.core.study_record import Metric
+from energyopt.core.trial_result import TrialResult
 from energyopt.objectives import EnergyToTarget
 from energyopt.search.halving import Halving
 from energyopt.search.schedule import Observed, Step

@@ -20,15 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from energyopt.core.protocols import TrainStep
-from energyopt.core.trial_result import (
-    BROKEN,
-    Energy,
-    Metric,
-    Provenance,
-    StudyRecord,
-    TrialRecord,
-    TrialResult,
-)
+from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
+from energyopt.core.trial_result import BROKEN, Energy, Provenance, TrialResult
 from energyopt.testing._records import EPOCH_SAMPLES, make_result
 
 ESTIMATED = Provenance(

@@ -20,7 +20,7 @@ import energyopt
 from energyopt.analysis.pareto import FrontPoint
 from energyopt.cli.commands import COMMANDS, parser_of
 from energyopt.config.yaml_comments import Key, read_about, read_keys
-from energyopt.core.trial_result import TrialRecord
+from energyopt.core.study_record import TrialRecord
 from energyopt.search.sampler_names import SAMPLERS, sweeper_options
 from energyopt.search.sweep_keys import SweepKeys
 from energyopt.utils.paths import conf_dir

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from energyopt.core.trial_result import Confirmation, StudyRecord, TrialRecord
+from energyopt.core.study_record import Confirmation, StudyRecord, TrialRecord
 
 Words = tuple[str, ...]
 

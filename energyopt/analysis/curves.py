@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from energyopt.analysis.pareto import FrontPoint, at_target
 from energyopt.core.energy import Curve, CurvePoint
-from energyopt.core.trial_result import StudyRecord, TrialRecord, TrialResult
+from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.trial_result import TrialResult
 
 MOST_POINTS = 4000
 """Of all drawn curves together, but for the front, which is whole."""

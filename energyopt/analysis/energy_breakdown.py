@@ -12,7 +12,8 @@ from typing import Literal
 
 from energyopt.analysis.summary import fate
 from energyopt.core.energy import total
-from energyopt.core.trial_result import Energy, Purpose, StudyRecord, TrialRecord, TrialResult
+from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.trial_result import Energy, Purpose, TrialResult
 
 Use = Literal[
     "useful",

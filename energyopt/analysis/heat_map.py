@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from energyopt.core.trial_result import StudyRecord
+from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import setting
 
 _MOST_VALUES = 8  # of an axis; those of more are put into bins

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from energyopt.analysis.pareto import non_dominated
-from energyopt.core.trial_result import StudyRecord
+from energyopt.core.study_record import StudyRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from energyopt.analysis.heat_map import searched
-from energyopt.core.trial_result import StudyRecord, TrialRecord, TrialResult
+from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.search.quiet import quiet_optuna
 
 FEWEST = 20

@@ -9,14 +9,8 @@ from dataclasses import dataclass
 from operator import itemgetter, le
 from typing import Any, Literal, TypeVar
 
-from energyopt.core.trial_result import (
-    CurvePoint,
-    Metric,
-    Provenance,
-    StudyRecord,
-    TrialRecord,
-    TrialResult,
-)
+from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
+from energyopt.core.trial_result import CurvePoint, Provenance, TrialResult
 
 P = TypeVar("P")
 

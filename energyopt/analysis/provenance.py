@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from energyopt.core.conditions import Gpu
-from energyopt.core.trial_result import StudyRecord, TrialResult
+from energyopt.core.study_record import StudyRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import quantity
 
 

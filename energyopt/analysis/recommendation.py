@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from energyopt.analysis.pareto import trained_as
-from energyopt.core.trial_result import StudyRecord, TrialRecord
+from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.search.posterior_ranking import (
     Model,
     Recommendation,

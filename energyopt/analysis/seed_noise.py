@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from energyopt.analysis.confirmation_stats import confirmed_setups
 from energyopt.analysis.paired_ratio import quantile
 from energyopt.analysis.pareto import at_target
-from energyopt.core.trial_result import StudyRecord, TrialRecord
+from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.search.noise_prior import ASSUMED_SD, luck
 from energyopt.search.schedule import setup_of
 

@@ -20,7 +20,8 @@ from energyopt.analysis.pretraining_value import recycled_of
 from energyopt.analysis.recommendation import Advice, advise
 from energyopt.core.accounting import Recycled
 from energyopt.core.conditions import PowerProfile
-from energyopt.core.trial_result import RAN_ITS_COURSE, Metric, Provenance, StudyRecord, TrialRecord
+from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
+from energyopt.core.trial_result import RAN_ITS_COURSE, Provenance
 from energyopt.search.schedule import setup_of
 
 Fate = Literal["reached", "missed", "stopped", "failed", "lost"]

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from energyopt.core.accounting import head_hits
 from energyopt.core.protocols import Objective
-from energyopt.core.trial_result import RAN_ITS_COURSE, Outcome, TrialResult
+from energyopt.core.study_record import Outcome
+from energyopt.core.trial_result import RAN_ITS_COURSE, TrialResult
 from energyopt.errors import TrialError
 
 _MOST_POINTS = 60  # of the curve that Optuna keeps of a trial; the whole one is in our own table

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from energyopt.config.overrides import override_for
-from energyopt.core.trial_result import StudyRecord
+from energyopt.core.study_record import StudyRecord
 from energyopt.errors import EnergyoptError, StorageError, StudyError
 from energyopt.experiments.plan import Arm, Experiment
 from energyopt.experiments.rows import GRID, Raw, Row, rows_of

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from energyopt.core.accounting import head_hits
-from energyopt.core.trial_result import StudyRecord, TrialRecord, TrialResult
+from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, StorageError
 from energyopt.experiments.plan import Arm, Experiment
 

@@ -16,7 +16,8 @@ from energyopt.core.journal import NAME, JournalWriter
 from energyopt.core.outcome import judge
 from energyopt.core.protocols import Paradigm
 from energyopt.core.run_context import RunContext
-from energyopt.core.trial_result import Outcome, Provenance, TrialResult, TrialStart
+from energyopt.core.study_record import Outcome
+from energyopt.core.trial_result import Provenance, TrialResult, TrialStart
 from energyopt.errors import HardwareError, TrialError
 from energyopt.hardware.plausibility import check_meter
 from energyopt.jobs.compose import config_folders

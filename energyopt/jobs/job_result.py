@@ -11,7 +11,8 @@ from typing import Any
 
 import optuna
 
-from energyopt.core.trial_result import Metric, Outcome, TrialResult
+from energyopt.core.study_record import Metric, Outcome
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import EnergyoptError
 
 _UNANSWERED = re.compile(r"has not produced any output \(state: (\w+)\)")

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from energyopt.analysis.confirmation_stats import Confirmed
 from energyopt.analysis.paired_ratio import CONFIDENCE, ratio
-from energyopt.core.trial_result import StudyRecord
+from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import count, joules, setup
 from energyopt.report.sentences import source
 from energyopt.report.tables import rows_of

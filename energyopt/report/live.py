@@ -18,7 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from energyopt.core.journal import JournalReader
-from energyopt.core.trial_result import Provenance, TrialRecord, TrialResult, total
+from energyopt.core.study_record import TrialRecord
+from energyopt.core.trial_result import Provenance, TrialResult, total
 from energyopt.core.units import joules, roughly, setup, time_left
 from energyopt.errors import JournalError
 from energyopt.report.console import drawn_over, say

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from energyopt.analysis.pareto import FrontPoint, at_checkpoint
 from energyopt.analysis.recommendation import Advice, advise
-from energyopt.core.trial_result import StudyRecord
+from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import accuracy, count, joules, percent, setup
 from energyopt.errors import StudyError
 from energyopt.report.console import COMMAND

@@ -12,7 +12,8 @@ from rich.text import Text
 from energyopt import __version__
 from energyopt.analysis.summary import summarize
 from energyopt.config.trust import names_code
-from energyopt.core.trial_result import Provenance, StudyRecord, TrialRecord
+from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.trial_result import Provenance
 from energyopt.report.console import command_lines, say
 from energyopt.report.sentences import source_lines
 from energyopt.report.tables import summary_panel

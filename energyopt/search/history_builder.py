@@ -8,7 +8,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from energyopt.core.history import Rivals
-from energyopt.core.trial_result import TrialRecord, TrialResult
+from energyopt.core.study_record import TrialRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.search.noise_prior import luck
 from energyopt.search.schedule import setup_of
 

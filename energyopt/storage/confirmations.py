@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from optuna.storages import RDBStorage
 from sqlalchemy import Connection
 
-from energyopt.core.trial_result import Confirmation, TrialResult
+from energyopt.core.study_record import Confirmation
+from energyopt.core.trial_result import TrialResult
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.database import (
     lock_in_transaction,

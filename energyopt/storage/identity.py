@@ -9,8 +9,8 @@ from typing import Any
 
 from optuna.study import Study, StudyDirection
 
+from energyopt.core.study_record import Metric
 from energyopt.core.target_names import MOVED, as_stored
-from energyopt.core.trial_result import Metric
 from energyopt.errors import StudyError
 from energyopt.storage.exchange.anonymize import may_be_same
 

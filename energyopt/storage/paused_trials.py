@@ -13,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from energyopt.core.trial_result import Outcome
+from energyopt.core.study_record import Outcome
 from energyopt.search.schedule import PAUSED, Observed, observed_of
 from energyopt.storage.reconciliation import Settlement
 from energyopt.storage.trial_rows import Rows, outcome_in

@@ -16,7 +16,8 @@ from optuna.study import Study, StudyDirection
 from sqlalchemy import Connection
 
 from energyopt.core.report_settings import Plans
-from energyopt.core.trial_result import Metric, StudyRecord, TrialRecord, TrialResult
+from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import StudyError
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.confirmations import confirmations_of

@@ -18,7 +18,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import Connection, Row
 
-from energyopt.core.trial_result import Outcome, TrialResult
+from energyopt.core.study_record import Outcome
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import JournalError
 from energyopt.search.schedule import DEFAULT_SETUP, PAUSED
 from energyopt.storage.trial_rows import Rows, ended_row, lost_row, outcome_in, paused_row

@@ -18,7 +18,8 @@ from sqlalchemy import Connection
 
 from energyopt.core.outcome import not_promoted
 from energyopt.core.report_settings import NONE, Plans
-from energyopt.core.trial_result import End, Outcome, Provenance, StudyRecord, TrialResult
+from energyopt.core.study_record import Outcome, StudyRecord
+from energyopt.core.trial_result import End, Provenance, TrialResult
 from energyopt.errors import LeaseLost, StudyError
 from energyopt.search.quiet import quiet_optuna
 from energyopt.search.schedule import DEFAULT_SETUP, Observed

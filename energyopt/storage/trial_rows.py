@@ -15,7 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from energyopt.core.trial_result import Outcome, TrialResult
+from energyopt.core.study_record import Outcome
+from energyopt.core.trial_result import TrialResult
 from energyopt.storage.tables import TRIALS
 
 Condition = sa.ColumnElement[bool]

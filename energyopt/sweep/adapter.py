@@ -9,7 +9,7 @@ from typing import Protocol
 from optuna.trial import Trial
 
 from energyopt.core.run_context import RunContext
-from energyopt.core.trial_result import Outcome
+from energyopt.core.study_record import Outcome
 from energyopt.search.space import Dimension, Value
 
 

@@ -20,7 +20,8 @@ from optuna.trial import Trial
 from energyopt.core.calibration import Known
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.run_context import RunContext
-from energyopt.core.trial_result import End, Outcome, TrialRecord, TrialResult
+from energyopt.core.study_record import Outcome, TrialRecord
+from energyopt.core.trial_result import End, TrialResult
 from energyopt.errors import EnergyoptError, LauncherError, StorageAway, StudyError
 from energyopt.jobs.job_result import failed
 from energyopt.report.live import LiveStudy

@@ -20,7 +20,8 @@ from rich.console import Console
 from energyopt.config.overrides import override_for
 from energyopt.core.outcome import paused
 from energyopt.core.run_context import RunContext
-from energyopt.core.trial_result import Outcome, StudyRecord, TrialResult
+from energyopt.core.study_record import Outcome, StudyRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import LauncherError
 from energyopt.jobs import external_launchers
 from energyopt.jobs.fork_server import ForkedJob

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from omegaconf import OmegaConf
 
 from energyopt.config.overrides import override_for
-from energyopt.core.trial_result import Metric
+from energyopt.core.study_record import Metric
 from energyopt.errors import ConfigError
 from energyopt.search.sweep_keys import DECLARED, SweepKey, SweepKeys
 

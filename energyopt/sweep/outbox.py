@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial, Trial
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import JournalReader, write_whole
 from energyopt.core.outcome import paused
-from energyopt.core.trial_result import End, Outcome, TrialResult
+from energyopt.core.study_record import Outcome
+from energyopt.core.trial_result import End, TrialResult
 from energyopt.errors import JournalError, StorageError, TrialError
 from energyopt.storage.reconciliation import Remains
 from energyopt.training.checkpointing import NAME as PAUSED

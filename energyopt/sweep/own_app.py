@@ -20,7 +20,8 @@ from energyopt.config.trust import trusted_target
 from energyopt.core.outcome import judge
 from energyopt.core.report_settings import Plans
 from energyopt.core.run_context import VARIABLE, RunContext
-from energyopt.core.trial_result import Outcome, StudyRecord, TrialResult
+from energyopt.core.study_record import Outcome, StudyRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import setup as setup_words
 from energyopt.errors import TrialError
 from energyopt.jobs import external_launchers

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from energyopt.analysis.pareto import undominated
-from energyopt.core.trial_result import StudyRecord
+from energyopt.core.study_record import StudyRecord
 
 NAME = "optimization_results.yaml"
 

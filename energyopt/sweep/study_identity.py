@@ -10,8 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from energyopt.core.study_record import Metric
 from energyopt.core.target_names import MOVED, as_stored
-from energyopt.core.trial_result import Metric
 from energyopt.errors import ConfigError
 from energyopt.search.space import Space
 from energyopt.search.sweep_keys import ROOT_KEYS

@@ -16,7 +16,8 @@ from rich.console import Console
 from energyopt.core.calibration import Known
 from energyopt.core.journal import JournalReader
 from energyopt.core.run_context import RunContext
-from energyopt.core.trial_result import StudyRecord, TrialRecord, TrialResult
+from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import count, setup, time_left
 from energyopt.errors import EnergyoptError, StudyError
 from energyopt.jobs.compose import compose_here

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from energyopt.analysis.pareto import FrontPoint, at_checkpoint, curve_front, final_front
 from energyopt.analysis.recommendation import advise
-from energyopt.core.trial_result import StudyRecord, TrialRecord
+from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import accuracy, joules
 from energyopt.errors import ConfigError, EnergyoptError, StudyError
 from energyopt.storage import DEFAULT_STORAGE

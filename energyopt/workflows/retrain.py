@@ -13,7 +13,7 @@ from energyopt.analysis.summary import summarize
 from energyopt.config.trial_factory import Setup
 from energyopt.core.journal import NAME
 from energyopt.core.protocols import Paradigm, Saves, Tests
-from energyopt.core.trial_result import StudyRecord, TrialRecord
+from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.errors import ConfigError, StorageError, StudyError
 from energyopt.jobs.compose import compose_here, folders_here
 from energyopt.report.console import say

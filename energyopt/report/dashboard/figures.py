@@ -17,7 +17,7 @@ from energyopt.analysis.heat_map import HeatMap, heat_map, searched
 from energyopt.analysis.hypervolume import growth
 from energyopt.analysis.pareto import curve_front
 from energyopt.analysis.summary import fate
-from energyopt.core.trial_result import StudyRecord, TrialRecord
+from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import joules, percent, setup
 from energyopt.report.html.theme import FONT, KINDS, SHADES, USE_COLORS
 

@@ -26,7 +26,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from energyopt.analysis.summary import summarize
-from energyopt.core.trial_result import StudyRecord
+from energyopt.core.study_record import StudyRecord
 from energyopt.report.dashboard.artifacts import artifacts_of
 from energyopt.report.dashboard.figures import figures
 from energyopt.report.export.front_file import markdown_cell

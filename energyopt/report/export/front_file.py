@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from energyopt.analysis.paired_ratio import CONFIDENCE
 from energyopt.analysis.pareto import FrontPoint, front_of
 from energyopt.analysis.summary import Summary, summarize
-from energyopt.core.trial_result import StudyRecord
+from energyopt.core.study_record import StudyRecord
 from energyopt.errors import ConfigError, StorageError
 from energyopt.report.sentences import book_lines
 from energyopt.utils.files import written_whole

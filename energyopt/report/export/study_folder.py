@@ -13,7 +13,8 @@ from pathlib import Path
 
 from energyopt.analysis.summary import summarize
 from energyopt.core.energy import Energy
-from energyopt.core.trial_result import StudyRecord, TrialRecord, TrialResult
+from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, StorageError
 from energyopt.report.export.front_file import Cell, code, csv_cell, markdown_cell
 from energyopt.report.export.front_file import plain as plain_cell

@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from energyopt.core.trial_result import TrialRecord
+from energyopt.core.study_record import TrialRecord
 from energyopt.report.html.theme import KINDS, PRINTED, Look
 
 WIDTH = 760

@@ -10,7 +10,8 @@ import altair as alt
 from energyopt.analysis.curves import Drawn
 from energyopt.analysis.pareto import FrontPoint, at_target
 from energyopt.analysis.summary import fate
-from energyopt.core.trial_result import StudyRecord, TrialRecord, TrialResult
+from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import joules, setup
 from energyopt.report.html.figure import (
     Figure,

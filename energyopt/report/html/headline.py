@@ -11,7 +11,8 @@ from energyopt.analysis.cost_factors import Factors, carbon, money, watt_hours
 from energyopt.analysis.pareto import FrontPoint
 from energyopt.analysis.seed_noise import Interval, Repeated, arithmetic
 from energyopt.analysis.summary import Summary
-from energyopt.core.trial_result import Provenance, StudyRecord
+from energyopt.core.study_record import StudyRecord
+from energyopt.core.trial_result import Provenance
 from energyopt.core.units import accuracy, count, joules, percent, setup
 from energyopt.report.html.tables import Column, Grid
 from energyopt.report.sentences import COUNTED

@@ -18,7 +18,7 @@ from energyopt.analysis.provenance import Fact
 from energyopt.analysis.seed_noise import Repeated
 from energyopt.analysis.summary import Summary, fate
 from energyopt.core.energy import total
-from energyopt.core.trial_result import StudyRecord, TrialRecord
+from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import duration, joules, percent, quantity, setup
 from energyopt.report.export.front_file import csv_cell, plain
 from energyopt.report.flags import explain_flag

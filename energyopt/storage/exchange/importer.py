@@ -13,7 +13,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection
 
-from energyopt.core.trial_result import StudyRecord
+from energyopt.core.study_record import StudyRecord
 from energyopt.errors import StudyError
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.credentials import masked

@@ -18,7 +18,8 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 
 from energyopt.core.energy import PARTS
 from energyopt.core.report_settings import Plans
-from energyopt.core.trial_result import Confirmation, Metric, StudyRecord, TrialRecord, TrialResult
+from energyopt.core.study_record import Confirmation, Metric, StudyRecord, TrialRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import EnergyoptError, StudyError
 from energyopt.storage.database import sqlite_file, storage_url
 from energyopt.storage.exchange.folder import (
