@@ -202,6 +202,7 @@ def _curve(rows: Sequence[Mapping[str, str]]) -> Curve:
         samples=tuple(range(1, len(rows) + 1)),
         steps=tuple(range(1, len(rows) + 1)),
         epoch=tuple(float(row["epoch"]) for row in rows),
+        index=tuple(range(len(rows))),
     )
 
 

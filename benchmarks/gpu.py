@@ -255,8 +255,8 @@ class Bench:
         return Steadily(
             result,
             last,
-            samples=last.samples - sum(at.samples for at in before[-1:]),
-            steps=last.steps - sum(at.steps for at in before[-1:]),
+            samples=(last.samples or 0) - sum(at.samples or 0 for at in before[-1:]),
+            steps=(last.steps or 0) - sum(at.steps or 0 for at in before[-1:]),
             span_s=made[0].spans_s[-1],
         )
 

@@ -34,7 +34,7 @@ class _Memory(JournalWriter):
         super().__init__(None)
         self._start: TrialStart | None = None
         self._windows: list[Window] = []
-        self._checkpoints: dict[int, Checkpoint] = {}  # by samples: one may be corrected
+        self._checkpoints: dict[int | None, Checkpoint] = {}  # by number: one may be corrected
         self._conditions: Conditions = NOT_MEASURED
         self.paused: Paused | None = None
 
@@ -46,7 +46,7 @@ class _Memory(JournalWriter):
                 case Window():
                     self._windows.append(record)
                 case Checkpoint():
-                    self._checkpoints[record.samples] = record
+                    self._checkpoints[record.index] = record
                 case Conditions():
                     self._conditions = record
                 case Pause():

@@ -22,7 +22,7 @@ from energyopt.core.energy import Checkpoints, Energy
 from energyopt.core.trial_result import End, Purpose, TrialResult
 from energyopt.core.upfront_cost import Upfront
 from energyopt.storage.exchange.plain import FORMAT, VERSION, PlainStudy
-from tests.toys import METRICS, result
+from tests.toys import METRICS, result, uncounted
 
 _SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-4, 1e-1, log=True),
@@ -70,6 +70,8 @@ def _results(draw: st.DrawFn, end: End) -> TrialResult:
         made = replace(made, books=books, upfront=(upfront,), conditions=conditions)
         machine = Machine((_GPU,), "550.1", {"torch": "2.6"}, "abc-dirty")
         made = replace(made, start=replace(made.start, machine=machine))
+    if draw(st.booleans()):  # a training that does not count
+        made = uncounted(made)
     provenance = replace(made.start.provenance, host="host-1")
     return replace(made, start=replace(made.start, provenance=provenance))
 

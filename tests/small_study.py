@@ -117,8 +117,8 @@ class InSteps(AtOnce):
         words = {key.lstrip("+"): value for word in recipe for key, value in [pair(word)]}
         folder, resume = self.folder(number), context.resume
         state = load(folder / PAUSED) if resume else None
-        at = None if state is None else state["samples"]
-        journal = JournalWriter(folder / JOURNAL, again=True, samples=at)
+        pause = None if state is None else state["pause"]
+        journal = JournalWriter(folder / JOURNAL, again=True, pause=pause)
         resumed = None
         if state is not None and journal.resumed is not None:
             resumed = Resumed(journal.resumed, state)
@@ -250,8 +250,9 @@ def check_in_steps(where: str, folder: Path, n_trials: int) -> StudyRecord:
     for trial in kept:  # however often it paused, its curve is the one of its script
         assert trial.result is not None
         curve = trial.result.curve
-        assert curve.samples == tuple(25 * (at + 1) for at in range(len(curve)))[: len(curve)]
-        assert curve.training_j == tuple(map(float, curve.samples))
+        samples = tuple(25 * (at + 1) for at in range(len(curve)))
+        assert curve.samples == samples
+        assert curve.training_j == tuple(map(float, samples))
     return study
 
 

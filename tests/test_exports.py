@@ -255,8 +255,8 @@ DAMAGES: dict[str, tuple[str, Callable[[str], str], str]] = {
     "foreign": ("study.json", lambda _: "[]", "study.json: this is no study that energyopt"),
     "newer": (
         "study.json",
-        lambda text: text.replace('"version": 1', '"version": 2'),
-        "a newer energyopt wrote it (format 2, this one reads up to 1); update energyopt",
+        lambda text: text.replace('"version": 2', '"version": 3'),
+        "a newer energyopt wrote it (format 3, this one reads up to 2); update energyopt",
     ),
     "no json": ("study.json", lambda text: text[:-20], "study.json: it is not JSON: "),
     "empty": ("study.json", lambda _: "", "study.json: it is not JSON: "),

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
@@ -28,7 +29,8 @@ from energyopt.core.trial_result import (
 )
 from energyopt.core.upfront_cost import Upfront
 from energyopt.errors import JournalError
-from tests.toys import ESTIMATED
+from energyopt.training.recorder import Recorder
+from tests.toys import ESTIMATED, Counter, ToyMeter
 
 START = TrialStart(0.9, 2, seed=1, provenance=ESTIMATED, flags=("hot",))
 LOADING = Window("loading", Energy(1.0, cpu_j=4.0))
@@ -214,6 +216,127 @@ def test_joules_are_kept_over_any_sequence_of_cuts(
     assert parts_of(total(w.energy for w in writer.carried)) == pytest.approx(
         parts_of(total(burnt))
     )
+
+
+COUNT = st.none() | st.integers(0, 10**9)  # of a training that does not count: None
+CHECKPOINTS = st.builds(
+    Checkpoint,
+    samples=COUNT,
+    steps=COUNT,
+    epoch=st.floats(0, 1e4),
+    accuracy=st.floats(0, 1),
+    loss=st.none() | st.floats(allow_nan=False),
+    training=SPENT,
+    evaluation=SPENT,
+    heads=st.dictionaries(st.sampled_from(["digit", "odd"]), st.floats(0, 1)),
+)
+PAUSES = st.builds(Pause, COUNT, COUNT, st.none() | st.floats(allow_nan=False), SPENT)
+CURVES = st.lists(CHECKPOINTS, max_size=6)
+CORRECTIONS = st.lists(st.tuples(st.integers(0, 5), SPENT), max_size=6)
+
+
+def recorder(journal: JournalWriter) -> Recorder:
+    return Recorder(ToyMeter(Counter()), journal, START)
+
+
+@given(CURVES, CORRECTIONS)
+def test_an_evaluation_is_told_by_its_number(
+    curve: list[Checkpoint], corrections: list[tuple[int, Energy]]
+):
+    """Whatever was not counted; and one whose joules are booked anew stays where it is."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / NAME
+        kept_too = recorder(JournalWriter(path))
+        for checkpoint in curve:
+            kept_too.add(checkpoint)
+        for at, energy in corrections:
+            if at < len(curve):
+                kept_too.correct(at, energy)
+        found = JournalReader(path).read().checkpoints
+    corrected = {at: energy for at, energy in corrections if at < len(curve)}
+    assert found == kept_too.checkpoints
+    assert [each.index for each in found] == list(range(len(curve)))
+    for at, each in enumerate(found):
+        assert each == replace(curve[at], training=corrected.get(at, curve[at].training))
+
+
+@given(st.lists(st.tuples(CURVES, PAUSES), min_size=1, max_size=4), st.data())
+def test_a_trial_goes_on_from_any_of_its_pauses(
+    parts: list[tuple[list[Checkpoint], Pause]], data: st.DataObject
+):
+    """It is told by its number, also where another one was after as many samples."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / NAME
+        whole = recorder(JournalWriter(path))
+        for number, (curve, pause) in enumerate(parts):
+            for checkpoint in curve:
+                whole.add(checkpoint)
+            whole.pause(replace(pause, index=number))
+        number = data.draw(st.integers(0, len(parts) - 1))
+        writer = JournalWriter(path, again=True, pause=number)
+        assert writer.resumed is not None
+        assert (writer.resumed.at, writer.resumed.at.index) == (parts[number][1], number)
+        before = [each for curve, _ in parts[: number + 1] for each in curve]
+        assert list(writer.resumed.checkpoints) == before
+        going_on = Recorder(ToyMeter(Counter()), writer, START, writer.resumed)
+        assert going_on.next_pause == number + 1
+        going_on.add(CHECKPOINT)
+        journal = JournalReader(path).read()
+    assert journal.checkpoints == [*before, CHECKPOINT]
+    assert [each.index for each in journal.checkpoints] == list(range(len(before) + 1))
+    assert [paused.at.index for paused in journal.pauses] == [number]
+
+
+def without_numbers(path: Path) -> None:
+    """Make the lines what they were before they had numbers."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        for data in line.values():
+            data.pop("index", None)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+RISING = st.lists(st.integers(1, 10**6), unique=True, max_size=6).map(sorted)
+
+
+@given(RISING, CORRECTIONS)
+def test_lines_of_old_are_told_by_their_samples(
+    samples: list[int], corrections: list[tuple[int, Energy]]
+):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / NAME
+        old = recorder(JournalWriter(path))
+        for count in samples:
+            old.add(replace(CHECKPOINT, samples=count))
+        for at, energy in corrections:
+            if at < len(samples):
+                old.correct(at, energy)
+        for count in samples:
+            old.pause(Pause(count, 1, 0.5, Energy()))
+        without_numbers(path)
+        journal = JournalReader(path).read()
+        assert journal.checkpoints == old.checkpoints
+        assert [each.index for each in journal.checkpoints] == list(range(len(samples)))
+        for number, count in enumerate(samples):
+            found = journal.paused(samples=count)
+            assert found is not None
+            assert (found.at.samples, found.at.index) == (count, number)
+        assert journal.paused(samples=0) is None
+        assert journal.paused(len(samples)) is None
+        assert journal.paused() == (journal.pauses[-1] if samples else None)
+
+
+def test_an_evaluation_whose_line_was_lost_leaves_the_others_their_numbers(tmp_path: Path):
+    path = tmp_path / NAME
+    damaged = recorder(JournalWriter(path))
+    for samples in (10, 20, 30):
+        damaged.add(replace(CHECKPOINT, samples=samples))
+    first, second, *others = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([first, second, '{"Checkpoint": {"sam\n', *others[1:]]))
+    damaged.correct(2, Energy(1.0, cpu_j=7.0))
+    found = JournalReader(path).read().checkpoints
+    assert [(each.samples, each.index) for each in found] == [(10, 0), (30, 2)]
+    assert found[1].training.total_j == 7
 
 
 def test_what_cut_executions_burnt_is_spent_and_on_no_curve(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -231,7 +232,8 @@ class Folder:
         resumed = None
         if resume:
             state = load(self.path / PAUSED)
-            journal = JournalWriter(self.path / NAME, again=True, samples=state["samples"])
+            place = {"pause": state.get("pause"), "samples": state["samples"]}
+            journal = JournalWriter(self.path / NAME, again=True, **place)
             assert journal.resumed is not None
             resumed = Resumed(journal.resumed, state)
         else:
@@ -369,6 +371,49 @@ def test_a_death_before_the_state_is_in_place_leaves_the_earlier_pause(
     assert last.curve == Folder(tmp_path / "whole", SCRIPT).run(plan(None)).curve
     assert last.booked("restarted").total_j > 0
     assert last.spent_j == folder.counter.total_j
+
+
+def test_pauses_are_numbered_over_all_that_a_trial_does(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, SCRIPT)
+    for number, until_j in enumerate((0, 60, 120)):
+        folder.run(plan(until_j), resume=number > 0)
+        assert load(tmp_path / PAUSED)["pause"] == number
+        last = JournalReader(tmp_path / NAME).read().paused()
+        assert last is not None
+        assert last.at.index == number
+    whole = Folder(tmp_path / "whole", SCRIPT).run(plan(None))
+    assert folder.run(plan(None), resume=True).curve == whole.curve
+
+
+def test_what_paused_before_pauses_had_numbers_goes_on(tmp_path: Path) -> None:
+    """Its state says how many samples it had trained, and nothing else of its place."""
+    folder = Folder(tmp_path, SCRIPT)
+    folder.run(plan(0))
+    folder.run(plan(60), resume=True)
+    lines = [json.loads(line) for line in (tmp_path / NAME).read_text().splitlines()]
+    for line in lines:
+        for data in line.values():
+            if isinstance(data, dict):
+                data.pop("index", None)
+    (tmp_path / NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    state = {key: of for key, of in load(tmp_path / PAUSED).items() if key != "pause"}
+    with keep_in(tmp_path / PAUSED)(state):
+        pass
+    paused = folder.run(plan(120), resume=True)
+    assert paused.end == "paused"
+    whole = Folder(tmp_path / "whole", SCRIPT).run(plan(None))
+    assert folder.run(plan(None), resume=True).curve == whole.curve
+
+
+def test_a_pause_that_did_not_count_does_not_go_on_here(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, SCRIPT)
+    folder.run(plan(0))
+    text = (tmp_path / NAME).read_text()
+    assert '{"Pause": {"samples": 25, ' in text
+    text = text.replace('{"Pause": {"samples": 25, ', '{"Pause": {"samples": null, ')
+    (tmp_path / NAME).write_text(text)
+    with pytest.raises(TrialError, match="it does not say how much was trained"):
+        folder.run(plan(None), resume=True)
 
 
 def test_what_cannot_pause_trains_on_and_says_so(tmp_path: Path) -> None:

@@ -334,6 +334,7 @@ def test_the_study_of_another_app_goes_on(stored: Program) -> None:
 NEWER = '{"Phase": {"joules": 7}}\n'
 
 
+@pytest.mark.slow
 def test_a_newer_journal_is_named_and_left_as_it_is(stored: Program) -> None:
     """Its trial is not lost by those who cannot read it, and none of its joules."""
     paused = stored.folder / "studies" / "halving" / "6" / "progress.jsonl"

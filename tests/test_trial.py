@@ -46,7 +46,7 @@ def run(
 
 
 def marks(result: TrialResult) -> list[int]:
-    return [at.samples for at in result.checkpoints]
+    return [at.samples or 0 for at in result.checkpoints]
 
 
 # When it evaluates -------------------------------------------------------------------------

@@ -16,12 +16,12 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from energyopt.core.protocols import TrainStep
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
-from energyopt.core.trial_result import BROKEN, Energy, Provenance, TrialResult
+from energyopt.core.trial_result import BROKEN, Checkpoints, Energy, Provenance, TrialResult
 from energyopt.testing._records import EPOCH_SAMPLES, make_result
 
 ESTIMATED = Provenance(
@@ -41,6 +41,12 @@ State = Literal["complete", "pruned", "failed", "running", "paused", "waiting"]
 
 result = functools.partial(make_result, provenance=ESTIMATED)
 """Make a trial's record from its curve: `energyopt.testing.make_result`, of estimated joules."""
+
+
+def uncounted(of: TrialResult) -> TrialResult:
+    """The same training, which counted neither samples nor steps, and knew no loss."""
+    rows = (replace(at, samples=None, steps=None, loss=None) for at in of.checkpoints)
+    return replace(of, checkpoints=Checkpoints.of(rows))
 
 
 def trial(

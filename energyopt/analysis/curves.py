@@ -81,7 +81,7 @@ def drawn_curves(
     each = max(most // max(len(whole), 1), _LEAST)
     kept: dict[int, set[int]] = {}
     for point in front:
-        kept.setdefault(point.trial, set()).add(point.samples)
+        kept.setdefault(point.trial, set()).add(point.index)
     curves = {
         number: _thinned(curve, each, math.inf if target is None else target, kept.get(number))
         for number, curve in whole.items()
@@ -115,5 +115,5 @@ def _thinned(
     thin = curve.thinned(most, target)
     if not kept or len(thin) == len(curve):
         return tuple(thin)
-    shown = kept | set(thin.samples)
-    return tuple(curve.only([samples in shown for samples in curve.samples]))
+    shown = kept | set(thin.index)
+    return tuple(curve.only([index in shown for index in curve.index]))

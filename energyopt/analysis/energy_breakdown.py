@@ -6,7 +6,6 @@ of it, what is not training by its purpose.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -105,9 +104,7 @@ def _training_uses(
     hit = result.first_at(target) if result.valid else None
     if hit is None:
         return [(_became(trial, target), trained)]
-    windows = zip(result.checkpoints.samples, itertools.count(), strict=False)
-    until = [result.checkpoints.training[at] for samples, at in windows if samples <= hit.samples]
-    useful = total(until)
+    useful = total(result.checkpoints.training[at] for at in range(hit.index + 1))
     beyond = trained - useful
     if abs(beyond.total_j) <= _ROUNDING * trained.total_j:
         return [("useful", trained)]

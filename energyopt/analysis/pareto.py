@@ -28,8 +28,9 @@ class FrontPoint:
         energy_j: Training energy from the first step to this point, in J.
         accuracy: Validation accuracy in [0, 1].
         time_s: Training time to this point, in s.
-        samples: Training samples seen.
-        epoch: The same in units of the training set.
+        samples: Training samples seen; None where they were not counted.
+        epoch: How much was trained, in units of the training set.
+        index: Number of its evaluation in the trial, from 0.
         trial: Number of the trial it comes from.
         params: The searched values, by config key.
         overrides: The command-line words that reproduce it.
@@ -42,8 +43,9 @@ class FrontPoint:
     energy_j: float
     accuracy: float
     time_s: float
-    samples: int
+    samples: int | None
     epoch: float
+    index: int
     trial: int
     params: Mapping[str, Any]
     overrides: tuple[str, ...]
@@ -161,7 +163,8 @@ def at_checkpoint(
     """Make the front point of one evaluation.
 
     With its samples as `max_samples` and nothing else changed, a training that repeats itself
-    makes the same evaluations up to this one and ends with it.
+    makes the same evaluations up to this one and ends with it. Where they were not counted it goes
+    on to its own end.
 
     Args:
         study: The study it belongs to.
@@ -169,16 +172,17 @@ def at_checkpoint(
         result: That trial's record.
         point: The evaluation.
     """
-    end = f"max_samples={point.samples}"
+    end = () if point.samples is None else (f"max_samples={point.samples}",)
     return FrontPoint(
         energy_j=point.training_j,
         accuracy=point.accuracy,
         time_s=point.training_s,
         samples=point.samples,
         epoch=point.epoch,
+        index=point.index,
         trial=trial.number,
         params=trial.params,
-        overrides=join_overrides(trained_as(study, trial), (end,)),
+        overrides=join_overrides(trained_as(study, trial), end),
         provenance=result.start.provenance,
         flags=result.flags,
         kind_of_point="checkpoint",
@@ -246,6 +250,7 @@ def _final(
         time_s=hit.training_s,
         samples=hit.samples,
         epoch=hit.epoch,
+        index=hit.index,
         trial=trial.number,
         params=trial.params,
         overrides=trained_as(study, trial),

@@ -19,10 +19,10 @@ def trial_lines(result: TrialResult) -> list[str]:
         if hit is None:
             lines.append(f"Head {name} missed its target {target:g}.")
         else:
-            steps = f"{hit.samples} samples, {hit.steps} steps"
-            lines.append(
-                f"Head {name} at {target:g} first after {joules(hit.training_j)} ({steps})."
-            )
+            counts = {"samples": hit.samples, "steps": hit.steps}
+            said = ", ".join(f"{n} {what}" for what, n in counts.items() if n is not None)
+            more = f" ({said})" if said else ""
+            lines.append(f"Head {name} at {target:g} first after {joules(hit.training_j)}{more}.")
     answers = result.inference_j_per_1000.items()
     asked = ", ".join(f"{name} {joules(energy_j)}" for name, energy_j in answers)
     return [*lines, f"1,000 answers cost: {asked}."] if asked else lines

@@ -177,16 +177,15 @@ def head_hits(
     Returns:
         By head; nothing where the task has but one.
     """
-    points = {point.samples: point for point in result.curve}
-    checkpoints = result.checkpoints
+    points = {point.index: point for point in result.curve}
     asked = result.head_targets if targets is None else targets
     hits: dict[str, CurvePoint | None] = {}
-    for name, column in checkpoints.heads.items():
+    for name, column in result.checkpoints.heads.items():
         target = asked.get(name, result.target)
         reached = (
-            points[samples]
-            for samples, accuracy in zip(checkpoints.samples, column, strict=True)
-            if accuracy >= target and samples in points
+            points[index]
+            for index, accuracy in enumerate(column)
+            if accuracy >= target and index in points
         )
         hits[name] = next(reached, None)
     return hits

@@ -82,39 +82,46 @@ def total(energies: Iterable[Energy]) -> Energy:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One evaluation, with the two windows that led to it.
+    """One evaluation, with the two windows that led to it. What was not counted is None.
 
     Attributes:
         samples: Training samples seen since the first step.
         steps: Optimizer steps since the first.
-        epoch: Samples in units of the training set.
+        epoch: How much was trained, in units of the training set.
         accuracy: Validation accuracy in [0, 1]; higher is better.
         loss: Mean training loss since the last checkpoint.
         training: Energy of the training window since the last checkpoint.
         evaluation: Energy of the evaluation window.
         heads: Validation accuracy of each head, where the task has several.
+        index: Its number in the curve, from 0: one of the same number corrects it. None where
+            nobody has numbered it yet, and in lines of old, which are told apart by samples.
     """
 
-    samples: int
-    steps: int
+    samples: int | None
+    steps: int | None
     epoch: float
     accuracy: float
-    loss: float
+    loss: float | None
     training: Energy
     evaluation: Energy
     heads: Mapping[str, float] = field(default_factory=dict)
+    index: int | None = field(default=None, compare=False)  # where it is, not what it is
 
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """A setup one could stop at: what the training cost so far, and what it reached."""
+    """A setup one could stop at: what the training cost so far, and what it reached.
+
+    `index` is the number of its evaluation in the trial, from 0; see `Checkpoint` for the rest.
+    """
 
     training_j: float
     training_s: float
     accuracy: float
-    samples: int
-    steps: int
+    samples: int | None
+    steps: int | None
     epoch: float
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +131,13 @@ class Curve:
     training_j: tuple[float, ...] = ()
     training_s: tuple[float, ...] = ()
     accuracy: tuple[float, ...] = ()
-    samples: tuple[int, ...] = ()
-    steps: tuple[int, ...] = ()
+    samples: tuple[int | None, ...] = ()
+    steps: tuple[int | None, ...] = ()
     epoch: tuple[float, ...] = ()
+    index: tuple[int, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.index)
 
     def __getitem__(self, at: int) -> CurvePoint:
         return CurvePoint(
@@ -139,6 +147,7 @@ class Curve:
             self.samples[at],
             self.steps[at],
             self.epoch[at],
+            self.index[at],
         )
 
     def __iter__(self) -> Iterator[CurvePoint]:
@@ -284,14 +293,15 @@ class Energies:
 class Checkpoints:
     """The evaluations of a trial, in order, as columns: see `Checkpoint`.
 
-    A head that was not scored at an evaluation has accuracy 0 there.
+    A head that was not scored at an evaluation has accuracy 0 there. The place in a column is the
+    evaluation's number.
     """
 
-    samples: tuple[int, ...] = ()
-    steps: tuple[int, ...] = ()
+    samples: tuple[int | None, ...] = ()
+    steps: tuple[int | None, ...] = ()
     epoch: tuple[float, ...] = ()
     accuracy: tuple[float, ...] = ()
-    loss: tuple[float, ...] = ()
+    loss: tuple[float | None, ...] = ()
     training: Energies = Energies()
     evaluation: Energies = Energies()
     heads: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -315,7 +325,7 @@ class Checkpoints:
         )
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.epoch)
 
     def __getitem__(self, at: int) -> Checkpoint:
         return Checkpoint(
@@ -327,6 +337,7 @@ class Checkpoints:
             self.training[at],
             self.evaluation[at],
             {name: column[at] for name, column in self.heads.items()},
+            range(len(self))[at],
         )
 
     def __iter__(self) -> Iterator[Checkpoint]:
@@ -345,9 +356,10 @@ class Checkpoints:
         own_j = tuple(itertools.accumulate(self.training.total_j))
         training_j = tuple(upfront_j + at for at in own_j)
         training_s = tuple(upfront_s + at for at in itertools.accumulate(self.training.time_s))
-        curve = Curve(training_j, training_s, self.accuracy, self.samples, self.steps, self.epoch)
+        counted = (self.samples, self.steps, self.epoch, tuple(range(len(self))))
+        curve = Curve(training_j, training_s, self.accuracy, *counted)
         counts = [
-            energy_j > 0 and math.isfinite(loss)
+            energy_j > 0 and (loss is None or math.isfinite(loss))
             for energy_j, loss in zip(own_j, self.loss, strict=True)
         ]
         return curve if all(counts) else curve.only(counts)

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ class JournalWriter:
         path: The file; None keeps nothing.
         again: Whether a journal that is there already is the same trial's, whose execution was
             cut: what that burnt is carried into the new one.
-        samples: Samples at the pause that the trial goes on from; None where it begins.
+        pause: Number of the pause that the trial goes on from; None where it begins.
+        samples: Samples at that pause, where it has no number because it is of old.
 
     Attributes:
         resumed: The record up to that pause, which goes on; None where there is none.
@@ -69,7 +70,12 @@ class JournalWriter:
     """
 
     def __init__(
-        self, path: Path | None, *, again: bool = False, samples: int | None = None
+        self,
+        path: Path | None,
+        *,
+        again: bool = False,
+        pause: int | None = None,
+        samples: int | None = None,
     ) -> None:
         self._path = path
         self._file = 0
@@ -79,8 +85,8 @@ class JournalWriter:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         before = JournalReader(path).read() if again else Journal()
-        if samples is not None:
-            self.resumed = before.paused(samples)
+        if pause is not None or samples is not None:
+            self.resumed = before.paused(pause, samples)
         self.carried = before.carried(self.resumed)
         if self.resumed is not None:
             write_whole(path, _lines(*map(_named, (*self.resumed.records(), *self.carried))))
@@ -187,10 +193,21 @@ class Journal:
             upfront=tuple(self.upfront),
         )
 
-    def paused(self, samples: int | None = None) -> Paused | None:
-        """The record at the last pause, or at the last after so many samples; None without."""
-        known = (each for each in reversed(self.pauses) if samples in (None, each.at.samples))
-        return next(known, None)
+    def paused(self, index: int | None = None, samples: int | None = None) -> Paused | None:
+        """The record at a pause; None where it is not known.
+
+        Args:
+            index: Its number; the last one's if None.
+            samples: How many it was after, where it has no number.
+        """
+        for paused in reversed(self.pauses):
+            if index is not None:
+                found = paused.at.index == index
+            else:
+                found = samples is None or paused.at.samples == samples
+            if found:
+                return paused
+        return None
 
     def paused_result(self, reason: str) -> TrialResult | None:
         """The record of a trial that can go on from its last pause; None if it never paused."""
@@ -293,16 +310,27 @@ class JournalReader:
 
     def _add_pause(self, at: Pause) -> None:
         journal = self.journal
+        if at.index is None:
+            at = dataclasses.replace(at, index=len(journal.pauses))
         if journal.start is not None:
             windows, checkpoints = tuple(journal.windows), tuple(journal.checkpoints)
             now = (windows, checkpoints, journal.conditions, tuple(journal.upfront))
             journal.pauses.append(Paused(at, journal.start, *now))
 
     def _add_checkpoint(self, new: Checkpoint) -> None:
-        """Add one; a later one of the same samples is the same, with its joules booked anew."""
+        """Add one; a later one of the same number is the same, with its joules booked anew."""
         known = self.journal.checkpoints
-        same = [at for at, old in enumerate(known) if old.samples == new.samples]
-        if same:
-            known[same[0]] = new
-        else:
+        if new.index is None:  # of old: of the same samples is the same
+            same = (old.index for old in known if old.samples == new.samples is not None)
+            new = dataclasses.replace(new, index=next(same, next_index(known)))
+        place = next((at for at, old in enumerate(known) if old.index == new.index), None)
+        if place is None:
             known.append(new)
+        else:
+            known[place] = new
+
+
+def next_index(checkpoints: Sequence[Checkpoint]) -> int:
+    """The number of the evaluation after these."""
+    last = checkpoints[-1].index if checkpoints else -1
+    return len(checkpoints) if last is None else last + 1

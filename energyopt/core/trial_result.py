@@ -150,17 +150,22 @@ class Window:
 class Pause:
     """Where a trial paused: what its next checkpoint will be made of, beside what is to come.
 
+    What was not counted is None.
+
     Attributes:
         samples: Training samples seen since the first step.
         steps: Optimizer steps since the first.
         loss_sum: Loss of all samples since the last checkpoint.
         training: Energy of the training since the last checkpoint.
+        index: Its number among the pauses of the trial, from 0. None where nobody has numbered
+            it yet, and in lines of old, which are told apart by samples.
     """
 
-    samples: int
-    steps: int
-    loss_sum: float
+    samples: int | None
+    steps: int | None
+    loss_sum: float | None
     training: Energy
+    index: int | None = field(default=None, compare=False)  # where it is, not what it is
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Pause:

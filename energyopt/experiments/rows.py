@@ -206,8 +206,8 @@ def _row(
         end=result.end,
         target=result.target,
         reached=result.reached,
-        steps=end.steps if end else 0,
-        samples=end.samples if end else 0,
+        steps=(end.steps if end else 0) or 0,  # our own trainings count theirs
+        samples=(end.samples if end else 0) or 0,
         energy_j=_rounded(end.training_j if end else result.cost_j),
         upfront_j=_rounded(sum(each.total_j for each in result.upfront)),
         share_j=_rounded(result.upfront_j),

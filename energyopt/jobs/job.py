@@ -77,7 +77,8 @@ def _open_journal(path: Path, *, resume: bool) -> tuple[JournalWriter, Resumed |
     if not resume:
         return JournalWriter(path, again=True), None
     state = load(path.with_name(PAUSED))
-    journal = JournalWriter(path, again=True, samples=state["samples"])
+    place = {"pause": state.get("pause"), "samples": state["samples"]}  # that of old has no number
+    journal = JournalWriter(path, again=True, **place)
     if journal.resumed is None:
         raise TrialError(f"the paused trial cannot go on: {path} does not say what it measured")
     return journal, Resumed(journal.resumed, state)

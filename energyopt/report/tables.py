@@ -154,7 +154,7 @@ def curve_table(
         _row(
             table,
             f"{point.epoch:.4g}",
-            point.samples,
+            "" if point.samples is None else point.samples,
             joules(point.training_j),
             duration(point.training_s),
             f"{point.accuracy:.4f}",

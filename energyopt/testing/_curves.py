@@ -21,7 +21,8 @@ def make_curve(*points: tuple[float, float]) -> Curve:
     """Make a curve from (joules so far, accuracy) of each evaluation, one per epoch."""
     joules, accuracy = zip(*points, strict=True) if points else ((), ())
     epochs = tuple(range(1, len(points) + 1))
-    return Curve(joules, joules, accuracy, epochs, epochs, tuple(map(float, epochs)))
+    numbers = tuple(range(len(points)))
+    return Curve(joules, joules, accuracy, epochs, epochs, tuple(map(float, epochs)), numbers)
 
 
 def make_steady_curve(accuracy: Sequence[float], epoch_j: float = 1.0) -> Curve:

@@ -61,10 +61,17 @@ def joined(start: TrialStart, resumed: Resumed) -> tuple[TrialStart, Resumed]:
     return start, resumed if not moved else Resumed(_without_boards(record), resumed.state)
 
 
-def state_of(paradigm: object, samples: int) -> State:
-    """All that a trial that has trained so many samples goes on with."""
+def state_of(paradigm: object, samples: int | None, pause: int | None = None) -> State:
+    """All that a trial goes on with from a pause.
+
+    Args:
+        paradigm: What is trained.
+        samples: How many it has trained; None where they are not counted.
+        pause: Number of the pause.
+    """
     assert isinstance(paradigm, Pauses)  # noqa: S101  # others never pause
-    return {"samples": samples, "paradigm": paradigm.state(), "random": _random_state()}
+    place = {"pause": pause, "samples": samples}
+    return {**place, "paradigm": paradigm.state(), "random": _random_state()}
 
 
 def go_on(paradigm: object, state: State) -> None:

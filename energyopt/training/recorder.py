@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energyopt.core.conditions import NOT_MEASURED
-from energyopt.core.journal import JournalWriter, Paused, Record
+from energyopt.core.journal import JournalWriter, Paused, Record, next_index
 from energyopt.core.protocols import EnergyMeter, TrainStep
 from energyopt.core.trial_result import (
     Checkpoint,
@@ -82,6 +82,7 @@ class Recorder:
         self._windows: list[Window] = []
         self._booked: dict[Purpose, Energy] = {}
         self.checkpoints: list[Checkpoint] = []
+        self.next_pause = 0
         self.conditions = NOT_MEASURED
         self.upfront: list[Upfront] = []
         self.head_targets: Mapping[str, float] = {}
@@ -91,6 +92,7 @@ class Recorder:
             self._take(resumed.windows)
             self.checkpoints += resumed.checkpoints
             self.conditions = resumed.conditions
+            self.next_pause = 1 + (resumed.at.index or 0)
         journal.append(start)
 
     @contextmanager
@@ -126,7 +128,8 @@ class Recorder:
         )
 
     def add(self, checkpoint: Checkpoint) -> None:
-        """Keep an evaluation."""
+        """Keep an evaluation: the next of the curve."""
+        checkpoint = dataclasses.replace(checkpoint, index=next_index(self.checkpoints))
         self.checkpoints.append(checkpoint)
         self._journal.append(checkpoint)
 

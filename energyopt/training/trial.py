@@ -100,10 +100,11 @@ def run_trial(
         measure_inference(recorder, paradigm, plan.inference_s)
     look_back(recorder, rig, start)
     if end == "paused" and keep is not None:
+        at = loop.at
         with ExitStack() as kept:
             with recorder.window("loading", "pausing"):
-                kept.enter_context(keep(state_of(paradigm, loop.at.samples)))
-            recorder.pause(loop.at)  # before it takes the place of an earlier one
+                kept.enter_context(keep(state_of(paradigm, at.samples, at.index)))
+            recorder.pause(at)  # before it takes the place of an earlier one
     return recorder.result(end, reason)
 
 
@@ -195,8 +196,13 @@ class _Loop:
     def at(self) -> Pause:
         """Where it is."""
         interval = self._interval
-        training = interval.training(self._step)
-        return Pause(self._samples, self._steps, interval.loss_sum, training)
+        return Pause(
+            self._samples,
+            self._steps,
+            interval.loss_sum,
+            interval.training(self._step),
+            self._recorder.next_pause,
+        )
 
     def take(self, step: TrainStep) -> None:
         """Take in one call of `train`; evaluate, end or pause where it is time to.
@@ -240,13 +246,13 @@ class _Loop:
 
     def _resume(self, since: Pause) -> None:
         """Continue from a pause."""
-        last = next(reversed(self._recorder.checkpoints), None)
+        if since.samples is None or since.steps is None or since.loss_sum is None:
+            raise TrialError("the paused trial cannot go on: it does not say how much was trained")
         self._samples, self._steps = since.samples, since.steps
+        last = next(reversed(self._recorder.checkpoints), None)
+        samples, steps = (last.samples or 0, last.steps or 0) if last else (0, 0)
         self._interval = Interval(
-            since.samples - (last.samples if last else 0),
-            since.steps - (last.steps if last else 0),
-            since.loss_sum,
-            since.training,
+            since.samples - samples, since.steps - steps, since.loss_sum, since.training
         )
 
     def _set_mark(self) -> None:
@@ -354,25 +360,30 @@ class _Loop:
 def _end(checkpoints: list[Checkpoint], plan: Plan, last_sample: int) -> tuple[End, str] | None:
     """Why the trial is over after its latest checkpoint; None while it is not."""
     now = checkpoints[-1]
-    first_loss = checkpoints[0].loss
-    if not math.isfinite(now.loss):
-        return "diverged", f"the training loss is {now.loss} at epoch {now.epoch:.3g}"
-    if now.loss > plan.max_loss_growth * abs(first_loss):
-        return (
-            "diverged",
-            f"the training loss grew from {first_loss:.3g} to {now.loss:.3g} "
-            f"by epoch {now.epoch:.3g}",
-        )
+    growth = _growth(checkpoints[0].loss, now.loss, plan.max_loss_growth)
+    if growth is not None:
+        return "diverged", f"the training loss {growth} epoch {now.epoch:.3g}"
     hits = [i for i, at in enumerate(checkpoints) if at.accuracy >= plan.target]
     if hits and plan.stop_at_target:
         return "target", f"accuracy {now.accuracy:.4g} reached the target {plan.target:g}"
-    if now.samples >= last_sample:
+    if now.samples is not None and now.samples >= last_sample:
         return "epochs", f"trained all {now.epoch:.4g} epochs"
     if hits and plan.patience is not None:
         since_hit = checkpoints[hits[0] :]
         best = max(range(len(since_hit)), key=lambda i: since_hit[i].accuracy)
         if len(since_hit) - 1 - best >= plan.patience:
             return "plateau", f"no better accuracy in {plan.patience} evaluations"
+    return None
+
+
+def _growth(first: float | None, now: float | None, most: float) -> str | None:
+    """Say what a loss has become that shows divergence, up to the epoch; None if it does not."""
+    if now is None:
+        return None
+    if not math.isfinite(now):
+        return f"is {now} at"
+    if first is not None and now > most * abs(first):
+        return f"grew from {first:.3g} to {now:.3g} by"
     return None
 
 

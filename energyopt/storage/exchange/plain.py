@@ -30,7 +30,7 @@ from energyopt.storage.optuna_tables import KeptTrial, kept_trials
 from energyopt.storage.tables import RUNS, TRIALS, has_rows
 
 FORMAT = "energyopt-study"
-VERSION = 1
+VERSION = 2
 """Of the format: a change of `schema.json` raises it, and what older ones wrote is still read."""
 
 PLANNED = "fixed_params"

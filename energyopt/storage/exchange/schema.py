@@ -110,7 +110,7 @@ def _wrong_keys(schema: Mapping[str, Any], data: Mapping[str, Any], at: str) -> 
 def _all_floats(schema: Mapping[str, Any], data: list[Any]) -> bool:
     """Whether it is a column of plain numbers, as most are: those need no look at each."""
     return (
-        schema.get("$ref") == "#/$defs/number"
+        any(each.get("$ref") == "#/$defs/number" for each in (schema, *schema.get("anyOf", ())))
         and all(type(item) is float for item in data)
         and all(map(math.isfinite, data))
     )
