@@ -32,7 +32,7 @@ from statistics import fmean
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a bare checkout
 
-from energyopt.core.energy import Curve  # noqa: E402
+from energyopt.core.curve import Curve  # noqa: E402
 from energyopt.core.history import Progress, Rivals, front_of  # noqa: E402
 from energyopt.core.protocols import StoppingRule  # noqa: E402
 from energyopt.stopping.dominance import Dominance  # noqa: E402

@@ -42,9 +42,10 @@ sys.path.insert(0, str(ROOT))  # energyopt of a bare checkout, and its tests
 from benchmarks.overhead import environment  # noqa: E402
 from energyopt.config.trial_factory import Setup  # noqa: E402
 from energyopt.core.calibration import Known  # noqa: E402
+from energyopt.core.curve import Checkpoint  # noqa: E402
 from energyopt.core.journal import NAME, JournalWriter  # noqa: E402
 from energyopt.core.protocols import EnergyMeter, Paradigm, TrainStep, WarmsUp  # noqa: E402
-from energyopt.core.trial_result import Checkpoint, TrialResult  # noqa: E402
+from energyopt.core.trial_result import TrialResult  # noqa: E402
 from energyopt.errors import EnergyoptError, HardwareError  # noqa: E402
 from energyopt.hardware.host import commit, cpu_model, package_versions, resolve_device  # noqa: E402
 from energyopt.hardware.nvml import (  # noqa: E402

@@ -24,17 +24,11 @@ from optuna.distributions import (
 from optuna.samplers import RandomSampler
 
 from energyopt.core.conditions import Machine
+from energyopt.core.curve import Checkpoint
+from energyopt.core.energy import Energy
 from energyopt.core.outcome import judge
 from energyopt.core.study_record import Outcome
-from energyopt.core.trial_result import (
-    Checkpoint,
-    End,
-    Energy,
-    Provenance,
-    TrialResult,
-    TrialStart,
-    Window,
-)
+from energyopt.core.trial_result import End, Provenance, TrialResult, TrialStart, Window
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.database import open_database
 from energyopt.storage.identity import Identity

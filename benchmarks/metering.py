@@ -28,9 +28,10 @@ sys.path.insert(0, str(ROOT))  # energyopt of a bare checkout, and its tests
 from benchmarks.overhead import environment  # noqa: E402
 
 if TYPE_CHECKING:
+    from energyopt.core.energy import Energy
     from energyopt.core.journal import JournalWriter
     from energyopt.core.protocols import EnergyMeter, TrainStep
-    from energyopt.core.trial_result import Energy, Provenance
+    from energyopt.core.trial_result import Provenance
     from tests.fake_nvml import FakeNvml
 
 EPOCH_S = 1.0
@@ -90,7 +91,7 @@ class NoMeter:
 
     def stop(self) -> Energy:
         """Make something up: a trial without any energy is refused."""
-        from energyopt.core.trial_result import Energy
+        from energyopt.core.energy import Energy
 
         return Energy(1.0, cpu_j=1.0)
 

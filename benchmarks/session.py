@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from benchmarks.problems import Problem, Setup
 from energyopt.core.calibration import Known, digest, shape_of_work
 from energyopt.core.conditions import NOT_MEASURED, Conditions, Gpu, Machine
+from energyopt.core.curve import Checkpoint
 from energyopt.core.journal import JournalWriter, Paused, Record
 from energyopt.core.protocols import Paradigm
 from energyopt.core.traces import Clock, Costs, Curve
-from energyopt.core.trial_result import Checkpoint, Pause, TrialResult, TrialStart, Window
+from energyopt.core.trial_result import Pause, TrialResult, TrialStart, Window
 from energyopt.hardware.gpu_options import RigOptions
 from energyopt.hardware.power_limit_policy import Select, selector
 from energyopt.hardware.recorded import RecordedMeter

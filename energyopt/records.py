@@ -10,14 +10,14 @@ from energyopt.utils.deprecation import deprecated_names
 _NAMES_BY_MODULE = {
     "energyopt": ("Energy", "Provenance", "StudyRecord", "TrialResult"),
     "energyopt.core.conditions": ("NOT_MEASURED", "Conditions", "Machine"),
-    "energyopt.core.energy": (
+    "energyopt.core.curve": (
         "Checkpoint",
         "Checkpoints",
         "Curve",
         "CurvePoint",
         "checkpoint_from_dict",
-        "total",
     ),
+    "energyopt.core.energy": ("total",),
     "energyopt.core.report_settings": ("NONE", "Plans"),
     "energyopt.core.study_record": ("Confirmation", "Metric", "Outcome", "TrialRecord"),
     "energyopt.core.trial_result": (

@@ -18,7 +18,8 @@ from optuna.distributions import (
 )
 
 from energyopt.core.conditions import Conditions, Gpu, Machine, PowerProfile, ProfilePoint
-from energyopt.core.energy import Checkpoints, Energy
+from energyopt.core.curve import Checkpoints
+from energyopt.core.energy import Energy
 from energyopt.core.trial_result import End, Purpose, TrialResult
 from energyopt.core.upfront_cost import Upfront
 from energyopt.storage.exchange.plain import FORMAT, VERSION, PlainStudy

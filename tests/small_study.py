@@ -22,12 +22,13 @@ from optuna.trial import Trial
 from rich.console import Console
 
 from energyopt.core.calibration import Known
+from energyopt.core.energy import total
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import JournalReader, JournalWriter
 from energyopt.core.outcome import judge
 from energyopt.core.run_context import RunContext
 from energyopt.core.study_record import Outcome, StudyRecord
-from energyopt.core.trial_result import TrialStart, total
+from energyopt.core.trial_result import TrialStart
 from energyopt.errors import EnergyoptError
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.report.live import LiveStudy

@@ -15,11 +15,12 @@ import torch
 from omegaconf import OmegaConf
 
 from energyopt.config.trial_factory import GROUPS, Setup
+from energyopt.core.energy import Energy
 from energyopt.core.history import Rivals
 from energyopt.core.journal import NAME, JournalWriter
 from energyopt.core.protocols import EnergyMeter, Objective, Paradigm, StoppingRule, Task
 from energyopt.core.run_context import RunContext
-from energyopt.core.trial_result import Energy, Window
+from energyopt.core.trial_result import Window
 from energyopt.errors import ConfigError, HardwareError
 from energyopt.utils.paths import conf_dir
 from tests.composing import composed

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.core.energy import spread
+from energyopt.core.curve import spread
 from tests.curves import curve, steady
 
 LONG = st.lists(st.integers(0, 100).map(lambda at: at / 100), min_size=1, max_size=300)

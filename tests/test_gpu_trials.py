@@ -11,10 +11,11 @@ import pytest
 
 from energyopt.config.trial_factory import Setup
 from energyopt.core.calibration import Known, place
+from energyopt.core.energy import total
 from energyopt.core.journal import JournalReader, JournalWriter
 from energyopt.core.protocols import TrainStep
 from energyopt.core.run_context import RunContext
-from energyopt.core.trial_result import TrialResult, total
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, HardwareError
 from energyopt.jobs.job import check_readiness, ready_trial
 from tests import fake_nvml

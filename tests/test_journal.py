@@ -16,17 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energyopt.core.conditions import NOT_MEASURED
+from energyopt.core.curve import Checkpoint
+from energyopt.core.energy import Energy, total
 from energyopt.core.journal import NAME, Journal, JournalReader, JournalWriter, Record
-from energyopt.core.trial_result import (
-    Checkpoint,
-    Energy,
-    Pause,
-    Purpose,
-    TrialResult,
-    TrialStart,
-    Window,
-    total,
-)
+from energyopt.core.trial_result import Pause, Purpose, TrialResult, TrialStart, Window
 from energyopt.core.upfront_cost import Upfront
 from energyopt.errors import JournalError
 from energyopt.training.recorder import Recorder

@@ -16,9 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from energyopt.config.trial_factory import Setup
+from energyopt.core.energy import Energy
 from energyopt.core.journal import NAME, JournalReader, JournalWriter
 from energyopt.core.run_context import RunContext
-from energyopt.core.trial_result import Energy, TrialResult, TrialStart
+from energyopt.core.trial_result import TrialResult, TrialStart
 from energyopt.core.upfront_cost import Upfront
 from energyopt.errors import ConfigError, StorageError, TrialError
 from energyopt.hardware.gpu_allocation import Rig

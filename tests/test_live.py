@@ -9,15 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from energyopt.core.curve import Checkpoint
+from energyopt.core.energy import Energy
 from energyopt.core.journal import JournalWriter
-from energyopt.core.trial_result import (
-    Checkpoint,
-    Energy,
-    Provenance,
-    TrialResult,
-    TrialStart,
-    Window,
-)
+from energyopt.core.trial_result import Provenance, TrialResult, TrialStart, Window
 from energyopt.report.flags import REMEDIES
 from energyopt.report.live import LiveStudy
 from tests.toys import ESTIMATED, result, trial

@@ -14,9 +14,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from energyopt.core.energy import Energy
 from energyopt.core.journal import JournalWriter
 from energyopt.core.protocols import EnergyMeter
-from energyopt.core.trial_result import Energy, Purpose, TrialStart, Window
+from energyopt.core.trial_result import Purpose, TrialStart, Window
 from energyopt.errors import ConfigError, HardwareError
 from energyopt.hardware import zeus as zeus_meters
 from energyopt.hardware.auto import choose_meter, condition_flags

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from energyopt.core.energy import Energy
 from energyopt.core.outcome import judge
 from energyopt.core.protocols import Objective
-from energyopt.core.trial_result import End, Energy, TrialResult
+from energyopt.core.trial_result import End, TrialResult
 from energyopt.core.upfront_cost import Upfront
 from energyopt.errors import ConfigError, TrialError
 from energyopt.objectives import (

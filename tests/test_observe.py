@@ -8,8 +8,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from energyopt.core.energy import Energy
 from energyopt.core.outcome import judge
-from energyopt.core.trial_result import Energy, TrialResult
+from energyopt.core.trial_result import TrialResult
 from energyopt.core.upfront_cost import Upfront
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.search.schedule import CURVE, DEFAULT_SETUP, PAUSED, Observed, observed_of

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from energyopt.core.energy import total
 from energyopt.core.journal import JournalReader
-from energyopt.core.trial_result import TrialResult, total
+from energyopt.core.trial_result import TrialResult
 from energyopt.training.checkpointing import NAME as PAUSED
 from tests.conftest import ON_GPU, SPACE, Program, Wait, children_of, journal, size, trials_of
 from tests.fake_nvml import FakeNvml

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energyopt.core.conditions import ProfilePoint
+from energyopt.core.energy import Energy, total
 from energyopt.core.history import Progress, Rivals
 from energyopt.core.journal import JournalReader, JournalWriter
 from energyopt.core.protocols import TrainStep
-from energyopt.core.trial_result import Energy, TrialResult, TrialStart, total
+from energyopt.core.trial_result import TrialResult, TrialStart
 from energyopt.errors import HardwareError
 from energyopt.hardware.gpu_options import RigOptions
 from energyopt.hardware.power_limit_policy import selector

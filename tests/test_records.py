@@ -11,15 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.core.energy import Energies
+from energyopt.core.curve import Checkpoint, Checkpoints
+from energyopt.core.energy import Energies, Energy, total
 from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import (
     BROKEN,
     RAN_ITS_COURSE,
-    Checkpoint,
-    Checkpoints,
     End,
-    Energy,
     Kind,
     Provenance,
     Purpose,
@@ -27,7 +25,6 @@ from energyopt.core.trial_result import (
     TrialStart,
     Window,
     length_quality,
-    total,
 )
 from energyopt.core.upfront_cost import Origin, Upfront
 from tests.toys import ESTIMATED, result, study, trial

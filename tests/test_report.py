@@ -25,9 +25,9 @@ from energyopt.analysis.provenance import facts
 from energyopt.analysis.seed_noise import geometric, noise_of, repeated_setups
 from energyopt.analysis.summary import summarize
 from energyopt.core.conditions import Gpu, Machine
+from energyopt.core.energy import Energy
 from energyopt.core.report_settings import Plans
 from energyopt.core.study_record import Confirmation, StudyRecord
-from energyopt.core.trial_result import Energy
 from energyopt.errors import ConfigError
 from energyopt.report.html.sections import report
 from energyopt.report.html.write import report_dir, write_report

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from energyopt.core.trial_result import Energy
+from energyopt.core.energy import Energy
 from energyopt.errors import ConfigError, HardwareError, PowerLimitRefused
 from energyopt.hardware.gpu_allocation import Rig
 from energyopt.hardware.gpu_options import RigOptions

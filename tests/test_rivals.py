@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.core.energy import Curve
+from energyopt.core.curve import Curve
 from energyopt.core.history import Progress, Rival, Rivals, front_of
 from tests.curves import CURVES, TARGET, curve, progress, rivals_of, steady
 

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from energyopt.config.overrides import override_for
 from energyopt.core.calibration import Known
 from energyopt.core.conditions import ProfilePoint
-from energyopt.core.energy import Curve
+from energyopt.core.curve import Curve
 from energyopt.core.history import Rivals
 from energyopt.core.run_context import VARIABLE, RunContext
 from energyopt.errors import TrialError

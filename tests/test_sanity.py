@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from energyopt.core.trial_result import Energy
+from energyopt.core.energy import Energy
 from energyopt.errors import HardwareError
 from energyopt.hardware.estimate import CpuTimeMeter
 from energyopt.hardware.nvml import all_boards

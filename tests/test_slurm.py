@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from energyopt.core.energy import total
 from energyopt.core.journal import JournalReader
-from energyopt.core.trial_result import total
 from energyopt.storage.reader import read_study
 from tests import fake_slurm
 from tests.conftest import SPACE, TINY, Program, Wait, journal, trials_of

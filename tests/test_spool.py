@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from optuna.samplers import RandomSampler
 
+from energyopt.core.energy import Energy
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import JournalWriter
 from energyopt.core.outcome import judge
-from energyopt.core.trial_result import Energy, TrialStart, Window
+from energyopt.core.trial_result import TrialStart, Window
 from energyopt.errors import JournalError, StorageError
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.study_store import StudyStore

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from energyopt.core.energy import Curve
+from energyopt.core.curve import Curve
 from energyopt.core.history import Rivals
 from energyopt.core.protocols import StoppingRule
 from energyopt.errors import ConfigError

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from energyopt import testing
-from energyopt.core.trial_result import Energy
+from energyopt.core.energy import Energy
 from energyopt.testing import check_meter
 from tests.toys import ESTIMATED, Counter, ToyMeter
 from tests.violations import caught

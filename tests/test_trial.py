@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from energyopt.core.energy import total
 from energyopt.core.history import Progress, Rivals
 from energyopt.core.journal import JournalReader, JournalWriter
 from energyopt.core.protocols import TrainStep
-from energyopt.core.trial_result import Purpose, TrialResult, TrialStart, total
+from energyopt.core.trial_result import Purpose, TrialResult, TrialStart
 from energyopt.errors import HardwareError, TrialError
 from energyopt.stopping.rules import Rules
 from energyopt.training.plan import Plan

@@ -19,9 +19,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from energyopt.core.curve import Checkpoints
+from energyopt.core.energy import Energy
 from energyopt.core.protocols import TrainStep
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
-from energyopt.core.trial_result import BROKEN, Checkpoints, Energy, Provenance, TrialResult
+from energyopt.core.trial_result import BROKEN, Provenance, TrialResult
 from energyopt.testing._records import EPOCH_SAMPLES, make_result
 
 ESTIMATED = Provenance(

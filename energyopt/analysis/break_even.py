@@ -10,8 +10,9 @@ from typing import get_args
 
 from energyopt.analysis.confirmation_stats import Confirmed, confirmed_setups
 from energyopt.analysis.paired_ratio import quantile
+from energyopt.core.curve import CurvePoint
 from energyopt.core.study_record import StudyRecord, TrialRecord
-from energyopt.core.trial_result import CurvePoint, Purpose, TrialResult
+from energyopt.core.trial_result import Purpose, TrialResult
 from energyopt.search.noise_prior import ASSUMED_SD, luck
 from energyopt.search.schedule import setup_of
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from energyopt.analysis.pareto import FrontPoint, at_target
-from energyopt.core.energy import Curve, CurvePoint
+from energyopt.core.curve import Curve, CurvePoint
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from energyopt.analysis.summary import fate
-from energyopt.core.energy import total
+from energyopt.core.energy import Energy, total
 from energyopt.core.study_record import StudyRecord, TrialRecord
-from energyopt.core.trial_result import Energy, Purpose, TrialResult
+from energyopt.core.trial_result import Purpose, TrialResult
 
 Use = Literal[
     "useful",

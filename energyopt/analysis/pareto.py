@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from operator import itemgetter, le
 from typing import Any, Literal, TypeVar
 
+from energyopt.core.curve import CurvePoint
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
-from energyopt.core.trial_result import CurvePoint, Provenance, TrialResult
+from energyopt.core.trial_result import Provenance, TrialResult
 
 P = TypeVar("P")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from energyopt.core.accounting import Recycled, head_hits, recycled
+from energyopt.core.curve import CurvePoint
 from energyopt.core.study_record import StudyRecord, TrialRecord
-from energyopt.core.trial_result import CurvePoint, TrialResult
+from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import joules, percent
 from energyopt.core.upfront_cost import Upfront
 

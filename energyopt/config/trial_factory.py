@@ -24,10 +24,11 @@ from energyopt.config.instantiate import Maker, plain, saying, value
 from energyopt.config.objective_factory import make_objective
 from energyopt.config.root_keys import check_roots
 from energyopt.core.calibration import Known, digest, shape_of_work
+from energyopt.core.energy import Energy
 from energyopt.core.protocols import EnergyMeter, Knowledge, Objective, Paradigm, StoppingRule
 from energyopt.core.run_context import RunContext
 from energyopt.core.target_names import as_stored
-from energyopt.core.trial_result import Energy, TrialStart
+from energyopt.core.trial_result import TrialStart
 from energyopt.core.upfront_cost import Upfront
 from energyopt.errors import ConfigError, TrialError
 from energyopt.training.plan import Plan

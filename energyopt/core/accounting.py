@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from energyopt.core.energy import CurvePoint
+from energyopt.core.curve import CurvePoint
 from energyopt.core.trial_result import TrialResult
 
 _TOLERANCE = 1e-9  # relative: what sums and quotients of floats are off by

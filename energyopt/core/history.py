@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from energyopt.core.energy import Curve, spread
+from energyopt.core.curve import Curve, spread
 
 _MOST = 50
 _MOST_OF_ONE = 16  # points of a rival's curve

@@ -16,16 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from energyopt.core.conditions import NOT_MEASURED, Conditions
+from energyopt.core.curve import Checkpoint, checkpoint_from_dict
+from energyopt.core.energy import total
 from energyopt.core.trial_result import (
-    Checkpoint,
     End,
     Pause,
     TrialResult,
     TrialStart,
     Window,
-    checkpoint_from_dict,
     start_from_dict,
-    total,
     window_from_dict,
 )
 from energyopt.core.upfront_cost import Upfront

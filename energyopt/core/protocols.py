@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+from energyopt.core.energy import Energy
 from energyopt.core.history import Progress, Rivals
 from energyopt.core.study_record import Metric
-from energyopt.core.trial_result import Energy, Provenance, TrialResult
+from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.utils.deprecation import deprecated_names
 
 if TYPE_CHECKING:

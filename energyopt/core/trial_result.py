@@ -12,19 +12,9 @@ from functools import cached_property
 from typing import Any, Literal
 
 from energyopt.core.conditions import NOT_MEASURED, Conditions, Machine
-from energyopt.core.energy import (
-    Checkpoint,
-    Checkpoints,
-    Curve,
-    CurvePoint,
-    Energy,
-    checkpoint_from_dict,
-    total,
-)
+from energyopt.core.curve import Checkpoint, Checkpoints, Curve, CurvePoint
+from energyopt.core.energy import Energy
 from energyopt.core.upfront_cost import Upfront
-
-# The parts of a record that have a file of their own are found here, too.
-__all__ = ["Checkpoint", "Checkpoints", "CurvePoint", "Energy", "checkpoint_from_dict", "total"]
 
 Kind = Literal["measured", "estimated", "replayed", "simulated"]
 """Provenance of a number: read from a sensor, modelled, played back, or made up for a test."""

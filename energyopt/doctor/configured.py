@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from energyopt.config.trial_factory import Setup
-from energyopt.core.trial_result import Energy
+from energyopt.core.energy import Energy
 from energyopt.core.units import count, joules, quantity
 from energyopt.doctor.checks import Checks
 from energyopt.doctor.records import Check, Configured, Level

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from energyopt.core.conditions import Gpu
-from energyopt.core.trial_result import Energy, Provenance
+from energyopt.core.energy import Energy
+from energyopt.core.trial_result import Provenance
 from energyopt.hardware.lease import Owner
 from energyopt.hardware.nvml import GpuProcess, Zeusd
 from energyopt.hardware.power_limit_journal import LeftLimit

@@ -7,7 +7,8 @@ import os
 import resource
 import time
 
-from energyopt.core.trial_result import Energy, Provenance
+from energyopt.core.energy import Energy
+from energyopt.core.trial_result import Provenance
 from energyopt.errors import ConfigError
 from energyopt.hardware.host import descendants, device_model, hostname
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from energyopt.core.conditions import Machine
-from energyopt.core.trial_result import Energy
+from energyopt.core.energy import Energy
 from energyopt.errors import ConfigError, HardwareError, PowerLimitRefused
 from energyopt.hardware.gpu_options import PROFILE, RigOptions
 from energyopt.hardware.host import commit, cuda_has_begun, descendants, package_versions

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 
+from energyopt.core.energy import Energy
 from energyopt.core.protocols import EnergyMeter
-from energyopt.core.trial_result import Energy
 from energyopt.errors import HardwareError
 
 _WINDOW_S = 0.5

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from energyopt.core.energy import Energy
 from energyopt.core.traces import Clock
-from energyopt.core.trial_result import Energy, Provenance
+from energyopt.core.trial_result import Provenance
 from energyopt.errors import ConfigError
 from energyopt.hardware.host import hostname
 

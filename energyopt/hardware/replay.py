@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+from energyopt.core.energy import Energy
 from energyopt.core.journal import Journal, JournalReader
-from energyopt.core.trial_result import Energy, Window
+from energyopt.core.trial_result import Window
 from energyopt.errors import ConfigError, HardwareError
 
 _BEFORE = ("loading", "warmup", "preparation")  # the first step

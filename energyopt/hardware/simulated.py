@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from energyopt.core.trial_result import Energy, Provenance
+from energyopt.core.energy import Energy
+from energyopt.core.trial_result import Provenance
 from energyopt.hardware.host import device_model, hostname
 
 

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from energyopt.core.trial_result import Energy, Provenance
+from energyopt.core.energy import Energy
+from energyopt.core.trial_result import Provenance
 from energyopt.errors import HardwareError
 from energyopt.hardware.cuda_visible_devices import VARIABLE, set_visible
 from energyopt.hardware.host import cpu_model, device_model, hostname

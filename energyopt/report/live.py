@@ -17,9 +17,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from energyopt.core.energy import total
 from energyopt.core.journal import JournalReader
 from energyopt.core.study_record import TrialRecord
-from energyopt.core.trial_result import Provenance, TrialResult, total
+from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import joules, roughly, setup, time_left
 from energyopt.errors import JournalError
 from energyopt.report.console import drawn_over, say

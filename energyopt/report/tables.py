@@ -20,8 +20,9 @@ from rich.text import Text
 
 from energyopt.analysis.pareto import FrontPoint, at_target
 from energyopt.analysis.summary import OPEN, Summary, summarize
+from energyopt.core.curve import CurvePoint
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
-from energyopt.core.trial_result import CurvePoint, Provenance, TrialResult
+from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, setting, setup
 from energyopt.report.console import COMMAND, command_lines, printable
 from energyopt.report.sentences import book_lines, source, summary_lines

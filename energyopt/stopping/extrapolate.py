@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from energyopt.core.energy import spread
+from energyopt.core.curve import spread
 from energyopt.core.history import Progress, Rivals
 from energyopt.core.units import joules, percent
 from energyopt.stopping._validation import count, number

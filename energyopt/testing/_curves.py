@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import Iterable, Sequence
 
-from energyopt.core.energy import Curve
+from energyopt.core.curve import Curve
 from energyopt.core.history import Progress, Rivals
 
 TARGET = 0.9

@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from energyopt.core.trial_result import (
-    Checkpoint,
-    End,
-    Energy,
-    Provenance,
-    TrialResult,
-    TrialStart,
-    Window,
-)
+from energyopt.core.curve import Checkpoint
+from energyopt.core.energy import Energy
+from energyopt.core.trial_result import End, Provenance, TrialResult, TrialStart, Window
 
 EPOCH_SAMPLES = 100
 """Size of the made-up training set."""

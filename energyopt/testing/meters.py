@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import get_args
 
-from energyopt.core.energy import PARTS
+from energyopt.core.energy import PARTS, Energy
 from energyopt.core.protocols import EnergyMeter
-from energyopt.core.trial_result import Energy, Kind
+from energyopt.core.trial_result import Kind
 from energyopt.testing._check import (
     Check,
     check,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from energyopt.core.energy import Curve
+from energyopt.core.curve import Curve
 from energyopt.testing._check import (
     Check,
     ContractViolation,

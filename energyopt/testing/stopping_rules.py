@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from energyopt.core.energy import Curve
+from energyopt.core.curve import Curve
 from energyopt.core.history import Progress, Rivals
 from energyopt.core.protocols import StoppingRule
 from energyopt.testing._check import Check, check, require, require_protocols, run_checks

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energyopt.core.conditions import PowerProfile, ProfilePoint
+from energyopt.core.energy import Energy
 from energyopt.core.protocols import TrainStep
-from energyopt.core.trial_result import Energy
 from energyopt.errors import HardwareError
 
 _GROWTH = 8  # of a slice of training whose speed is not known yet

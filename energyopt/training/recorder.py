@@ -10,19 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energyopt.core.conditions import NOT_MEASURED
+from energyopt.core.curve import Checkpoint
+from energyopt.core.energy import Energy, total
 from energyopt.core.journal import JournalWriter, Paused, Record, next_index
 from energyopt.core.protocols import EnergyMeter, TrainStep
-from energyopt.core.trial_result import (
-    Checkpoint,
-    End,
-    Energy,
-    Pause,
-    Purpose,
-    TrialResult,
-    TrialStart,
-    Window,
-    total,
-)
+from energyopt.core.trial_result import End, Pause, Purpose, TrialResult, TrialStart, Window
 from energyopt.core.upfront_cost import Upfront
 from energyopt.errors import HardwareError
 from energyopt.hardware.plausibility import silent_part

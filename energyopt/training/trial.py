@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from energyopt.core.calibration import Known
+from energyopt.core.curve import Checkpoint, Checkpoints
+from energyopt.core.energy import Energy
 from energyopt.core.history import Progress
 from energyopt.core.journal import JournalWriter
 from energyopt.core.protocols import (
@@ -18,16 +20,7 @@ from energyopt.core.protocols import (
     TrainStep,
     WarmsUp,
 )
-from energyopt.core.trial_result import (
-    Checkpoint,
-    Checkpoints,
-    End,
-    Energy,
-    Pause,
-    Purpose,
-    TrialResult,
-    TrialStart,
-)
+from energyopt.core.trial_result import End, Pause, Purpose, TrialResult, TrialStart
 from energyopt.core.units import joules
 from energyopt.core.upfront_cost import Upfront
 from energyopt.errors import TrialError

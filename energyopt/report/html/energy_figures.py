@@ -9,8 +9,8 @@ import altair as alt
 from energyopt.analysis.energy_breakdown import USES, Use, trial_uses
 from energyopt.analysis.seed_noise import Repeated
 from energyopt.core.conditions import PowerProfile
+from energyopt.core.energy import Energy
 from energyopt.core.study_record import StudyRecord
-from energyopt.core.trial_result import Energy
 from energyopt.core.units import duration, joules, quantity
 from energyopt.report.html.figure import (
     SECONDS,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from energyopt import __version__
-from energyopt.core.energy import CurvePoint
+from energyopt.core.curve import CurvePoint
 from energyopt.core.units import accuracy, joules
 from energyopt.report.console import COMMAND
 from energyopt.report.html.figure import WIDTH, Figure, to_svg

@@ -16,7 +16,7 @@ from energyopt.analysis.importance import Importances, importances
 from energyopt.analysis.provenance import facts
 from energyopt.analysis.seed_noise import Repeated, noise_of, repeated_setups
 from energyopt.analysis.summary import Summary, fate, summarize
-from energyopt.core.energy import Curve
+from energyopt.core.curve import Curve
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import accuracy, count, joules, percent, setup
 from energyopt.errors import ConfigError
