@@ -49,3 +49,21 @@ def test_the_worked_study_is_what_its_page_says() -> None:
     summary = summarize(study)
     assert f"{joules(summary.search_energy_j)} in all" in page
     assert f"after {math.ceil(summary.break_even or 0)} trainings" in page
+
+
+def test_each_decision_is_indexed_once_and_has_its_sections() -> None:
+    folder = ROOT / "docs" / "decisions"
+    files = sorted(path.name for path in folder.glob("[0-9]*.md"))
+    assert [int(name[:4]) for name in files] == list(range(1, len(files) + 1))
+    index = (folder / "index.md").read_text()
+    assert sorted(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", index)) == files
+    for name in files:
+        text = (folder / name).read_text()
+        title = re.match(r"# (\d+)\. (.+)\n\nStatus: (Accepted|Superseded|Amended)\b", text)
+        assert title, name
+        assert int(title[1]) == int(name[:4])
+        assert f"[{title[1]}. {title[2]}]({name})" in index
+        headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+        assert headings == ["Context", "Decision", "Consequences"], name
+        changed = "accepted" if title[3] == "Accepted" else title[3].lower()
+        assert (changed == "accepted") != (f"({name}) ({changed} by " in index), name

@@ -63,7 +63,7 @@ def _led(text: str, written_in: Path, here: Path, docs: Path) -> str:
         if target == docs / "search.md":  # Sphinx has a page of that name
             return f"](/searching.md{anchor})"
         if target == ROOT / "CONTRIBUTING.md":
-            return f"](/explanation/decisions.md{anchor})"
+            return f"](/explanation/architecture.md{anchor})"
         if target.is_relative_to(docs) and target.suffix == ".md":
             return f"](/{target.relative_to(docs).as_posix()}{anchor})"
         return f"]({os.path.relpath(target, here)}{anchor})"
