@@ -67,3 +67,13 @@ def test_each_decision_is_indexed_once_and_has_its_sections() -> None:
         assert headings == ["Context", "Decision", "Consequences"], name
         changed = "accepted" if title[3] == "Accepted" else title[3].lower()
         assert (changed == "accepted") != (f"({name}) ({changed} by " in index), name
+
+
+def test_files_that_pages_name_exist() -> None:
+    for page in [ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        named = re.findall(
+            r"`((?:energyopt|benchmarks|tests|tools|docs)/[\w./-]*)`", page.read_text()
+        )
+        real = [path for path in named if "NAME" not in path]
+        missing = [path for path in real if not (ROOT / path).exists()]
+        assert not missing, f"{page.relative_to(ROOT)}: {missing}"
