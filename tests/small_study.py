@@ -69,10 +69,10 @@ class AtOnce:
 
     in_process = True
     keeps_journals = False
-    n_slots = 1
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, n_jobs: int = 1) -> None:
         self._folder = folder
+        self.n_slots = n_jobs
 
     def dimensions(self, groups: Mapping[str, Value]) -> Sequence[Dimension]:
         """All."""
@@ -149,6 +149,7 @@ def run(
     *,
     schedule: Schedule | None = None,
     process: Process | None = None,
+    n_jobs: int = 1,
     **limits: Any,
 ) -> None:
     """Run what is missing of the study, as the command does.
@@ -159,10 +160,11 @@ def run(
         n_trials: The study's total.
         schedule: Pauses and resumes its trials, which are then trained in steps.
         process: Whose run it is; this one's if None.
+        n_jobs: Trials at a time.
         **limits: More of the coordinator's limits.
     """
     in_steps = schedule is not None
-    adapter = InSteps(folder) if in_steps else AtOnce(folder)
+    adapter = InSteps(folder, n_jobs) if in_steps else AtOnce(folder, n_jobs)
     with only_coordinator(where, NAME) as sole:
         spool = Spool(folder, adapter.recipe, journals=in_steps)
         store = StudyStore.open(

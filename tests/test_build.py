@@ -434,7 +434,7 @@ def test_what_own_code_raises_is_said_with_its_options(here):
 
 
 OWN_OBJECTIVES = """
-    from energyopt.core.trial_result import Metric
+    from energyopt.core.study_record import Metric
 
     class Grams:
         metrics, stops_at_target = (Metric("carbon_g", "minimize"),), True

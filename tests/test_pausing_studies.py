@@ -238,7 +238,7 @@ def test_a_pause_that_cannot_be_read_fails_its_trial_in_a_sentence(energyopt: Pr
 @pytest.mark.parametrize(
     ("word", "says"),
     [
-        ("stopping.pause_at_j=3", "Could not override 'stopping.pause_at_j'"),
+        ("stopping.pause_at_j=3", "stopping.pause_at_j: there is no such key"),
         (
             "stopping.schedule=often",
             "stopping.schedule=often: auto, null or a node with a _target_",

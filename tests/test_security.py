@@ -577,7 +577,7 @@ def test_a_study_is_not_continued_by_a_sampler_that_unpickles() -> None:
 
 
 def test_no_source_unpickles_but_what_this_program_sent_itself() -> None:
-    allowed = {"energyopt/jobs/launcher.py", "energyopt/jobs/worker.py"}
+    allowed = {f"energyopt/jobs/{name}.py" for name in ("fork_server", "launcher", "worker")}
     pattern = re.compile(
         r"pickle\.loads?\(|joblib\.load|torch\.load\((?!.*weights_only=True)|allow_pickle=True|"
         r"yaml\.(unsafe_)?load\("
