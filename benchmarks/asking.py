@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a bare checko
 
 from benchmarks.verdicts import print_table
 from energyopt.search.joule import JouleSampler
-from energyopt.search.schedule import Observed
+from energyopt.search.schedule import TrialSnapshot
 
 TARGET, EPOCHS = 0.9, 40
 SPACE: dict[str, BaseDistribution] = {
@@ -32,7 +32,7 @@ SPACE: dict[str, BaseDistribution] = {
 }
 
 
-def trial(number: int, rng: np.random.Generator) -> Observed:
+def trial(number: int, rng: np.random.Generator) -> TrialSnapshot:
     """A made-up trial whose error falls by a power law."""
     lr, size = 10 ** rng.uniform(-4, -1), int(rng.choice([8, 16, 32, 64, 128, 256]))
     optimizer = str(rng.choice(["sgd", "adam"]))
@@ -42,7 +42,7 @@ def trial(number: int, rng: np.random.Generator) -> Observed:
     hit = np.flatnonzero(accuracy >= TARGET)
     end = int(hit[0]) + 1 if len(hit) else len(epochs)
     epoch_j = 1 + 20 / size
-    return Observed(
+    return TrialSnapshot(
         number,
         {"lr": float(lr), "batch_size": size, "optimizer": optimizer},
         tuple(map(float, epochs[:end])),

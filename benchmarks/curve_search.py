@@ -27,7 +27,7 @@ from benchmarks.session import Player, Training
 from energyopt.core.protocols import StoppingRule
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError
-from energyopt.search.history_builder import Standing
+from energyopt.search.history_builder import HistoryBuilder
 from energyopt.search.schedule import Schedule, Step
 from energyopt.stopping.dominance import Dominance
 from energyopt.stopping.energy_cap import EnergyCap
@@ -150,7 +150,7 @@ def search(session: CurveSession, how: Search, *, pause: bool = True) -> Iterato
     study = _study(sampler, session)
     schedule = _schedule(how, sampler)
     rules = {name: RULES[name]() for name in how.stopping if name in RULES}
-    standing = Standing()
+    standing = HistoryBuilder()
     open_trials: dict[int, optuna.Trial] = {}
     best: tuple[float, Key] | None = None
     while True:
@@ -180,7 +180,7 @@ def search(session: CurveSession, how: Search, *, pause: bool = True) -> Iterato
 
 
 def _search_of_others(session: CurveSession, how: Search) -> Iterator[Key | None]:
-    curves, nothing = session.curves, Rules({}, Standing().rivals)
+    curves, nothing = session.curves, Rules({}, HistoryBuilder().rivals)
     trained = drive(
         OTHERS[how.sampler](curves.space, int(curves.epochs), session.seed, **how.options),
         session.begin_setup,

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a bare checkout
 
 from energyopt.core.curve import Curve  # noqa: E402
-from energyopt.core.history import Progress, Rivals, front_of  # noqa: E402
+from energyopt.core.history import StudyHistory, TrialProgress, front_of  # noqa: E402
 from energyopt.core.protocols import StoppingRule  # noqa: E402
 from energyopt.stopping.dominance import Dominance  # noqa: E402
 from energyopt.stopping.energy_cap import EnergyCap  # noqa: E402
@@ -119,7 +119,7 @@ def play(
     plan: Plan,
 ) -> list[Played]:
     """Train along recorded curves, one after the other, until a rule stops each."""
-    rivals, played = Rivals(), []
+    rivals, played = StudyHistory(), []
     for number, curve in enumerate(curves):
         asked = Rules(rules, rivals)
         stops = (at for at in range(1, len(curve)) if asked.stop(_progress(curve, at, plan)))
@@ -153,8 +153,8 @@ def judge(played: Sequence[Played], target: float) -> Verdict:
     )
 
 
-def _progress(curve: Curve, seen: int, plan: Plan) -> Progress:
-    return Progress(
+def _progress(curve: Curve, seen: int, plan: Plan) -> TrialProgress:
+    return TrialProgress(
         curve.epoch[:seen],
         curve.training_j[:seen],
         curve.accuracy[:seen],

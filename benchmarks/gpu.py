@@ -40,11 +40,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # energyopt of a bare checkout, and its tests
 
 from benchmarks.overhead import environment  # noqa: E402
-from energyopt.config.trial_factory import Setup  # noqa: E402
-from energyopt.core.calibration import Known  # noqa: E402
+from energyopt.config.trial_factory import TrialFactory  # noqa: E402
+from energyopt.core.calibration import Calibration  # noqa: E402
 from energyopt.core.curve import Checkpoint  # noqa: E402
 from energyopt.core.journal import NAME, JournalWriter  # noqa: E402
-from energyopt.core.protocols import EnergyMeter, Paradigm, TrainStep, WarmsUp  # noqa: E402
+from energyopt.core.protocols import EnergyMeter, Paradigm, SupportsWarmUp, TrainStep  # noqa: E402
 from energyopt.core.trial_result import TrialResult  # noqa: E402
 from energyopt.errors import EnergyoptError, HardwareError  # noqa: E402
 from energyopt.hardware.host import commit, cpu_model, package_versions, resolve_device  # noqa: E402
@@ -200,19 +200,21 @@ class Bench:
         with self._bare_setup() as setup:
             return setup.task
 
-    def _bare_setup(self, *words: str) -> Setup:
+    def _bare_setup(self, *words: str) -> TrialFactory:
         from tests.composing import composed
 
         quiet = ("hardware.idle_s=0", "hardware.cool_down_s=0", "target=1", "patience=null")
-        return Setup(composed(*self.where, *self.sizes.workload, *quiet, *words), (self.folder,))
+        return TrialFactory(
+            composed(*self.where, *self.sizes.workload, *quiet, *words), (self.folder,)
+        )
 
-    def setup(self, *words: str) -> Setup:
+    def setup(self, *words: str) -> TrialFactory:
         """Everything of a trial; the data are shared by all."""
         setup = self._bare_setup(*words)
         setup.task = self._task
         return setup
 
-    def train(self, *words: str, known: Known | None = None) -> TrialResult:
+    def train(self, *words: str, known: Calibration | None = None) -> TrialResult:
         """Train once, to the samples that the words say."""
         with self.setup(*words) as setup:
             journal = JournalWriter(self.folder / NAME)
@@ -311,7 +313,7 @@ class Steady:
 
     def warm_up(self) -> None:
         """As what is trained does."""
-        if isinstance(self._inner, WarmsUp):
+        if isinstance(self._inner, SupportsWarmUp):
             self._inner.warm_up()
 
     def train(self, samples: int) -> TrainStep:  # noqa: ARG002  # it goes by time
@@ -510,7 +512,7 @@ def repeats(bench: Bench, scale: float) -> Found:
         *(f"hardware.cool_down_s={least_s}", f"hardware.cool_down_max_s={most_s}"),
     )
     time.sleep(sizes.settle_s * scale)  # the first is not to start hotter than the others
-    known = Known()
+    known = Calibration()
     results: list[TrialResult] = []
     for _ in range(sizes.repeats):
         results.append(bench.train(*words, known=known))

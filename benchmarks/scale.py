@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a bare checkout
 
 from benchmarks.made_up import IDENTITY, SPACE, SWEEP, made_up_outcome, make_up  # noqa: E402
-from energyopt.core.calibration import Known  # noqa: E402
+from energyopt.core.calibration import Calibration  # noqa: E402
 from energyopt.core.run_context import RunContext  # noqa: E402
 from energyopt.core.study_record import Outcome  # noqa: E402
 from energyopt.report.live import LiveStudy  # noqa: E402
@@ -46,7 +46,7 @@ from energyopt.search.space import Dimension, Space, Value  # noqa: E402
 from energyopt.storage.database import open_database, storage_url  # noqa: E402
 from energyopt.storage.study_store import StudyStore  # noqa: E402
 from energyopt.sweep.coordinator import Coordinator, Limits  # noqa: E402
-from energyopt.sweep.outbox import Spool  # noqa: E402
+from energyopt.sweep.outbox import Outbox  # noqa: E402
 
 SAMPLERS: dict[str, Callable[[], BaseSampler]] = {
     "random": lambda: RandomSampler(seed=0),
@@ -145,7 +145,7 @@ def coordinate(
     began = Stopwatch()
     store = StudyStore.open(where, name, IDENTITY, lambda _: SAMPLERS[sampler]())
     total = store.counted() + trials if total is None else total
-    known = Known.of(result for _, result in store.read().results)
+    known = Calibration.of(result for _, result in store.read().results)
     dimensions = (Dimension(key, f"+{key}", axis, _words(axis)) for key, axis in SPACE.items())
     space = Space((), SWEEP, tuple(dimensions))
     with tempfile.TemporaryDirectory() as folder:
@@ -156,7 +156,7 @@ def coordinate(
             adapter=adapter,
             limits=Limits(n_trials=total),
             known=known,
-            spool=Spool(Path(folder), adapter.recipe, journals=False),
+            spool=Outbox(Path(folder), adapter.recipe, journals=False),
         )
         live = LiveStudy(total, Console(file=io.StringIO()))
         opening_s = began.read().cpu_s

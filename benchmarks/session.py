@@ -9,20 +9,20 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from benchmarks.problems import Problem, Setup
-from energyopt.core.calibration import Known, digest, shape_of_work
+from energyopt.core.calibration import Calibration, digest, shape_of_work
 from energyopt.core.conditions import NOT_MEASURED, Conditions, Gpu, Machine
 from energyopt.core.curve import Checkpoint
-from energyopt.core.journal import JournalWriter, Paused, Record
+from energyopt.core.journal import JournalWriter, PausedRecord, Record
 from energyopt.core.protocols import Paradigm
 from energyopt.core.traces import Clock, Costs, Curve
-from energyopt.core.trial_result import Pause, TrialResult, TrialStart, Window
-from energyopt.hardware.gpu_options import RigOptions
+from energyopt.core.trial_result import PausePoint, TrialResult, TrialStart, Window
+from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.hardware.power_limit_policy import Select, selector
 from energyopt.hardware.recorded import RecordedMeter
 from energyopt.paradigms.replay import EPOCH_SAMPLES, Playback
-from energyopt.search.schedule import Observed
+from energyopt.search.schedule import TrialSnapshot
 from energyopt.stopping.rules import Rules
-from energyopt.training.checkpointing import Resumed, State
+from energyopt.training.checkpointing import ResumeState, State
 from energyopt.training.plan import Plan
 from energyopt.training.power_profiler import PowerProfiler
 from energyopt.training.trial import run_trial
@@ -37,7 +37,7 @@ class _Memory(JournalWriter):
         self._windows: list[Window] = []
         self._checkpoints: dict[int | None, Checkpoint] = {}  # by number: one may be corrected
         self._conditions: Conditions = NOT_MEASURED
-        self.paused: Paused | None = None
+        self.paused: PausedRecord | None = None
 
     def append(self, *records: Record) -> None:
         for record in records:
@@ -50,12 +50,12 @@ class _Memory(JournalWriter):
                     self._checkpoints[record.index] = record
                 case Conditions():
                     self._conditions = record
-                case Pause():
+                case PausePoint():
                     self._mark(record)
 
-    def _mark(self, at: Pause) -> None:
+    def _mark(self, at: PausePoint) -> None:
         assert self._start is not None
-        self.paused = Paused(
+        self.paused = PausedRecord(
             at,
             self._start,
             tuple(self._windows),
@@ -87,7 +87,7 @@ class Training:
     state: State | None = None
     journal: _Memory = field(default_factory=_Memory)
     limit_w: float | None = None
-    _seen: tuple[TrialResult | None, Observed] | None = None
+    _seen: tuple[TrialResult | None, TrialSnapshot] | None = None
 
     @property
     def paused(self) -> bool:
@@ -104,20 +104,20 @@ class Training:
 
         return kept()
 
-    def observed(self) -> Observed:
+    def observed(self) -> TrialSnapshot:
         """As a search sees it."""
         if self._seen is None or self._seen[0] is not self.result:
             self._seen = (self.result, self._observed())
         return self._seen[1]
 
-    def _observed(self) -> Observed:
+    def _observed(self) -> TrialSnapshot:
         if self.result is None:
-            return Observed(self.number, self.setup, default=self.number == 0)
+            return TrialSnapshot(self.number, self.setup, default=self.number == 0)
         curve, result = self.result.curve, self.result
         samples = result.checkpoints.samples[-1] if len(result.checkpoints) else 0
         if self.paused and self.journal.paused is not None:
             samples = self.journal.paused.at.samples
-        return Observed(
+        return TrialSnapshot(
             number=self.number,
             params=self.setup,
             epochs=curve.epoch,
@@ -181,8 +181,8 @@ class Player:
         self._limits_w = limits_w
         self._slices = (slice_s, settle_s)
         self._meter = RecordedMeter(self, "gpu_j" if part == "gpu_j" else "cpu_j")
-        self._known = Known()
-        self._select: Select = selector(RigOptions(), 1) if limits_w else (lambda _: 0.0)
+        self._known = Calibration()
+        self._select: Select = selector(GpuOptions(), 1) if limits_w else (lambda _: 0.0)
         highest_w = max(limits_w, default=None)
         gpus = (Gpu(name, name, 0, highest_w, min(limits_w), highest_w),) if limits_w else ()
         self._start = TrialStart(target, 1.0, 0, self._meter.provenance, machine=Machine(gpus))
@@ -230,7 +230,7 @@ class Player:
         before = training.result
         resumed = None
         if training.paused and training.journal.paused is not None and training.state is not None:
-            resumed = Resumed(training.journal.paused, training.state)
+            resumed = ResumeState(training.journal.paused, training.state)
         result = run_trial(
             lambda: wrap(Playback(training.curve, training.costs, self.clock)),
             self._meter,

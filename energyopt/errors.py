@@ -1,24 +1,36 @@
 """What can go wrong, as one tree.
 
-EnergyoptError            the user can mend it; printed as one sentence, exit code 2
-├── ConfigError           a key, value, type or combination of options is wrong
-├── HardwareError         a sensor or device refuses; the message names the remedy
-│   ├── GpusTaken         other trials hold the GPUs that would do
-│   └── PowerLimitRefused a GPU's power limit may not be set, or is not in force
-├── StorageError          a study database cannot be opened, read or written
-│   └── StorageAway       it does not answer now, and may later: a full disk, a lost server
-├── StudyError            a study is missing, busy, or asks another question
-│   └── LeaseLost         another run has taken this one for dead, and its trials over
-├── JournalError          a newer energyopt wrote a trial's journal
-├── TrialError            a trial ended without a result (exception, crash, rubbish)
-└── LauncherError         what runs the trials died: they are lost, not failed
+EnergyoptError                    the user can correct it; printed as one sentence, exit code 2
+├── ConfigError                   a key, value, type or combination of options is wrong
+├── HardwareError                 a sensor or device refuses; the message names the remedy
+│   ├── GpusBusyError             other trials hold the GPUs that would do
+│   └── PowerLimitRefusedError    a GPU's power limit may not be set, or is not in force
+├── StorageError                  a study database cannot be opened, read or written
+│   └── StorageUnavailableError   it does not answer now, and may later: a full disk, a lost server
+├── StudyError                    a study is missing, busy, or was created with other settings
+│   └── LeaseLostError            another run has declared this one dead, and closed its trials
+├── JournalError                  a newer energyopt wrote a trial's journal
+├── TrialError                    a trial ended without a result: it raised, crashed, or is invalid
+└── LauncherError                 the process that runs the trials died: they are lost, not failed
 
 Expected outcomes are data, not exceptions: a missed target is a `TrialResult`.
 """
 
+from energyopt.utils.deprecation import deprecated_names
+
+__getattr__ = deprecated_names(
+    __name__,
+    {
+        "GpusTaken": "energyopt.errors.GpusBusyError",
+        "LeaseLost": "energyopt.errors.LeaseLostError",
+        "PowerLimitRefused": "energyopt.errors.PowerLimitRefusedError",
+        "StorageAway": "energyopt.errors.StorageUnavailableError",
+    },
+)
+
 
 class EnergyoptError(Exception):
-    """Base of all errors that a user can mend; the message is one whole sentence."""
+    """Base of all errors that a user can correct; the message is one whole sentence."""
 
 
 class ConfigError(EnergyoptError, ValueError):
@@ -29,11 +41,11 @@ class HardwareError(EnergyoptError):
     """A sensor or a device refuses, or is not there."""
 
 
-class GpusTaken(HardwareError):  # noqa: N818  # what happened, not what it is
+class GpusBusyError(HardwareError):
     """Other trials hold the GPUs that would do; they will give them back."""
 
 
-class PowerLimitRefused(HardwareError):  # noqa: N818  # what happened, not what it is
+class PowerLimitRefusedError(HardwareError):
     """A GPU's power limit may not be set, or is not in force after it was."""
 
 
@@ -41,20 +53,20 @@ class StorageError(EnergyoptError):
     """A study database cannot be opened, read or written."""
 
 
-class StorageAway(StorageError):  # noqa: N818  # what happened, not what it is
+class StorageUnavailableError(StorageError):
     """A study database does not answer now, and may later."""
 
 
 class StudyError(EnergyoptError):
-    """A study does not exist, is being run elsewhere, or asks another question."""
+    """A study does not exist, is being run elsewhere, or was created with other settings."""
 
 
-class LeaseLost(StudyError):  # noqa: N818  # what happened, not what it is
-    """Another run has taken this one for dead, and its trials over."""
+class LeaseLostError(StudyError):
+    """Another run has declared this one dead, and closed its trials."""
 
 
 class TrialError(EnergyoptError):
-    """A trial ended without a result: it raised, crashed, or returned rubbish."""
+    """A trial ended without a result: it raised, crashed, or returned something invalid."""
 
 
 class JournalError(EnergyoptError):

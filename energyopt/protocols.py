@@ -17,22 +17,23 @@ _NAMES_BY_MODULE = {
         "StoppingRule",
         "TrialResult",
     ),
-    "energyopt.core.history": ("Progress", "Rivals"),
-    "energyopt.core.protocols": (
-        "HasHeads",
-        "Infers",
-        "Knowledge",
-        "Pauses",
-        "Prepares",
-        "Saves",
-        "ScoresHeads",
-        "Split",
-        "Task",
-        "Tests",
-        "Tokens",
-        "WarmsUp",
-    ),
+    "energyopt.core.protocols": ("Split", "Task", "Tokens"),
     "energyopt.core.study_record": ("Metric",),
+}
+
+_RENAMED = {
+    "HasHeads": "energyopt.core.protocols.MultiHeadTask",
+    "Infers": "energyopt.core.protocols.SupportsInference",
+    "Knowledge": "energyopt.core.protocols.PretrainedModel",
+    "Pauses": "energyopt.core.protocols.SupportsPause",
+    "Prepares": "energyopt.core.protocols.SupportsPrepare",
+    "Progress": "energyopt.core.history.TrialProgress",
+    "Rivals": "energyopt.core.history.StudyHistory",
+    "Saves": "energyopt.core.protocols.SupportsSave",
+    "ScoresHeads": "energyopt.core.protocols.SupportsHeads",
+    "Tests": "energyopt.core.protocols.SupportsTest",
+    "Trained": "energyopt.TrainStep",
+    "WarmsUp": "energyopt.core.protocols.SupportsWarmUp",
 }
 
 __getattr__ = deprecated_names(
@@ -41,6 +42,6 @@ __getattr__ = deprecated_names(
         **{
             name: f"{module}.{name}" for module, names in _NAMES_BY_MODULE.items() for name in names
         },
-        "Trained": "energyopt.TrainStep",
+        **_RENAMED,
     },
 )

@@ -18,7 +18,7 @@ _NAMES_BY_MODULE = {
         "checkpoint_from_dict",
     ),
     "energyopt.core.energy": ("total",),
-    "energyopt.core.report_settings": ("NONE", "Plans"),
+    "energyopt.core.report_settings": ("NONE",),
     "energyopt.core.study_record": ("Confirmation", "Metric", "Outcome", "TrialRecord"),
     "energyopt.core.trial_result": (
         "BROKEN",
@@ -26,7 +26,6 @@ _NAMES_BY_MODULE = {
         "RAN_ITS_COURSE",
         "End",
         "Kind",
-        "Pause",
         "Purpose",
         "TrialStart",
         "Window",
@@ -34,10 +33,20 @@ _NAMES_BY_MODULE = {
         "start_from_dict",
         "window_from_dict",
     ),
-    "energyopt.core.upfront_cost": ("Upfront",),
+}
+
+_RENAMED = {
+    "Pause": "energyopt.core.trial_result.PausePoint",
+    "Plans": "energyopt.core.report_settings.ReportSettings",
+    "Upfront": "energyopt.core.upfront_cost.UpfrontCost",
 }
 
 __getattr__ = deprecated_names(
     __name__,
-    {name: f"{module}.{name}" for module, names in _NAMES_BY_MODULE.items() for name in names},
+    {
+        **{
+            name: f"{module}.{name}" for module, names in _NAMES_BY_MODULE.items() for name in names
+        },
+        **_RENAMED,
+    },
 )

@@ -21,7 +21,7 @@ from energyopt.core.conditions import Conditions, Gpu, Machine, PowerProfile, Pr
 from energyopt.core.curve import Checkpoints
 from energyopt.core.energy import Energy
 from energyopt.core.trial_result import End, Purpose, TrialResult
-from energyopt.core.upfront_cost import Upfront
+from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.storage.exchange.plain import FORMAT, VERSION, PlainStudy
 from tests.toys import METRICS, result, uncounted
 
@@ -65,7 +65,7 @@ def _results(draw: st.DrawFn, end: End) -> TrialResult:
         )
     purpose: Purpose = draw(st.sampled_from(["idle", "pretraining", "inference"]))
     books = {**made.books, purpose: Energy(1.0, gpu_j=2.0, dram_j=0.5, gpus_j=(1.5, 0.5))}
-    upfront = Upfront("source", "trained", Energy(3.0, cpu_j=4.0), reuse=2.0, accuracy=0.7)
+    upfront = UpfrontCost("source", "trained", Energy(3.0, cpu_j=4.0), reuse=2.0, accuracy=0.7)
     conditions = Conditions(idle_w=50.0, limit_w=250.0, profile=_PROFILE, flags=("throttled",))
     if draw(st.booleans()):
         made = replace(made, books=books, upfront=(upfront,), conditions=conditions)

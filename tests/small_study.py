@@ -21,7 +21,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import Trial
 from rich.console import Console
 
-from energyopt.core.calibration import Known
+from energyopt.core.calibration import Calibration
 from energyopt.core.energy import total
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import JournalReader, JournalWriter
@@ -39,9 +39,9 @@ from energyopt.storage.reader import read_study
 from energyopt.storage.run_leases import only_coordinator
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.coordinator import Coordinator, Limits
-from energyopt.sweep.outbox import Spool
+from energyopt.sweep.outbox import Outbox
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import Resumed, keep_in, load
+from energyopt.training.checkpointing import ResumeState, keep_in, load
 from energyopt.training.plan import Plan
 from energyopt.training.trial import run_trial
 from energyopt.utils import failpoints
@@ -122,7 +122,7 @@ class InSteps(AtOnce):
         journal = JournalWriter(folder / JOURNAL, again=True, pause=pause)
         resumed = None
         if state is not None and journal.resumed is not None:
-            resumed = Resumed(journal.resumed, state)
+            resumed = ResumeState(journal.resumed, state)
         counter, best = Counter(), float(words["lr"])
         trained = run_trial(
             lambda: Pausable(counter, [best * share / 10 for share in range(1, 11)]),
@@ -166,7 +166,7 @@ def run(
     in_steps = schedule is not None
     adapter = InSteps(folder, n_jobs) if in_steps else AtOnce(folder, n_jobs)
     with only_coordinator(where, NAME) as sole:
-        spool = Spool(folder, adapter.recipe, journals=in_steps)
+        spool = Outbox(folder, adapter.recipe, journals=in_steps)
         store = StudyStore.open(
             *(where, NAME, IDENTITY, RandomSampler),
             remains=spool.remains,
@@ -181,7 +181,7 @@ def run(
                 space=SPACE,
                 adapter=adapter,
                 limits=Limits(n_trials=n_trials, storage_wait_s=0.0, **limits),
-                known=Known(),
+                known=Calibration(),
                 spool=spool,
                 schedule=schedule,
             ).run(n_trials, None, LiveStudy(n_trials, Console(file=io.StringIO())))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.analysis.break_even import Saving
+from energyopt.analysis.break_even import Savings
 from energyopt.analysis.summary import summarize
 from energyopt.core.study_record import Confirmation, StudyRecord
 from energyopt.core.trial_result import TrialResult
@@ -138,7 +138,7 @@ def test_a_saving_that_may_be_none_may_never_pay_back():
 def test_paired_seeds_are_believed_before_the_trials():
     toy = confirmed([10.0, 20.0, 15.0], [5.0, 15.0, 10.0])
     summary = summarize(toy)
-    assert summary.against_default == Saving(15.0, 10.0, 0.0, "3 paired seeds")
+    assert summary.against_default == Savings(15.0, 10.0, 0.0, "3 paired seeds")
     assert summary.break_even == (20 + 75) / 5
     assert summary.saving == pytest.approx(1 / 3)
     assert "with 95 % confidence, by 3 paired seeds." in line(toy, "Break-even")
@@ -181,7 +181,7 @@ savings = st.floats(0.1, 100)
 
 @given(savings, savings, st.floats(0, 50), st.floats(0.1, 1e4), st.floats(1, 1e4))
 def test_intervals_hold_what_they_are_about(default_j, other_j, half_j, search_j, reuse):
-    found = Saving(default_j, other_j, half_j, "")
+    found = Savings(default_j, other_j, half_j, "")
     soonest, latest = found.break_even(search_j)
     assert 0 < soonest <= latest
     net_j, least_j, most_j = found.net_j(search_j, reuse)

@@ -14,24 +14,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energyopt.search.budget import Budget, Worth, expected_saving_j, worth_of_next
-from energyopt.search.schedule import Observed
+from energyopt.search.schedule import TrialSnapshot
 from energyopt.storage.reader import read_study
 from tests.conftest import SPACE, TINY, Program, trials_of
 
 TARGET = 0.9
 
 
-def hit(number: int, energy_j: float, spent_j: float | None = None) -> Observed:
+def hit(number: int, energy_j: float, spent_j: float | None = None) -> TrialSnapshot:
     """A trial that reached the target at once, and burnt as much again beside it."""
     spent_j = 2 * energy_j if spent_j is None else spent_j
-    return Observed(number, {}, (1.0,), (energy_j,), (TARGET,), energy_j, spent_j, reached=True)
+    return TrialSnapshot(
+        number, {}, (1.0,), (energy_j,), (TARGET,), energy_j, spent_j, reached=True
+    )
 
 
-def miss(number: int, spent_j: float) -> Observed:
-    return Observed(number, {}, (1.0,), (spent_j,), (TARGET - 0.1,), spent_j, spent_j)
+def miss(number: int, spent_j: float) -> TrialSnapshot:
+    return TrialSnapshot(number, {}, (1.0,), (spent_j,), (TARGET - 0.1,), spent_j, spent_j)
 
 
-def trials(energies: Sequence[float | None]) -> list[Observed]:
+def trials(energies: Sequence[float | None]) -> list[TrialSnapshot]:
     return [miss(n, 10.0) if e is None else hit(n, e) for n, e in enumerate(energies)]
 
 
@@ -48,7 +50,7 @@ class Toy:
     def took_s(self) -> float:
         return self.time_s
 
-    def observed(self) -> list[Observed]:
+    def observed(self) -> list[TrialSnapshot]:
         return []
 
 
@@ -81,7 +83,7 @@ def test_few_trials_that_reached_the_target_say_nothing(energies):
 
 
 def test_trials_that_run_do_not_count():
-    running = [Observed(n, {}, state="running") for n in range(4, 20)]
+    running = [TrialSnapshot(n, {}, state="running") for n in range(4, 20)]
     done = trials([1.0, 2.0, 3.0, 4.0])
     assert worth_of_next([*done, *running], TARGET) == worth_of_next(done, TARGET)
 
@@ -119,7 +121,7 @@ def test_what_it_is_worth_does_not_depend_on_the_unit(found, unit):
     assert scaled.saving_j == pytest.approx(unit * plain.saving_j, rel=1e-6, abs=1e-9 * unit)
 
 
-def _scaled(trial: Observed, unit: float) -> Observed:
+def _scaled(trial: TrialSnapshot, unit: float) -> TrialSnapshot:
     energy_j = trial.joules[0] * unit
     return (
         hit(trial.number, energy_j) if trial.reached else miss(trial.number, trial.spent_j * unit)

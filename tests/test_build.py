@@ -14,9 +14,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from energyopt.config.trial_factory import GROUPS, Setup
+from energyopt.config.trial_factory import GROUPS, TrialFactory
 from energyopt.core.energy import Energy
-from energyopt.core.history import Rivals
+from energyopt.core.history import StudyHistory
 from energyopt.core.journal import NAME, JournalWriter
 from energyopt.core.protocols import EnergyMeter, Objective, Paradigm, StoppingRule, Task
 from energyopt.core.run_context import RunContext
@@ -141,8 +141,8 @@ def write_data(here: Path, option: str) -> None:
             write_text(here / "text.txt")
 
 
-def setup(*words: str) -> Setup:
-    return Setup(composed(*words))
+def setup(*words: str) -> TrialFactory:
+    return TrialFactory(composed(*words))
 
 
 # --- the options that we ship
@@ -285,8 +285,8 @@ def test_rules_are_combined_in_the_order_given_and_are_asked_in_a_study_alone():
     it = setup("stopping=[extrapolate,energy_cap]", "stopping.rules.energy_cap.beta=noise")
     assert list(it.rules) == ["extrapolate", "energy_cap"]
     assert it.stopping is None
-    context = RunContext(history=Rivals())
-    assert Setup(composed("stopping=[energy_cap]"), context=context).stopping
+    context = RunContext(history=StudyHistory())
+    assert TrialFactory(composed("stopping=[energy_cap]"), context=context).stopping
     assert setup("stopping=none").rules == setup("stopping.rules=null").rules == {}
 
 
@@ -511,9 +511,9 @@ def test_configs_and_code_in_a_folder_of_ones_own(tmp_path_factory, monkeypatch)
     code(folder, "beside_the_configs", "def build(width):\n    return width\n")
     config = composed("model=mine", folder=folder)
     with pytest.raises(ConfigError, match="there is no module 'beside_the_configs'"):
-        _ = Setup(config).model
+        _ = TrialFactory(config).model
     monkeypatch.setattr(sys, "path", list(sys.path))
-    assert Setup(config, (folder,)).model == 6
+    assert TrialFactory(config, (folder,)).model == 6
     assert str(folder) in sys.path
 
 
@@ -521,4 +521,4 @@ def test_a_config_of_another_shape_is_refused():
     config = composed()
     OmegaConf.update(config, "model", 3, force_add=True)
     with pytest.raises(ConfigError, match="model=3 is not a group of options"):
-        _ = Setup(config).model
+        _ = TrialFactory(config).model

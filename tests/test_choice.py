@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from energyopt.search.acquisition import Choice, Outlook, Question
 from energyopt.search.energy_model import EnergyModel
 from energyopt.search.learning_curve_model import ForwardModel
-from energyopt.search.schedule import Observed
+from energyopt.search.schedule import TrialSnapshot
 from tests.trained import EPOCHS, LIMITS, SIZES, SPACE, TARGET, to_target, trained
 
 few = settings(max_examples=25, deadline=None)
@@ -25,7 +25,7 @@ AT_8 = {"batch_size": 8}
 
 
 def outlook(
-    observed: Sequence[Observed],
+    observed: Sequence[TrialSnapshot],
     space: Mapping[str, BaseDistribution] = SPACE,
     *,
     target: float | None = TARGET,
@@ -143,7 +143,7 @@ def test_the_more_trainings_are_planned_the_longer_it_is_worth_it():
 
 
 @st.composite
-def studies(draw: st.DrawFn) -> list[Observed]:
+def studies(draw: st.DrawFn) -> list[TrialSnapshot]:
     trials = []
     for number in range(draw(st.integers(1, 6))):
         setup = {"batch_size": draw(st.sampled_from(SIZES))}
@@ -155,7 +155,7 @@ def studies(draw: st.DrawFn) -> list[Observed]:
         loading_j = draw(st.sampled_from([0.0, 3.0]))
         trial = dataclasses.replace(trial, spent_j=trial.spent_j + loading_j, default=not number)
         if number and draw(st.booleans()):
-            trial = Observed(number, setup, state="running" if state == "paused" else state)  # type: ignore[arg-type]
+            trial = TrialSnapshot(number, setup, state="running" if state == "paused" else state)  # type: ignore[arg-type]
         trials.append(trial)
     return trials
 
@@ -196,7 +196,8 @@ def test_running_trials_are_left_alone():
 def test_a_setup_that_failed_or_just_began_is_neither_begun_again_nor_recommended(state):
     first = to_target(0, AT_8, default=True)
     begun = [
-        Observed(at, {"batch_size": size}, state=state) for at, size in enumerate(SIZES[1:6], 1)
+        TrialSnapshot(at, {"batch_size": size}, state=state)
+        for at, size in enumerate(SIZES[1:6], 1)
     ]
     of = outlook([first, *begun], reuse=1e6)
     assert {setup["batch_size"] for setup in of.setups} == {8, 512}
@@ -205,7 +206,7 @@ def test_a_setup_that_failed_or_just_began_is_neither_begun_again_nor_recommende
 
 def test_a_second_training_that_just_began_is_not_begun_thrice():
     runs = [to_target(0, AT_8, default=True), to_target(1, AT_64)]
-    again = Observed(2, AT_64, state="running")
+    again = TrialSnapshot(2, AT_64, state="running")
     choice = outlook([*runs, again], reuse=1e-6).to_target(can_begin=True)
     assert choice is None
 
@@ -239,8 +240,12 @@ def test_beside_a_target_few_trainings_go_elsewhere():
 def test_accuracies_that_never_change(constant, target):
     at = (1.0, 2.0, 3.0)
     runs = [
-        Observed(0, AT_64, at, at, (constant,) * 3, 1.0, 3.0, "paused", constant >= (target or 2)),
-        Observed(1, AT_8, at, at, (constant,) * 3, 1.0, 3.0, "paused", constant >= (target or 2)),
+        TrialSnapshot(
+            0, AT_64, at, at, (constant,) * 3, 1.0, 3.0, "paused", constant >= (target or 2)
+        ),
+        TrialSnapshot(
+            1, AT_8, at, at, (constant,) * 3, 1.0, 3.0, "paused", constant >= (target or 2)
+        ),
     ]
     of = outlook(runs, target=target)
     assert recommended(of) in of.setups
@@ -254,7 +259,7 @@ def test_accuracies_that_are_no_number():
     at = (1.0, 2.0, 3.0)
     reads = [(math.nan, 0.3, 0.5), (0.3, math.nan, math.nan), (math.nan,) * 3]
     runs = [
-        Observed(at_, {"batch_size": 2**at_ * 8}, at, at, each, 1.0, 3.0, "paused")
+        TrialSnapshot(at_, {"batch_size": 2**at_ * 8}, at, at, each, 1.0, 3.0, "paused")
         for at_, each in enumerate(reads)
     ]
     for count in (1, 2, 3):
@@ -264,14 +269,14 @@ def test_accuracies_that_are_no_number():
 
 
 def test_a_meter_that_saw_no_energy_yet():
-    runs = [Observed(0, AT_64, (0.01,), (0.0,), (0.1,), 1e-3, 0.0, "paused", default=True)]
+    runs = [TrialSnapshot(0, AT_64, (0.01,), (0.0,), (0.1,), 1e-3, 0.0, "paused", default=True)]
     for choice in choices(outlook(runs, target=None), can_begin=True):
         assert choice.cost_j > 0
         assert math.isfinite(choice.saving_j)
 
 
 def test_one_trial_without_an_evaluation():
-    of = outlook([Observed(0, AT_64, epoch_j=20.0, spent_j=5.0, state="paused", default=True)])
+    of = outlook([TrialSnapshot(0, AT_64, epoch_j=20.0, spent_j=5.0, state="paused", default=True)])
     choice = chosen(of.to_target(can_begin=True))
     assert choice.step.resume == 0
     assert recommended(of) == AT_64

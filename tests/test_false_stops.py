@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.false_stops import Played, judge, play, read_curves
-from energyopt.core.history import Progress, Rivals
+from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.training.plan import Plan
 from tests.curves import TARGET, steady
 from tests.test_benchmarks import benchmark
@@ -22,7 +22,7 @@ PLAN = Plan(TARGET, epochs=5)
 class AfterTwo:
     """Stops each trial but the first after two evaluations."""
 
-    def decide(self, progress: Progress, rivals: Rivals) -> str | None:
+    def decide(self, progress: TrialProgress, rivals: StudyHistory) -> str | None:
         return "two are enough" if len(progress.epochs) == 2 and rivals.curves else None
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from energyopt.search.curve_observations import place
 from energyopt.search.learning_curve_model import ForwardModel
-from energyopt.search.schedule import Observed
+from energyopt.search.schedule import TrialSnapshot
 from tests.trained import SIZES, SPACE, accuracy, trained
 
 AT_64 = {"batch_size": 64}
@@ -52,12 +52,12 @@ def test_curves_of_neighbours_go_on_alike():
 
 def test_an_evaluation_that_is_no_number_says_nothing():
     at = (1.0, 2.0, 3.0)
-    whole = Observed(0, AT_64, at, at, (0.3, 0.5, 0.6), 1.0)
-    holed = Observed(0, AT_64, at, at, (0.3, math.nan, 0.6), 1.0)
+    whole = TrialSnapshot(0, AT_64, at, at, (0.3, 0.5, 0.6), 1.0)
+    holed = TrialSnapshot(0, AT_64, at, at, (0.3, math.nan, 0.6), 1.0)
     assert expected(ForwardModel([holed], SPACE), 64, 3.0, 0)[0] == pytest.approx(
         expected(ForwardModel([whole], SPACE), 64, 3.0, 0)[0], abs=0.1
     )
-    nothing = Observed(0, AT_64, at, at, (math.nan,) * 3, 1.0)
+    nothing = TrialSnapshot(0, AT_64, at, at, (math.nan,) * 3, 1.0)
     assert all(map(math.isfinite, expected(ForwardModel([nothing], SPACE), 64, 3.0)))
 
 
@@ -74,7 +74,7 @@ def test_an_evaluation_that_is_no_number_says_nothing():
 @settings(max_examples=40, deadline=None)
 def test_whatever_was_read_what_is_expected_is_finite(curves: Sequence[tuple[int, list[float]]]):
     runs = [
-        Observed(
+        TrialSnapshot(
             at,
             {"batch_size": size},
             tuple(0.25 * (i + 1) for i in range(len(read))),

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from energyopt.search.curve_observations import place
 from energyopt.search.expected_hypervolume import Front, ahead, evaluations, on_front
-from energyopt.search.schedule import Observed
+from energyopt.search.schedule import TrialSnapshot
 from tests.trained import trained
 
 AT_64, AT_8 = {"batch_size": 64}, {"batch_size": 8}
 
 
-def front(*observed: Observed, worst_j: float = 1e4) -> Front:
+def front(*observed: TrialSnapshot, worst_j: float = 1e4) -> Front:
     made = Front.of(observed, worst_j)
     assert made is not None
     return made
@@ -39,7 +39,7 @@ def test_a_level_costs_what_its_cheapest_training_burnt_up_to_it():
 
 
 def test_where_no_accuracy_can_be_gained_there_is_none():
-    assert Front.of([Observed(0, AT_64, (1.0,), (1.0,), (1.0,), 1.0)], 10.0) is None
+    assert Front.of([TrialSnapshot(0, AT_64, (1.0,), (1.0,), (1.0,), 1.0)], 10.0) is None
 
 
 points = st.tuples(st.floats(0.0, 1.0), st.floats(-2.0, 8.0))
@@ -49,9 +49,9 @@ points = st.tuples(st.floats(0.0, 1.0), st.floats(-2.0, 8.0))
 @settings(max_examples=100, deadline=None)
 def test_a_sure_point_adds_what_it_adds_to_the_hypervolume(known, new):
     """Checked against areas that are counted anew, with and without the point."""
-    first = Observed(0, AT_8, (1.0,), (math.exp(9.0),), (0.0,), 1.0)  # levels begin at 0
+    first = TrialSnapshot(0, AT_8, (1.0,), (math.exp(9.0),), (0.0,), 1.0)  # levels begin at 0
     trials = [
-        Observed(at, AT_8, (1.0,), (math.exp(log_j),), (accuracy,), 1.0)
+        TrialSnapshot(at, AT_8, (1.0,), (math.exp(log_j),), (accuracy,), 1.0)
         for at, (accuracy, log_j) in enumerate(known, start=1)
     ]
     of = front(first, *trials, worst_j=math.exp(8.0))
@@ -74,8 +74,8 @@ def test_the_expected_growth_is_that_of_drawn_points():
 def test_evaluations_are_those_that_were_seen_and_go_on_to_the_end():
     marks = evaluations([trained(0, AT_64, 2), trained(1, AT_8, 1)], 4.0)
     assert marks.tolist() == pytest.approx([0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4])
-    rough = Observed(0, AT_64, (0.26, 0.51, 1.01), (1.0, 2.0, 3.0), (0.1, 0.2, 0.3), 1.0)
-    again = Observed(1, AT_8, (0.2601, 0.502, 1.0), (1.0, 2.0, 3.0), (0.1, 0.2, 0.3), 1.0)
+    rough = TrialSnapshot(0, AT_64, (0.26, 0.51, 1.01), (1.0, 2.0, 3.0), (0.1, 0.2, 0.3), 1.0)
+    again = TrialSnapshot(1, AT_8, (0.2601, 0.502, 1.0), (1.0, 2.0, 3.0), (0.1, 0.2, 0.3), 1.0)
     assert evaluations([rough, again], 1.0).tolist() == pytest.approx([0.26, 0.502, 1.0, 1.0])
 
 
@@ -90,8 +90,8 @@ def test_some_evaluations_lie_ahead_the_next_and_the_last_among_them():
 
 
 def test_setups_on_the_front_come_from_the_most_accurate_on():
-    def one(number: int, size: int, joules: float, accuracy: float) -> Observed:
-        return Observed(number, {"batch_size": size}, (1.0,), (joules,), (accuracy,), 1.0)
+    def one(number: int, size: int, joules: float, accuracy: float) -> TrialSnapshot:
+        return TrialSnapshot(number, {"batch_size": size}, (1.0,), (joules,), (accuracy,), 1.0)
 
     runs = [one(0, 8, 1.0, 0.5), one(1, 16, 2.0, 0.4), one(2, 32, 2.0, 0.9), one(3, 64, 3.0, 0.9)]
     assert on_front([*runs, one(4, 128, 0.5, math.nan)]) == [runs[2].params, runs[0].params]

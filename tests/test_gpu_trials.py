@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from energyopt.config.trial_factory import Setup
-from energyopt.core.calibration import Known, place
+from energyopt.config.trial_factory import TrialFactory
+from energyopt.core.calibration import Calibration, place
 from energyopt.core.energy import total
 from energyopt.core.journal import JournalReader, JournalWriter
 from energyopt.core.protocols import TrainStep
@@ -54,10 +54,10 @@ class Busy:
         return 0.5
 
 
-NOTHING = Known()
+NOTHING = Calibration()
 
 
-class BusySetup(Setup):
+class BusySetup(TrialFactory):
     """The setup of a trial that trains nothing."""
 
     gpu: FakeNvml
@@ -68,7 +68,11 @@ class BusySetup(Setup):
 
 
 def run(
-    gpu: FakeNvml, folder: Path, *words: str, known: Known | None = NOTHING, during: Any = None
+    gpu: FakeNvml,
+    folder: Path,
+    *words: str,
+    known: Calibration | None = NOTHING,
+    during: Any = None,
 ) -> TrialResult:
     """Run a trial of a study that has found out nothing yet, or what is given."""
     context = RunContext(calibration=known)
@@ -104,7 +108,7 @@ def test_conditions_are_on_record(gpu: FakeNvml, tmp_path: Path):
 
 
 def test_the_second_trial_cools_down_and_measures_rest_no_more(gpu: FakeNvml, tmp_path: Path):
-    known = Known.of([run(gpu, tmp_path)])
+    known = Calibration.of([run(gpu, tmp_path)])
     second = run(gpu, tmp_path, known=known)
     assert second.conditions.cool_down_s == pytest.approx(0.05, abs=0.04)
     assert second.conditions.idle_w == known.idle_w[place(second.start.machine, limits=True)]  # type: ignore[arg-type]
@@ -188,7 +192,7 @@ def test_the_gpu_is_free_afterwards(gpu: FakeNvml, tmp_path: Path):
 
 
 def test_a_preflight_says_what_there_is(gpu: FakeNvml):
-    with Setup(composed(*WORDS)) as setup:
+    with TrialFactory(composed(*WORDS)) as setup:
         ready = check_readiness(setup)
     assert (ready.rivals, ready.limit_w, ready.limits_w) == (1, 300, (100, 300))
     assert ready.provenance.scope == "GPU board"
@@ -197,7 +201,7 @@ def test_a_preflight_says_what_there_is(gpu: FakeNvml):
 def test_a_counter_that_stands_still_ends_a_study_before_its_first_trial(gpu: FakeNvml):
     gpu.state.gpu[0].idle_mw = 0
     with (
-        Setup(composed(*WORDS)) as setup,
+        TrialFactory(composed(*WORDS)) as setup,
         pytest.raises(HardwareError, match=r"no energy of the GPUs.*stands still"),
     ):
         check_readiness(setup)
@@ -219,14 +223,17 @@ def test_a_trial_of_a_study_is_replayed_as_a_training_by_itself(gpu: FakeNvml, t
 
 def test_an_estimate_sees_no_power_limit(gpu: FakeNvml):
     words = ("hardware=estimate", "hardware.gpus=1", "hardware.power_limit_w=profile")
-    with Setup(composed(*words)) as setup, pytest.raises(ConfigError, match="sees no effect"):
+    with (
+        TrialFactory(composed(*words)) as setup,
+        pytest.raises(ConfigError, match="sees no effect"),
+    ):
         setup.check_limit()
 
 
 @pytest.mark.parametrize("key", ["colour", "power_limit"])
 def test_unknown_keys_are_named(key: str):
     with (
-        Setup(composed(f"+hardware.{key}=1")) as setup,
+        TrialFactory(composed(f"+hardware.{key}=1")) as setup,
         pytest.raises(ConfigError, match=rf"hardware\.{key}: there is no such key.*power_limit_w"),
     ):
         setup.check_limit()

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from energyopt.errors import ConfigError
 from energyopt.search.halving import Halving, ranked
-from energyopt.search.schedule import Observed, Schedule, Step
+from energyopt.search.schedule import Schedule, Step, TrialSnapshot
 from energyopt.testing.pytest import ScheduleContract
 
 
-def trial(number: int, *points: tuple[float, float], state: str = "paused") -> Observed:
+def trial(number: int, *points: tuple[float, float], state: str = "paused") -> TrialSnapshot:
     """A trial from (joules, accuracy) of each evaluation."""
-    return Observed(
+    return TrialSnapshot(
         number,
         {},
         epochs=tuple(float(at + 1) for at in range(len(points))),
@@ -150,10 +150,10 @@ class Game:
 
     def __init__(self, curves: list[list[float]], steps_j: list[float], slots: int) -> None:
         self.curves, self.steps_j, self.slots = curves, steps_j, slots
-        self.trials: list[Observed] = []
+        self.trials: list[TrialSnapshot] = []
         self.until: dict[int, float | None] = {}
         self.burnt_j = 0.0
-        self.promotions: list[tuple[int, list[Observed]]] = []
+        self.promotions: list[tuple[int, list[TrialSnapshot]]] = []
 
     def play(self, schedule: Halving, dice: random.Random) -> None:
         for _ in range(1000):

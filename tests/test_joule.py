@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from energyopt.errors import ConfigError
 from energyopt.search.joule import JouleSampler
-from energyopt.search.schedule import CURVE, DEFAULT_SETUP, PAUSED, Observed, Schedule, Step
+from energyopt.search.schedule import CURVE, DEFAULT_SETUP, PAUSED, Schedule, Step, TrialSnapshot
 from tests.trained import (
     EPOCHS,
     LIMITS,
@@ -60,7 +60,7 @@ def searched(
     seed: int = 0,
     first: Mapping[str, Any] = AT_8,
     **options: Any,
-) -> list[Observed]:
+) -> list[TrialSnapshot]:
     """The trials of a whole search, which begins with a setup."""
     asked = study(sampler)
     asked.enqueue_trial(dict(first))
@@ -71,11 +71,11 @@ def searched(
     return played(sampler, ask, seed=seed, **options)
 
 
-def burnt_j(trials: list[Observed]) -> float:
+def burnt_j(trials: list[TrialSnapshot]) -> float:
     return sum(trial.spent_j for trial in trials)
 
 
-def found(sampler: JouleSampler, trials: list[Observed]) -> Mapping[str, Any]:
+def found(sampler: JouleSampler, trials: list[TrialSnapshot]) -> Mapping[str, Any]:
     setup = sampler.recommend(trials)
     assert setup is not None
     return setup
@@ -132,7 +132,7 @@ def test_the_first_trial_begins_at_once_and_others_when_it_has_begun_to_train():
     sampler = joule()
     assert sampler.next_step([], can_begin=True) == Step(None, 0.0)
     assert sampler.next_step([], can_begin=False) is None
-    begun = [Observed(0, AT_8, state="running", default=True)]
+    begun = [TrialSnapshot(0, AT_8, state="running", default=True)]
     assert sampler.next_step(begun, can_begin=True) is None
     known = [trained(0, AT_8, 0.5, default=True)]
     step = sampler.next_step(known, can_begin=True)
@@ -141,7 +141,7 @@ def test_the_first_trial_begins_at_once_and_others_when_it_has_begun_to_train():
 
 
 def test_a_first_trial_that_failed_is_followed_by_another():
-    failed = [Observed(0, AT_8, state="ended", default=True)]
+    failed = [TrialSnapshot(0, AT_8, state="ended", default=True)]
     assert joule().next_step(failed, can_begin=True) == Step(None, 0.0)
     assert joule().recommend(failed) is None
 
@@ -174,7 +174,7 @@ def test_a_setup_that_fails_each_time_is_tried_once():
         assert step.resume is None
         setup = asked.ask(dict(SPACE)).params
         if setup["batch_size"] > 64:  # out of memory
-            trials.append(Observed(number, setup))
+            trials.append(TrialSnapshot(number, setup))
         else:
             trials.append(to_target(number, setup))
     sizes = [trial.params["batch_size"] for trial in trials if not trial.reached]
@@ -189,7 +189,7 @@ def test_several_train_at_once_and_no_setup_twice():
     for number in range(1, 4):
         step = sampler.next_step(trials, can_begin=True)
         assert step is not None
-        trials.append(Observed(number, asked.ask(dict(SPACE)).params, state="running"))
+        trials.append(TrialSnapshot(number, asked.ask(dict(SPACE)).params, state="running"))
     assert len({trial.params["batch_size"] for trial in trials}) == 4
 
 

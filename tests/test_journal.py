@@ -19,8 +19,8 @@ from energyopt.core.conditions import NOT_MEASURED
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy, total
 from energyopt.core.journal import NAME, Journal, JournalReader, JournalWriter, Record
-from energyopt.core.trial_result import Pause, Purpose, TrialResult, TrialStart, Window
-from energyopt.core.upfront_cost import Upfront
+from energyopt.core.trial_result import PausePoint, Purpose, TrialResult, TrialStart, Window
+from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import JournalError
 from energyopt.training.recorder import Recorder
 from tests.toys import ESTIMATED, Counter, ToyMeter
@@ -137,8 +137,8 @@ def test_each_class_of_a_record_has_the_tag_that_is_on_disk(tmp_path: Path):
         "Window": TRAINING,
         "Checkpoint": CHECKPOINT,
         "Conditions": NOT_MEASURED,
-        "Pause": Pause(100, 10, 0.5, Energy()),
-        "Upfront": Upfront("source", "trained", Energy(1.0, cpu_j=2.0)),
+        "Pause": PausePoint(100, 10, 0.5, Energy()),
+        "Upfront": UpfrontCost("source", "trained", Energy(1.0, cpu_j=2.0)),
     }
     assert set(map(type, records.values())) == set(get_args(Record))
     for record in records.values():
@@ -223,7 +223,7 @@ CHECKPOINTS = st.builds(
     evaluation=SPENT,
     heads=st.dictionaries(st.sampled_from(["digit", "odd"]), st.floats(0, 1)),
 )
-PAUSES = st.builds(Pause, COUNT, COUNT, st.none() | st.floats(allow_nan=False), SPENT)
+PAUSES = st.builds(PausePoint, COUNT, COUNT, st.none() | st.floats(allow_nan=False), SPENT)
 CURVES = st.lists(CHECKPOINTS, max_size=6)
 CORRECTIONS = st.lists(st.tuples(st.integers(0, 5), SPENT), max_size=6)
 
@@ -255,7 +255,7 @@ def test_an_evaluation_is_told_by_its_number(
 
 @given(st.lists(st.tuples(CURVES, PAUSES), min_size=1, max_size=4), st.data())
 def test_a_trial_goes_on_from_any_of_its_pauses(
-    parts: list[tuple[list[Checkpoint], Pause]], data: st.DataObject
+    parts: list[tuple[list[Checkpoint], PausePoint]], data: st.DataObject
 ):
     """It is told by its number, also where another one was after as many samples."""
     with TemporaryDirectory() as folder:
@@ -305,7 +305,7 @@ def test_lines_of_old_are_told_by_their_samples(
             if at < len(samples):
                 old.correct(at, energy)
         for count in samples:
-            old.pause(Pause(count, 1, 0.5, Energy()))
+            old.pause(PausePoint(count, 1, 0.5, Energy()))
         without_numbers(path)
         journal = JournalReader(path).read()
         assert journal.checkpoints == old.checkpoints

@@ -15,21 +15,21 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from energyopt.config.trial_factory import Setup
+from energyopt.config.trial_factory import TrialFactory
 from energyopt.core.energy import Energy
 from energyopt.core.journal import NAME, JournalReader, JournalWriter
 from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import TrialResult, TrialStart
-from energyopt.core.upfront_cost import Upfront
+from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import ConfigError, StorageError, TrialError
-from energyopt.hardware.gpu_allocation import Rig
-from energyopt.hardware.gpu_options import RigOptions
+from energyopt.hardware.gpu_allocation import GpuAllocation
+from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.jobs.job import ready_trial
 from energyopt.report.flags import explain_flag
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import Resumed, keep_in, load
+from energyopt.training.checkpointing import ResumeState, keep_in, load
 from energyopt.training.plan import Plan
-from energyopt.training.pretraining import RECORD, WEIGHTS, Course, learn, read_weights
+from energyopt.training.pretraining import RECORD, WEIGHTS, PretrainingSpec, learn, read_weights
 from energyopt.training.recorder import Recorder
 from energyopt.training.trial import run_trial
 from tests.composing import composed
@@ -55,15 +55,15 @@ class Savable(Scripted):
         save_file({"w": torch.ones(2)}, path)
 
 
-def course(counter: Counter, accuracies: Any = (0.5, 0.95), **changes: Any) -> Course:
-    it = Course(
+def course(counter: Counter, accuracies: Any = (0.5, 0.95), **changes: Any) -> PretrainingSpec:
+    it = PretrainingSpec(
         name="source",
         asked=ASKED,
         make_paradigm=lambda: Savable(counter, accuracies),
         meter=ToyMeter(counter),
         plan=PLAN,
         start=START,
-        rig=Rig(RigOptions(), "cpu"),
+        rig=GpuAllocation(GpuOptions(), "cpu"),
     )
     return replace(it, **changes)
 
@@ -144,7 +144,7 @@ def test_two_at_once_train_it_once(tmp_path: Path) -> None:
             return super().train(samples)
 
     slow = course(counter, make_paradigm=lambda: Slow(counter, (0.95,)))
-    found: list[Upfront] = []
+    found: list[UpfrontCost] = []
 
     def trial(name: str) -> None:
         known = recorder(tmp_path / name, ToyMeter(counter))
@@ -163,7 +163,7 @@ def test_two_at_once_train_it_once(tmp_path: Path) -> None:
 # --- what it does to a record
 
 
-def known_trial(upfront: Upfront, plan: Plan = PLAN) -> TrialResult:
+def known_trial(upfront: UpfrontCost, plan: Plan = PLAN) -> TrialResult:
     """A trial of 1 J a sample that begins with something."""
     counter = Counter()
     return run_trial(
@@ -177,7 +177,7 @@ def known_trial(upfront: Upfront, plan: Plan = PLAN) -> TrialResult:
 
 
 def test_its_share_is_a_part_of_each_point_and_not_of_the_books() -> None:
-    upfront = Upfront("source", "trained", Energy(50, cpu_j=100), reuse=4, fresh=False)
+    upfront = UpfrontCost("source", "trained", Energy(50, cpu_j=100), reuse=4, fresh=False)
     record = known_trial(upfront, Plan(0.9, 1))
     assert record.upfront_j == 25
     assert record.curve.training_j == (50, 75, 175 - 50)
@@ -189,7 +189,7 @@ def test_its_share_is_a_part_of_each_point_and_not_of_the_books() -> None:
 
 
 def test_a_record_of_old_began_with_nothing() -> None:
-    record = known_trial(Upfront("source", "trained", Energy(1, cpu_j=1)))
+    record = known_trial(UpfrontCost("source", "trained", Energy(1, cpu_j=1)))
     data = record.to_dict()
     for key in ("upfront", "head_targets", "inference_j_per_1000"):
         del data[key]
@@ -201,16 +201,16 @@ def test_a_record_of_old_began_with_nothing() -> None:
 @pytest.mark.parametrize(
     ("upfront", "regime", "missed"),
     [
-        (Upfront("s", "trained", Energy(1, cpu_j=1)), "own", False),
-        (Upfront("s", "trained", Energy(), reuse=3, accuracy=0.5, target=0.6), "shared", True),
-        (Upfront("s", "loaded", Energy(), accuracy=0.7, target=0.7), "downloaded", False),
-        (Upfront("s", "loaded", Energy(), given_j=9, reuse=2), "shared", False),
+        (UpfrontCost("s", "trained", Energy(1, cpu_j=1)), "own", False),
+        (UpfrontCost("s", "trained", Energy(), reuse=3, accuracy=0.5, target=0.6), "shared", True),
+        (UpfrontCost("s", "loaded", Energy(), accuracy=0.7, target=0.7), "downloaded", False),
+        (UpfrontCost("s", "loaded", Energy(), given_j=9, reuse=2), "shared", False),
     ],
 )
-def test_who_pays_for_it(upfront: Upfront, regime: str, missed: bool) -> None:
+def test_who_pays_for_it(upfront: UpfrontCost, regime: str, missed: bool) -> None:
     assert (upfront.regime, upfront.missed) == (regime, missed)
     assert ("s_missed_target" in known_trial(upfront).flags) == missed
-    assert Upfront.from_dict(json.loads(json.dumps(upfront.to_dict()))) == upfront
+    assert UpfrontCost.from_dict(json.loads(json.dumps(upfront.to_dict()))) == upfront
 
 
 # --- setups
@@ -231,14 +231,14 @@ TEACHER = (
 
 def build(*words: str) -> None:
     """Build all that a trial would, as a study does before its first one."""
-    with Setup(composed(*words)) as setup:
+    with TrialFactory(composed(*words)) as setup:
         setup.assume()
         setup.make_paradigm()
 
 
 def trial(folder: Path, *words: str) -> TrialResult:
     journal = JournalWriter(folder / NAME, again=True)
-    with Setup(composed(*words)) as setup, ready_trial(setup, journal) as ready:
+    with TrialFactory(composed(*words)) as setup, ready_trial(setup, journal) as ready:
         return ready.train()
 
 
@@ -288,13 +288,13 @@ def test_inference_is_measured_where_it_is_asked_for(tmp_path: Path) -> None:
     asked = trial(tmp_path / "1", *QUICK, "inference_s=0.01")
     assert list(asked.inference_j_per_1000) == ["model"]
     words = ("objective=life_cycle", "objective.n_inferences=1e6", "inference_s=0.01")
-    with Setup(composed(*QUICK, *words)) as setup:
+    with TrialFactory(composed(*QUICK, *words)) as setup:
         with ready_trial(setup, JournalWriter(None)) as ready:
             record = ready.train()
         (life_j,) = setup.objective(record)
     per_1000 = record.inference_j_per_1000["model"]
     assert life_j == pytest.approx(record.cost_j + 1000 * per_1000)
-    with Setup(composed(*QUICK, *words[:2])) as setup:
+    with TrialFactory(composed(*QUICK, *words[:2])) as setup:
         assert setup.plan.inference_s == 1
 
 
@@ -390,14 +390,17 @@ def test_a_replayed_meter_plays_no_source(tmp_path: Path) -> None:
 
 
 def test_what_is_doubtful_about_a_source_is_a_flag_of_its_trials() -> None:
-    doubtful = Upfront("source", "trained", Energy(1, cpu_j=1), flags=("shared_gpu",))
+    doubtful = UpfrontCost("source", "trained", Energy(1, cpu_j=1), flags=("shared_gpu",))
     (flag,) = known_trial(doubtful).flags
     assert explain_flag(flag).startswith("source_shared_gpu: of the source's training: another")
     assert explain_flag("source_mine") == "source_mine"
 
 
 def test_nothing_is_trained_that_was_not_taught() -> None:
-    with Setup(composed(*SOURCE)) as setup, pytest.raises(TrialError, match="the source was not"):
+    with (
+        TrialFactory(composed(*SOURCE)) as setup,
+        pytest.raises(TrialError, match="the source was not"),
+    ):
         setup.make_paradigm()
 
 
@@ -407,7 +410,7 @@ def test_a_trial_that_dies_after_its_source_keeps_the_joules_and_the_weights(
     class Died(Exception):  # noqa: N818
         pass
 
-    class Dying(Setup):
+    class Dying(TrialFactory):
         def make_paradigm(self) -> Any:
             raise Died
 
@@ -437,11 +440,11 @@ def test_it_pauses_and_goes_on_as_if_it_had_not(tmp_path: Path, words: tuple[str
         path = tmp_path / "parts" / NAME
         state = load(path.with_name(PAUSED)) if resume else None
         journal = JournalWriter(path, again=True, samples=state["samples"] if state else None)
-        resumed = Resumed(journal.resumed, state) if journal.resumed and state else None
+        resumed = ResumeState(journal.resumed, state) if journal.resumed and state else None
         keep = keep_in(path.with_name(PAUSED))
         context = RunContext(pause_at_j=until_j)
         with (
-            Setup(composed(*words), context=context) as setup,
+            TrialFactory(composed(*words), context=context) as setup,
             ready_trial(setup, journal, keep=keep, resumed=resumed) as ready,
         ):
             return ready.train()

@@ -9,7 +9,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.core.calibration import Known, digest, place, shape_of_work
+from energyopt.core.calibration import Calibration, digest, place, shape_of_work
 from energyopt.core.conditions import Conditions, Gpu, Machine, PowerProfile, ProfilePoint
 from energyopt.core.trial_result import TrialResult
 from tests.toys import result
@@ -30,12 +30,12 @@ def found(on: Machine | None, **conditions: object) -> TrialResult:
 
 
 def test_a_trial_without_gpus_teaches_nothing():
-    assert Known.of([result([(100, 2, 0.9)]), found(None), found(Machine())]) == Known()
-    assert Known.from_json(Known().to_json()) == Known()
+    assert Calibration.of([result([(100, 2, 0.9)]), found(None), found(Machine())]) == Calibration()
+    assert Calibration.from_json(Calibration().to_json()) == Calibration()
 
 
 def test_profiles_idle_power_and_the_first_temperature_are_kept():
-    known = Known.of(
+    known = Calibration.of(
         [
             found(machine(), idle_w=50, temperature_before_c=40),
             found(machine(limit_w=200), idle_w=48, temperature_before_c=55),
@@ -51,7 +51,7 @@ def test_profiles_idle_power_and_the_first_temperature_are_kept():
 
 def test_a_profile_that_was_not_finished_is_not_kept():
     profile = PowerProfile(SHAPE, POINTS, 200, finished=False)
-    assert Known.of([found(machine(), profile=profile)]).profiles == {}
+    assert Calibration.of([found(machine(), profile=profile)]).profiles == {}
 
 
 def test_a_profile_holds_for_the_same_shape_alone():
@@ -88,20 +88,20 @@ numbers = st.floats(0.001, 1000)
     )
 )
 def test_it_survives_its_journey_and_carries_nobodys_text(trials: list[TrialResult]):
-    known = Known.of(trials)
+    known = Calibration.of(trials)
     text = known.to_json()
-    assert Known.from_json(text) == known
+    assert Calibration.from_json(text) == known
     words = set(re.findall(r"[^\W\d_]\w*", re.sub(r'"[0-9a-f]{16}"', "", text)))
     assert words <= {"profiles", "idle_w", "reference_c", "e"}
 
 
 def test_what_is_new_is_kept_when_there_is_much():
-    known = Known.of(found(machine(f"GPU-{i}"), idle_w=50.0) for i in range(60))
+    known = Calibration.of(found(machine(f"GPU-{i}"), idle_w=50.0) for i in range(60))
     assert place(machine("GPU-59"), limits=True) in known.idle_w
     assert place(machine("GPU-0"), limits=True) not in known.idle_w
 
 
 def test_it_stays_short():
-    known = Known.of(found(machine(f"GPU-{i}"), idle_w=50.0) for i in range(500))
+    known = Calibration.of(found(machine(f"GPU-{i}"), idle_w=50.0) for i in range(500))
     assert len(known.idle_w) == 50
     assert len(known.to_json()) < 5000

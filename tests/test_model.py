@@ -19,7 +19,7 @@ from optuna.distributions import (
 )
 
 from energyopt.search.energy_model import EnergyModel
-from energyopt.search.schedule import Observed
+from energyopt.search.schedule import TrialSnapshot
 from tests.trained import LIMITS, SIZES, SPACE, TARGET, target_j, to_target, trained
 
 few = settings(max_examples=15, deadline=None)
@@ -32,7 +32,7 @@ THREE: Mapping[str, BaseDistribution] = {
 
 
 def model(
-    observed: Sequence[Observed],
+    observed: Sequence[TrialSnapshot],
     space: Mapping[str, BaseDistribution] = SPACE,
     target: float | None = TARGET,
     **options: Any,
@@ -148,7 +148,7 @@ def test_the_longer_a_curve_stays_flat_the_more_its_target_costs():
     means = []
     for epochs in (4, 8, 16, 40):
         at = tuple(float(epoch) for epoch in range(1, epochs + 1))
-        flat = Observed(1, {"batch_size": 128}, at, at, (0.6,) * epochs, 15.0, at[-1])
+        flat = TrialSnapshot(1, {"batch_size": 128}, at, at, (0.6,) * epochs, 15.0, at[-1])
         means.append(expected(model([first, flat], refine=False), {"batch_size": 128})[0])
     assert means == sorted(means)
     assert means[-1] > math.log(40 * 15)  # it was not there after these
@@ -165,7 +165,7 @@ def test_a_bound_below_what_is_expected_anyway_says_little():
 def test_a_setup_that_does_not_learn_says_nothing_of_its_neighbours():
     runs = [to_target(at, {"batch_size": size}) for at, size in enumerate((32, 64))]
     at = tuple(float(epoch) for epoch in range(1, 61))
-    stuck = Observed(2, {"batch_size": 128}, at, at, (0.1,) * 60, 15.0, 60.0)
+    stuck = TrialSnapshot(2, {"batch_size": 128}, at, at, (0.1,) * 60, 15.0, 60.0)
     of = model([*runs, stuck])
     assert expected(of, {"batch_size": 128})[0] > math.log(60 * 15)
     assert expected(of, AT_64)[0] == pytest.approx(math.log(target_j(AT_64)), abs=0.15)
@@ -176,7 +176,7 @@ def test_a_setup_that_does_not_learn_says_nothing_of_its_neighbours():
 
 
 @st.composite
-def studies(draw: st.DrawFn) -> list[Observed]:
+def studies(draw: st.DrawFn) -> list[TrialSnapshot]:
     accuracies = st.lists(st.floats(0, 1), max_size=12)
     trials = []
     for number in range(draw(st.integers(1, 6))):
@@ -190,7 +190,7 @@ def studies(draw: st.DrawFn) -> list[Observed]:
                 optional={"lr": st.floats(1e-3, 1.0), "model.width": st.integers(8, 64)},
             )
         )
-        trials.append(Observed(number, setup, at, joules, accuracy, energy_j))
+        trials.append(TrialSnapshot(number, setup, at, joules, accuracy, energy_j))
     return trials
 
 
@@ -207,7 +207,7 @@ def test_whatever_trained_the_model_is_sound(observed, target):
 def test_accuracies_that_never_change(constant, target):
     at = (1.0, 2.0, 3.0)
     same = [
-        Observed(number, {"batch_size": size}, at, at, (constant,) * 3, 1.0)
+        TrialSnapshot(number, {"batch_size": size}, at, at, (constant,) * 3, 1.0)
         for number, size in enumerate((16, 64))
     ]
     is_sound(model(same, target=target), SIZED)
@@ -216,19 +216,19 @@ def test_accuracies_that_never_change(constant, target):
 def test_accuracies_that_are_no_number():
     at = (1.0, 2.0, 3.0)
     reads = [(math.nan,) * 3, (0.5, math.nan, math.nan), (math.nan, 0.5, 0.6)]
-    odd = [Observed(number, AT_64, at, at, each, 1.0) for number, each in enumerate(reads)]
+    odd = [TrialSnapshot(number, AT_64, at, at, each, 1.0) for number, each in enumerate(reads)]
     for count in (1, 2, 3):
         is_sound(model(odd[:count]), SIZED)
 
 
 def test_one_trial_without_an_evaluation_tells_its_epochs_energy():
-    of = model([Observed(0, AT_64, epoch_j=20.0)])
+    of = model([TrialSnapshot(0, AT_64, epoch_j=20.0)])
     assert of.epoch_j([AT_64])[0] == pytest.approx([20], rel=0.05)
     is_sound(of, SIZED)
 
 
 def test_trials_whose_epochs_energy_is_not_known_are_left_out_of_it():
-    of = model([to_target(0, AT_64), Observed(1, {"batch_size": 8}, epoch_j=None)])
+    of = model([to_target(0, AT_64), TrialSnapshot(1, {"batch_size": 8}, epoch_j=None)])
     assert of.epoch_j([AT_64])[0] == pytest.approx([20], rel=0.05)
     is_sound(of, SIZED)
 
@@ -252,14 +252,15 @@ def test_batch_sizes_that_are_no_numbers_are_choices_by_name(choices):
     setups = [{"batch_size": choice} for choice in choices]
     at = (1.0, 2.0)
     runs = [
-        Observed(number, setup, at, at, (0.4, 0.92), 1.0) for number, setup in enumerate(setups)
+        TrialSnapshot(number, setup, at, at, (0.4, 0.92), 1.0)
+        for number, setup in enumerate(setups)
     ]
     is_sound(model(runs, space), setups)
 
 
 def test_the_same_setup_at_several_levels_is_one_setup():
     at = tuple(float(epoch) for epoch in range(1, 61))
-    stuck = Observed(2, {"batch_size": 128}, at, at, (0.1,) * 60, 15.0)
+    stuck = TrialSnapshot(2, {"batch_size": 128}, at, at, (0.1,) * 60, 15.0)
     of = model([to_target(0, AT_64), to_target(1, {"batch_size": 32}), stuck])
     points = [{"batch_size": 128}] * 3
     _, covariance = of.posterior(points, [0.5, 0.75, 1.0])

@@ -13,7 +13,7 @@ from energyopt.core.energy import Energy
 from energyopt.core.outcome import judge
 from energyopt.core.protocols import Objective
 from energyopt.core.trial_result import End, TrialResult
-from energyopt.core.upfront_cost import Upfront
+from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import ConfigError, TrialError
 from energyopt.objectives import (
     EnergyDelayProduct,
@@ -167,7 +167,7 @@ def test_a_function_needs_names_and_directions():
 
 def began_with(record: TrialResult, **more: Any) -> TrialResult:
     """A record that began with a source of 6 J, of which it counts a third."""
-    source = Upfront("source", "trained", Energy(3, cpu_j=6), reuse=3, fresh=False)
+    source = UpfrontCost("source", "trained", Energy(3, cpu_j=6), reuse=3, fresh=False)
     return replace(record, upfront=(source,), **more)
 
 

@@ -11,9 +11,9 @@ from optuna.trial import TrialState
 from energyopt.core.energy import Energy
 from energyopt.core.outcome import judge
 from energyopt.core.trial_result import TrialResult
-from energyopt.core.upfront_cost import Upfront
+from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.objectives import EnergyVsAccuracy
-from energyopt.search.schedule import CURVE, DEFAULT_SETUP, PAUSED, Observed, observed_of
+from energyopt.search.schedule import CURVE, DEFAULT_SETUP, PAUSED, TrialSnapshot, observed_of
 from tests.toys import result
 
 
@@ -22,7 +22,7 @@ def study() -> optuna.Study:
     return optuna.create_study(directions=["minimize", "maximize"])
 
 
-def told(study: optuna.Study, of: TrialResult) -> Observed:
+def told(study: optuna.Study, of: TrialResult) -> TrialSnapshot:
     """A trial that is told as a coordinator tells it."""
     trial = study.ask()
     trial.suggest_float("lr", 0.5, 0.5)
@@ -37,7 +37,7 @@ def told(study: optuna.Study, of: TrialResult) -> Observed:
 
 def test_a_trial_that_reached_the_target(study):
     observed = told(study, result([(100, 2, 0.5), (200, 4, 0.95)], evaluation_j=1))
-    assert observed == Observed(
+    assert observed == TrialSnapshot(
         number=0,
         params={"lr": 0.5},
         epochs=(1, 2),
@@ -75,11 +75,11 @@ def test_a_trial_that_runs_or_waits_to_go_on(study):
 def test_a_trial_of_another_app_has_no_curve(study):
     trial = study.ask()
     study.tell(trial, [1, 2])
-    assert observed_of(study.trials[0]) == Observed(number=0, params={})
+    assert observed_of(study.trials[0]) == TrialSnapshot(number=0, params={})
 
 
 def test_what_it_began_with_is_epochs_that_it_has_spent(study):
-    source = Upfront("source", "trained", Energy(3, cpu_j=9), reuse=3, fresh=False)
+    source = UpfrontCost("source", "trained", Energy(3, cpu_j=9), reuse=3, fresh=False)
     plain = result([(100, 2, 0.5), (200, 4, 0.95)], evaluation_j=1)
     observed = told(study, replace(plain, upfront=(source,)))
     assert (observed.epochs, observed.joules, observed.epoch_j) == ((2.5, 3.5), (5, 7), 2)

@@ -12,7 +12,15 @@ import pytest
 import torch
 from torch import nn
 
-from energyopt.core.protocols import HasHeads, Infers, Knowledge, Prepares, ScoresHeads, Split, Task
+from energyopt.core.protocols import (
+    MultiHeadTask,
+    PretrainedModel,
+    Split,
+    SupportsHeads,
+    SupportsInference,
+    SupportsPrepare,
+    Task,
+)
 from energyopt.errors import ConfigError
 from energyopt.models.mlp import MLP
 from energyopt.paradigms._heads import score
@@ -48,12 +56,12 @@ def network(num_classes: int = 10, width: int = 8) -> nn.Module:
     )
 
 
-def knowledge(num_classes: int, width: int = 8) -> Knowledge:
+def knowledge(num_classes: int, width: int = 8) -> PretrainedModel:
     """What a network of another seed knows, trained or not."""
     with torch.random.fork_rng():
         torch.manual_seed(99)
         known = network(num_classes, width)
-    return Knowledge(known.state_dict(), lambda: known)
+    return PretrainedModel(known.state_dict(), lambda: known)
 
 
 def build(kind: type, task: Task = ONE, seed: int = 0, **options: Any) -> Any:
@@ -115,14 +123,14 @@ def is_a(paradigm: object, seam: type) -> bool:
 
 
 def test_a_task_says_its_heads() -> None:
-    assert isinstance(TWO, HasHeads)
-    assert not isinstance(ONE, HasHeads)
+    assert isinstance(TWO, MultiHeadTask)
+    assert not isinstance(ONE, MultiHeadTask)
 
 
 @pytest.mark.parametrize("kind", [Scratch, Multitask, Pretrained, Distillation])
 def test_each_head_is_scored_and_the_worst_counts(kind: type) -> None:
     paradigm = build(kind, TWO, target=0.9)
-    assert is_a(paradigm, ScoresHeads)
+    assert is_a(paradigm, SupportsHeads)
     assert paradigm.head_targets == {"digit": 0.9, "odd": 0.9}
     paradigm.train(800)
     accuracy = paradigm.evaluate()
@@ -301,14 +309,16 @@ def test_our_models_name_their_head() -> None:
         return MLP(input_shape=(1, 8, 8), num_classes=num_classes, width=8)
 
     known = mlp(3)
-    paradigm = build(Pretrained, model=mlp(10), source=Knowledge(known.state_dict(), lambda: known))
+    paradigm = build(
+        Pretrained, model=mlp(10), source=PretrainedModel(known.state_dict(), lambda: known)
+    )
     assert torch.equal(paradigm.model.trunk[1].weight, known.trunk[1].weight)  # type: ignore[index,union-attr]
 
 
-def _changed(change: Callable[[dict[str, torch.Tensor]], object]) -> Knowledge:
+def _changed(change: Callable[[dict[str, torch.Tensor]], object]) -> PretrainedModel:
     state = {name: of.clone() for name, of in knowledge(7).state.items()}
     change(state)
-    return Knowledge(state, nn.Identity)
+    return PretrainedModel(state, nn.Identity)
 
 
 @pytest.mark.parametrize(
@@ -343,7 +353,7 @@ def test_a_student_learns_from_its_teacher_alone() -> None:
     teacher.train(4000)
     assert teacher.evaluate() > 0.75
     unlabelled = replace_labels(ONE)
-    known = Knowledge(teacher.model.state_dict(), lambda: teacher.model)
+    known = PretrainedModel(teacher.model.state_dict(), lambda: teacher.model)
     student = build(Distillation, unlabelled, teacher=known, alpha=1.0)
     student.prepare()
     student.train(6000)
@@ -373,8 +383,8 @@ def test_the_teacher_is_asked_once() -> None:
             asked.append(len(inputs))
             return torch.zeros(len(inputs), 10)
 
-    paradigm = build(Distillation, teacher=Knowledge({}, Teacher))
-    assert is_a(paradigm, Prepares)
+    paradigm = build(Distillation, teacher=PretrainedModel({}, Teacher))
+    assert is_a(paradigm, SupportsPrepare)
     paradigm.prepare()
     paradigm.train(400)
     assert asked == [200]
@@ -382,7 +392,7 @@ def test_the_teacher_is_asked_once() -> None:
 
 def test_student_and_teacher_can_be_asked() -> None:
     paradigm = build(Distillation)
-    assert isinstance(paradigm, Infers)
+    assert isinstance(paradigm, SupportsInference)
     ways = paradigm.inference()
     assert {name: ask() for name, ask in ways.items()} == {"student": 40, "teacher": 40}
     for kind, task in ((Scratch, TWO), (Scratch, ONE), (Multitask, TWO)):

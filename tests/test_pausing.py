@@ -27,7 +27,7 @@ from energyopt.paradigms.scratch import Scratch
 from energyopt.schedulers import cosine, one_cycle
 from energyopt.tasks.digits import Digits
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import Resumed, go_on, keep_in, load, state_of
+from energyopt.training.checkpointing import ResumeState, go_on, keep_in, load, state_of
 from energyopt.training.plan import Plan
 from energyopt.training.trial import run_trial
 from tests.toys import ESTIMATED, Counter, Pausable, Scripted, ToyMeter
@@ -235,7 +235,7 @@ class Folder:
             place = {"pause": state.get("pause"), "samples": state["samples"]}
             journal = JournalWriter(self.path / NAME, again=True, **place)
             assert journal.resumed is not None
-            resumed = Resumed(journal.resumed, state)
+            resumed = ResumeState(journal.resumed, state)
         else:
             journal = JournalWriter(self.path / NAME, again=True)
         return run_trial(
@@ -439,7 +439,7 @@ def test_joules_of_two_kinds_do_not_mix(tmp_path: Path) -> None:
             plan(None),
             start,
             journal,
-            resumed=Resumed(journal.resumed, state),
+            resumed=ResumeState(journal.resumed, state),
         )
 
 

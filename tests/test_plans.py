@@ -8,7 +8,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.core.report_settings import NONE, Plans
+from energyopt.core.report_settings import NONE, ReportSettings
 
 _AMOUNTS = st.none() | st.floats(0, 1e9)
 _ANYTHING = st.recursive(
@@ -20,7 +20,7 @@ _ANYTHING = st.recursive(
 
 @given(
     st.builds(
-        Plans,
+        ReportSettings,
         reuse=st.none() | st.floats(1e-6, 1e9),
         pue=st.none() | st.floats(1, 9),
         carbon_g_per_kwh=_AMOUNTS,
@@ -28,13 +28,13 @@ _ANYTHING = st.recursive(
         currency=st.none() | st.text(),
     )
 )
-def test_plans_come_back_from_a_study(plans: Plans) -> None:
-    assert Plans.from_dict(json.loads(json.dumps(plans.to_dict()))) == plans
+def test_plans_come_back_from_a_study(plans: ReportSettings) -> None:
+    assert ReportSettings.from_dict(json.loads(json.dumps(plans.to_dict()))) == plans
 
 
 @given(_ANYTHING | st.dictionaries(st.sampled_from(list(NONE.to_dict())), _ANYTHING))
 def test_what_is_no_plan_is_unsaid(said: object) -> None:
-    plans = Plans.from_dict(said)
+    plans = ReportSettings.from_dict(said)
     assert plans.reuse is None or 0 < plans.reuse < math.inf
     assert plans.pue is None or 1 <= plans.pue < math.inf
     for amount in (plans.carbon_g_per_kwh, plans.price_per_kwh):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from energyopt.errors import HardwareError, PowerLimitRefused
+from energyopt.errors import HardwareError, PowerLimitRefusedError
 from energyopt.hardware.lease import Lease, make_run_dir, run_dir
 from energyopt.hardware.nvml import Board, all_boards
 from energyopt.hardware.power_limit import PowerLimit, restore
@@ -283,9 +283,9 @@ def test_another_users_journal_is_followed_by_root_alone_and_only_when_asked(
     find = by_uuid([board])
     assert restore_stale(find) == []
     # What was before is told there alone: it is not written over, nor forgotten.
-    with pytest.raises(PowerLimitRefused, match=r"a run of nobody.*root.*energyopt restore"):
+    with pytest.raises(PowerLimitRefusedError, match=r"a run of nobody.*root.*energyopt restore"):
         restore(board)
-    with pytest.raises(PowerLimitRefused, match="a run of nobody"):
+    with pytest.raises(PowerLimitRefusedError, match="a run of nobody"):
         PowerLimit([board], 200).__enter__()
     assert board.limit_w() == 150
     assert [each.refusal for each in restore_stale(find, asked=True)] == [None]
@@ -326,14 +326,14 @@ def test_a_gpu_that_is_gone_is_said(gpus: FakeNvml, board: Board):
 
 def test_limits_of_several_gpus_are_set_together_or_not_at_all(gpus: FakeNvml):
     gpus.state.gpu[1].min_mw = 200_000
-    with pytest.raises(PowerLimitRefused, match=r"=150 is outside 200 to 300 W of Fake H200"):
+    with pytest.raises(PowerLimitRefusedError, match=r"=150 is outside 200 to 300 W of Fake H200"):
         PowerLimit(all_boards(), 150).__enter__()
     assert gpus.limits_set(0) == []
 
 
 def test_a_refusal_at_the_second_gpu_puts_the_first_back(gpus: FakeNvml):
     gpus.fail("nvmlDeviceSetPowerManagementLimit", fake_nvml.UNKNOWN, gpu=1, times=1)
-    with pytest.raises(PowerLimitRefused, match="GPU 1"):
+    with pytest.raises(PowerLimitRefusedError, match="GPU 1"):
         PowerLimit(all_boards(), 150).__enter__()
     assert [gpus.limit_w(0), gpus.limit_w(1)] == [300, 300]
     assert stale_limits() == []
@@ -342,7 +342,7 @@ def test_a_refusal_at_the_second_gpu_puts_the_first_back(gpus: FakeNvml):
 def test_a_limit_that_is_not_in_force_after_it_was_set_is_refused(gpus: FakeNvml, board: Board):
     real = board._send_limit
     board._send_limit = lambda limit_mw: real(limit_mw + 20_000)  # type: ignore[method-assign]
-    with pytest.raises(PowerLimitRefused, match=r"was told 150 W and has 170 W"):
+    with pytest.raises(PowerLimitRefusedError, match=r"was told 150 W and has 170 W"):
         board.set_limit_w(150)
 
 
@@ -356,7 +356,7 @@ def test_permission_is_asked_for_where_nothing_would_change(gpus: FakeNvml, boar
     assert reason is not None
     for remedy in ("root", "CAP_SYS_ADMIN", "zeusd"):
         assert remedy in reason
-    with pytest.raises(PowerLimitRefused, match="may not be set"):
+    with pytest.raises(PowerLimitRefusedError, match="may not be set"):
         PowerLimit([board], 150).__enter__()
 
 
@@ -371,7 +371,7 @@ def test_without_a_journal_no_limit_is_changed(
     gpus: FakeNvml, board: Board, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("pathlib.Path.replace", _no_space)
-    with pytest.raises(PowerLimitRefused, match=r"no power limit is changed.*No space left"):
+    with pytest.raises(PowerLimitRefusedError, match=r"no power limit is changed.*No space left"):
         PowerLimit([board], 150).__enter__()
     assert gpus.limits_set(0) == []
 
@@ -391,7 +391,7 @@ def test_a_zeusd_that_counts_gpus_otherwise_sets_nothing(
     with fake_zeusd.running(tmp_path / "zeusd.sock", host.environment) as env:
         done = with_zeusd(dict(env))
     assert "zeusd means another GPU by 0" in done.stdout
-    assert "PowerLimitRefused" in done.stderr
+    assert "PowerLimitRefusedError" in done.stderr
     assert host.changes() == box.changes() == []
 
 
@@ -401,7 +401,7 @@ def test_a_zeusd_that_dies_is_a_sentence_and_the_journal_stays(box: FakeNvml, tm
         process = start("sys.stdin.read()", stdin=True, **held)
     _, err = process.communicate("go", timeout=30)
     assert process.returncode == 1
-    assert "energyopt.errors.PowerLimitRefused: the power limit of GPU 0" in err
+    assert "energyopt.errors.PowerLimitRefusedError: the power limit of GPU 0" in err
     assert len(stale_limits()) == 2
 
 
@@ -443,7 +443,7 @@ def test_a_zeusd_that_does_not_is_said(box: FakeNvml, tmp_path: Path, groups: st
         with fake_zeusd.running(socket, box.environment, groups=groups) as env:
             done = with_zeusd(dict(env))
     assert "zeusd" in done.stdout.lower()
-    assert "PowerLimitRefused" in done.stderr
+    assert "PowerLimitRefusedError" in done.stderr
     assert box.limits_set(0) == []
 
 

@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 
 from energyopt.core.conditions import ProfilePoint
 from energyopt.core.energy import Energy, total
-from energyopt.core.history import Progress, Rivals
+from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.core.journal import JournalReader, JournalWriter
 from energyopt.core.protocols import TrainStep
 from energyopt.core.trial_result import TrialResult, TrialStart
 from energyopt.errors import HardwareError
-from energyopt.hardware.gpu_options import RigOptions
+from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.hardware.power_limit_policy import selector
 from energyopt.stopping.rules import Rules
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import Resumed, keep_in, load
+from energyopt.training.checkpointing import ResumeState, keep_in, load
 from energyopt.training.plan import Plan
 from energyopt.training.power_profiler import PowerProfiler, limits_to_try
 from energyopt.training.trial import run_trial
@@ -98,7 +98,7 @@ def profiler(gpu: ToyGpu, **options: object) -> PowerProfiler:
     policy = given.pop("policy", "energy")
     return PowerProfiler(
         set_limit_w=gpu.set_limit_w,
-        select=selector(RigOptions(power_policy=policy), 1),  # type: ignore[arg-type]
+        select=selector(GpuOptions(power_policy=policy), 1),  # type: ignore[arg-type]
         shape={"model": "toy"},
         original_w=300,
         **given,  # type: ignore[arg-type]
@@ -155,7 +155,7 @@ def paused_after_profile(
         *(gpu, Plan(0.9, 20, pause_at_j=pause_at_j), START, journal),
         profiler=of,
         keep=keep_in(folder / PAUSED),
-        resumed=Resumed(journal.resumed, state) if state and journal.resumed else None,
+        resumed=ResumeState(journal.resumed, state) if state and journal.resumed else None,
     )
 
 
@@ -239,14 +239,14 @@ def test_steps_count_as_training_at_the_chosen_limit_and_the_rest_as_profiling(t
 
 def test_a_stopping_rule_is_told_joules_at_the_chosen_limit_alone(tmp_path: Path):
     class AtOnce:
-        def decide(self, progress: Progress, rivals: Rivals) -> str | None:
+        def decide(self, progress: TrialProgress, rivals: StudyHistory) -> str | None:
             told.append(progress)
             return "at once"
 
     gpu = ToyGpu(bowl, slower)
-    told: list[Progress] = []
+    told: list[TrialProgress] = []
     tries = profiler(gpu)
-    result = trained(gpu, tries, tmp_path, rules=Rules({"rule": AtOnce()}, Rivals()))
+    result = trained(gpu, tries, tmp_path, rules=Rules({"rule": AtOnce()}, StudyHistory()))
     assert (result.end, len(told)) == ("stopped", 1)
     assert tries.over
     assert len(result.checkpoints) > 10  # while limits were tried nobody asked
@@ -321,7 +321,7 @@ def test_a_choice_that_is_not_the_cheapest_has_a_surplus_below_zero():
 def test_zeus_weighs_energy_against_time():
     points = [ProfilePoint(300, 10, 3.0, 0.010), ProfilePoint(200, 10, 2.0, 0.012)]
     for eta, chosen_w in ((1.0, 200), (0.0, 300)):
-        options = RigOptions(power_policy="zeus_cost", power_eta=eta)
+        options = GpuOptions(power_policy="zeus_cost", power_eta=eta)
         assert selector(options, 1)(points) == chosen_w
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energyopt.search.curve_observations import Readings, Scale
-from energyopt.search.schedule import Observed
+from energyopt.search.schedule import TrialSnapshot
 from tests.trained import EPOCHS, TARGET, to_target, trained
 
 few = settings(max_examples=100, deadline=None)
@@ -19,14 +19,14 @@ ACCURACIES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 TARGETS = st.one_of(st.none(), st.floats(0, 1))
 
 
-def trial(*accuracy: float, number: int = 0) -> Observed:
+def trial(*accuracy: float, number: int = 0) -> TrialSnapshot:
     """One with an evaluation an epoch."""
     epochs = tuple(float(at + 1) for at in range(len(accuracy)))
-    return Observed(number, {}, epochs, epochs, accuracy, epoch_j=1.0)
+    return TrialSnapshot(number, {}, epochs, epochs, accuracy, epoch_j=1.0)
 
 
 def read(
-    trials: Sequence[Observed], target: float | None = TARGET, most: int = 8
+    trials: Sequence[TrialSnapshot], target: float | None = TARGET, most: int = 8
 ) -> tuple[Scale, Readings]:
     scale = Scale.of(trials, target)
     return scale, Readings.of(trials, scale, target, most)
@@ -160,8 +160,8 @@ def test_worse_evaluations_are_not_read():
 
 
 def test_a_level_between_far_evaluations_is_read_less_sharply():
-    near = Observed(0, {}, (4.0, 4.5), (1.0, 2.0), (0.2, 0.5))
-    far = Observed(0, {}, (4.0, 8.0), (1.0, 2.0), (0.2, 0.5))
+    near = TrialSnapshot(0, {}, (4.0, 4.5), (1.0, 2.0), (0.2, 0.5))
+    far = TrialSnapshot(0, {}, (4.0, 8.0), (1.0, 2.0), (0.2, 0.5))
     assert read([far])[1].sd[1] > read([near])[1].sd[1]
 
 

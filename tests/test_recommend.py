@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energyopt.search.posterior_ranking import Array, Repetitions, recommend
-from energyopt.search.schedule import Observed, setups_of
+from energyopt.search.schedule import TrialSnapshot, setups_of
 
 TARGET = 0.9
 POINTS = [{"lr": n} for n in range(3)]
@@ -31,9 +31,11 @@ class Given:
         return np.array(self.mean[:count]), np.array(self.covariance)[:count, :count]
 
 
-def trial(number: int, lr: float, energy_j: float, *, hit: bool = True) -> Observed:
+def trial(number: int, lr: float, energy_j: float, *, hit: bool = True) -> TrialSnapshot:
     accuracy = TARGET if hit else TARGET - 0.1
-    return Observed(number, {"lr": lr}, (1.0,), (energy_j,), (accuracy,), energy_j, reached=hit)
+    return TrialSnapshot(
+        number, {"lr": lr}, (1.0,), (energy_j,), (accuracy,), energy_j, reached=hit
+    )
 
 
 def independent(means: Sequence[float], sds: Sequence[float]) -> Given:
@@ -107,7 +109,7 @@ def test_a_setup_that_missed_the_target_cost_more_than_it_used():
 
 
 def test_a_setup_is_the_same_with_another_seed():
-    trials = [Observed(n, {"lr": 1, "seed": n}) for n in range(3)]
+    trials = [TrialSnapshot(n, {"lr": 1, "seed": n}) for n in range(3)]
     assert setups_of(trial.params for trial in trials) == [{"lr": 1, "seed": 2}]
 
 

@@ -26,7 +26,7 @@ from energyopt.core.trial_result import (
     Window,
     length_quality,
 )
-from energyopt.core.upfront_cost import Origin, Upfront
+from energyopt.core.upfront_cost import Origin, UpfrontCost
 from tests.toys import ESTIMATED, result, study, trial
 
 JOULES = st.floats(0, 1e9)
@@ -62,7 +62,7 @@ HEADED = st.lists(
     max_size=6,
 )
 UPFRONT = st.builds(
-    Upfront,
+    UpfrontCost,
     name=st.text(),
     origin=st.sampled_from(get_args(Origin)),
     energy=ENERGIES,

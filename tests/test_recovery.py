@@ -14,7 +14,7 @@ from optuna.samplers import RandomSampler
 
 from energyopt.core.outcome import judge
 from energyopt.core.study_record import Outcome
-from energyopt.errors import LeaseLost, StudyError
+from energyopt.errors import LeaseLostError, StudyError
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.reader import read_study
 from energyopt.storage.run_leases import only_coordinator
@@ -152,9 +152,9 @@ def test_a_run_that_was_taken_for_dead_notices_and_its_joules_are_kept(postgres)
     assert here.reap() == 1
     of = result([(100, 7, 0.95)])
     told = r"was silent for more than 0\.1 s and taken for dead"
-    with pytest.raises(LeaseLost, match=told):
+    with pytest.raises(LeaseLostError, match=told):
         slept.beat({0: of})
-    with pytest.raises(LeaseLost, match=told):
+    with pytest.raises(LeaseLostError, match=told):
         slept.tell(trial, judge(of, EnergyVsAccuracy()), ["lr=0.5"])
     again = here.ask()
     assert again is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from energyopt.core.journal import JournalWriter
-from energyopt.core.protocols import EnergyMeter, Paradigm, Pauses
+from energyopt.core.protocols import EnergyMeter, Paradigm, SupportsPause
 from energyopt.core.traces import Clock, Costs, Curve, Pace
 from energyopt.core.trial_result import TrialResult, TrialStart
 from energyopt.errors import ConfigError
@@ -178,7 +178,7 @@ def test_it_can_be_paused_and_goes_on_where_it_was(task: Replay):
     whole, clock = Playback(curve, costs, Clock()), Clock()
     first = Playback(curve, costs, clock)
     assert isinstance(first, Paradigm)
-    assert isinstance(first, Pauses)
+    assert isinstance(first, SupportsPause)
     first.train(EPOCH_SAMPLES // 3)
     rest = Playback(curve, costs, clock)
     rest.load_state(first.state())

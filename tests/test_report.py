@@ -26,7 +26,7 @@ from energyopt.analysis.seed_noise import geometric, noise_of, repeated_setups
 from energyopt.analysis.summary import summarize
 from energyopt.core.conditions import Gpu, Machine
 from energyopt.core.energy import Energy
-from energyopt.core.report_settings import Plans
+from energyopt.core.report_settings import ReportSettings
 from energyopt.core.study_record import Confirmation, StudyRecord
 from energyopt.errors import ConfigError
 from energyopt.report.html.sections import report
@@ -371,7 +371,7 @@ def test_a_report_with_targets_of_its_own() -> None:
 
 
 def test_what_the_search_was_told_counts_where_nothing_is_typed() -> None:
-    plans = Plans(reuse=30, pue=1.2, price_per_kwh=0.3, currency="CHF")
+    plans = ReportSettings(reuse=30, pue=1.2, price_per_kwh=0.3, currency="CHF")
     told = Factors.of(plans, {"pue": None, "currency": None})
     assert told == Factors(1.2, None, 0.3, "CHF")
     assert Factors.of(plans, {"pue": 1.0, "currency": "EUR"}) == Factors(1.0, None, 0.3, "EUR")

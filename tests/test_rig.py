@@ -13,9 +13,9 @@ import torch
 import yaml
 
 from energyopt.core.energy import Energy
-from energyopt.errors import ConfigError, HardwareError, PowerLimitRefused
-from energyopt.hardware.gpu_allocation import Rig
-from energyopt.hardware.gpu_options import RigOptions
+from energyopt.errors import ConfigError, HardwareError, PowerLimitRefusedError
+from energyopt.hardware.gpu_allocation import GpuAllocation
+from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.hardware.gpu_selection import claim
 from energyopt.hardware.lease import Lease
 from energyopt.hardware.nvml import Board, all_boards
@@ -25,9 +25,9 @@ from tests.fake_nvml import FakeNvml
 
 
 @pytest.fixture
-def claimed() -> Iterator[list[Rig]]:
+def claimed() -> Iterator[list[GpuAllocation]]:
     """Rigs to close at the end."""
-    rigs: list[Rig] = []
+    rigs: list[GpuAllocation] = []
     yield rigs
     for rig in rigs:
         rig.close()
@@ -38,7 +38,7 @@ def indices(boards: Sequence[Board]) -> list[int]:
 
 
 def chosen(device: str = "cpu", **options: object) -> list[int]:
-    rig = claim(RigOptions(lease_wait_s=0, **options), device)  # type: ignore[arg-type]
+    rig = claim(GpuOptions(lease_wait_s=0, **options), device)  # type: ignore[arg-type]
     rig.close()
     return indices(rig.boards)
 
@@ -47,7 +47,7 @@ def chosen(device: str = "cpu", **options: object) -> list[int]:
 
 
 def test_nothing_is_asked_of_a_driver_where_no_gpu_is_wanted():
-    for options in (RigOptions(), RigOptions(gpus="auto")):
+    for options in (GpuOptions(), GpuOptions(gpus="auto")):
         rig = claim(options, "cpu")
         assert (rig.boards, rig.device, rig.rivals, rig.flags) == ((), "cpu", None, ())
         assert rig.machine().driver is None
@@ -69,10 +69,10 @@ def test_the_gpu_that_trains_is_the_one_that_is_held(gpus: FakeNvml):
 
 
 def test_cuda_sees_only_the_gpu_that_it_trains_on(
-    gpus: FakeNvml, claimed: list[Rig], monkeypatch: pytest.MonkeyPatch
+    gpus: FakeNvml, claimed: list[GpuAllocation], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
-    rig = claim(RigOptions(gpus="auto", lease_wait_s=0), "cuda")
+    rig = claim(GpuOptions(gpus="auto", lease_wait_s=0), "cuda")
     claimed.append(rig)
     assert indices(rig.boards) == [1]
     assert rig.device == "cuda:0"
@@ -151,16 +151,16 @@ def test_a_lost_gpu_stops_no_work_on_others(gpus: FakeNvml, monkeypatch: pytest.
         chosen(gpus=1)
 
 
-def test_each_trial_has_its_own(gpus: FakeNvml, claimed: list[Rig]):
-    one = claim(RigOptions(gpus=1, lease_wait_s=0), "cpu")
-    other = claim(RigOptions(gpus=1, lease_wait_s=0), "cpu")
+def test_each_trial_has_its_own(gpus: FakeNvml, claimed: list[GpuAllocation]):
+    one = claim(GpuOptions(gpus=1, lease_wait_s=0), "cpu")
+    other = claim(GpuOptions(gpus=1, lease_wait_s=0), "cpu")
     claimed += [one, other]
     assert indices([*one.boards, *other.boards]) == [0, 1]
     assert one.rivals == 2
     with pytest.raises(HardwareError, match=r"is held by.*lease_wait_s"):
-        claim(RigOptions(gpus=1, lease_wait_s=0), "cpu")
+        claim(GpuOptions(gpus=1, lease_wait_s=0), "cpu")
     one.close()
-    claimed.append(claim(RigOptions(gpus=1, lease_wait_s=0), "cpu"))
+    claimed.append(claim(GpuOptions(gpus=1, lease_wait_s=0), "cpu"))
 
 
 # Company -----------------------------------------------------------------------------------
@@ -171,18 +171,20 @@ def test_a_free_gpu_is_preferred(gpus: FakeNvml):
     assert chosen(gpus=1) == [1]
 
 
-def test_a_gpu_on_which_others_compute_is_refused_or_flagged(gpus: FakeNvml, claimed: list[Rig]):
+def test_a_gpu_on_which_others_compute_is_refused_or_flagged(
+    gpus: FakeNvml, claimed: list[GpuAllocation]
+):
     gpus.processes(0, 4711)
     with pytest.raises(HardwareError, match=r"on GPU 0.*4711.*hardware\.shared=flag"):
         chosen(gpus=[0])
     assert Lease(gpus.uuid(0)).owner() is None
-    rig = claim(RigOptions(gpus=[0], shared="flag"), "cpu")
+    rig = claim(GpuOptions(gpus=[0], shared="flag"), "cpu")
     claimed.append(rig)
     assert rig.flags == ("shared_gpu",)
 
 
-def test_others_that_come_later_are_found(gpus: FakeNvml, claimed: list[Rig]):
-    rig = claim(RigOptions(gpus=[0]), "cpu")
+def test_others_that_come_later_are_found(gpus: FakeNvml, claimed: list[GpuAllocation]):
+    rig = claim(GpuOptions(gpus=[0]), "cpu")
     claimed.append(rig)
     gpus.processes(0, os.getpid())
     rig.note_company()
@@ -194,9 +196,9 @@ def test_others_that_come_later_are_found(gpus: FakeNvml, claimed: list[Rig]):
 
 
 def test_in_a_container_a_trial_is_listed_by_another_number(
-    gpus: FakeNvml, claimed: list[Rig], monkeypatch: pytest.MonkeyPatch
+    gpus: FakeNvml, claimed: list[GpuAllocation], monkeypatch: pytest.MonkeyPatch
 ):
-    rig = claim(RigOptions(gpus=[0]), "cpu")
+    rig = claim(GpuOptions(gpus=[0]), "cpu")
     claimed.append(rig)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     gpus.processes(0, 17)
@@ -207,9 +209,11 @@ def test_in_a_container_a_trial_is_listed_by_another_number(
         rig.check_company()
 
 
-def test_a_driver_that_does_not_tell_who_computes_is_flagged(gpus: FakeNvml, claimed: list[Rig]):
+def test_a_driver_that_does_not_tell_who_computes_is_flagged(
+    gpus: FakeNvml, claimed: list[GpuAllocation]
+):
     gpus.fail("nvmlDeviceGetComputeRunningProcesses_v3", fake_nvml.NOT_SUPPORTED)
-    rig = claim(RigOptions(gpus=1), "cpu")
+    rig = claim(GpuOptions(gpus=1), "cpu")
     claimed.append(rig)
     rig.note_company()
     rig.check_company()
@@ -219,8 +223,8 @@ def test_a_driver_that_does_not_tell_who_computes_is_flagged(gpus: FakeNvml, cla
 # Temperature and plausibility --------------------------------------------------------------
 
 
-def test_a_hot_gpu_cools_down_or_is_flagged(gpus: FakeNvml, claimed: list[Rig]):
-    options = RigOptions(gpus=1, cool_down_s=0, cool_down_max_s=0.2)
+def test_a_hot_gpu_cools_down_or_is_flagged(gpus: FakeNvml, claimed: list[GpuAllocation]):
+    options = GpuOptions(gpus=1, cool_down_s=0, cool_down_max_s=0.2)
     rig = claim(options, "cpu")
     claimed.append(rig)
     gpus.state.gpu[0].temperature_c = 43
@@ -244,17 +248,19 @@ def test_a_hot_gpu_cools_down_or_is_flagged(gpus: FakeNvml, claimed: list[Rig]):
     ],
 )
 def test_mean_power_beyond_reason_is_said(
-    gpus: FakeNvml, claimed: list[Rig], gpu_j: float, says: str | None
+    gpus: FakeNvml, claimed: list[GpuAllocation], gpu_j: float, says: str | None
 ):
-    rig = claim(RigOptions(gpus=1), "cpu")
+    rig = claim(GpuOptions(gpus=1), "cpu")
     claimed.append(rig)
     wrong = rig.implausible(Energy(100, gpu_j=gpu_j), windows=4, period_s=0.1, idle_w=50)
     assert (wrong is None) == (says is None)
     assert says is None or says in (wrong or "")
 
 
-def test_short_trials_are_within_the_counters_coarseness(gpus: FakeNvml, claimed: list[Rig]):
-    rig = claim(RigOptions(gpus=1), "cpu")
+def test_short_trials_are_within_the_counters_coarseness(
+    gpus: FakeNvml, claimed: list[GpuAllocation]
+):
+    rig = claim(GpuOptions(gpus=1), "cpu")
     claimed.append(rig)
     for gpu_j in (0, 100):  # 0.1 s: nothing, or two ticks at 300 W and more
         assert rig.implausible(Energy(0.1, gpu_j=gpu_j), 4, 0.1, idle_w=50) is None
@@ -265,11 +271,11 @@ def test_short_trials_are_within_the_counters_coarseness(gpus: FakeNvml, claimed
 
 def test_a_limit_needs_a_gpu():
     with pytest.raises(ConfigError, match=r"power_limit_w=150.*no NVIDIA GPU.*hardware=nvidia"):
-        claim(RigOptions(power_limit_w=150), "cpu").check_limit()
+        claim(GpuOptions(power_limit_w=150), "cpu").check_limit()
 
 
-def test_a_limit_is_held_and_put_back(gpus: FakeNvml, claimed: list[Rig]):
-    rig = claim(RigOptions(gpus=1, power_limit_w=150), "cpu")
+def test_a_limit_is_held_and_put_back(gpus: FakeNvml, claimed: list[GpuAllocation]):
+    rig = claim(GpuOptions(gpus=1, power_limit_w=150), "cpu")
     claimed.append(rig)
     with rig.limited() as limit:
         assert limit is not None
@@ -280,13 +286,13 @@ def test_a_limit_is_held_and_put_back(gpus: FakeNvml, claimed: list[Rig]):
 
 @pytest.mark.parametrize("strict", [True, False])
 def test_without_permission_a_number_is_refused_and_profiling_left_out(
-    gpus: FakeNvml, claimed: list[Rig], strict: bool
+    gpus: FakeNvml, claimed: list[GpuAllocation], strict: bool
 ):
     gpus.unprivileged()
     for wanted in (150, "profile"):
-        rig = claim(RigOptions(gpus=1, power_limit_w=wanted, strict=strict), "cpu")
+        rig = claim(GpuOptions(gpus=1, power_limit_w=wanted, strict=strict), "cpu")
         if wanted == 150 or strict:
-            with pytest.raises(PowerLimitRefused, match=r"root.*CAP_SYS_ADMIN.*zeusd"):
+            with pytest.raises(PowerLimitRefusedError, match=r"root.*CAP_SYS_ADMIN.*zeusd"):
                 rig.check_limit()
         else:
             with rig.limited() as limit:
@@ -295,25 +301,27 @@ def test_without_permission_a_number_is_refused_and_profiling_left_out(
         rig.close()
 
 
-def test_a_stale_limit_is_put_back_by_the_next_trial_or_flagged(gpus: FakeNvml, claimed: list[Rig]):
+def test_a_stale_limit_is_put_back_by_the_next_trial_or_flagged(
+    gpus: FakeNvml, claimed: list[GpuAllocation]
+):
     from energyopt.hardware.power_limit import PowerLimit
 
     PowerLimit(all_boards()[:1], 150).__enter__()  # and its process dies
-    rig = claim(RigOptions(gpus=1), "cpu")
+    rig = claim(GpuOptions(gpus=1), "cpu")
     assert gpus.limit_w(0) == 300
     rig.close()
     PowerLimit(all_boards()[:1], 150).__enter__()
     gpus.unprivileged()
-    rig = claim(RigOptions(gpus=1), "cpu")
+    rig = claim(GpuOptions(gpus=1), "cpu")
     claimed.append(rig)
     assert rig.flags == ("stale_power_limit",)
     assert gpus.limit_w(0) == 150
 
 
-def test_the_users_cap_is_never_exceeded(gpus: FakeNvml, claimed: list[Rig]):
-    def held(**options: object) -> Rig:
+def test_the_users_cap_is_never_exceeded(gpus: FakeNvml, claimed: list[GpuAllocation]):
+    def held(**options: object) -> GpuAllocation:
         options = {"gpus": 1, "max_power_limit_w": 180, **options}
-        claimed.append(claim(RigOptions(**options), "cpu"))  # type: ignore[arg-type]
+        claimed.append(claim(GpuOptions(**options), "cpu"))  # type: ignore[arg-type]
         return claimed[-1]
 
     with pytest.raises(ConfigError, match=r"power_limit_w=200.*at most hardware.max_power_limit_w"):
@@ -326,7 +334,7 @@ def test_the_users_cap_is_never_exceeded(gpus: FakeNvml, claimed: list[Rig]):
         assert gpus.limit_w(rig.boards[0].index) == 180
     rig.close()
     low = held(max_power_limit_w=low_w - 1, power_limit_w="profile")
-    with pytest.raises(PowerLimitRefused, match=r"max_power_limit_w=.* is below the"):
+    with pytest.raises(PowerLimitRefusedError, match=r"max_power_limit_w=.* is below the"):
         low.check_limit()
 
 
@@ -335,7 +343,7 @@ def test_the_users_cap_is_never_exceeded(gpus: FakeNvml, claimed: list[Rig]):
 
 def test_the_config_says_each_option_with_its_default():
     said = yaml.safe_load((conf_dir() / "measuring.yaml").read_text())["hardware"]
-    plain = json.loads(json.dumps(dataclasses.asdict(RigOptions())))
+    plain = json.loads(json.dumps(dataclasses.asdict(GpuOptions())))
     assert said == plain
 
 
@@ -371,4 +379,4 @@ def test_the_config_says_each_option_with_its_default():
 )
 def test_options_that_make_no_sense_are_refused(key: str, value: object, allowed: str):
     with pytest.raises(ConfigError, match=rf"hardware\.{key}=.*not allowed.*{allowed}"):
-        RigOptions(**{key: value})  # type: ignore[arg-type]
+        GpuOptions(**{key: value})  # type: ignore[arg-type]

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energyopt.core.curve import Curve
-from energyopt.core.history import Progress, Rival, Rivals, front_of
+from energyopt.core.history import BestSoFarCurve, StudyHistory, TrialProgress, front_of
 from tests.curves import CURVES, TARGET, curve, progress, rivals_of, steady
 
 
 def test_nothing_is_known_of_no_trial_and_of_one_without_an_evaluation():
-    assert rivals_of([]) == rivals_of([curve()]) == Rivals()
-    assert Rivals.from_json(Rivals().to_json()) == Rivals()
-    assert Rivals().best_with(1e9) == 0.0
+    assert rivals_of([]) == rivals_of([curve()]) == StudyHistory()
+    assert StudyHistory.from_json(StudyHistory().to_json()) == StudyHistory()
+    assert StudyHistory().best_with(1e9) == 0.0
 
 
 def test_the_incumbent_is_the_trial_that_reached_the_target_with_the_least_energy():
@@ -35,7 +35,7 @@ def test_a_better_accuracy_with_less_energy_is_the_front():
 
 
 def test_between_evaluations_accuracy_is_read_in_joules():
-    rival = Rival.of(3, curve((10, 0.2), (20, 0.6), (40, 0.5), (80, 0.7)))
+    rival = BestSoFarCurve.of(3, curve((10, 0.2), (20, 0.6), (40, 0.5), (80, 0.7)))
     assert rival.number == 3
     assert rival.at(9.9) == 0
     assert rival.at(10) == 0.2
@@ -47,14 +47,14 @@ def test_between_evaluations_accuracy_is_read_in_joules():
 
 def test_what_rises_late_was_not_better_before():
     late = steady([0.1] * 200 + [0.9] * 20)
-    rival = Rival.of(0, late)
+    rival = BestSoFarCurve.of(0, late)
     assert len(rival.joules) <= 16
     assert rival.at(100) == 0.1
     assert rival.at(220) == 0.9
 
 
 def test_a_trial_that_went_on_replaces_itself():
-    rivals = Rivals().learn(0, steady([0.5]), TARGET).learn(1, steady([0.4]), TARGET)
+    rivals = StudyHistory().learn(0, steady([0.5]), TARGET).learn(1, steady([0.4]), TARGET)
     gone_on = rivals.learn(0, steady([0.5, 0.95]), TARGET)
     assert {rival.number: rival.at(2) for rival in gone_on.curves} == {0: 0.95, 1: 0.4}
     assert gone_on.incumbent == 0
@@ -63,9 +63,9 @@ def test_a_trial_that_went_on_replaces_itself():
 @given(st.lists(CURVES, max_size=6), st.none() | st.floats(0, 2))
 def test_it_survives_its_journey_and_carries_nobodys_text(curves: list[Curve], luck: float | None):
     known = rivals_of(curves)
-    known = Rivals(known.incumbent_j, known.incumbent, known.curves, known.front, luck)
+    known = StudyHistory(known.incumbent_j, known.incumbent, known.curves, known.front, luck)
     text = known.to_json()
-    assert Rivals.from_json(text) == known
+    assert StudyHistory.from_json(text) == known
     words = {"incumbent_j", "incumbent", "curves", "front", "luck", "null", "e"}
     assert set(re.findall(r"[^\W\d_]\w*", text)) <= words
 
@@ -97,13 +97,13 @@ def test_no_point_of_a_front_beats_another_and_each_other_point_is_beaten(
 
 @given(CURVES, st.floats(0, 2000), st.floats(0, 2000))
 def test_a_rivals_accuracy_never_falls_with_energy(of: Curve, a: float, b: float):
-    rival = Rival.of(0, of)
+    rival = BestSoFarCurve.of(0, of)
     assert rival.at(min(a, b)) <= rival.at(max(a, b)) <= max(of.accuracy)
 
 
 def test_progress_says_what_it_will_have_used():
     so_far = progress(steady([0.1, 0.95], 2.0), 2, last_epoch=10)
     assert (so_far.spent_j, so_far.best, so_far.reached, so_far.end_j) == (4, 0.95, True, 20)
-    nothing = Progress((), (), (), TARGET, 10)
+    nothing = TrialProgress((), (), (), TARGET, 10)
     assert (nothing.spent_j, nothing.best, nothing.end_j) == (0, 0, 0)
     assert math.isfinite(nothing.end_j)

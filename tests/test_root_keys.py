@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from energyopt.config.root_keys import check_roots
-from energyopt.config.trial_factory import Setup
+from energyopt.config.trial_factory import TrialFactory
 from energyopt.errors import ConfigError
 from tests.composing import composed
 
@@ -50,13 +50,13 @@ def test_a_root_key_holds_only_what_it_may(key, refused, says):
     for value in refused:
         OmegaConf.update(config, key, value, merge=False)
         with pytest.raises(ConfigError) as caught:
-            Setup(config)
+            TrialFactory(config)
         assert str(caught.value) == f"{key}={value} is not allowed: {says} is needed"
 
 
 def test_a_root_key_that_was_deleted_is_missed():
     with pytest.raises(ConfigError, match=r"^lr=None is not allowed"):
-        Setup(composed("~lr"))
+        TrialFactory(composed("~lr"))
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_root_keys_at_their_limits(words):
 @pytest.mark.parametrize("word", ["lr=${nothing}", "lr=${oc.env:NO_SUCH_VARIABLE}"])
 def test_a_root_key_that_cannot_be_resolved_is_named(word):
     with pytest.raises(ConfigError, match=r"^lr: .*(nothing|NO_SUCH_VARIABLE)"):
-        Setup(composed(word))
+        TrialFactory(composed(word))

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from energyopt.config.overrides import override_for
-from energyopt.core.calibration import Known
+from energyopt.core.calibration import Calibration
 from energyopt.core.conditions import ProfilePoint
 from energyopt.core.curve import Curve
-from energyopt.core.history import Rivals
+from energyopt.core.history import StudyHistory
 from energyopt.core.run_context import VARIABLE, RunContext
 from energyopt.errors import TrialError
 from tests.conftest import SPACE, TINY, Program
@@ -53,8 +53,8 @@ def test_hydra_composes_it_without_looking_into_it(context: RunContext) -> None:
 
 
 def test_numbers_about_hardware_and_earlier_trials_travel_with_it() -> None:
-    known = Known({"aa": (ProfilePoint(200.0, 3, 1.5, 0.1),)}, {"bb": 40.0}, {"cc": 31.0})
-    history = Rivals().learn(3, Curve((1.0, 2.0), (5.0, 9.0), (0.5, 0.9)), 0.8)
+    known = Calibration({"aa": (ProfilePoint(200.0, 3, 1.5, 0.1),)}, {"bb": 40.0}, {"cc": 31.0})
+    history = StudyHistory().learn(3, Curve((1.0, 2.0), (5.0, 9.0), (0.5, 0.9)), 0.8)
     context = RunContext(calibration=known, history=history)
     assert RunContext.from_json(context.to_json()) == context
 

@@ -27,7 +27,7 @@ from packaging.utils import canonicalize_name
 
 from energyopt.analysis.pareto import curve_front
 from energyopt.config.instantiate import make_sampler
-from energyopt.config.trial_factory import Setup
+from energyopt.config.trial_factory import TrialFactory
 from energyopt.config.trust import names_code
 from energyopt.errors import ConfigError, StorageError, StudyError
 from energyopt.report.export.front_file import render_front
@@ -187,7 +187,7 @@ def test_a_malicious_pickle_is_one(marker: Path) -> None:
 @pytest.mark.parametrize("target", HARMFUL)
 def test_no_group_of_a_setup_runs_harmful_code(target: str, marker: Path) -> None:
     node = harmful_node(target, marker)
-    builders: dict[str, Callable[[Setup], Any]] = {
+    builders: dict[str, Callable[[TrialFactory], Any]] = {
         "task": lambda setup: setup.task,
         "model": lambda setup: setup.model,
         "paradigm": lambda setup: setup.make_paradigm(),
@@ -203,7 +203,7 @@ def test_no_group_of_a_setup_runs_harmful_code(target: str, marker: Path) -> Non
             for wrapped in (node, {"_target_": "energyopt.models.mlp.MLP", "hidden": [node]}):
                 OmegaConf.update(config, key, wrapped, merge=False)
                 with pytest.raises(ConfigError, match=f"_target_={re.escape(target)}|_target_="):
-                    build(Setup(config))
+                    build(TrialFactory(config))
     assert unharmed(marker)
 
 

@@ -17,7 +17,7 @@ from energyopt.core.trial_result import TrialStart, Window
 from energyopt.errors import JournalError, StorageError
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.study_store import StudyStore
-from energyopt.sweep.outbox import NAME, Spool
+from energyopt.sweep.outbox import NAME, Outbox
 from tests.small_study import IDENTITY, SPACE, forked
 from tests.small_study import NAME as STUDY
 from tests.toys import ESTIMATED, result
@@ -27,8 +27,8 @@ OUTCOME = judge(result([(100, 2, 0.95)]), EnergyVsAccuracy())
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "runs", SPACE.words, journals=False)
+def spool(tmp_path: Path) -> Outbox:
+    return Outbox(tmp_path / "runs", SPACE.words, journals=False)
 
 
 def asked(tmp_path: Path, name: str = "a.db"):
@@ -69,7 +69,7 @@ def test_what_is_damaged_says_nothing(tmp_path, spool, text):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     trial, _ = asked(tmp_path)
     (tmp_path / "file").write_text("")
-    spool = Spool(tmp_path / "file", SPACE.words, journals=False)
+    spool = Outbox(tmp_path / "file", SPACE.words, journals=False)
     with pytest.raises(StorageError, match=r"untold\.json cannot be written: Not a directory"):
         spool.keep(trial, [], OUTCOME)
 
@@ -113,7 +113,7 @@ def journalled(folder: Path, number: int, more: str = "") -> None:
         file.write(more)
 
 
-def opened(tmp_path: Path, spool: Spool) -> StudyStore:
+def opened(tmp_path: Path, spool: Outbox) -> StudyStore:
     where = str(tmp_path / "a.db")
     return StudyStore.open(where, STUDY, IDENTITY, RandomSampler, remains=spool.remains, sole=True)
 
@@ -121,7 +121,7 @@ def opened(tmp_path: Path, spool: Spool) -> StudyStore:
 def test_a_trial_of_a_newer_version_stays_as_it_is(tmp_path: Path) -> None:
     """A run that cannot read it says so when it begins, and leaves it alone while it runs."""
     runs = tmp_path / "runs"
-    spool = Spool(runs, SPACE.words, journals=True)
+    spool = Outbox(runs, SPACE.words, journals=True)
     died = opened(tmp_path, spool)
     for number in range(2):
         trial = died.ask()

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from energyopt.search.history_builder import Standing
+from energyopt.search.history_builder import HistoryBuilder
 from tests.toys import result, trial
 
 
@@ -15,7 +15,7 @@ def reached(energy_j: float):
 
 
 def test_trials_with_a_valid_curve_count():
-    standing = Standing(
+    standing = HistoryBuilder(
         [
             trial(0, reached(8)),
             trial(1),
@@ -32,7 +32,7 @@ def test_trials_with_a_valid_curve_count():
 
 
 def test_luck_is_what_repetitions_of_a_setup_differ_by():
-    standing = Standing()
+    standing = HistoryBuilder()
     for number, (lr, log_j) in enumerate([(1, 0), (1, 1), (2, 4), (2, 5), (3, 9), (2, 6)]):
         assert standing.rivals.luck is None  # two repetitions say little
         standing.add(number, {"lr": lr, "seed": number}, reached(math.exp(log_j)))

@@ -13,14 +13,14 @@ from optuna.samplers import RandomSampler
 from energyopt.analysis.summary import summarize
 from energyopt.core.outcome import paused
 from energyopt.core.study_record import Outcome, StudyRecord
-from energyopt.errors import LeaseLost, StudyError
+from energyopt.errors import LeaseLostError, StudyError
 from energyopt.report.tables import study_row
 from energyopt.search.halving import Halving
-from energyopt.search.schedule import Observed, Step
+from energyopt.search.schedule import Step, TrialSnapshot
 from energyopt.storage.reader import read_study
-from energyopt.storage.reconciliation import Remains
+from energyopt.storage.reconciliation import TrialRemnant
 from energyopt.storage.study_store import StudyStore
-from energyopt.sweep.outbox import Spool
+from energyopt.sweep.outbox import Outbox
 from energyopt.training.checkpointing import NAME as PAUSED
 from tests import small_study
 from tests.small_study import IDENTITY, NAME, SPACE, UNTOUCHED, check_in_steps, elsewhere, forked
@@ -80,7 +80,7 @@ def test_more_trials_go_on_from_what_there_is(where, folder):
 class Pausing:
     """A schedule that begins all, each up to a pause, and lets none go on."""
 
-    def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+    def next_step(self, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
         self.observed = list(observed)
         return Step(None, 60.0) if can_begin else None
 
@@ -88,7 +88,7 @@ class Pausing:
 class Stops(Pausing):
     """Which stops before the study has its total."""
 
-    def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+    def next_step(self, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
         return super().next_step(observed, can_begin=can_begin and len(observed) < 3)
 
 
@@ -134,7 +134,7 @@ def test_what_is_paused_ends_with_the_final_word_of_a_schedule(where, folder):
 
 def test_a_schedule_that_resumes_what_does_not_wait_is_refused(where, folder):
     class Wrong(Pausing):
-        def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+        def next_step(self, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
             return Step(5)
 
     with pytest.raises(StudyError, match="Wrong resumes trial 5, which does not wait"):
@@ -186,7 +186,7 @@ def test_a_fault_at_some_statements_costs_nothing(where, folder, nth):
 class Resuming(Pausing):
     """A schedule that lets the first that waits train to its end, and begins nothing."""
 
-    def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+    def next_step(self, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
         waiting = [trial.number for trial in observed if trial.state == "paused"]
         return Step(waiting[0]) if waiting else None
 
@@ -202,7 +202,7 @@ def resume(where: str, folder: Path) -> None:
 
 def settle(where: str, folder: Path) -> StudyRecord:
     """What the next run does before it trains."""
-    store = opened(where, remains=Spool(folder, SPACE.words, journals=True).remains)
+    store = opened(where, remains=Outbox(folder, SPACE.words, journals=True).remains)
     store.reap()
     study = store.read()
     store.close()
@@ -305,10 +305,10 @@ def test_what_another_host_resumed_and_left_is_trained_again(postgres):
     waiting = there.resume(0)
     assert waiting is not None
     of = paused(result([(100, 2, 0.5)], end="paused"))
-    here = opened(postgres, remains=lambda _: Remains((), None, of.result, of))
+    here = opened(postgres, remains=lambda _: TrialRemnant((), None, of.result, of))
     assert here.reap() == 1
     assert [trial.state for trial in here.read().trials] == ["failed", "waiting"]
-    with pytest.raises(LeaseLost):
+    with pytest.raises(LeaseLostError):
         there.pause(waiting.trial, of, ["lr=0.5"])
     assert here.read().search_energy_j == 2
     for store in (here, there):

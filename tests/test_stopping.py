@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energyopt.core.curve import Curve
-from energyopt.core.history import Rivals
+from energyopt.core.history import StudyHistory
 from energyopt.core.protocols import StoppingRule
 from energyopt.errors import ConfigError
 from energyopt.stopping.dominance import Dominance
@@ -91,7 +91,7 @@ def test_the_cap_can_follow_the_noise_of_seeds():
     assert cap.beta(0.0) == 1
     assert cap.beta(0.25) == pytest.approx(math.exp(0.5))
     known = rivals_of([GOOD])
-    lucky = Rivals(known.incumbent_j, known.incumbent, known.curves, known.front, luck=0.6)
+    lucky = StudyHistory(known.incumbent_j, known.incumbent, known.curves, known.front, luck=0.6)
     why = cap.decide(progress(steady([0.1] * 20), 20), lucky)
     assert why is not None
     assert "more than 3.32 x the 4 J" in why

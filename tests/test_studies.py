@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
 from energyopt.core.outcome import judge
-from energyopt.core.report_settings import NONE, Plans
+from energyopt.core.report_settings import NONE, ReportSettings
 from energyopt.core.study_record import Metric, Outcome, TrialRecord
 from energyopt.errors import StorageError, StudyError
 from energyopt.objectives import EnergyVsAccuracy
@@ -23,7 +23,7 @@ from energyopt.storage.database import open_database
 from energyopt.storage.identity import Identity, check_name
 from energyopt.storage.optuna_tables import count_trials, kept_trials, running_trials
 from energyopt.storage.reader import read_studies, read_study
-from energyopt.storage.reconciliation import Remains
+from energyopt.storage.reconciliation import TrialRemnant
 from energyopt.storage.run_leases import only_coordinator
 from energyopt.storage.study_store import StudyStore
 from tests.toys import ESTIMATED, METRICS, result
@@ -44,9 +44,9 @@ def database(where: str) -> str:
     return where
 
 
-def left(record: Any = None, outcome: Outcome | None = None) -> Callable[[Any], Remains]:
+def left(record: Any = None, outcome: Outcome | None = None) -> Callable[[Any], TrialRemnant]:
     """What a dead run left outside of the database."""
-    return lambda trial: Remains((f"lr={trial.params.get('lr')}",), outcome, record)
+    return lambda trial: TrialRemnant((f"lr={trial.params.get('lr')}",), outcome, record)
 
 
 @pytest.fixture
@@ -445,7 +445,11 @@ def test_joules_of_two_kinds_do_not_mix(open_study):
 
 def test_the_last_word_of_what_is_planned_counts(open_study):
     assert open_study().read().plans == NONE
-    for plans in (Plans(reuse=30, price_per_kwh=0.3, currency="CHF"), Plans(pue=1.2), NONE):
+    for plans in (
+        ReportSettings(reuse=30, price_per_kwh=0.3, currency="CHF"),
+        ReportSettings(pue=1.2),
+        NONE,
+    ):
         store = open_study()
         store.keep_plans(plans)
         store.close()

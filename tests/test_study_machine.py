@@ -18,7 +18,7 @@ from optuna.trial import Trial
 
 from energyopt.core.outcome import judge, paused
 from energyopt.core.study_record import Outcome
-from energyopt.errors import LeaseLost
+from energyopt.errors import LeaseLostError
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.reader import read_study
 from energyopt.storage.reconciliation import RETRY_OF
@@ -91,7 +91,7 @@ class StudyMachine(RuleBasedStateMachine):
         spent = max(self.burnt_j.get(number, 0.0), joules)
         try:
             run.store.beat({number: result([(100, spent, 0.5)], end="lost")})
-        except LeaseLost:
+        except LeaseLostError:
             assert run.taken_for_dead
         else:
             self.burnt_j[number] = spent
@@ -119,7 +119,7 @@ class StudyMachine(RuleBasedStateMachine):
                 outcome = judge(of, EnergyVsAccuracy())
                 run.store.tell(trial, outcome, [])
                 self.complete[number] = outcome.values
-        except LeaseLost:
+        except LeaseLostError:
             assert run.taken_for_dead
         self.burnt_j[number] = spent  # kept, whatever became of the trial
 

@@ -17,11 +17,11 @@ from zeus.device.soc.apple import AppleSiliconMeasurement
 from zeus.device.soc.common import SoC, SoCMeasurement
 from zeus.device.soc.jetson import JetsonMeasurement
 
-from energyopt.config.trial_factory import Setup
+from energyopt.config.trial_factory import TrialFactory
 from energyopt.core.protocols import EnergyMeter
 from energyopt.errors import ConfigError, HardwareError
 from energyopt.hardware import host
-from energyopt.hardware.gpu_options import RigOptions
+from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.hardware.zeus import AmdMeter, SocMeter
 from energyopt.testing.pytest import CountingMeterContract
 from tests import fake_nvml
@@ -68,8 +68,8 @@ def plug(gpus: FakeNvml, gpu: int, name: str, max_w: float, default_w: float | N
     board.default_mw = board.limit_mw = round(1000 * (default_w or max_w))
 
 
-def setup(*words: str) -> Setup:
-    return Setup(composed("device=cpu", "hardware.lease_wait_s=0", *words))
+def setup(*words: str) -> TrialFactory:
+    return TrialFactory(composed("device=cpu", "hardware.lease_wait_s=0", *words))
 
 
 def published(option: str) -> Any:
@@ -196,12 +196,12 @@ def test_a_wrong_key_of_a_system_is_named(gpus: FakeNvml):
     ],
 )
 def test_a_gpu_name_is_whole_words(wanted: Any, name: str, fits: bool):
-    assert RigOptions(gpu_name=wanted).fits(name) == fits
+    assert GpuOptions(gpu_name=wanted).fits(name) == fits
 
 
 def test_a_gpu_name_that_is_no_expression_is_refused():
     with pytest.raises(ConfigError, match=r"^hardware\.gpu_name=H100\( is not allowed"):
-        RigOptions(gpu_name="H100(")
+        GpuOptions(gpu_name="H100(")
 
 
 @pytest.mark.slow

@@ -245,7 +245,9 @@ def test_a_paradigm_without_a_seed_is_caught():
 
 
 def test_an_ability_that_is_claimed_must_be_there():
-    violation = caught(check_paradigm, Bare, abilities=(protocols.Tests, protocols.Saves))
+    violation = caught(
+        check_paradigm, Bare, abilities=(protocols.SupportsTest, protocols.SupportsSave)
+    )
     assert violation.check == "is_a_paradigm"
     assert "Bare without test" in str(violation)
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from energyopt import testing
-from energyopt.core.history import Progress, Rivals
+from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.core.study_record import Metric
 from energyopt.core.trial_result import TrialResult
 from energyopt.objectives import EnergyToTarget
 from energyopt.search.halving import Halving
-from energyopt.search.schedule import Observed, Step
+from energyopt.search.schedule import Step, TrialSnapshot
 from energyopt.stopping.energy_cap import EnergyCap
 from energyopt.testing import (
     check_objective,
@@ -97,11 +97,11 @@ def test_a_broken_objective_is_caught_by_the_check_that_is_for_it(
 # --- stopping rules
 
 
-def rule(decide: Callable[[Any, Progress, Rivals], str | None]) -> type[Any]:
+def rule(decide: Callable[[Any, TrialProgress, StudyHistory], str | None]) -> type[Any]:
     return type("Rule", (), {"decide": decide, "calls": 0})
 
 
-def _counts(self: Any, progress: Progress, rivals: Rivals) -> str | None:
+def _counts(self: Any, progress: TrialProgress, rivals: StudyHistory) -> str | None:
     self.calls += 1
     right = EnergyCap().decide(progress, rivals)
     return right and f"{right} (call {self.calls})"
@@ -155,23 +155,27 @@ def schedule(next_step: Callable[..., Any]) -> type[Any]:
     return type("Schedule", (), {"next_step": next_step, "calls": 0})
 
 
-def _begins_always(self: Any, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+def _begins_always(self: Any, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
     return Step() if len(observed) < 20 else None
 
 
-def _resumes_the_first(self: Any, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+def _resumes_the_first(
+    self: Any, observed: Sequence[TrialSnapshot], *, can_begin: bool
+) -> Step | None:
     return Step() if not observed else Step(0)
 
 
-def _begins_and_pauses(self: Any, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+def _begins_and_pauses(
+    self: Any, observed: Sequence[TrialSnapshot], *, can_begin: bool
+) -> Step | None:
     return Step(None, 0.0) if can_begin else None
 
 
-def _asks_for_nan(self: Any, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+def _asks_for_nan(self: Any, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
     return Step(None, math.nan) if can_begin else None
 
 
-def _remembers(self: Any, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+def _remembers(self: Any, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
     Memory.calls += 1
     return Halving(min_j=Memory.calls).next_step(observed, can_begin=can_begin)
 

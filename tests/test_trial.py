@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energyopt.core.energy import total
-from energyopt.core.history import Progress, Rivals
+from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.core.journal import JournalReader, JournalWriter
 from energyopt.core.protocols import TrainStep
 from energyopt.core.trial_result import Purpose, TrialResult, TrialStart
@@ -166,15 +166,15 @@ class Watching:
     """A rule that stops at an evaluation, and keeps what it was told."""
 
     def __init__(self, at: int) -> None:
-        self.told: list[tuple[Progress, Rivals]] = []
+        self.told: list[tuple[TrialProgress, StudyHistory]] = []
         self._at = at
 
-    def decide(self, progress: Progress, rivals: Rivals) -> str | None:
+    def decide(self, progress: TrialProgress, rivals: StudyHistory) -> str | None:
         self.told.append((progress, rivals))
         return f"enough after {self._at}" if len(self.told) == self._at else None
 
 
-KNOWN = Rivals(incumbent_j=10.0, incumbent=3)
+KNOWN = StudyHistory(incumbent_j=10.0, incumbent=3)
 
 
 def test_a_rule_is_asked_after_each_evaluation_and_its_words_are_kept():
@@ -183,7 +183,7 @@ def test_a_rule_is_asked_after_each_evaluation_and_its_words_are_kept():
     assert (result.end, result.reason) == ("stopped", "watching: enough after 3")
     assert (result.stopped_by, result.valid, marks(result)) == ("watching", True, [25, 50, 75])
     told = [progress for progress, _ in rule.told]
-    assert told[-1] == Progress((0.25, 0.5, 0.75), (25, 50, 75), (0.5, 0.6, 0.4), 0.9, 3.0)
+    assert told[-1] == TrialProgress((0.25, 0.5, 0.75), (25, 50, 75), (0.5, 0.6, 0.4), 0.9, 3.0)
     assert [len(progress.joules) for progress in told] == [1, 2, 3]
     assert all(rivals is KNOWN for _, rivals in rule.told)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.storage.exchange.anonymize import Unnamed, may_be_same
+from energyopt.storage.exchange.anonymize import Anonymizer, may_be_same
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,12 @@ from energyopt.storage.exchange.anonymize import Unnamed, may_be_same
     ],
 )  # fmt: skip
 def test_folders_users_and_passwords_are_left_out(text: str, left: str) -> None:
-    assert Unnamed().text(text) == left
-    assert Unnamed().text(left) == left
+    assert Anonymizer().text(text) == left
+    assert Anonymizer().text(left) == left
 
 
 def test_the_same_stays_the_same_and_others_stay_different() -> None:
-    unnamed = Unnamed()
+    unnamed = Anonymizer()
     found = unnamed.data(
         ["/a/x", "/b/x", "/a/x", {"host": "anna"}, {"host": "otto"}, {"host": "anna"}]
     )
@@ -49,7 +49,7 @@ def test_the_same_stays_the_same_and_others_stay_different() -> None:
 
 
 def test_a_reason_may_begin_with_a_path() -> None:
-    found = Unnamed().data({"reason": "/home/alice/x is no file; give and/or take"})
+    found = Anonymizer().data({"reason": "/home/alice/x is no file; give and/or take"})
     assert found == {"reason": ".../x is no file; give and/or take"}
 
 
@@ -66,8 +66,8 @@ _TEXTS = st.builds(
 
 @given(st.recursive(st.none() | st.floats(allow_nan=False) | _TEXTS, st.lists))
 def test_doing_it_again_changes_nothing(data: object) -> None:
-    once = Unnamed().data(data)
-    assert Unnamed().data(once) == once
+    once = Anonymizer().data(data)
+    assert Anonymizer().data(once) == once
 
 
 def test_a_question_without_folders_may_be_the_one_with_them() -> None:

@@ -13,7 +13,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
-from energyopt.jobs.worker import Program
+from energyopt.jobs.worker import HydraJobs
 from tests.composing import config_loader
 
 
@@ -23,7 +23,7 @@ def composed(
     """What a job is told, and how many configs were in memory before."""
     loader = copy.deepcopy(config_loader()) if folder is None else loader_of(folder)
     config = loader.load_configuration("config", fixed, RunMode.MULTIRUN)
-    program = Program(HydraContext(loader, Callbacks()), lambda _: None, config, "inherit")
+    program = HydraJobs(HydraContext(loader, Callbacks()), lambda _: None, config, "inherit")
     if remember:
         program.remember_configs()
     kept = len(getattr(loader.repository, "cache", {}))

@@ -15,7 +15,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from energyopt.search.schedule import Observed, Schedule
+from energyopt.search.schedule import Schedule, TrialSnapshot
 
 TARGET = 0.9
 EPOCHS = 60.0
@@ -58,12 +58,12 @@ def trained(
     luck: float = 1.0,
     state: str = "paused",
     default: bool = False,
-) -> Observed:
+) -> TrialSnapshot:
     """A trial after so many epochs."""
     at = [_STEP * (i + 1) for i in range(round(epochs / _STEP))]
     reads = tuple(accuracy(setup, epoch, luck) for epoch in at)
     joules = tuple(epoch * epoch_j(setup) for epoch in at)
-    return Observed(
+    return TrialSnapshot(
         number,
         setup,
         epochs=tuple(at),
@@ -77,7 +77,7 @@ def trained(
     )
 
 
-def to_target(number: int, setup: Mapping[str, Any], **options: Any) -> Observed:
+def to_target(number: int, setup: Mapping[str, Any], **options: Any) -> TrialSnapshot:
     """A trial that trained until it reached the target, or as long as it may."""
     epochs = _STEP
     while epochs < EPOCHS and accuracy(setup, epochs, options.get("luck", 1.0)) < TARGET:
@@ -93,7 +93,7 @@ def played(
     front: bool = False,
     most: int = 60,
     begin: int = 1000,
-) -> list[Observed]:
+) -> list[TrialSnapshot]:
     """The trials of a search that trains step by step, as its schedule says.
 
     Args:
@@ -104,20 +104,20 @@ def played(
         most: Steps.
         begin: Trials that may begin.
     """
-    random_, trials, lucks = random.Random(seed), list[Observed](), list[float]()
+    random_, trials, lucks = random.Random(seed), list[TrialSnapshot](), list[float]()
     for _ in range(most):
         step = schedule.next_step(trials, can_begin=len(trials) < begin)
         if step is None:
             break
         at = len(trials) if step.resume is None else step.resume
         if step.resume is None:
-            trials.append(Observed(at, dict(ask()), state="paused", default=not trials))
+            trials.append(TrialSnapshot(at, dict(ask()), state="paused", default=not trials))
             lucks.append(math.exp(0.05 * random_.gauss(0, 1)))
         trials[at] = _on(trials[at], step.until_j, lucks[at], front=front)
     return trials
 
 
-def _on(trial: Observed, until_j: float | None, luck: float, *, front: bool) -> Observed:
+def _on(trial: TrialSnapshot, until_j: float | None, luck: float, *, front: bool) -> TrialSnapshot:
     assert trial.state == "paused"
     epochs = trial.epochs[-1] if trial.epochs else 0.0
     while True:

@@ -24,7 +24,7 @@ Hit = tuple[TrialRecord, TrialResult, CurvePoint]
 
 
 @dataclass(frozen=True, slots=True)
-class Saving:
+class Savings:
     """What a training with one setup saves against the default one.
 
     Attributes:
@@ -68,7 +68,7 @@ class Saving:
 
 def saving(
     study: StudyRecord, reaching: Sequence[Hit], default: TrialRecord, other: TrialRecord
-) -> Saving:
+) -> Savings:
     """Compare a setup with the default one, by trainings with the same seeds where there are.
 
     Args:
@@ -115,13 +115,13 @@ def fates_j(study: StudyRecord, fates: Mapping[int, str | None]) -> dict[str, fl
     return {**spent, CONFIRMATION: study.confirmation_j}
 
 
-def _paired(default: Confirmed, other: Confirmed) -> Saving | None:
+def _paired(default: Confirmed, other: Confirmed) -> Savings | None:
     seeds = sorted(default.energies_j.keys() & other.energies_j.keys())
     if len(seeds) < 2:  # noqa: PLR2004  # of one alone no spread is known
         return None
     pairs = [(default.energies_j[seed], other.energies_j[seed]) for seed in seeds]
     deviation = statistics.stdev(one - two for one, two in pairs)
-    return Saving(
+    return Savings(
         default_j=statistics.fmean(one for one, _ in pairs),
         other_j=statistics.fmean(two for _, two in pairs),
         half_j=quantile(len(seeds) - 1) * deviation / math.sqrt(len(seeds)),
@@ -129,7 +129,7 @@ def _paired(default: Confirmed, other: Confirmed) -> Saving | None:
     )
 
 
-def _observed(reaching: Sequence[Hit], default: TrialRecord, other: TrialRecord) -> Saving:
+def _observed(reaching: Sequence[Hit], default: TrialRecord, other: TrialRecord) -> Savings:
     """By the trials, with the luck that their seeds have."""
     energies: dict[object, list[float]] = {}
     for trial, _, point in reaching:
@@ -140,7 +140,7 @@ def _observed(reaching: Sequence[Hit], default: TrialRecord, other: TrialRecord)
     default_j, other_j = (e[0] if len(e) == 1 else statistics.geometric_mean(e) for e in of)
     apart = (default_j**2 / len(of[0]) + other_j**2 / len(of[1])) * noise**2
     how = "assumed" if known is None else "of its repetitions"
-    return Saving(
+    return Savings(
         default_j=default_j,
         other_j=other_j,
         half_j=_Z * math.sqrt(apart),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from energyopt.core.report_settings import Plans
+from energyopt.core.report_settings import ReportSettings
 from energyopt.core.units import quantity
 from energyopt.errors import ConfigError
 
@@ -41,7 +41,7 @@ class Factors:
                 raise ConfigError(f"{key}={value:g}: a finite number of at least {low:g} is needed")
 
     @classmethod
-    def of(cls, plans: Plans, typed: Mapping[str, Any]) -> Factors:
+    def of(cls, plans: ReportSettings, typed: Mapping[str, Any]) -> Factors:
         """What is typed, and for the rest what the study was told.
 
         Args:

@@ -7,7 +7,7 @@ from energyopt.core.curve import CurvePoint
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import joules, percent
-from energyopt.core.upfront_cost import Upfront
+from energyopt.core.upfront_cost import UpfrontCost
 
 Hit = tuple[TrialRecord, TrialResult, CurvePoint]
 
@@ -72,7 +72,7 @@ def recycled_line(found: Recycled | None) -> str:
     )
 
 
-def _learnt(result: TrialResult) -> list[Upfront]:
+def _learnt(result: TrialResult) -> list[UpfrontCost]:
     return [each for each in result.upfront if each.origin != "prepared"]
 
 
@@ -81,7 +81,7 @@ def _own_j(hit: Hit) -> float:
     return point.training_j - sum(each.share_j for each in _learnt(result))
 
 
-def _upfront_line(each: Upfront) -> str:
+def _upfront_line(each: UpfrontCost) -> str:
     if each.origin == "prepared":
         return f"Before its first step it prepared for {joules(each.total_j)}, which count."
     if each.regime == "downloaded":

@@ -14,7 +14,7 @@ from energyopt.search.posterior_ranking import (
     Repetitions,
     recommend,
 )
-from energyopt.search.schedule import Observed, setup_of, setups_of
+from energyopt.search.schedule import TrialSnapshot, setup_of, setups_of
 
 WITHIN = 0.05
 _POINTS = 60
@@ -79,7 +79,7 @@ def advise(
     if confirmed:
         looked_at += _repetitions(study, trials, {each.number for each in looked_at}, target)
     model = _model(study, looked_at, target)
-    of: dict[object, list[Observed]] = {}
+    of: dict[object, list[TrialSnapshot]] = {}
     for each in looked_at:
         of.setdefault(setup_of(each.params), []).append(each)
     found = [
@@ -90,7 +90,10 @@ def advise(
 
 
 def _advice(
-    found: Recommendation, of: Sequence[Observed], trials: Mapping[int, TrialRecord], target: float
+    found: Recommendation,
+    of: Sequence[TrialSnapshot],
+    trials: Mapping[int, TrialRecord],
+    target: float,
 ) -> Advice:
     energies = [(e, t.number) for t in of if (e := t.to_target_j(target)) is not None]
     _, best = min((hit for hit in energies if hit[1] in trials), default=(0.0, of[0].number))
@@ -106,7 +109,7 @@ def _advice(
 
 def _repetitions(
     study: StudyRecord, trials: Mapping[int, TrialRecord], among: Collection[int], target: float
-) -> list[Observed]:
+) -> list[TrialSnapshot]:
     """The trainings that confirmed setups as they are, where a trial had reached the target."""
     found = []
     for each in study.confirmations:
@@ -127,7 +130,7 @@ def _essence(words: Sequence[str]) -> set[str]:
     return {word.lstrip("+") for word in words if not word.lstrip("+").startswith(ends)}
 
 
-def _observed(trial: TrialRecord, target: float) -> Observed | None:
+def _observed(trial: TrialRecord, target: float) -> TrialSnapshot | None:
     """A trial as the search sees it, with a curve that has cost something; else None."""
     result = trial.result
     if result is None:
@@ -138,7 +141,7 @@ def _observed(trial: TrialRecord, target: float) -> Observed | None:
         return None
     curve = costs.thinned(_POINTS, target)
     burnt_j = (result.booked("pretraining") + result.booked("preparation")).total_j
-    return Observed(
+    return TrialSnapshot(
         number=trial.number,
         params=trial.params,
         epochs=curve.in_epochs(result.epoch_j, result.upfront_j),
@@ -151,17 +154,17 @@ def _observed(trial: TrialRecord, target: float) -> Observed | None:
     )
 
 
-def _first(observed: Sequence[Observed], target: float) -> list[Observed]:
+def _first(observed: Sequence[TrialSnapshot], target: float) -> list[TrialSnapshot]:
     """As many as a model can look at, by number."""
 
-    def rank(trial: Observed) -> tuple[bool, float]:
+    def rank(trial: TrialSnapshot) -> tuple[bool, float]:
         energy_j = trial.to_target_j(target)
         return (energy_j is None, energy_j or -trial.number)
 
     return sorted(sorted(observed, key=rank)[:_MOST], key=lambda trial: trial.number)
 
 
-def _model(study: StudyRecord, observed: Sequence[Observed], target: float) -> Model:
+def _model(study: StudyRecord, observed: Sequence[TrialSnapshot], target: float) -> Model:
     """Learnt across setups, where it is known how these lie to each other."""
     keys = {key for trial in observed for key in trial.params} - {"seed"}
     space = {key: at for key, at in study.space.items() if key in keys}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from energyopt.analysis.break_even import Hit, Saving, fates_j, parts_j, saving
+from energyopt.analysis.break_even import Hit, Savings, fates_j, parts_j, saving
 from energyopt.analysis.pareto import (
     FrontPoint,
     at_checkpoint,
@@ -127,7 +127,7 @@ class Summary:
     spread: float | None
     default: FrontPoint | None
     saving: float | None
-    against_default: Saving | None
+    against_default: Savings | None
     search_energy_j: float
     parts_j: Mapping[str, float]
     fates_j: Mapping[str, float]
@@ -244,7 +244,7 @@ def _advised(
 
 def _against_default(
     study: StudyRecord, reaching: Sequence[Hit], best: FrontPoint | None
-) -> Saving | None:
+) -> Savings | None:
     trials = {hit[0].number: hit[0] for hit in reaching}
     default = next((trial for trial in trials.values() if trial.default), None)
     if best is None or default is None:

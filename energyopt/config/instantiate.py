@@ -19,11 +19,11 @@ from omegaconf.errors import OmegaConfBaseException
 from energyopt.config.trust import targets_in, trusted_target
 from energyopt.errors import ConfigError, EnergyoptError
 
-Offers = Mapping[str, Callable[[], Any]]
+Injected = Mapping[str, Callable[[], Any]]
 """What a constructor gets where it names it, by name; made when it is asked for."""
 
 
-class Maker:
+class Instantiator:
     """Makes the objects of a config.
 
     Args:
@@ -32,7 +32,7 @@ class Maker:
         offers: What all constructors are offered.
     """
 
-    def __init__(self, folders: tuple[Path, ...], trusted: Sequence[str], offers: Offers) -> None:
+    def __init__(self, folders: tuple[Path, ...], trusted: Sequence[str], offers: Injected) -> None:
         self._folders = folders
         self._trusted = trusted
         self._offers = offers
@@ -45,7 +45,7 @@ class Maker:
         """
         return trusted_target(target, self._folders, self._trusted)
 
-    def make(self, key: str, node: Any, told: Offers | None = None) -> Any:
+    def make(self, key: str, node: Any, told: Injected | None = None) -> Any:
         """Instantiate a config node, offering what its target names.
 
         Args:

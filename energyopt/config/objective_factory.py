@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from energyopt.config.instantiate import Maker, plain
+from energyopt.config.instantiate import Instantiator, plain
 from energyopt.core.protocols import Objective
 from energyopt.errors import ConfigError
 from energyopt.objectives import FunctionObjective
@@ -16,7 +16,7 @@ _RECORD = "result"
 """A function that takes a parameter of this name is called with each trial's record."""
 
 
-def make_objective(maker: Maker, node: Any) -> Objective:
+def make_objective(maker: Instantiator, node: Any) -> Objective:
     """Make the objective of a study.
 
     A function of a trial's record is wrapped: `metrics` (its own name, to be minimised, if there

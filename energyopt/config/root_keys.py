@@ -9,11 +9,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from energyopt.core.key_rule import COUNT, KeyRule, above_zero, at_least
-from energyopt.core.report_settings import Plans
+from energyopt.core.report_settings import ReportSettings
 from energyopt.errors import ConfigError
 from energyopt.search.sweep_keys import ROOT_KEYS
 
-_OF_REPORT = {each.name for each in fields(Plans)} - {"reuse"}
+_OF_REPORT = {each.name for each in fields(ReportSettings)} - {"reuse"}
 _SECONDS = above_zero("a number of seconds").or_null()
 _RULES: Mapping[str, KeyRule] = {
     "lr": above_zero("a number"),

@@ -20,27 +20,27 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from omegaconf import DictConfig, OmegaConf
 
 from energyopt.config import prerequisites as sources
-from energyopt.config.instantiate import Maker, plain, saying, value
+from energyopt.config.instantiate import Instantiator, plain, saying, value
 from energyopt.config.objective_factory import make_objective
 from energyopt.config.root_keys import check_roots
-from energyopt.core.calibration import Known, digest, shape_of_work
+from energyopt.core.calibration import Calibration, digest, shape_of_work
 from energyopt.core.energy import Energy
-from energyopt.core.protocols import EnergyMeter, Knowledge, Objective, Paradigm, StoppingRule
+from energyopt.core.protocols import EnergyMeter, Objective, Paradigm, PretrainedModel, StoppingRule
 from energyopt.core.run_context import RunContext
 from energyopt.core.target_names import as_stored
 from energyopt.core.trial_result import TrialStart
-from energyopt.core.upfront_cost import Upfront
+from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import ConfigError, TrialError
 from energyopt.training.plan import Plan
 
 if TYPE_CHECKING:
-    from energyopt.hardware.gpu_allocation import Rig
-    from energyopt.hardware.gpu_options import RigOptions
+    from energyopt.hardware.gpu_allocation import GpuAllocation
+    from energyopt.hardware.gpu_options import GpuOptions
     from energyopt.hardware.power_limit import PowerLimit
     from energyopt.hardware.systems import System
     from energyopt.stopping.rules import Rules
     from energyopt.training.power_profiler import PowerProfiler
-    from energyopt.training.pretraining import Course
+    from energyopt.training.pretraining import PretrainingSpec
     from energyopt.training.recorder import Recorder
 
 _NO_RIG_OPTIONS = ("meter", "system")
@@ -51,7 +51,7 @@ GROUPS = (
 )
 
 
-class Setup:
+class TrialFactory:
     """All objects of one trial, each built when first asked for.
 
     Args:
@@ -83,7 +83,7 @@ class Setup:
         for folder in folders:
             if str(folder) not in sys.path:
                 sys.path.append(str(folder))
-        self._knowledge: dict[str, Knowledge] = {}
+        self._knowledge: dict[str, PretrainedModel] = {}
         offers: Mapping[str, Callable[[], Any]] = {
             "task": lambda: self.task,
             "model": lambda: self.model,
@@ -97,7 +97,7 @@ class Setup:
             "cpu": lambda: self._rig_options.cpu,
             **{key: partial(cfg.__getitem__, key) for key in _OFFERED_ROOTS},
         }
-        self._maker = Maker(self._folders, list(cfg.trusted_targets), offers)
+        self._maker = Instantiator(self._folders, list(cfg.trusted_targets), offers)
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +113,7 @@ class Setup:
         return self.rig.device
 
     @cached_property
-    def rig(self) -> Rig:
+    def rig(self) -> GpuAllocation:
         """The GPUs that the trial holds from now on; none where none is metered."""
         from energyopt.hardware.gpu_selection import claim
         from energyopt.hardware.host import resolve_device
@@ -124,19 +124,19 @@ class Setup:
         return claim(options, device, repair=self._repair, on_wait=self._on_wait)
 
     @cached_property
-    def _rig_options(self) -> RigOptions:
-        from energyopt.hardware.gpu_options import RigOptions
+    def _rig_options(self) -> GpuOptions:
+        from energyopt.hardware.gpu_options import GpuOptions
 
         node = self._cfg.hardware
         options = {k: value(f"hardware.{k}", node, k) for k in node if k not in _NO_RIG_OPTIONS}
-        known = {field.name for field in fields(RigOptions)}
+        known = {field.name for field in fields(GpuOptions)}
         wrong = sorted(options.keys() - known)
         if wrong:
             raise ConfigError(
                 f"hardware.{wrong[0]}: there is no such key; there are meter, "
                 f"{', '.join(sorted(known))}"
             )
-        return RigOptions(**options)
+        return GpuOptions(**options)
 
     @cached_property
     def system(self) -> System | None:
@@ -145,7 +145,7 @@ class Setup:
         return None if node is None else cast("System", self._maker.make("hardware.system", node))
 
     @property
-    def known(self) -> Known | None:
+    def known(self) -> Calibration | None:
         """What earlier trials of the study found out about its hardware; None in no study."""
         return self._context.calibration
 
@@ -248,13 +248,13 @@ class Setup:
 
         Raises:
             ConfigError: If this meter would not see it.
-            PowerLimitRefused: If it is out of range, or may not be set.
+            PowerLimitRefusedError: If it is out of range, or may not be set.
         """
         self._refuse_unseen_limit()
         self.rig.check_limit()
 
     def limited(self) -> AbstractContextManager[PowerLimit | None]:
-        """Hold the power limit that is asked for; see `Rig.limited`.
+        """Hold the power limit that is asked for; see `GpuAllocation.limited`.
 
         Raises:
             ConfigError: If this meter would not see it.
@@ -363,7 +363,7 @@ class Setup:
                 folder = self._folders[0] / str(self._cfg.knowledge)
                 with saying(f"paradigm.{name}"):
                     state, upfront = learn(child.course(name), folder, recorder)
-            self._knowledge[name] = Knowledge(state, partial(child.model_with, state))
+            self._knowledge[name] = PretrainedModel(state, partial(child.model_with, state))
             recorder.know(replace(upfront, reuse=reuse))
 
     def assume(self) -> None:
@@ -377,7 +377,7 @@ class Setup:
                 else:
                     child.make_paradigm()
                     state = child.model.state_dict()
-                self._knowledge[name] = Knowledge(state, partial(child.model_with, state))
+                self._knowledge[name] = PretrainedModel(state, partial(child.model_with, state))
 
     def _check_sources(self) -> float:
         """How many trainings use what the paradigm starts from, once all of that can be."""
@@ -385,9 +385,9 @@ class Setup:
             sources.given_j(name, node)
         return sources.reuse(self._cfg.paradigm)
 
-    def course(self, name: str) -> Course:
+    def course(self, name: str) -> PretrainingSpec:
         """How what this setup trains is learnt, for another one."""
-        from energyopt.training.pretraining import Course
+        from energyopt.training.pretraining import PretrainingSpec
 
         cfg, start = self._cfg, self.start
         keys = ("task", "model", "optimizer", "paradigm")
@@ -397,7 +397,7 @@ class Setup:
         asked |= {"joules": start.provenance.binding, "torch": _torch_version()}
         asked = as_stored(asked)
         plan = Plan(target=cfg.target, epochs=cfg.epochs, stop_at_target=True)
-        return Course(name, asked, self.make_paradigm, self.meter, plan, start, self.rig)
+        return PretrainingSpec(name, asked, self.make_paradigm, self.meter, plan, start, self.rig)
 
     def model_with(self, state: Mapping[str, Any]) -> Any:
         """The network with weights.
@@ -411,23 +411,25 @@ class Setup:
         load_all(model, state)
         return model
 
-    def _child(self, name: str, node: DictConfig) -> Setup:
+    def _child(self, name: str, node: DictConfig) -> TrialFactory:
         """The setup of a training that this one's paradigm starts from."""
         with saying(f"paradigm.{name}"):
-            child = Setup(sources.config_of(self._cfg, name, node), self._folders, repair=False)
+            child = TrialFactory(
+                sources.config_of(self._cfg, name, node), self._folders, repair=False
+            )
         child.rig = self.rig
         # A made-up meter counts joules by the batch, and the child has its own.
         if "batch_size" not in inspect.signature(type(self.meter)).parameters:
             child.meter = self.meter
         return child
 
-    def _read(self, name: str, node: DictConfig) -> tuple[Any, Upfront]:
+    def _read(self, name: str, node: DictConfig) -> tuple[Any, UpfrontCost]:
         from energyopt.training.pretraining import read_weights
 
         path = self._folders[0] / str(node.weights)
         state, found = read_weights(path, f"paradigm.{name}.weights")
         given_j = sources.given_j(name, node)
-        upfront = Upfront(name, "loaded", Energy(), given_j=given_j, fresh=False, digest=found)
+        upfront = UpfrontCost(name, "loaded", Energy(), given_j=given_j, fresh=False, digest=found)
         return state, upfront
 
     def _own_paradigm(self) -> Any:

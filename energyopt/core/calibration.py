@@ -23,7 +23,7 @@ _MOST = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Calibration:
     """What is known of a study's hardware.
 
     Attributes:
@@ -37,14 +37,14 @@ class Known:
     reference_c: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, results: Iterable[TrialResult]) -> Known:
+    def of(cls, results: Iterable[TrialResult]) -> Calibration:
         """Collect it from trials, in their order."""
         known = cls()
         for result in results:
             known = known.learn(result)
         return known
 
-    def learn(self, result: TrialResult) -> Known:
+    def learn(self, result: TrialResult) -> Calibration:
         """Add what a trial found out; what was known stays."""
         machine, found = result.start.machine, result.conditions
         if machine is None or not machine.gpus:
@@ -56,7 +56,7 @@ class Known:
             idle_w[place(machine, limits=True)] = found.idle_w
         if found.temperature_before_c is not None:
             reference_c[place(machine)] = found.temperature_before_c
-        return Known(
+        return Calibration(
             _with(self.profiles, profiles),
             _with(self.idle_w, idle_w),
             _with(self.reference_c, reference_c),
@@ -76,7 +76,7 @@ class Known:
         return json.dumps(parts, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> Known:
+    def from_json(cls, text: str) -> Calibration:
         """Read what `to_json` wrote."""
         data = json.loads(text)
         profiles = {

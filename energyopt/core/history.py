@@ -25,7 +25,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrialProgress:
     """A trial up to its latest evaluation.
 
     Attributes:
@@ -66,7 +66,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Rival:
+class BestSoFarCurve:
     """The best accuracy of an earlier trial against joules.
 
     Attributes:
@@ -80,7 +80,7 @@ class Rival:
     accuracy: tuple[float, ...]
 
     @classmethod
-    def of(cls, number: int, curve: Curve) -> Rival:
+    def of(cls, number: int, curve: Curve) -> BestSoFarCurve:
         """Thin a curve; flat parts keep points, since what rises late was not better before."""
         best = tuple(itertools.accumulate(curve.accuracy, max))
         kept = spread(range(len(curve)), curve.training_j, _MOST_OF_ONE)
@@ -101,7 +101,7 @@ class Rival:
 
 
 @dataclass(frozen=True, slots=True)
-class Rivals:
+class StudyHistory:
     """What the earlier trials of a study did.
 
     Attributes:
@@ -115,11 +115,11 @@ class Rivals:
 
     incumbent_j: float | None = None
     incumbent: int | None = None
-    curves: tuple[Rival, ...] = ()
+    curves: tuple[BestSoFarCurve, ...] = ()
     front: tuple[Point, ...] = ()
     luck: float | None = None
 
-    def learn(self, number: int, curve: Curve, target: float) -> Rivals:
+    def learn(self, number: int, curve: Curve, target: float) -> StudyHistory:
         """Take in how a trial went; a trial that has gone on since replaces itself."""
         if not len(curve):
             return self
@@ -127,7 +127,7 @@ class Rivals:
         new = [_rounded(*point) for point in zip(curve.training_j, curve.accuracy, strict=True)]
         known = dataclasses.replace(
             self,
-            curves=_best([*others, Rival.of(number, curve)]),
+            curves=_best([*others, BestSoFarCurve.of(number, curve)]),
             front=_thinned(front_of([*self.front, *new])),
         )
         hit = curve.first_at(target)
@@ -153,13 +153,15 @@ class Rivals:
         return json.dumps(parts, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> Rivals:
+    def from_json(cls, text: str) -> StudyHistory:
         """Read what `to_json` wrote."""
         data = json.loads(text)
         return cls(
             data["incumbent_j"],
             data["incumbent"],
-            tuple(Rival(n, tuple(js), tuple(accuracy)) for n, js, accuracy in data["curves"]),
+            tuple(
+                BestSoFarCurve(n, tuple(js), tuple(accuracy)) for n, js, accuracy in data["curves"]
+            ),
             tuple((energy_j, accuracy) for energy_j, accuracy in data["front"]),
             data["luck"],
         )
@@ -179,7 +181,7 @@ def _thinned(front: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(front[at] for at in spread(range(len(front)), joules, _MOST))
 
 
-def _best(curves: Sequence[Rival]) -> tuple[Rival, ...]:
+def _best(curves: Sequence[BestSoFarCurve]) -> tuple[BestSoFarCurve, ...]:
     """All of them, but for the least accurate one where they are too many."""
     if len(curves) <= _MOST:
         return tuple(curves)

@@ -20,21 +20,21 @@ from energyopt.core.curve import Checkpoint, checkpoint_from_dict
 from energyopt.core.energy import total
 from energyopt.core.trial_result import (
     End,
-    Pause,
+    PausePoint,
     TrialResult,
     TrialStart,
     Window,
     start_from_dict,
     window_from_dict,
 )
-from energyopt.core.upfront_cost import Upfront
+from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import JournalError, TrialError
 
 NAME = "progress.jsonl"
 """The journal's file name in a job's folder."""
 
 
-Record = TrialStart | Window | Checkpoint | Conditions | Pause | Upfront
+Record = TrialStart | Window | Checkpoint | Conditions | PausePoint | UpfrontCost
 """What a journal is made of."""
 
 _FORMS: tuple[tuple[type[Record], str, Callable[[Any], Record]], ...] = (
@@ -42,8 +42,8 @@ _FORMS: tuple[tuple[type[Record], str, Callable[[Any], Record]], ...] = (
     (Window, "Window", window_from_dict),
     (Checkpoint, "Checkpoint", checkpoint_from_dict),
     (Conditions, "Conditions", Conditions.from_dict),
-    (Pause, "Pause", Pause.from_dict),
-    (Upfront, "Upfront", Upfront.from_dict),
+    (PausePoint, "Pause", PausePoint.from_dict),
+    (UpfrontCost, "Upfront", UpfrontCost.from_dict),
 )
 """Each class with the tag of its lines, and what reads them. Journals on disk say the tags: a class
 may get another name, a tag never does."""
@@ -78,7 +78,7 @@ class JournalWriter:
     ) -> None:
         self._path = path
         self._file = 0
-        self.resumed: Paused | None = None
+        self.resumed: PausedRecord | None = None
         self.carried: tuple[Window, ...] = ()
         if path is None:
             return
@@ -141,7 +141,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Paused:
+class PausedRecord:
     """The record of a trial at the moment when it paused.
 
     Attributes:
@@ -153,12 +153,12 @@ class Paused:
         upfront: What its knowledge had cost before its first step.
     """
 
-    at: Pause
+    at: PausePoint
     start: TrialStart
     windows: tuple[Window, ...]
     checkpoints: tuple[Checkpoint, ...]
     conditions: Conditions
-    upfront: tuple[Upfront, ...] = ()
+    upfront: tuple[UpfrontCost, ...] = ()
 
     def records(self) -> tuple[Record, ...]:
         """All of it, for a journal that goes on."""
@@ -175,8 +175,8 @@ class Journal:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     conditions: Conditions = NOT_MEASURED
     now: str | None = None
-    pauses: list[Paused] = field(default_factory=list)
-    upfront: list[Upfront] = field(default_factory=list)
+    pauses: list[PausedRecord] = field(default_factory=list)
+    upfront: list[UpfrontCost] = field(default_factory=list)
 
     def result(self, end: End, reason: str) -> TrialResult | None:
         """The record of a trial that left only its journal; None if it never started."""
@@ -192,7 +192,7 @@ class Journal:
             upfront=tuple(self.upfront),
         )
 
-    def paused(self, index: int | None = None, samples: int | None = None) -> Paused | None:
+    def paused(self, index: int | None = None, samples: int | None = None) -> PausedRecord | None:
         """The record at a pause; None where it is not known.
 
         Args:
@@ -223,7 +223,7 @@ class Journal:
             upfront=paused.upfront,
         )
 
-    def carried(self, since: Paused | None = None) -> tuple[Window, ...]:
+    def carried(self, since: PausedRecord | None = None) -> tuple[Window, ...]:
         """All that it booked, as what a cut execution burnt; nothing where nothing was booked.
 
         Args:
@@ -302,19 +302,19 @@ class JournalReader:
                 self._add_checkpoint(record)
             case Conditions():
                 self.journal.conditions = record
-            case Upfront():
+            case UpfrontCost():
                 self.journal.upfront.append(record)
-            case Pause():
+            case PausePoint():
                 self._add_pause(record)
 
-    def _add_pause(self, at: Pause) -> None:
+    def _add_pause(self, at: PausePoint) -> None:
         journal = self.journal
         if at.index is None:
             at = dataclasses.replace(at, index=len(journal.pauses))
         if journal.start is not None:
             windows, checkpoints = tuple(journal.windows), tuple(journal.checkpoints)
             now = (windows, checkpoints, journal.conditions, tuple(journal.upfront))
-            journal.pauses.append(Paused(at, journal.start, *now))
+            journal.pauses.append(PausedRecord(at, journal.start, *now))
 
     def _add_checkpoint(self, new: Checkpoint) -> None:
         """Add one; a later one of the same number is the same, with its joules booked anew."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from energyopt.core.energy import Energy
-from energyopt.core.history import Progress, Rivals
+from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.core.study_record import Metric
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.utils.deprecation import deprecated_names
@@ -75,7 +75,7 @@ class Paradigm(Protocol):
 
 
 @runtime_checkable
-class WarmsUp(Protocol):
+class SupportsWarmUp(Protocol):
     """A paradigm that can pay one-time costs (lazy imports, kernels, caches) beforehand."""
 
     def warm_up(self) -> None:
@@ -83,7 +83,7 @@ class WarmsUp(Protocol):
 
 
 @runtime_checkable
-class Pauses(Protocol):
+class SupportsPause(Protocol):
     """A paradigm that can be paused, and go on in another process as if it had not been.
 
     What it draws from the global random generators is kept for it.
@@ -97,7 +97,7 @@ class Pauses(Protocol):
 
 
 @runtime_checkable
-class Tests(Protocol):
+class SupportsTest(Protocol):
     """A paradigm with a test split, for what is reported after the search."""
 
     def test(self) -> float:
@@ -105,7 +105,7 @@ class Tests(Protocol):
 
 
 @runtime_checkable
-class ScoresHeads(Protocol):
+class SupportsHeads(Protocol):
     """A paradigm that scores several heads; `evaluate` is one number for all of them."""
 
     @property
@@ -118,7 +118,7 @@ class ScoresHeads(Protocol):
 
 
 @runtime_checkable
-class Prepares(Protocol):
+class SupportsPrepare(Protocol):
     """A paradigm that has something to pay between loading and its first step.
 
     What it costs is a part of the energy to the target, beside the training.
@@ -129,7 +129,7 @@ class Prepares(Protocol):
 
 
 @runtime_checkable
-class Infers(Protocol):
+class SupportsInference(Protocol):
     """A paradigm whose models can be asked, to meter what an answer costs."""
 
     def inference(self) -> Mapping[str, Callable[[], int]]:
@@ -140,7 +140,7 @@ class Infers(Protocol):
 
 
 @runtime_checkable
-class Saves(Protocol):
+class SupportsSave(Protocol):
     """A paradigm whose trained model can be kept."""
 
     def save(self, path: Path) -> None:
@@ -171,7 +171,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Knowledge:
+class PretrainedModel:
     """What was learnt elsewhere: a source's weights, or a teacher.
 
     Attributes:
@@ -209,7 +209,7 @@ class Task(Protocol):
 
 
 @runtime_checkable
-class HasHeads(Protocol):
+class MultiHeadTask(Protocol):
     """A task that asks several questions about each sample.
 
     Its labels have the shape (samples, heads), and its `num_classes` is the sum of all heads'
@@ -241,7 +241,7 @@ class Objective(Protocol):
 class StoppingRule(Protocol):
     """Says whether a trial is worth no more joules; a pure function of what it is told."""
 
-    def decide(self, progress: Progress, rivals: Rivals) -> str | None:
+    def decide(self, progress: TrialProgress, rivals: StudyHistory) -> str | None:
         """Why to stop now, in words with numbers; None to go on.
 
         Args:

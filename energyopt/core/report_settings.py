@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Plans:
+class ReportSettings:
     """What the last run of a study was told, for those who read it. None is what nobody said.
 
     Attributes:
@@ -31,7 +31,7 @@ class Plans:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: object) -> Plans:
+    def from_dict(cls, data: object) -> ReportSettings:
         """Read plain data; what is none of it is taken for unsaid: anyone may write attributes."""
         said = data if isinstance(data, Mapping) else {}
         currency = said.get("currency")
@@ -51,5 +51,5 @@ def _number(said: Mapping[str, Any], key: str, least: float = 0.0) -> float | No
     return value if least <= value < math.inf else None
 
 
-NONE = Plans()
+NONE = ReportSettings()
 """What nobody said."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from energyopt.core.calibration import Known
-from energyopt.core.history import Rivals
+from energyopt.core.calibration import Calibration
+from energyopt.core.history import StudyHistory
 from energyopt.errors import TrialError
 
 VARIABLE = "ENERGYOPT_RUN"
@@ -52,8 +52,8 @@ class RunContext:
     pause_at_j: float | None = None
     resume: bool = False
     preflight: bool = False
-    calibration: Known | None = None
-    history: Rivals | None = None
+    calibration: Calibration | None = None
+    history: StudyHistory | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> RunContext:
@@ -139,8 +139,8 @@ class RunContext:
             )
             return cls(
                 folder=None if folder is None else Path(folder),
-                calibration=None if calibration is None else Known.from_json(calibration),
-                history=None if history is None else Rivals.from_json(history),
+                calibration=None if calibration is None else Calibration.from_json(calibration),
+                history=None if history is None else StudyHistory.from_json(history),
                 **data,
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from energyopt.core.report_settings import NONE, Plans
+from energyopt.core.report_settings import NONE, ReportSettings
 from energyopt.core.trial_result import Provenance, TrialResult
 
 
@@ -150,7 +150,7 @@ class StudyRecord:
     trials: tuple[TrialRecord, ...]
     confirmations: tuple[Confirmation, ...] = ()
     space: Mapping[str, Any] = field(default_factory=dict)
-    plans: Plans = NONE
+    plans: ReportSettings = NONE
 
     @property
     def results(self) -> tuple[tuple[TrialRecord, TrialResult], ...]:

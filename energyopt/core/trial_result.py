@@ -14,7 +14,7 @@ from typing import Any, Literal
 from energyopt.core.conditions import NOT_MEASURED, Conditions, Machine
 from energyopt.core.curve import Checkpoint, Checkpoints, Curve, CurvePoint
 from energyopt.core.energy import Energy
-from energyopt.core.upfront_cost import Upfront
+from energyopt.core.upfront_cost import UpfrontCost
 
 Kind = Literal["measured", "estimated", "replayed", "simulated"]
 """Provenance of a number: read from a sensor, modelled, played back, or made up for a test."""
@@ -137,7 +137,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class PausePoint:
     """Where a trial paused: what its next checkpoint will be made of, beside what is to come.
 
     What was not counted is None.
@@ -158,7 +158,7 @@ class Pause:
     index: int | None = field(default=None, compare=False)  # where it is, not what it is
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Pause:
+    def from_dict(cls, data: Mapping[str, Any]) -> PausePoint:
         """Read one from plain data."""
         return cls(**{**data, "training": Energy.from_dict(data["training"])})
 
@@ -186,7 +186,7 @@ class TrialResult:
     end: End
     reason: str
     conditions: Conditions = NOT_MEASURED
-    upfront: tuple[Upfront, ...] = ()
+    upfront: tuple[UpfrontCost, ...] = ()
     head_targets: Mapping[str, float] = field(default_factory=dict)
     inference_j_per_1000: Mapping[str, float] = field(default_factory=dict)
 
@@ -353,7 +353,7 @@ class TrialResult:
             conditions=Conditions.from_dict(data["conditions"])
             if "conditions" in data
             else NOT_MEASURED,
-            upfront=tuple(map(Upfront.from_dict, data.get("upfront", ()))),
+            upfront=tuple(map(UpfrontCost.from_dict, data.get("upfront", ()))),
             head_targets=data.get("head_targets", {}),
             inference_j_per_1000=data.get("inference_j_per_1000", {}),
         )

@@ -16,7 +16,7 @@ Regime = Literal["own", "shared", "downloaded"]
 
 
 @dataclass(frozen=True, slots=True)
-class Upfront:
+class UpfrontCost:
     """Energy that counts in a trial's energy to the target, beside what it trains itself.
 
     Attributes:
@@ -87,7 +87,7 @@ class Upfront:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Upfront:
+    def from_dict(cls, data: Mapping[str, Any]) -> UpfrontCost:
         """Read what `to_dict` wrote."""
         energy, flags = Energy.from_dict(data["energy"]), tuple(data.get("flags", ()))
         return cls(**{**data, "energy": energy, "flags": flags})

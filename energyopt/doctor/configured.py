@@ -10,12 +10,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from energyopt.config.trial_factory import Setup
+from energyopt.config.trial_factory import TrialFactory
 from energyopt.core.energy import Energy
 from energyopt.core.units import count, joules, quantity
 from energyopt.doctor.checks import Checks
 from energyopt.doctor.records import Check, Configured, Level
-from energyopt.errors import GpusTaken, HardwareError
+from energyopt.errors import GpusBusyError, HardwareError
 from energyopt.hardware.host import resolve_device
 from energyopt.hardware.plausibility import check_meter
 from energyopt.report.flags import REMEDIES
@@ -72,7 +72,7 @@ def _try(
     wait_s = cfg.hardware.lease_wait_s
     cfg.hardware.lease_wait_s = 0
     try:
-        with Setup(cfg, folders, repair=False) as setup:
+        with TrialFactory(cfg, folders, repair=False) as setup:
             if probe:
                 setup.check_limit()
             start = setup.start
@@ -85,7 +85,7 @@ def _try(
                 gpus=start.machine.gpus if start.machine else (),
                 flags=start.flags,
             )
-    except GpusTaken as taken:
+    except GpusBusyError as taken:
         says = str(taken).partition(": energy counters")[0]
         remedy = (
             f"ask again when it is free (a trial waits hardware.lease_wait_s={wait_s} s for it), "
@@ -101,7 +101,7 @@ def _no_cuda(gpus: int) -> str:
     return f"{count(gpus, 'NVIDIA GPU')} here, but torch {torch.__version__} sees no CUDA device"
 
 
-def _window(setup: Setup) -> Energy:
+def _window(setup: TrialFactory) -> Energy:
     _begin(setup.device)
     return check_meter(setup.meter) or Energy()
 

@@ -256,12 +256,12 @@ class _Run:
         """Why an arm's data is not there, in a sentence; None where it is."""
         if not arm.needs:
             return None
-        from energyopt.config.trial_factory import Setup
+        from energyopt.config.trial_factory import TrialFactory
         from energyopt.jobs.compose import compose_here, folders_here
 
         config = compose_here(arm.needs, self.request.config_dir)
         try:
-            with Setup(config, folders_here(self.request.config_dir)) as setup:
+            with TrialFactory(config, folders_here(self.request.config_dir)) as setup:
                 _ = setup.task
         except ConfigError as error:
             return str(error)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from energyopt.core.conditions import Machine
 from energyopt.core.energy import Energy
-from energyopt.errors import ConfigError, HardwareError, PowerLimitRefused
-from energyopt.hardware.gpu_options import PROFILE, RigOptions
+from energyopt.errors import ConfigError, HardwareError, PowerLimitRefusedError
+from energyopt.hardware.gpu_options import PROFILE, GpuOptions
 from energyopt.hardware.host import commit, cuda_has_begun, descendants, package_versions
 from energyopt.hardware.lease import Lease
 from energyopt.hardware.nvml import Board, GpuProcess, driver_version
@@ -21,7 +21,7 @@ from energyopt.hardware.power_limit import PowerLimit, check_range, restore
 _POLL_S = 0.5
 
 
-class Rig:
+class GpuAllocation:
     """The GPUs that one trial holds; none where none is metered.
 
     Args:
@@ -35,7 +35,7 @@ class Rig:
 
     def __init__(
         self,
-        options: RigOptions,
+        options: GpuOptions,
         device: str,
         boards: Sequence[Board] = (),
         *,
@@ -83,7 +83,7 @@ class Rig:
             The limit to change while profiling; None where it is left or cannot be set.
 
         Raises:
-            PowerLimitRefused: If a number is asked for that may not be set.
+            PowerLimitRefusedError: If a number is asked for that may not be set.
         """
         self.check_limit()
         options = self.options
@@ -98,13 +98,13 @@ class Rig:
         """The lowest and the highest limit that all GPUs take and the user lets them have, in W.
 
         Raises:
-            PowerLimitRefused: If they have none.
+            PowerLimitRefusedError: If they have none.
         """
         ranges = [board.limits_w() for board in self.boards]
         low_w, high_w = max(low for low, _ in ranges), min(high for _, high in ranges)
         cap_w = self.options.max_power_limit_w
         if cap_w is not None and cap_w < low_w:
-            raise PowerLimitRefused(
+            raise PowerLimitRefusedError(
                 f"hardware.max_power_limit_w={cap_w:g} is below the {low_w:g} W that "
                 f"{self.boards[0].name} takes at least; raise it, or set "
                 "hardware.power_limit_w=null to leave the limit"
@@ -122,7 +122,7 @@ class Rig:
 
         Raises:
             ConfigError: If there is no GPU whose limit could be set.
-            PowerLimitRefused: If it is out of range, or may not be set.
+            PowerLimitRefusedError: If it is out of range, or may not be set.
         """
         wanted = self.options.power_limit_w
         if wanted is None:
@@ -142,7 +142,7 @@ class Rig:
         if refusal is None:
             return
         if wanted != PROFILE or self.options.strict:
-            raise PowerLimitRefused(refusal)
+            raise PowerLimitRefusedError(refusal)
         self._may_limit = False
         self._flags.append("no_power_limit")
 
@@ -201,7 +201,7 @@ class Rig:
         for board in self.boards if repair else ():
             try:
                 restore(board)
-            except PowerLimitRefused:
+            except PowerLimitRefusedError:
                 self._flags.append("stale_power_limit")
 
     def _strangers(self) -> list[GpuProcess]:

@@ -16,7 +16,7 @@ PROFILE = "profile"
 
 
 @dataclass(frozen=True, slots=True)
-class RigOptions:
+class GpuOptions:
     """What a config says of a trial's GPUs; wrong values are refused, naming their key.
 
     Attributes:

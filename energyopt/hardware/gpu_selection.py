@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 
 from energyopt.errors import HardwareError
 from energyopt.hardware.cuda_visible_devices import set_visible
-from energyopt.hardware.gpu_allocation import Rig
-from energyopt.hardware.gpu_options import RigOptions
+from energyopt.hardware.gpu_allocation import GpuAllocation
+from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.hardware.host import cuda_has_begun
 from energyopt.hardware.lease import take_some
 from energyopt.hardware.nvml import Board, all_boards, visible_boards
 
 
 def claim(
-    options: RigOptions,
+    options: GpuOptions,
     device: str,
     *,
     repair: bool = True,
     on_wait: Callable[[str], None] | None = None,
-) -> Rig:
+) -> GpuAllocation:
     """Choose the GPUs of a trial and lease them.
 
     Where CUDA has not begun yet, it will see them alone: user code that says "cuda" trains on
@@ -40,7 +40,7 @@ def claim(
     if count == "auto":
         count = 1 if device.startswith("cuda") and not _is_rocm() else None
     if count is None:
-        return Rig(options, "cuda:0" if device == "cuda" else device)
+        return GpuAllocation(options, "cuda:0" if device == "cuda" else device)
     if not cuda_has_begun():  # as NVML counts; by itself CUDA puts the fastest first
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     boards = visible_boards(all_boards())
@@ -51,7 +51,7 @@ def claim(
     try:
         taken = {lease.uuid for lease in leases}
         chosen = [board for board in candidates if board.uuid in taken]
-        rig = Rig(
+        rig = GpuAllocation(
             options,
             _device_of(device, chosen, boards),
             chosen,
@@ -67,7 +67,7 @@ def claim(
 
 
 def _candidates(
-    options: RigOptions,
+    options: GpuOptions,
     boards: Sequence[Board],
     device: str,
     count: str | int | Sequence[int | str],

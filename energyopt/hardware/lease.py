@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from energyopt.errors import GpusTaken, HardwareError
+from energyopt.errors import GpusBusyError, HardwareError
 from energyopt.hardware.host import user_name
 
 _POLL_S = 0.2
@@ -206,7 +206,7 @@ def take_some(
         for lease in taken:
             lease.release()
         if time.monotonic() >= until_s:
-            raise GpusTaken(
+            raise GpusBusyError(
                 f"a trial needs {'a GPU' if count == 1 else f'{count} GPUs'} for itself, and "
                 f"{_holders(gpus)}: energy counters belong to whole boards; waited {wait_s:g} s, "
                 "wait longer with hardware.lease_wait_s=..., or choose others with "

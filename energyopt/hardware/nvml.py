@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from energyopt.core.conditions import Gpu
-from energyopt.errors import HardwareError, PowerLimitRefused
+from energyopt.errors import HardwareError, PowerLimitRefusedError
 from energyopt.hardware.cuda_visible_devices import VARIABLE, visible_positions
 
 T = TypeVar("T")
@@ -165,7 +165,7 @@ class Board:
         """The power limit in force, in W.
 
         Raises:
-            PowerLimitRefused: If it has none.
+            PowerLimitRefusedError: If it has none.
         """
         import pynvml
 
@@ -176,7 +176,7 @@ class Board:
         """The lowest and the highest limit that it takes, in W.
 
         Raises:
-            PowerLimitRefused: If it has none.
+            PowerLimitRefusedError: If it has none.
         """
         import pynvml
 
@@ -191,12 +191,12 @@ class Board:
             limit_w: In W.
 
         Raises:
-            PowerLimitRefused: If it is refused, or not in force then.
+            PowerLimitRefusedError: If it is refused, or not in force then.
         """
         self._send_limit(round(1000 * limit_w))
         in_force_w = self.limit_w()
         if abs(in_force_w - limit_w) > _READ_BACK_W:
-            raise PowerLimitRefused(
+            raise PowerLimitRefusedError(
                 f"{self} was told {limit_w:g} W and has {in_force_w:g} W; is something else "
                 "setting its limit?"
             )
@@ -210,7 +210,7 @@ class Board:
         try:
             self.limits_w()
             self._send_limit(round(1000 * self.limit_w()))
-        except PowerLimitRefused as refusal:
+        except PowerLimitRefusedError as refusal:
             return str(refusal)
         return None
 
@@ -225,7 +225,7 @@ class Board:
                 return
             daemon = _daemon(config)
             if not daemon.can_control_gpu:
-                raise PowerLimitRefused(
+                raise PowerLimitRefusedError(
                     f"zeusd at {config.endpoint} may not set power limits: an administrator has to "
                     "start it as root, with the group gpu-control"
                 )
@@ -239,7 +239,7 @@ class Board:
         if self._daemon_agrees:
             return
         if not daemon.can_read_gpu:
-            raise PowerLimitRefused(
+            raise PowerLimitRefusedError(
                 "zeusd does not let GPUs be read, so it cannot be checked that it means the same "
                 "by their numbers; an administrator has to start it with the group gpu-read, too"
             )
@@ -247,7 +247,7 @@ class Board:
         ours_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
         # Both since the driver was loaded: no two boards are this close, one board always is.
         if abs(theirs_mj - ours_mj) > _DAEMON_AGREES_MJ:
-            raise PowerLimitRefused(
+            raise PowerLimitRefusedError(
                 f"zeusd means another GPU by {self.index} than {self.name} {self.uuid}: their "
                 "energy counters differ; run zeusd where GPUs have the same numbers, or unset "
                 "ZEUSD_SOCK_PATH"
@@ -419,7 +419,7 @@ def _said(what: str) -> Iterator[None]:
 
 @contextmanager
 def _limit_said(board: Board) -> Iterator[None]:
-    """Turn what NVML or zeusd say of a power limit into a `PowerLimitRefused`."""
+    """Turn what NVML or zeusd say of a power limit into a `PowerLimitRefusedError`."""
     import httpx  # of zeusd's client, which lets its errors through
     import pynvml
     from zeus.exception import ZeusBaseError
@@ -427,12 +427,12 @@ def _limit_said(board: Board) -> Iterator[None]:
     try:
         yield
     except pynvml.NVMLError_NoPermission as error:
-        raise PowerLimitRefused(
+        raise PowerLimitRefusedError(
             f"the power limit of {board} may not be set: {PERMISSION_REMEDY}"
         ) from error
     except pynvml.NVMLError_NotSupported as error:
-        raise PowerLimitRefused(
+        raise PowerLimitRefusedError(
             f"{board} has no power limit that can be set (laptops and virtual GPUs have none)"
         ) from error
     except (pynvml.NVMLError, ZeusBaseError, httpx.HTTPError) as error:
-        raise PowerLimitRefused(f"the power limit of {board}: {error}") from error
+        raise PowerLimitRefusedError(f"the power limit of {board}: {error}") from error

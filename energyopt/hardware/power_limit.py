@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import Self
 
-from energyopt.errors import HardwareError, PowerLimitRefused
+from energyopt.errors import HardwareError, PowerLimitRefusedError
 from energyopt.hardware.power_limit_journal import Entry, Limited, left_by_other, not_ours
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -31,7 +31,7 @@ class PowerLimit:
         limit_w: Limit of each, in W; None leaves it until `set` is called.
 
     Raises:
-        PowerLimitRefused: On entering, if the limit is out of range or may not be set.
+        PowerLimitRefusedError: On entering, if the limit is out of range or may not be set.
     """
 
     def __init__(self, boards: Sequence[Limited], limit_w: float | None = None) -> None:
@@ -57,7 +57,7 @@ class PowerLimit:
             limit_w: In W.
 
         Raises:
-            PowerLimitRefused: If it is out of range or may not be set.
+            PowerLimitRefusedError: If it is out of range or may not be set.
         """
         for board in self._boards:
             check_range(board, limit_w)
@@ -124,11 +124,11 @@ def check_range(board: Limited, limit_w: float) -> None:
     """Refuse a limit that a GPU does not take.
 
     Raises:
-        PowerLimitRefused: Naming the range.
+        PowerLimitRefusedError: Naming the range.
     """
     low_w, high_w = board.limits_w()
     if not low_w <= limit_w <= high_w:
-        raise PowerLimitRefused(
+        raise PowerLimitRefusedError(
             f"hardware.power_limit_w={limit_w:g} is outside {low_w:g} to {high_w:g} W of "
             f"{board.name}; choose a value in the range, or null to leave the limit"
         )
@@ -140,7 +140,7 @@ def restore(board: Limited) -> None:
     A limit that somebody else has set since is left alone.
 
     Raises:
-        PowerLimitRefused: If it may not be set, or another user's run changed it; the journal
+        PowerLimitRefusedError: If it may not be set, or another user's run changed it; the journal
             stays.
     """
     entry = Entry.read(board.uuid)
@@ -149,14 +149,14 @@ def restore(board: Limited) -> None:
         return
     foreign = left_by_other(board.uuid)
     if foreign is not None:
-        raise PowerLimitRefused(not_ours(foreign))
+        raise PowerLimitRefusedError(not_ours(foreign))
 
 
 def put_back(board: Limited, entry: Entry) -> None:
     """Put back what an entry tells of, unless somebody else has changed it since.
 
     Raises:
-        PowerLimitRefused: If it may not be set; the entry stays.
+        PowerLimitRefusedError: If it may not be set; the entry stays.
     """
     now_w = board.limit_w()
     if any(abs(now_w - held_w) <= _SAME_W for held_w in entry.held_w):

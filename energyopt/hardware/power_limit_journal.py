@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from energyopt.errors import PowerLimitRefused
+from energyopt.errors import PowerLimitRefusedError
 from energyopt.hardware.host import user_name
 from energyopt.hardware.lease import make_run_dir, open_plain, run_dir
 from energyopt.utils.process import boot_id
@@ -115,14 +115,14 @@ class Entry:
         """That of a GPU, or a new one; one that a dead process left keeps what was before it.
 
         Raises:
-            PowerLimitRefused: If another user's run left one: what was before it is told there.
+            PowerLimitRefusedError: If another user's run left one, which only that user may undo.
         """
         known = cls.read(board.uuid)
         if known is not None:
             return known
         foreign = left_by_other(board.uuid)
         if foreign is not None:
-            raise PowerLimitRefused(not_ours(foreign))
+            raise PowerLimitRefusedError(not_ours(foreign))
         return cls(board.uuid, board.limit_w(), (), boot_id(), os.getpid(), user_name())
 
     @classmethod
@@ -154,7 +154,7 @@ class Entry:
         """Put it on the disk, with a limit that is about to be set.
 
         Raises:
-            PowerLimitRefused: If it cannot be written: then no limit may be changed.
+            PowerLimitRefusedError: If it cannot be written: then no limit may be changed.
         """
         make_run_dir()
         path = _path(self.uuid)
@@ -171,7 +171,7 @@ class Entry:
             fresh.replace(path)
             _sync_folder(path.parent)
         except OSError as error:
-            raise PowerLimitRefused(
+            raise PowerLimitRefusedError(
                 f"no power limit is changed, because {path}, which would tell of it after a crash, "
                 f"cannot be written: {error.strerror}"
             ) from error

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from energyopt.core.conditions import ProfilePoint
-from energyopt.hardware.gpu_options import RigOptions
+from energyopt.hardware.gpu_options import GpuOptions
 
 Select = Callable[[Sequence[ProfilePoint]], float]
 """Chooses the limit, in W, from what several cost."""
 
 
-def selector(options: RigOptions, gpus: int) -> Select:
+def selector(options: GpuOptions, gpus: int) -> Select:
     """The choice that a config asks for.
 
     Args:

@@ -26,7 +26,7 @@ from types import FrameType
 from typing import NoReturn
 
 from energyopt.errors import LauncherError
-from energyopt.jobs.worker import Job, Runs, be_a_job, send
+from energyopt.jobs.worker import Job, JobRunner, be_a_job, send
 from energyopt.utils.process import die_with_parent, kill_groups
 
 LATE = 1 << 9
@@ -51,7 +51,7 @@ class ForkedJob:
         channel: Descriptor on which it answers.
     """
 
-    program: Runs
+    program: JobRunner
     job: Job
     channel: int
 
@@ -138,7 +138,7 @@ def _receive(answer: socket.socket, status: int) -> tuple[bytes, int]:
 
 
 def start(
-    program: Runs,
+    program: JobRunner,
     warm_up: Callable[[], None] | None = None,
     clean_up: Callable[[], object] | None = None,
 ) -> ForkServer | ForkedJob:
@@ -182,7 +182,7 @@ def _exit(code: int) -> NoReturn:
 
 def _serve(
     control: socket.socket,
-    program: Runs,
+    program: JobRunner,
     warm_up: Callable[[], None] | None,
     clean_up: Callable[[], object] | None,
     coordinator: int,
@@ -271,7 +271,7 @@ def _end_all(pids: Sequence[int], clean_up: Callable[[], object] | None) -> None
 
 def _begin(
     control: socket.socket,
-    program: Runs,
+    program: JobRunner,
     channel: int,
     running: Mapping[int, _Running],
     server: int,

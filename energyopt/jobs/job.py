@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from energyopt.config.trial_factory import Setup
+from energyopt.config.trial_factory import TrialFactory
 from energyopt.core.journal import NAME, JournalWriter
 from energyopt.core.outcome import judge
 from energyopt.core.protocols import Paradigm
@@ -22,7 +22,7 @@ from energyopt.errors import HardwareError, TrialError
 from energyopt.hardware.plausibility import check_meter
 from energyopt.jobs.compose import config_folders
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import Keep, Resumed, keep_in, load
+from energyopt.training.checkpointing import Keep, ResumeState, keep_in, load
 from energyopt.training.trial import run_trial
 
 
@@ -61,18 +61,18 @@ def job(cfg: DictConfig) -> Outcome | Readiness:
     """
     context = RunContext.from_environment()
     if context.preflight:
-        with Setup(cfg, config_folders(), context=context) as setup:
+        with TrialFactory(cfg, config_folders(), context=context) as setup:
             return check_readiness(setup)
     journal, resumed = _open_journal(journal_path(), resume=context.resume)
     keep = keep_in(journal_path().with_name(PAUSED))
     with (
-        Setup(cfg, config_folders(), context=context, on_wait=journal.began) as setup,
+        TrialFactory(cfg, config_folders(), context=context, on_wait=journal.began) as setup,
         ready_trial(setup, journal, keep=keep, resumed=resumed) as trial,
     ):
         return judge(trial.train(), setup.objective)
 
 
-def _open_journal(path: Path, *, resume: bool) -> tuple[JournalWriter, Resumed | None]:
+def _open_journal(path: Path, *, resume: bool) -> tuple[JournalWriter, ResumeState | None]:
     """Open the journal of a trial that begins, or that resumes from where it paused."""
     if not resume:
         return JournalWriter(path, again=True), None
@@ -81,10 +81,10 @@ def _open_journal(path: Path, *, resume: bool) -> tuple[JournalWriter, Resumed |
     journal = JournalWriter(path, again=True, **place)
     if journal.resumed is None:
         raise TrialError(f"the paused trial cannot go on: {path} does not say what it measured")
-    return journal, Resumed(journal.resumed, state)
+    return journal, ResumeState(journal.resumed, state)
 
 
-def check_readiness(setup: Setup) -> Readiness:
+def check_readiness(setup: TrialFactory) -> Readiness:
     """Build everything and train nothing."""
     setup.check_limit()
     _ = setup.rules  # what cannot be built is known now
@@ -124,11 +124,11 @@ class ReadyTrial:
 
 @contextmanager
 def ready_trial(
-    setup: Setup,
+    setup: TrialFactory,
     journal: JournalWriter,
     *,
     keep: Keep | None = None,
-    resumed: Resumed | None = None,
+    resumed: ResumeState | None = None,
 ) -> Iterator[ReadyTrial]:
     """Hold what a trial of a setup needs, from before its first window to after its last.
 

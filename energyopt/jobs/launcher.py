@@ -26,7 +26,7 @@ from omegaconf import DictConfig
 
 from energyopt.errors import ConfigError, TrialError
 from energyopt.jobs.fork_server import LATE, ForkedJob, ForkServer, start
-from energyopt.jobs.worker import Job, Program, Runs
+from energyopt.jobs.worker import HydraJobs, Job, JobRunner
 from energyopt.utils.paths import STORAGE_VARIABLE
 from energyopt.utils.process import kill_groups
 
@@ -71,7 +71,7 @@ class LocalLauncher(Launcher):
             start_method == "auto" and sys.platform.startswith("linux")
         )
         self._limit = ""
-        self._program: Runs | None = None
+        self._program: JobRunner | None = None
         self._server: ForkServer | None = None
         self._fresh: set[subprocess.Popen[bytes]] = set()
 
@@ -89,9 +89,9 @@ class LocalLauncher(Launcher):
             output = "file" if own else "inherit"
         self._limit = f"{'trial_' if own else 'hydra.launcher.'}timeout_s={self._timeout_s}"
         timeout_s = math.inf if self._timeout_s is None else self._timeout_s
-        self._program = Program(hydra_context, task_function, config, output, timeout_s)
+        self._program = HydraJobs(hydra_context, task_function, config, output, timeout_s)
 
-    def take(self, program: Runs) -> None:
+    def take(self, program: JobRunner) -> None:
         """Run these jobs instead of a multirun's."""
         self._program = program
 
@@ -151,7 +151,7 @@ class LocalLauncher(Launcher):
             if opened_here:
                 self.close()
 
-    def _ready(self) -> Runs:
+    def _ready(self) -> JobRunner:
         if self._program is None:
             raise RuntimeError("launch() before setup()")
         return self._program

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from energyopt.config.trial_factory import Setup
+from energyopt.config.trial_factory import TrialFactory
 from energyopt.core.journal import NAME, JournalWriter
-from energyopt.core.protocols import Tests
+from energyopt.core.protocols import SupportsTest
 from energyopt.core.run_context import NAME as CONTEXT
 from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import Provenance, TrialResult
@@ -22,7 +22,7 @@ from energyopt.utils.files import private_files
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class StandaloneResult:
     """What a training was.
 
     Attributes:
@@ -35,7 +35,7 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class Trainings:
+class StandaloneJobs:
     """What all of them share; each has its words and a folder, named by its number.
 
     Attributes:
@@ -75,7 +75,7 @@ class Trainings:
             returned._return_value = error  # noqa: SLF001
         return pickled(returned)
 
-    def _train(self, job: Job) -> Trained:
+    def _train(self, job: Job) -> StandaloneResult:
         path = self.journal(job.number)
         path.parent.mkdir(parents=True, exist_ok=True)
         print_into(path.with_name(OUTPUT))
@@ -83,13 +83,13 @@ class Trainings:
         cfg = compose_here(job.overrides, self.config_dir)
         folders = folders_here(self.config_dir)
         context = RunContext.read(path.with_name(CONTEXT))
-        with Setup(cfg, folders, context=context, on_wait=journal.began) as setup:
+        with TrialFactory(cfg, folders, context=context, on_wait=journal.began) as setup:
             self._check(setup.start.provenance)
             with ready_trial(setup, journal) as trial:
                 result = trial.train()
             paradigm = trial.paradigm
-            accuracy = paradigm.test() if isinstance(paradigm, Tests) else None
-        return Trained(result, None if accuracy is None else float(accuracy))
+            accuracy = paradigm.test() if isinstance(paradigm, SupportsTest) else None
+        return StandaloneResult(result, None if accuracy is None else float(accuracy))
 
     def _check(self, provenance: Provenance) -> None:
         if self.beside is not None and provenance.binding != self.beside.binding:

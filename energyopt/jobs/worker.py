@@ -43,7 +43,7 @@ class Job:
     number: int
 
 
-class Runs(Protocol):
+class JobRunner(Protocol):
     """What a launcher's jobs do."""
 
     @property
@@ -58,7 +58,7 @@ class Runs(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class HydraJobs:
     """What all jobs of a launcher share.
 
     Attributes:

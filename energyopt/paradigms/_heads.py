@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from energyopt.core.protocols import HasHeads, Split, Task
+from energyopt.core.protocols import MultiHeadTask, Split, Task
 from energyopt.errors import ConfigError
 
 
@@ -18,7 +18,7 @@ def heads_of(task: Task) -> Mapping[str, int]:
     Raises:
         ConfigError: If labels and classes do not fit its heads.
     """
-    if not isinstance(task, HasHeads):
+    if not isinstance(task, MultiHeadTask):
         return {}
     heads = dict(task.heads)
     shape = tuple(task.train.labels.shape)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from energyopt.core.protocols import Knowledge, Task, TrainStep
+from energyopt.core.protocols import PretrainedModel, Task, TrainStep
 from energyopt.errors import ConfigError
 from energyopt.paradigms._batches import evaluation_slices, pass_through
 from energyopt.paradigms._heads import parts
@@ -52,7 +52,7 @@ class Distillation(Multitask):
         *,
         task: Task,
         model: nn.Module,
-        teacher: Knowledge,
+        teacher: PretrainedModel,
         optimizer: Callable[[Iterator[nn.Parameter]], Optimizer],
         batch_size: int,
         epochs: float,

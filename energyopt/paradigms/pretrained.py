@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from energyopt.core.protocols import Knowledge, Task
+from energyopt.core.protocols import PretrainedModel, Task
 from energyopt.errors import ConfigError
 from energyopt.paradigms._backbone import head_of, load_trunk
 from energyopt.paradigms._precision import Name
@@ -47,7 +47,7 @@ class Pretrained(Multitask):
         *,
         task: Task,
         model: nn.Module,
-        source: Knowledge,
+        source: PretrainedModel,
         optimizer: Callable[[Iterator[nn.Parameter]], Optimizer],
         batch_size: int,
         epochs: float,

@@ -25,7 +25,7 @@ from energyopt.search.energy_model import EnergyModel
 from energyopt.search.expected_hypervolume import Front, ahead, evaluations, on_front
 from energyopt.search.gp import expected_above
 from energyopt.search.learning_curve_model import ForwardModel
-from energyopt.search.schedule import Observed, Step, setup_of, setups_of
+from energyopt.search.schedule import Step, TrialSnapshot, setup_of, setups_of
 
 _SURE, _UNSURE = 0.3, 1.0  # standard deviations by which a setup must be better
 _HITS = 2  # of a recommended setup
@@ -91,7 +91,7 @@ class Outlook:
 
     def __init__(
         self,
-        observed: Sequence[Observed],
+        observed: Sequence[TrialSnapshot],
         question: Question,
         model: EnergyModel,
         rng: np.random.Generator,
@@ -109,7 +109,7 @@ class Outlook:
         barred = {setup_of(trial.params) for trial in observed if not trial.epoch_j}
         new = [setup for setup in map(present, drawn) if setup_of(setup) not in barred]
         self.setups = setups_of([*trained, *new])
-        self._of: list[list[Observed]] = [[] for _ in self.setups]
+        self._of: list[list[TrialSnapshot]] = [[] for _ in self.setups]
         places = {setup_of(setup): at for at, setup in enumerate(self.setups)}
         for trial in observed:
             if setup_of(trial.params) in places:
@@ -262,7 +262,7 @@ class Outlook:
             return self._go_on(trial, saving, cost)
         return self._take(may[int(at)], saving, cost)
 
-    def _horizons(self, may: Sequence[int], trials: Sequence[Observed | None]) -> Array:
+    def _horizons(self, may: Sequence[int], trials: Sequence[TrialSnapshot | None]) -> Array:
         """Epochs at some of the evaluations to come, of shape (setups, horizons)."""
         begun = np.array([_epochs(trial) for trial in trials])
         least = _WORTH * self._overhead_j / np.maximum(self._epoch_j[may], _TINY_J)
@@ -275,7 +275,7 @@ class Outlook:
         """Whether a setup can train: it is paused, new, or has reached the target."""
         return self._open(at) is not None or (can_begin and all(t.reached for t in self._of[at]))
 
-    def _open(self, at: int, *, reached: bool = False) -> Observed | None:
+    def _open(self, at: int, *, reached: bool = False) -> TrialSnapshot | None:
         """Its trial that can go on: to the target, or also from there."""
         waiting = (trial for trial in self._of[at] if trial.state == "paused")
         return next((trial for trial in waiting if reached or not trial.reached), None)
@@ -287,25 +287,27 @@ class Outlook:
         step = Step(None, _WORTH * self._overhead_j, again=len(self._of[at]))
         return Choice(step, self.setups[at], saving_j, cost_j)
 
-    def _go_on(self, trial: Observed, saving_j: float = math.inf, cost_j: float = 0.0) -> Choice:
+    def _go_on(
+        self, trial: TrialSnapshot, saving_j: float = math.inf, cost_j: float = 0.0
+    ) -> Choice:
         spent_j = _spent_j(trial)
         until_j = max(_GROWTH * spent_j, spent_j + _WORTH * self._overhead_j, _TINY_J)
         return Choice(Step(trial.number, until_j), {}, saving_j, cost_j)
 
 
-def _overhead_j(observed: Sequence[Observed]) -> float:
+def _overhead_j(observed: Sequence[TrialSnapshot]) -> float:
     """What each execution of a trial burns beside training: loading, warming up, evaluating."""
     beside = [trial.spent_j - _spent_j(trial) for trial in observed if trial.joules]
     return max(min(beside, default=0.0), 0.0)
 
 
-def _reached(trials: Sequence[Observed]) -> bool:
+def _reached(trials: Sequence[TrialSnapshot]) -> bool:
     return any(trial.reached for trial in trials)
 
 
-def _spent_j(trial: Observed | None) -> float:
+def _spent_j(trial: TrialSnapshot | None) -> float:
     return trial.joules[-1] if trial is not None and trial.joules else 0.0
 
 
-def _epochs(trial: Observed | None) -> float:
+def _epochs(trial: TrialSnapshot | None) -> float:
     return trial.epochs[-1] if trial is not None and trial.epochs else 0.0

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from energyopt.core.units import duration, joules
 from energyopt.search.noise_prior import ASSUMED_SD
-from energyopt.search.schedule import Observed
+from energyopt.search.schedule import TrialSnapshot
 
 _FEWEST_HITS = 4  # that say how the next trial may turn out
 _LEAST_VARIANCE = 1e-6
@@ -30,7 +30,7 @@ class Worth(NamedTuple):
     cost_j: float
 
 
-Estimate = Callable[[Sequence[Observed]], Worth | None]
+Estimate = Callable[[Sequence[TrialSnapshot]], Worth | None]
 """Says what one more trial is worth after those; None while that is not known."""
 
 
@@ -38,7 +38,7 @@ Estimate = Callable[[Sequence[Observed]], Worth | None]
 class Appraiser(Protocol):
     """A sampler that knows better than the trials alone what its next one is worth."""
 
-    def worth(self, observed: Sequence[Observed]) -> Worth | None:
+    def worth(self, observed: Sequence[TrialSnapshot]) -> Worth | None:
         """What one more trial is worth; None while that is not known."""
 
 
@@ -51,7 +51,7 @@ class Books(Protocol):
     def took_s(self) -> float:
         """The time in which runs were at work on it, in s."""
 
-    def observed(self) -> Sequence[Observed]:
+    def observed(self) -> Sequence[TrialSnapshot]:
         """Its trials."""
 
 
@@ -90,7 +90,7 @@ class Budget:
         )
 
 
-def worth_of_next(observed: Sequence[Observed], target: float) -> Worth | None:
+def worth_of_next(observed: Sequence[TrialSnapshot], target: float) -> Worth | None:
     """What one more trial is worth, from the trials alone, whatever suggests it.
 
     The next one is taken to be like the later half of those until now, since a sampler learns: it

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energyopt.search.encoding import Array
-from energyopt.search.schedule import Observed
+from energyopt.search.schedule import TrialSnapshot
 
 _FLOOR = 0.01  # an accuracy of 1 is a level, too
 _LOWEST, _HIGHEST = -0.5, 2.0
@@ -38,7 +38,7 @@ class Scale:
     high: float
 
     @classmethod
-    def of(cls, observed: Sequence[Observed], target: float | None) -> Scale:
+    def of(cls, observed: Sequence[TrialSnapshot], target: float | None) -> Scale:
         """The scale of a study's curves."""
         curves = [numbers for trial in observed if (numbers := finite(trial.accuracy))]
         firsts = [place(accuracy[0]) for accuracy in curves]
@@ -78,7 +78,7 @@ class Readings:
 
     @classmethod
     def of(
-        cls, observed: Sequence[Observed], scale: Scale, target: float | None, most: int
+        cls, observed: Sequence[TrialSnapshot], scale: Scale, target: float | None, most: int
     ) -> Readings:
         """Read curves.
 
@@ -103,7 +103,7 @@ def finite(accuracy: Sequence[float]) -> list[float]:
 
 
 def _read(
-    trial: Observed, scale: Scale, target: float | None, most: int
+    trial: TrialSnapshot, scale: Scale, target: float | None, most: int
 ) -> list[tuple[float, float, float, float]]:
     reached = _steps(trial, scale, target)
     if len(reached) > most:
@@ -121,7 +121,7 @@ def _read(
 
 
 def _steps(
-    trial: Observed, scale: Scale, target: float | None
+    trial: TrialSnapshot, scale: Scale, target: float | None
 ) -> list[tuple[float, float, float, float]]:
     """Each evaluation that was better than all before."""
     readings = []

@@ -25,7 +25,7 @@ from energyopt.search.curve_observations import Readings, Scale
 from energyopt.search.encoding import Array, Encoding, Point, is_number
 from energyopt.search.gp import Solved, matern
 from energyopt.search.level_model import Curves, Posterior, propagate, wiener_at
-from energyopt.search.schedule import Observed
+from energyopt.search.schedule import TrialSnapshot
 
 _LAW_KEYS = ("batch_size",)
 _LAWS = (1 / 16, 1 / 4, 1.0, 4.0, math.inf)  # B, in units of the first trial's batch size
@@ -52,7 +52,7 @@ class EnergyModel:
 
     def __init__(
         self,
-        observed: Sequence[Observed],
+        observed: Sequence[TrialSnapshot],
         space: Mapping[str, BaseDistribution],
         target: float | None,
         *,

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 from energyopt.search.curve_observations import accuracy_at, finite, place
 from energyopt.search.encoding import Array
 from energyopt.search.gp import expected_above
-from energyopt.search.schedule import Observed
+from energyopt.search.schedule import TrialSnapshot
 
 _LEVELS = 24
 _AHEAD = np.linspace(0.0, 1.0, 10)
@@ -33,7 +33,7 @@ class Front(NamedTuple):
     log_j: Array
 
     @classmethod
-    def of(cls, observed: Sequence[Observed], worst_j: float) -> Self | None:
+    def of(cls, observed: Sequence[TrialSnapshot], worst_j: float) -> Self | None:
         """The front of a study; None where no accuracy can be gained.
 
         Args:
@@ -74,7 +74,7 @@ class Front(NamedTuple):
         return grown / len(self.places)
 
 
-def evaluations(observed: Sequence[Observed], most: float) -> Array:
+def evaluations(observed: Sequence[TrialSnapshot], most: float) -> Array:
     """Epochs at which trials are evaluated: those that were seen, and on in the last distance."""
     seen: list[float] = []
     for epochs in sorted({at for trial in observed for at in trial.epochs}):
@@ -99,7 +99,7 @@ def ahead(marks: Array, begun: float) -> Array:
     return picked
 
 
-def on_front(observed: Sequence[Observed]) -> list[Mapping[str, Any]]:
+def on_front(observed: Sequence[TrialSnapshot]) -> list[Mapping[str, Any]]:
     """Setups that reached some accuracy with the least energy, the most accurate first."""
     points = sorted(
         (joules, -accuracy, trial.number)

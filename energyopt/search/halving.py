@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from energyopt.errors import ConfigError
-from energyopt.search.schedule import Observed, Step
+from energyopt.search.schedule import Step, TrialSnapshot
 
 _ROUNDING = 1e-9  # sums of the same joules in another order
 
@@ -60,7 +60,7 @@ class Halving:
         self._min_j = min_j
         self._rungs = rungs
 
-    def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+    def next_step(self, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
         """The next step: the best of the highest rung that may go on, else a new trial."""
         whole_j = next((t.joules[-1] for t in observed if t.state == "ended" and t.joules), None)
         if whole_j is None:
@@ -72,7 +72,7 @@ class Halving:
                 return Step(number, rungs[rung + 1] if rung + 1 < len(rungs) else None)
         return Step(None, rungs[0]) if can_begin else None
 
-    def _first(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+    def _first(self, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
         """A step before any trial has come to its end."""
         if any(trial.state == "running" for trial in observed):  # one of them will
             return Step(None, 0.0) if can_begin else None
@@ -87,7 +87,12 @@ class Halving:
         return [first_j * self._eta**rung for rung in range(self._rungs)]
 
     def _promoted(
-        self, observed: Sequence[Observed], rungs: Sequence[float], rung: int, *, can_begin: bool
+        self,
+        observed: Sequence[TrialSnapshot],
+        rungs: Sequence[float],
+        rung: int,
+        *,
+        can_begin: bool,
     ) -> int | None:
         """The paused trial of a rung that is to go on; below the first rung each may."""
         waiting = {
@@ -144,7 +149,7 @@ def _added(front: Sequence[_Point], worst: float) -> dict[int, float]:
     }
 
 
-def _points(observed: Sequence[Observed], rung_j: float) -> dict[int, tuple[float, float]]:
+def _points(observed: Sequence[TrialSnapshot], rung_j: float) -> dict[int, tuple[float, float]]:
     """How all trials that came to a rung, or ended before it, stood there."""
     return {
         trial.number: _stood(trial, rung_j)
@@ -153,19 +158,19 @@ def _points(observed: Sequence[Observed], rung_j: float) -> dict[int, tuple[floa
     }
 
 
-def _stood(trial: Observed, rung_j: float) -> tuple[float, float]:
+def _stood(trial: TrialSnapshot, rung_j: float) -> tuple[float, float]:
     """Error and energy at the first evaluation at or beyond a rung, or at the last one."""
     passed = (at for at, energy_j in enumerate(trial.joules) if _is_at(energy_j, rung_j))
     at = next(passed, len(trial.joules) - 1)
     return 1 - max(trial.accuracy[: at + 1]), trial.joules[at]
 
 
-def _passed(trial: Observed, rungs: Sequence[float]) -> int:
+def _passed(trial: TrialSnapshot, rungs: Sequence[float]) -> int:
     """The highest rung that it came to; -1 for none."""
     return sum(_has_passed(trial, rung_j) for rung_j in rungs) - 1
 
 
-def _has_passed(trial: Observed, rung_j: float) -> bool:
+def _has_passed(trial: TrialSnapshot, rung_j: float) -> bool:
     return bool(trial.joules) and _is_at(trial.joules[-1], rung_j)
 
 

@@ -7,14 +7,14 @@ import math
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
-from energyopt.core.history import Rivals
+from energyopt.core.history import StudyHistory
 from energyopt.core.study_record import TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.search.noise_prior import luck
 from energyopt.search.schedule import setup_of
 
 
-class Standing:
+class HistoryBuilder:
     """Learns from each trial, and says what the next is told.
 
     Args:
@@ -22,7 +22,7 @@ class Standing:
     """
 
     def __init__(self, trials: Iterable[TrialRecord] = ()) -> None:
-        self._rivals = Rivals()
+        self._rivals = StudyHistory()
         self._repeats: dict[Hashable, dict[int, float]] = {}
         for trial in trials:
             if trial.result is not None:
@@ -38,7 +38,7 @@ class Standing:
             logs[number] = math.log(result.energy_to_target_j)
 
     @property
-    def rivals(self) -> Rivals:
+    def rivals(self) -> StudyHistory:
         """What the next trial is told."""
         repeats = (tuple(logs.values()) for logs in self._repeats.values())
         return dataclasses.replace(self._rivals, luck=luck(repeats))

@@ -22,7 +22,7 @@ from energyopt.search.acquisition import Choice, Outlook, Question
 from energyopt.search.encoding import Array, Point
 from energyopt.search.energy_model import EnergyModel
 from energyopt.search.learning_curve_model import ForwardModel
-from energyopt.search.schedule import Observed, Step, observed_of
+from energyopt.search.schedule import Step, TrialSnapshot, observed_of
 
 _REFIT = 1.1  # growth of what is known at which the model's scales are looked at again
 
@@ -78,7 +78,7 @@ class JouleSampler(BaseSampler):
 
     # As a schedule -------------------------------------------------------------------------------
 
-    def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+    def next_step(self, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
         """The step that is worth most; see `Schedule`."""
         choice = self.choose(observed, can_begin=can_begin)
         if choice is None:
@@ -86,12 +86,12 @@ class JouleSampler(BaseSampler):
         self._planned = choice.params
         return choice.step
 
-    def choose(self, observed: Sequence[Observed], *, can_begin: bool) -> Choice | None:
+    def choose(self, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Choice | None:
         """The same with what it is expected to save and to cost."""
         with threadpool_limits(1):  # small matrices; and trials train on the other cores
             return self._choose(observed, can_begin=can_begin)
 
-    def _choose(self, observed: Sequence[Observed], *, can_begin: bool) -> Choice | None:
+    def _choose(self, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Choice | None:
         outlook = self._outlook(observed)
         if outlook is None:
             running = any(trial.state == "running" for trial in observed)
@@ -103,7 +103,7 @@ class JouleSampler(BaseSampler):
             choice = outlook.to_front(self._forward(observed), can_begin=can_begin)
         return choice
 
-    def recommend(self, observed: Sequence[Observed]) -> Mapping[str, Any] | None:
+    def recommend(self, observed: Sequence[TrialSnapshot]) -> Mapping[str, Any] | None:
         """The setup that is expected to reach the target with the least energy; None without data.
 
         It may be one that was not trained to its end.
@@ -111,7 +111,7 @@ class JouleSampler(BaseSampler):
         outlook = self._outlook(observed)
         return None if outlook is None else outlook.setups[outlook.recommended]
 
-    def _outlook(self, observed: Sequence[Observed]) -> Outlook | None:
+    def _outlook(self, observed: Sequence[TrialSnapshot]) -> Outlook | None:
         trained = [trial for trial in observed if trial.epoch_j]
         unknown = not self._space and any(trial.params for trial in trained)
         if not trained or unknown:
@@ -125,7 +125,7 @@ class JouleSampler(BaseSampler):
             self._present,
         )
 
-    def _forward(self, observed: Sequence[Observed]) -> ForwardModel:
+    def _forward(self, observed: Sequence[TrialSnapshot]) -> ForwardModel:
         trained = [trial for trial in observed if trial.epoch_j]
         known = sum(len(trial.epochs) for trial in trained)
         refine = known >= _REFIT * self._read
@@ -134,7 +134,7 @@ class JouleSampler(BaseSampler):
             self._forward_hyper, self._read = model.hyper, known
         return model
 
-    def _model(self, trained: Sequence[Observed]) -> EnergyModel:
+    def _model(self, trained: Sequence[TrialSnapshot]) -> EnergyModel:
         known = sum(1 + len(trial.epochs) for trial in trained)
         refine = known >= _REFIT * self._known
         model = EnergyModel(trained, self._space, self._target, hyper=self._hyper, refine=refine)
@@ -180,6 +180,6 @@ class JouleSampler(BaseSampler):
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
 
-def _whole(trial: Observed) -> Observed:
+def _whole(trial: TrialSnapshot) -> TrialSnapshot:
     """A trial as it is where a new one is asked for: none goes on instead."""
     return dataclasses.replace(trial, state="ended") if trial.state == "paused" else trial

@@ -23,7 +23,7 @@ from scipy.linalg import solve_triangular
 from energyopt.search.curve_observations import place
 from energyopt.search.encoding import Array, Encoding, Point
 from energyopt.search.gp import Solved, climbed, matern
-from energyopt.search.schedule import Observed
+from energyopt.search.schedule import TrialSnapshot
 
 _LENGTH, _LENGTH_BY_NAME, _LENGTH_SPREAD = math.log(0.3), 0.0, 0.5
 # In units of the spread of what was read: standard deviations of a, b, w; then of f, m, g, trial,
@@ -49,7 +49,7 @@ class ForwardModel:
 
     def __init__(
         self,
-        observed: Sequence[Observed],
+        observed: Sequence[TrialSnapshot],
         space: Mapping[str, BaseDistribution],
         *,
         hyper: Array | None = None,
@@ -151,7 +151,7 @@ class ForwardModel:
         return prior + float(self._solve(hyper).evidence[0])
 
 
-def _kept(trial: Observed, most: int) -> list[int]:
+def _kept(trial: TrialSnapshot, most: int) -> list[int]:
     """Which evaluations are read: finite ones, even in the log of the epochs, the last one too."""
     fit = [at for at, value in enumerate(trial.accuracy) if math.isfinite(value)]
     if len(fit) <= most:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energyopt.search.noise_prior import ASSUMED_SD, luck
-from energyopt.search.schedule import Observed, setup_of
+from energyopt.search.schedule import TrialSnapshot, setup_of
 
 Array = NDArray[np.float64]
 Point = Mapping[str, Any]
@@ -83,7 +83,7 @@ class Repetitions:
         target: Accuracy to reach.
     """
 
-    def __init__(self, observed: Sequence[Observed], target: float) -> None:
+    def __init__(self, observed: Sequence[TrialSnapshot], target: float) -> None:
         self._logs: defaultdict[Hashable, list[float]] = defaultdict(list)
         self._least: dict[Hashable, float] = {}
         for trial in observed:

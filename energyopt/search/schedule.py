@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 from optuna.trial import FrozenTrial, TrialState
 
 CURVE = "curve"
-"""Attribute of a trial, in Optuna's tables too: its curve, as `Observed.curve` gives it."""
+"""Attribute of a trial, in Optuna's tables too: its curve, as `TrialSnapshot.curve` gives it."""
 DEFAULT_SETUP = "default_setup"
 """Attribute of the trial that trains the default setup, for comparison."""
 PAUSED = "paused"
@@ -17,7 +17,7 @@ PAUSED = "paused"
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class TrialSnapshot:
     """One trial, as far as it has come.
 
     Attributes:
@@ -94,7 +94,7 @@ class Schedule(Protocol):
     study has its total; else it waits for a schedule that says something else.
     """
 
-    def next_step(self, observed: Sequence[Observed], *, can_begin: bool) -> Step | None:
+    def next_step(self, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
         """The next step.
 
         Args:
@@ -106,7 +106,7 @@ class Schedule(Protocol):
         """
 
 
-def observed_of(trial: FrozenTrial) -> Observed:
+def observed_of(trial: FrozenTrial) -> TrialSnapshot:
     """A trial as far as it has come, from what was told of it.
 
     Args:
@@ -121,7 +121,7 @@ def observed_of(trial: FrozenTrial) -> Observed:
         epochs = tuple(energy_j / epoch_j for energy_j in joules)
     # What was burnt for that may be less than its share, or more: the share is what counts.
     spent_j = float(told.get("spent_j", 0.0)) - float(told.get("knowledge_j", 0.0)) + upfront_j
-    return Observed(
+    return TrialSnapshot(
         number=trial.number,
         params=trial.params,
         epochs=epochs,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from energyopt.core.history import Progress, Rivals
+from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.core.units import joules
 from energyopt.stopping._validation import count, number
 
@@ -25,7 +25,7 @@ class Dominance:
         self._margin = number(f"{key}.margin", margin, 0.0, 1.0, says="a number in [0, 1]")
         self._evaluations = count(f"{key}.evaluations", evaluations)
 
-    def decide(self, progress: Progress, rivals: Rivals) -> str | None:
+    def decide(self, progress: TrialProgress, rivals: StudyHistory) -> str | None:
         """Why to stop now; None to go on."""
         if len(progress.accuracy) < self._evaluations:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from energyopt.core.history import Progress, Rivals
+from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.core.units import joules
 from energyopt.stopping._validation import number
 
@@ -31,7 +31,7 @@ class EnergyCap:
         self._beta = None if beta == _NOISE else number(f"{key}.beta", beta, 1.0, says=says)
         self._z = number(f"{key}.z", z, 0.0, says="a number of at least 0")
 
-    def decide(self, progress: Progress, rivals: Rivals) -> str | None:
+    def decide(self, progress: TrialProgress, rivals: StudyHistory) -> str | None:
         """Why to stop now; None to go on."""
         if progress.reached or rivals.incumbent_j is None:
             return None

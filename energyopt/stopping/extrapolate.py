@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energyopt.core.curve import spread
-from energyopt.core.history import Progress, Rivals
+from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.core.units import joules, percent
 from energyopt.stopping._validation import count, number
 
@@ -43,7 +43,7 @@ class Extrapolate:
         self._delta = number(f"{key}.delta", delta, 0.0, 1.0, says="a number in [0, 1]")
         self._evaluations = count(f"{key}.evaluations", evaluations, 3)
 
-    def decide(self, progress: Progress, rivals: Rivals) -> str | None:
+    def decide(self, progress: TrialProgress, rivals: StudyHistory) -> str | None:
         """Why to stop now; None to go on."""
         if len(progress.accuracy) < self._evaluations or not rivals.front:
             return None
@@ -62,7 +62,7 @@ class Extrapolate:
         return f"after {joules(progress.spent_j)}, at accuracy {progress.best:.3f}, {what}"
 
 
-def _cheaply(future: Future, progress: Progress, rivals: Rivals) -> float:
+def _cheaply(future: Future, progress: TrialProgress, rivals: StudyHistory) -> float:
     """Probability to reach the target below the incumbent's energy."""
     until_j = progress.end_j
     if rivals.incumbent_j is not None:
@@ -72,7 +72,7 @@ def _cheaply(future: Future, progress: Progress, rivals: Rivals) -> float:
     return future.above(np.array([until_j]), np.array([progress.target]))
 
 
-def _onto_front(future: Future, progress: Progress, rivals: Rivals) -> float:
+def _onto_front(future: Future, progress: TrialProgress, rivals: StudyHistory) -> float:
     """Probability to be anywhere more accurate than all that needed as little energy."""
     if progress.end_j <= progress.spent_j:
         return 0.0
@@ -104,7 +104,7 @@ class Future:
     weight: Array
 
     @classmethod
-    def of(cls, progress: Progress) -> Future:
+    def of(cls, progress: TrialProgress) -> Future:
         """Fit the curve so far."""
         spent_j = progress.spent_j
         recent = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from energyopt.core.history import Progress, Rivals
+from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.core.protocols import StoppingRule
 
 
@@ -16,14 +16,14 @@ class Rules:
         rivals: What the earlier trials of the study did.
     """
 
-    def __init__(self, rules: Mapping[str, StoppingRule], rivals: Rivals) -> None:
+    def __init__(self, rules: Mapping[str, StoppingRule], rivals: StudyHistory) -> None:
         self._rules = rules
         self._rivals = rivals
 
     def __bool__(self) -> bool:
         return bool(self._rules)
 
-    def stop(self, progress: Progress) -> str | None:
+    def stop(self, progress: TrialProgress) -> str | None:
         """The name of the rule that stops the trial now and why; None to go on."""
         for name, rule in self._rules.items():
             why = rule.decide(progress, self._rivals)

@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from energyopt.errors import StorageAway, StorageError
+from energyopt.errors import StorageError, StorageUnavailableError
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.credentials import masked
 from energyopt.utils import failpoints
@@ -204,7 +204,7 @@ def speaking(url: str) -> Iterator[None]:
             cause = cause.__cause__
             passing = passing or isinstance(cause, _PASSING)
         original = getattr(cause, "orig", None) or cause
-        raise (StorageAway if passing else StorageError)(
+        raise (StorageUnavailableError if passing else StorageError)(
             f"storage {masked(url)} cannot be used: {_first_line(original)}"
         ) from error
 

@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from energyopt.core.study_record import Outcome
-from energyopt.search.schedule import PAUSED, Observed, observed_of
-from energyopt.storage.reconciliation import Settlement
-from energyopt.storage.trial_rows import Rows, outcome_in
+from energyopt.search.schedule import PAUSED, TrialSnapshot, observed_of
+from energyopt.storage.reconciliation import Reconciler
+from energyopt.storage.trial_rows import TrialRows, outcome_in
 from energyopt.utils import failpoints
 
 
@@ -44,7 +44,7 @@ class PausedTrials:
         ends: Brings Optuna's side to where a row is.
     """
 
-    def __init__(self, study: Study, rows: Rows, ends: Settlement) -> None:
+    def __init__(self, study: Study, rows: TrialRows, ends: Reconciler) -> None:
         self._study = study
         self._rows = rows
         self._ends = ends
@@ -73,7 +73,7 @@ class PausedTrials:
             if trial.number in paused and not trial.user_attrs.get(PAUSED):
                 self._ends.follow(self._trial(trial.number))
 
-    def observed(self, trials: Iterable[FrozenTrial]) -> list[Observed]:
+    def observed(self, trials: Iterable[FrozenTrial]) -> list[TrialSnapshot]:
         """What a search may look at; whose a trial is, our rows say."""
         paused = self._rows.paused()
         seen = [observed_of(trial) for trial in trials if trial.state != TrialState.WAITING]

@@ -15,7 +15,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study, StudyDirection
 from sqlalchemy import Connection
 
-from energyopt.core.report_settings import Plans
+from energyopt.core.report_settings import ReportSettings
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import StudyError
@@ -96,7 +96,7 @@ def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:
         trials=trials,
         confirmations=confirmations,
         space=space,
-        plans=Plans.from_dict(study.user_attrs.get(PLANS)),
+        plans=ReportSettings.from_dict(study.user_attrs.get(PLANS)),
     )
 
 

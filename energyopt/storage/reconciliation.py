@@ -22,7 +22,7 @@ from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import JournalError
 from energyopt.search.schedule import DEFAULT_SETUP, PAUSED
-from energyopt.storage.trial_rows import Rows, ended_row, lost_row, outcome_in, paused_row
+from energyopt.storage.trial_rows import TrialRows, ended_row, lost_row, outcome_in, paused_row
 from energyopt.utils import failpoints
 
 RETRY_OF = "retry_of"
@@ -42,7 +42,7 @@ Point = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Remains:
+class TrialRemnant:
     """What is known of a trial that does not run any more.
 
     Attributes:
@@ -58,7 +58,7 @@ class Remains:
     paused: Outcome | None = None
 
 
-class Settlement:
+class Reconciler:
     """Brings a study's trials to their ends; one run at a time does so for the dead.
 
     Args:
@@ -67,7 +67,9 @@ class Settlement:
         remains: What a dead run left of a trial outside of the database.
     """
 
-    def __init__(self, study: Study, rows: Rows, remains: Callable[[FrozenTrial], Remains]) -> None:
+    def __init__(
+        self, study: Study, rows: TrialRows, remains: Callable[[FrozenTrial], TrialRemnant]
+    ) -> None:
         self._study = study
         self._rows = rows
         self._remains = remains
@@ -81,7 +83,7 @@ class Settlement:
         connection: Connection | None = None,
         ended: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make a trial's row: it is this run's. See `Rows.add`."""
+        """Make a trial's row: it is this run's. See `TrialRows.add`."""
         self._rows.add(
             trial.number,
             is_default=bool(trial.user_attrs.get(DEFAULT_SETUP)),
@@ -90,7 +92,7 @@ class Settlement:
             ended=ended,
         )
 
-    def give_up(self, trial: Trial, left: Remains, reason: str, *, died: bool) -> bool:
+    def give_up(self, trial: Trial, left: TrialRemnant, reason: str, *, died: bool) -> bool:
         """Give up a trial of this run; False if somebody else has done so.
 
         Args:
@@ -223,7 +225,7 @@ class Settlement:
             self._study.tell(trial.number, values, state=state, skip_if_finished=True)
 
 
-def _given_up(left: Remains, reason: str, deaths: int) -> dict[str, Any]:
+def _given_up(left: TrialRemnant, reason: str, deaths: int) -> dict[str, Any]:
     """Columns of a trial that nobody runs any more.
 
     What was spooled is told, the others' setups are queued again; but for one whose runs died time

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from energyopt.core.trial_result import TrialResult
 from energyopt.storage.confirmations import confirmations_of
-from energyopt.storage.trial_rows import Rows
+from energyopt.storage.trial_rows import TrialRows
 
 
 class SearchEnergy:
@@ -20,7 +20,7 @@ class SearchEnergy:
         study_id: The study's.
     """
 
-    def __init__(self, engine: Engine, rows: Rows, study_id: int) -> None:
+    def __init__(self, engine: Engine, rows: TrialRows, study_id: int) -> None:
         self._engine = engine
         self._rows = rows
         self._study_id = study_id

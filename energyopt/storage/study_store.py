@@ -17,23 +17,23 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import Connection
 
 from energyopt.core.outcome import not_promoted
-from energyopt.core.report_settings import NONE, Plans
+from energyopt.core.report_settings import NONE, ReportSettings
 from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.core.trial_result import End, Provenance, TrialResult
-from energyopt.errors import LeaseLost, StudyError
+from energyopt.errors import LeaseLostError, StudyError
 from energyopt.search.quiet import quiet_optuna
-from energyopt.search.schedule import DEFAULT_SETUP, Observed
+from energyopt.search.schedule import DEFAULT_SETUP, TrialSnapshot
 from energyopt.storage import run_leases as runs
 from energyopt.storage.database import lock_in_transaction, speaking
 from energyopt.storage.identity import PLANS, Identity
 from energyopt.storage.optuna_tables import State, count_trials, running_trials
 from energyopt.storage.paused_trials import PausedTrials, Waiting
 from energyopt.storage.reader import record_of
-from energyopt.storage.reconciliation import Point, Remains, Settlement
+from energyopt.storage.reconciliation import Point, Reconciler, TrialRemnant
 from energyopt.storage.run_leases import Run
 from energyopt.storage.search_energy import SearchEnergy
 from energyopt.storage.study_opening import GRACE_S, OpenStudy, open_study
-from energyopt.storage.trial_rows import Rows, ended_row, paused_row
+from energyopt.storage.trial_rows import TrialRows, ended_row, paused_row
 from energyopt.utils import failpoints
 from energyopt.utils.process import Process
 
@@ -51,15 +51,15 @@ class StudyStore:
         note: What opening it did, in a sentence; None where that is nothing.
     """
 
-    def __init__(self, opened: OpenStudy, remains: Callable[[FrozenTrial], Remains]) -> None:
+    def __init__(self, opened: OpenStudy, remains: Callable[[FrozenTrial], TrialRemnant]) -> None:
         self._study = opened.study
         self._storage = opened.storage
         self._url = opened.url
         self._run = opened.run
         self.note = opened.note
         engine, study_id = self._storage.engine, self._run.study_id
-        self._rows = Rows(engine, study_id, self._run.ordinal)
-        self._ends = Settlement(self._study, self._rows, remains)
+        self._rows = TrialRows(engine, study_id, self._run.ordinal)
+        self._ends = Reconciler(self._study, self._rows, remains)
         self._paused = PausedTrials(self._study, self._rows, self._ends)
         self._energy = SearchEnergy(engine, self._rows, study_id)
         self._asked = False
@@ -73,7 +73,7 @@ class StudyStore:
         identity: Identity,
         make_sampler: Callable[[int], BaseSampler],
         *,
-        remains: Callable[[FrozenTrial], Remains] = lambda _: Remains(),
+        remains: Callable[[FrozenTrial], TrialRemnant] = lambda _: TrialRemnant(),
         process: Process | None = None,
         grace_s: float = GRACE_S,
         sole: bool = False,
@@ -260,7 +260,7 @@ class StudyStore:
             LeaseLost: If the run was taken for dead; its joules are kept then, too.
         """
         with self._held():
-            left = Remains(tuple(overrides), None, result, paused)
+            left = TrialRemnant(tuple(overrides), None, result, paused)
             if not self._ends.give_up(trial, left, reason, died=end == "lost"):
                 self._account(trial.number, result)
 
@@ -304,7 +304,7 @@ class StudyStore:
         with speaking(self._url):
             return self._taken() < n_trials
 
-    def observed(self) -> list[Observed]:
+    def observed(self) -> list[TrialSnapshot]:
         """All trials that began, as a search may look at them."""
         return self._paused.observed(self._trials())
 
@@ -359,7 +359,7 @@ class StudyStore:
                 "measurements their own study=name"
             )
 
-    def keep_plans(self, plans: Plans) -> None:
+    def keep_plans(self, plans: ReportSettings) -> None:
         """Keep what this run was told of the time after the search; the last run's word counts."""
         with speaking(self._url):
             if self._study.user_attrs.get(PLANS, NONE.to_dict()) != plans.to_dict():
@@ -396,8 +396,8 @@ class StudyStore:
             self._rows.account(number, result)
         raise self._lease_lost()
 
-    def _lease_lost(self) -> LeaseLost:
-        return LeaseLost(
+    def _lease_lost(self) -> LeaseLostError:
+        return LeaseLostError(
             f"this run of study {self.name} was silent for more than {self._run.grace_s:g} s and "
             "taken for dead by another, which runs its trials again; their joules until now are "
             "kept, the same command goes on"

@@ -22,7 +22,7 @@ from energyopt.storage.tables import TRIALS
 Condition = sa.ColumnElement[bool]
 
 
-class Rows:
+class TrialRows:
     """The rows of a study, as one run changes them.
 
     Args:

@@ -17,23 +17,23 @@ from typing import TypeVar
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
-from energyopt.core.calibration import Known
+from energyopt.core.calibration import Calibration
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.run_context import RunContext
 from energyopt.core.study_record import Outcome, TrialRecord
 from energyopt.core.trial_result import End, TrialResult
-from energyopt.errors import EnergyoptError, LauncherError, StorageAway, StudyError
+from energyopt.errors import EnergyoptError, LauncherError, StorageUnavailableError, StudyError
 from energyopt.jobs.job_result import failed
 from energyopt.report.live import LiveStudy
 from energyopt.search.budget import Budget
-from energyopt.search.history_builder import Standing
+from energyopt.search.history_builder import HistoryBuilder
 from energyopt.search.schedule import DEFAULT_SETUP, Schedule
 from energyopt.search.space import Dimension, Space, Value
 from energyopt.storage.reconciliation import Point
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.adapter import Adapter
-from energyopt.sweep.outbox import Spool
-from energyopt.sweep.trial_queue import Steps, Taken
+from energyopt.sweep.outbox import Outbox
+from energyopt.sweep.trial_queue import QueuedTrial, TrialQueue
 from energyopt.utils import failpoints
 from energyopt.utils.signals import Interrupted, deferring, interrupting
 
@@ -98,10 +98,10 @@ class Coordinator:
         space: Space,
         adapter: Adapter,
         limits: Limits,
-        known: Known,
-        spool: Spool,
+        known: Calibration,
+        spool: Outbox,
         schedule: Schedule | None = None,
-        standing: Standing | None = None,
+        standing: HistoryBuilder | None = None,
         budget: Budget = Budget(),  # noqa: B008  # frozen
     ) -> None:
         self._store = store
@@ -119,7 +119,7 @@ class Coordinator:
         self._running: dict[int, _RunningTrial] = {}
         self._failures = 0
         self._interrupt: Interrupted | None = None
-        self._away: StorageAway | None = None
+        self._away: StorageUnavailableError | None = None
         self._beat_s = time.monotonic()
         self.failure: str | None = None
 
@@ -143,7 +143,7 @@ class Coordinator:
             StudyError: If a trial's joules do not belong into this study, another run has taken
                 this one for dead, or the schedule says what cannot be.
         """
-        steps = Steps(
+        steps = TrialQueue(
             self._store,
             self._schedule,
             self._spool,
@@ -173,7 +173,7 @@ class Coordinator:
         self._interrupt = interrupt  # for a wait for the storage
         self._answers.put(interrupt)
 
-    def _loop(self, steps: Steps, live: LiveStudy) -> None:
+    def _loop(self, steps: TrialQueue, live: LiveStudy) -> None:
         while True:
             while self._has_room() and self._begin(steps, live):
                 pass
@@ -182,21 +182,21 @@ class Coordinator:
                 return
             self._tell(*self._wait(live), live)
 
-    def _begin(self, steps: Steps, live: LiveStudy) -> bool:
+    def _begin(self, steps: TrialQueue, live: LiveStudy) -> bool:
         """Start one more trial; False if there is none, or no storage to ask for it."""
         try:
             taken = self._patiently(steps.next, live)
             if taken is None:
                 return False
             running = self._patiently(lambda: self._setup(taken), live)
-        except StorageAway as away:
+        except StorageUnavailableError as away:
             self._away = away  # trials that run go on: what they find is kept beside
             return False
         failpoints.at("suggested")
         self._start(running, live)
         return True
 
-    def _conclude(self, steps: Steps, live: LiveStudy) -> None:
+    def _conclude(self, steps: TrialQueue, live: LiveStudy) -> None:
         """End what is paused, if the study is complete; say so if its budget is spent."""
         if self.failure is not None or self._away is not None:
             return
@@ -204,7 +204,7 @@ class Coordinator:
             live.note(f"the study ends here: {steps.over}")
         try:
             concluded = self._patiently(steps.conclude, live)
-        except StorageAway as away:
+        except StorageUnavailableError as away:
             self._away = away  # the next run does it
             return
         if concluded:
@@ -234,7 +234,7 @@ class Coordinator:
         self._beat_s = time.monotonic()
         try:
             self._store.beat(self._progress())
-        except StorageAway as away:
+        except StorageUnavailableError as away:
             live.note(f"mind: {away}; trials go on")
 
     def _progress(self) -> dict[int, TrialResult]:
@@ -254,7 +254,7 @@ class Coordinator:
         while True:
             try:
                 return work()
-            except StorageAway as away:
+            except StorageUnavailableError as away:
                 if time.monotonic() >= until_s:
                     raise
                 if not pause_s:
@@ -264,7 +264,7 @@ class Coordinator:
             if self._interrupt is not None:
                 raise self._interrupt
 
-    def _setup(self, taken: Taken) -> _RunningTrial:
+    def _setup(self, taken: QueuedTrial) -> _RunningTrial:
         """Choose a trial's parameters; done again, it chooses what is not chosen yet."""
         trial, until_j = taken.trial, taken.until_j
         if taken.words is not None:
@@ -320,7 +320,7 @@ class Coordinator:
             if refusal is not None:
                 outcome = failed(str(refusal))
             self._patiently(lambda: self._keep_or_tell(running, outcome), live)
-        except StorageAway as away:
+        except StorageUnavailableError as away:
             self._keep(running, outcome, away, live)
         del self._running[number]
         if self._away is None:
@@ -350,18 +350,22 @@ class Coordinator:
         """How many trials the study has, where others add to them."""
         if not self._store.is_shared:
             return None
-        with contextlib.suppress(StorageAway):
+        with contextlib.suppress(StorageUnavailableError):
             return self._store.counted()
         return None
 
     def _keep(
-        self, running: _RunningTrial, outcome: Outcome, away: StorageAway, live: LiveStudy
+        self,
+        running: _RunningTrial,
+        outcome: Outcome,
+        away: StorageUnavailableError,
+        live: LiveStudy,
     ) -> None:
         """Keep beside what the storage cannot be told, and ask it for no more trials."""
         path = self._spool.keep(running.trial, running.recipe, outcome)
         text = f"{away}; trial {running.trial.number} is kept in {path}, the same command tells it"
         live.note(text)
-        self._away = StorageAway(text)
+        self._away = StorageUnavailableError(text)
 
     def _with_record(self, running: _RunningTrial, outcome: Outcome) -> Outcome:
         """Add to a failure what the trial's journal says of it."""

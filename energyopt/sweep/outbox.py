@@ -17,7 +17,7 @@ from energyopt.core.outcome import paused
 from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import End, TrialResult
 from energyopt.errors import JournalError, StorageError, TrialError
-from energyopt.storage.reconciliation import Remains
+from energyopt.storage.reconciliation import TrialRemnant
 from energyopt.training.checkpointing import NAME as PAUSED
 
 NAME = "untold.json"
@@ -28,7 +28,7 @@ _SPARE_BYTES = 1 << 20
 _CLOCKS_S = 60.0  # how far those of two hosts may be apart
 
 
-class Spool:
+class Outbox:
     """What a run leaves of its trials outside of the database.
 
     Args:
@@ -146,7 +146,7 @@ class Spool:
                 raise StorageError(f"{path} cannot be written: {error.strerror}") from error
         return path
 
-    def remains(self, trial: FrozenTrial) -> Remains:
+    def remains(self, trial: FrozenTrial) -> TrialRemnant:
         """What there is of a trial that a dead run left.
 
         Raises:
@@ -157,11 +157,11 @@ class Spool:
             if data["began"] == _began(trial):
                 result = data["result"] and TrialResult.from_dict(data["result"])
                 outcome = Outcome.from_dict(data["outcome"], result)
-                return Remains(tuple(data["overrides"]), outcome, result)
+                return TrialRemnant(tuple(data["overrides"]), outcome, result)
         recipe = self._recipe(trial.params)
         if not self._is_of(trial):
-            return Remains(recipe)
-        return Remains(recipe, None, self.result(trial.number), self.pause(trial.number))
+            return TrialRemnant(recipe)
+        return TrialRemnant(recipe, None, self.result(trial.number), self.pause(trial.number))
 
     def _journal(self, number: int) -> Path:
         return self._folder / str(number) / JOURNAL

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from energyopt.config.overrides import override_for
 from energyopt.config.root_keys import check_roots
-from energyopt.config.trial_factory import Setup
+from energyopt.config.trial_factory import TrialFactory
 from energyopt.config.trust import trusted_target
 from energyopt.core.outcome import judge
-from energyopt.core.report_settings import Plans
+from energyopt.core.report_settings import ReportSettings
 from energyopt.core.run_context import VARIABLE, RunContext
 from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.core.trial_result import TrialResult
@@ -64,7 +64,7 @@ class OwnApp(HydraApp):
         with open_dict(cfg):
             choices = cfg.pop("hydra").runtime.choices
         check_roots(cfg)
-        objective = Setup(cfg, config_folders(self._config)).objective
+        objective = TrialFactory(cfg, config_folders(self._config)).objective
         self._told = partial(judge, objective=objective)
         command = command_words(self._config)
         identity = identify(cfg, self._space, objective.metrics, command)
@@ -116,7 +116,7 @@ class OwnApp(HydraApp):
         if self.ready is not None:
             store.bind(self.ready.provenance)
         said = self._composer.default().get("report") or {}
-        store.keep_plans(Plans.from_dict({**said, "reuse": self._options.reuse}))
+        store.keep_plans(ReportSettings.from_dict({**said, "reuse": self._options.reuse}))
 
     def plan_default(self, store: StudyStore) -> list[str]:
         """Queue the default configuration as trial 0."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from energyopt.errors import ConfigError, EnergyoptError, GpusTaken, StudyError
+from energyopt.errors import ConfigError, EnergyoptError, GpusBusyError, StudyError
 from energyopt.jobs.job import Readiness
 from energyopt.jobs.job_result import outcome_of_error
 from energyopt.report.console import say
@@ -71,7 +71,7 @@ class Preflight:
         """Build a configuration once; where its GPUs are held, wait as long as the config says."""
         try:
             return self._build(params, "++hardware.lease_wait_s=0")
-        except GpusTaken as taken:
+        except GpusBusyError as taken:
             wait_s = OmegaConf.select(self._config, "hardware.lease_wait_s")
             if not wait_s:
                 raise

@@ -19,7 +19,7 @@ from energyopt.sweep.composer import Composer
 from energyopt.sweep.options import Options
 
 
-class Searching:
+class SamplerFactory:
     """Makes what searches.
 
     Args:

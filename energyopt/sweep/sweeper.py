@@ -12,11 +12,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from energyopt.core.calibration import Known
+from energyopt.core.calibration import Calibration
 from energyopt.errors import ConfigError, StorageError, StudyError
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.report.live import LiveStudy
-from energyopt.search.history_builder import Standing
+from energyopt.search.history_builder import HistoryBuilder
 from energyopt.storage.credentials import refuse_kept_password, refuse_password
 from energyopt.storage.identity import check_name
 from energyopt.storage.run_leases import BEATS_OF_GRACE, only_coordinator
@@ -26,9 +26,9 @@ from energyopt.sweep.coordinator import Coordinator, Limits
 from energyopt.sweep.grid import plan_grid
 from energyopt.sweep.hydra_app import HydraApp, Multirun
 from energyopt.sweep.options import Options
-from energyopt.sweep.outbox import Spool
+from energyopt.sweep.outbox import Outbox
 from energyopt.sweep.own_app import OwnApp
-from energyopt.sweep.sampler_factory import Searching
+from energyopt.sweep.sampler_factory import SamplerFactory
 from energyopt.sweep.space_parser import parse_space
 from energyopt.sweep.trial_queue import NextPoint
 from energyopt.utils import failpoints
@@ -76,7 +76,7 @@ class StudySweeper:
         self._check_space()
         refuse_kept_password(OmegaConf.to_container(config, resolve=False))
         self._composer.check()
-        self._searching = Searching(options, config, self._space, self._composer)
+        self._searching = SamplerFactory(options, config, self._space, self._composer)
         self._identity = self._app.identify()
         check_name(self._app.name)
         self._searching.schedule(
@@ -140,9 +140,9 @@ class StudySweeper:
         if folder is not None:
             refuse_shared(Path(str(folder).partition("%")[0]), key)  # %j becomes the job's number
 
-    def _open_study(self, stack: ExitStack, *, sole: bool) -> tuple[StudyStore, Spool]:
+    def _open_study(self, stack: ExitStack, *, sole: bool) -> tuple[StudyStore, Outbox]:
         app = self._app
-        spool = Spool(
+        spool = Outbox(
             app.output_folder, app.recipe, journals=app.keeps_journals, told=app.outcome_of_pause
         )
         # Jobs in this process keep it from saying that it lives.
@@ -159,7 +159,7 @@ class StudySweeper:
         stack.callback(_quietly, store.close)
         return store, spool
 
-    def _coordinator(self, store: StudyStore, spool: Spool) -> Coordinator:
+    def _coordinator(self, store: StudyStore, spool: Outbox) -> Coordinator:
         options, study = self._options, store.read()
         schedule = self._searching.schedule(store.sampler)
         return Coordinator(
@@ -173,10 +173,10 @@ class StudySweeper:
                 heartbeat_s=options.heartbeat_s,
                 storage_wait_s=options.storage_wait_s,
             ),
-            known=Known.of(result for _, result in study.results),
+            known=Calibration.of(result for _, result in study.results),
             spool=spool,
             schedule=schedule,
-            standing=Standing(study.trials) if self._app.has_rules else None,
+            standing=HistoryBuilder(study.trials) if self._app.has_rules else None,
             budget=self._searching.budget(store.sampler, schedule),
         )
 

@@ -10,16 +10,16 @@ from optuna.trial import Trial
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import StudyError
 from energyopt.search.budget import Budget
-from energyopt.search.schedule import Observed, Schedule, Step
+from energyopt.search.schedule import Schedule, Step, TrialSnapshot
 from energyopt.storage.reconciliation import Point
 from energyopt.storage.study_store import StudyStore
-from energyopt.sweep.outbox import Spool
+from energyopt.sweep.outbox import Outbox
 
 NextPoint = Callable[[Sequence[Point]], Point | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class QueuedTrial:
     """A trial that this run is to train.
 
     Attributes:
@@ -35,7 +35,7 @@ class Taken:
     again: int = 0
 
 
-class Steps:
+class TrialQueue:
     """Takes one trial after the other for this run.
 
     Args:
@@ -56,7 +56,7 @@ class Steps:
         self,
         store: StudyStore,
         schedule: Schedule | None,
-        spool: Spool,
+        spool: Outbox,
         *,
         n_trials: int,
         next_point: NextPoint | None,
@@ -76,7 +76,7 @@ class Steps:
         self._satisfied = False  # the schedule, before the total
         self.over: str | None = None
 
-    def next(self) -> Taken | None:
+    def next(self) -> QueuedTrial | None:
         """The next trial; None if there is none, be it for now.
 
         Raises:
@@ -105,7 +105,7 @@ class Steps:
                 self._check(step.resume, observed)
                 waiting = self._store.resume(step.resume)
                 if waiting is not None:  # else another run was first
-                    return Taken(waiting.trial, step.until_j, waiting.overrides)
+                    return QueuedTrial(waiting.trial, step.until_j, waiting.overrides)
 
     def conclude(self) -> int:
         """End what waits in a study that is complete; how many did.
@@ -136,7 +136,7 @@ class Steps:
         """The time in which runs were at work on it, in s."""
         return self._store.took_s()
 
-    def observed(self) -> list[Observed]:
+    def observed(self) -> list[TrialSnapshot]:
         """Its trials."""
         return self._store.observed()
 
@@ -148,11 +148,11 @@ class Steps:
                 self.over = self._budget.over(self)
         return self.over is not None
 
-    def _begin(self, step: Step) -> Taken | None:
+    def _begin(self, step: Step) -> QueuedTrial | None:
         trial = self._store.ask(self._n_trials, self._next_point)
-        return None if trial is None else Taken(trial, step.until_j, again=step.again)
+        return None if trial is None else QueuedTrial(trial, step.until_j, again=step.again)
 
-    def _observed(self) -> list[Observed]:
+    def _observed(self) -> list[TrialSnapshot]:
         """All trials; one that can go on elsewhere alone is nothing to resume here."""
         observed = self._store.observed()
         paused = {trial.number for trial in observed if trial.state == "paused"}
@@ -164,7 +164,7 @@ class Steps:
             self._say(f"{trials} paused in another folder or on another host, and stays so here")
         return [replace(t, state="running") if t.number in elsewhere else t for t in observed]
 
-    def _check(self, number: int, observed: Sequence[Observed]) -> None:
+    def _check(self, number: int, observed: Sequence[TrialSnapshot]) -> None:
         if not any(trial.number == number and trial.state == "paused" for trial in observed):
             raise StudyError(
                 f"{type(self._schedule).__name__} resumes trial {number}, which does not wait; a "

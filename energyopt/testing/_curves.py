@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable, Sequence
 
 from energyopt.core.curve import Curve
-from energyopt.core.history import Progress, Rivals
+from energyopt.core.history import StudyHistory, TrialProgress
 
 TARGET = 0.9
 """Accuracy that made-up trials are to reach."""
@@ -32,7 +32,7 @@ def make_steady_curve(accuracy: Sequence[float], epoch_j: float = 1.0) -> Curve:
 
 def make_progress(
     curve: Curve, evaluations: int, *, last_epoch: float = 20.0, beyond: bool = True
-) -> Progress:
+) -> TrialProgress:
     """Make a trial that has had so many evaluations of a curve.
 
     Args:
@@ -41,7 +41,7 @@ def make_progress(
         last_epoch: The most epochs it may train.
         beyond: Whether accuracy other than the target's counts, too.
     """
-    return Progress(
+    return TrialProgress(
         curve.epoch[:evaluations],
         curve.training_j[:evaluations],
         curve.accuracy[:evaluations],
@@ -51,9 +51,9 @@ def make_progress(
     )
 
 
-def make_history(curves: Iterable[Curve]) -> Rivals:
+def make_history(curves: Iterable[Curve]) -> StudyHistory:
     """Make what is known after trials with these curves, numbered from 0."""
-    history = Rivals()
+    history = StudyHistory()
     for number, curve in enumerate(curves):
         history = history.learn(number, curve, TARGET)
     return history

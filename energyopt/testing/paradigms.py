@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from energyopt.core.protocols import Paradigm, Pauses, Saves, Tests, TrainStep, WarmsUp
+from energyopt.core.protocols import (
+    Paradigm,
+    SupportsPause,
+    SupportsSave,
+    SupportsTest,
+    SupportsWarmUp,
+    TrainStep,
+)
 from energyopt.testing._check import (
     Check,
     check,
@@ -31,11 +38,11 @@ if TYPE_CHECKING:
 EPOCH_SHARES = (0.01, 0.3, 1.7)
 """Shares of an epoch that a paradigm is asked to train."""
 
-ALL_ABILITIES: tuple[type, ...] = (WarmsUp, Tests, Saves, Pauses)
+ALL_ABILITIES: tuple[type, ...] = (SupportsWarmUp, SupportsTest, SupportsSave, SupportsPause)
 """What a paradigm can do beside training and evaluating: its other protocols."""
 
 
-class Trainable(Paradigm, WarmsUp, Tests, Saves, Pauses, Protocol):
+class Trainable(Paradigm, SupportsWarmUp, SupportsTest, SupportsSave, SupportsPause, Protocol):
     """A paradigm with everything that ours have."""
 
 
@@ -137,7 +144,7 @@ def stops_at_the_batch_that_suffices(case: ParadigmCase) -> None:
     )
 
 
-@check_unless(_needs(Saves))
+@check_unless(_needs(SupportsSave))
 def training_changes_the_weights(case: ParadigmCase) -> None:
     """Check that `train` changes what `save` writes."""
     paradigm = case.make(0)
@@ -237,7 +244,7 @@ def is_the_same_for_a_seed(case: ParadigmCase) -> None:
     require_same_weights(weights, weights_again, expected, remedy)
 
 
-@check_unless(_needs(Saves))
+@check_unless(_needs(SupportsSave))
 def is_another_for_another_seed(case: ParadigmCase) -> None:
     """Check that another seed gives another training."""
     one, other = case.make(0), case.make(1)
@@ -251,7 +258,7 @@ def is_another_for_another_seed(case: ParadigmCase) -> None:
     )
 
 
-@check_unless(_needs(WarmsUp))
+@check_unless(_needs(SupportsWarmUp))
 def warming_up_leaves_no_trace(case: ParadigmCase) -> None:
     """Check that `warm_up` changes neither weights nor random generators nor the training."""
     import torch
@@ -284,7 +291,7 @@ def warming_up_leaves_no_trace(case: ParadigmCase) -> None:
     )
 
 
-@check_unless(_needs(Pauses))
+@check_unless(_needs(SupportsPause))
 def goes_on_where_it_paused(case: ParadigmCase) -> None:
     """Check that it resumes from a file, in the middle of an epoch, as if it had not paused."""
     whole = case.make(2)
@@ -295,7 +302,7 @@ def goes_on_where_it_paused(case: ParadigmCase) -> None:
         path = Path(folder) / "paused.pt"
         for samples in asked:
             paradigm = case.make(2)
-            if WarmsUp in case.abilities:
+            if SupportsWarmUp in case.abilities:
                 paradigm.warm_up()
             if state is not None:
                 go_on(paradigm, state)
@@ -362,12 +369,12 @@ def abilities_of(paradigm: object) -> tuple[type, ...]:
 
 def _scorers(case: ParadigmCase, paradigm: Any) -> dict[str, Callable[[], float]]:
     scorers = {"evaluate": paradigm.evaluate}
-    return scorers | {"test": paradigm.test} if Tests in case.abilities else scorers
+    return scorers | {"test": paradigm.test} if SupportsTest in case.abilities else scorers
 
 
 def _weights(case: ParadigmCase, paradigm: Any) -> dict[str, torch.Tensor]:
     """Return what `save` writes; nothing for a paradigm that cannot save."""
-    if Saves not in case.abilities:
+    if SupportsSave not in case.abilities:
         return {}
     from safetensors.torch import load_file
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from energyopt.core.history import Progress, Rivals
+from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.core.protocols import EnergyMeter, Objective, StoppingRule, Task
 from energyopt.testing import (
     meters,
@@ -180,7 +180,7 @@ class StoppingRuleContract:
 
     make: Callable[[], StoppingRule]
 
-    hopeless: tuple[Progress, Rivals] = stopping_rules.HOPELESS
+    hopeless: tuple[TrialProgress, StudyHistory] = stopping_rules.HOPELESS
     """A trial that the rule stops, and what the earlier ones of its study did."""
 
     @cached_property

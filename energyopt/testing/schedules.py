@@ -20,7 +20,7 @@ from energyopt.testing._check import (
 from energyopt.testing._curves import draw_curve
 
 if TYPE_CHECKING:
-    from energyopt.search.schedule import Observed, Schedule, Step
+    from energyopt.search.schedule import Schedule, Step, TrialSnapshot
 
 _TRIALS = 8
 _STUDIES = 12
@@ -66,7 +66,7 @@ class _Study:
     """
 
     def __init__(self, schedule: Schedule, curves: Sequence[Curve], slots: int, seed: int) -> None:
-        self.trials: list[Observed] = []
+        self.trials: list[TrialSnapshot] = []
         self.used_j = 0.0
         self._schedule = schedule
         self._curves = curves
@@ -202,13 +202,13 @@ def check_schedule(make: Callable[[], Schedule], *, skip: Collection[str] = ()) 
     return run_checks(SCHEDULE_CHECKS, ScheduleCase(make), skip=skip)
 
 
-def _observed(number: int, **columns: Any) -> Observed:
-    from energyopt.search.schedule import Observed
+def _observed(number: int, **columns: Any) -> TrialSnapshot:
+    from energyopt.search.schedule import TrialSnapshot
 
-    return Observed(number, {}, default=number == 0, **columns)
+    return TrialSnapshot(number, {}, default=number == 0, **columns)
 
 
-def _require_step(step: Step, trials: Sequence[Observed], *, can_begin: bool) -> None:
+def _require_step(step: Step, trials: Sequence[TrialSnapshot], *, can_begin: bool) -> None:
     if step.resume is None:
         require(
             can_begin,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from energyopt.core.curve import Curve
-from energyopt.core.history import Progress, Rivals
+from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.core.protocols import StoppingRule
 from energyopt.testing._check import Check, check, require, require_protocols, run_checks
 from energyopt.testing._curves import (
@@ -23,7 +23,7 @@ Example = tuple[Curve, Sequence[Curve]]
 _GOOD = make_steady_curve([0.3, 0.6, 0.8, 0.9, 0.95, 0.97, 0.98])
 _FLAT = make_steady_curve([0.1, 0.11, 0.1, 0.11, 0.1, 0.11, 0.11, 0.1, 0.11])
 
-HOPELESS: tuple[Progress, Rivals] = (
+HOPELESS: tuple[TrialProgress, StudyHistory] = (
     make_progress(_FLAT, len(_FLAT)),
     make_history([_GOOD, _GOOD]),
 )
@@ -44,7 +44,7 @@ class StoppingRuleCase:
     """
 
     make: Callable[[], StoppingRule]
-    hopeless: tuple[Progress, Rivals] = HOPELESS
+    hopeless: tuple[TrialProgress, StudyHistory] = HOPELESS
     examples: Sequence[Example] = RANDOM_EXAMPLES
 
 
@@ -92,7 +92,7 @@ def stops_nothing_without_history(rule: StoppingRule, curve: Curve) -> None:
     """Check the same for a curve."""
     for evaluations in range(1, len(curve) + 1):
         progress = make_progress(curve, evaluations)
-        why = rule.decide(progress, Rivals())
+        why = rule.decide(progress, StudyHistory())
         require(
             why is None,
             f"no stop of the first trial of a study ({_described(progress)})",
@@ -160,7 +160,7 @@ STOPPING_RULE_CHECKS: tuple[Check[StoppingRuleCase], ...] = (
 def check_stopping_rule(
     make: Callable[[], StoppingRule],
     *,
-    hopeless: tuple[Progress, Rivals] = HOPELESS,
+    hopeless: tuple[TrialProgress, StudyHistory] = HOPELESS,
     examples: Sequence[Example] = RANDOM_EXAMPLES,
     skip: Collection[str] = (),
 ) -> tuple[str, ...]:
@@ -182,6 +182,6 @@ def check_stopping_rule(
     return run_checks(STOPPING_RULE_CHECKS, case, skip=skip)
 
 
-def _described(progress: Progress) -> str:
+def _described(progress: TrialProgress) -> str:
     evaluations = len(progress.accuracy)
     return f"accuracy {progress.best:g} after {evaluations} evaluations, {progress.spent_j:g} J"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from energyopt.core.protocols import HasHeads, Split, Task, Tokens
+from energyopt.core.protocols import MultiHeadTask, Split, Task, Tokens
 from energyopt.testing._check import (
     Check,
     check,
@@ -49,7 +49,7 @@ class TaskCase:
     def heads(self) -> dict[str, int]:
         """Number of classes of each head, by name; the name of a single one is empty."""
         task = self.task
-        return dict(task.heads) if isinstance(task, HasHeads) else {"": task.num_classes}
+        return dict(task.heads) if isinstance(task, MultiHeadTask) else {"": task.num_classes}
 
 
 def _without_measurements(case: TaskCase) -> str | None:
@@ -92,7 +92,7 @@ def splits_have_the_shapes_and_types_the_protocol_promises(case: TaskCase) -> No
 def a_task_of_several_heads_has_a_column_of_labels_each(case: TaskCase) -> None:
     """Check that labels and `num_classes` fit the heads."""
     heads = case.heads
-    several = isinstance(case.task, HasHeads)
+    several = isinstance(case.task, MultiHeadTask)
     require(
         case.task.num_classes == sum(heads.values()),
         f"num_classes to be the {sum(heads.values())} classes of all heads",

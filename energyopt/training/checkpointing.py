@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from energyopt.core.journal import Paused
-from energyopt.core.protocols import Pauses
+from energyopt.core.journal import PausedRecord
+from energyopt.core.protocols import SupportsPause
 from energyopt.core.trial_result import TrialStart
 from energyopt.errors import TrialError
 from energyopt.utils.files import written_whole
@@ -30,7 +30,7 @@ Keep = Callable[[State], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed:
+class ResumeState:
     """A paused trial that goes on.
 
     Attributes:
@@ -38,11 +38,11 @@ class Resumed:
         state: What `state_of` returned.
     """
 
-    record: Paused
+    record: PausedRecord
     state: State
 
 
-def joined(start: TrialStart, resumed: Resumed) -> tuple[TrialStart, Resumed]:
+def joined(start: TrialStart, resumed: ResumeState) -> tuple[TrialStart, ResumeState]:
     """What a trial that goes on knows beforehand, and the record that it goes on with.
 
     Raises:
@@ -58,7 +58,7 @@ def joined(start: TrialStart, resumed: Resumed) -> tuple[TrialStart, Resumed]:
     moved = _boards(start) != _boards(before)
     flags = (*before.flags, *start.flags, *(("moved",) if moved else ()))
     start = replace(start, flags=tuple(dict.fromkeys(flags)))
-    return start, resumed if not moved else Resumed(_without_boards(record), resumed.state)
+    return start, resumed if not moved else ResumeState(_without_boards(record), resumed.state)
 
 
 def state_of(paradigm: object, samples: int | None, pause: int | None = None) -> State:
@@ -69,7 +69,7 @@ def state_of(paradigm: object, samples: int | None, pause: int | None = None) ->
         samples: How many it has trained; None where they are not counted.
         pause: Number of the pause.
     """
-    assert isinstance(paradigm, Pauses)  # noqa: S101  # others never pause
+    assert isinstance(paradigm, SupportsPause)  # noqa: S101  # others never pause
     place = {"pause": pause, "samples": samples}
     return {**place, "paradigm": paradigm.state(), "random": _random_state()}
 
@@ -80,7 +80,7 @@ def go_on(paradigm: object, state: State) -> None:
     Raises:
         TrialError: If it cannot go on.
     """
-    if not isinstance(paradigm, Pauses):
+    if not isinstance(paradigm, SupportsPause):
         raise TrialError(f"{type(paradigm).__name__} has no load_state, so it cannot go on")
     paradigm.load_state(state["paradigm"])
     _set_random_state(state["random"])
@@ -127,7 +127,7 @@ def _boards(start: TrialStart) -> list[str]:
     return [gpu.uuid for gpu in start.machine.gpus] if start.machine else []
 
 
-def _without_boards(record: Paused) -> Paused:
+def _without_boards(record: PausedRecord) -> PausedRecord:
     """A record without the parts of single boards, which are others now."""
     return replace(
         record,

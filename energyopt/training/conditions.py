@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 
-from energyopt.core.calibration import Known, place
-from energyopt.core.protocols import Infers
+from energyopt.core.calibration import Calibration, place
+from energyopt.core.protocols import SupportsInference
 from energyopt.core.trial_result import TrialStart
 from energyopt.errors import HardwareError
-from energyopt.hardware.gpu_allocation import Rig
+from energyopt.hardware.gpu_allocation import GpuAllocation
 from energyopt.training.recorder import Recorder
 
 
-def cool_down(recorder: Recorder, rig: Rig, start: TrialStart, known: Known | None) -> None:
+def cool_down(
+    recorder: Recorder, rig: GpuAllocation, start: TrialStart, known: Calibration | None
+) -> None:
     """Let GPUs that have just trained become as cool as they were at the study's first trial."""
     if not rig.boards or start.machine is None:
         return
@@ -24,7 +26,9 @@ def cool_down(recorder: Recorder, rig: Rig, start: TrialStart, known: Known | No
     recorder.note(temperature_before_c=rig.temperature_c(), limit_w=start.machine.limit_w)
 
 
-def measure_rest(recorder: Recorder, rig: Rig, start: TrialStart, known: Known | None) -> None:
+def measure_rest(
+    recorder: Recorder, rig: GpuAllocation, start: TrialStart, known: Calibration | None
+) -> None:
     """Learn what the GPUs draw at rest, now that their contexts are open."""
     if known is None or not rig.boards or start.machine is None:
         return
@@ -46,7 +50,7 @@ def measure_inference(recorder: Recorder, paradigm: object, least_s: float) -> N
         paradigm: What was trained.
         least_s: How long each model is asked, at least, in s.
     """
-    if not isinstance(paradigm, Infers):
+    if not isinstance(paradigm, SupportsInference):
         return
     for name, ask in paradigm.inference().items():
         with recorder.window("inference", f"asking the {name}"):
@@ -59,7 +63,7 @@ def measure_inference(recorder: Recorder, paradigm: object, least_s: float) -> N
         recorder.inference_j_per_1000[name] = 1000 * recorder.last().total_j / answers
 
 
-def look_back(recorder: Recorder, rig: Rig, start: TrialStart) -> None:
+def look_back(recorder: Recorder, rig: GpuAllocation, start: TrialStart) -> None:
     """Check that the GPUs were the trial's alone, and that their joules can be.
 
     Raises:

@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from energyopt.core.protocols import EnergyMeter, Paradigm, Saves
+from energyopt.core.protocols import EnergyMeter, Paradigm, SupportsSave
 from energyopt.core.trial_result import TrialStart
-from energyopt.core.upfront_cost import Upfront
+from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import ConfigError, StorageError, TrialError
-from energyopt.hardware.gpu_allocation import Rig
+from energyopt.hardware.gpu_allocation import GpuAllocation
 from energyopt.training.plan import Plan
 from energyopt.training.recorder import Recorder
 from energyopt.training.trial import run_trial
@@ -43,7 +43,7 @@ State = Mapping[str, "torch.Tensor"]
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class PretrainingSpec:
     """How something is learnt.
 
     Attributes:
@@ -62,10 +62,10 @@ class Course:
     meter: EnergyMeter
     plan: Plan
     start: TrialStart
-    rig: Rig
+    rig: GpuAllocation
 
 
-def learn(course: Course, folder: Path, recorder: Recorder) -> tuple[State, Upfront]:
+def learn(course: PretrainingSpec, folder: Path, recorder: Recorder) -> tuple[State, UpfrontCost]:
     """Take a course, or what an earlier trial has kept of it.
 
     Args:
@@ -134,7 +134,9 @@ def read_weights(path: Path, key: str) -> tuple[State, str]:
     return dict(data), digest
 
 
-def _train(course: Course, place: Path, asked: str, recorder: Recorder) -> tuple[State, Upfront]:
+def _train(
+    course: PretrainingSpec, place: Path, asked: str, recorder: Recorder
+) -> tuple[State, UpfrontCost]:
     made: list[Paradigm] = []
 
     def make_paradigm() -> Paradigm:
@@ -151,7 +153,7 @@ def _train(course: Course, place: Path, asked: str, recorder: Recorder) -> tuple
         )
     failpoints.at("taught")
     last = result.checkpoints[-1]
-    upfront = Upfront(
+    upfront = UpfrontCost(
         course.name,
         "trained",
         result.booked("training"),
@@ -163,14 +165,14 @@ def _train(course: Course, place: Path, asked: str, recorder: Recorder) -> tuple
         provenance=str(course.start.provenance),
         flags=result.flags,
     )
-    assert isinstance(made[0], Saves)  # noqa: S101  # it is one of ours
+    assert isinstance(made[0], SupportsSave)  # noqa: S101  # it is one of ours
     with _storing(place):
         _keep(place, made[0], {"asked": json.loads(asked), "upfront": upfront.to_dict()})
     failpoints.at("learnt")
     return _weights(place / WEIGHTS), upfront
 
 
-def _keep(place: Path, paradigm: Saves, record: Mapping[str, Any]) -> None:
+def _keep(place: Path, paradigm: SupportsSave, record: Mapping[str, Any]) -> None:
     """Make a place of knowledge, all of it or nothing."""
     with private_files():
         beside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
@@ -186,13 +188,13 @@ def _keep(place: Path, paradigm: Saves, record: Mapping[str, Any]) -> None:
             shutil.rmtree(beside, ignore_errors=True)
 
 
-def _read(place: Path, asked: str) -> tuple[State, Upfront] | None:
+def _read(place: Path, asked: str) -> tuple[State, UpfrontCost] | None:
     """What is kept in a place; None where that is nothing, or damaged."""
     try:
         record = json.loads((place / RECORD).read_text())
         if record["asked"] != json.loads(asked):
             return None
-        upfront = Upfront.from_dict(record["upfront"])
+        upfront = UpfrontCost.from_dict(record["upfront"])
         return _weights(place / WEIGHTS), replace(upfront, fresh=False)
     except Exception:  # whatever is wrong with it: it is learnt again
         return None

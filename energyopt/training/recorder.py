@@ -12,10 +12,10 @@ from typing import Any
 from energyopt.core.conditions import NOT_MEASURED
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy, total
-from energyopt.core.journal import JournalWriter, Paused, Record, next_index
+from energyopt.core.journal import JournalWriter, PausedRecord, Record, next_index
 from energyopt.core.protocols import EnergyMeter, TrainStep
-from energyopt.core.trial_result import End, Pause, Purpose, TrialResult, TrialStart, Window
-from energyopt.core.upfront_cost import Upfront
+from energyopt.core.trial_result import End, PausePoint, Purpose, TrialResult, TrialStart, Window
+from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import HardwareError
 from energyopt.hardware.plausibility import silent_part
 
@@ -23,7 +23,7 @@ _LEGIBLE_PERIODS = 1  # a sensor's update period is what a reading may be off by
 
 
 @dataclass(slots=True)
-class Interval:
+class TrainingInterval:
     """The training between two evaluations, of which power profiling may be a part.
 
     Attributes:
@@ -66,7 +66,7 @@ class Recorder:
         meter: EnergyMeter,
         journal: JournalWriter,
         start: TrialStart,
-        resumed: Paused | None = None,
+        resumed: PausedRecord | None = None,
     ) -> None:
         self._meter = meter
         self._journal = journal
@@ -76,7 +76,7 @@ class Recorder:
         self.checkpoints: list[Checkpoint] = []
         self.next_pause = 0
         self.conditions = NOT_MEASURED
-        self.upfront: list[Upfront] = []
+        self.upfront: list[UpfrontCost] = []
         self.head_targets: Mapping[str, float] = {}
         self.inference_j_per_1000: dict[str, float] = {}
         if resumed is not None:
@@ -135,7 +135,7 @@ class Recorder:
         self.conditions = dataclasses.replace(self.conditions, **conditions)
         self._journal.append(self.conditions)
 
-    def know(self, upfront: Upfront) -> None:
+    def know(self, upfront: UpfrontCost) -> None:
         """Keep what knowledge cost; of a trial that goes on, what it said first stays."""
         if all(upfront.name != known.name for known in self.upfront):
             self.upfront.append(upfront)
@@ -162,7 +162,7 @@ class Recorder:
         """All energy so far, and the number of windows that it was read in."""
         return total(w.energy for w in self._windows), sum(w.measured for w in self._windows)
 
-    def pause(self, at: Pause) -> None:
+    def pause(self, at: PausePoint) -> None:
         """Mark in the journal that all up to here goes on later."""
         self._journal.append(at)
 

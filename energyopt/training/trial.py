@@ -6,34 +6,34 @@ import math
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from energyopt.core.calibration import Known
+from energyopt.core.calibration import Calibration
 from energyopt.core.curve import Checkpoint, Checkpoints
 from energyopt.core.energy import Energy
-from energyopt.core.history import Progress
+from energyopt.core.history import TrialProgress
 from energyopt.core.journal import JournalWriter
 from energyopt.core.protocols import (
     EnergyMeter,
     Paradigm,
-    Pauses,
-    Prepares,
-    ScoresHeads,
+    SupportsHeads,
+    SupportsPause,
+    SupportsPrepare,
+    SupportsWarmUp,
     TrainStep,
-    WarmsUp,
 )
-from energyopt.core.trial_result import End, Pause, Purpose, TrialResult, TrialStart
+from energyopt.core.trial_result import End, PausePoint, Purpose, TrialResult, TrialStart
 from energyopt.core.units import joules
-from energyopt.core.upfront_cost import Upfront
+from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import TrialError
-from energyopt.hardware.gpu_allocation import Rig
-from energyopt.hardware.gpu_options import RigOptions
+from energyopt.hardware.gpu_allocation import GpuAllocation
+from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.stopping.rules import Rules
-from energyopt.training.checkpointing import Keep, Resumed, go_on, joined, state_of
+from energyopt.training.checkpointing import Keep, ResumeState, go_on, joined, state_of
 from energyopt.training.conditions import cool_down, look_back, measure_inference, measure_rest
 from energyopt.training.plan import Plan
 from energyopt.training.power_profiler import PowerProfiler
-from energyopt.training.recorder import Interval, Recorder
+from energyopt.training.recorder import Recorder, TrainingInterval
 
-_NO_RIG = Rig(RigOptions(), "cpu")
+_NO_RIG = GpuAllocation(GpuOptions(), "cpu")
 
 
 def run_trial(
@@ -43,12 +43,12 @@ def run_trial(
     start: TrialStart,
     journal: JournalWriter,
     *,
-    rig: Rig = _NO_RIG,
-    known: Known | None = None,
+    rig: GpuAllocation = _NO_RIG,
+    known: Calibration | None = None,
     profiler: PowerProfiler | None = None,
     rules: Rules | None = None,
     keep: Keep | None = None,
-    resumed: Resumed | None = None,
+    resumed: ResumeState | None = None,
     learn: Callable[[Recorder], None] | None = None,
 ) -> TrialResult:
     """Train once, from loading the data to the end of the plan, or to a pause.
@@ -104,11 +104,11 @@ def run_trial(
 def _begin(
     make_paradigm: Callable[[], Paradigm],
     recorder: Recorder,
-    rig: Rig,
+    rig: GpuAllocation,
     start: TrialStart,
-    known: Known | None,
+    known: Calibration | None,
     *,
-    resumed: Resumed | None,
+    resumed: ResumeState | None,
     learn: Callable[[Recorder], None] | None,
 ) -> Paradigm:
     """Do all that comes before the first step, each part in a window of its own."""
@@ -117,19 +117,19 @@ def _begin(
     cool_down(recorder, rig, start, known)
     with recorder.window("loading", "loading"):
         paradigm = make_paradigm()
-    if isinstance(paradigm, ScoresHeads):
+    if isinstance(paradigm, SupportsHeads):
         recorder.head_targets = paradigm.head_targets
     measure_rest(recorder, rig, start, known)
-    if isinstance(paradigm, WarmsUp):
+    if isinstance(paradigm, SupportsWarmUp):
         with recorder.window("warmup", "warming up"):
             paradigm.warm_up()
     if resumed is not None:
         with recorder.window("loading", "going on"):
             go_on(paradigm, resumed.state)
-    if isinstance(paradigm, Prepares):
+    if isinstance(paradigm, SupportsPrepare):
         with recorder.window("preparation", "preparing"):
             paradigm.prepare()
-        recorder.know(Upfront("preparation", "prepared", recorder.last()))
+        recorder.know(UpfrontCost("preparation", "prepared", recorder.last()))
     rig.note_company()
     return paradigm
 
@@ -152,7 +152,7 @@ class _Loop:
         profiler: PowerProfiler | None,
         rules: Rules | None,
         *,
-        since: Pause | None,
+        since: PausePoint | None,
         may_pause: bool,
     ) -> None:
         self._paradigm = paradigm
@@ -160,12 +160,14 @@ class _Loop:
         self._plan = plan
         self._recorder = recorder
         self._profiler = profiler
-        self._tried: list[Interval] = []  # those in which limits were tried, until one is chosen
+        self._tried: list[
+            TrainingInterval
+        ] = []  # those in which limits were tried, until one is chosen
         self._epoch_samples = paradigm.epoch_samples
         _check_epoch(self._epoch_samples)
         self._last_sample = plan.last_sample(self._epoch_samples)
         self._samples = self._steps = 0
-        self._interval = Interval()
+        self._interval = TrainingInterval()
         self._best = max((at.accuracy for at in recorder.checkpoints), default=0.0)
         self._may_pause = may_pause and plan.pause_at_j is not None
         self.ended: tuple[End, str] | None = None
@@ -186,10 +188,10 @@ class _Loop:
         return samples
 
     @property
-    def at(self) -> Pause:
+    def at(self) -> PausePoint:
         """Where it is."""
         interval = self._interval
-        return Pause(
+        return PausePoint(
             self._samples,
             self._steps,
             interval.loss_sum,
@@ -237,14 +239,14 @@ class _Loop:
         """What a step cost while limits were tried, at the one that was chosen."""
         return self._profiler.step if self._profiler else None
 
-    def _resume(self, since: Pause) -> None:
+    def _resume(self, since: PausePoint) -> None:
         """Continue from a pause."""
         if since.samples is None or since.steps is None or since.loss_sum is None:
             raise TrialError("the paused trial cannot go on: it does not say how much was trained")
         self._samples, self._steps = since.samples, since.steps
         last = next(reversed(self._recorder.checkpoints), None)
         samples, steps = (last.samples or 0, last.steps or 0) if last else (0, 0)
-        self._interval = Interval(
+        self._interval = TrainingInterval(
             since.samples - samples, since.steps - steps, since.loss_sum, since.training
         )
 
@@ -265,12 +267,12 @@ class _Loop:
 
     def _evaluate(self) -> None:
         """Score what was trained; the next interval begins."""
-        interval, self._interval = self._interval, Interval()
+        interval, self._interval = self._interval, TrainingInterval()
         with self._recorder.window("evaluation"):
             accuracy = float(self._paradigm.evaluate())
         _check_accuracy(accuracy)
         paradigm = self._paradigm
-        heads = paradigm.head_accuracies if isinstance(paradigm, ScoresHeads) else {}
+        heads = paradigm.head_accuracies if isinstance(paradigm, SupportsHeads) else {}
         self._best = max(self._best, accuracy)
         self._recorder.add(
             Checkpoint(
@@ -294,7 +296,7 @@ class _Loop:
         if not len(curve):
             return None
         epoch_j = (curve.training_j[-1] - upfront_j) / curve.epoch[-1]
-        progress = Progress(
+        progress = TrialProgress(
             curve.in_epochs(epoch_j, upfront_j),
             curve.training_j,
             curve.accuracy,
@@ -321,7 +323,7 @@ class _Loop:
         """Pause if it is time to, and what is trained can be."""
         if not self._is_due():
             return None
-        if not isinstance(self._paradigm, Pauses):
+        if not isinstance(self._paradigm, SupportsPause):
             self._may_pause = False
             self._recorder.note(flags=(*self._recorder.conditions.flags, "cannot_pause"))
             return None

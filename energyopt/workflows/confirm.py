@@ -21,7 +21,7 @@ from energyopt.storage.reader import read_study
 from energyopt.storage.run_leases import only_coordinator
 from energyopt.utils import failpoints
 from energyopt.utils.files import private_files
-from energyopt.workflows.confirm_runner import Confirming, Training
+from energyopt.workflows.confirm_runner import ConfirmRun, ConfirmRunner
 from energyopt.workflows.retrain import Request as Again
 from energyopt.workflows.retrain import words_of
 
@@ -64,7 +64,7 @@ def confirm(where: str, name: str, request: Request, console: Console) -> None:
     study = read_study(where, name)
     plan = interleaved(study, finalists(study, request), request)
     with only_coordinator(where, name) as sole, private_files():
-        confirming = Confirming(study, plan, request.config_dir, console)
+        confirming = ConfirmRunner(study, plan, request.config_dir, console)
         with confirming.launching(), Confirmations.open(where, name) as books:
             books.reap(confirming.burnt, sole=sole)
             confirming.train_missing(books)
@@ -106,7 +106,7 @@ def finalists(study: StudyRecord, request: Request) -> list[TrialRecord]:
 
 def interleaved(
     study: StudyRecord, trials: Sequence[TrialRecord], request: Request
-) -> list[Training]:
+) -> list[ConfirmRun]:
     """All trainings in their order: one seed after the other, each time another setup first.
 
     So what changes with the hour (temperature, other users) is in all setups alike.
@@ -119,7 +119,7 @@ def interleaved(
         first = index % len(trials)
         for trial in (*trials[first:], *trials[:first]):
             seed = _FIRST_SEED + index
-            plan.append(Training(trial, seed, _words(study, trial, seed, request)))
+            plan.append(ConfirmRun(trial, seed, _words(study, trial, seed, request)))
     return plan
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
 
-from energyopt.core.calibration import Known
+from energyopt.core.calibration import Calibration
 from energyopt.core.journal import JournalReader
 from energyopt.core.run_context import RunContext
 from energyopt.core.study_record import StudyRecord, TrialRecord
@@ -24,7 +24,7 @@ from energyopt.jobs.compose import compose_here
 from energyopt.jobs.job import restore_limits, warm_up
 from energyopt.jobs.job_result import outcome_of_error
 from energyopt.jobs.launcher import LocalLauncher
-from energyopt.jobs.standalone import Trained, Trainings
+from energyopt.jobs.standalone import StandaloneJobs, StandaloneResult
 from energyopt.jobs.worker import OUTPUT
 from energyopt.report.console import say
 from energyopt.report.live import LiveTrial, result_line
@@ -36,7 +36,7 @@ _DEATH_S = 3.0  # a driver takes its time to let go of a killed process
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class ConfirmRun:
     """One that is to be made.
 
     Attributes:
@@ -55,7 +55,7 @@ class Training:
         return f"seed {self.seed}, {default}trial {self.trial.number} ({words})"
 
 
-class Confirming:
+class ConfirmRunner:
     """One call of the command.
 
     Args:
@@ -68,7 +68,7 @@ class Confirming:
     def __init__(
         self,
         study: StudyRecord,
-        plan: Sequence[Training],
+        plan: Sequence[ConfirmRun],
         config_dir: Path | None,
         console: Console,
     ) -> None:
@@ -76,10 +76,10 @@ class Confirming:
         self._plan = plan
         self._console = console
         folder = Path("studies").resolve() / study.name / "confirm"
-        self._trainings = Trainings(folder, config_dir, study.provenance)
+        self._trainings = StandaloneJobs(folder, config_dir, study.provenance)
         self._config = compose_here(plan[0].words, config_dir)
         confirmed = (c.result for c in study.confirmations if c.result is not None)
-        self._known = Known.of((*(result for _, result in study.results), *confirmed))
+        self._known = Calibration.of((*(result for _, result in study.results), *confirmed))
         self._launcher = LocalLauncher()
         self._news: queue.SimpleQueue[JobReturn | Interrupted] = queue.SimpleQueue()
 
@@ -126,7 +126,7 @@ class Confirming:
                 left = time_left(time.monotonic() - began_s, at + 1, len(missing) - at - 1)
                 self._say(f"[{number}/{len(self._plan)}] {training}: {line}{left}")
 
-    def _train(self, books: Confirmations, training: Training) -> str:
+    def _train(self, books: Confirmations, training: ConfirmRun) -> str:
         """Train a setup with a seed, and book it; how it ended."""
         number = books.begin(training.trial.number, training.seed, training.words)
         failpoints.at("confirming")
@@ -140,7 +140,7 @@ class Confirming:
             self._say("interrupted: what was trained is kept; the same command goes on from there")
             raise SystemExit(answer.exit_code)
         value = answer._return_value  # noqa: SLF001  # the property prints a traceback
-        if not isinstance(value, Trained):
+        if not isinstance(value, StandaloneResult):
             raise self._failed(books, training, number, value)
         failpoints.at("confirmed")
         books.end(number, "complete", value.result, test_accuracy=value.test_accuracy)
@@ -149,7 +149,7 @@ class Confirming:
         more = "" if tested is None else f", test accuracy {tested:.4f}"
         return f"{result_line(value.result)}{more}"
 
-    def _launched(self, training: Training, number: int) -> JobReturn | Interrupted:
+    def _launched(self, training: ConfirmRun, number: int) -> JobReturn | Interrupted:
         """The answer of a training, or the signal that came before it."""
 
         def run() -> None:
@@ -163,7 +163,7 @@ class Confirming:
         return self._news.get()
 
     def _failed(
-        self, books: Confirmations, training: Training, number: int, error: object
+        self, books: Confirmations, training: ConfirmRun, number: int, error: object
     ) -> EnergyoptError:
         reason = outcome_of_error(error).reason
         books.end(number, "failed", self.burnt(number), reason=reason)

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from energyopt.analysis.pareto import join_overrides, trained_as
 from energyopt.analysis.summary import summarize
-from energyopt.config.trial_factory import Setup
+from energyopt.config.trial_factory import TrialFactory
 from energyopt.core.journal import NAME
-from energyopt.core.protocols import Paradigm, Saves, Tests
+from energyopt.core.protocols import Paradigm, SupportsSave, SupportsTest
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.errors import ConfigError, StorageError, StudyError
 from energyopt.jobs.compose import compose_here, folders_here
@@ -73,7 +73,7 @@ def retrain(study: StudyRecord, request: Request, console: Console) -> None:
         result = ready.train()
     paradigm = ready.paradigm
     print_result(result, console)
-    if isinstance(paradigm, Tests):
+    if isinstance(paradigm, SupportsTest):
         line = f"Test accuracy {paradigm.test():.4f}, of the model as it ended "
         line += f"(validation {result.checkpoints[-1].accuracy:.4f})."
     else:
@@ -141,13 +141,13 @@ def words_of(study: StudyRecord, trial: TrialRecord, request: Request) -> tuple[
     return join_overrides(stored, changes)
 
 
-def _setup(words: tuple[str, ...], config_dir: Path | None, console: Console) -> Setup:
+def _setup(words: tuple[str, ...], config_dir: Path | None, console: Console) -> TrialFactory:
     cfg, folders = compose_here(words, config_dir), folders_here(config_dir)
-    return Setup(cfg, folders, on_wait=saying(console))
+    return TrialFactory(cfg, folders, on_wait=saying(console))
 
 
 def _save(paradigm: Paradigm | None, out: Path, *, force: bool) -> None:
-    if not isinstance(paradigm, Saves):
+    if not isinstance(paradigm, SupportsSave):
         raise ConfigError("this paradigm has no save(path): the model cannot be kept")
     try:
         with written_whole(out, force=force) as fresh:

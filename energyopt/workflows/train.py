@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from energyopt.analysis.pretraining_value import trial_lines
-from energyopt.config.trial_factory import Setup
+from energyopt.config.trial_factory import TrialFactory
 from energyopt.core.journal import JournalWriter
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import joules
@@ -41,7 +41,7 @@ def train_once(cfg: DictConfig) -> None:
     journal = journal_path()
     with (
         interrupting(),
-        Setup(cfg, config_folders(), on_wait=saying(console)) as setup,
+        TrialFactory(cfg, config_folders(), on_wait=saying(console)) as setup,
         shown_trial(setup, journal, console) as trial,
     ):
         result = trial.train()
@@ -62,7 +62,7 @@ def _refuse_kept_password(cfg: DictConfig) -> None:
 
 
 @contextmanager
-def shown_trial(setup: Setup, journal: Path, console: Console) -> Iterator[ReadyTrial]:
+def shown_trial(setup: TrialFactory, journal: Path, console: Console) -> Iterator[ReadyTrial]:
     """Make a trial of a setup ready, and show its progress while it trains."""
     with LiveTrial(journal, console), ready_trial(setup, JournalWriter(journal)) as trial:
         say(console, source_lines(trial.start.provenance, trial.start.flags))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from energyopt.analysis.break_even import Saving
+from energyopt.analysis.break_even import Savings
 from energyopt.analysis.cost_factors import Factors, carbon, money, watt_hours
 from energyopt.analysis.pareto import FrontPoint
 from energyopt.analysis.seed_noise import Interval, Repeated, arithmetic
@@ -300,7 +300,7 @@ def _training(
     return _Row(f"{name}, geometric mean", found.mean, found.low, found.high, point.accuracy)
 
 
-def _energies(rows: Sequence[_Row], factors: Factors, found: Saving | None) -> Grid:
+def _energies(rows: Sequence[_Row], factors: Factors, found: Savings | None) -> Grid:
     """The same as a table, with the columns that were asked for."""
     columns = [
         Column("of", "energy of"),

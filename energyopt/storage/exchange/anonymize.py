@@ -24,7 +24,7 @@ _WHOLE = re.compile(r"([-+~\w.@][-+~\w.@/]*=)?(['\"]?)(~?/[^\n]*?[^\n/'\"])/?(['
 _OWNER = re.compile(r"(process \d+) of \S+ (?=\()")
 
 
-class Unnamed:
+class Anonymizer:
     """Takes names of folders, hosts and users out of plain data, the same ones in the same way."""
 
     def __init__(self) -> None:
@@ -78,5 +78,5 @@ class Unnamed:
 def may_be_same(unnamed: Any, value: Any) -> bool:
     """Whether data without names may be what other data said with them."""
     if isinstance(unnamed, str) and isinstance(value, str) and AWAY in unnamed:
-        return re.sub(r"#\d+$", "", unnamed) == Unnamed().text(value)
+        return re.sub(r"#\d+$", "", unnamed) == Anonymizer().text(value)
     return bool(unnamed == value)

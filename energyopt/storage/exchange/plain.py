@@ -24,7 +24,7 @@ from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.confirmations import confirmations_of
 from energyopt.storage.credentials import masked
 from energyopt.storage.database import open_database, speaking, storage_url
-from energyopt.storage.exchange.anonymize import Unnamed
+from energyopt.storage.exchange.anonymize import Anonymizer
 from energyopt.storage.identity import IDENTITY
 from energyopt.storage.optuna_tables import KeptTrial, kept_trials
 from energyopt.storage.tables import RUNS, TRIALS, has_rows
@@ -111,7 +111,7 @@ def _plain(storage: RDBStorage, connection: Connection, name: str) -> PlainStudy
     study = optuna.load_study(study_name=name, storage=storage)
     rows = _rows(connection, study_id)
     kept = {trial.number: trial for trial in kept_trials(connection, study_id)}
-    unnamed = Unnamed()
+    unnamed = Anonymizer()
     attributes = dict(study.user_attrs)
     question = attributes.pop(IDENTITY, None)
     names = study.metric_names or [f"value_{i}" for i in range(len(study.directions))]

@@ -17,7 +17,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, json_to_distribution
 
 from energyopt.core.energy import PARTS
-from energyopt.core.report_settings import Plans
+from energyopt.core.report_settings import ReportSettings
 from energyopt.core.study_record import Confirmation, Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import EnergyoptError, StudyError
@@ -95,7 +95,7 @@ def record_from(plain: PlainStudy, folder: Path) -> StudyRecord:
         trials=tuple(trials),
         confirmations=tuple(confirmations),
         space=_space(plain),
-        plans=Plans.from_dict(study["attributes"].get(PLANS)),
+        plans=ReportSettings.from_dict(study["attributes"].get(PLANS)),
     )
 
 
