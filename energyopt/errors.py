@@ -16,17 +16,28 @@ EnergyoptError                    the user can correct it; printed as one senten
 Expected outcomes are data, not exceptions: a missed target is a `TrialResult`.
 """
 
-from energyopt.utils.deprecation import deprecated_names
+from __future__ import annotations
 
-__getattr__ = deprecated_names(
-    __name__,
-    {
-        "GpusTaken": "energyopt.errors.GpusBusyError",
-        "LeaseLost": "energyopt.errors.LeaseLostError",
-        "PowerLimitRefused": "energyopt.errors.PowerLimitRefusedError",
-        "StorageAway": "energyopt.errors.StorageUnavailableError",
-    },
-)
+import warnings
+
+_RENAMED = {
+    "GpusTaken": "GpusBusyError",
+    "LeaseLost": "LeaseLostError",
+    "PowerLimitRefused": "PowerLimitRefusedError",
+    "StorageAway": "StorageUnavailableError",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Serve old names for one release; this file imports nothing of ours, so no helper does."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        f"{__name__}.{name} goes with the next release; write {_RENAMED[name]}",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return globals()[_RENAMED[name]]
 
 
 class EnergyoptError(Exception):
