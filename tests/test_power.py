@@ -288,7 +288,7 @@ def test_another_users_journal_is_followed_by_root_alone_and_only_when_asked(
     with pytest.raises(PowerLimitRefusedError, match="a run of nobody"):
         PowerLimit([board], 200).__enter__()
     assert board.limit_w() == 150
-    assert [each.refusal for each in restore_stale(find, asked=True)] == [None]
+    assert [each.refusal for each in restore_stale(find, requested=True)] == [None]
     assert board.limit_w() == 250
 
 
@@ -298,7 +298,7 @@ def test_what_is_held_is_said_to_those_who_ask(gpus: FakeNvml, board: Board):
     with PowerLimit([board], 150):
         find = by_uuid([board])
         assert restore_stale(find) == []
-        (found,) = restore_stale(find, asked=True)
+        (found,) = restore_stale(find, requested=True)
         assert f"is what a run holds: process {os.getpid()}" in str(found)
 
 
@@ -350,9 +350,9 @@ def test_a_limit_that_is_not_in_force_after_it_was_set_is_refused(gpus: FakeNvml
 
 
 def test_permission_is_asked_for_where_nothing_would_change(gpus: FakeNvml, board: Board):
-    assert board.why_not_limited() is None
+    assert board.limit_problem() is None
     gpus.unprivileged()
-    reason = board.why_not_limited()
+    reason = board.limit_problem()
     assert reason is not None
     for remedy in ("root", "CAP_SYS_ADMIN", "zeusd"):
         assert remedy in reason
@@ -362,7 +362,7 @@ def test_permission_is_asked_for_where_nothing_would_change(gpus: FakeNvml, boar
 
 def test_a_laptop_has_no_limit(gpus: FakeNvml, board: Board):
     gpus.fail("nvmlDeviceGetPowerManagementLimitConstraints", fake_nvml.NOT_SUPPORTED)
-    reason = board.why_not_limited()
+    reason = board.limit_problem()
     assert reason is not None
     assert "no power limit that can be set" in reason
 
@@ -409,7 +409,7 @@ ZEUSD = """
 from energyopt.hardware.nvml import all_boards
 from energyopt.hardware.power_limit import PowerLimit
 board = all_boards()[0]
-print(board.why_not_limited())
+print(board.limit_problem())
 with PowerLimit([board], 150):
     print(board.limit_w())
 print(board.limit_w())

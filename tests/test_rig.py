@@ -187,10 +187,10 @@ def test_others_that_come_later_are_found(gpus: FakeNvml, claimed: list[GpuAlloc
     rig = claim(GpuOptions(gpus=[0]), "cpu")
     claimed.append(rig)
     gpus.processes(0, os.getpid())
-    rig.note_company()
-    rig.check_company()
+    rig.record_processes()
+    rig.check_processes()
     gpus.processes(0, os.getpid(), 4711)
-    for look in (rig.note_company, rig.check_company):
+    for look in (rig.record_processes, rig.check_processes):
         with pytest.raises(HardwareError, match="4711"):
             look()
 
@@ -202,11 +202,11 @@ def test_in_a_container_a_trial_is_listed_by_another_number(
     claimed.append(rig)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     gpus.processes(0, 17)
-    rig.note_company()
-    rig.check_company()
+    rig.record_processes()
+    rig.check_processes()
     gpus.processes(0, 17, 4711)
     with pytest.raises(HardwareError, match="4711"):
-        rig.check_company()
+        rig.check_processes()
 
 
 def test_a_driver_that_does_not_tell_who_computes_is_flagged(
@@ -215,8 +215,8 @@ def test_a_driver_that_does_not_tell_who_computes_is_flagged(
     gpus.fail("nvmlDeviceGetComputeRunningProcesses_v3", fake_nvml.NOT_SUPPORTED)
     rig = claim(GpuOptions(gpus=1), "cpu")
     claimed.append(rig)
-    rig.note_company()
-    rig.check_company()
+    rig.record_processes()
+    rig.check_processes()
     assert rig.flags == ("company_unknown",)
 
 
@@ -252,7 +252,7 @@ def test_mean_power_beyond_reason_is_said(
 ):
     rig = claim(GpuOptions(gpus=1), "cpu")
     claimed.append(rig)
-    wrong = rig.implausible(Energy(100, gpu_j=gpu_j), windows=4, period_s=0.1, idle_w=50)
+    wrong = rig.power_problem(Energy(100, gpu_j=gpu_j), windows=4, period_s=0.1, idle_w=50)
     assert (wrong is None) == (says is None)
     assert says is None or says in (wrong or "")
 
@@ -263,7 +263,7 @@ def test_short_trials_are_within_the_counters_coarseness(
     rig = claim(GpuOptions(gpus=1), "cpu")
     claimed.append(rig)
     for gpu_j in (0, 100):  # 0.1 s: nothing, or two ticks at 300 W and more
-        assert rig.implausible(Energy(0.1, gpu_j=gpu_j), 4, 0.1, idle_w=50) is None
+        assert rig.power_problem(Energy(0.1, gpu_j=gpu_j), 4, 0.1, idle_w=50) is None
 
 
 # Power limits ------------------------------------------------------------------------------

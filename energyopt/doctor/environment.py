@@ -15,7 +15,7 @@ from energyopt.doctor.records import Check, SharedHealth, StorageHealth
 from energyopt.errors import HardwareError
 from energyopt.hardware.host import user_name
 from energyopt.hardware.lease import Lease, make_run_dir, run_dir
-from energyopt.hardware.power_limit_journal import LeftLimit, left_limits
+from energyopt.hardware.power_limit_journal import StalePowerLimit, changed_limits
 from energyopt.storage.credentials import masked
 from energyopt.storage.database import open_database, speaking, sqlite_file, storage_url
 
@@ -48,14 +48,14 @@ def _shared(folder: Path, gpus: Mapping[str, Gpu]) -> SharedHealth:
         checks.add("info", "lease", f"{uuid} is held by {owner}")
     if not leases:
         checks.add("ok", "leases", f"no GPU is held ({folder})")
-    stale = tuple(left for left in left_limits() if left.uuid not in leases)
+    stale = tuple(left for left in changed_limits() if left.uuid not in leases)
     checks += [_stale(left, gpus.get(left.uuid)) for left in stale]
     if not stale:
         checks.add("ok", "power limit", "none was left behind by a killed run")
     return SharedHealth(str(folder), leases, stale, tuple(checks))
 
 
-def _stale(left: LeftLimit, gpu: Gpu | None) -> Check:
+def _stale(left: StalePowerLimit, gpu: Gpu | None) -> Check:
     which = left.uuid if gpu is None else f"GPU {gpu.index}"
     now = "" if gpu is None or gpu.limit_w is None else f"{gpu.limit_w:g} W now, "
     if left.previous_w is None:

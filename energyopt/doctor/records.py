@@ -11,7 +11,7 @@ from energyopt.core.energy import Energy
 from energyopt.core.trial_result import Provenance
 from energyopt.hardware.lease import Owner
 from energyopt.hardware.nvml import GpuProcess, Zeusd
-from energyopt.hardware.power_limit_journal import LeftLimit
+from energyopt.hardware.power_limit_journal import StalePowerLimit
 
 Level = Literal["ok", "info", "note", "FAIL"]
 
@@ -141,7 +141,7 @@ class SharedHealth:
 
     folder: str
     leases: Mapping[str, Owner] = field(default_factory=dict)
-    limits: tuple[LeftLimit, ...] = ()
+    limits: tuple[StalePowerLimit, ...] = ()
     checks: tuple[Check, ...] = ()
 
 

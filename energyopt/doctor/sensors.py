@@ -183,7 +183,7 @@ class _Watched:
 
 def _energy(checks: Checks, board: Board, look: _Look, *, idle: bool) -> _Watched | None:
     """Say whether a GPU's energy is counted, and how finely; None if it is not."""
-    why_not = board.why_not_metered()
+    why_not = board.meter_problem()
     if why_not is not None:
         # A GPU that never had a counter is not broken.
         level: Level = "FAIL" if "cannot be read" in why_not else "note"
@@ -242,7 +242,7 @@ def _limit(checks: Checks, board: Board, gpu: Gpu, *, probe: bool) -> bool | Non
         checks.add("info", "power limit", f"{now}; not asked whether it may be set")
         return None
     try:
-        refusal = board.why_not_limited()
+        refusal = board.limit_problem()
     finally:
         lease.release()
     if refusal is None:

@@ -14,16 +14,17 @@ from energyopt.hardware.zeus import AmdMeter, NvmlMeter, RaplMeter, SocMeter, ra
 def choose_meter(
     device: str, gpus: Sequence[Board] = (), watts_per_core: float = 4.0, *, cpu: bool = False
 ) -> EnergyMeter:
-    """The counters of a GPU that trains; for the CPU RAPL, else the labelled estimate.
+    """Return the meter of the training GPU; on the CPU RAPL's, else the labelled estimate.
 
     Args:
         device: The resolved device that trains.
-        gpus: The NVIDIA GPUs that the trial holds; none on an AMD machine.
-        watts_per_core: Constant of the estimate, in W.
-        cpu: Meter the CPU packages and DRAM beside GPUs.
+        gpus: The NVIDIA GPUs that the trial holds; empty on an AMD machine.
+        watts_per_core: Constant of the estimate, in W per busy core.
+        cpu: Meter the CPU packages and DRAM in addition to GPUs.
 
     Raises:
-        HardwareError: If a GPU trains whose energy cannot be read: an estimate from CPU
+        ConfigError: If `cpu` is set for a device whose meter does not cover the CPU.
+        HardwareError: If the energy of the training GPU cannot be read: an estimate from CPU
             time would miss most of it.
     """
     if gpus:
@@ -40,7 +41,7 @@ def choose_meter(
 
 
 def condition_flags(meter: EnergyMeter, device: str) -> tuple[str, ...]:
-    """Warnings about a meter that does not cover the device that trains."""
+    """Return warnings about a meter that does not cover the training device."""
     provenance = meter.provenance
     if provenance.kind == "measured" and "GPU board" in provenance.scope and device == "cpu":
         return ("gpu_meter_cpu_training",)

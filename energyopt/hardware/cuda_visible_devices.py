@@ -1,4 +1,4 @@
-"""Which GPUs CUDA_VISIBLE_DEVICES lets a process see, in all the forms that CUDA takes."""
+"""GPUs that CUDA_VISIBLE_DEVICES lets a process see, in all forms that CUDA accepts."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _NUMBER = re.compile(r"[+-]?\d+")
 
 
 def visible_positions(uuids: Sequence[str], variable: str | None) -> list[int]:
-    """The GPUs that CUDA sees, in its order.
+    """Return the positions of the GPUs that CUDA sees, in its order.
 
-    As CUDA reads it: numbers or (abbreviated) UUIDs, never mixed; the list ends at the first
-    entry that names no GPU; a GPU that is named twice hides all.
+    CUDA accepts numbers or (abbreviated) UUIDs, never mixed. The list ends at the first entry
+    that names no GPU; naming a GPU twice hides all of them.
 
     Args:
         uuids: UUIDs of all GPUs that NVML lists, in its order.
-        variable: The value of CUDA_VISIBLE_DEVICES; None where it is not set.
+        variable: The value of CUDA_VISIBLE_DEVICES; None if it is not set.
 
     Returns:
         Positions in `uuids`.
 
     Raises:
-        HardwareError: If it names MIG slices, whose energy nothing counts.
+        HardwareError: If it names MIG slices, which have no energy counter of their own.
 
     Source: CUDA Programming Guide, "CUDA Environment Variables".
     """
@@ -40,30 +40,30 @@ def visible_positions(uuids: Sequence[str], variable: str | None) -> list[int]:
         )
     entries = variable.split(",")
     if variable.startswith("GPU-"):
-        named = list(itertools.takewhile(lambda entry: entry.startswith("GPU-"), entries))
-        if len(set(named)) < len(named):
+        prefixes = list(itertools.takewhile(lambda entry: entry.startswith("GPU-"), entries))
+        if len(set(prefixes)) < len(prefixes):
             return []
-        found = [_by_uuid(uuids, entry) for entry in named]
-        positions = list(itertools.takewhile(lambda position: position >= 0, found))
+        matches = [_position_of(uuids, prefix) for prefix in prefixes]
+        positions = list(itertools.takewhile(lambda position: position >= 0, matches))
         return positions if len(set(positions)) == len(positions) else []
-    numbers = list(itertools.takewhile(lambda n: n >= 0, map(_number, entries)))
+    numbers = list(itertools.takewhile(lambda n: n >= 0, map(_leading_number, entries)))
     if len(set(numbers)) < len(numbers):
         return []
     return list(itertools.takewhile(lambda number: number < len(uuids), numbers))
 
 
-def _by_uuid(uuids: Sequence[str], entry: str) -> int:
-    """The one that an abbreviated UUID fits; -1 if it fits none, or several."""
-    fits = [position for position, uuid in enumerate(uuids) if uuid.startswith(entry)]
-    return fits[0] if len(fits) == 1 else -1
+def _position_of(uuids: Sequence[str], prefix: str) -> int:
+    """Return the position of the UUID with this prefix; -1 if none or several have it."""
+    positions = [position for position, uuid in enumerate(uuids) if uuid.startswith(prefix)]
+    return positions[0] if len(positions) == 1 else -1
 
 
-def _number(entry: str) -> int:
-    """A leading number counts, as C's strtoul reads it: "1gpu" is 1; without one -1."""
+def _leading_number(entry: str) -> int:
+    """Read a leading number as C's strtoul does: "1gpu" is 1. Returns -1 without one."""
     digits = _NUMBER.match(entry.strip())
     return int(digits[0]) if digits else -1
 
 
 def set_visible(uuids: Sequence[str]) -> None:
-    """Let CUDA, which must not have begun here yet, see these GPUs alone, as 0, 1, ..."""
+    """Let CUDA, not yet initialised in this process, see only these GPUs, as 0, 1, ..."""
     os.environ[VARIABLE] = ",".join(uuids)

@@ -1,4 +1,4 @@
-"""The fallback without sensors: constant watts per core times CPU seconds, labelled so."""
+"""Estimate energy from CPU time where there is no sensor; labelled as an estimate."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from energyopt.errors import ConfigError
 from energyopt.hardware.host import descendants, device_model, hostname
 
 _VERSION = "model 1"
-# Of /proc/PID/stat after the command's ")": utime, stime, cutime, cstime.
+# Fields of /proc/PID/stat after the command's ")": utime, stime, cutime, cstime.
 _CLOCK_TICKS_FIELDS = slice(11, 15)
 
 
 class CpuTimeMeter:
-    """Estimates energy as watts per core x CPU seconds of this process and its children.
+    """Estimates energy from the CPU time of this process and its descendants.
 
-    Linear and additive over trials. The absolute value may be wrong by several times: it is CPU
-    time in joules, not a sensor. CPU time grows with what neighbours do to caches and clocks, so
-    the same training takes more of it on a busy machine than on a quiet one. 4 W per core is also
-    what CodeCarbon falls back to.
+    E = P_core x (t_user + t_system). It is linear, so the estimates of trials add up, and other
+    processes' CPU time is not counted. The absolute value may be wrong by several times: it is
+    CPU time in joules, not a sensor (even calibrated estimates are off by up to 40 %: Fischer
+    2025, arXiv:2509.22092). CPU time also grows when other processes compete for caches and
+    clocks, so a training takes more of it on a busy machine than on a quiet one.
+
+    The default of 4 W is what CodeCarbon 3 assumes for a thread of a processor that it does not
+    know. It scales all trials alike, so it does not change their order.
 
     Args:
         watts_per_core: Power of one busy core, in W.
@@ -58,7 +62,7 @@ class CpuTimeMeter:
 
     def start(self) -> None:
         """Open a window."""
-        children_s = _children_s()  # first: looking for them is no part of the window
+        children_s = _children_s()  # first: the search for them is not part of the window
         self._began = (time.perf_counter(), time.process_time() + children_s)
 
     def stop(self) -> Energy:
@@ -67,22 +71,23 @@ class CpuTimeMeter:
             raise RuntimeError("stop() without start()")
         began_s, began_cpu_s = self._began
         self._began = None
-        time_s, own_s = time.perf_counter() - began_s, time.process_time()
-        cpu_s = max(0.0, own_s + _children_s() - began_cpu_s)
+        time_s, process_s = time.perf_counter() - began_s, time.process_time()
+        # A child that ends unreaped takes its time with it; energy never falls below zero.
+        cpu_s = max(0.0, process_s + _children_s() - began_cpu_s)
         return Energy(time_s, cpu_j=self._watts_per_core * cpu_s)
 
 
 def _children_s() -> float:
-    """CPU time of all descendants, finished and (on Linux) running, in s."""
+    """Return the CPU time of all descendants, finished and (on Linux) running, in s."""
     finished = resource.getrusage(resource.RUSAGE_CHILDREN)
     return finished.ru_utime + finished.ru_stime + _running_children_s()
 
 
 def _running_children_s() -> float:
-    """CPU time of the running descendants, such as data loading workers, in s."""
+    """Return the CPU time of running descendants, such as data loading workers, in s."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:  # there are none: the usual case, without a look at all processes
+    except ChildProcessError:  # no children: the usual case, and no need to scan /proc
         return 0.0
     running = descendants(os.getpid()).values()
     ticks = sum(sum(map(int, fields[_CLOCK_TICKS_FIELDS])) for fields in running)

@@ -1,4 +1,4 @@
-"""The GPUs of one trial: leased, cooled down, at their power limit, without company."""
+"""The GPUs of one trial: leased, cooled down, at their power limit, used by no one else."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _POLL_S = 0.5
 
 
 class GpuAllocation:
-    """The GPUs that one trial holds; none where none is metered.
+    """The GPUs that one trial holds; empty if no GPU is metered.
 
     Args:
         options: How they are treated.
         device: Where to train: "cpu", "cuda:N" or "mps".
         boards: The GPUs.
-        leases: Of the same; released on `close`.
-        rivals: How many trials can have GPUs at the same time; None where none is held.
-        flags: What is doubtful about them, as short words.
+        leases: Leases of these GPUs; released on `close`.
+        rivals: Number of trials that can hold GPUs at the same time; None if none is held.
+        flags: Warnings about them, as short words.
     """
 
     def __init__(
@@ -50,22 +50,22 @@ class GpuAllocation:
         self._leases = list(leases)
         self._flags = list(flags)
         self._may_limit = True
-        self._known: set[int] = set()
-        self._found_itself = False
+        self._accepted_pids: set[int] = set()
+        self._is_listed = False  # whether the driver lists this trial's own process
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What is doubtful about the GPUs, as short words."""
+        """Warnings about the GPUs, as short words."""
         return tuple(dict.fromkeys(self._flags))
 
     def close(self) -> None:
-        """Give the GPUs back."""
+        """Release the leases."""
         for lease in self._leases:
             lease.release()
         self._leases = []
 
     def machine(self) -> Machine:
-        """What the trial runs on and with, as it is set now."""
+        """Return the hardware and software of the trial in their present state."""
         return Machine(
             gpus=tuple(board.record() for board in self.boards),
             driver=driver_version() if self.boards else None,
@@ -77,13 +77,13 @@ class GpuAllocation:
 
     @contextmanager
     def limited(self) -> Iterator[PowerLimit | None]:
-        """Hold the power limit that is asked for; the previous one is put back at the end.
+        """Hold the configured power limit, and restore the previous one at the end.
 
         Yields:
-            The limit to change while profiling; None where it is left or cannot be set.
+            The limit to change while profiling; None if it is left alone or cannot be set.
 
         Raises:
-            PowerLimitRefusedError: If a number is asked for that may not be set.
+            PowerLimitRefusedError: If a number is configured that may not be set.
         """
         self.check_limit()
         options = self.options
@@ -95,10 +95,10 @@ class GpuAllocation:
             yield limit
 
     def limits_w(self) -> tuple[float, float]:
-        """The lowest and the highest limit that all GPUs take and the user lets them have, in W.
+        """Return the lowest and highest limit, in W, that all GPUs accept and the user allows.
 
         Raises:
-            PowerLimitRefusedError: If they have none.
+            PowerLimitRefusedError: If they have no limit, or the user allows none that they accept.
         """
         ranges = [board.limits_w() for board in self.boards]
         low_w, high_w = max(low for low, _ in ranges), min(high for _, high in ranges)
@@ -111,53 +111,57 @@ class GpuAllocation:
             )
         return low_w, high_w if cap_w is None else min(high_w, cap_w)
 
-    def why_not_limited(self) -> str | None:
-        """Why the limits may not be set, in words; None if they may."""
-        return next(filter(None, (board.why_not_limited() for board in self.boards)), None)
+    def limit_problem(self) -> str | None:
+        """Say why the limits may not be set; None if they may."""
+        return next(filter(None, (board.limit_problem() for board in self.boards)), None)
 
     def check_limit(self) -> None:
-        """Refuse a limit that could not be held, before there is anything to lose.
+        """Refuse a limit that cannot be held, before any energy is used.
 
-        Where limits may not be set, profiling them is left out and flagged, unless `strict`.
+        Where limits may not be set, profiling is skipped and flagged, unless `strict`.
 
         Raises:
-            ConfigError: If there is no GPU whose limit could be set.
+            ConfigError: If there is no GPU whose limit can be set.
             PowerLimitRefusedError: If it is out of range, or may not be set.
         """
-        wanted = self.options.power_limit_w
-        if wanted is None:
+        limit_w = self.options.power_limit_w
+        if limit_w is None:
             return
         if not self.boards:
             raise ConfigError(
-                f"hardware.power_limit_w={wanted}: this meter reads no NVIDIA GPU, so no limit "
+                f"hardware.power_limit_w={limit_w}: this meter reads no NVIDIA GPU, so no limit "
                 "could be set, and none would show in its joules; choose hardware=nvidia, or leave "
                 "it null"
             )
-        if wanted != PROFILE:
+        if limit_w != PROFILE:
             for board in self.boards:
-                check_range(board, float(wanted))
+                check_range(board, float(limit_w))
         else:
             self.limits_w()
-        refusal = self.why_not_limited()
+        refusal = self.limit_problem()
         if refusal is None:
             return
-        if wanted != PROFILE or self.options.strict:
+        if limit_w != PROFILE or self.options.strict:
             raise PowerLimitRefusedError(refusal)
         self._may_limit = False
         self._flags.append("no_power_limit")
 
-    # Temperature and company ---------------------------------------------------------------
+    # Temperature and other processes -------------------------------------------------------
 
     def temperature_c(self) -> float | None:
-        """Of the hottest GPU, in degC; None where it is not told."""
-        told = [board.temperature_c() for board in self.boards]
-        return max((each for each in told if each is not None), default=None)
+        """Return the temperature of the hottest GPU, in degC; None if it cannot be read."""
+        readings = [board.temperature_c() for board in self.boards]
+        return max((t for t in readings if t is not None), default=None)
 
     def cool_down(self, reference_c: float) -> None:
         """Wait until the GPUs are about as cool as when the study began.
 
+        A warm chip leaks more current, so the same work takes more energy. ML.ENERGY ("Thermally
+        Stable Profiling", 2026) found a pause of 5 s enough on 8 x A100, but says that it depends
+        on workload, GPU and cooling: hence the pause until a temperature, with an upper bound.
+
         Args:
-            reference_c: Their temperature then, in degC.
+            reference_c: Their temperature when the study began, in degC.
         """
         options = self.options
         began_s = time.monotonic()
@@ -168,104 +172,113 @@ class GpuAllocation:
                 return
             time.sleep(min(_POLL_S, options.cool_down_max_s))
 
-    def note_company(self) -> None:
-        """Look for others that began while the trial was built, and remember who is there now.
+    def record_processes(self) -> None:
+        """Check for processes that began while the trial was built, and record those present.
+
+        Raises:
+            HardwareError: If other processes began, unless they are to be flagged.
+        """
+        self.check_processes()
+        pids = {process.pid for process in self._processes()}
+        self._is_listed = bool(pids - self._accepted_pids)
+        self._accepted_pids = pids
+
+    def check_processes(self) -> None:
+        """Check for other processes that have begun to compute on the GPUs.
 
         Raises:
             HardwareError: If there are some, unless they are to be flagged.
         """
-        self._mind(self._strangers())
-        known = {process.pid for process in self._processes()}
-        self._found_itself = bool(known - self._known)
-        self._known = known
+        self._refuse_or_flag(self._foreign_processes())
 
-    def check_company(self) -> None:
-        """Look for others that began to compute on the GPUs since.
-
-        Raises:
-            HardwareError: If there are some, unless they are to be flagged.
-        """
-        self._mind(self._strangers())
-
-    def take_over(self, *, repair: bool = True) -> None:
-        """Look for others on the GPUs, and put back a power limit that a dead process left.
+    def prepare(self, *, repair: bool = True) -> None:
+        """Check for other processes, and restore a power limit that a dead process changed.
 
         Args:
-            repair: Whether to put it back.
+            repair: Restore the limit.
 
         Raises:
-            HardwareError: If others compute on them, unless that is to be flagged.
+            HardwareError: If other processes compute on the GPUs, unless they are to be flagged.
         """
-        self._mind(self._strangers())
-        self._known = {process.pid for process in self._processes()}  # let pass, and flagged
+        self.check_processes()
+        # Flag those present once, not at each later check.
+        self._accepted_pids = {process.pid for process in self._processes()}
         for board in self.boards if repair else ():
             try:
                 restore(board)
             except PowerLimitRefusedError:
                 self._flags.append("stale_power_limit")
 
-    def _strangers(self) -> list[GpuProcess]:
-        """Those on the GPUs that are neither known nor this trial."""
-        listed = self._processes()
-        own = {os.getpid(), *descendants(os.getpid())}
-        strangers = [each for each in listed if each.pid not in own | self._known]
-        found = self._found_itself or any(each.pid in own for each in listed)
-        hidden = cuda_has_begun() and not found
-        # In a container this process is listed by its number on the host: one of them is it.
-        return [] if hidden and len({each.pid for each in strangers}) == 1 else strangers
+    def _foreign_processes(self) -> list[GpuProcess]:
+        """Return the processes on the GPUs that are neither accepted nor of this trial."""
+        processes = self._processes()
+        trial_pids = {os.getpid(), *descendants(os.getpid())}
+        foreign = [p for p in processes if p.pid not in trial_pids | self._accepted_pids]
+        is_listed = self._is_listed or any(p.pid in trial_pids for p in processes)
+        # In a container the driver lists this process by its number on the host: a single
+        # unknown number is this process.
+        is_hidden = cuda_has_begun() and not is_listed
+        return [] if is_hidden and len({p.pid for p in foreign}) == 1 else foreign
 
-    def _mind(self, others: Sequence[GpuProcess]) -> None:
-        if not others:
+    def _refuse_or_flag(self, processes: Sequence[GpuProcess]) -> None:
+        if not processes:
             return
         if self.options.shared == "flag":
             self._flags.append("shared_gpu")
             return
         raise HardwareError(
             f"others compute on {', '.join(map(str, self.boards))}: "
-            f"{', '.join(map(str, others))}; a GPU's counter would book their joules here: end "
+            f"{', '.join(map(str, processes))}; a GPU's counter would book their joules here: end "
             "them, choose another with hardware.gpus=[...], or accept it with hardware.shared=flag"
         )
 
     def _processes(self) -> list[GpuProcess]:
-        told = [board.processes() for board in self.boards]
-        if None in told:
+        lists = [board.processes() for board in self.boards]
+        if None in lists:
             self._flags.append("company_unknown")
-        return [process for of in told for process in of or ()]
+        return [process for processes in lists for process in processes or ()]
 
-    # What cannot be ------------------------------------------------------------------------
+    # Plausibility --------------------------------------------------------------------------
 
-    def implausible(
-        self, spent: Energy, windows: int, period_s: float, idle_w: float | None
+    def power_problem(
+        self, energy: Energy, windows: int, period_s: float, idle_w: float | None
     ) -> str | None:
-        """Judge the mean power of a whole trial.
+        """Check the mean power of a whole trial against idle power and the power limit.
+
+        Plausible is f P_idle (t - s) <= E <= c P_limit (t + s), with f `power_floor`, c
+        `power_ceiling`, P_limit the highest limits of all GPUs together, and s the time that the
+        counter may be off. It moves once a period T, so a window's energy is wrong by up to T of
+        power, with a standard deviation of T / sqrt(6) (the difference of two uniform phases).
+        Over n windows s = (2 + sqrt(n)) T is more than 2.4 standard deviations.
 
         Args:
-            spent: Energy of all its windows.
-            windows: Their number: at the edge of each the counter may be a period behind.
-            period_s: How often the counter moves, in s.
-            idle_w: Power at rest, in W; None if it was not measured.
+            energy: Energy of all its windows.
+            windows: Number of windows.
+            period_s: Update period of the counter, in s.
+            idle_w: Idle power, in W; None if it was not measured.
 
         Returns:
-            What cannot be, in words; None if it can.
+            What is implausible; None if nothing is.
         """
-        if not self.boards or spent.gpu_j is None:
+        if not self.boards or energy.gpu_j is None:
             return None
         options = self.options
         slack_s = period_s * (2 + math.sqrt(windows))
-        floor_j = options.power_floor * (idle_w or 0.0) * (spent.time_s - slack_s)
-        mean = f"{spent.gpu_j:.4g} J in {spent.time_s:.4g} s"
-        if spent.gpu_j < floor_j:
+        floor_j = options.power_floor * (idle_w or 0.0) * (energy.time_s - slack_s)
+        reading = f"{energy.gpu_j:.4g} J in {energy.time_s:.4g} s"
+        if energy.gpu_j < floor_j:
             return (
-                f"the GPUs read {mean}, below {options.power_floor:g} of the {idle_w:.4g} W that "
-                "they draw at rest; the counter cannot be trusted (hardware.power_floor)"
+                f"the GPUs read {reading}, below {options.power_floor:g} of the {idle_w:.4g} W "
+                "that they draw at rest; the counter cannot be trusted (hardware.power_floor)"
             )
-        limits = [board.record().max_limit_w for board in self.boards]
-        if None in limits:
+        limits_w = [board.record().max_limit_w for board in self.boards]
+        if None in limits_w:
             return None
-        highest_w = sum(filter(None, limits))
-        if spent.gpu_j > options.power_ceiling * highest_w * (spent.time_s + slack_s):
+        highest_w = sum(filter(None, limits_w))
+        if energy.gpu_j > options.power_ceiling * highest_w * (energy.time_s + slack_s):
             return (
-                f"the GPUs read {mean}, above {options.power_ceiling:g} of the {highest_w:.4g} W "
-                "that they may draw; the counter cannot be trusted (hardware.power_ceiling)"
+                f"the GPUs read {reading}, above {options.power_ceiling:g} of the "
+                f"{highest_w:.4g} W that they may draw; the counter cannot be trusted "
+                "(hardware.power_ceiling)"
             )
         return None

@@ -1,4 +1,4 @@
-"""How the GPUs of a trial are chosen and treated: the keys of `hardware` beside the meter."""
+"""Options for the GPUs of a trial: the keys of `hardware` other than the meter."""
 
 from __future__ import annotations
 
@@ -12,41 +12,47 @@ from energyopt.core.trial_result import QUALITY_PERIODS
 from energyopt.errors import ConfigError
 
 PROFILE = "profile"
-"""Value of `power_limit_w` that looks for the best limit."""
+"""Value of `power_limit_w` that searches for the best limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuOptions:
-    """What a config says of a trial's GPUs; wrong values are refused, naming their key.
+    """The configuration of a trial's GPUs; invalid values are refused, naming their key.
 
     Attributes:
-        gpus: Which GPUs a trial holds: "auto" the one that trains, if one does; a number of
-            free ones; a list of indices (as CUDA counts) and UUIDs; None none.
-        gpu_name: Whole words that must be in their name, as a regular expression: "A100" is no
-            A1000, "RTX 3090$" no RTX 3090 Ti.
-        cpu: Meter the CPU packages and DRAM (RAPL) beside the GPUs, and count their joules.
-        power_limit_w: None leaves the limit; a number sets it; "profile" finds the best.
-        max_power_limit_w: The highest that may be asked for, swept or tried, in W; None leaves it
-            to the board.
-        power_policy: What is best: least "energy", least "time", least "zeus_cost" (both,
-            weighed by `power_eta`), or the lowest limit within "max_slowdown".
+        gpus: The GPUs that a trial holds: "auto" the one that trains, if one does; a number of
+            free ones; a list of indices (as CUDA counts) and UUIDs; None for none.
+        gpu_name: Regular expression for whole words of their name: "A100" matches no A1000,
+            "RTX 3090$" no RTX 3090 Ti.
+        cpu: Meter the CPU packages and DRAM (RAPL), too, and count their energy.
+        power_limit_w: None leaves the limit alone; a number sets it; "profile" finds the best.
+        max_power_limit_w: The highest limit that may be set, searched or profiled, in W; None
+            leaves it to the board.
+        power_policy: Criterion of the best limit: least "energy", least "time", least
+            "zeus_cost" (both, weighted by `power_eta`), or the lowest limit within
+            "max_slowdown".
         power_eta: Weight of energy against time in "zeus_cost", in [0, 1].
-        power_slowdown: The most that "max_slowdown" lets a step take, in times of the fastest.
-        power_step_w: Distance of the limits that are tried, in W.
-        profile_slice_s: How long each is trained at, in s.
-        profile_settle_s: How long before that, until the GPU has settled, in s.
+        power_slowdown: Longest time of a step that "max_slowdown" allows, as a multiple of that
+            at the highest limit.
+        power_step_w: Distance between profiled limits, in W.
+        profile_slice_s: Metered training time at each limit, in s. Readings of the energy
+            counter are stable from 5 s (ML.ENERGY, "Thermally Stable Profiling", 2026).
+        profile_settle_s: Training time before that, in s: clocks follow a new limit with a
+            delay.
         strict: Refuse to run where limits may not be set, instead of profiling nothing.
-        shared: "refuse" a GPU on which others compute, or "flag" the trial.
+        shared: "refuse" a GPU on which other processes compute, or "flag" the trial.
         lease_wait_s: How long a start waits for a GPU that is held, in s. Trials of a study that
             has begun wait as long as it takes.
-        cool_down_s: The least pause between trials of a study on a GPU, in s.
-        cool_down_max_s: The longest, in s.
+        cool_down_s: Shortest pause between trials of a study on a GPU, in s.
+        cool_down_max_s: Longest pause, in s.
         cool_down_c: The pause ends this much above the study's first temperature, in K.
-        idle_s: How long power at rest is measured, once a study for each GPU and limit, in s.
-        power_floor: Mean power below this share of that at rest is implausible.
-        power_ceiling: Mean power above this multiple of the limit is. Recorded trainings on an
-            A40 averaged up to 1.21 of a limit of 100 W.
-        quality_periods: Update periods of the sensor that make joules poor, short and good.
+        idle_s: How long idle power is measured, once per study, GPU and limit, in s.
+        power_floor: Mean power below this share of idle power is implausible.
+        power_ceiling: Mean power above this multiple of the highest limit is implausible. A
+            limit is no hard cap: in the traces of Zeus (You et al., NSDI 2023) an A40 averaged
+            up to 1.21 times a limit of 100 W.
+        quality_periods: Update periods of the sensor from which a window's quality is poor,
+            short and good.
     """
 
     gpus: str | int | Sequence[int | str] | None = None
@@ -80,8 +86,8 @@ class GpuOptions:
         for key in ("cpu", "strict"):
             self._check(key, isinstance(getattr(self, key), bool), "true or false")
         wait_s = self.lease_wait_s
-        waits = _is_number(wait_s) or wait_s == math.inf
-        self._check("lease_wait_s", waits and wait_s >= 0, "a number of at least 0")
+        is_number = _is_number(wait_s) or wait_s == math.inf
+        self._check("lease_wait_s", is_number and wait_s >= 0, "a number of at least 0")
         for key, low, high in (
             ("power_eta", 0.0, 1.0),
             ("power_slowdown", 1.0, math.inf),
@@ -100,22 +106,22 @@ class GpuOptions:
             fits = _is_number(value) and low <= value <= high
             self._check(key, fits, f"a number of at least {low:g}{upper}")
         periods = self.quality_periods
-        rising = (
+        is_rising = (
             isinstance(periods, Sequence)
             and len(periods) == len(QUALITY_PERIODS)
             and all(map(_is_number, periods))
             and list(periods) == sorted(periods)
         )
-        self._check("quality_periods", rising, "three rising numbers, such as [50, 100, 600],")
+        self._check("quality_periods", is_rising, "three rising numbers, such as [50, 100, 600],")
 
     @property
     def profiles(self) -> bool:
-        """Whether a trial looks for the best limit."""
+        """True if a trial searches for the best limit."""
         return self.power_limit_w == PROFILE
 
     def fits(self, name: str) -> bool:
-        """Whether a GPU of this name will do."""
-        return self.gpu_name is None or bool(re.search(_words(self.gpu_name), name))
+        """Return True if a GPU of this name is acceptable."""
+        return self.gpu_name is None or bool(re.search(_whole_words(self.gpu_name), name))
 
     def _check_gpus(self) -> None:
         gpus = self.gpus
@@ -159,7 +165,7 @@ class GpuOptions:
             )
 
 
-def _words(pattern: str) -> str:
+def _whole_words(pattern: str) -> str:
     return rf"(?<!\w)(?:{pattern})(?!\w)"
 
 

@@ -1,4 +1,4 @@
-"""Choose the GPUs of a trial, and hold them for it."""
+"""Choose the GPUs of a trial and lease them."""
 
 from __future__ import annotations
 
@@ -24,46 +24,46 @@ def claim(
 ) -> GpuAllocation:
     """Choose the GPUs of a trial and lease them.
 
-    Where CUDA has not begun yet, it will see them alone: user code that says "cuda" trains on
-    what is metered.
+    Where CUDA is not initialised yet, it will see only these GPUs: user code that says "cuda"
+    trains on what is metered.
 
     Args:
-        options: Which, and how they are treated.
+        options: Which GPUs, and how they are treated.
         device: From `resolve_device`: "cpu", "cuda" (any one), "cuda:N" or "mps".
-        repair: Put back a power limit that a dead process left on them.
-        on_wait: Is told once who is waited for.
+        repair: Restore a power limit that a dead process changed.
+        on_wait: Called once with the holders of the GPUs if the trial has to wait.
 
     Raises:
-        HardwareError: If there are none that can be metered, or they are taken.
+        HardwareError: If no GPU can be metered, or all are held.
     """
     count = options.gpus
     if count == "auto":
         count = 1 if device.startswith("cuda") and not _is_rocm() else None
     if count is None:
         return GpuAllocation(options, "cuda:0" if device == "cuda" else device)
-    if not cuda_has_begun():  # as NVML counts; by itself CUDA puts the fastest first
+    if not cuda_has_begun():  # NVML's order; CUDA's default puts the fastest first
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     boards = visible_boards(all_boards())
     candidates = _candidates(options, boards, device, count)
-    needed = count if isinstance(count, int) else len(candidates)
+    n_gpus = count if isinstance(count, int) else len(candidates)
     names = {board.uuid: str(board) for board in candidates}
-    leases = take_some(names, needed, options.lease_wait_s, on_wait)
+    leases = take_some(names, n_gpus, options.lease_wait_s, on_wait)
     try:
-        taken = {lease.uuid for lease in leases}
-        chosen = [board for board in candidates if board.uuid in taken]
-        rig = GpuAllocation(
+        uuids = {lease.uuid for lease in leases}
+        selection = [board for board in candidates if board.uuid in uuids]
+        gpus = GpuAllocation(
             options,
-            _device_of(device, chosen, boards),
-            chosen,
+            _training_device(device, selection, boards),
+            selection,
             leases=leases,
-            rivals=len(candidates) // needed,
+            rivals=len(candidates) // n_gpus,
         )
-        rig.take_over(repair=repair)
+        gpus.prepare(repair=repair)
     except BaseException:
         for lease in leases:
             lease.release()
         raise
-    return rig
+    return gpus
 
 
 def _candidates(
@@ -72,58 +72,59 @@ def _candidates(
     device: str,
     count: str | int | Sequence[int | str],
 ) -> list[Board]:
-    """The GPUs that will do, the best first."""
+    """Return the acceptable GPUs, the best first."""
     name, _, index = device.partition(":")
     if not isinstance(count, int | str):
-        wanted = [_named(boards, each) for each in count]
+        eligible = [_find_board(boards, gpu) for gpu in count]
     elif name == "cuda" and index:
-        wanted = [boards[int(index)]] if int(index) < len(boards) else []
+        eligible = [boards[int(index)]] if int(index) < len(boards) else []
     else:
-        wanted = list(boards)
-    there = ", ".join(map(str, wanted)) or "none"
+        eligible = list(boards)
+    listing = ", ".join(map(str, eligible)) or "none"
     kind = "GPU" if options.gpu_name is None else str(options.gpu_name).removesuffix("$")
-    if not any(options.fits(board.name) for board in wanted):
+    if not any(options.fits(board.name) for board in eligible):
         raise HardwareError(
-            f"no {kind} is among the GPUs to choose from: {there}; choose hardware=nvidia for "
+            f"no {kind} is among the GPUs to choose from: {listing}; choose hardware=nvidia for "
             "any, or another hardware=..."
         )
-    why_not = {
-        board.uuid: board.why_not_metered() if options.fits(board.name) else f"it is no {kind}"
-        for board in wanted
+    problems = {
+        board.uuid: board.meter_problem() if options.fits(board.name) else f"it is no {kind}"
+        for board in eligible
     }
-    metered = [board for board in wanted if why_not[board.uuid] is None]
-    needed = count if isinstance(count, int) else len(wanted)
-    if len(metered) < needed:
-        reasons = "; ".join(f"{b}: {why_not[b.uuid]}" for b in wanted if why_not[b.uuid])
+    metered = [board for board in eligible if problems[board.uuid] is None]
+    n_gpus = count if isinstance(count, int) else len(eligible)
+    if len(metered) < n_gpus:
+        reasons = "; ".join(f"{b}: {problems[b.uuid]}" for b in eligible if problems[b.uuid])
         raise HardwareError(
-            f"{needed} of the GPUs {there} are to be metered, but {len(metered)} can be"
+            f"{n_gpus} of the GPUs {listing} are to be metered, but {len(metered)} can be"
             f"{' (' + reasons + ')' if reasons else ''}; choose hardware=estimate, or others with "
             "hardware.gpus=..."
         )
     if isinstance(count, int):
-        metered.sort(key=lambda board: bool(board.processes()))  # free ones first; stable
+        metered.sort(key=lambda board: bool(board.processes()))  # free ones first; sort() is stable
     return metered
 
 
-def _named(boards: Sequence[Board], which: int | str) -> Board:
-    if isinstance(which, int):
-        found = list(boards[which : which + 1])
+def _find_board(boards: Sequence[Board], gpu: int | str) -> Board:
+    """Return the GPU of an index or of the beginning of a UUID."""
+    if isinstance(gpu, int):
+        matches = list(boards[gpu : gpu + 1])
     else:
-        found = [board for board in boards if which and board.uuid.startswith(which)]
-    if len(found) != 1:
-        there = ", ".join(f"{i} {board.uuid}" for i, board in enumerate(boards))
-        raise HardwareError(f"hardware.gpus: {which} is not one of the visible GPUs: {there}")
-    return found[0]
+        matches = [board for board in boards if gpu and board.uuid.startswith(gpu)]
+    if len(matches) != 1:
+        visible = ", ".join(f"{i} {board.uuid}" for i, board in enumerate(boards))
+        raise HardwareError(f"hardware.gpus: {gpu} is not one of the visible GPUs: {visible}")
+    return matches[0]
 
 
-def _device_of(device: str, chosen: Sequence[Board], boards: Sequence[Board]) -> str:
-    """Where to train, so that it is on the chosen GPUs."""
+def _training_device(device: str, selection: Sequence[Board], boards: Sequence[Board]) -> str:
+    """Return the torch device that is the first of the selected GPUs."""
     if device != "cuda":
         return device
     if cuda_has_begun():
-        return f"cuda:{[board.uuid for board in boards].index(chosen[0].uuid)}"
-    if len(chosen) < len(boards):
-        set_visible([board.uuid for board in chosen])
+        return f"cuda:{[board.uuid for board in boards].index(selection[0].uuid)}"
+    if len(selection) < len(boards):
+        set_visible([board.uuid for board in selection])
     return "cuda:0"
 
 

@@ -1,4 +1,4 @@
-"""What this machine and its software are: for provenance, and to decide where to train."""
+"""This machine and its software: for provenance, and to choose the training device."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _GIT_TIMEOUT_S = 5.0
 
 @cache
 def hostname() -> str:
-    """Name of this machine."""
+    """Return the name of this machine."""
     return socket.gethostname()
 
 
 def user_name() -> str:
-    """Who runs this."""
+    """Return the name of the user who runs this process."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user has no name
@@ -40,7 +40,7 @@ def user_name() -> str:
 
 @cache
 def cpu_model() -> str:
-    """Model of the processor, such as "AMD EPYC 7763"."""
+    """Return the model of the processor, such as "AMD EPYC 7763"."""
     try:
         for line in CPUINFO.read_text().splitlines():
             if line.startswith("model name"):
@@ -49,15 +49,15 @@ def cpu_model() -> str:
         pass
     if platform.system() == "Darwin":  # whose platform.processor() is "arm"
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            ask = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            return subprocess.check_output(ask, text=True).strip()  # noqa: S603
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.check_output(command, text=True).strip()  # noqa: S603
     return platform.processor() or platform.machine()
 
 
 def resolve_device(device: str) -> str:
-    """Turn `auto` into a kind of device, and check that a named one is there.
+    """Turn `auto` into a kind of device, and check that a named one exists.
 
-    It begins no CUDA: what CUDA may see can still be chosen.
+    Does not initialise CUDA, so the GPUs that CUDA sees can still be chosen.
 
     Args:
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
@@ -67,11 +67,11 @@ def resolve_device(device: str) -> str:
         energy can be read (package zeus-apple-silicon), then cpu.
 
     Raises:
-        ConfigError: If the device is not of these, or not there.
+        ConfigError: If the device is none of these, or does not exist.
     """
     import torch
 
-    cuda_devices = torch.cuda.device_count()  # asks NVML, where is_available() begins CUDA
+    cuda_devices = torch.cuda.device_count()  # asks NVML; is_available() would initialise CUDA
     if device == "auto":
         if cuda_devices:
             return "cuda"
@@ -98,28 +98,29 @@ def resolve_device(device: str) -> str:
 
 
 def cuda_has_begun() -> bool:
-    """Whether this process uses CUDA already, so that what it sees cannot be changed."""
+    """Return True if this process has initialised CUDA: what it sees is then fixed."""
     torch = sys.modules.get("torch")
     return torch is not None and bool(torch.cuda.is_initialized())
 
 
 def descendants(pid: int) -> dict[int, Sequence[str]]:
-    """The running descendants of a process, with the fields of /proc/PID/stat after the name.
+    """Return the running descendants of a process, with their fields of /proc/PID/stat.
 
-    Empty where there is no /proc.
+    Returns:
+        The fields after the process's name, by process; empty where there is no /proc.
     """
     children = _listed_children if _CHILDREN.exists() else _children_by_parent().get
-    found: dict[int, Sequence[str]] = {}
-    waiting = list(children(pid, ()))
-    for child in waiting:  # grows while it is walked
+    fields: dict[int, Sequence[str]] = {}
+    queue = list(children(pid, ()))
+    for child in queue:  # grows during the loop
         with contextlib.suppress(OSError):  # it ended meanwhile
-            found[child] = _stat_fields(child)
-            waiting += children(child, ())
-    return found
+            fields[child] = _stat_fields(child)
+            queue += children(child, ())
+    return fields
 
 
-def _listed_children(pid: int, _none: Sequence[int]) -> Sequence[int]:
-    """The children of a process, as the kernel lists them by the thread that made them."""
+def _listed_children(pid: int, _default: Sequence[int]) -> Sequence[int]:
+    """Return the children of a process; the kernel lists them by the thread that made them."""
     children = []
     with contextlib.suppress(OSError):  # the process ended meanwhile
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -129,7 +130,7 @@ def _listed_children(pid: int, _none: Sequence[int]) -> Sequence[int]:
 
 
 def _children_by_parent() -> dict[int, list[int]]:
-    """The same for all processes, from a look at each: for kernels that list no children."""
+    """Return the children of all processes, by parent: for kernels that list no children."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -143,7 +144,7 @@ def _stat_fields(pid: int) -> Sequence[str]:
 
 
 def device_model(device: str) -> str:
-    """Model of a resolved device, such as "NVIDIA H200" or "CPU AMD EPYC 7763"."""
+    """Return the model of a resolved device, such as "NVIDIA H200" or "CPU AMD EPYC 7763"."""
     if device.startswith("cuda"):
         import torch
 
@@ -155,7 +156,7 @@ def device_model(device: str) -> str:
 
 @cache
 def package_versions() -> Mapping[str, str]:
-    """Versions of Python and of the packages that make a trial's numbers."""
+    """Return the versions of Python and of the packages that affect a trial's numbers."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -166,21 +167,20 @@ def package_versions() -> Mapping[str, str]:
 
 
 def commit(folder: Path) -> str | None:
-    """Git commit of a folder's code, with "-dirty" if tracked files differ from it.
+    """Return the Git commit of a folder's code, with "-dirty" if tracked files differ.
 
     Args:
-        folder: Where to look; its repository may begin above it.
+        folder: The folder; its repository may begin above it.
 
     Returns:
-        None outside a repository, or without git.
+        The commit; None outside a repository, or without git.
     """
-    words = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
-    # Tags are left out: the name must be a commit.
-    words += ["--exclude=*"]
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
+    command += ["--exclude=*"]  # no tags: the name must be a commit
     try:
-        done = subprocess.run(  # noqa: S603  # no shell; git as the user's PATH has it
-            words, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=True
+        process = subprocess.run(  # noqa: S603  # no shell; git as the user's PATH has it
+            command, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
+    return process.stdout.strip() or None

@@ -1,7 +1,7 @@
-"""One trial a GPU: leases by UUID, as locked files that all users of a machine share.
+"""One trial per GPU: leases by UUID, as locked files that all users of a machine share.
 
-An energy counter belongs to a board: two trials on one GPU would each be told the joules of
-both. The lock is held by the process and dies with it, however it dies.
+An energy counter belongs to a board: two trials on one GPU would each read the energy of both.
+The lock is held by the process, so the kernel releases it however the process ends.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from energyopt.errors import GpusBusyError, HardwareError
 from energyopt.hardware.host import user_name
 
 _POLL_S = 0.2
-_LOOKS = 3  # somebody who asks who holds a lease holds it for a moment
-_LOOK_S = 0.01
+_LOCK_ATTEMPTS = 3  # a process that reads a lease's owner locks it for a moment
+_LOCK_RETRY_S = 0.01
 _ENVIRONMENT = "ENERGYOPT_RUN_DIR"
 
 
 def run_dir() -> Path:
-    """The folder of leases and power limit journals, one for all users of this machine.
+    """Return the folder of leases and power limit journals, one for all users of this machine.
 
-    Not the user's TMPDIR: others must find it. ENERGYOPT_RUN_DIR names another.
+    Not the user's TMPDIR: other users must find it. ENERGYOPT_RUN_DIR names another folder.
     """
     return Path(os.environ.get(_ENVIRONMENT, "/tmp/energyopt"))  # noqa: S108  # see make_run_dir
 
 
 def make_run_dir() -> Path:
-    """The same, made if it is not there.
+    """Return the folder of leases and power limit journals; create it if it does not exist.
 
     Raises:
-        HardwareError: If it cannot be made, or is not a plain folder.
+        HardwareError: If it cannot be created, or is not a plain folder.
     """
     folder = run_dir()
     try:
@@ -63,10 +63,10 @@ def make_run_dir() -> Path:
 
 
 def open_plain(path: Path) -> int:
-    """Open a file of the folder to read: no link, and no pipe that would wait for ever.
+    """Open a regular file for reading; refuse links, and pipes, on which open() could hang.
 
     Raises:
-        OSError: If it is none.
+        OSError: If it is not a regular file.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags)
@@ -78,12 +78,12 @@ def open_plain(path: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds a lease.
+    """The holder of a lease.
 
     Attributes:
         pid: Its process.
-        user: Its user's name.
-        what: What it does, such as the folder that it runs in.
+        user: Name of its user.
+        what: Its activity, such as the folder that it runs in.
     """
 
     pid: int
@@ -98,7 +98,7 @@ class Lease:
     """A GPU held for this process.
 
     Args:
-        uuid: The GPU's.
+        uuid: UUID of the GPU.
     """
 
     def __init__(self, uuid: str) -> None:
@@ -110,7 +110,7 @@ class Lease:
         return run_dir() / f"{self.uuid}.lease"
 
     def take(self) -> bool:
-        """Take it, if nobody holds it.
+        """Take the lease, if it is free; return True if it was.
 
         Raises:
             HardwareError: If its file cannot be opened.
@@ -122,15 +122,15 @@ class Lease:
             return False
         self._descriptor = descriptor
         _held.add(descriptor)
-        words = {"pid": os.getpid(), "user": user_name(), "what": str(Path.cwd())}
-        # Another user's file in a sticky folder may be locked, but perhaps not written.
+        owner = {"pid": os.getpid(), "user": user_name(), "what": str(Path.cwd())}
+        # Another user's file in a sticky folder can be locked, but perhaps not written.
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(words).encode(), 0)
+            os.pwrite(descriptor, json.dumps(owner).encode(), 0)
         return True
 
     def release(self) -> None:
-        """Give it back; its file stays, since a new one would be another lock."""
+        """Release the lease; its file stays, since a new file would be another lock."""
         if self._descriptor is not None:
             _held.discard(self._descriptor)
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
@@ -138,7 +138,7 @@ class Lease:
             self._descriptor = None
 
     def owner(self) -> Owner | None:
-        """Who holds it; None if nobody does."""
+        """Return its holder; None if it is free."""
         try:
             descriptor = open_plain(self._path)
         except OSError:
@@ -155,22 +155,22 @@ class Lease:
 _held: set[int] = set()
 
 
-def _forget_in_fork() -> None:
-    """A fork, such as a data loader's worker, must not hold a lease beyond its parent's death."""
+def _close_in_fork() -> None:
+    """Close leases in a fork, such as a data loader's worker, which may outlive its parent."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_forget_in_fork)
+os.register_at_fork(after_in_child=_close_in_fork)
 
 
 def _lock(descriptor: int) -> bool:
-    for look in range(_LOOKS):
+    for attempt in range(_LOCK_ATTEMPTS):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            time.sleep(_LOOK_S if look < _LOOKS - 1 else 0)
+            time.sleep(_LOCK_RETRY_S if attempt < _LOCK_ATTEMPTS - 1 else 0)
         else:
             return True
     return False
@@ -182,30 +182,30 @@ def take_some(
     wait_s: float,
     on_wait: Callable[[str], None] | None = None,
 ) -> list[Lease]:
-    """Take leases of the first free ones of some GPUs.
+    """Lease the first free GPUs of a list.
 
     Args:
-        gpus: The GPUs that will do, in the order of preference: UUIDs, with names for people.
-        count: How many are needed.
+        gpus: The acceptable GPUs in order of preference: names for people, by UUID.
+        count: Number of GPUs needed.
         wait_s: How long to wait for them, in s.
-        on_wait: Is told once who is waited for.
+        on_wait: Called once with the holders of the GPUs if it has to wait.
 
     Raises:
-        GpusTaken: If they are still held then; it says by whom.
+        GpusBusyError: If too few are free by then; it names the holders.
     """
-    until_s = time.monotonic() + wait_s
+    deadline_s = time.monotonic() + wait_s
     while True:
-        taken: list[Lease] = []
+        leases: list[Lease] = []
         for uuid in gpus:
             lease = Lease(uuid)
-            if len(taken) < count and lease.take():
-                taken.append(lease)
-        if len(taken) == count:
-            return taken
-        # All or none: two trials that hold half each would wait for ever.
-        for lease in taken:
+            if len(leases) < count and lease.take():
+                leases.append(lease)
+        if len(leases) == count:
+            return leases
+        # All or none: two trials that hold half each would wait forever.
+        for lease in leases:
             lease.release()
-        if time.monotonic() >= until_s:
+        if time.monotonic() >= deadline_s:
             raise GpusBusyError(
                 f"a trial needs {'a GPU' if count == 1 else f'{count} GPUs'} for itself, and "
                 f"{_holders(gpus)}: energy counters belong to whole boards; waited {wait_s:g} s, "
@@ -220,32 +220,32 @@ def take_some(
 
 def _holders(gpus: Mapping[str, str]) -> str:
     owners = {name: Lease(uuid).owner() for uuid, name in gpus.items()}
-    held = [f"{name} is held by {owner}" for name, owner in owners.items() if owner is not None]
-    return " and ".join(held) or "all are held"
+    holders = [f"{name} is held by {owner}" for name, owner in owners.items() if owner is not None]
+    return " and ".join(holders) or "all are held"
 
 
 def _open(path: Path) -> int:
     flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    # In a sticky folder Linux refuses O_CREAT on another user's file, so: open, else make.
-    refusals: list[OSError] = []
-    for attempt in (os.O_RDWR, os.O_RDONLY, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR):
+    # In a sticky folder Linux refuses O_CREAT on another user's file, so: open, else create.
+    errors: list[OSError] = []
+    for access in (os.O_RDWR, os.O_RDONLY, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR):
         try:
-            descriptor = os.open(path, flags | attempt, 0o666)
+            descriptor = os.open(path, flags | access, 0o666)
         except OSError as error:
-            refusals.append(error)
+            errors.append(error)
             continue
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise HardwareError(f"the lease {path} is no plain file: remove it")
-        if attempt & os.O_CREAT:
+        if access & os.O_CREAT:
             with contextlib.suppress(OSError):
                 os.fchmod(descriptor, 0o666)  # whatever the umask: other users write it, too
         return descriptor
-    telling = [r for r in refusals if r.errno not in (errno.ENOENT, errno.EEXIST)] or refusals
+    causes = [e for e in errors if e.errno not in (errno.ENOENT, errno.EEXIST)] or errors
     raise HardwareError(
-        f"the lease {path} cannot be opened: {telling[0].strerror}; all users of these GPUs must "
+        f"the lease {path} cannot be opened: {causes[0].strerror}; all users of these GPUs must "
         f"be able to write its folder (chmod 1777 {path.parent}), or set {_ENVIRONMENT} to another"
-    ) from telling[0]
+    ) from causes[0]
 
 
 def _read_owner(descriptor: int) -> Owner:

@@ -1,6 +1,6 @@
-"""NVIDIA boards through NVML: which there are, what state they are in, their power limits.
+"""NVIDIA boards through NVML: enumeration, state and power limits.
 
-NVML speaks in mW and MHz; here they become W and Hz. Energy windows are Zeus': `zeus.py`.
+NVML reports mW, mJ and MHz; here they become W, J and Hz. Energy windows are in `zeus.py`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PERMISSION_REMEDY = (
     "zeusd (an administrator starts it; ZEUSD_SOCK_PATH names its socket)"
 )
 _MHZ = 1e6
-_DAEMON_AGREES_MJ = 5e6  # 5 s at 1 kW
-_READ_BACK_W = 1.0  # boards round what they are told
+_MAX_COUNTER_GAP_MJ = 5e6  # 5 s at 1 kW between two reads of one counter
+_READ_BACK_W = 1.0  # boards round limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class GpuProcess:
     """A process that computes on a GPU.
 
     Attributes:
-        pid: Its number, as the driver's host counts: in a container it may be another.
-        name: Its program, where the driver tells.
+        pid: Its number on the driver's host; in a container it may have another.
+        name: Its program, if the driver reports it.
     """
 
     pid: int
@@ -53,13 +53,13 @@ class Board:
         index: Its number among all that NVML lists.
 
     Raises:
-        HardwareError: If NVML does not know it.
+        HardwareError: If NVML lists no such GPU, or it does not answer.
     """
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self._daemon_agrees = False
-        with _said(f"GPU {index}"):
+        self._is_daemon_checked = False
+        with _hardware_errors(f"GPU {index}"):
             import pynvml
 
             self._handle: Any = pynvml.nvmlDeviceGetHandleByIndex(index)
@@ -69,19 +69,19 @@ class Board:
     def __str__(self) -> str:
         return f"GPU {self.index} ({self.name})"
 
-    # What it can count ---------------------------------------------------------------------
+    # Its energy counter --------------------------------------------------------------------
 
-    def why_not_metered(self) -> str | None:
-        """Why its energy cannot be told, in words; None if it can."""
+    def meter_problem(self) -> str | None:
+        """Say why its energy cannot be metered; None if it can."""
         import pynvml
 
-        mode = _told(lambda: pynvml.nvmlDeviceGetMigMode(self._handle))
-        if mode is not None and mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE:
+        mig_mode = _ask(lambda: pynvml.nvmlDeviceGetMigMode(self._handle))
+        if mig_mode is not None and mig_mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE:
             return "it is cut into MIG slices, which share one energy counter; switch MIG off"
-        virtual = _told(lambda: pynvml.nvmlDeviceGetVirtualizationMode(self._handle))
-        if virtual == pynvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU:
+        virtualization = _ask(lambda: pynvml.nvmlDeviceGetVirtualizationMode(self._handle))
+        if virtualization == pynvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU:
             return "it is a virtual GPU, which has no energy counter of its own"
-        architecture = _told(lambda: pynvml.nvmlDeviceGetArchitecture(self._handle))
+        architecture = _ask(lambda: pynvml.nvmlDeviceGetArchitecture(self._handle))
         if architecture is not None and architecture < pynvml.NVML_DEVICE_ARCH_VOLTA:
             return "it has no energy counter (Volta and newer have one)"
         try:
@@ -91,66 +91,71 @@ class Board:
         return None if counter_mj > 0 else "its energy counter stays at 0"
 
     def counter_j(self) -> float:
-        """Energy since its driver was loaded, in J."""
+        """Return the energy since its driver was loaded, in J (Volta and newer)."""
         import pynvml
 
-        with _said(str(self)):
+        with _hardware_errors(str(self)):
             return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1000
 
-    # What state it is in -------------------------------------------------------------------
+    # Its state -----------------------------------------------------------------------------
 
     def power_w(self) -> float | None:
-        """Power draw, averaged by the driver (over 1 s since Ampere), in W."""
+        """Return the power draw, in W.
+
+        Averaged over 1 s on Ampere and newer except GA100 (A100), which reports instantaneous
+        power like older ones (NVML API Reference, `nvmlDeviceGetPowerUsage`). The error is
+        about 5 % of the reading and differs by board (Yang et al., SC'24, arXiv:2312.02741).
+        """
         import pynvml
 
-        return _scaled(lambda: pynvml.nvmlDeviceGetPowerUsage(self._handle), 1e-3)
+        return _ask_scaled(lambda: pynvml.nvmlDeviceGetPowerUsage(self._handle), 1e-3)
 
     def temperature_c(self) -> float | None:
-        """Temperature of the GPU, in degC; None where it is not told."""
+        """Return the temperature of the GPU, in degC; None if it cannot be read."""
         import pynvml
 
         sensor = pynvml.NVML_TEMPERATURE_GPU
-        read = _scaled(lambda: pynvml.nvmlDeviceGetTemperatureV(self._handle, sensor))
-        if read is None:  # older drivers
-            read = _scaled(lambda: pynvml.nvmlDeviceGetTemperature(self._handle, sensor))
-        return read
+        reading_c = _ask_scaled(lambda: pynvml.nvmlDeviceGetTemperatureV(self._handle, sensor))
+        if reading_c is None:  # older drivers
+            reading_c = _ask_scaled(lambda: pynvml.nvmlDeviceGetTemperature(self._handle, sensor))
+        return reading_c
 
     def processes(self) -> list[GpuProcess] | None:
-        """The processes that compute on it; None where the driver does not tell."""
+        """Return the processes that compute on it; None if the driver does not list them."""
         import pynvml
 
-        untold = (
+        unlisted = (
             pynvml.NVMLError_NotSupported,
             pynvml.NVMLError_FunctionNotFound,
             pynvml.NVMLError_NoPermission,
         )
-        with _said(f"the processes on {self}"):
+        with _hardware_errors(f"the processes on {self}"):
             try:
                 running = pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
-            except untold:
+            except unlisted:
                 return None
-        return [GpuProcess(each.pid, _process_name(each.pid)) for each in running]
+        return [GpuProcess(process.pid, _process_name(process.pid)) for process in running]
 
     def record(self) -> Gpu:
-        """What it is and how it is set."""
+        """Return its identity, limits and clocks, as they are set now."""
         import pynvml
 
         handle = self._handle
-        limits = _told(lambda: pynvml.nvmlDeviceGetPowerManagementLimitConstraints(handle))
+        limits = _ask(lambda: pynvml.nvmlDeviceGetPowerManagementLimitConstraints(handle))
         low_w, high_w = (None, None) if limits is None else (mw / 1000 for mw in limits)
-        persistence = _told(lambda: pynvml.nvmlDeviceGetPersistenceMode(handle))
+        persistence = _ask(lambda: pynvml.nvmlDeviceGetPersistenceMode(handle))
 
-        def clock_hz(read: Callable[..., float], which: int) -> float | None:
-            return _scaled(lambda: read(handle, which), _MHZ)
+        def clock_hz(read: Callable[..., float], clock: int) -> float | None:
+            return _ask_scaled(lambda: read(handle, clock), _MHZ)
 
         return Gpu(
             name=self.name,
             uuid=self.uuid,
             index=self.index,
-            limit_w=_scaled(lambda: pynvml.nvmlDeviceGetPowerManagementLimit(handle), 1e-3),
+            limit_w=_ask_scaled(lambda: pynvml.nvmlDeviceGetPowerManagementLimit(handle), 1e-3),
             min_limit_w=low_w,
             max_limit_w=high_w,
-            default_limit_w=_scaled(
+            default_limit_w=_ask_scaled(
                 lambda: pynvml.nvmlDeviceGetPowerManagementDefaultLimit(handle), 1e-3
             ),
             persistence=None if persistence is None else bool(persistence),
@@ -162,25 +167,25 @@ class Board:
     # Its power limit -----------------------------------------------------------------------
 
     def limit_w(self) -> float:
-        """The power limit in force, in W.
+        """Return the power limit in force, in W.
 
         Raises:
-            PowerLimitRefusedError: If it has none.
+            PowerLimitRefusedError: If the GPU has no power limit.
         """
         import pynvml
 
-        with _limit_said(self):
+        with _limit_errors(self):
             return float(pynvml.nvmlDeviceGetPowerManagementLimit(self._handle)) / 1000
 
     def limits_w(self) -> tuple[float, float]:
-        """The lowest and the highest limit that it takes, in W.
+        """Return the lowest and the highest limit that it accepts, in W.
 
         Raises:
-            PowerLimitRefusedError: If it has none.
+            PowerLimitRefusedError: If the GPU has no power limit.
         """
         import pynvml
 
-        with _limit_said(self):
+        with _limit_errors(self):
             low, high = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(self._handle)
         return low / 1000, high / 1000
 
@@ -188,10 +193,10 @@ class Board:
         """Set the power limit, and read it back.
 
         Args:
-            limit_w: In W.
+            limit_w: The limit, in W.
 
         Raises:
-            PowerLimitRefusedError: If it is refused, or not in force then.
+            PowerLimitRefusedError: If it is refused, or not in force afterwards.
         """
         self._send_limit(round(1000 * limit_w))
         in_force_w = self.limit_w()
@@ -201,11 +206,11 @@ class Board:
                 "setting its limit?"
             )
 
-    def why_not_limited(self) -> str | None:
-        """Why its limit may not be set, in words; None if it may.
+    def limit_problem(self) -> str | None:
+        """Say why its limit may not be set; None if it may.
 
-        Asked by setting the limit that is in force: Zeus leaves out a call that changes
-        nothing, and so would not hear of a refusal.
+        Tries it by setting the limit in force through NVML: Zeus' `set_power_management_limit`
+        skips a call that changes nothing, so it would not report a refusal.
         """
         try:
             self.limits_w()
@@ -218,12 +223,12 @@ class Board:
         import pynvml
         from zeus.utils.zeusd import ZeusdConfig
 
-        with _limit_said(self):
+        with _limit_errors(self):
             config = ZeusdConfig.from_env()
             if config is None:
                 pynvml.nvmlDeviceSetPowerManagementLimit(self._handle, limit_mw)
                 return
-            daemon = _daemon(config)
+            daemon = _connect(config)
             if not daemon.can_control_gpu:
                 raise PowerLimitRefusedError(
                     f"zeusd at {config.endpoint} may not set power limits: an administrator has to "
@@ -233,60 +238,60 @@ class Board:
             daemon.set_power_limit([self.index], limit_mw, block=True)
 
     def _check_daemon(self, daemon: Any) -> None:
-        """Refuse a zeusd that means another GPU by our number: in containers they may differ."""
+        """Refuse a zeusd that numbers GPUs differently, as it may outside our container."""
         import pynvml
 
-        if self._daemon_agrees:
+        if self._is_daemon_checked:
             return
         if not daemon.can_read_gpu:
             raise PowerLimitRefusedError(
                 "zeusd does not let GPUs be read, so it cannot be checked that it means the same "
                 "by their numbers; an administrator has to start it with the group gpu-read, too"
             )
-        theirs_mj = daemon.get_gpu_energy([self.index])[self.index]
-        ours_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
-        # Both since the driver was loaded: no two boards are this close, one board always is.
-        if abs(theirs_mj - ours_mj) > _DAEMON_AGREES_MJ:
+        daemon_mj = daemon.get_gpu_energy([self.index])[self.index]
+        local_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+        # Both count since the driver was loaded: one board agrees, two hardly ever do.
+        if abs(daemon_mj - local_mj) > _MAX_COUNTER_GAP_MJ:
             raise PowerLimitRefusedError(
                 f"zeusd means another GPU by {self.index} than {self.name} {self.uuid}: their "
                 "energy counters differ; run zeusd where GPUs have the same numbers, or unset "
                 "ZEUSD_SOCK_PATH"
             )
-        self._daemon_agrees = True
+        self._is_daemon_checked = True
 
 
 def all_boards() -> list[Board]:
-    """All GPUs that NVML lists and that answer: one that is lost must not stop work on others.
+    """Return the GPUs that NVML lists and that answer: a lost one must not stop the others.
 
     Raises:
         HardwareError: If there is no NVML, or no GPU answers.
     """
-    boards, lost = [], []
+    boards, errors = [], []
     for index in range(count_boards()):
         try:
             boards.append(Board(index))
         except HardwareError as error:
-            lost.append(error)
-    if lost and not boards:
-        raise lost[0]
+            errors.append(error)
+    if errors and not boards:
+        raise errors[0]
     return boards
 
 
 def count_boards() -> int:
-    """How many GPUs NVML lists, lost ones included.
+    """Return the number of GPUs that NVML lists, lost ones included.
 
     Raises:
         HardwareError: If there is no NVML.
     """
-    with _said("NVIDIA GPUs cannot be read"):
+    with _hardware_errors("NVIDIA GPUs cannot be read"):
         import pynvml
 
-        pynvml.nvmlInit()  # again in each process: what a fork inherits is not initialised
+        pynvml.nvmlInit()  # in each process again: a fork does not inherit an initialised NVML
         return int(pynvml.nvmlDeviceGetCount())
 
 
 def has_driver() -> bool:
-    """Whether there is an NVIDIA driver at all, sound or not."""
+    """Return True if an NVIDIA driver is installed, working or not."""
     import pynvml
 
     try:
@@ -300,12 +305,12 @@ def has_driver() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Zeusd:
-    """The daemon that sets power limits for those who may not.
+    """The daemon that sets power limits for users without the permission.
 
     Attributes:
         endpoint: Its socket, or host and port.
-        groups: What it does for this user: of "gpu-read", "gpu-control" and "cpu-read".
-        open_to_all: Whether it does that for everybody who can reach it.
+        groups: What this user may do: any of "gpu-read", "gpu-control" and "cpu-read".
+        open_to_all: True if everyone who can reach it may do so.
     """
 
     endpoint: str
@@ -314,7 +319,7 @@ class Zeusd:
 
 
 def zeusd() -> Zeusd | None:
-    """The daemon that the environment names; None if it names none.
+    """Return the daemon that the environment names; None if it names none.
 
     Raises:
         HardwareError: If it does not answer.
@@ -326,89 +331,89 @@ def zeusd() -> Zeusd | None:
     if config is None:
         return None
     try:
-        daemon = _daemon(config)
+        daemon = _connect(config)
     except ZeusBaseError as error:
         raise HardwareError(
             f"{error}; have an administrator start zeusd, or unset ZEUSD_SOCK_PATH and "
             "ZEUSD_HOST_PORT"
         ) from error
-    does = {
+    permissions = {
         "gpu-read": daemon.can_read_gpu,
         "gpu-control": daemon.can_control_gpu,
         "cpu-read": daemon.can_read_cpu,
     }
     socket = config.socket_path
-    reachable = socket is None or bool(Path(socket).stat().st_mode & stat.S_IWOTH)
+    is_reachable = socket is None or bool(Path(socket).stat().st_mode & stat.S_IWOTH)
     return Zeusd(
         config.endpoint,
-        tuple(group for group, may in does.items() if may),
-        open_to_all=reachable and not daemon.auth_required,
+        tuple(group for group, allowed in permissions.items() if allowed),
+        open_to_all=is_reachable and not daemon.auth_required,
     )
 
 
 def visible_boards(boards: Sequence[Board]) -> list[Board]:
-    """Those that CUDA_VISIBLE_DEVICES names, in its order.
+    """Return the GPUs that CUDA_VISIBLE_DEVICES names, in its order.
 
     Raises:
         HardwareError: If it names none, or MIG slices.
     """
     variable = os.environ.get(VARIABLE)
     by_index = {board.index: board for board in boards}
-    # A number counts lost ones, too.
+    # An index counts lost GPUs, too.
     uuids = [
         by_index[i].uuid if i in by_index else "" for i in range(max(by_index, default=-1) + 1)
     ]
     positions = [i for i in visible_positions(uuids, variable) if i in by_index]
     if not positions:
-        there = ", ".join(f"{board.index} {board.uuid}" for board in boards) or "none"
-        named = f"{VARIABLE}={variable} names no GPU" if variable is not None else "there is none"
+        listing = ", ".join(f"{board.index} {board.uuid}" for board in boards) or "none"
+        reason = f"{VARIABLE}={variable} names no GPU" if variable is not None else "there is none"
         raise HardwareError(
-            f"no GPU can be metered: {named} (of: {there}); "
+            f"no GPU can be metered: {reason} (of: {listing}); "
             f"unset or correct it, or choose another hardware=..."
         )
     return [by_index[position] for position in positions]
 
 
 @cache
-def _daemon(config: Any) -> Any:  # zeus is untyped
-    """The connection to zeusd, which cannot be closed; one will do."""
+def _connect(config: Any) -> Any:  # zeus is untyped
+    """Return the connection to zeusd; cached, since it cannot be closed."""
     from zeus.utils.zeusd import ZeusdClient
 
     return ZeusdClient(config)
 
 
 def driver_version() -> str | None:
-    """Version of the NVIDIA driver; None if it is not told."""
+    """Return the version of the NVIDIA driver; None if it is not reported."""
     import pynvml
 
-    return _told(lambda: str(pynvml.nvmlSystemGetDriverVersion()))
+    return _ask(lambda: str(pynvml.nvmlSystemGetDriverVersion()))
 
 
 def _process_name(pid: int) -> str:
     import pynvml
 
-    told = _told(lambda: str(pynvml.nvmlSystemGetProcessName(pid)))
-    return Path(told.split()[0]).name if told and told.strip() else ""
+    command = _ask(lambda: str(pynvml.nvmlSystemGetProcessName(pid)))
+    return Path(command.split()[0]).name if command and command.strip() else ""
 
 
-def _told(ask: Callable[[], T]) -> T | None:
-    """What a driver answers; None where it does not know the question."""
+def _ask(query: Callable[[], T]) -> T | None:
+    """Return the answer of a driver; None if it refuses or does not support the query."""
     import pynvml
 
     try:
-        return ask()
+        return query()
     except pynvml.NVMLError:
         return None
 
 
-def _scaled(ask: Callable[[], float], unit: float = 1.0) -> float | None:
-    told = _told(ask)
-    return None if told is None else told * unit
+def _ask_scaled(query: Callable[[], float], unit: float = 1.0) -> float | None:
+    answer = _ask(query)
+    return None if answer is None else answer * unit
 
 
 @contextmanager
-def _said(what: str) -> Iterator[None]:
-    """Turn what NVML raises into a `HardwareError`."""
+def _hardware_errors(what: str) -> Iterator[None]:
+    """Turn errors of NVML into a `HardwareError`."""
     import pynvml
 
     try:
@@ -418,9 +423,9 @@ def _said(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _limit_said(board: Board) -> Iterator[None]:
-    """Turn what NVML or zeusd say of a power limit into a `PowerLimitRefusedError`."""
-    import httpx  # of zeusd's client, which lets its errors through
+def _limit_errors(board: Board) -> Iterator[None]:
+    """Turn errors of NVML and zeusd about a power limit into a `PowerLimitRefusedError`."""
+    import httpx  # zeusd's client lets its errors through
     import pynvml
     from zeus.exception import ZeusBaseError
 

@@ -1,4 +1,4 @@
-"""Whether a meter reads what can be, before anything depends on it."""
+"""Check that a meter reads plausible energies before anything depends on it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from energyopt.core.protocols import EnergyMeter
 from energyopt.errors import HardwareError
 
 _WINDOW_S = 0.5
-_WINDOW_PERIODS = 5
-_SPIN_S = 0.05
+_WINDOW_PERIODS = 5  # at least four updates fall inside, so a live counter has moved
+_SPIN_S = 0.05  # CPU time for the estimate, which reads nothing while the process sleeps
 
 
 def silent_part(energy: Energy) -> str | None:
-    """The metered part that saw nothing, in words; None if each saw something.
+    """Name a metered part that read no energy; None if all of them read some.
 
-    DRAM may see nothing: it is small. GPUs and processors always draw.
+    DRAM may read none: it draws little. GPUs and processors always draw power.
     """
     parts: dict[str, float | None] = {"the GPUs": energy.gpu_j, "the CPU": energy.cpu_j}
     parts |= {f"GPU {i} of the trial": part for i, part in enumerate(energy.gpus_j)}
@@ -26,10 +26,13 @@ def silent_part(energy: Energy) -> str | None:
 
 
 def check_meter(meter: EnergyMeter) -> Energy | None:
-    """Meter a short window; nothing where joules are replayed or made up.
+    """Meter a short window; do nothing where energies are replayed or simulated.
+
+    Returns:
+        The energy of the window; None if none was metered.
 
     Raises:
-        HardwareError: If the joules cannot be: a counter stands still, or was reset.
+        HardwareError: If the energy is impossible: a counter stands still, or was reset.
     """
     provenance = meter.provenance
     if provenance.kind not in ("measured", "estimated"):
@@ -43,12 +46,12 @@ def check_meter(meter: EnergyMeter) -> Energy | None:
         pass
     time.sleep(max(0.0, began_s + length_s - time.perf_counter()))
     energy = meter.stop()
-    wrong = None if energy.total_j >= 0 and math.isfinite(energy.total_j) else "all that it meters"
-    wrong = wrong or silent_part(energy)
-    if wrong is not None:
+    is_finite = energy.total_j >= 0 and math.isfinite(energy.total_j)
+    bad_part = silent_part(energy) if is_finite else "all that it meters"
+    if bad_part is not None:
         raise HardwareError(
             f"{provenance.meter} read {energy.total_j:g} J in {energy.time_s:.3g} s, and no energy "
-            f"of {wrong}, which cannot be: a counter stands still, or was reset; check the "
+            f"of {bad_part}, which cannot be: a counter stands still, or was reset; check the "
             "sensor, or choose another hardware=..."
         )
     return energy

@@ -1,7 +1,7 @@
-"""Hold a power limit, and put the previous one back whatever happens.
+"""Hold a power limit, and restore the previous one whatever happens.
 
-Before a limit is changed, the previous one is written to a journal that is on the disk: where a
-process is killed and cannot clean up, the next one does, or `energyopt restore`.
+The previous limit is written to a journal on disk before it is changed: if the process is killed
+and cannot clean up, the next run does, or `energyopt restore`.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from energyopt.errors import HardwareError, PowerLimitRefusedError
-from energyopt.hardware.power_limit_journal import Entry, Limited, left_by_other, not_ours
+from energyopt.hardware.power_limit_journal import PowerLimitedGpu, PowerLimitEntry
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-_SAME_W = 1.0
+_TOLERANCE_W = 1.0  # boards round limits
 
 
 class PowerLimit:
     """Holds a power limit on some GPUs; a context manager that restores the previous ones.
 
-    Also on SIGTERM and SIGHUP where nobody else handles them; after SIGKILL `restore_stale` does.
+    Also on SIGTERM and SIGHUP if they have no other handler; after SIGKILL `restore_stale` does.
 
     Args:
         boards: The GPUs; the caller holds their leases.
-        limit_w: Limit of each, in W; None leaves it until `set` is called.
+        limit_w: Limit of each GPU, in W; None leaves it alone until `set` is called.
 
     Raises:
         PowerLimitRefusedError: On entering, if the limit is out of range or may not be set.
     """
 
-    def __init__(self, boards: Sequence[Limited], limit_w: float | None = None) -> None:
+    def __init__(self, boards: Sequence[PowerLimitedGpu], limit_w: float | None = None) -> None:
         self._boards = boards
-        self._wanted_w = limit_w
+        self._initial_w = limit_w
         self._handlers: dict[int, signal.Handlers] = {}
         self._pid = os.getpid()
 
     def __enter__(self) -> Self:
         self._handle_signals()
         try:
-            if self._wanted_w is not None:
-                self.set(self._wanted_w)
+            if self._initial_w is not None:
+                self.set(self._initial_w)
         except BaseException:
             self._restore()
             raise
@@ -54,7 +54,7 @@ class PowerLimit:
         """Change the limit of all GPUs.
 
         Args:
-            limit_w: In W.
+            limit_w: The limit, in W.
 
         Raises:
             PowerLimitRefusedError: If it is out of range or may not be set.
@@ -62,12 +62,12 @@ class PowerLimit:
         for board in self._boards:
             check_range(board, limit_w)
         for board in self._boards:
-            with _undisturbed():
-                Entry.begin(board).write(limit_w)
+            with _signals_blocked():
+                PowerLimitEntry.open(board).write(limit_w)
                 board.set_limit_w(limit_w)
 
     def limit_w(self) -> float:
-        """The lowest limit in force, in W."""
+        """Return the lowest limit in force, in W."""
         return min(board.limit_w() for board in self._boards)
 
     def __exit__(
@@ -79,14 +79,14 @@ class PowerLimit:
         self._restore()
 
     def _restore(self) -> None:
-        if os.getpid() != self._pid:  # a fork, such as a data loader's worker: its parent trains on
+        if os.getpid() != self._pid:  # a fork, such as a data loader's worker; the parent trains on
             return
         refusals = []
-        with _undisturbed():
+        with _signals_blocked():
             for board in self._boards:
                 try:
                     restore(board)
-                except HardwareError as refusal:  # the others want theirs back all the same
+                except HardwareError as refusal:  # restore the other GPUs all the same
                     refusals.append(refusal)
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
@@ -98,33 +98,33 @@ class PowerLimit:
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _SIGNALS:
-            # Another handler raises, and so leads through __exit__, or knows what it does.
+            # Another handler raises, and so leads through __exit__, or is deliberate.
             if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, self._end)
+                signal.signal(number, self._restore_and_exit)
                 self._handlers[number] = signal.SIG_DFL
 
-    def _end(self, number: int, _frame: FrameType | None) -> None:
-        with contextlib.suppress(HardwareError):  # its journal stays, and is heard of later
+    def _restore_and_exit(self, number: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(HardwareError):  # the journal stays, for a later restore
             self._restore()
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let signals wait: a second Ctrl-C must not end what the first one began."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *_SIGNALS})
+def _signals_blocked() -> Iterator[None]:
+    """Block signals: a second Ctrl-C must not interrupt the cleanup that the first began."""
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *_SIGNALS})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
-def check_range(board: Limited, limit_w: float) -> None:
-    """Refuse a limit that a GPU does not take.
+def check_range(board: PowerLimitedGpu, limit_w: float) -> None:
+    """Refuse a limit that a GPU does not accept.
 
     Raises:
-        PowerLimitRefusedError: Naming the range.
+        PowerLimitRefusedError: If it is out of range; the error names the range.
     """
     low_w, high_w = board.limits_w()
     if not low_w <= limit_w <= high_w:
@@ -134,31 +134,27 @@ def check_range(board: Limited, limit_w: float) -> None:
         )
 
 
-def restore(board: Limited) -> None:
-    """Put a GPU's previous limit back, if a journal says that it was changed.
+def restore(board: PowerLimitedGpu) -> None:
+    """Restore a GPU's previous limit, if a journal says that it was changed.
 
-    A limit that somebody else has set since is left alone.
+    A limit that another process has set since is left alone.
 
     Raises:
         PowerLimitRefusedError: If it may not be set, or another user's run changed it; the journal
             stays.
     """
-    entry = Entry.read(board.uuid)
+    entry = PowerLimitEntry.find(board.uuid)
     if entry is not None:
-        put_back(board, entry)
-        return
-    foreign = left_by_other(board.uuid)
-    if foreign is not None:
-        raise PowerLimitRefusedError(not_ours(foreign))
+        restore_from(entry, board)
 
 
-def put_back(board: Limited, entry: Entry) -> None:
-    """Put back what an entry tells of, unless somebody else has changed it since.
+def restore_from(entry: PowerLimitEntry, board: PowerLimitedGpu) -> None:
+    """Restore the previous limit of a journal, unless another process has changed it since.
 
     Raises:
         PowerLimitRefusedError: If it may not be set; the entry stays.
     """
-    now_w = board.limit_w()
-    if any(abs(now_w - held_w) <= _SAME_W for held_w in entry.held_w):
+    current_w = board.limit_w()
+    if any(abs(current_w - held_w) <= _TOLERANCE_W for held_w in entry.held_w):
         board.set_limit_w(entry.previous_w)
     entry.remove()

@@ -1,6 +1,7 @@
-"""What was changed of GPUs' power limits, on the disk before it is changed.
+"""Journal of changed power limits, on disk before a limit is changed.
 
-One small file a GPU, in the folder that all users share. Only one's own and root's are followed.
+One small file per GPU, in the folder that all users share. Only the user's own and root's files
+are trusted.
 """
 
 from __future__ import annotations
@@ -21,30 +22,30 @@ from energyopt.utils.process import boot_id
 _SUFFIX = ".limit.json"
 
 
-class Limited(Protocol):
+class PowerLimitedGpu(Protocol):
     """A GPU with a power limit."""
 
     uuid: str
     name: str
 
     def limit_w(self) -> float:
-        """The limit in force, in W."""
+        """Return the limit in force, in W."""
 
     def limits_w(self) -> tuple[float, float]:
-        """The lowest and the highest that it takes, in W."""
+        """Return the lowest and the highest limit that it accepts, in W."""
 
     def set_limit_w(self, limit_w: float) -> None:
         """Set the limit, in W, and read it back."""
 
 
 @dataclass(frozen=True, slots=True)
-class LeftLimit:
-    """A power limit that a process has changed and not put back (perhaps yet).
+class StalePowerLimit:
+    """A power limit that a process has changed and not (or not yet) restored.
 
     Attributes:
-        uuid: The GPU's.
-        user: Whose process.
-        previous_w: The limit from before, in W; None where this user cannot put it back.
+        uuid: UUID of the GPU.
+        user: User of the process.
+        previous_w: The limit before the change, in W; None if this user cannot restore it.
     """
 
     uuid: str
@@ -52,38 +53,38 @@ class LeftLimit:
     previous_w: float | None
 
 
-def left_limits() -> list[LeftLimit]:
-    """All power limits that are told of as changed, other users' included."""
-    found = []
+def changed_limits() -> list[StalePowerLimit]:
+    """Return all power limits that a journal says are changed, other users' included."""
+    limits = []
     for path in sorted(run_dir().glob(f"*{_SUFFIX}")):
         uuid = path.name.removesuffix(_SUFFIX)
-        entry = Entry.read(uuid)
+        entry = PowerLimitEntry.read(uuid)
         if entry is not None:
-            found.append(LeftLimit(uuid, entry.user, entry.previous_w))
-        elif (user := left_by_other(uuid)) is not None:
-            found.append(LeftLimit(uuid, user, None))
-    return found
+            limits.append(StalePowerLimit(uuid, entry.user, entry.previous_w))
+        elif (user := foreign_user(uuid)) is not None:
+            limits.append(StalePowerLimit(uuid, user, None))
+    return limits
 
 
-def left_by_other(uuid: str) -> str | None:
-    """The user whose run has changed a limit, where this one's word does not count for it."""
+def foreign_user(uuid: str) -> str | None:
+    """Return the other user whose run has changed a GPU's limit; None if there is none."""
     try:
         owner = _path(uuid).lstat().st_uid
     except OSError:
         return None
     if owner in (0, os.geteuid()):
-        return None  # a damaged one of ours
-    entry = Entry.read(uuid, told=True)
+        return None  # our own file, but damaged
+    entry = PowerLimitEntry.read(uuid, untrusted=True)
     return _name_of(owner) if entry is not None else None
 
 
 def stale_limits() -> list[str]:
-    """UUIDs of the GPUs whose limit a process changed and has not put back (perhaps yet)."""
-    return [left.uuid for left in left_limits() if left.previous_w is not None]
+    """Return the UUIDs of GPUs whose limit was changed and not (or not yet) restored."""
+    return [limit.uuid for limit in changed_limits() if limit.previous_w is not None]
 
 
-def not_ours(user: str) -> str:
-    """Say that a changed limit is another user's to put back."""
+def describe_foreign(user: str) -> str:
+    """Say that only another user may restore a changed limit."""
     return (
         f"a run of {user} that was killed left the power limit changed, and only {user} or root "
         "may put it back: energyopt restore"
@@ -91,16 +92,16 @@ def not_ours(user: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PowerLimitEntry:
     """The journal of one GPU.
 
     Attributes:
-        uuid: The GPU's.
+        uuid: UUID of the GPU.
         previous_w: Its limit before we changed it, in W.
         held_w: The limits that we have set since, in W.
-        boot_id: Of the running kernel: a reboot sets limits back by itself.
-        pid: The process that changed it.
-        user: Its user.
+        boot_id: Identifies the boot of the machine: a reboot resets limits to their defaults.
+        pid: The process that changed the limit.
+        user: User of that process.
     """
 
     uuid: str
@@ -111,28 +112,40 @@ class Entry:
     user: str
 
     @classmethod
-    def begin(cls, board: Limited) -> Entry:
-        """That of a GPU, or a new one; one that a dead process left keeps what was before it.
+    def open(cls, board: PowerLimitedGpu) -> PowerLimitEntry:
+        """Return the entry of a GPU, or a new one.
+
+        An entry of a dead process stays, with the limit from before that process.
 
         Raises:
-            PowerLimitRefusedError: If another user's run left one, which only that user may undo.
+            PowerLimitRefusedError: If it is another user's, which only that user may undo.
         """
-        known = cls.read(board.uuid)
-        if known is not None:
-            return known
-        foreign = left_by_other(board.uuid)
-        if foreign is not None:
-            raise PowerLimitRefusedError(not_ours(foreign))
-        return cls(board.uuid, board.limit_w(), (), boot_id(), os.getpid(), user_name())
+        return cls.find(board.uuid) or cls(
+            board.uuid, board.limit_w(), (), boot_id(), os.getpid(), user_name()
+        )
 
     @classmethod
-    def read(cls, uuid: str, *, asked: bool = False, told: bool = False) -> Entry | None:
-        """The journal of a GPU; None if there is none that counts.
+    def find(cls, uuid: str) -> PowerLimitEntry | None:
+        """Return the entry of a GPU; None if its limit is unchanged.
+
+        Raises:
+            PowerLimitRefusedError: If it is another user's, which only that user may undo.
+        """
+        entry = cls.read(uuid)
+        if entry is None and (user := foreign_user(uuid)) is not None:
+            raise PowerLimitRefusedError(describe_foreign(user))
+        return entry
+
+    @classmethod
+    def read(
+        cls, uuid: str, *, requested: bool = False, untrusted: bool = False
+    ) -> PowerLimitEntry | None:
+        """Return the entry of a GPU; None if there is no valid one.
 
         Args:
-            uuid: The GPU's.
-            asked: Whether root follows another user's.
-            told: Whether to read what nobody will follow.
+            uuid: UUID of the GPU.
+            requested: Let root follow another user's entry.
+            untrusted: Read an entry only to report it, without following it.
         """
         try:
             with os.fdopen(open_plain(_path(uuid))) as file:
@@ -141,9 +154,9 @@ class Entry:
             entry = cls(**{**data, "held_w": tuple(data["held_w"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None
-        # In a folder that all may write, anybody could leave a "previous" limit for us to set.
-        trusted = owner in (0, os.geteuid()) or told or (asked and os.geteuid() == 0)
-        if not trusted or entry.uuid != uuid:
+        # All users may write the folder, so any of them could make us set a "previous" limit.
+        is_trusted = owner in (0, os.geteuid()) or (requested and os.geteuid() == 0)
+        if not (is_trusted or untrusted) or entry.uuid != uuid:
             return None
         if entry.boot_id != boot_id():
             entry.remove()
@@ -151,24 +164,24 @@ class Entry:
         return entry
 
     def write(self, held_w: float) -> None:
-        """Put it on the disk, with a limit that is about to be set.
+        """Write the entry to disk, with a limit that is about to be set.
 
         Raises:
-            PowerLimitRefusedError: If it cannot be written: then no limit may be changed.
+            PowerLimitRefusedError: If it cannot be written; the limit must then not be changed.
         """
         make_run_dir()
         path = _path(self.uuid)
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        new_path = path.with_name(f"{path.name}.{os.getpid()}")
         data = {**asdict(self), "held_w": [*self.held_w, held_w]}
         try:
-            fresh.unlink(missing_ok=True)
+            new_path.unlink(missing_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            with os.fdopen(os.open(fresh, flags, 0o644), "w") as file:
-                os.fchmod(file.fileno(), 0o644)  # whatever the umask: others are told of it
+            with os.fdopen(os.open(new_path, flags, 0o644), "w") as file:
+                os.fchmod(file.fileno(), 0o644)  # whatever the umask: other users may read it
                 json.dump(data, file)
                 file.flush()
                 os.fsync(file.fileno())
-            fresh.replace(path)
+            new_path.replace(path)
             _sync_folder(path.parent)
         except OSError as error:
             raise PowerLimitRefusedError(
@@ -177,7 +190,7 @@ class Entry:
             ) from error
 
     def remove(self) -> None:
-        """The limit is as it was."""
+        """Delete the entry: the limit is restored."""
         with contextlib.suppress(OSError):
             _path(self.uuid).unlink(missing_ok=True)
             _sync_folder(run_dir())

@@ -1,4 +1,4 @@
-"""Which power limit is best, by Zeus' own selectors."""
+"""Choose the best of several profiled power limits, by Zeus' selectors."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from energyopt.core.conditions import ProfilePoint
 from energyopt.hardware.gpu_options import GpuOptions
 
 Select = Callable[[Sequence[ProfilePoint]], float]
-"""Chooses the limit, in W, from what several cost."""
+"""Chooses a limit, in W, from the measured energy and time of several."""
 
 
 def selector(options: GpuOptions, gpus: int) -> Select:
-    """The choice that a config asks for.
+    """Return the configured choice of a power limit.
+
+    "zeus_cost" is eta E + (1 - eta) n P_max t, with the energy E and time t of a step, the number
+    n of GPUs, and the highest profiled limit P_max: it prices time at full power. "max_slowdown"
+    takes the lowest limit with t <= factor x t(P_max).
 
     Args:
-        options: `power_policy`, and what belongs to it.
-        gpus: How many GPUs a limit is set on.
+        options: `power_policy` and its parameters.
+        gpus: Number of GPUs whose limit is set.
 
-    Source: Zeus, `zeus.optimizer.power_limit`; its cost is eta x energy + (1 - eta) x highest
-    limit x time (You et al., NSDI 2023).
+    Source: Zeus (`zeus.optimizer.power_limit`, `zeus.utils.metric.zeus_cost`); You et al.,
+    "Zeus: Understanding and Optimizing GPU Energy Consumption of DNN Training", NSDI 2023.
     """
-    # Heavy (pandas, scikit-learn), and needed where a trial profiles alone.
+    # Heavy (pandas, scikit-learn), and needed only where a trial profiles.
     from zeus.optimizer import power_limit as zeus
 
     policy = {
@@ -32,14 +36,14 @@ def selector(options: GpuOptions, gpus: int) -> Select:
     }[options.power_policy]()
 
     def select(points: Sequence[ProfilePoint]) -> float:
-        """By whole watts, as Zeus counts them."""
-        limits = {round(at.limit_w): at.limit_w for at in points}
-        measured = [
+        """Choose by whole watts, the unit of Zeus, and return the exact limit."""
+        limits_w = {round(point.limit_w): point.limit_w for point in points}
+        measurements = [
             zeus.PowerLimitMeasurement(
-                power_limit=round(at.limit_w), energy=at.step_j, time=at.step_s
+                power_limit=round(point.limit_w), energy=point.step_j, time=point.step_s
             )
-            for at in points
+            for point in points
         ]
-        return limits[policy.select(measured)]
+        return limits_w[policy.select(measurements)]
 
     return select

@@ -1,4 +1,4 @@
-"""Put back what dead processes left of the GPUs' power limits."""
+"""Restore the power limits that dead processes changed."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from dataclasses import dataclass
 from energyopt.errors import HardwareError
 from energyopt.hardware.lease import Lease
 from energyopt.hardware.nvml import all_boards
-from energyopt.hardware.power_limit import put_back
-from energyopt.hardware.power_limit_journal import Entry, Limited, left_limits, not_ours
+from energyopt.hardware.power_limit import restore_from
+from energyopt.hardware.power_limit_journal import (
+    PowerLimitedGpu,
+    PowerLimitEntry,
+    changed_limits,
+    describe_foreign,
+)
 
 _POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What became of a limit that a dead process left.
+    """Outcome of restoring a limit that a dead process changed.
 
     Attributes:
-        uuid: The GPU's.
-        previous_w: The limit from before that process, in W; None where that is another's to say.
-        refusal: Why it could not be set; None where it is in force.
-        holder: Who holds the GPU and will put it back; None where nobody does.
+        uuid: UUID of the GPU.
+        previous_w: The limit before that process, in W; None if only another user may restore it.
+        refusal: Why it could not be set; None if it is in force.
+        holder: Holder of the GPU, whose run will restore it; None if it is free.
     """
 
     uuid: str
@@ -36,78 +41,82 @@ class Restored:
             return f"the power limit of {self.uuid} is what a run holds: {self.holder}"
         if self.previous_w is None:
             return f"the power limit of {self.uuid}: {self.refusal}"
-        before = f"{self.previous_w:g} W, the power limit of {self.uuid}"
+        limit = f"{self.previous_w:g} W, the power limit of {self.uuid}"
         if self.refusal is None:
-            return f"{before} before a run that was killed, is in force again"
-        return f"{before} before a run that was killed, could not be put back: {self.refusal}"
+            return f"{limit} before a run that was killed, is in force again"
+        return f"{limit} before a run that was killed, could not be put back: {self.refusal}"
 
 
-def restore_all(*, asked: bool = False, wait_s: float = 0.0) -> list[Restored]:
-    """Put back all power limits that dead processes left; what is held is left alone.
+def restore_all(*, requested: bool = False, wait_s: float = 0.0) -> list[Restored]:
+    """Restore all power limits that dead processes changed; GPUs that are held are left alone.
 
-    Looks at a folder first: where nothing is left, no driver is asked.
+    Looks into the folder of journals first: without any, the driver is not loaded.
 
     Args:
-        asked: Whether a person asked for it: root then follows other users' journals, too.
-        wait_s: How long to wait for GPUs whose trial is about to die, in s.
+        requested: The user requested it: root then follows other users' journals, too.
+        wait_s: How long to wait for GPUs whose trial is about to end, in s.
+
+    Returns:
+        As `restore_stale` does.
     """
-    if not left_limits():
+    if not changed_limits():
         return []
     try:
         boards = all_boards()
-    except HardwareError:  # each journal is answered with that
+    except HardwareError:  # reported below for each journal
         boards = []
-    return restore_stale(by_uuid(boards), asked=asked, wait_s=wait_s)
+    return restore_stale(by_uuid(boards), requested=requested, wait_s=wait_s)
 
 
 def restore_stale(
-    find: Callable[[str], Limited], *, asked: bool = False, wait_s: float = 0.0
+    find: Callable[[str], PowerLimitedGpu], *, requested: bool = False, wait_s: float = 0.0
 ) -> list[Restored]:
-    """Put back all limits that dead processes left.
+    """Restore all limits that dead processes changed.
 
     Args:
-        find: The GPU of a UUID; raises `HardwareError` if it is not there.
-        asked: Whether a person asked for it: root then takes other users' journals, too, and
-            what cannot be done is answered.
-        wait_s: How long to wait for GPUs whose trial is about to die, in s.
+        find: Returns the GPU of a UUID; raises `HardwareError` if it is not there.
+        requested: The user requested it: root then follows other users' journals, too, and
+            limits that cannot be restored are reported.
+        wait_s: How long to wait for GPUs whose trial is about to end, in s.
 
     Returns:
-        What was found; unless asked, a GPU whose lease is held is not among it.
+        An outcome for each limit; GPUs whose lease is held are left out unless requested.
     """
-    until_s = time.monotonic() + wait_s
-    found = []
-    for left in left_limits():
-        entry = Entry.read(left.uuid, asked=asked)
+    deadline_s = time.monotonic() + wait_s
+    outcomes = []
+    for limit in changed_limits():
+        uuid = limit.uuid
+        entry = PowerLimitEntry.read(uuid, requested=requested)
         if entry is None:
-            if asked:
-                found.append(Restored(left.uuid, None, not_ours(left.user)))
+            if requested:
+                outcomes.append(Restored(uuid, None, describe_foreign(limit.user)))
             continue
-        lease = Lease(left.uuid)
-        while not (taken := lease.take()) and time.monotonic() < until_s:
+        lease = Lease(uuid)
+        while not (is_taken := lease.take()) and time.monotonic() < deadline_s:
             time.sleep(_POLL_S)
-        if not taken:
-            if asked:
+        if not is_taken:
+            if requested:
                 holder = str(lease.owner() or "it has ended meanwhile")
-                found.append(Restored(left.uuid, entry.previous_w, holder=holder))
+                outcomes.append(Restored(uuid, entry.previous_w, holder=holder))
             continue
         try:
-            put_back(find(left.uuid), entry)
-        except HardwareError as refusal:
-            found.append(Restored(left.uuid, entry.previous_w, str(refusal)))
+            restore_from(entry, find(uuid))
+        except HardwareError as error:
+            outcomes.append(Restored(uuid, entry.previous_w, str(error)))
         else:
-            found.append(Restored(left.uuid, entry.previous_w))
+            outcomes.append(Restored(uuid, entry.previous_w))
         finally:
             lease.release()
-    return found
+    return outcomes
 
 
-def by_uuid(boards: Iterable[Limited]) -> Callable[[str], Limited]:
-    """A way to find GPUs, for `restore_stale`."""
-    known = {board.uuid: board for board in boards}
+def by_uuid(boards: Iterable[PowerLimitedGpu]) -> Callable[[str], PowerLimitedGpu]:
+    """Return a function that finds a GPU by its UUID, for `restore_stale`."""
+    gpus = {board.uuid: board for board in boards}
 
-    def find(uuid: str) -> Limited:
-        if uuid not in known:
+    def find(uuid: str) -> PowerLimitedGpu:
+        if uuid not in gpus:
             raise HardwareError(f"there is no GPU {uuid} on this machine (now)")
-        return known[uuid]
+        return gpus[uuid]
 
     return find

@@ -1,4 +1,4 @@
-"""Meter what is played back: the joules of recorded trainings, on their virtual clock."""
+"""Meter recorded trainings that are played back on a virtual clock."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from energyopt.errors import ConfigError
 from energyopt.hardware.host import hostname
 
 
-class Played(Protocol):
-    """What plays recorded trainings."""
+class TracePlayer(Protocol):
+    """Plays recorded trainings."""
 
     clock: Clock
     name: str
 
 
 class RecordedMeter:
-    """Reads the energy that passes on the clock of recorded trainings.
+    """Reads the energy that elapses on the clock of recorded trainings.
 
     Args:
-        task: What plays them.
-        part: Which energy was recorded: of the GPU boards, or of the processor.
+        task: The task that plays them.
+        part: The recorded energy: of the GPU boards, or of the processor.
 
     Raises:
-        ConfigError: If the task plays none.
+        ConfigError: If the task plays no recorded trainings.
     """
 
-    def __init__(self, task: Played, part: Literal["gpu_j", "cpu_j"] = "gpu_j") -> None:
+    def __init__(self, task: TracePlayer, part: Literal["gpu_j", "cpu_j"] = "gpu_j") -> None:
         clock = getattr(task, "clock", None)
         if not isinstance(clock, Clock):
             raise ConfigError(

@@ -11,14 +11,14 @@ from energyopt.core.journal import Journal, JournalReader
 from energyopt.core.trial_result import Window
 from energyopt.errors import ConfigError, HardwareError
 
-_BEFORE = ("loading", "warmup", "preparation")  # the first step
+_BEFORE_FIRST_STEP = ("loading", "warmup", "preparation")
 
 
 class ReplayMeter:
-    """Hands out recorded windows in order, whatever this machine does meanwhile.
+    """Returns recorded windows in order, whatever this machine does meanwhile.
 
-    Training is deterministic for a seed, so replaying the journal of the same setup gives
-    its joules again, on a machine without the sensor.
+    Training is deterministic for a seed, so replaying the journal of the same configuration
+    reproduces its energies on a machine without the sensor.
 
     Args:
         path: A trial's journal (`progress.jsonl`), or the folder that holds it.
@@ -50,7 +50,7 @@ class ReplayMeter:
         """Open a window."""
 
     def stop(self) -> Energy:
-        """Close the window: the next recorded one.
+        """Close the window: return the next recorded one.
 
         Raises:
             HardwareError: If the recording is over.
@@ -65,14 +65,15 @@ class ReplayMeter:
 
 
 def _windows(journal: Journal) -> Iterator[Window]:
-    """The windows that a training by itself opens again, in its order.
+    """Return the windows that a replayed training opens, in its order.
 
-    It does not cool down or measure rest, and tries no power limits: what those steps cost at the
-    chosen one is in the checkpoints.
+    A replay does not cool down, measure idle power or profile power limits. Profiled steps are
+    in the checkpoints, at the cost of the chosen limit.
     """
-    before = [w for w in journal.windows if w.purpose in _BEFORE]
-    for at in journal.checkpoints:
-        before += [Window("training", at.training), Window("evaluation", at.evaluation)]
-    if not journal.checkpoints:  # it died early
-        before = [w for w in journal.windows if w.measured and w.purpose != "idle"]
-    return iter(before)
+    if not journal.checkpoints:  # the training ended early
+        return iter([w for w in journal.windows if w.measured and w.purpose != "idle"])
+    windows = [w for w in journal.windows if w.purpose in _BEFORE_FIRST_STEP]
+    for checkpoint in journal.checkpoints:
+        windows.append(Window("training", checkpoint.training))
+        windows.append(Window("evaluation", checkpoint.evaluation))
+    return iter(windows)

@@ -1,4 +1,4 @@
-"""A made-up, exactly repeatable meter, for tests and rehearsals."""
+"""A synthetic, exactly repeatable meter, for tests and rehearsals."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from energyopt.hardware.host import device_model, hostname
 
 
 class SimulatedMeter:
-    """Charges each optimizer step: `step_j + sample_j * batch_size`, bit by bit the same.
+    """Charges `window_j` for a window and `step_j + sample_j * batch_size` for each step in it.
 
-    Evaluation and loading make no steps; every window costs `window_j` on top. The constants
-    are made up: nothing here says anything about real hardware.
+    Exactly repeatable. Evaluation and loading take no optimizer steps. The constants are
+    invented: they say nothing about real hardware.
 
     Args:
-        batch_size: Samples a step.
+        batch_size: Samples per step.
         step_j: Energy of a step, in J.
         sample_j: Energy of a sample, in J.
         window_j: Energy of any window, in J.
-        power_w: Power, in W; the time of a window is its energy over this.
+        power_w: Power, in W; the time of a window is its energy divided by it.
         device: The resolved device that trains, for provenance.
     """
 

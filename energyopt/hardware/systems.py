@@ -1,4 +1,4 @@
-"""Named systems: what their makers publish of them, beside what is found."""
+"""Named systems: their published figures, and how they compare with the GPUs present."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from energyopt.core.conditions import Gpu
 
-_SAME_W = 1.0  # drivers round
+_TOLERANCE_W = 1.0  # drivers round
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What is published of a system. It is carried and compared; nothing is set by it.
+    """Published figures of a system. They are stored and compared; nothing is set by them.
 
     Attributes:
         name: Its name.
@@ -21,7 +21,7 @@ class System:
         memory: Memory of that variant.
         limits_w: Maximum power by variant, in W; several where a variant comes with several.
             A variant is what NVML calls it; older drivers leave the leading "NVIDIA" out.
-        machine_power: What is published of a whole machine instead of a limit, in words.
+        machine_power: The published power of a whole machine instead of a limit, as text.
     """
 
     name: str
@@ -32,22 +32,24 @@ class System:
     machine_power: str | None = None
 
     def flags(self, gpus: Sequence[Gpu]) -> tuple[str, ...]:
-        """A warning if a GPU has another limit than is published for its variant.
+        """Return a warning if a GPU has another limit than is published for its variant.
 
-        Either its vendor's default or its highest limit has to be the published one: cards for
-        players take more than they are sold with.
+        Either its default or its highest limit has to be the published one: consumer cards
+        allow a higher limit than their default.
 
         Args:
-            gpus: As they are found.
+            gpus: The GPUs of the trial.
         """
         return () if all(map(self._is_published, gpus)) else ("unlike_published",)
 
     def _is_published(self, gpu: Gpu) -> bool:
-        told = [w for w in (gpu.default_limit_w, gpu.max_limit_w) if w is not None]
-        published = [
+        actual_w = [w for w in (gpu.default_limit_w, gpu.max_limit_w) if w is not None]
+        published_w = [
             limit_w
             for variant, limits_w in self.limits_w.items()
             if gpu.name.endswith(variant)
             for limit_w in limits_w
         ]
-        return not told or any(abs(a - b) <= _SAME_W for a in told for b in published)
+        return not actual_w or any(
+            abs(a - b) <= _TOLERANCE_W for a in actual_w for b in published_w
+        )

@@ -26,24 +26,32 @@ from energyopt.hardware.nvml import NVML_REMEDY, Board
 
 RAPL_ROOTS = (
     Path("/sys/class/powercap/intel-rapl"),
-    Path("/zeus_sys/class/powercap/intel-rapl"),  # where Zeus looks inside a container
+    Path("/zeus_sys/class/powercap/intel-rapl"),  # Zeus' path inside a container
 )
 _RAPL_REMEDY = (
     "run as root, let an administrator allow it (chmod o+r .../energy_uj), or choose "
     "hardware=estimate"
 )
+# NVML's energy counter is updated about every 100 ms (ML.ENERGY, "Thermally Stable Profiling",
+# 2026). A window is off by the difference of two uniform phases, with a standard deviation of
+# period / sqrt(6): 0.8 % of a window of 5 s, 0.07 % of 60 s. In addition the power sensors of A100
+# and H100 sample only 25 % of the time (Yang et al., SC'24, arXiv:2312.02741), which averages out
+# unless the work repeats in step with the counter.
 _NVML_PERIOD_S = 0.1
-_RAPL_PERIOD_S = 0.001
+_RAPL_PERIOD_S = 0.001  # Intel SDM vol. 3, RAPL: energy status is updated about every 1 ms
 
 
 def preload() -> None:
-    """Import what a GPU's meter needs (2 s, most of it scikit-learn), once for many trials."""
+    """Import the libraries of a GPU's meter (2 s, mostly scikit-learn), once for many trials."""
     logging.getLogger("zeus").setLevel(logging.ERROR)
     import zeus.monitor  # noqa: F401
 
 
 def rapl_packages() -> list[Path]:
-    """The RAPL zones of CPU packages that are there, readable or not."""
+    """Return the RAPL zones of CPU packages, readable or not.
+
+    Never psys (the platform), which contains the packages: Zeus would add both.
+    """
     return [
         zone
         for root in RAPL_ROOTS
@@ -53,26 +61,31 @@ def rapl_packages() -> list[Path]:
 
 
 def rapl_readable() -> bool:
-    """Whether the energy counter of each CPU package can be read."""
+    """Return True if the energy counter of each CPU package can be read.
+
+    They are readable only by root since CVE-2020-8694.
+    """
     packages = rapl_packages()
     return bool(packages) and all(os.access(zone / "energy_uj", os.R_OK) for zone in packages)
 
 
 class _ZeusMeter:
-    """What all meters through Zeus share."""
+    """Base of all meters that use Zeus."""
 
     _window: _Window
     provenance: Provenance
 
     def start(self) -> None:
-        """Open a window; pending GPU work is waited for first."""
+        """Open a window, after pending GPU work has finished."""
         self._window.start()
 
 
 class NvmlMeter(_ZeusMeter):
-    """Energy counters of a trial's NVIDIA GPUs, through Zeus; with `cpu` RAPL's beside them.
+    """Energy counters of a trial's NVIDIA GPUs, through Zeus; with `cpu` RAPL's, too.
 
-    Scope: whole GPU boards (and CPU packages). The counters move about every 100 ms.
+    E = counter at the end - counter at the start, of whole GPU boards (and CPU packages). Their
+    power sensors err by about 5 % of the reading, with a sign that depends on the board, so the
+    error does not cancel between boards (Yang et al., SC'24, arXiv:2312.02741).
 
     Args:
         gpus: The GPUs that the trial holds.
@@ -110,7 +123,7 @@ class NvmlMeter(_ZeusMeter):
         """Close the window.
 
         Raises:
-            HardwareError: If a counter cannot be read, or is not that of the GPU that trains.
+            HardwareError: If a counter cannot be read, or does not belong to the training GPU.
         """
         time_s, measured = self._window.stop()
         gpus_j = tuple(measured.gpu_energy[i] for i in range(len(self._gpus)))
@@ -119,10 +132,11 @@ class NvmlMeter(_ZeusMeter):
 
 
 class RaplMeter(_ZeusMeter):
-    """Energy counters of the CPU packages (and DRAM where there are any), through Zeus.
+    """Energy counters of the CPU packages (and DRAM if it has counters), through Zeus.
 
-    Scope: whole packages, neighbours' work included. Never the platform zone (psys), which
-    contains the packages.
+    Scope: whole packages, including the work of other processes. RAPL follows the power at the
+    plug closely on Intel (Khan et al., "RAPL in Action", ACM TOMPECS 2018); on AMD Zen 2 it is a
+    model (Schoene et al., "Energy Efficiency Aspects of the AMD Zen 2 Architecture", 2021).
 
     Args:
         device: The resolved device that trains, for provenance.
@@ -154,7 +168,7 @@ class RaplMeter(_ZeusMeter):
 
 
 class AmdMeter(_ZeusMeter):
-    """Energy counter of an AMD GPU, by Zeus' own path. Untested: no such machine was at hand.
+    """Energy counter of an AMD GPU, through Zeus. Untested: no such machine was available.
 
     Args:
         device: The resolved device that trains.
@@ -165,7 +179,7 @@ class AmdMeter(_ZeusMeter):
 
     def __init__(self, device: str = "cuda:0") -> None:
         index = int(device.partition(":")[2] or 0)
-        with _refusals("AMD GPUs cannot be metered", "choose hardware=estimate"):
+        with _hardware_errors("AMD GPUs cannot be metered", "choose hardware=estimate"):
             from zeus.device import get_gpus
             from zeus.device.gpu.nvidia import NVIDIAGPUs
 
@@ -173,8 +187,8 @@ class AmdMeter(_ZeusMeter):
             if isinstance(gpus, NVIDIAGPUs):
                 raise HardwareError("Zeus finds NVIDIA GPUs, not AMD's; choose hardware=nvidia")
             name: str = gpus.get_name(index)
-            counts = gpus.supports_get_total_energy_consumption(index)
-        if not counts:
+            has_counter = gpus.supports_get_total_energy_consumption(index)
+        if not has_counter:
             raise HardwareError(f"{name} has no energy counter; choose hardware=estimate")
         self._window = _Window(amd_index=index, cpu_indices=[], device=device)
         self.provenance = Provenance(
@@ -195,11 +209,11 @@ class AmdMeter(_ZeusMeter):
 
 
 class SocMeter(_ZeusMeter):
-    """Apple silicon and Jetson modules, by Zeus' own path. Untested: none was at hand.
+    """Apple silicon and Jetson modules, through Zeus. Untested: none was available.
 
     Args:
         device: The resolved device that trains.
-        chip: Name that the chip must have, such as "M1 Max"; None: any.
+        chip: Required name of the chip, such as "M1 Max"; None accepts any.
 
     Raises:
         HardwareError: If Zeus finds no such chip.
@@ -212,7 +226,7 @@ class SocMeter(_ZeusMeter):
                 "reads, or hardware=auto"
             )
         remedy = "Apple silicon needs the package zeus-apple-silicon; or choose hardware=estimate"
-        with _refusals("this machine is no chip whose energy Zeus reads", remedy):
+        with _hardware_errors("this machine is no chip whose energy Zeus reads", remedy):
             from zeus.device import get_soc
 
             kind = type(get_soc()).__name__
@@ -232,15 +246,15 @@ class SocMeter(_ZeusMeter):
         """Close the window.
 
         Raises:
-            HardwareError: If the chip tells of no energy at all.
+            HardwareError: If the chip reports no energy at all.
         """
         time_s, measured = self._window.stop()
         chip = measured.soc_energy
 
         def part_j(*names: str) -> float | None:
-            told = [getattr(chip, name, None) for name in names]
-            parts = [each / 1000 for each in told if each is not None]
-            return sum(parts) if parts else None
+            values_mj = [getattr(chip, name, None) for name in names]
+            values_j = [value / 1000 for value in values_mj if value is not None]
+            return sum(values_j) if values_j else None
 
         gpu_j = part_j("gpu_mj", "gpu_sram_mj", "gpu_energy_mj")
         cpu_j = part_j("cpu_total_mj", "cpu_energy_mj")
@@ -251,13 +265,13 @@ class SocMeter(_ZeusMeter):
 
 
 class _Window:
-    """One Zeus window with a monotonic clock beside it: Zeus' own can step back.
+    """One Zeus window, timed by a monotonic clock: Zeus uses `time.time()`, which can step back.
 
     Args:
         gpus: NVIDIA GPUs to meter.
-        amd_index: Or an AMD GPU, as Zeus counts.
-        cpu_indices: RAPL zones to meter, as Zeus counts.
-        device: The device that trains, whose pending work is waited for.
+        amd_index: Index of an AMD GPU instead, as Zeus counts.
+        cpu_indices: Indices of RAPL zones to meter, as Zeus counts.
+        device: The training device, whose pending work is waited for.
     """
 
     _KEY = "energyopt"
@@ -272,7 +286,7 @@ class _Window:
     ) -> None:
         self._gpus = gpus
         self._device = device
-        self._checked = False
+        self._is_device_checked = False
         self._began_s = 0.0
         gpu_indices = list(range(len(gpus))) if amd_index is None else [amd_index]
         if amd_index is None and not gpus:
@@ -280,35 +294,37 @@ class _Window:
         self._remedy = "choose hardware=estimate"
         if gpus or cpu_indices:
             self._remedy = NVML_REMEDY if gpus else _RAPL_REMEDY
-        with _refusals("the energy counters cannot be opened", self._remedy):
+        with _hardware_errors("the energy counters cannot be opened", self._remedy):
             from zeus.monitor import ZeusMonitor
 
             if gpus:
-                _show_zeus(gpus)
+                _reset_zeus(gpus)
+            # approx_instant_energy stays off: it would replace a reading of 0 J by power x time.
             self._monitor = ZeusMonitor(gpu_indices=gpu_indices, cpu_indices=cpu_indices)
-        self.start()  # refuses now what cannot be read; and RAPL's watchers start here
+        self.start()  # fails now if a counter cannot be read; and starts RAPL's helper processes
         self.stop()
 
     def start(self) -> None:
-        self._wait()
-        with _refusals("the energy counters cannot be read", self._remedy):
+        self._synchronize()
+        with _hardware_errors("the energy counters cannot be read", self._remedy):
             self._monitor.begin_window(self._KEY, sync_execution=False, restart=True)
         self._began_s = time.perf_counter()
 
     def stop(self) -> tuple[float, Any]:  # zeus is untyped
-        self._wait()
-        reading = _refusals("the energy counters cannot be read", self._remedy)
-        with reading, warnings.catch_warnings():
-            # A window shorter than the counter's period may read 0 J; `run_trial` looks at the
-            # whole training, and short trainings are flagged.
+        self._synchronize()
+        errors = _hardware_errors("the energy counters cannot be read", self._remedy)
+        with errors, warnings.catch_warnings():
+            # A window shorter than the counter's period may read 0 J; `run_trial` checks the whole
+            # training, and short trainings are flagged.
             warnings.filterwarnings("ignore", "The energy consumption of one or more GPUs")
             measured = self._monitor.end_window(self._KEY, sync_execution=False)
         return time.perf_counter() - self._began_s, measured
 
-    def _wait(self) -> None:
-        """Wait for pending GPU work: it belongs to the window in which it was begun.
+    def _synchronize(self) -> None:
+        """Wait for pending GPU work: it belongs to the window in which it was launched.
 
-        Not by Zeus, whose numbers of GPUs are not torch's, and which refuses a torch for CPUs.
+        Zeus' own `sync_execution` numbers GPUs as NVML does, not as torch, and raises an error if
+        torch has no CUDA.
         """
         torch = sys.modules.get("torch")
         if torch is not None and self._device == "mps":
@@ -316,43 +332,45 @@ class _Window:
         if torch is None or not torch.cuda.is_initialized():
             return
         on_cuda = self._device.startswith("cuda")
-        one = [self._device if on_cuda else torch.cuda.current_device()]
-        for device in range(torch.cuda.device_count()) if len(self._gpus) > 1 else one:
+        devices: Sequence[str | int] = [self._device if on_cuda else torch.cuda.current_device()]
+        if len(self._gpus) > 1:
+            devices = range(torch.cuda.device_count())
+        for device in devices:
             torch.cuda.synchronize(device)
-        if self._gpus and on_cuda and not self._checked:
+        if self._gpus and on_cuda and not self._is_device_checked:
             self._check_device(str(torch.cuda.get_device_properties(self._device).uuid))
-            self._checked = True
+            self._is_device_checked = True
 
     def _check_device(self, uuid: str) -> None:
         metered = [board.uuid for board in self._gpus]
-        if not any(uuid in each for each in metered):
+        if not any(uuid in metered_uuid for metered_uuid in metered):
             raise HardwareError(
                 f"{self._device} is GPU {uuid}, but {', '.join(metered)} are metered: CUDA and "
                 "NVML count GPUs in different orders; set CUDA_DEVICE_ORDER=PCI_BUS_ID"
             )
 
 
-def _show_zeus(gpus: Sequence[Board]) -> None:
-    """Let Zeus see these GPUs, as 0, 1, ...
+def _reset_zeus(gpus: Sequence[Board]) -> None:
+    """Let Zeus see only these GPUs, as 0, 1, ...
 
-    It remembers what it saw first, and reads no UUIDs in CUDA_VISIBLE_DEVICES.
+    Zeus reads CUDA_VISIBLE_DEVICES once per process, and accepts only indices in it.
     """
     import zeus.device.gpu
 
-    before = os.environ.get(VARIABLE)
+    previous = os.environ.get(VARIABLE)
     set_visible([str(board.index) for board in gpus])
     try:
-        zeus.device.gpu._gpus = None  # noqa: SLF001  # there is no other way to have it look again
+        zeus.device.gpu._gpus = None  # noqa: SLF001  # the only way to make it enumerate again
         zeus.device.gpu.get_gpus()
     finally:
-        if before is None:
+        if previous is None:
             del os.environ[VARIABLE]
         else:
-            os.environ[VARIABLE] = before
+            os.environ[VARIABLE] = previous
 
 
 def _rapl_zones() -> tuple[list[int], bool]:
-    """The CPU packages as Zeus counts them, and whether there is DRAM beside.
+    """Return the indices of the CPU packages in Zeus, and True if DRAM is metered, too.
 
     Raises:
         HardwareError: If there are no counters, or they may not be read.
@@ -364,13 +382,13 @@ def _rapl_zones() -> tuple[list[int], bool]:
         )
     if not rapl_readable():
         raise HardwareError(f"the RAPL energy counters may not be read; {_RAPL_REMEDY}")
-    with _refusals("the RAPL energy counters cannot be read", _RAPL_REMEDY):
+    with _hardware_errors("the RAPL energy counters cannot be read", _RAPL_REMEDY):
         from zeus.device import get_cpus
 
         cpus = get_cpus().cpus
         packages = [i for i, cpu in enumerate(cpus) if cpu.rapl_file.name.startswith("package")]
-        dram = any(cpus[i].supports_get_dram_energy_consumption() for i in packages)
-    return packages, dram
+        has_dram = any(cpus[i].supports_get_dram_energy_consumption() for i in packages)
+    return packages, has_dram
 
 
 def _rapl_scope(*, dram: bool) -> str:
@@ -378,22 +396,22 @@ def _rapl_scope(*, dram: bool) -> str:
 
 
 def _rapl_joules(measured: Any) -> tuple[float, float | None]:
-    """Energy of the packages and, where it is counted, of the DRAM, in J."""
+    """Return the energy of the packages and of the DRAM (None if not counted), in J."""
     if not measured.cpu_energy:
         raise HardwareError(f"RAPL gave no energy for the window; {_RAPL_REMEDY}")
-    dram = measured.dram_energy
-    return sum(measured.cpu_energy.values()), sum(dram.values()) if dram else None
+    dram_j = measured.dram_energy
+    return sum(measured.cpu_energy.values()), sum(dram_j.values()) if dram_j else None
 
 
 @contextmanager
-def _refusals(what: str, remedy: str) -> Iterator[None]:
-    """Turn what Zeus raises into a `HardwareError`."""
+def _hardware_errors(what: str, remedy: str) -> Iterator[None]:
+    """Turn errors of Zeus into a `HardwareError`."""
     logging.getLogger("zeus").setLevel(logging.ERROR)
     from zeus.exception import ZeusBaseError
 
     try:
         yield
-    # Zeus lets plain ValueError and IndexError through for what CUDA_VISIBLE_DEVICES may hold.
+    # Zeus raises plain ValueError and IndexError for some values of CUDA_VISIBLE_DEVICES.
     except (ZeusBaseError, ValueError, IndexError, RuntimeError, OSError) as error:
         if "zeusd" in str(error).lower():
             remedy = (

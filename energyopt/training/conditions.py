@@ -72,13 +72,13 @@ def look_back(recorder: Recorder, rig: GpuAllocation, start: TrialStart) -> None
     if not rig.boards:
         return
     recorder.note(temperature_after_c=rig.temperature_c())
-    rig.check_company()
+    rig.check_processes()
     flags = (*recorder.conditions.flags, *rig.flags, *_net_flags(recorder))
     new = tuple(flag for flag in dict.fromkeys(flags) if flag not in start.flags)
     recorder.note(flags=new)
     spent, windows = recorder.spent()
     period_s = start.provenance.resolution_s
-    wrong = rig.implausible(spent, windows, period_s, recorder.conditions.idle_w)
+    wrong = rig.power_problem(spent, windows, period_s, recorder.conditions.idle_w)
     if wrong is not None:
         raise HardwareError(wrong)
 

@@ -130,7 +130,7 @@ def _begin(
         with recorder.window("preparation", "preparing"):
             paradigm.prepare()
         recorder.know(UpfrontCost("preparation", "prepared", recorder.last()))
-    rig.note_company()
+    rig.record_processes()
     return paradigm
 
 

@@ -34,7 +34,7 @@ def run(_: argparse.Namespace) -> None:
 
     if run_dir().exists() and not os.access(run_dir(), os.R_OK | os.X_OK):
         raise HardwareError(f"{run_dir()}, the place of what is to be restored, may not be read")
-    found = restore_all(asked=True)
+    found = restore_all(requested=True)
     console = Console()
     for restored in found:
         say(console, str(restored))
