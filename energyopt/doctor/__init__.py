@@ -1,6 +1,6 @@
 """Examine this machine: can the configured hardware be measured, and if not, why not?
 
-Each probe stands alone: what breaks one is a line of the screen, and the others go on.
+Probes are independent: one that fails is reported in a line, and the others continue.
 """
 
 from __future__ import annotations
@@ -20,41 +20,44 @@ from energyopt.storage.credentials import masked
 
 
 def examine(
-    words: Sequence[str] = (),
+    overrides: Sequence[str] = (),
     *,
     config_dir: Path | None = None,
     storage: str | None = None,
     seconds: float = 2.0,
     probe: bool = True,
 ) -> Health:
-    """Look at all that measuring needs, and try it.
+    """Check everything that measuring needs, and try it.
 
-    Nothing is changed: GPUs are leased for a moment and given back, a power limit is asked for
-    by setting the one in force, and one that a killed run left stays for `energyopt restore`.
+    Nothing is changed: GPUs are leased for a moment, the permission to set power limits is tried
+    by setting the one in force, and a limit that a killed run changed stays for
+    `energyopt restore`.
 
     Args:
-        words: Overrides, as for a training.
+        overrides: Overrides, as for a training.
         config_dir: A folder of the user's own configs.
         storage: File or URL of the studies; None takes the config's.
         seconds: How long energy counters are watched, in s.
-        probe: Ask whether power limits may be set; else not even the one in force is set.
+        probe: Try whether power limits may be set; else not even the one in force is set.
 
     Raises:
         ConfigError: If there is no such folder.
-        Exception: Hydra's, if the words cannot be composed.
+        Exception: Hydra's, if the config cannot be composed.
     """
-    cfg = compose_here(words, config_dir)
+    cfg = compose_here(overrides, config_dir)
     folders = folders_here(config_dir)
-    # Before the trial begins CUDA: then GPUs are not at rest, and this process is one of theirs.
+    # Before the trial initialises CUDA: later GPUs are not idle, and list this process.
     nvidia = examine_nvidia(seconds, probe=probe)
     return Health(
         nvidia=nvidia,
         cpu=examine_cpu(cfg),
-        shared=examine_shared({each.gpu.uuid: each.gpu for each in nvidia.gpus if each.gpu}),
+        shared=examine_shared(
+            {health.gpu.uuid: health.gpu for health in nvidia.gpus if health.gpu}
+        ),
         storage=examine_storage(storage, cfg),
         configured=examine_configured(
             cfg,
-            tuple(map(masked, words)),
+            tuple(map(masked, overrides)),
             folders,
             probe=probe,
             gpus=len(nvidia.gpus),

@@ -1,4 +1,4 @@
-"""What the probes of one section find, also when they break."""
+"""Collect the results of one section's probes, including those that fail."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ _REPORT = "HYDRA_FULL_ERROR=1 shows where; if no installation is broken, please 
 class Checks(list[Check]):
     """The lines of one section."""
 
-    def add(self, level: Level, name: str, says: str, remedy: str | None = None) -> None:
-        """Add a line; its words are those of `Check`."""
-        self.append(Check(level, name, says, remedy))
+    def add(self, level: Level, name: str, text: str, remedy: str | None = None) -> None:
+        """Add a line, with the fields of `Check`."""
+        self.append(Check(level, name, text, remedy))
 
     def refuse(
-        self, name: str, sentence: str, *, level: Level = "FAIL", remedy: str = _REPORT
+        self, name: str, message: str, *, level: Level = "FAIL", remedy: str = _REPORT
     ) -> None:
-        """Add what an error says.
+        """Add the message of an error.
 
         Args:
-            name: What was looked at.
-            sentence: What is wrong, mostly with what to do.
-            level: How bad it is.
-            remedy: What to do where the sentence does not say.
+            name: Name of the check.
+            message: The problem, usually with a remedy.
+            level: Its severity.
+            remedy: Remedy if the message names none.
         """
-        says, told = split(sentence)
-        self.add(level, name, says, told or remedy)
+        problem, own_remedy = split_remedy(message)
+        self.add(level, name, problem, own_remedy or remedy)
 
-    def ask(self, name: str, probe: Callable[[], T], *, remedy: str = _REPORT) -> T | None:
-        """Ask, and add a line where that fails.
+    def run(self, name: str, probe: Callable[[], T], *, remedy: str = _REPORT) -> T | None:
+        """Run a probe, and add a line if it fails.
 
         Args:
-            name: What is asked for.
-            probe: Answers.
-            remedy: What to do where an error does not say.
+            name: Name of the check.
+            probe: The probe.
+            remedy: Remedy if an error names none.
 
         Returns:
-            The answer; None where there is none.
+            The result of the probe; None if it failed.
         """
         try:
             return probe()
         except (EnergyoptError, OSError, OmegaConfBaseException) as error:
             self.refuse(name, explain(error), remedy=remedy)
-        # Here alone: drivers, daemons and a user's own meter raise what they like, and what
-        # breaks one probe must not hide what the others find.
+        # Only here: drivers, daemons and a user's own meter may raise any error, and the failure
+        # of one probe must not hide the results of the others.
         except Exception as error:
             if os.environ.get("HYDRA_FULL_ERROR") == "1":
                 raise
@@ -64,13 +64,16 @@ class Checks(list[Check]):
         return None
 
 
-def split(sentence: str) -> tuple[str, str | None]:
-    """Part a sentence of an error: what is wrong, and what to do (its end after a semicolon)."""
-    if sentence.endswith(PERMISSION_REMEDY):
-        return sentence.removesuffix(PERMISSION_REMEDY).rstrip(": "), PERMISSION_REMEDY
+def split_remedy(message: str) -> tuple[str, str | None]:
+    """Split an error message into the problem and the remedy, if it names one.
+
+    The remedy follows the last semicolon outside parentheses.
+    """
+    if message.endswith(PERMISSION_REMEDY):
+        return message.removesuffix(PERMISSION_REMEDY).rstrip(": "), PERMISSION_REMEDY
     depth = 0
-    for at in range(len(sentence) - 1, 0, -1):
-        depth += {")": 1, "(": -1}.get(sentence[at], 0)
-        if sentence.startswith("; ", at) and not depth:
-            return sentence[:at], sentence[at + 2 :]
-    return sentence, None
+    for i in range(len(message) - 1, 0, -1):
+        depth += {")": 1, "(": -1}.get(message[i], 0)
+        if message.startswith("; ", i) and not depth:
+            return message[:i], message[i + 2 :]
+    return message, None

@@ -26,7 +26,7 @@ _CORRECT = "change that; `python -m energyopt --cfg job` shows all keys, with th
 
 def examine_configured(
     cfg: DictConfig,
-    words: tuple[str, ...],
+    overrides: tuple[str, ...],
     folders: tuple[Path, ...],
     *,
     probe: bool,
@@ -36,63 +36,65 @@ def examine_configured(
 
     Args:
         cfg: The composed config.
-        words: The overrides that led to it.
+        overrides: The overrides that it was composed with.
         folders: Folders whose modules it may name.
         probe: Check that its power limit may be set.
-        gpus: How many NVIDIA GPUs there are.
+        gpus: Number of NVIDIA GPUs of this machine.
     """
     checks = Checks()
-    with warnings.catch_warnings(record=True) as warned:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        # First: what the trial leaves visible to CUDA is what `auto` would see then.
-        auto = checks.ask("device", partial(resolve_device, "auto"), remedy="reinstall torch")
-        found = checks.ask(
-            "energy", lambda: _try(cfg, words, folders, probe=probe), remedy=_CORRECT
+        # First: the trial may hide GPUs from CUDA, and `auto` would not see them any more.
+        auto = checks.run("device", partial(resolve_device, "auto"), remedy="reinstall torch")
+        result = checks.run(
+            "energy", lambda: _try_trial(cfg, overrides, folders, probe=probe), remedy=_CORRECT
         )
-    if found is None:
-        found = Configured(words, measurable=False)
-    checks += _verdict(found)
-    # Torch tells of a driver that is too old by a warning.
-    told = dict.fromkeys(str(w.message) for w in warned if issubclass(w.category, UserWarning))
-    for text in told:
+    if result is None:
+        result = Configured(overrides, measurable=False)
+    checks += _verdict(result)
+    # Torch reports a driver that is too old by a warning.
+    texts = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+    for text in texts:
         checks.add("note", "warning", " ".join(text.split()))
     if auto is not None:
-        named = OmegaConf.select(cfg, "device", throw_on_resolution_failure=False)
-        here = f"device=auto trains on {auto}"
-        trains = here if named == "auto" else f"device={named} is configured; {here}"
-        checks.add("info", "device", trains)
+        device = OmegaConf.select(cfg, "device", throw_on_resolution_failure=False)
+        text = f"device=auto trains on {auto}"
+        checks.add(
+            "info", "device", text if device == "auto" else f"device={device} is configured; {text}"
+        )
         if gpus and auto == "cpu":
             checks.add("note", "torch", _no_cuda(gpus), _CUDA_REMEDY)
-    return replace(found, checks=tuple(checks))
+    return replace(result, checks=tuple(checks))
 
 
-def _try(
-    cfg: DictConfig, words: tuple[str, ...], folders: tuple[Path, ...], *, probe: bool
+def _try_trial(
+    cfg: DictConfig, overrides: tuple[str, ...], folders: tuple[Path, ...], *, probe: bool
 ) -> Configured:
+    """Build a trial as `energyopt` would, and meter a short window with it."""
     wait_s = cfg.hardware.lease_wait_s
     cfg.hardware.lease_wait_s = 0
     try:
-        with TrialFactory(cfg, folders, repair=False) as setup:
+        with TrialFactory(cfg, folders, repair=False) as factory:
             if probe:
-                setup.check_limit()
-            start = setup.start
+                factory.check_limit()
+            start = factory.start
             return Configured(
-                words,
+                overrides,
                 measurable=True,
-                device=setup.device,
+                device=factory.device,
                 provenance=start.provenance,
-                window=_window(setup),
+                window=_meter_window(factory),
                 gpus=start.machine.gpus if start.machine else (),
                 flags=start.flags,
             )
-    except GpusBusyError as taken:
-        says = str(taken).partition(": energy counters")[0]
+    except GpusBusyError as error:
+        reason = str(error).partition(": energy counters")[0]
         remedy = (
             f"ask again when it is free (a trial waits hardware.lease_wait_s={wait_s} s for it), "
             "or choose others with hardware.gpus=[...]"
         )
-        checks = (Check("note", "energy", f"not tried: {says}", remedy),)
-        return Configured(words, measurable=None, checks=checks)
+        checks = (Check("note", "energy", f"not tried: {reason}", remedy),)
+        return Configured(overrides, measurable=None, checks=checks)
 
 
 def _no_cuda(gpus: int) -> str:
@@ -101,13 +103,13 @@ def _no_cuda(gpus: int) -> str:
     return f"{count(gpus, 'NVIDIA GPU')} here, but torch {torch.__version__} sees no CUDA device"
 
 
-def _window(setup: TrialFactory) -> Energy:
-    _begin(setup.device)
-    return check_meter(setup.meter) or Energy()
+def _meter_window(factory: TrialFactory) -> Energy:
+    _initialize(factory.device)
+    return check_meter(factory.meter) or Energy()
 
 
-def _begin(device: str) -> None:
-    """Begin to use a device: then a meter compares its GPU with the one that trains."""
+def _initialize(device: str) -> None:
+    """Initialise a device: a meter then compares its GPU with the training one."""
     import torch
 
     try:
@@ -119,19 +121,19 @@ def _begin(device: str) -> None:
         ) from error
 
 
-def _verdict(found: Configured) -> Sequence[Check]:
-    if found.provenance is None or found.window is None:
-        return found.checks
+def _verdict(result: Configured) -> Sequence[Check]:
+    if result.provenance is None or result.window is None:
+        return result.checks
     checks = Checks()
-    provenance, window = found.provenance, found.window
-    where = ", ".join(f"GPU {gpu.index} ({gpu.name})" for gpu in found.gpus)
+    provenance, window = result.provenance, result.window
+    gpus = ", ".join(f"GPU {gpu.index} ({gpu.name})" for gpu in result.gpus)
     level: Level = "ok" if provenance.kind == "measured" else "note"
-    source = f"{provenance.meter}{' of ' if where else ''}{where}"
+    source = f"{provenance.meter}{' of ' if gpus else ''}{gpus}"
     checks.add(level, f"{provenance.kind} by", source)
     checks.add("info", "scope", f"{provenance.scope}; {provenance.uncertainty}")
-    spent = f"{joules(window.total_j)} in {quantity(window.time_s, 's')}"
-    checks.add("ok", "tried", spent)
-    for flag in found.flags:
+    reading = f"{joules(window.total_j)} in {quantity(window.time_s, 's')}"
+    checks.add("ok", "tried", reading)
+    for flag in result.flags:
         checks.refuse(
             "mind", f"{flag}: {REMEDIES[flag]}" if flag in REMEDIES else flag, level="note"
         )

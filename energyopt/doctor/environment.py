@@ -1,4 +1,4 @@
-"""The places that studies and trials write to: the storage, and what all users share."""
+"""Check the storage of studies, and the folder of leases that all users share."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from energyopt.storage.database import open_database, speaking, sqlite_file, sto
 
 _LEASE = ".lease"
 _CONNECT_S = 5
-_ANOTHER = "give another with --storage or ENERGYOPT_STORAGE"
+_OTHER_STORAGE = "give another with --storage or ENERGYOPT_STORAGE"
 
-# What users of this machine share ----------------------------------------------------------
+# Leases and power limits -------------------------------------------------------------------
 
 
 def examine_shared(gpus: Mapping[str, Gpu]) -> SharedHealth:
-    """Look for leases that are held, and for power limits that killed runs left.
+    """List the leases that are held, and the power limits that killed runs changed.
 
     Args:
-        gpus: By UUID.
+        gpus: The GPUs of this machine, by UUID.
     """
     checks = Checks()
-    found = checks.ask("leases", lambda: _shared(run_dir(), gpus))
-    return SharedHealth(str(run_dir()), checks=tuple(checks)) if found is None else found
+    health = checks.run("leases", lambda: _examine_run_dir(run_dir(), gpus))
+    return SharedHealth(str(run_dir()), checks=tuple(checks)) if health is None else health
 
 
-def _shared(folder: Path, gpus: Mapping[str, Gpu]) -> SharedHealth:
+def _examine_run_dir(folder: Path, gpus: Mapping[str, Gpu]) -> SharedHealth:
     checks = Checks()
     if folder.exists() or folder.is_symlink():
-        checks.ask("folder", _check_run_dir)
+        checks.run("folder", _check_run_dir)
     uuids = [path.name.removesuffix(_LEASE) for path in sorted(folder.glob(f"*{_LEASE}"))]
     owners = {uuid: Lease(uuid).owner() for uuid in uuids}
     leases = {uuid: owner for uuid, owner in owners.items() if owner is not None}
@@ -48,21 +48,21 @@ def _shared(folder: Path, gpus: Mapping[str, Gpu]) -> SharedHealth:
         checks.add("info", "lease", f"{uuid} is held by {owner}")
     if not leases:
         checks.add("ok", "leases", f"no GPU is held ({folder})")
-    stale = tuple(left for left in changed_limits() if left.uuid not in leases)
-    checks += [_stale(left, gpus.get(left.uuid)) for left in stale]
+    stale = tuple(limit for limit in changed_limits() if limit.uuid not in leases)
+    checks += [_check_stale(limit, gpus.get(limit.uuid)) for limit in stale]
     if not stale:
         checks.add("ok", "power limit", "none was left behind by a killed run")
     return SharedHealth(str(folder), leases, stale, tuple(checks))
 
 
-def _stale(left: StalePowerLimit, gpu: Gpu | None) -> Check:
-    which = left.uuid if gpu is None else f"GPU {gpu.index}"
+def _check_stale(limit: StalePowerLimit, gpu: Gpu | None) -> Check:
+    name = limit.uuid if gpu is None else f"GPU {gpu.index}"
     now = "" if gpu is None or gpu.limit_w is None else f"{gpu.limit_w:g} W now, "
-    if left.previous_w is None:
-        says = f"{which}: {now}another before a run of {left.user}, which was killed"
-        return Check("note", "power limit", says, f"let {left.user} or root: energyopt restore")
-    says = f"{which}: {now}{left.previous_w:g} W before a run that was killed"
-    return Check("FAIL", "power limit", says, "energyopt restore")
+    if limit.previous_w is None:
+        text = f"{name}: {now}another before a run of {limit.user}, which was killed"
+        return Check("note", "power limit", text, f"let {limit.user} or root: energyopt restore")
+    text = f"{name}: {now}{limit.previous_w:g} W before a run that was killed"
+    return Check("FAIL", "power limit", text, "energyopt restore")
 
 
 def _check_run_dir() -> None:
@@ -75,74 +75,78 @@ def _check_run_dir() -> None:
         )
 
 
-# Where studies are -------------------------------------------------------------------------
+# Storage -----------------------------------------------------------------------------------
 
 
-def examine_storage(named: str | None, cfg: DictConfig) -> StorageHealth:
-    """Look whether a search could keep a study, without making a database.
+def examine_storage(storage: str | None, cfg: DictConfig) -> StorageHealth:
+    """Check that a search can store a study, without creating a database.
 
     Args:
-        named: File or URL; None takes the config's.
+        storage: File or URL; None takes the config's.
         cfg: The composed config.
     """
     checks = Checks()
-    url = checks.ask("storage", lambda: storage_url(str(cfg.storage) if named is None else named))
+    url = checks.run(
+        "storage", lambda: storage_url(str(cfg.storage) if storage is None else storage)
+    )
     if url is None:
         return StorageHealth(None, checks=tuple(checks))
     file = sqlite_file(url)
     shown = masked(url) if file is None else str(file)
-    look = partial(_server, url) if file is None else partial(_file, file)
-    found = checks.ask("storage", look, remedy=_ANOTHER)
-    if found is None:
+    probe = partial(_check_server, url) if file is None else partial(_check_file, file)
+    result = checks.run("storage", probe, remedy=_OTHER_STORAGE)
+    if result is None:
         return StorageHealth(shown, checks=tuple(checks))
-    studies, check = found
-    return StorageHealth(shown, studies, (check,))
+    n_studies, check = result
+    return StorageHealth(shown, n_studies, (check,))
 
 
-def _file(file: Path) -> tuple[int | None, Check]:
+def _check_file(file: Path) -> tuple[int | None, Check]:
     if not file.exists():
-        return None, _new(file)
-    studies = _count(str(file))
+        return None, _check_new_file(file)
+    n_studies = _count_studies(str(file))
+    studies = _describe(n_studies)
     if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
-        return studies, Check("ok", "storage", f"{file}: {_studies(studies)}, writable")
-    remedy = f"change the permissions of the file and its folder, or {_ANOTHER}"
-    says = f"{file}: {_studies(studies)}, but it may not be written"
-    return studies, Check("FAIL", "storage", says, remedy)
+        return n_studies, Check("ok", "storage", f"{file}: {studies}, writable")
+    remedy = f"change the permissions of the file and its folder, or {_OTHER_STORAGE}"
+    text = f"{file}: {studies}, but it may not be written"
+    return n_studies, Check("FAIL", "storage", text, remedy)
 
 
-def _studies(number: int) -> str:
-    return f"{number} {'study' if number == 1 else 'studies'}"
+def _describe(n_studies: int) -> str:
+    return f"{n_studies} {'study' if n_studies == 1 else 'studies'}"
 
 
-def _new(file: Path) -> Check:
-    """Whether a database could be made where there is none."""
-    folder = next(each for each in file.absolute().parents if each.exists())
+def _check_new_file(file: Path) -> Check:
+    """Check that a database can be created."""
+    folder = next(parent for parent in file.absolute().parents if parent.exists())
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
         return Check("ok", "storage", f"{file} is not there yet; it will be created")
-    why = "may not be written" if folder.is_dir() else "is not a folder"
-    return Check("FAIL", "storage", f"{file} cannot be created: {folder} {why}", _ANOTHER)
+    reason = "may not be written" if folder.is_dir() else "is not a folder"
+    return Check("FAIL", "storage", f"{file} cannot be created: {folder} {reason}", _OTHER_STORAGE)
 
 
-def _count(where: str) -> int:
-    """How many studies there are."""
+def _count_studies(location: str) -> int:
+    """Return the number of studies of a database."""
     from optuna import get_all_study_names
 
-    storage = open_database(where, create=False)
-    with speaking(storage_url(where)):
+    storage = open_database(location, create=False)
+    with speaking(storage_url(location)):
         return len(get_all_study_names(storage))
 
 
-def _server(url: str) -> tuple[int, Check]:
-    """Ask a server, which may hold no tables yet, or not answer."""
+def _check_server(url: str) -> tuple[int, Check]:
+    """Connect to a server, which may hold no tables yet, or not answer."""
     import sqlalchemy as sa
 
-    patient = sa.make_url(url).get_backend_name() in ("postgresql", "mysql", "mariadb")
-    options = {"connect_timeout": _CONNECT_S} if patient else {}
+    has_timeout = sa.make_url(url).get_backend_name() in ("postgresql", "mysql", "mariadb")
+    options = {"connect_timeout": _CONNECT_S} if has_timeout else {}
     with speaking(url):
         engine = sa.create_engine(url, connect_args=options)
         try:
             tables: Sequence[str] = sa.inspect(engine).get_table_names()
         finally:
             engine.dispose()
-    studies = _count(url) if "version_info" in tables else 0
-    return studies, Check("ok", "storage", f"{masked(url)}: {_studies(studies)}, reachable")
+    n_studies = _count_studies(url) if "version_info" in tables else 0
+    text = f"{masked(url)}: {_describe(n_studies)}, reachable"
+    return n_studies, Check("ok", "storage", text)

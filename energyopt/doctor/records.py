@@ -1,4 +1,4 @@
-"""What `energyopt doctor` found, as records: its JSON is these, field by field."""
+"""Records of `energyopt doctor`; its JSON output has their fields."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Level = Literal["ok", "info", "note", "FAIL"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
         level: "ok"; "info", which is neither good nor bad; "note", which may matter; "FAIL",
             which is broken or keeps the configured hardware from being measured.
-        name: What.
-        says: What was found.
+        name: Name of the check.
+        says: The result, as text.
         remedy: What to do about it; never None for a "FAIL".
     """
 
@@ -39,14 +39,14 @@ class Configured:
     """The configured hardware, tried as a trial would.
 
     Attributes:
-        overrides: The words that configure it.
-        measurable: Whether a trial could be metered; None where another trial holds its GPUs.
-        device: Where it would train; None if that is not known.
-        provenance: Where the joules would come from; None if from nowhere.
-        window: A short window that was really metered.
+        overrides: The overrides that configure it.
+        measurable: True if a trial can be metered; None if another trial holds its GPUs.
+        device: The device that it would train on; None if unknown.
+        provenance: Source of the energy values; None without a meter.
+        window: Energy of a short window that was metered.
         gpus: The GPUs that it was metered on.
-        flags: What a trial would be flagged with.
-        checks: The same in words.
+        flags: Flags that a trial would get.
+        checks: The results as lines of text.
     """
 
     overrides: tuple[str, ...]
@@ -61,20 +61,20 @@ class Configured:
 
 @dataclass(frozen=True, slots=True)
 class GpuHealth:
-    """One NVIDIA GPU. What could not be asked is None.
+    """One NVIDIA GPU. Values that could not be read are None.
 
     Attributes:
         index: Its number among all that NVML lists.
-        gpu: What it is, with its limits and clocks; None if it does not answer.
-        metered: Whether its energy can be told.
+        gpu: Its identity, limits and clocks; None if it does not answer.
+        metered: True if its energy can be metered.
         period_s: Update period of its energy counter, measured, in s.
         power_w: Its mean power meanwhile, from the counter, in W.
-        idle: Whether nobody held it or computed on it, so that this is its idle power.
-        may_limit: Whether its power limit may be set.
+        idle: True if it was neither held nor computed on, so that this is its idle power.
+        may_limit: True if its power limit may be set.
         temperature_c: Its temperature, in degC.
-        lease: Who holds it.
-        processes: What computes on it.
-        checks: The same in words.
+        lease: Its holder.
+        processes: The processes that compute on it.
+        checks: The results as lines of text.
     """
 
     index: int
@@ -96,9 +96,9 @@ class GpusHealth:
 
     Attributes:
         driver: Version of their driver; None without one.
-        gpus: Each of them.
-        zeusd: The daemon that sets limits for others; None without one.
-        checks: What concerns all.
+        gpus: The GPUs.
+        zeusd: The daemon that sets limits for users without the permission; None without one.
+        checks: Results that concern all GPUs.
     """
 
     driver: str | None = None
@@ -116,8 +116,8 @@ class CpuHealth:
         cores: Its logical cores.
         packages: RAPL zones of its packages, by path.
         dram: RAPL zones of its memory, by path.
-        readable: Whether all packages can be read; False without any.
-        checks: The same in words, with other chips that Zeus reads.
+        readable: True if there are packages and all can be read.
+        checks: The results as lines of text, including other chips that Zeus reads.
     """
 
     model: str
@@ -130,13 +130,13 @@ class CpuHealth:
 
 @dataclass(frozen=True, slots=True)
 class SharedHealth:
-    """What the users of this machine tell each other.
+    """The folder of leases and power limit journals that all users share.
 
     Attributes:
-        folder: Where.
-        leases: Who holds which GPU, by UUID.
-        limits: Power limits that were not put back by the run that changed them.
-        checks: The same in words.
+        folder: Its path.
+        leases: Holders of GPUs, by UUID.
+        limits: Power limits that the run that changed them has not restored.
+        checks: The results as lines of text.
     """
 
     folder: str
@@ -147,12 +147,12 @@ class SharedHealth:
 
 @dataclass(frozen=True, slots=True)
 class StorageHealth:
-    """Where studies are kept.
+    """The storage of studies.
 
     Attributes:
-        where: File or URL, without its password; None if it is neither.
-        studies: How many there are; None if that cannot be told, or before the first.
-        checks: The same in words.
+        where: File or URL, without its password; None if it is invalid.
+        studies: Number of studies; None if unknown, or without a database.
+        checks: The results as lines of text.
     """
 
     where: str | None
@@ -162,15 +162,15 @@ class StorageHealth:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """All that was found.
+    """All results.
 
     Attributes:
-        configured: The verdict.
+        configured: The configured hardware: the verdict.
         nvidia: NVIDIA GPUs.
-        cpu: The processor, and what else there is.
-        shared: Leases, and power limits left behind.
+        cpu: The processor, and other chips.
+        shared: Leases, and power limits that killed runs changed.
         storage: The study database.
-        versions: Of energyopt and what it runs on.
+        versions: Versions of energyopt and of the software that it runs on.
     """
 
     configured: Configured

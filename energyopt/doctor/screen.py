@@ -1,4 +1,4 @@
-"""One screen of what `energyopt doctor` found. Words carry the verdicts; colour repeats them."""
+"""Terminal output of `energyopt doctor`. Text carries the verdicts; colour repeats them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _STYLES: Mapping[Level, str] = {
     "FAIL": "bold red",
 }
 _WIDTHS = (6, 13)
-_NARROWEST = 20
+_MIN_TEXT_WIDTH = 20
 
 
 def health_screen(health: Health) -> RenderableType:
-    """Show what was found, the verdict first."""
+    """Render all results, the verdict first."""
     configured, nvidia = health.configured, health.nvidia
     driver = f", driver {nvidia.driver}" if nvidia.driver else ""
     versions = ", ".join(f"{name} {version}" for name, version in health.versions.items())
     return Group(
         _verdict(configured),
-        *_section("Configured hardware", [_words(configured), *configured.checks]),
+        *_section("Configured hardware", [_overrides(configured), *configured.checks]),
         *_section(f"NVIDIA GPUs{driver}", nvidia.checks),
         *(part for gpu in nvidia.gpus for part in _section(_title(gpu), gpu.checks)),
         *_section("CPU", health.cpu.checks),
@@ -37,11 +37,11 @@ def health_screen(health: Health) -> RenderableType:
 
 
 def _verdict(configured: Configured) -> RenderableType:
-    level, says = _judged(configured)
-    return _text(f"{level}: the configured hardware {says}", f"bold {_STYLES[level]}".strip())
+    level, text = _rate(configured)
+    return _printable(f"{level}: the configured hardware {text}", f"bold {_STYLES[level]}".strip())
 
 
-def _judged(configured: Configured) -> tuple[Level, str]:
+def _rate(configured: Configured) -> tuple[Level, str]:
     if configured.provenance is None:
         if configured.measurable is None:
             return "note", "is held by another trial at present"
@@ -52,17 +52,17 @@ def _judged(configured: Configured) -> tuple[Level, str]:
     return "note", f"would be {kind}, not measured"
 
 
-def _words(configured: Configured) -> Check:
+def _overrides(configured: Configured) -> Check:
     return Check("info", "config", " ".join(configured.overrides) or "the defaults")
 
 
 def _title(health: GpuHealth) -> str:
-    known = "" if health.gpu is None else f"  {health.gpu.name}  {health.gpu.uuid}"
-    return f"  GPU {health.index}{known}"
+    gpu = "" if health.gpu is None else f"  {health.gpu.name}  {health.gpu.uuid}"
+    return f"  GPU {health.index}{gpu}"
 
 
 def _section(heading: str, checks: Sequence[Check]) -> Iterator[RenderableType]:
-    yield _text(heading, "bold")
+    yield _printable(heading, "bold")
     for check in checks:
         style = _STYLES[check.level]
         level = "" if check.level == "info" else check.level
@@ -72,24 +72,24 @@ def _section(heading: str, checks: Sequence[Check]) -> Iterator[RenderableType]:
 
 
 class _Line:
-    """Two narrow columns and a wide one that wraps, without blanks at the ends of lines."""
+    """Two narrow columns and a wide one that wraps, without trailing blanks."""
 
-    def __init__(self, level: tuple[str, str], name: tuple[str, str], says: str) -> None:
+    def __init__(self, level: tuple[str, str], name: tuple[str, str], text: str) -> None:
         self.head = Text("  ")
-        for (words, style), width in zip((level, name), _WIDTHS, strict=True):
-            self.head.append(f"{words:{width}}", style)
-        self.says = _text(says)
+        for (cell, style), width in zip((level, name), _WIDTHS, strict=True):
+            self.head.append(f"{cell:{width}}", style)
+        self.text = _printable(text)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = max(options.max_width - len(self.head), _NARROWEST)
+        width = max(options.max_width - len(self.head), _MIN_TEXT_WIDTH)
         head = self.head
-        for line in self.says.wrap(console, width):
-            text = head + line
-            text.rstrip()
-            yield text
+        for line in self.text.wrap(console, width):
+            row = head + line
+            row.rstrip()
+            yield row
             head = Text(" " * len(head))
 
 
-def _text(value: str, style: str = "") -> Text:
-    # A process or a path can have any name; control characters stay out of the terminal.
-    return Text("".join(each if each.isprintable() else "?" for each in value), style=style)
+def _printable(text: str, style: str = "") -> Text:
+    # A process or a path can have any name; keep control characters out of the terminal.
+    return Text("".join(char if char.isprintable() else "?" for char in text), style=style)

@@ -1,4 +1,4 @@
-"""Which sensors there are, and how well each can be read."""
+"""Check which sensors this machine has, and how well they can be read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from energyopt.core.conditions import Gpu
 from energyopt.core.protocols import EnergyMeter
 from energyopt.core.units import count, quantity
-from energyopt.doctor.checks import Checks, split
+from energyopt.doctor.checks import Checks, split_remedy
 from energyopt.doctor.records import Check, CpuHealth, GpuHealth, GpusHealth, Level
 from energyopt.hardware.cuda_visible_devices import VARIABLE
 from energyopt.hardware.estimate import CpuTimeMeter
@@ -40,194 +40,202 @@ from energyopt.hardware.nvml import (
 from energyopt.hardware.zeus import AmdMeter, SocMeter, rapl_packages
 from energyopt.report.flags import REMEDIES
 
-_POLL_S = 0.002
-_FEWEST_CHANGES = 3
+_POLL_S = 0.002  # fifty reads of a counter that moves every 100 ms
+_MIN_CHANGES = 3
 _WATTS_PER_CORE = 4.0
-_NO_LIMIT = "check `nvidia-smi`, and zeusd where ZEUSD_SOCK_PATH names one"
+_LIMIT_REMEDY = "check `nvidia-smi`, and zeusd where ZEUSD_SOCK_PATH names one"
 _OTHER_GPU = "choose another GPU with hardware.gpus=[...], or hardware=estimate"
 
 # NVIDIA GPUs -------------------------------------------------------------------------------
 
 
 def examine_nvidia(seconds: float, *, probe: bool) -> GpusHealth:
-    """Ask each GPU what can be told of it, and watch its energy counter.
+    """Check each GPU, and watch its energy counter.
 
     Args:
-        seconds: How long, in s.
-        probe: Ask whether its power limit may be set, too, by setting the one in force.
+        seconds: How long to watch, in s.
+        probe: Try whether its power limit may be set, too, by setting the one in force.
     """
     checks = Checks()
-    driver = checks.ask("driver", has_driver)
-    number = checks.ask("driver", count_boards) if driver else 0
+    driver = checks.run("driver", has_driver)
+    n_gpus = checks.run("driver", count_boards) if driver else 0
     if driver is False:
         checks.add("info", "driver", "none on this machine")
-    elif number == 0:
+    elif n_gpus == 0:
         checks.add("info", "driver", "it lists no GPU")
-    daemon = checks.ask("zeusd", zeusd, remedy="have an administrator restart zeusd")
+    daemon = checks.run("zeusd", zeusd, remedy="have an administrator restart zeusd")
     if daemon is not None:
-        checks.append(_daemon(daemon))
+        checks.append(_check_daemon(daemon))
         if daemon.open_to_all and "gpu-control" in daemon.groups:
-            checks.append(_open(daemon))
-    if not number:
+            checks.append(_warn_open_daemon(daemon))
+    if not n_gpus:
         return GpusHealth(zeusd=daemon, checks=tuple(checks))
     if VARIABLE in os.environ:
-        checks += _visible()
-    look = _Look(seconds, probe)
-    with ThreadPoolExecutor(number) as pool:  # a driver takes its time to answer for each
+        checks += _check_visible()
+    options = _WatchOptions(seconds, probe)
+    with ThreadPoolExecutor(n_gpus) as pool:  # drivers answer slowly
         try:
-            gpus = tuple(pool.map(partial(_one, look=look), range(number)))
+            gpus = tuple(pool.map(partial(_examine_gpu, options=options), range(n_gpus)))
         finally:
-            look.over.set()  # after Ctrl-C, too: the pool waits for its threads
+            options.cancelled.set()  # after Ctrl-C, too: the pool waits for its threads
     return GpusHealth(driver_version(), gpus, daemon, tuple(checks))
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """How GPUs are looked at.
+class _WatchOptions:
+    """How GPUs are examined.
 
     Attributes:
         seconds: How long their counters are watched, in s.
-        probe: Whether it is asked if their limits may be set.
-        over: Set when nobody waits for the answer any more.
+        probe: Try whether their limits may be set.
+        cancelled: Set when the result is no longer needed.
     """
 
     seconds: float
     probe: bool
-    over: threading.Event = field(default_factory=threading.Event)
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
-def _daemon(daemon: Zeusd) -> Check:
-    says = f"{daemon.endpoint} answers, and does {', '.join(daemon.groups) or 'nothing for you'}"
+def _check_daemon(daemon: Zeusd) -> Check:
+    text = f"{daemon.endpoint} answers, and does {', '.join(daemon.groups) or 'nothing for you'}"
     if "gpu-control" in daemon.groups:
-        return Check("ok", "zeusd", says)
+        return Check("ok", "zeusd", text)
     remedy = "an administrator has to start it as root, with the group gpu-control"
-    return Check("note", "zeusd", f"{says}: it sets no power limits", remedy)
+    return Check("note", "zeusd", f"{text}: it sets no power limits", remedy)
 
 
-def _open(daemon: Zeusd) -> Check:
+def _warn_open_daemon(daemon: Zeusd) -> Check:
     if Path(daemon.endpoint).is_socket():
-        says = f"every user of this machine may set power limits through {daemon.endpoint}"
+        text = f"every user of this machine may set power limits through {daemon.endpoint}"
         remedy = (
             f"an administrator has to chmod 660 {daemon.endpoint} and give it the group of those "
             "who may (chgrp)"
         )
     else:
-        says = f"everybody who reaches {daemon.endpoint} may set power limits: it asks for no key"
+        text = f"everybody who reaches {daemon.endpoint} may set power limits: it asks for no key"
         remedy = (
             "an administrator has to start it with --signing-key-path (ZEUSD_TOKEN is then a "
             "user's key), or with a socket of mode 660"
         )
-    return Check("note", "zeusd", says, remedy)
+    return Check("note", "zeusd", text, remedy)
 
 
-def _visible() -> Sequence[Check]:
+def _check_visible() -> Sequence[Check]:
     checks = Checks()
-    visible = checks.ask("visible", lambda: visible_boards(all_boards()))
+    visible = checks.run("visible", lambda: visible_boards(all_boards()))
     if visible is not None:
-        named = ", ".join(f"{board} as cuda:{i}" for i, board in enumerate(visible))
-        checks.add("info", "visible", f"{VARIABLE}={os.environ[VARIABLE]}: {named}")
+        listing = ", ".join(f"{board} as cuda:{i}" for i, board in enumerate(visible))
+        checks.add("info", "visible", f"{VARIABLE}={os.environ[VARIABLE]}: {listing}")
     return checks
 
 
-def _one(index: int, *, look: _Look) -> GpuHealth:
-    """What is known of a GPU, also where it does not answer."""
+def _examine_gpu(index: int, *, options: _WatchOptions) -> GpuHealth:
+    """Examine a GPU, even if it does not answer."""
     checks = Checks()
-    found = checks.ask("driver", lambda: _gpu(Board(index), look))
-    return GpuHealth(index, checks=tuple(checks)) if found is None else found
+    health = checks.run("driver", lambda: _examine_board(Board(index), options))
+    return GpuHealth(index, checks=tuple(checks)) if health is None else health
 
 
-def _gpu(board: Board, look: _Look) -> GpuHealth:
+def _examine_board(board: Board, options: _WatchOptions) -> GpuHealth:
     checks = Checks()
     owner = Lease(board.uuid).owner()
-    uses = Checks()
-    told: Sequence[GpuProcess] | None = uses.ask("in use", board.processes)
-    uses += [] if uses else [_use(owner, told)]
-    idle = uses[0].level == "ok"
-    watched = _energy(checks, board, look, idle=idle)
+    use_checks = Checks()
+    processes: Sequence[GpuProcess] | None = use_checks.run("in use", board.processes)
+    use_checks += [] if use_checks else [_check_use(owner, processes)]
+    is_idle = use_checks[0].level == "ok"
+    movement = _check_energy(checks, board, options, is_idle=is_idle)
     gpu = board.record()
-    may_limit = _limit(checks, board, gpu, probe=look.probe and owner is None)
+    may_limit = _check_limit(checks, board, gpu, probe=options.probe and owner is None)
     temperature_c = board.temperature_c()
-    warmth = "temperature not told" if temperature_c is None else f"{temperature_c:g} degC"
+    temperature = "temperature not told" if temperature_c is None else f"{temperature_c:g} degC"
     persistence = {True: "on", False: "off", None: "not told"}[gpu.persistence]
-    checks += uses
-    checks.add("info", "state", f"{warmth}, persistence mode {persistence}")
+    checks += use_checks
+    checks.add("info", "state", f"{temperature}, persistence mode {persistence}")
     return GpuHealth(
         index=board.index,
         gpu=gpu,
-        metered=watched is not None,
-        period_s=watched.period_s if watched else None,
-        power_w=watched.power_w if watched else None,
-        idle=idle,
+        metered=movement is not None,
+        period_s=movement.period_s if movement else None,
+        power_w=movement.power_w if movement else None,
+        idle=is_idle,
         may_limit=may_limit,
         temperature_c=temperature_c,
         lease=owner,
-        processes=tuple(told or ()),
+        processes=tuple(processes or ()),
         checks=tuple(checks),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Watched:
-    """How an energy counter moved.
+class _CounterMovement:
+    """Changes of an energy counter.
 
     Attributes:
-        period_s: Median time between its changes, in s; None where there were too few.
-        power_w: Mean power between the first and the last, in W; None likewise.
-        look_s: Mean time between two looks, in s.
+        period_s: Median time between two changes, in s; None if there were too few.
+        power_w: Mean power between the first and the last, in W; None if there were too few.
+        read_s: Mean time between two reads, in s.
     """
 
     period_s: float | None
     power_w: float | None
-    look_s: float
+    read_s: float
 
 
-def _energy(checks: Checks, board: Board, look: _Look, *, idle: bool) -> _Watched | None:
-    """Say whether a GPU's energy is counted, and how finely; None if it is not."""
-    why_not = board.meter_problem()
-    if why_not is not None:
+def _check_energy(
+    checks: Checks, board: Board, options: _WatchOptions, *, is_idle: bool
+) -> _CounterMovement | None:
+    """Check if a GPU's energy is counted, and how finely; return None if it is not."""
+    problem = board.meter_problem()
+    if problem is not None:
         # A GPU that never had a counter is not broken.
-        level: Level = "FAIL" if "cannot be read" in why_not else "note"
-        checks.refuse("energy", f"not metered: {why_not}", level=level, remedy=_OTHER_GPU)
+        level: Level = "FAIL" if "cannot be read" in problem else "note"
+        checks.refuse("energy", f"not metered: {problem}", level=level, remedy=_OTHER_GPU)
         return None
-    watched = checks.ask("energy", lambda: _watch(board, look), remedy=_OTHER_GPU)
-    if watched is None:
+    movement = checks.run("energy", lambda: _watch_counter(board, options), remedy=_OTHER_GPU)
+    if movement is None:
         return None
-    if watched.period_s is None:
-        says = f"counter readable, but no change seen in {look.seconds:g} s"
-        checks.add("note", "energy", says, "watch it longer with --seconds=...")
-        return watched
-    often = f"every {quantity(watched.period_s, 's')}"
-    if watched.period_s < 2 * watched.look_s:
+    if movement.period_s is None:
+        text = f"counter readable, but no change seen in {options.seconds:g} s"
+        checks.add("note", "energy", text, "watch it longer with --seconds=...")
+        return movement
+    often = f"every {quantity(movement.period_s, 's')}"
+    # Shorter periods cannot be told from the reads themselves.
+    if movement.period_s < 2 * movement.read_s:
         often = f"at each look ({often})"
-    kind, power_w = "idle" if idle else "mean", quantity(watched.power_w, "W")
-    power = f"{kind} power {power_w} over {look.seconds:g} s"
-    power += "" if idle else " (not at rest)"
+    kind, power_w = "idle" if is_idle else "mean", quantity(movement.power_w, "W")
+    power = f"{kind} power {power_w} over {options.seconds:g} s"
+    power += "" if is_idle else " (not at rest)"
     checks.add("ok", "energy", f"counter moves {often}; {power}")
-    return watched
+    return movement
 
 
-def _watch(board: Board, look: _Look) -> _Watched:
-    """Look at an energy counter until time is up."""
+def _watch_counter(board: Board, options: _WatchOptions) -> _CounterMovement:
+    """Read an energy counter until time is up.
+
+    Power is taken between the first and the last change: there the counter is current, so neither
+    end adds an error of up to a period.
+    """
     began_s = now_s = time.perf_counter()
-    last_j, looks = board.counter_j(), 0
+    last_j, n_reads = board.counter_j(), 0
     changes: list[tuple[float, float]] = []
-    while now_s < began_s + look.seconds and not look.over.is_set():
+    while now_s < began_s + options.seconds and not options.cancelled.is_set():
         time.sleep(_POLL_S)
         now_j, now_s = board.counter_j(), time.perf_counter()
-        looks += 1
+        n_reads += 1
         if now_j != last_j:
             changes.append((now_s, now_j))
             last_j = now_j
-    look_s = (now_s - began_s) / max(1, looks)
-    if len(changes) < _FEWEST_CHANGES:
-        return _Watched(None, None, look_s)
+    read_s = (now_s - began_s) / max(1, n_reads)
+    if len(changes) < _MIN_CHANGES:
+        return _CounterMovement(None, None, read_s)
     (first_s, first_j), (last_s, last_j) = changes[0], changes[-1]
-    gaps_s = [after_s - before_s for (before_s, _), (after_s, _) in itertools.pairwise(changes)]
-    return _Watched(statistics.median(gaps_s), (last_j - first_j) / (last_s - first_s), look_s)
+    # The median ignores the gaps in which this thread was suspended.
+    period_s = statistics.median(b_s - a_s for (a_s, _), (b_s, _) in itertools.pairwise(changes))
+    return _CounterMovement(period_s, (last_j - first_j) / (last_s - first_s), read_s)
 
 
-def _limit(checks: Checks, board: Board, gpu: Gpu, *, probe: bool) -> bool | None:
-    """Say how a GPU is limited, and whether that may be changed; None if it was not asked."""
+def _check_limit(checks: Checks, board: Board, gpu: Gpu, *, probe: bool) -> bool | None:
+    """Report a GPU's power limit; return True if it may be set, None if that was not tried."""
     if gpu.limit_w is None:
         checks.add("info", "power limit", "none (laptops and virtual GPUs have none)")
         return False
@@ -236,27 +244,27 @@ def _limit(checks: Checks, board: Board, gpu: Gpu, *, probe: bool) -> bool | Non
         now += f" of {gpu.min_limit_w:g} to {gpu.max_limit_w:g} W"
     if gpu.default_limit_w is not None:
         now += f", default {gpu.default_limit_w:g} W"
-    # Under a lease: setting the limit in force would undo what a trial sets at that moment.
+    # Under a lease: setting the limit in force could undo what a trial sets at that moment.
     lease = Lease(board.uuid)
-    if not probe or not checks.ask("power limit", lease.take):
+    if not probe or not checks.run("power limit", lease.take):
         checks.add("info", "power limit", f"{now}; not asked whether it may be set")
         return None
     try:
-        refusal = board.limit_problem()
+        problem = board.limit_problem()
     finally:
         lease.release()
-    if refusal is None:
+    if problem is None:
         checks.add("ok", "power limit", f"{now}; may be set")
         return True
-    says, remedy = split(refusal.removeprefix(f"the power limit of {board}").lstrip(": "))
-    checks.add("note", "power limit", f"{now}; {says}", remedy or _NO_LIMIT)
+    reason, remedy = split_remedy(problem.removeprefix(f"the power limit of {board}").lstrip(": "))
+    checks.add("note", "power limit", f"{now}; {reason}", remedy or _LIMIT_REMEDY)
     return False
 
 
-def _use(owner: Owner | None, processes: Sequence[GpuProcess] | None) -> Check:
+def _check_use(owner: Owner | None, processes: Sequence[GpuProcess] | None) -> Check:
     if processes is None:
-        says, remedy = REMEDIES["company_unknown"].split("; ")
-        return Check("note", "in use", says, remedy)
+        text, remedy = REMEDIES["company_unknown"].split("; ")
+        return Check("note", "in use", text, remedy)
     running = ", ".join(map(str, processes))
     if owner is not None:
         return Check("note", "in use", f"held by {owner}" + (running and f"; runs {running}"))
@@ -270,7 +278,7 @@ def _use(owner: Owner | None, processes: Sequence[GpuProcess] | None) -> Check:
 
 
 def examine_cpu(cfg: DictConfig) -> CpuHealth:
-    """Look for the counters of the processor, and of chips that are not NVIDIA's.
+    """Check the counters of the processor, and of chips that are not NVIDIA's.
 
     Args:
         cfg: The composed config, for the constant of the estimate.
@@ -278,11 +286,11 @@ def examine_cpu(cfg: DictConfig) -> CpuHealth:
     checks = Checks()
     model, cores = cpu_model(), os.cpu_count()
     checks.add("info", "processor", f"{model}, {count(cores or 0, 'logical core')}")
-    zones = checks.ask("RAPL", _zones)
+    zones = checks.run("RAPL", _rapl_zones)
     packages, dram = zones or ([], [])
     unreadable = [zone for zone in packages if not os.access(zone / "energy_uj", os.R_OK)]
     if unreadable:
-        files = " ".join(f"{unreadable[0].parent}/{below}/energy_uj" for below in ("*", "*/*"))
+        files = " ".join(f"{unreadable[0].parent}/{zone}/energy_uj" for zone in ("*", "*/*"))
         checks.add(
             "note",
             "RAPL",
@@ -291,12 +299,12 @@ def examine_cpu(cfg: DictConfig) -> CpuHealth:
             "hardware=estimate",
         )
     elif packages:
-        beside = f" and {len(dram)} of DRAM" if dram else ", none of DRAM"
-        checks.add("ok", "RAPL", f"{count(len(packages), 'package counter')}{beside}, readable")
+        memory = f" and {len(dram)} of DRAM" if dram else ", none of DRAM"
+        checks.add("ok", "RAPL", f"{count(len(packages), 'package counter')}{memory}, readable")
     elif zones is not None:
         checks.add("info", "RAPL", "no counters (virtual machines and many ARM hosts have none)")
     checks += _other_chips()
-    estimate = checks.ask("estimate", lambda: _estimate(cfg).provenance.meter)
+    estimate = checks.run("estimate", lambda: _estimating_meter(cfg).provenance.meter)
     if estimate is not None:
         checks.add("ok", "estimate", f"always there: {estimate} (hardware=estimate)")
     return CpuHealth(
@@ -309,20 +317,20 @@ def examine_cpu(cfg: DictConfig) -> CpuHealth:
     )
 
 
-def _estimate(cfg: DictConfig) -> CpuTimeMeter:
+def _estimating_meter(cfg: DictConfig) -> CpuTimeMeter:
     key = "hardware.meter.watts_per_core"
     return CpuTimeMeter(OmegaConf.select(cfg, key, default=_WATTS_PER_CORE))
 
 
-def _zones() -> tuple[list[Path], list[Path]]:
-    """The RAPL zones of packages, and those of the memory below them."""
+def _rapl_zones() -> tuple[list[Path], list[Path]]:
+    """Return the RAPL zones of packages, and those of the memory below them."""
     packages = rapl_packages()
-    below = [name for package in packages for name in sorted(package.glob("*:*/name"))]
-    return packages, [name.parent for name in below if name.read_text().strip() == "dram"]
+    names = [name for package in packages for name in sorted(package.glob("*:*/name"))]
+    return packages, [name.parent for name in names if name.read_text().strip() == "dram"]
 
 
 def _other_chips() -> Sequence[Check]:
-    """Chips that Zeus reads, where there are such: tried, since their paths are untested."""
+    """Try the other chips that Zeus reads, if present: their paths are untested."""
     checks = Checks()
     soc = partial(SocMeter, "mps")
     chips: Sequence[tuple[str, bool, Callable[[], EnergyMeter], str]] = (
@@ -330,11 +338,10 @@ def _other_chips() -> Sequence[Check]:
         ("Jetson", Path("/etc/nv_tegra_release").exists(), soc, "soc"),
         ("AMD GPU", Path("/dev/kfd").exists(), AmdMeter, "amd"),
     )
-    for name, there, make, option in chips:
-        meter = checks.ask(name, make) if there else None
+    for name, is_present, make_meter, option in chips:
+        meter = checks.run(name, make_meter) if is_present else None
         if meter is not None:
             provenance = meter.provenance
-            says = f"{provenance.meter}: {provenance.scope} (hardware={option})"
-            checks.add("ok", name, says)
-    # Red is what the configured hardware needs, and that is tried by itself.
-    return [replace(each, level="note") if each.level == "FAIL" else each for each in checks]
+            checks.add("ok", name, f"{provenance.meter}: {provenance.scope} (hardware={option})")
+    # Only the configured hardware, which is tried separately, may fail.
+    return [replace(check, level="note") if check.level == "FAIL" else check for check in checks]
