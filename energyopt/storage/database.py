@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from energyopt.errors import StorageError, StorageUnavailableError
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.credentials import masked
 from energyopt.utils import failpoints
+from energyopt.utils.locks import locked_folder
 
 _SQLITE_HEADER_BYTES = 100
 _BUSY_TIMEOUT_S = 60
@@ -103,7 +103,8 @@ def open_database(where: str, *, create: bool) -> RDBStorage:
     if file is None:
         return _open_server(url, create=create)
     _check_place(file, create=create)
-    with _alone(file.parent) if create else contextlib.nullcontext():
+    # One process at a time creates databases: to another, an incomplete one looks damaged.
+    with locked_folder(file.parent) if create else contextlib.nullcontext():
         _check_content(file, create=create)
         where = _immutable(file) if _is_fixed(file) else url
         storage = _open(where, {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}, create=create)
@@ -163,18 +164,6 @@ def _open(url: str, options: dict[str, Any], *, create: bool) -> RDBStorage:
                 "is: copy it, then run `optuna storage upgrade --storage URL`, or give another "
                 f"({str(error).partition('.')[0]})"
             ) from error
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Make databases one at a time: to another process a half-made one looks damaged."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _is_fixed(file: Path) -> bool:

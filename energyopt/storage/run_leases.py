@@ -6,13 +6,11 @@ another host only silence tells: no beat for longer than its grace, by the serve
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -22,6 +20,7 @@ from energyopt.errors import StorageError, StudyError
 from energyopt.storage.database import NETWORK, file_system, make_folder, sqlite_file, storage_url
 from energyopt.storage.identity import check_name
 from energyopt.storage.tables import RUNS
+from energyopt.utils.locks import locked_file
 from energyopt.utils.process import Process
 
 BEATS_OF_GRACE = 10
@@ -151,25 +150,23 @@ def only_coordinator(where: str, name: str) -> Iterator[bool]:
         return
     make_folder(file.parent)
     path = file.with_name(f".{file.name}.{name}.lock")
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise StorageError(f"the lock {path} cannot be made: {error.strerror}") from error
-    try:
+
+    def refuse(descriptor: int) -> None:
+        owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        raise StudyError(
+            f"study {name} is being run by process {owner}; wait for it, stop it, or give "
+            "this run another study=name"
+        )
+
+    with ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = stack.enter_context(locked_file(path, refuse))
         except OSError as error:
-            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            raise StudyError(
-                f"study {name} is being run by process {owner}; wait for it, stop it, or give "
-                "this run another study=name"
-            ) from error
-        with contextlib.suppress(OSError):  # a full disk: who holds it is only for the message
+            raise StorageError(f"the lock {path} cannot be made: {error.strerror}") from error
+        with suppress(OSError):  # a full disk: the owner's number is only for the message
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield file_system(file.parent) not in NETWORK
-    finally:
-        os.close(descriptor)
 
 
 def _is(run: Run) -> sa.ColumnElement[bool]:

@@ -6,13 +6,11 @@ what determines it. A lock on its place makes two trials at once train it once.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -29,6 +27,7 @@ from energyopt.training.recorder import Recorder
 from energyopt.training.trial import run_trial
 from energyopt.utils import failpoints
 from energyopt.utils.files import private_files
+from energyopt.utils.locks import locked_file
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 WEIGHTS, RECORD = "weights.safetensors", "record.json"
 """Files in a place of knowledge."""
 
-_POLL_S = 0.2
 _DIGEST_BYTES = 16
 
 State = Mapping[str, "torch.Tensor"]
@@ -83,14 +81,14 @@ def learn(course: PretrainingSpec, folder: Path, recorder: Recorder) -> tuple[St
     asked = json.dumps(course.asked, sort_keys=True, default=str)
     place = folder / hashlib.blake2b(asked.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
-    def waiting() -> None:
+    def on_busy(_descriptor: int) -> None:
         recorder.began(f"waiting for another trial that trains the {course.name}")
 
     with ExitStack() as stack:
         with _storing(place):
             with private_files():
                 folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_locked(place.with_suffix(".lock"), waiting))
+            stack.enter_context(locked_file(place.with_suffix(".lock"), on_busy))
         kept = _read(place, asked)
         return kept or _train(course, place, asked, recorder)
 
@@ -217,23 +215,3 @@ def _storing(place: Path) -> Iterator[None]:
         raise StorageError(
             f"knowledge={place.parent}: what is learnt there cannot be kept: {why}"
         ) from error
-
-
-@contextmanager
-def _locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold a file's lock, which dies with its process."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    told = False
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not told:
-                    on_wait()
-                told = True
-                time.sleep(_POLL_S)
-        yield
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,70 @@
+"""Advisory locks on files and folders (flock), which end with the process that holds them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_POLL_S = 0.2
+
+
+def try_lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Lock an open file without waiting; return False if another process holds it.
+
+    Args:
+        descriptor: The open file.
+        shared: Allow other shared locks at the same time.
+
+    Raises:
+        OSError: If the file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def locked_file(path: Path, on_busy: Callable[[int], None]) -> Iterator[int]:
+    """Hold the lock of a file, which is created for its owner only and is never deleted.
+
+    Deleting it would let two processes hold locks on two files of the same name.
+
+    Args:
+        path: The lock file; a link is refused.
+        on_busy: Called once with the open file if another process holds the lock. If it returns,
+            the lock is waited for.
+
+    Yields:
+        The open file.
+
+    Raises:
+        OSError: If the file cannot be opened or locked.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if not try_lock(descriptor):
+            on_busy(descriptor)
+            while not try_lock(descriptor):
+                time.sleep(_POLL_S)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder; without effect on network file systems that have no locks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
