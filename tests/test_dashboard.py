@@ -121,7 +121,7 @@ def test_it_only_shows(studied: Program, site: Site) -> None:
 @pytest.mark.slow
 def test_the_database_itself_refuses_to_be_written(studied: Program) -> None:
     from energyopt.errors import StorageError
-    from energyopt.storage.database import open_database, read_only, speaking
+    from energyopt.storage.database import open_database, read_only, storage_errors
 
     file = str(studied.folder / "studies/energyopt.db")
     storage = read_only(open_database(file, create=False))
@@ -131,7 +131,10 @@ def test_the_database_itself_refuses_to_be_written(studied: Program) -> None:
         lambda: storage.delete_study(study),
         lambda: storage.create_new_trial(study),
     ):
-        with pytest.raises(StorageError, match="readonly database"), speaking(f"sqlite:///{file}"):
+        with (
+            pytest.raises(StorageError, match="readonly database"),
+            storage_errors(f"sqlite:///{file}"),
+        ):
             write()
     assert len(storage.get_all_trials(study)) == 6
     storage.remove_session()

@@ -26,7 +26,7 @@ from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.database import open_database
 from energyopt.storage.exchange.folder import read_folder
 from energyopt.storage.exchange.importer import import_study
-from energyopt.storage.exchange.plain import PlainStudy, _at_one_moment, _plain, plain_study
+from energyopt.storage.exchange.plain import PlainStudy, _plain, _snapshot, plain_study
 from energyopt.storage.exchange.reader import study_at
 from energyopt.storage.reader import read_study
 from energyopt.storage.study_store import StudyStore
@@ -159,7 +159,7 @@ def test_an_export_sees_one_moment(where: str) -> None:
     store = StudyStore.open(where, NAME, IDENTITY, RandomSampler)
     assert store.ask() is not None
     storage = open_database(where, create=False)
-    with quiet_optuna(), _at_one_moment(storage) as connection:
+    with quiet_optuna(), _snapshot(storage) as connection:
         before = _plain(storage, connection, NAME)
         assert store.ask() is not None  # a run goes on meanwhile
         assert _plain(storage, connection, NAME) == before

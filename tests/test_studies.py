@@ -21,7 +21,7 @@ from energyopt.objectives import EnergyVsAccuracy
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.database import open_database
 from energyopt.storage.identity import Identity, check_name
-from energyopt.storage.optuna_tables import count_trials, kept_trials, running_trials
+from energyopt.storage.optuna_tables import count_trials, running_trials, stored_trials
 from energyopt.storage.reader import read_studies, read_study
 from energyopt.storage.reconciliation import TrialRemnant
 from energyopt.storage.run_leases import only_coordinator
@@ -66,7 +66,7 @@ def open_study(database: str) -> Iterator[Open]:
 def ask(store: StudyStore) -> optuna.Trial:
     trial = store.ask()
     assert trial is not None
-    with store.speaking():
+    with store.storage_errors():
         trial.suggest_float("lr", 0, 1)
     return trial
 
@@ -147,7 +147,7 @@ def test_trials_are_read_as_optuna_reads_them(open_study):
     study.add_trial(optuna.trial.create_trial(values=[1, -float("inf")], system_attrs=old))
     store.plan({"lr": 0.5})
     with store._storage.engine.connect() as connection:
-        kept = kept_trials(connection, store._run.study_id)
+        kept = stored_trials(connection, store._run.study_id)
         counts = count_trials(connection, store._run.study_id)
         running = running_trials(connection, store._run.study_id)
     frozen = study.get_trials()

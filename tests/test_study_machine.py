@@ -79,7 +79,7 @@ class StudyMachine(RuleBasedStateMachine):
         run = self._run(which)
         trial = run.store.ask()
         assert trial is not None
-        with run.store.speaking():
+        with run.store.storage_errors():
             trial.suggest_float("lr", 0, 1)
         run.trials[trial.number] = trial
 

@@ -1,4 +1,4 @@
-"""Study storage: Optuna's tables, and our own beside them."""
+"""Study storage: Optuna's tables and energyopt's own tables."""
 
 DEFAULT_STORAGE = "studies/energyopt.db"
-"""Where studies are kept if nothing else is said, as in conf/config.yaml."""
+"""The default storage, as in conf/config.yaml."""

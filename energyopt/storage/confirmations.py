@@ -1,4 +1,4 @@
-"""Trainings that confirm a study's setups: in a table of their own, which no sampler sees."""
+"""Training runs that confirm hyperparameters, in a table of their own that no sampler reads."""
 
 from __future__ import annotations
 
@@ -18,21 +18,28 @@ from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.database import (
     lock_in_transaction,
     open_database,
-    speaking,
     sqlite_file,
+    storage_errors,
     storage_url,
 )
-from energyopt.storage.tables import CONFIRMATIONS, prepare
+from energyopt.storage.tables import (
+    CONFIRMATIONS,
+    next_number,
+    prepare,
+    process_of,
+    result_from_json,
+    result_to_json,
+)
 from energyopt.utils.process import Process
 
 
 class Confirmations:
-    """The trainings that confirm a study's setups, as one process adds to them.
+    """The confirmations of a study, which one process adds to.
 
     Args:
-        storage: Where the study is.
-        url: The storage's.
-        study: Its name.
+        storage: The storage that holds the study.
+        url: Its URL.
+        study: The study's name.
     """
 
     def __init__(self, storage: RDBStorage, url: str, study: str) -> None:
@@ -43,7 +50,7 @@ class Confirmations:
     @classmethod
     @contextmanager
     def open(cls, where: str, study: str) -> Iterator[Self]:
-        """Open those of a study that exists.
+        """Open the confirmations of an existing study.
 
         Raises:
             StorageError: If the database cannot be used.
@@ -51,29 +58,27 @@ class Confirmations:
         storage = open_database(where, create=True)
         url = storage_url(where)
         try:
-            with speaking(url), quiet_optuna():
+            with storage_errors(url), quiet_optuna():
                 with lock_in_transaction(storage.engine):
                     prepare(storage.engine, sqlite_file(url))
-                opened = cls(storage, url, study)
-            yield opened
+                confirmations = cls(storage, url, study)
+            yield confirmations
         finally:
             storage.engine.dispose()
 
     def all(self) -> tuple[Confirmation, ...]:
-        """All of them, by number."""
-        with speaking(self._url), self._storage.engine.connect() as connection:
+        """Return all confirmations, by number."""
+        with storage_errors(self._url), self._storage.engine.connect() as connection:
             return confirmations_of(connection, self._study_id)
 
     def begin(self, trial: int, seed: int, overrides: Sequence[str]) -> int:
-        """Enter a training that is about to run; its number."""
+        """Insert a confirmation that is about to run; return its number."""
         with (
-            speaking(self._url),
+            storage_errors(self._url),
             lock_in_transaction(self._storage.engine, self._study_id),
             self._storage.engine.begin() as connection,
         ):
-            last = sa.select(sa.func.max(CONFIRMATIONS.c.number)).where(self._mine)
-            number = connection.execute(last).scalar()
-            number = 0 if number is None else int(number) + 1
+            number = next_number(connection, CONFIRMATIONS.c.number, self._in_study)
             row = {
                 "study_id": self._study_id,
                 "number": number,
@@ -96,39 +101,42 @@ class Confirmations:
         reason: str = "",
         test_accuracy: float | None = None,
     ) -> None:
-        """Say how a training ended, and what it burnt."""
+        """Store how a confirmation ended, and the record of its energy."""
         values = {
             "state": state,
             "reason": reason,
-            "result": None if result is None else json.dumps(result.to_dict()),
+            "result": result_to_json(result),
             "test_accuracy": test_accuracy,
         }
-        which = self._mine & (CONFIRMATIONS.c.number == number)
-        with speaking(self._url), self._storage.engine.begin() as connection:
-            connection.execute(sa.update(CONFIRMATIONS).where(which).values(values))
+        row = self._in_study & (CONFIRMATIONS.c.number == number)
+        with storage_errors(self._url), self._storage.engine.begin() as connection:
+            connection.execute(sa.update(CONFIRMATIONS).where(row).values(values))
 
-    def reap(self, burnt: Callable[[int], TrialResult | None], *, sole: bool) -> int:
-        """Close what dead processes left running; how many did.
+    def reap(self, result_of: Callable[[int], TrialResult | None], *, sole: bool) -> int:
+        """Close the confirmations that dead processes left running; return their count.
 
         Args:
-            burnt: What there is of a training, by number.
-            sole: Whether no other process can be at it.
+            result_of: Returns what was recorded of a confirmation, by number.
+            sole: No other process can be running one.
         """
-        running = self._mine & (CONFIRMATIONS.c.state == "running")
-        with speaking(self._url), self._storage.engine.connect() as connection:
+        running = self._in_study & (CONFIRMATIONS.c.state == "running")
+        with storage_errors(self._url), self._storage.engine.connect() as connection:
             rows = list(connection.execute(sa.select(CONFIRMATIONS).where(running)))
-        left = [row.number for row in rows if sole or _of(row).lives() is False]
-        for number in left:
-            self.end(number, "lost", burnt(number), reason="what ran it died")
-        return len(left)
+        orphaned = [row.number for row in rows if sole or process_of(row).lives() is False]
+        for number in orphaned:
+            self.end(number, "lost", result_of(number), reason="what ran it died")
+        return len(orphaned)
 
     @property
-    def _mine(self) -> sa.ColumnElement[bool]:
+    def _in_study(self) -> sa.ColumnElement[bool]:
         return CONFIRMATIONS.c.study_id == self._study_id
 
 
 def confirmations_of(connection: Connection, study_id: int) -> tuple[Confirmation, ...]:
-    """Those of a study, by number; in another program's database, or one of old, there are none."""
+    """Return the confirmations of a study, by number.
+
+    Databases of other programs and of older versions have none.
+    """
     if not sa.inspect(connection).has_table(CONFIRMATIONS.name):
         return ()
     query = sa.select(CONFIRMATIONS).where(CONFIRMATIONS.c.study_id == study_id)
@@ -140,12 +148,8 @@ def confirmations_of(connection: Connection, study_id: int) -> tuple[Confirmatio
             overrides=tuple(json.loads(row.overrides)),
             state=row.state,
             reason=row.reason,
-            result=TrialResult.from_dict(json.loads(row.result)) if row.result else None,
+            result=result_from_json(row.result),
             test_accuracy=row.test_accuracy,
         )
         for row in connection.execute(query.order_by(CONFIRMATIONS.c.number))
     )
-
-
-def _of(row: sa.Row[tuple[object, ...]]) -> Process:
-    return Process(row.host, row.place, row.pid, row.start)

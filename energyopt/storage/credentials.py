@@ -7,15 +7,15 @@ from typing import Any
 
 from energyopt.errors import ConfigError, StorageError
 
-# Also one that holds an @ itself, and one that is given as a parameter.
+# A password may contain an @, and may be a query parameter.
 _SECRET = re.compile(r"(://[^:/?#@]*:)(.+)(?=@)|([?&](?:pass|passwd|password|sslpassword)=)([^&]+)")
 
 
 def refuse_password(url: str) -> None:
-    """Refuse a password on the command line: it would be written into each run's folder.
+    """Refuse a password on the command line, which would be stored in each run's folder.
 
     Raises:
-        StorageError: Saying where to put it.
+        StorageError: If the URL has one; the message says where to put it.
     """
     url = url.strip("'\"")
     if holds_password(url):
@@ -26,23 +26,23 @@ def refuse_password(url: str) -> None:
 
 
 def holds_password(url: str) -> bool:
-    """Whether a URL has a password of its own, not one fetched from elsewhere (`${...}`)."""
-    return any("${" not in (found[2] or found[4]) for found in _SECRET.finditer(url))
+    """Return True if a URL has a literal password, not an interpolation (`${...}`)."""
+    return any("${" not in (match[2] or match[4]) for match in _SECRET.finditer(url))
 
 
 def masked(url: str) -> str:
-    """The URL without its password."""
-    return _SECRET.sub(lambda found: f"{found[1] or found[3]}***", url)
+    """Return the URL with `***` in place of its password."""
+    return _SECRET.sub(lambda match: f"{match[1] or match[3]}***", url)
 
 
 def refuse_kept_password(config: Any) -> None:
-    """Refuse a storage URL whose password a config file says: each run's folder would keep it.
+    """Refuse a password in a config file, which would be stored in each run's folder.
 
     Args:
-        config: The config as plain data, not resolved: what the environment says is no matter.
+        config: The config as plain data, not resolved: a password from the environment is allowed.
 
     Raises:
-        ConfigError: Saying where to put it.
+        ConfigError: If a storage URL has one; the message says where to put it.
     """
     for key in ("storage", "hydra.sweeper.storage"):
         value: Any = config

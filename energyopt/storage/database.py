@@ -1,4 +1,4 @@
-"""Open a study database so that it holds under writers, and say in a sentence why it does not."""
+"""Open study databases safely for several writers, and explain errors in one sentence."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from energyopt.utils.locks import locked_folder
 _SQLITE_HEADER_BYTES = 100
 _BUSY_TIMEOUT_S = 60
 _RECYCLE_S = 1800
-_LOCKS = 0x656F7074  # "eopt": ours among the advisory locks of a server
-_NOTICES_LOSS = {
+_ADVISORY_LOCKS = 0x656F7074  # "eopt": the name space of our advisory locks on a server
+_CONNECTION_TIMEOUTS = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -38,16 +38,16 @@ _READ_ONLY = {
     "sqlite": "PRAGMA query_only=ON",
     "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
 }
-_PASSING = (OperationalError, InterfaceError, PoolTimeout)  # also for a disk that is full
+_TEMPORARY = (OperationalError, InterfaceError, PoolTimeout)  # a full disk is one of these
 NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "9p"}
     | {"fuse.sshfs", "fuse.glusterfs", "glusterfs", "afs", "panfs", "virtiofs"}
 )
-"""File systems that hosts share, on which memory cannot be."""
+"""File systems that hosts share; memory cannot be shared across them, as SQLite's WAL needs."""
 
 
 def storage_url(where: str) -> str:
-    """The SQLAlchemy URL of a storage: a URL as it is, a path as an SQLite file.
+    """Return the SQLAlchemy URL of a storage: a URL as it is, a path as an SQLite file.
 
     Raises:
         StorageError: If it is neither.
@@ -58,7 +58,7 @@ def storage_url(where: str) -> str:
         )
     if "://" not in where:
         return URL.create("sqlite", database=str(Path(where).expanduser())).render_as_string()
-    if where.startswith("postgres://"):  # as some servers' own tools write it
+    if where.startswith("postgres://"):  # the form that some servers' tools print
         where = where.replace("postgres", "postgresql", 1)
     try:
         url = make_url(where)
@@ -72,13 +72,13 @@ def storage_url(where: str) -> str:
             f"storage={masked(where)}: studies are kept in SQLite files and in PostgreSQL; give a "
             "file, or a URL such as postgresql+psycopg://user@host/name"
         )
-    if url.drivername == "postgresql":  # without a driver, SQLAlchemy's versions choose others
+    if url.drivername == "postgresql":  # its default driver depends on SQLAlchemy's version
         url = url.set(drivername="postgresql+psycopg")
     return url.render_as_string(hide_password=False)
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file behind an SQLite URL; None for other databases and for memory."""
+    """Return the file of an SQLite URL; None for other databases and for memory."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return None
@@ -86,79 +86,94 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def open_database(where: str, *, create: bool) -> RDBStorage:
-    """Open a storage for ask and tell (create) or for reading alone.
+    """Open a storage for a search (create) or read-only.
 
     SQLite takes its write lock at the beginning of a transaction: without that, Optuna runs
-    queued trials twice. A server's dropped connections are noticed and made again.
+    queued trials twice. Connections that a server dropped are detected and replaced.
 
     Args:
         where: A file or a SQLAlchemy URL.
-        create: Make the database if there is none, and lock for writing.
+        create: Create the database if it does not exist, and lock for writing.
 
     Raises:
-        StorageError: If it cannot be opened; nothing is changed then.
+        StorageError: If it cannot be opened; the database is unchanged.
     """
     url = storage_url(where)
     file = sqlite_file(url)
     if file is None:
         return _open_server(url, create=create)
-    _check_place(file, create=create)
+    _check_path(file, create=create)
     # One process at a time creates databases: to another, an incomplete one looks damaged.
     with locked_folder(file.parent) if create else contextlib.nullcontext():
         _check_content(file, create=create)
-        where = _immutable(file) if _is_fixed(file) else url
-        storage = _open(where, {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}, create=create)
+        opened_url = _immutable_url(file) if _is_immutable(file) else url
+        storage = _open(opened_url, {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}, create=create)
     if create:
         _lock_early(storage.engine, write_ahead=file_system(file.parent) not in NETWORK)
-    _watch(storage.engine)
+    _install_failpoints(storage.engine)
     return storage
 
 
 @contextlib.contextmanager
+def opened_to_read(where: str) -> Iterator[RDBStorage]:
+    """Open a storage read-only, and turn what it raises into `StorageError`.
+
+    Raises:
+        StorageError: If it cannot be opened or read.
+    """
+    storage = open_database(where, create=False)
+    try:
+        with storage_errors(storage_url(where)), quiet_optuna():
+            yield storage
+    finally:
+        storage.engine.dispose()
+
+
+@contextlib.contextmanager
 def lock_in_transaction(engine: Engine, study_id: int = 0) -> Iterator[Connection | None]:
-    """Be alone with a study among all runs on a server, or with the opening of any (0).
+    """Lock a study against all other runs on a server, or the opening of any study (0).
 
     Yields:
-        The connection whose transaction holds the lock: what is written in it counts if the lock
-        was held until the end. None for an SQLite file, which has one run at a time.
+        The connection whose transaction holds the lock: it commits only if the lock was held
+        until the end. None for an SQLite file, which has one run at a time.
     """
     if engine.dialect.name != "postgresql":
         yield None
         return
     with engine.begin() as connection:
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCKS, study_id)))
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCKS, study_id)))
         yield connection
 
 
 def _open_server(url: str, *, create: bool) -> RDBStorage:
-    options = {"pool_recycle": _RECYCLE_S, "connect_args": _patience(make_url(url))}
+    options = {"pool_recycle": _RECYCLE_S, "connect_args": _connection_timeouts(make_url(url))}
     if not create:
         return _open(url, options, create=False)
-    # Tables are made by one at a time: two would both find none.
-    with speaking(url):
-        opening = sa.create_engine(url, poolclass=sa.NullPool, connect_args=options["connect_args"])
-        with lock_in_transaction(opening):
+    # One process at a time creates tables: two would both see none.
+    with storage_errors(url):
+        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=options["connect_args"])
+        with lock_in_transaction(engine):
             storage = _open(url, options, create=True)
-    _watch(storage.engine)
+    _install_failpoints(storage.engine)
     return storage
 
 
-def _patience(url: URL) -> dict[str, Any]:
-    """What makes a client of PostgreSQL notice a server that is gone, unless its URL says it."""
+def _connection_timeouts(url: URL) -> dict[str, Any]:
+    """Return the options for detecting a lost PostgreSQL server, except those in the URL."""
     if url.get_driver_name() not in ("psycopg", "psycopg2"):
         return {}
-    return {key: value for key, value in _NOTICES_LOSS.items() if key not in url.query}
+    return {key: value for key, value in _CONNECTION_TIMEOUTS.items() if key not in url.query}
 
 
 def _open(url: str, options: dict[str, Any], *, create: bool) -> RDBStorage:
-    with speaking(url), quiet_optuna():
+    with storage_errors(url), quiet_optuna():
         try:
             return RDBStorage(
                 url,
                 engine_kwargs={"pool_pre_ping": True, **options},
                 skip_table_creation=not create,
             )
-        except RuntimeError as error:  # Optuna's word for tables of another version
+        except RuntimeError as error:  # Optuna raises this for tables of another version
             raise StorageError(
                 f"storage {masked(url)} has tables of another version of Optuna; it was left as it "
                 "is: copy it, then run `optuna storage upgrade --storage URL`, or give another "
@@ -166,19 +181,19 @@ def _open(url: str, options: dict[str, Any], *, create: bool) -> RDBStorage:
             ) from error
 
 
-def _is_fixed(file: Path) -> bool:
-    """Whether nobody writes, and SQLite cannot make the log that it reads together with a file."""
+def _is_immutable(file: Path) -> bool:
+    """Return True if SQLite cannot create the log that it needs for reading, and there is none."""
     return not os.access(file.parent, os.W_OK) and not file.with_name(f"{file.name}-wal").exists()
 
 
-def _immutable(file: Path) -> str:
+def _immutable_url(file: Path) -> str:
     query = {"immutable": "1", "uri": "true"}
     return URL.create("sqlite", database=file.resolve().as_uri(), query=query).render_as_string()
 
 
 @contextlib.contextmanager
-def speaking(url: str) -> Iterator[None]:
-    """Turn what a database raises into a `StorageError` that names it and the cause."""
+def storage_errors(url: str) -> Iterator[None]:
+    """Turn what a database raises into a `StorageError` with its URL and the cause."""
     try:
         yield
     except ImportError as error:
@@ -188,12 +203,12 @@ def speaking(url: str) -> Iterator[None]:
         ) from error
     except (SQLAlchemyError, StorageInternalError) as error:
         cause: BaseException = error
-        passing = isinstance(error, _PASSING)
+        is_temporary = isinstance(error, _TEMPORARY)
         while cause.__cause__ is not None:
             cause = cause.__cause__
-            passing = passing or isinstance(cause, _PASSING)
+            is_temporary = is_temporary or isinstance(cause, _TEMPORARY)
         original = getattr(cause, "orig", None) or cause
-        raise (StorageUnavailableError if passing else StorageError)(
+        raise (StorageUnavailableError if is_temporary else StorageError)(
             f"storage {masked(url)} cannot be used: {_first_line(original)}"
         ) from error
 
@@ -203,7 +218,7 @@ def _first_line(error: object) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _check_place(file: Path, *, create: bool) -> None:
+def _check_path(file: Path, *, create: bool) -> None:
     if file.is_dir():
         raise StorageError(
             f"storage={file} is a folder; give a file in it, such as {file}/studies.db"
@@ -222,12 +237,12 @@ def _check_content(file: Path, *, create: bool) -> None:
         return
     if not os.access(file, os.R_OK):
         raise StorageError(f"storage={file} cannot be read: {os.strerror(errno.EACCES)}")
-    # Only SQLite may open it: closing a file gives up all locks that this process has on it,
-    # also those of an open connection, and the next process to end would delete its log.
+    # Only SQLite may open it: closing a file releases all locks that this process has on it,
+    # including those of an open connection, and the next process to end would delete its log.
     size = file.stat().st_size
     if size < _SQLITE_HEADER_BYTES:
-        what = "is empty" if size == 0 else "is not an SQLite database"
-        raise StorageError(f"storage={file} {what}; it was left as it is, give another file")
+        problem = "is empty" if size == 0 else "is not an SQLite database"
+        raise StorageError(f"storage={file} {problem}; it was left as it is, give another file")
     _check_tables(file)
     if create and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
         raise StorageError(
@@ -237,11 +252,11 @@ def _check_content(file: Path, *, create: bool) -> None:
 
 
 def _check_tables(file: Path) -> None:
-    """Refuse a damaged file, and another program's: Optuna would add its tables to it."""
+    """Check that a file is intact and Optuna's, which adds its tables to any database."""
     try:
-        # Immutable leaves no log behind by looking, but does not see one that is there.
-        how = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
-        uri = f"{file.resolve().as_uri()}?{how}"
+        # Immutable creates no log by reading, but does not read an existing one.
+        mode = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
+        uri = f"{file.resolve().as_uri()}?{mode}"
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     except sqlite3.Error as error:
@@ -256,10 +271,10 @@ def _check_tables(file: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for a database if there is none.
+    """Create the folder of a database if it does not exist.
 
     Raises:
-        StorageError: If it cannot be made, or may not be written.
+        StorageError: If it cannot be created, or is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -275,8 +290,8 @@ def make_folder(folder: Path) -> None:
 def _lock_early(engine: Engine, *, write_ahead: bool) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we begin transactions ourselves
-        if write_ahead:  # which needs memory that all processes share
+        connection.isolation_level = None  # `_begin` begins the transactions
+        if write_ahead:  # needs memory that all processes share
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
 
@@ -284,16 +299,16 @@ def _lock_early(engine: Engine, *, write_ahead: bool) -> None:
     def _begin(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    engine.dispose()  # connections made before the listeners do not obey them
+    engine.dispose()  # earlier connections do not have the listeners
 
 
-def _watch(engine: Engine) -> None:
-    """Let a test fail or kill this process at any statement, or at any that is no query."""
+def _install_failpoints(engine: Engine) -> None:
+    """Let a test fail or kill this process at any statement, or at any that is not a query."""
     if not (failpoints.is_armed("sql") or failpoints.is_armed("write")):
         return
 
     @event.listens_for(engine, "before_cursor_execute")
-    def _strike(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def _hit_failpoints(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         try:
             failpoints.at("sql")
             if not statement.startswith("SELECT"):
@@ -303,23 +318,23 @@ def _watch(engine: Engine) -> None:
 
 
 def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """The type of the file system that a folder lies on; empty if nothing tells."""
+    """Return the type of the file system of a folder; empty if unknown."""
     try:
         lines = mounts.read_text().splitlines()
     except OSError:
         return ""
-    place = folder.resolve()
-    found = ("", "")
+    folder = folder.resolve()
+    closest_mount, closest_type = "", ""
     for line in lines:
-        _, at, kind, *_ = line.split(" ")
-        at = at.replace("\\040", " ")
-        if place.is_relative_to(at) and len(at) >= len(found[0]):
-            found = (at, kind)
-    return found[1]
+        _, mount, type_, *_ = line.split(" ")
+        mount = mount.replace("\\040", " ")
+        if folder.is_relative_to(mount) and len(mount) >= len(closest_mount):
+            closest_mount, closest_type = mount, type_
+    return closest_type
 
 
 def read_only(storage: RDBStorage) -> RDBStorage:
-    """The same storage, in which the database itself refuses to write."""
+    """Make the database itself refuse writes; return the storage."""
     statement = _READ_ONLY[storage.engine.dialect.name]
 
     @event.listens_for(storage.engine, "connect")
@@ -327,5 +342,5 @@ def read_only(storage: RDBStorage) -> RDBStorage:
         connection.cursor().execute(statement)
         connection.commit()
 
-    storage.engine.dispose()  # connections made before the listener do not obey it
+    storage.engine.dispose()  # earlier connections do not have the listener
     return storage

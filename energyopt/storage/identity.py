@@ -1,9 +1,9 @@
-"""What a study asks. It is continued by those alone who ask the same."""
+"""The identity of a study: the settings that a run must share to continue it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,27 +12,28 @@ from optuna.study import Study, StudyDirection
 from energyopt.core.study_record import Metric
 from energyopt.core.target_names import MOVED, as_stored
 from energyopt.errors import StudyError
+from energyopt.storage.credentials import masked
 from energyopt.storage.exchange.anonymize import may_be_same
 
 IDENTITY = "energyopt"
-"""Attribute of a study that holds what it asks."""
+"""Attribute of a study that holds its identity."""
 
 PLANS = "energyopt_plans"
-"""Attribute of a study that holds what its last run was told of the time after it."""
+"""Attribute of a study that holds the report settings of its last run."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a study asks. Continuing it with any difference is refused.
+    """The settings of a study that may not change: a run with other ones cannot continue it.
 
     Attributes:
         metrics: The objectives.
-        overrides: The fixed command-line words.
-        sweep: The words that span the space.
+        overrides: The fixed command-line overrides.
+        sweep: The overrides that span the search space.
         config: The resolved config without what may change (budgets, storage); None for
-            another app, whose config is its own affair.
+            another app, whose config is not compared.
         target: Accuracy to reach; None for another app.
     """
 
@@ -43,7 +44,7 @@ class Identity:
     target: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Return plain data for JSON."""
         return {
             "overrides": list(self.overrides),
             "sweep": list(self.sweep),
@@ -53,15 +54,15 @@ class Identity:
 
 
 def is_name(name: str) -> bool:
-    """Whether a word can be a study's name."""
+    """Return True if a text can be a study's name."""
     return _NAME.fullmatch(name) is not None
 
 
 def check_name(name: str) -> None:
-    """Refuse study names that are no safe file names.
+    """Check that a study name is a safe file name.
 
     Raises:
-        StudyError: Saying what is allowed.
+        StudyError: If it is not; the message says what is allowed.
     """
     if not is_name(name):
         raise StudyError(
@@ -70,43 +71,64 @@ def check_name(name: str) -> None:
         )
 
 
+def no_such_study(name: str, names: Iterable[str], url: str) -> str:
+    """Return the message that a storage has no study of a name.
+
+    Args:
+        name: The missing study.
+        names: The existing ones.
+        url: The storage's URL.
+    """
+    existing = ", ".join(sorted(names)) or "none yet"
+    return f"there is no study {name!r} in {masked(url)}; there are: {existing}"
+
+
+def metrics_of(study: Study) -> tuple[Metric, ...]:
+    """Return the objectives of a study; another program's may have no names."""
+    names = study.metric_names or [f"value_{i}" for i in range(len(study.directions))]
+    return tuple(
+        Metric(name, "minimize" if direction == StudyDirection.MINIMIZE else "maximize")
+        for name, direction in zip(names, study.directions, strict=True)
+    )
+
+
 def check_metrics(study: Study, metrics: Sequence[Metric]) -> None:
-    """Refuse a study with other directions: Optuna would silently keep them.
+    """Check that a study has these directions; Optuna silently keeps its own.
 
     Raises:
-        StudyError: Naming both.
+        StudyError: If it has others.
     """
-    asked = [metric.direction for metric in metrics]
-    there = ["minimize" if d == StudyDirection.MINIMIZE else "maximize" for d in study.directions]
-    if asked != there:
+    requested = [metric.direction for metric in metrics]
+    existing = [metric.direction for metric in metrics_of(study)]
+    if requested != existing:
         raise StudyError(
-            f"study {study.study_name} has the directions {', '.join(there)}, this run asks for "
-            f"{', '.join(asked)}; give it another study=name"
+            f"study {study.study_name} has the directions {', '.join(existing)}, this run asks for "
+            f"{', '.join(requested)}; give it another study=name"
         )
 
 
 def check_same(
     name: str,
-    known: Mapping[str, Any],
-    asked: Mapping[str, Any],
+    stored: Mapping[str, Any],
+    requested: Mapping[str, Any],
     moved: Mapping[str, str] = MOVED,
 ) -> None:
-    """Refuse to continue a study that asks something else.
+    """Check that a run has the identity of the study that it continues.
 
     Args:
         name: The study's name.
-        known: What it asks.
-        asked: What this run asks.
-        moved: Where code is now that one of them may name as it was called before.
+        stored: The identity of the study.
+        requested: The identity of this run.
+        moved: New paths of code by old ones, either of which an identity may hold.
 
     Raises:
-        StudyError: With each difference.
+        StudyError: If they differ; the message lists all differences.
     """
-    before, now = _flat(as_stored(known, moved)), _flat(as_stored(asked, moved))
+    old, new = _flatten(as_stored(stored, moved)), _flatten(as_stored(requested, moved))
     differences = [
-        f"{key}: {before.get(key, 'not set')} -> {now.get(key, 'not set')}"
-        for key in sorted(before.keys() | now.keys())
-        if not may_be_same(before.get(key), now.get(key))
+        f"{key}: {old.get(key, 'not set')} -> {new.get(key, 'not set')}"
+        for key in sorted(old.keys() | new.keys())
+        if not may_be_same(old.get(key), new.get(key))
     ]
     if differences:
         raise StudyError(
@@ -115,11 +137,11 @@ def check_same(
         )
 
 
-def _flat(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What is compared: the space and the config (which the fixed words only lead to)."""
+def _flatten(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the search space and the config by key; the fixed overrides are part of the config."""
     flat: dict[str, Any] = {
         f"search of {key}": axis
-        for key, _, axis in (word.lstrip("+").partition("=") for word in data["sweep"])
+        for key, _, axis in (override.lstrip("+").partition("=") for override in data["sweep"])
     }
 
     def descend(prefix: str, value: Any) -> None:

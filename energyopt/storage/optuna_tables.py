@@ -1,32 +1,39 @@
-"""What Optuna's tables hold of a study's trials, read by column.
+"""Read a study's trials from Optuna's tables, by column.
 
-Optuna makes an object of each row: ten thousand trials then take longer to read than all else
-that a report does. Optuna itself checks, when it opens the database, that its tables are those
-of this version; and a test compares what is read here with what Optuna reads.
+Optuna creates an object for each row: reading ten thousand trials that way takes longer than the
+rest of a report. When it opens the database, Optuna itself checks that its tables are of this
+version; a test compares the result with what Optuna reads.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.trial import TrialState
 from sqlalchemy import Connection
 
 State = Literal["complete", "pruned", "failed", "running", "waiting"]
 
-_STATES: Mapping[str, State] = {
+STATES: Mapping[str, State] = {
     "COMPLETE": "complete",
     "PRUNED": "pruned",
     "FAIL": "failed",
     "RUNNING": "running",
     "WAITING": "waiting",
 }
+"""States by the names that Optuna gives them, also in its tables."""
+
+OPTUNA_STATES: Mapping[str, TrialState] = {
+    state: TrialState[name] for name, state in STATES.items()
+}
+
 _INFINITE: Mapping[str, float] = {"INF_POS": float("inf"), "INF_NEG": float("-inf")}
 
 _TRIALS = """
@@ -57,15 +64,15 @@ _CONSTRAINTS = """
 
 
 @dataclass(frozen=True, slots=True)
-class KeptTrial:
-    """A trial as Optuna keeps it.
+class StoredTrial:
+    """A trial as Optuna stores it.
 
     Attributes:
         number: Its number in the study, from 0.
         state: Its state.
         params: The values that the sampler chose, by key.
-        values: What was told, one number an objective.
-        feasible: Whether all constraints held.
+        values: The objective values.
+        feasible: True if all constraints hold.
     """
 
     number: int
@@ -75,53 +82,71 @@ class KeptTrial:
     feasible: bool
 
 
-def kept_trials(connection: Connection, study_id: int) -> list[KeptTrial]:
-    """Read all trials of a study, by number, in one statement a table."""
+def stored_trials(connection: Connection, study_id: int) -> list[StoredTrial]:
+    """Read all trials of a study, by number, with one statement per table."""
 
     def rows(statement: str) -> Iterator[Any]:
         return iter(connection.execute(sa.text(statement), {"study": study_id}))
 
     params: defaultdict[int, dict[str, Any]] = defaultdict(dict)
     for trial_id, key, value, distribution in rows(_PARAMS):
-        params[trial_id][key] = _distribution(distribution).to_external_repr(value)
+        params[trial_id][key] = distribution_from_json(distribution).to_external_repr(value)
     values: defaultdict[int, list[float]] = defaultdict(list)
     for trial_id, value, kind in rows(_VALUES):
         values[trial_id].append(_INFINITE.get(kind, value))
     violated = {trial_id for trial_id, violation in rows(_CONSTRAINTS) if _is_violated(violation)}
     return [
-        KeptTrial(number, _STATES[state], params[at], tuple(values[at]), at not in violated)
-        for at, number, state in rows(_TRIALS)
+        StoredTrial(
+            number=number,
+            state=STATES[state],
+            params=params[trial_id],
+            values=tuple(values[trial_id]),
+            feasible=trial_id not in violated,
+        )
+        for trial_id, number, state in rows(_TRIALS)
     ]
 
 
 def space_of(connection: Connection, study_id: int) -> dict[str, BaseDistribution]:
-    """The distribution of each searched key, but for those that had several."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    for key, distribution in connection.execute(sa.text(_SPACE), {"study": study_id}):
-        found[key].add(distribution)
-    return {key: _distribution(*of) for key, of in found.items() if len(of) == 1}
+    """Return the distribution of each searched key, except for those with several."""
+    rows = connection.execute(sa.text(_SPACE), {"study": study_id})
+    return unique_distributions((key, distribution) for key, distribution in rows)
+
+
+def unique_distributions(pairs: Iterable[tuple[str, str]]) -> dict[str, BaseDistribution]:
+    """Return the distribution of each key, in order, except for keys with several.
+
+    Args:
+        pairs: Keys and the JSON of distributions.
+    """
+    distributions: defaultdict[str, set[str]] = defaultdict(set)
+    for key, text in pairs:
+        distributions[key].add(text)
+    return {
+        key: distribution_from_json(*texts)
+        for key, texts in sorted(distributions.items())
+        if len(texts) == 1
+    }
 
 
 def count_trials(connection: Connection, study_id: int) -> Mapping[State, int]:
-    """How many trials of a study are in each state that one is in."""
+    """Return the number of trials in each state that occurs in a study."""
     counts = connection.execute(sa.text(_COUNTS), {"study": study_id})
-    return {_STATES[state]: int(count) for state, count in counts}
+    return {STATES[state]: int(count) for state, count in counts}
 
 
 def running_trials(connection: Connection, study_id: int) -> set[int]:
-    """Numbers of the trials that run, by whomever."""
+    """Return the numbers of the trials that any run has open."""
     return set(connection.execute(sa.text(_RUNNING), {"study": study_id}).scalars())
 
 
 @cache
-def _distribution(text: str) -> BaseDistribution:
-    """The trials of a study share their few distributions."""
+def distribution_from_json(text: str) -> BaseDistribution:
+    """Return a distribution; cached, because the trials of a study share a few of them."""
     return json_to_distribution(text)
 
 
 def _is_violated(text: str) -> bool:
-    found = json.loads(text)
-    violations = (
-        found if isinstance(found, list) else [found]
-    )  # one text for all, in studies of old
+    data = json.loads(text)
+    violations = data if isinstance(data, list) else [data]  # a list in older versions of Optuna
     return any(not violation <= 0 for violation in violations)

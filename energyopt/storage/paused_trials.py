@@ -1,4 +1,4 @@
-"""Trials that are open in a study and nobody's: they wait to go on."""
+"""Paused trials: open in a study, owned by no run, ready to be resumed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from energyopt.utils import failpoints
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A paused trial that a run has taken.
+    """A paused trial that a run has claimed.
 
     Attributes:
-        trial: Optuna's.
-        overrides: Its words.
-        outcome: How far it came.
+        trial: Optuna's trial.
+        overrides: Its overrides.
+        outcome: The outcome at its pause.
     """
 
     trial: Trial
@@ -39,21 +39,21 @@ class PausedTrials:
     """The paused trials of a study, as one run sees them.
 
     Args:
-        study: Optuna's.
-        rows: Ours, as this run changes them.
-        ends: Brings Optuna's side to where a row is.
+        study: Optuna's study.
+        rows: The rows of its trials.
+        reconciler: Updates Optuna's trials from these rows.
     """
 
-    def __init__(self, study: Study, rows: TrialRows, ends: Reconciler) -> None:
+    def __init__(self, study: Study, rows: TrialRows, reconciler: Reconciler) -> None:
         self._study = study
         self._rows = rows
-        self._ends = ends
-        # A trial's object makes its study's sampler suggest: this one has suggested already.
-        self._books = Study(study.study_name, study._storage, RandomSampler())  # noqa: SLF001
+        self._reconciler = reconciler
+        # Creating a Trial makes its study's sampler suggest: these trials have their parameters.
+        self._study_without_sampler = Study(study.study_name, study._storage, RandomSampler())  # noqa: SLF001
 
     def take(self, number: int) -> Waiting | None:
-        """Take one for this run; None if another run was first, or it has ended."""
-        row = self._rows.of(number)
+        """Claim a paused trial for this run; None if another run was first, or it has ended."""
+        row = self._rows.get(number)
         outcome = None if row is None else outcome_in(row)
         if row is None or outcome is None or not row.paused:
             return None
@@ -61,32 +61,32 @@ class PausedTrials:
         if not self._rows.claim(number):
             return None
         failpoints.at("resumed")
-        # Only for those who look: if the storage is gone now, the trial is this run's all the same.
+        # Only for readers: if the storage fails now, this run owns the trial all the same.
         with contextlib.suppress(SQLAlchemyError, StorageInternalError):
             trial.set_user_attr(PAUSED, False)
         return Waiting(trial, tuple(json.loads(row.overrides)), outcome)
 
     def catch_up(self) -> None:
-        """Bring Optuna's side of those that a run left half told to where their rows are."""
+        """Finish in Optuna's tables what a run that died while pausing began."""
         paused = self._rows.paused()
         for trial in self._trials(TrialState.RUNNING) if paused else ():
             if trial.number in paused and not trial.user_attrs.get(PAUSED):
-                self._ends.follow(self._trial(trial.number))
+                self._reconciler.sync_optuna(self._trial(trial.number))
 
     def observed(self, trials: Iterable[FrozenTrial]) -> list[TrialSnapshot]:
-        """What a search may look at; whose a trial is, our rows say."""
+        """Return what a search may use of trials; whether one is paused, its row says."""
         paused = self._rows.paused()
-        seen = [observed_of(trial) for trial in trials if trial.state != TrialState.WAITING]
+        snapshots = [observed_of(trial) for trial in trials if trial.state != TrialState.WAITING]
         return [
-            each
-            if each.state == "ended"
-            else replace(each, state="paused" if each.number in paused else "running")
-            for each in seen
+            snapshot
+            if snapshot.state == "ended"
+            else replace(snapshot, state="paused" if snapshot.number in paused else "running")
+            for snapshot in snapshots
         ]
 
     def _trial(self, number: int) -> Trial:
-        (found,) = (t for t in self._trials(TrialState.RUNNING) if t.number == number)
-        return Trial(self._books, found._trial_id)  # noqa: SLF001  # no other way
+        (trial,) = (t for t in self._trials(TrialState.RUNNING) if t.number == number)
+        return Trial(self._study_without_sampler, trial._trial_id)  # noqa: SLF001  # no other way
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states)

@@ -1,7 +1,7 @@
-"""How trials end on Optuna's side, and what becomes of those whose run is dead.
+"""Update Optuna's tables from the rows of trials, and end the trials of crashed runs.
 
-A row in our table says how a trial ended. Here Optuna's tables are brought to where the row is, be
-it by the trial's own run or by the next one: doing it again, or at the same time, changes nothing.
+A row in energyopt's table says how a trial ended; Optuna's tables are updated from it, by the
+trial's own run or by the next one. Repeating that, also at the same time, changes nothing.
 """
 
 from __future__ import annotations
@@ -15,41 +15,37 @@ from typing import Any
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial
 from sqlalchemy import Connection, Row
 
 from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import JournalError
 from energyopt.search.schedule import DEFAULT_SETUP, PAUSED
+from energyopt.storage.optuna_tables import OPTUNA_STATES
 from energyopt.storage.trial_rows import TrialRows, ended_row, lost_row, outcome_in, paused_row
 from energyopt.utils import failpoints
 
 RETRY_OF = "retry_of"
-"""Attribute of a trial that trains a lost one's setup again: the number of that."""
+"""Attribute of a trial that repeats a lost one: the lost trial's number."""
 
 _DEATHS = "deaths"
-_MOST_DEATHS = 2  # a setup whose run died so often may be what kills it
+_MAX_DEATHS = 2  # parameters whose run died so often may be the cause
 _DIED = "its run died"
-_OPTUNA_STATES = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
 
 Point = Mapping[str, Any]
-"""A setup: the values of searched keys."""
+"""Hyperparameters: the values of searched keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialRemnant:
-    """What is known of a trial that does not run any more.
+    """A trial that does not run any more, as its files and its run leave it.
 
     Attributes:
-        overrides: Its words.
-        outcome: How it ended, where that could not be told.
-        result: The record of what its journal knows.
-        paused: Its pause, where it can go on from one.
+        overrides: Its overrides.
+        outcome: Its outcome, if it ended and that could not be stored.
+        result: The record in its journal.
+        paused: Its outcome at a pause that it can be resumed from.
     """
 
     overrides: tuple[str, ...] = ()
@@ -59,12 +55,12 @@ class TrialRemnant:
 
 
 class Reconciler:
-    """Brings a study's trials to their ends; one run at a time does so for the dead.
+    """Ends a study's trials; one run at a time does so for crashed runs.
 
     Args:
-        study: Optuna's.
-        rows: Ours, as this run changes them.
-        remains: What a dead run left of a trial outside of the database.
+        study: Optuna's study.
+        rows: The rows of its trials.
+        remains: Returns what a crashed run left of a trial outside of the database.
     """
 
     def __init__(
@@ -73,17 +69,17 @@ class Reconciler:
         self._study = study
         self._rows = rows
         self._remains = remains
-        # For trials of the dead: a trial's object makes its study's sampler suggest.
-        self._books = Study(study.study_name, study._storage, RandomSampler())  # noqa: SLF001
+        # For trials of crashed runs: creating a Trial makes its study's sampler suggest.
+        self._study_without_sampler = Study(study.study_name, study._storage, RandomSampler())  # noqa: SLF001
 
-    def enter(
+    def insert(
         self,
         trial: Trial | FrozenTrial,
         *,
         connection: Connection | None = None,
         ended: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make a trial's row: it is this run's. See `TrialRows.add`."""
+        """Insert the row of a trial that this run owns. See `TrialRows.add`."""
         self._rows.add(
             trial.number,
             is_default=bool(trial.user_attrs.get(DEFAULT_SETUP)),
@@ -92,97 +88,97 @@ class Reconciler:
             ended=ended,
         )
 
-    def give_up(self, trial: Trial, left: TrialRemnant, reason: str, *, died: bool) -> bool:
-        """Give up a trial of this run; False if somebody else has done so.
+    def abandon(self, trial: Trial, remnant: TrialRemnant, reason: str, *, died: bool) -> bool:
+        """Abandon a trial of this run; return False if another run has done so.
 
         Args:
             trial: The trial.
-            left: What is known of it.
-            reason: Why, in words.
-            died: Whether it is what ran it that died.
+            remnant: What is left of it.
+            reason: The reason, in words.
+            died: The process that ran it died.
         """
         deaths = max(_deaths(trial), self._row(trial.number).deaths) + died
-        if not self._rows.lose(trial.number, _given_up(left, reason, deaths)):
+        if not self._rows.abandon(trial.number, _abandoned_row(remnant, reason, deaths)):
             return False
         failpoints.at("lost")
-        self.follow(trial)
+        self.sync_optuna(trial)
         failpoints.at("failed")
         self.retry_lost()
         return True
 
-    def settle(
+    def reconcile(
         self,
-        left: Sequence[FrozenTrial],
+        open_trials: Sequence[FrozenTrial],
         living: Set[int],
         silent: Set[int] = frozenset(),
         *,
-        all_of_them: bool = True,
+        is_strict: bool = True,
     ) -> int:
-        """Bring the trials that nobody runs to their ends, and queue what was lost again.
+        """End the trials that no run owns any more, and queue the lost ones again.
 
         Args:
-            left: The study's running trials.
-            living: Ordinals of the runs that live.
-            silent: Of those that are only taken for dead: their jobs may train on, so that
-                nobody else may go on with their trials.
-            all_of_them: Whether one whose journal a newer energyopt wrote is an error; else it
-                is left for a run of that.
+            open_trials: The study's running trials.
+            living: Ordinals of the living runs.
+            silent: Ordinals of the runs that count as dead only because they are silent: their
+                jobs may still train, so their trials may not be resumed elsewhere.
+            is_strict: Raise an error for a journal that a newer energyopt wrote; else leave that
+                trial for a run of the newer one.
 
         Returns:
-            How many were settled.
+            The number of trials that were ended.
 
         Raises:
             JournalError: If a newer energyopt wrote the journal of one.
         """
-        settled = 0
-        for trial in left:
-            row = self._rows.of(trial.number)
+        n_ended = 0
+        for trial in open_trials:
+            row = self._rows.get(trial.number)
             if row is None or (row.run not in living and not row.paused):
                 try:
-                    self._settle(trial, row, silent)
+                    self._end(trial, row, silent)
                 except JournalError:
-                    if all_of_them:
+                    if is_strict:
                         raise
                 else:
-                    settled += 1
+                    n_ended += 1
         self.retry_lost()
-        return settled
+        return n_ended
 
-    def _settle(self, trial: FrozenTrial, row: Row[Any] | None, silent: Set[int]) -> None:
-        """Bring a trial that nobody runs to its end, from where its run left it."""
+    def _end(self, trial: FrozenTrial, row: Row[Any] | None, silent: Set[int]) -> None:
+        """End a trial that no run owns, from where its run left it."""
         if row is None or not row.ended:
-            left = self._remains(trial)
-            words = () if row is None else tuple(json.loads(row.overrides))
-            if row is None or row.run in silent or not words:
-                left = replace(left, paused=None)
-            if left.paused is not None:
-                left = replace(left, overrides=words)
-            if left.result is not None:
-                left = replace(left, result=replace(left.result, end="lost", reason=_DIED))
-            # Without a row nothing ran yet.
+            remnant = self._remains(trial)
+            overrides = () if row is None else tuple(json.loads(row.overrides))
+            if row is None or row.run in silent or not overrides:
+                remnant = replace(remnant, paused=None)
+            if remnant.paused is not None:
+                remnant = replace(remnant, overrides=overrides)
+            if remnant.result is not None:
+                remnant = replace(remnant, result=replace(remnant.result, end="lost", reason=_DIED))
+            # Without a row, nothing of it ran.
             deaths = _deaths(trial) if row is None else max(_deaths(trial), row.deaths) + 1
-            ended = _given_up(left, _DIED, deaths)
+            ended = _abandoned_row(remnant, _DIED, deaths)
             if ended["result"] is None:
-                del ended["result"]  # but for what was kept while it ran
+                del ended["result"]  # keep what was stored while it ran
             if row is None:
-                self.enter(trial, ended=ended)
+                self.insert(trial, ended=ended)
             else:
                 self._rows.conclude(trial.number, row.run, ended)
             failpoints.at("lost")
-        self.follow(Trial(self._books, trial._trial_id))  # noqa: SLF001  # no other way
+        self.sync_optuna(Trial(self._study_without_sampler, trial._trial_id))  # noqa: SLF001  # no other way
         failpoints.at("failed")
 
     def _row(self, number: int) -> Row[Any]:
-        row = self._rows.of(number)
+        row = self._rows.get(number)
         assert row is not None  # noqa: S101  # rows are never deleted
         return row
 
-    def follow(self, trial: Trial) -> None:
-        """Bring Optuna's side of a trial to where its row is."""
-        self.tell(trial, outcome_in(self._row(trial.number)) or Outcome("failed"))
+    def sync_optuna(self, trial: Trial) -> None:
+        """Update Optuna's tables from the row of a trial."""
+        self.report(trial, outcome_in(self._row(trial.number)) or Outcome("failed"))
 
     def retry_lost(self) -> None:
-        """Queue the setup of each lost trial again, once."""
+        """Queue the parameters of each lost trial again, once."""
         lost = self._rows.to_retry()
         if not lost:
             return
@@ -193,17 +189,17 @@ class Reconciler:
                 trial = next(trial for trial in trials if trial.number == number)
                 params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
                 marks = {DEFAULT_SETUP: True} if trial.user_attrs.get(DEFAULT_SETUP) else {}
-                if params:  # else it had no setup yet
+                if params:  # else it had none yet
                     self.enqueue(params, {**marks, RETRY_OF: number, _DEATHS: deaths})
                 failpoints.at("retried")
-            self._rows.retried(number)
+            self._rows.mark_retried(number)
 
     def enqueue(self, params: Point, marks: Mapping[str, Any]) -> None:
-        """Queue a setup: the next that is asked for."""
+        """Queue parameters for the next trial."""
         self._study.enqueue_trial(dict(params), user_attrs=dict(marks) or None)
 
-    def tell(self, trial: Trial, outcome: Outcome) -> None:
-        """Tell Optuna how a trial ended, or that it paused, as far as it was not told yet."""
+    def report(self, trial: Trial, outcome: Outcome) -> None:
+        """Report to Optuna that a trial ended or paused, as far as that is not done yet."""
         attributes = dict(outcome.attributes)
         is_paused = outcome.state == "paused"
         if is_paused or trial.user_attrs.get(PAUSED):
@@ -211,36 +207,37 @@ class Reconciler:
         if outcome.state != "complete" and outcome.reason:
             attributes["reason"] = outcome.reason
         values = list(outcome.values) if outcome.state == "complete" else None
-        # Another run may finish it at the same time, in the same way: the row says how.
+        # Another run may end it at the same time; with the same outcome, since the row holds it.
         with contextlib.suppress(UpdateFinishedTrialError):
             for key, value in attributes.items():
                 trial.set_user_attr(key, value)
             if is_paused:
                 return
-            there = trial.constraints
+            existing = trial.constraints
             for key, violation in outcome.constraints.items():
-                if key not in there:
+                if key not in existing:
                     trial.set_constraint(key, violation)
-            state = _OPTUNA_STATES[outcome.state]
+            state = OPTUNA_STATES[outcome.state]
             self._study.tell(trial.number, values, state=state, skip_if_finished=True)
 
 
-def _given_up(left: TrialRemnant, reason: str, deaths: int) -> dict[str, Any]:
-    """Columns of a trial that nobody runs any more.
+def _abandoned_row(remnant: TrialRemnant, reason: str, deaths: int) -> dict[str, Any]:
+    """Return the columns of a trial that no run owns any more.
 
-    What was spooled is told, the others' setups are queued again; but for one whose runs died time
-    after time: it may be what kills them, and has failed. One that can go on from a pause waits.
+    An outcome that could not be stored is stored; a trial that can be resumed is paused; others are
+    lost and their parameters are queued again. A trial whose runs died repeatedly has failed: its
+    parameters may be the cause.
     """
-    outcome = left.outcome
-    if outcome is None and deaths >= _MOST_DEATHS:
+    outcome = remnant.outcome
+    if outcome is None and deaths >= _MAX_DEATHS:
         outcome = Outcome("failed", reason=f"{reason}, {deaths} times with this setup")
-    if outcome is None and left.paused is not None:
-        return paused_row(left.overrides, left.paused, deaths)
+    if outcome is None and remnant.paused is not None:
+        return paused_row(remnant.overrides, remnant.paused, deaths)
     if outcome is None:
-        return lost_row(left.overrides, reason, left.result, deaths)
+        return lost_row(remnant.overrides, reason, remnant.result, deaths)
     if outcome.state == "paused":
-        return paused_row(left.overrides, outcome)
-    return ended_row(left.overrides, replace(outcome, result=outcome.result or left.result))
+        return paused_row(remnant.overrides, outcome)
+    return ended_row(remnant.overrides, replace(outcome, result=outcome.result or remnant.result))
 
 
 def _deaths(trial: Trial | FrozenTrial) -> int:

@@ -1,7 +1,7 @@
-"""Who runs a study: a lease a process, that tells others whether it still lives.
+"""The runs of a study: each has a lease, from which others see whether it still lives.
 
-On the same host a dead process is known for dead at once, by its number and when it began. From
-another host only silence tells: no beat for longer than its grace, by the server's clock.
+On the same host, a dead process is detected at once by its number and start time. From another
+host, only silence shows it: no heartbeat within its grace period, by the server's clock.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -19,12 +19,12 @@ from sqlalchemy import Connection
 from energyopt.errors import StorageError, StudyError
 from energyopt.storage.database import NETWORK, file_system, make_folder, sqlite_file, storage_url
 from energyopt.storage.identity import check_name
-from energyopt.storage.tables import RUNS
+from energyopt.storage.tables import RUNS, next_number, process_of
 from energyopt.utils.locks import locked_file
 from energyopt.utils.process import Process
 
 BEATS_OF_GRACE = 10
-"""Beats that may be missed before a run is taken for dead on another host."""
+"""Heartbeats that a run on another host may miss before it counts as dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Run:
     """A run of a study.
 
     Attributes:
-        study_id: The study's.
+        study_id: The study's number.
         ordinal: Its number among the study's runs, from 0.
-        process: Whose it is.
-        silent_s: How long it has not been heard, in s.
-        grace_s: How long that may be, in s.
-        ended: Whether it said that it is over.
+        process: The process that runs it.
+        silent_s: Time since its last heartbeat, in s.
+        grace_s: Silence after which it counts as dead, in s.
+        ended: True if it ended regularly.
     """
 
     study_id: int
@@ -49,7 +49,7 @@ class Run:
 
     @property
     def is_dead(self) -> bool:
-        """Whether its trials are nobody's."""
+        """True if no process owns its trials any more."""
         if self.ended:
             return True
         lives = self.process.lives()
@@ -60,51 +60,46 @@ class Run:
 
 
 def begin(connection: Connection, study_id: int, process: Process, grace_s: float) -> Run:
-    """Enter a new run. Only one process may do so at a time."""
-    mine = RUNS.c.study_id == study_id
-    last = connection.execute(sa.select(sa.func.max(RUNS.c.ordinal)).where(mine)).scalar()
-    ordinal = 0 if last is None else int(last) + 1
+    """Insert a new run. Only one process may do so at a time."""
+    ordinal = next_number(connection, RUNS.c.ordinal, RUNS.c.study_id == study_id)
     now_s = _now_s(connection)
     connection.execute(
         sa.insert(RUNS).values(
             study_id=study_id,
             ordinal=ordinal,
-            host=process.host,
-            place=process.place,
-            pid=process.pid,
-            start=process.start,
             beat_s=now_s,
             grace_s=grace_s,
             ended=False,
             began_s=now_s,
+            **asdict(process),
         )
     )
     return Run(study_id, ordinal, process, 0.0, grace_s, ended=False)
 
 
 def beat(connection: Connection, run: Run) -> None:
-    """Say that a run lives."""
+    """Store a heartbeat of a run."""
     connection.execute(sa.update(RUNS).where(_is(run)).values(beat_s=_now_s(connection)))
 
 
-def end(connection: Connection, run: Run, *, asked: bool) -> None:
-    """Say that a run is over; one that asked for nothing was none."""
-    if asked:
-        over = {"ended": True, "beat_s": _now_s(connection)}
-        connection.execute(sa.update(RUNS).where(_is(run)).values(over))
+def end(connection: Connection, run: Run, *, has_trials: bool) -> None:
+    """Mark a run as finished; delete its row if it never took a trial."""
+    if has_trials:
+        values = {"ended": True, "beat_s": _now_s(connection)}
+        connection.execute(sa.update(RUNS).where(_is(run)).values(values))
     else:
         connection.execute(sa.delete(RUNS).where(_is(run)))
 
 
 def runs_of(connection: Connection, study_id: int) -> list[Run]:
-    """All runs of a study that did not say that they are over."""
+    """Return all runs of a study that did not end regularly."""
     now_s = _now_s(connection)
     query = sa.select(RUNS).where(RUNS.c.study_id == study_id, ~RUNS.c.ended)
     return [
         Run(
             study_id,
             row.ordinal,
-            Process(row.host, row.place, row.pid, row.start),
+            process_of(row),
             now_s - row.beat_s,
             row.grace_s,
             ended=False,
@@ -114,9 +109,9 @@ def runs_of(connection: Connection, study_id: int) -> list[Run]:
 
 
 def took_s(connection: Connection, run: Run) -> float:
-    """The time in which any run was at work on a study, this one until now, in s.
+    """Return the time in which at least one run worked on a study, in s.
 
-    One that was killed was until its last sign of life.
+    The given run counts until now, one that was killed until its last heartbeat.
     """
     query = sa.select(RUNS.c.ordinal, RUNS.c.began_s, RUNS.c.beat_s).where(
         RUNS.c.study_id == run.study_id, RUNS.c.began_s.is_not(None)
@@ -132,16 +127,16 @@ def took_s(connection: Connection, run: Run) -> float:
 
 @contextmanager
 def only_coordinator(where: str, name: str) -> Iterator[bool]:
-    """Hold a study of an SQLite database for this process; the lock dies with it.
+    """Lock a study of an SQLite database for this process; the lock ends with it.
 
     Yields:
-        Whether no other run of the study lives, whatever its lease says: after a reboot, or in a
-        new container, its process cannot be asked for. On a database server, and on a network
-        file system, whose locks may be each host's own, others may be at work.
+        True if no other run of the study lives, whatever its lease says: after a reboot, or in a
+        new container, its process cannot be looked up. False on a database server and on a network
+        file system, whose locks may be local to each host: other runs may be active.
 
     Raises:
-        StorageError: If the folder of the database may not be written.
-        StudyError: If another process holds it, or its name is none.
+        StorageError: If the folder of the database is not writable.
+        StudyError: If another process holds the lock, or the study's name is invalid.
     """
     check_name(name)
     file = sqlite_file(storage_url(where))
@@ -174,7 +169,7 @@ def _is(run: Run) -> sa.ColumnElement[bool]:
 
 
 def _now_s(connection: Connection) -> float:
-    """The server's clock, so that those of its clients do not matter; an SQLite file has ours."""
+    """Return the server's time, so that its clients' clocks do not matter; ours for SQLite."""
     if connection.dialect.name != "postgresql":
         return time.time()
     clock = sa.select(sa.func.extract("epoch", sa.func.clock_timestamp()))

@@ -1,6 +1,6 @@
-"""Open a study for a run: create it or check that it asks the same, and enter the run.
+"""Open a study for a run: create it or check its identity, and insert the run.
 
-While it enters, no other run decides anything in the study.
+Meanwhile, no other run changes the study.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from energyopt.storage import run_leases as runs
 from energyopt.storage.database import (
     lock_in_transaction,
     open_database,
-    speaking,
     sqlite_file,
+    storage_errors,
     storage_url,
 )
 from energyopt.storage.identity import IDENTITY, Identity, check_metrics, check_name, check_same
@@ -35,14 +35,14 @@ GRACE_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class OpenStudy:
-    """A study that a run has entered.
+    """A study that a run has opened.
 
     Attributes:
-        study: Optuna's.
-        storage: Where it lives, with our own tables beside.
-        url: The storage's.
-        run: The one that entered.
-        note: What opening it did, in a sentence; None where that is nothing.
+        study: Optuna's study.
+        storage: The storage that holds it and energyopt's own tables.
+        url: The storage's URL.
+        run: The run that opened it.
+        note: A sentence about an upgrade of the tables; None if there was none.
     """
 
     study: Study
@@ -63,36 +63,35 @@ def open_study(
     grace_s: float = GRACE_S,
     sole: bool = False,
 ) -> Iterator[OpenStudy]:
-    """Create a study, or take up one that asks the same, as a new run of it.
+    """Create a study, or continue one of the same identity, as a new run of it.
 
-    A context manager for what is built upon the study: an error there, too, closes the storage and
-    is said in a sentence.
+    A context manager for what is built upon the study: an error there also closes the storage and
+    becomes a `StorageError`.
 
     Args:
         where: A file or a SQLAlchemy URL.
         name: The study's name.
-        identity: What it asks.
-        make_sampler: Makes the sampler, given how many trials and runs there were before.
-        process: Whose run it is; this one's if None.
-        grace_s: How long the run may be silent before other hosts take it for dead, in s.
-        sole: Whether a lock shows that no other run of the study lives.
+        identity: The study's identity.
+        make_sampler: Returns the sampler, given the number of earlier trials and runs.
+        process: The process of the run; this one if None.
+        grace_s: Silence after which other hosts treat the run as dead, in s.
+        sole: A lock shows that no other run of the study lives.
 
     Raises:
         StorageError: If the database cannot be used.
-        StudyError: If the study exists and asks something else, or another host runs it
-            in a file.
+        StudyError: If the study exists with another identity, or another host runs it in a file.
     """
     check_name(name)
     storage = open_database(where, create=True)
     url = storage_url(where)
-    with speaking(url), quiet_optuna(), _closed_on_error(storage):
+    with storage_errors(url), quiet_optuna(), _closed_on_error(storage):
         with lock_in_transaction(storage.engine) as lock:
             note = prepare(storage.engine, sqlite_file(url))
-            study = _take_up(storage, name, identity)
+            study = _create_or_load(storage, name, identity)
             process = process or Process.this()
-            run = _enter(storage, study, process, grace_s, alone=lock is None, sole=sole)
-            before = len(study.get_trials(deepcopy=False)) + run.ordinal
-            study.sampler = make_sampler(before)
+            run = _insert_run(storage, study, process, grace_s, is_file=lock is None, sole=sole)
+            n_earlier = len(study.get_trials(deepcopy=False)) + run.ordinal
+            study.sampler = make_sampler(n_earlier)
         yield OpenStudy(study, storage, url, run, note)
 
 
@@ -105,34 +104,40 @@ def _closed_on_error(storage: RDBStorage) -> Iterator[None]:
         raise
 
 
-def _take_up(storage: RDBStorage, name: str, identity: Identity) -> Study:
-    """The study of this name, new or one that asks the same."""
+def _create_or_load(storage: RDBStorage, name: str, identity: Identity) -> Study:
+    """Return the study of this name, which is new or has the same identity."""
     study = optuna.create_study(
         storage=storage,
         study_name=name,
         directions=[metric.direction for metric in identity.metrics],
         load_if_exists=True,
     )
-    known = study.user_attrs.get(IDENTITY)
-    if known is not None:
-        check_same(name, known, json.loads(json.dumps(identity.to_dict())))
+    stored = study.user_attrs.get(IDENTITY)
+    if stored is not None:
+        check_same(name, stored, json.loads(json.dumps(identity.to_dict())))
     check_metrics(study, identity.metrics)
-    if known is None:
+    if stored is None:
         study.set_metric_names([metric.name for metric in identity.metrics])
         study.set_user_attr(IDENTITY, identity.to_dict())
     return study
 
 
-def _enter(
-    storage: RDBStorage, study: Study, process: Process, grace_s: float, *, alone: bool, sole: bool
+def _insert_run(
+    storage: RDBStorage,
+    study: Study,
+    process: Process,
+    grace_s: float,
+    *,
+    is_file: bool,
+    sole: bool,
 ) -> Run:
-    """Enter a run, and refuse a second one of another host where a file is the database."""
+    """Insert a run; refuse a second host if the database is a file."""
     study_id = storage.get_study_id_from_name(study.study_name)
     with storage.engine.begin() as connection:
         for run in runs.runs_of(connection, study_id):
-            if sole or run.process == process:  # what it did before in this study is over
-                runs.end(connection, run, asked=True)
-            elif alone and not run.is_dead:
+            if sole or run.process == process:  # an earlier run of this process is over
+                runs.end(connection, run, has_trials=True)
+            elif is_file and not run.is_dead:
                 raise StudyError(
                     f"study {study.study_name} is being run by {run}, heard {run.silent_s:.0f} s "
                     "ago; one host at a time runs a study in a file: wait for it, or share the "

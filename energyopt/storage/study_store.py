@@ -1,7 +1,7 @@
-"""A study in its storage, asked and told by the runs that share it.
+"""A study in its storage, as the runs that share it use it.
 
-Whose a trial is and how it ended is decided by one statement on its row in our table; what
-Optuna is told follows from there, and whoever comes next finishes what a dead run left half done.
+One statement on a trial's row in energyopt's table decides which run owns the trial and how it
+ended. Optuna's tables are updated from there, and the next run finishes what a crashed one began.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from energyopt.errors import LeaseLostError, StudyError
 from energyopt.search.quiet import quiet_optuna
 from energyopt.search.schedule import DEFAULT_SETUP, TrialSnapshot
 from energyopt.storage import run_leases as runs
-from energyopt.storage.database import lock_in_transaction, speaking
+from energyopt.storage.database import lock_in_transaction, storage_errors
 from energyopt.storage.identity import PLANS, Identity
 from energyopt.storage.optuna_tables import State, count_trials, running_trials
 from energyopt.storage.paused_trials import PausedTrials, Waiting
@@ -44,11 +44,11 @@ class StudyStore:
     """One study, as one of the runs that share it sees it.
 
     Args:
-        opened: The study, and the run that entered it.
-        remains: What a dead run left of a trial.
+        opened: The study, and the run that opened it.
+        remains: Returns what a crashed run left of a trial outside of the database.
 
     Attributes:
-        note: What opening it did, in a sentence; None where that is nothing.
+        note: A sentence about an upgrade of the tables; None if there was none.
     """
 
     def __init__(self, opened: OpenStudy, remains: Callable[[FrozenTrial], TrialRemnant]) -> None:
@@ -59,11 +59,11 @@ class StudyStore:
         self.note = opened.note
         engine, study_id = self._storage.engine, self._run.study_id
         self._rows = TrialRows(engine, study_id, self._run.ordinal)
-        self._ends = Reconciler(self._study, self._rows, remains)
-        self._paused = PausedTrials(self._study, self._rows, self._ends)
+        self._reconciler = Reconciler(self._study, self._rows, remains)
+        self._paused = PausedTrials(self._study, self._rows, self._reconciler)
         self._energy = SearchEnergy(engine, self._rows, study_id)
-        self._asked = False
-        self._mine: set[int] = set()  # asked for, and not ended
+        self._has_trials = False
+        self._open: set[int] = set()  # numbers of this run's trials that did not end
 
     @classmethod
     def open(
@@ -78,10 +78,10 @@ class StudyStore:
         grace_s: float = GRACE_S,
         sole: bool = False,
     ) -> StudyStore:
-        """Create a study, or take up one that asks the same, as a new run of it.
+        """Create a study, or continue one of the same identity, as a new run of it.
 
-        Arguments and errors are those of `open_study`; `remains` says what a dead run left of a
-        trial.
+        Arguments and errors are those of `open_study`; `remains` returns what a crashed run left
+        of a trial.
         """
         with open_study(
             where, name, identity, make_sampler, process=process, grace_s=grace_s, sole=sole
@@ -95,34 +95,34 @@ class StudyStore:
 
     @property
     def sampler(self) -> BaseSampler:
-        """What suggests setups."""
+        """The sampler, which suggests parameters."""
         return self._study.sampler
 
     @property
     def is_shared(self) -> bool:
-        """Whether other runs may add to it at the same time."""
+        """True if other runs may add to it at the same time."""
         return self._storage.engine.dialect.name == "postgresql"
 
-    # Trials on their way ---------------------------------------------------------------------
+    # Trials ----------------------------------------------------------------------------------
 
     def ask(
         self,
         n_trials: int | None = None,
         next_point: Callable[[Sequence[Point]], Point | None] | None = None,
     ) -> Trial | None:
-        """A new trial, or the next planned one; none where all that there may be are taken.
+        """Return a new trial or the next queued one; None if the study has all its trials.
 
-        Trials that dead runs left are settled first. Runs do this one at a time, so that their
-        sum is exact.
+        Trials of crashed runs are ended first. Runs do this one at a time, so that the total is
+        exact.
 
         Args:
             n_trials: The study's total; None for any.
-            next_point: Given all setups that were trained or planned, the next one if nothing
-                is suggested; None where suggestions are.
+            next_point: Returns the next parameters, given all that were trained or queued; None
+                if the sampler suggests them.
         """
-        with self._held() as lock:
-            self._reap(all_of_them=False)  # this run's other trials go on
-            if n_trials is not None and self._taken() >= n_trials:
+        with self._locked() as connection:
+            self._reap(is_strict=False)  # this run's other trials continue
+            if n_trials is not None and self._n_started() >= n_trials:
                 return None
             if next_point is not None and not self._trials(TrialState.WAITING):
                 point = next_point(self.seen())
@@ -131,100 +131,101 @@ class StudyStore:
                 self._study.enqueue_trial(dict(point))
             trial = self._study.ask()
             failpoints.at("asked")
-            # In the transaction of the lock: what is written counts if it was held.
-            self._ends.enter(trial, connection=lock)
-            self._asked = True
-        self._mine.add(trial.number)
+            # In the transaction of the lock: it commits only if the lock was held.
+            self._reconciler.insert(trial, connection=connection)
+            self._has_trials = True
+        self._open.add(trial.number)
         failpoints.at("claimed")
         return trial
 
     @contextmanager
-    def speaking(self) -> Iterator[None]:
-        """For suggestions, which write to the database: say its errors in a sentence."""
-        with speaking(self._url), quiet_optuna():
+    def storage_errors(self) -> Iterator[None]:
+        """Turn errors of suggestions, which write to the database, into `StorageError`."""
+        with storage_errors(self._url), quiet_optuna():
             try:
                 yield
             except UpdateFinishedTrialError as error:
                 raise self._lease_lost() from error
 
     def plan(self, params: Point, *, default: bool = False) -> None:
-        """Queue a setup, the default one or another: the next `ask` takes it."""
-        with speaking(self._url), quiet_optuna():
-            self._ends.enqueue(params, {DEFAULT_SETUP: True} if default else {})
+        """Queue parameters, the default ones or others: the next `ask` takes them."""
+        with storage_errors(self._url), quiet_optuna():
+            self._reconciler.enqueue(params, {DEFAULT_SETUP: True} if default else {})
 
     def plan_first(self, params: Point) -> bool:
-        """Queue the default setup, if the study has no trial yet; whether it had none."""
-        with self._held():
+        """Queue the default parameters if the study has no trial yet; return True if so."""
+        with self._locked():
             is_first = not self._trials()
             if is_first:
-                self._ends.enqueue(params, {DEFAULT_SETUP: True})
+                self._reconciler.enqueue(params, {DEFAULT_SETUP: True})
         return is_first
 
     def beat(self, progress: Mapping[int, TrialResult]) -> None:
-        """Say that this run lives, and keep what its trials have burnt until now.
+        """Store a heartbeat, and the energy that this run's trials have used so far.
 
         Args:
             progress: The records of trials that run, by number.
 
         Raises:
-            LeaseLost: If it was taken for dead.
+            LeaseLostError: If another run took this one for dead.
         """
-        with speaking(self._url), self._storage.engine.begin() as connection:
+        with storage_errors(self._url), self._storage.engine.begin() as connection:
             runs.beat(connection, self._run)
             for number, result in progress.items():
                 if not self._rows.keep_progress(connection, number, result):
                     raise self._lease_lost()
 
     def tell(self, trial: Trial, outcome: Outcome, overrides: Sequence[str]) -> None:
-        """Store how a trial ended, whole: our record first, Optuna's state last.
+        """Store how a trial ended: its row first, Optuna's state last.
 
-        It may be told again after an error, and finishes what was begun.
+        Repeat it after an error to finish what was begun.
 
         Raises:
-            LeaseLost: If the run was taken for dead; the trial's joules are kept, its end is not.
+            LeaseLostError: If another run took this one for dead; the trial's energy is kept, its
+                outcome is not.
         """
-        with speaking(self._url), quiet_optuna():
-            if not self._rows.tell(trial.number, ended_row(overrides, outcome)):
-                self._account(trial.number, outcome.result)
+        with storage_errors(self._url), quiet_optuna():
+            if not self._rows.finish(trial.number, ended_row(overrides, outcome)):
+                self._keep_energy(trial.number, outcome.result)
             failpoints.at("kept")
-            self._ends.tell(trial, outcome)
-            self._mine.discard(trial.number)
+            self._reconciler.report(trial, outcome)
+            self._open.discard(trial.number)
             failpoints.at("told")
 
-    def keep_words(self, trial: Trial, overrides: Sequence[str]) -> None:
-        """Keep the words of a trial that may pause: with others it could not go on."""
-        with speaking(self._url):
-            self._rows.keep_words(trial.number, overrides)
+    def keep_overrides(self, trial: Trial, overrides: Sequence[str]) -> None:
+        """Store the overrides of a trial that may pause: it is resumed with the same ones."""
+        with storage_errors(self._url):
+            self._rows.keep_overrides(trial.number, overrides)
 
     def pause(self, trial: Trial, outcome: Outcome, overrides: Sequence[str]) -> None:
-        """Leave a trial open in the study, for any run to go on with.
+        """Leave a trial open in the study, for any run to resume.
 
-        It may be said again after an error, and finishes what was begun.
+        Repeat it after an error to finish what was begun.
 
         Raises:
-            LeaseLost: If the run was taken for dead; the trial's joules are kept.
+            LeaseLostError: If another run took this one for dead; the trial's energy is kept.
         """
-        with speaking(self._url), quiet_optuna():
+        with storage_errors(self._url), quiet_optuna():
             if not self._rows.pause(trial.number, paused_row(overrides, outcome)):
-                self._account(trial.number, outcome.result)
+                self._keep_energy(trial.number, outcome.result)
             failpoints.at("paused")
-            self._ends.tell(trial, outcome)
-            self._mine.discard(trial.number)
+            self._reconciler.report(trial, outcome)
+            self._open.discard(trial.number)
 
     def resume(self, number: int) -> Waiting | None:
-        """Take a paused trial for this run; None if another one was first."""
-        with self._held():
+        """Claim a paused trial for this run; None if another run was first."""
+        with self._locked():
             waiting = self._paused.take(number)
         if waiting is not None:
-            self._asked = True
-            self._mine.add(number)
+            self._has_trials = True
+            self._open.add(number)
         return waiting
 
     def conclude_paused(self, numbers: Iterable[int]) -> list[int]:
-        """End paused trials, which will not go on, be it before the target or after it.
+        """End paused trials that will not be resumed, before or after their target.
 
         Returns:
-            Those that another run did not take before.
+            The numbers of those that no other run claimed first.
         """
         concluded = []
         for number in numbers:
@@ -244,87 +245,88 @@ class StudyStore:
         *,
         paused: Outcome | None = None,
     ) -> None:
-        """Give up a trial of this run: its joules are kept, its setup is queued again.
+        """Abandon a trial of this run: keep its energy and queue its parameters again.
 
-        One that can go on from a pause is left open instead.
+        A trial that can be resumed from a pause is left open instead.
 
         Args:
             trial: The trial.
-            overrides: Its words.
-            end: "interrupted" by a person, or "lost" where what ran it died.
-            reason: The same in words.
-            result: What it burnt.
-            paused: The pause that it can go on from.
+            overrides: Its overrides.
+            end: "interrupted" by the user, or "lost" if the process that ran it died.
+            reason: The reason, in words.
+            result: The record of its energy.
+            paused: The outcome at the pause that it can be resumed from.
 
         Raises:
-            LeaseLost: If the run was taken for dead; its joules are kept then, too.
+            LeaseLostError: If another run took this one for dead; the energy is kept.
         """
-        with self._held():
-            left = TrialRemnant(tuple(overrides), None, result, paused)
-            if not self._ends.give_up(trial, left, reason, died=end == "lost"):
-                self._account(trial.number, result)
+        with self._locked():
+            remnant = TrialRemnant(tuple(overrides), None, result, paused)
+            if not self._reconciler.abandon(trial, remnant, reason, died=end == "lost"):
+                self._keep_energy(trial.number, result)
 
     def reap(self) -> int:
-        """Settle what dead runs left: tell what they could not, keep joules, queue setups again.
+        """End the trials of crashed runs: store their outcomes and energy, queue lost ones again.
 
         Returns:
-            How many trials were settled. Doing it again, or at the same time, changes nothing.
+            The number of trials that were ended. Repeating it, also at the same time, changes
+            nothing.
 
         Raises:
-            JournalError: If a newer energyopt wrote the journal of one, which is left as it is.
+            JournalError: If a newer energyopt wrote the journal of one, which is left unchanged.
         """
-        with self._held():
+        with self._locked():
             self._paused.catch_up()
-            return self._reap(all_of_them=True)
+            return self._reap(is_strict=True)
 
     def close(self) -> None:
-        """Say that this run is over; trials that it still has are nobody's."""
+        """End this run; trials that it still has are left without an owner."""
         try:
-            with speaking(self._url), self._storage.engine.begin() as connection:
-                runs.end(connection, self._run, asked=self._asked)
+            with storage_errors(self._url), self._storage.engine.begin() as connection:
+                runs.end(connection, self._run, has_trials=self._has_trials)
         finally:
             self._storage.engine.dispose()
 
     # The study -------------------------------------------------------------------------------
 
     def counted(self) -> int:
-        """Trials that count towards `n_trials`: all that ended, but for the lost."""
-        with speaking(self._url):
+        """Return the number of trials that count towards `n_trials`: those that ended, not lost."""
+        with storage_errors(self._url):
             counts = self._counts()
             ended = counts.total() - counts["waiting"] - counts["running"]
             return ended - len(self._rows.lost())
 
     def paused(self) -> int:
-        """Trials that are open, and wait to go on."""
-        with speaking(self._url):
+        """Return the number of paused trials."""
+        with storage_errors(self._url):
             return len(self._rows.paused())
 
     def can_begin(self, n_trials: int) -> bool:
-        """Whether there may be more trials than began until now."""
-        with speaking(self._url):
-            return self._taken() < n_trials
+        """Return True if fewer trials were started than the study may have."""
+        with storage_errors(self._url):
+            return self._n_started() < n_trials
 
     def observed(self) -> list[TrialSnapshot]:
-        """All trials that began, as a search may look at them."""
+        """Return what a search may use of the trials that were started."""
         return self._paused.observed(self._trials())
 
     def spent_j(self, progress: Mapping[int, TrialResult] | None = None) -> float:
-        """All energy that the study burnt until now, confirming its setups included, in J.
+        """Return the energy that the study has used so far, including confirmations, in J.
 
         Args:
             progress: The records of trials that run here, by number.
         """
-        with speaking(self._url):
+        with storage_errors(self._url):
             return self._energy.total_j(progress or {})
 
     def took_s(self) -> float:
-        """The time in which runs were at work on the study, in s."""
-        with speaking(self._url), self._storage.engine.connect() as connection:
+        """Return the time in which at least one run worked on the study, in s."""
+        with storage_errors(self._url), self._storage.engine.connect() as connection:
             return runs.took_s(connection, self._run)
 
     def seen(self) -> list[Point]:
-        """Parameters of all trials that were not lost, the planned ones included."""
-        with speaking(self._url):
+        """Return the parameters of all trials that were not lost, including queued ones."""
+        with storage_errors(self._url):
             lost = self._rows.lost()
             return [
                 trial.params or dict(trial.system_attrs.get("fixed_params", {}))
@@ -333,8 +335,8 @@ class StudyStore:
             ]
 
     def others(self) -> list[Run]:
-        """Other runs of this study that live."""
-        with speaking(self._url):
+        """Return the other living runs of this study."""
+        with storage_errors(self._url):
             return [
                 run for run in self._runs() if run.ordinal != self._run.ordinal and not run.is_dead
             ]
@@ -345,55 +347,59 @@ class StudyStore:
         Raises:
             StudyError: If it is bound to another.
         """
-        known = self._bound()
-        if known is None:
-            with self._held():
-                known = self._bound()
-                if known is None:
+        stored = self._binding()
+        if stored is None:
+            with self._locked():
+                stored = self._binding()
+                if stored is None:
                     self._study.set_user_attr(_BINDING, list(provenance.binding))
                     return
-        if tuple(known) != provenance.binding:
+        if tuple(stored) != provenance.binding:
             raise StudyError(
-                f"study {self.name} holds joules {' / '.join(known)}, this machine gives "
+                f"study {self.name} holds joules {' / '.join(stored)}, this machine gives "
                 f"{' / '.join(provenance.binding)}; joules of two kinds do not mix: give the new "
                 "measurements their own study=name"
             )
 
     def keep_plans(self, plans: ReportSettings) -> None:
-        """Keep what this run was told of the time after the search; the last run's word counts."""
-        with speaking(self._url):
+        """Store this run's report settings, which replace those of earlier runs."""
+        with storage_errors(self._url):
             if self._study.user_attrs.get(PLANS, NONE.to_dict()) != plans.to_dict():
                 self._study.set_user_attr(PLANS, plans.to_dict())
 
     def read(self) -> StudyRecord:
-        """The whole study as a record."""
-        with speaking(self._url), quiet_optuna():
+        """Return the study as a record."""
+        with storage_errors(self._url), quiet_optuna():
             return record_of(self._study, self._storage, self._run.study_id)
 
     # Statements ------------------------------------------------------------------------------
 
     @contextmanager
-    def _held(self) -> Iterator[Connection | None]:
-        """Be the only run that decides; where a file is the database, this is the only one."""
+    def _locked(self) -> Iterator[Connection | None]:
+        """Exclude decisions of other runs; an SQLite file has only one run at a time."""
         with (
-            speaking(self._url),
+            storage_errors(self._url),
             quiet_optuna(),
-            lock_in_transaction(self._storage.engine, self._run.study_id) as lock,
+            lock_in_transaction(self._storage.engine, self._run.study_id) as connection,
         ):
-            yield lock
+            yield connection
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
-        with speaking(self._url):
+        with storage_errors(self._url):
             return self._study.get_trials(deepcopy=False, states=states or None)
 
     def _runs(self) -> list[Run]:
         with self._storage.engine.connect() as connection:
             return runs.runs_of(connection, self._run.study_id)
 
-    def _account(self, number: int, result: TrialResult | None) -> NoReturn:
-        """Keep the joules of a trial that somebody else has given up for this run, and say so."""
+    def _keep_energy(self, number: int, result: TrialResult | None) -> NoReturn:
+        """Store the energy of a trial that another run has abandoned, and raise.
+
+        Raises:
+            LeaseLostError: Always.
+        """
         if result is not None:
-            self._rows.account(number, result)
+            self._rows.keep_energy(number, result)
         raise self._lease_lost()
 
     def _lease_lost(self) -> LeaseLostError:
@@ -403,22 +409,21 @@ class StudyStore:
             "kept, the same command goes on"
         )
 
-    def _reap(self, *, all_of_them: bool) -> int:
+    def _reap(self, *, is_strict: bool) -> int:
         with self._storage.engine.connect() as connection:
             running = running_trials(connection, self._run.study_id)
-        if running <= self._mine:  # the usual case, with no look at any trial
-            return self._ends.settle([], set())
-        paused = self._rows.paused()
-        if running - paused <= self._mine:
-            return self._ends.settle([], set())
+        # Usually all are this run's own: then no trial needs to be read.
+        paused = set() if running <= self._open else self._rows.paused()
+        if running - paused <= self._open:
+            return self._reconciler.reconcile([], set())
         runs = self._runs()
         living = {run.ordinal for run in runs if not run.is_dead}
         silent = {run.ordinal for run in runs if run.is_dead and run.process.lives() is None}
-        left = [t for t in self._trials(TrialState.RUNNING) if t.number not in paused]
-        return self._ends.settle(left, living, silent, all_of_them=all_of_them)
+        open_trials = [t for t in self._trials(TrialState.RUNNING) if t.number not in paused]
+        return self._reconciler.reconcile(open_trials, living, silent, is_strict=is_strict)
 
-    def _taken(self) -> int:
-        """Trials that ended or run, but for the lost."""
+    def _n_started(self) -> int:
+        """Return the number of trials that were started, except lost ones."""
         counts = self._counts()
         return counts.total() - counts["waiting"] - len(self._rows.lost())
 
@@ -426,6 +431,6 @@ class StudyStore:
         with self._storage.engine.connect() as connection:
             return Counter(count_trials(connection, self._run.study_id))
 
-    def _bound(self) -> Any:
-        with speaking(self._url):
+    def _binding(self) -> Any:
+        with storage_errors(self._url):
             return self._study.user_attrs.get(_BINDING)

@@ -1,13 +1,17 @@
-"""Our own tables, beside Optuna's and never in them, and how older ones become these."""
+"""Define the tables of energyopt, separate from Optuna's, and upgrade older versions of them."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import StorageError
+from energyopt.utils.process import Process
 
 _VERSION = 4
 _METADATA = sa.MetaData()
@@ -17,22 +21,22 @@ TRIALS = sa.Table(
     _METADATA,
     sa.Column("study_id", sa.Integer, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("overrides", sa.Text, nullable=False),  # JSON list of words
+    sa.Column("overrides", sa.Text, nullable=False),  # JSON list
     sa.Column("is_default", sa.Boolean, nullable=False),
-    sa.Column("lost", sa.Boolean, nullable=False),  # its retry counts, it does not
+    sa.Column("lost", sa.Boolean, nullable=False),  # not counted: its retry is
     sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("result", sa.Text, nullable=True),  # JSON of the TrialResult, of what there is of it
-    sa.Column("run", sa.Integer, nullable=True),  # whose it is; None in records of old
+    sa.Column("result", sa.Text, nullable=True),  # JSON of a TrialResult, maybe partial
+    sa.Column("run", sa.Integer, nullable=True),  # the owner; None in records of older versions
     sa.Column("ended", sa.Boolean, nullable=False, server_default=sa.true()),
-    sa.Column("retried", sa.Boolean, nullable=False, server_default=sa.true()),  # what was lost
-    sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),  # of runs, in a row
-    sa.Column("outcome", sa.Text, nullable=True),  # JSON of what Optuna is told next
-    sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),  # nobody's, open
+    sa.Column("retried", sa.Boolean, nullable=False, server_default=sa.true()),  # False: queue it
+    sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),  # of its runs, in a row
+    sa.Column("outcome", sa.Text, nullable=True),  # JSON of what to report to Optuna
+    sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),  # open, no owner
 )
-"""A row for each trial that was asked for. It is decided here, by one statement, whose a trial is
-and how it ended; Optuna's tables follow."""
+"""A row for each trial. One statement on it decides which run owns a trial and how the trial ended;
+Optuna's tables are updated from it."""
 
-# Asked for each trial: without an index that reads past the texts of all results.
+# These columns are queried once a trial; without an index, that reads the texts of all results.
 _INDICES = (
     sa.Index("energyopt_trials_lost", TRIALS.c.study_id, TRIALS.c.lost, TRIALS.c.number),
     sa.Index("energyopt_trials_paused", TRIALS.c.study_id, TRIALS.c.paused, TRIALS.c.number),
@@ -47,12 +51,12 @@ RUNS = sa.Table(
     sa.Column("place", sa.Text, nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("start", sa.Text, nullable=False),
-    sa.Column("beat_s", sa.Float, nullable=False),  # when it was last heard, by the server's clock
-    sa.Column("grace_s", sa.Float, nullable=False),  # silent for longer it is taken for dead
+    sa.Column("beat_s", sa.Float, nullable=False),  # last heartbeat, by the server's clock
+    sa.Column("grace_s", sa.Float, nullable=False),  # silent for longer, it counts as dead
     sa.Column("ended", sa.Boolean, nullable=False),
-    sa.Column("began_s", sa.Float, nullable=True),  # by the same clock; None in records of old
+    sa.Column("began_s", sa.Float, nullable=True),  # by the same clock; None in older versions
 )
-"""A row for each run of a study that asked for a trial, and for those that may yet."""
+"""A row for each run of a study, unless it ended without taking a trial."""
 
 CONFIRMATIONS = sa.Table(
     "energyopt_confirmations",
@@ -61,10 +65,10 @@ CONFIRMATIONS = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("trial", sa.Integer, nullable=False),
     sa.Column("seed", sa.BigInteger, nullable=False),
-    sa.Column("overrides", sa.Text, nullable=False),  # JSON list of words
+    sa.Column("overrides", sa.Text, nullable=False),  # JSON list
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("result", sa.Text, nullable=True),  # JSON of the TrialResult, of what there is of it
+    sa.Column("result", sa.Text, nullable=True),  # JSON of a TrialResult, maybe partial
     sa.Column("test_accuracy", sa.Float, nullable=True),
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("place", sa.Text, nullable=False),
@@ -77,19 +81,20 @@ _SCHEMA = sa.Table("energyopt_schema", _METADATA, sa.Column("version", sa.Intege
 
 
 def prepare(engine: Engine, file: Path | None) -> str | None:
-    """Make our tables, or bring those of an older energyopt up to date.
+    """Create the tables, or upgrade those of an older energyopt.
 
     An SQLite file is copied before it is changed; PostgreSQL changes tables in a transaction.
 
     Args:
-        engine: Of a database that holds Optuna's tables, where nobody else does this now.
-        file: An SQLite database's; None for a server's.
+        engine: Engine of a database that holds Optuna's tables. Only one process at a time may
+            call this.
+        file: The file of an SQLite database; None for a server.
 
     Returns:
-        What was done, in a sentence, if there was something.
+        A sentence about the upgrade, or None if there was none.
 
     Raises:
-        StorageError: If a newer energyopt made them.
+        StorageError: If a newer energyopt created the tables.
     """
     note = None
     with engine.connect() as connection:
@@ -117,15 +122,49 @@ def prepare(engine: Engine, file: Path | None) -> str | None:
 
 
 def has_rows(connection: Connection) -> bool:
-    """Whether our tables are there: a database may be another program's of Optuna."""
+    """Return True if the tables exist; another Optuna program's database has none."""
     return sa.inspect(connection).has_table(TRIALS.name)
 
 
+def existing_columns(connection: Connection, table: sa.Table) -> set[str]:
+    """Return the names of a table's columns in this database, which may be of an older version."""
+    return {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+
+
+def next_number(
+    connection: Connection, column: sa.Column[int], rows: sa.ColumnElement[bool]
+) -> int:
+    """Return the number after the largest in a column, or 0 without any.
+
+    Args:
+        connection: The connection to the database.
+        column: The column.
+        rows: The condition for the rows to look at.
+    """
+    last = connection.execute(sa.select(sa.func.max(column)).where(rows)).scalar()
+    return 0 if last is None else int(last) + 1
+
+
+def process_of(row: sa.Row[Any]) -> Process:
+    """Return the process that a row names."""
+    return Process(row.host, row.place, row.pid, row.start)
+
+
+def result_to_json(result: TrialResult | None) -> str | None:
+    """Return the content of a `result` column."""
+    return None if result is None else json.dumps(result.to_dict())
+
+
+def result_from_json(text: str | None) -> TrialResult | None:
+    """Return the record in a `result` column, or None if there is none."""
+    return TrialResult.from_dict(json.loads(text)) if text else None
+
+
 def _version(connection: Connection) -> int:
-    """Of our tables: 0 for none, 1 for those that did not say."""
+    """Return the version of the tables: 0 without any, 1 for those that do not hold it."""
     if sa.inspect(connection).has_table(_SCHEMA.name):
-        found = connection.execute(sa.select(_SCHEMA.c.version)).scalar()
-        return 0 if found is None else int(found)
+        version = connection.execute(sa.select(_SCHEMA.c.version)).scalar()
+        return 0 if version is None else int(version)
     return 1 if has_rows(connection) else 0
 
 
@@ -133,7 +172,7 @@ def _copy(engine: Engine, file: Path) -> Path:
     number = 1
     while (copy := file.with_name(f"{file.name}.before-{_VERSION}.{number}")).exists():
         number += 1
-    raw = engine.raw_connection()  # VACUUM runs in no transaction
+    raw = engine.raw_connection()  # VACUUM is not allowed in a transaction
     try:
         raw.cursor().execute("VACUUM INTO ?", (str(copy),))
     finally:
@@ -143,9 +182,9 @@ def _copy(engine: Engine, file: Path) -> Path:
 
 def _add_columns(connection: Connection, table: sa.Table) -> None:
     if not sa.inspect(connection).has_table(table.name):
-        return  # it is made whole
-    there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+        return  # it is created with all columns
+    existing = existing_columns(connection, table)
     for column in table.columns:
-        if column.name not in there:
-            written = sa.schema.CreateColumn(column).compile(connection)
-            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {written}")
+        if column.name not in existing:
+            definition = sa.schema.CreateColumn(column).compile(connection)
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")

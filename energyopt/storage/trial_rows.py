@@ -1,7 +1,7 @@
-"""Our rows of a study's trials: whose each is, how it ended, and what it burnt.
+"""The rows of a study's trials: which run owns each, how it ended, and the energy that it used.
 
-Each decision is one statement that changes a row only if it still is what it was, so that of two
-who decide at the same time one does.
+Each decision is one statement that changes a row only if it is still as expected, so of two
+concurrent decisions exactly one is taken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import TrialResult
-from energyopt.storage.tables import TRIALS
+from energyopt.storage.tables import TRIALS, result_from_json, result_to_json
 
 Condition = sa.ColumnElement[bool]
 
@@ -26,8 +26,8 @@ class TrialRows:
     """The rows of a study, as one run changes them.
 
     Args:
-        engine: Of the database.
-        study_id: The study's.
+        engine: Engine of the database.
+        study_id: The study's number.
         run: The run's ordinal.
     """
 
@@ -37,8 +37,8 @@ class TrialRows:
         self._study_id = study_id
         self._run = run
 
-    def of(self, number: int) -> sa.Row[Any] | None:
-        """The whole row of a trial."""
+    def get(self, number: int) -> sa.Row[Any] | None:
+        """Return the row of a trial, or None if it has none."""
         with self._connect() as connection:
             return connection.execute(sa.select(TRIALS).where(self._is(number))).one_or_none()
 
@@ -51,14 +51,14 @@ class TrialRows:
         connection: Connection | None = None,
         ended: Mapping[str, Any] | None = None,
     ) -> None:
-        """Enter a trial as this run's.
+        """Insert a trial that this run owns.
 
         Args:
-            number: The trial's.
-            is_default: Whether it is the default setup.
-            deaths: How many runs died with its setup, in a row.
-            connection: In whose transaction; None for one of its own.
-            ended: Of one that has ended already, the columns that say how.
+            number: The trial's number.
+            is_default: It has the default parameters.
+            deaths: Number of consecutive runs that died with its parameters.
+            connection: The connection whose transaction to use; None for a new one.
+            ended: The columns of a trial that has already ended.
         """
         row = {
             "study_id": self._study_id,
@@ -73,86 +73,89 @@ class TrialRows:
         }
         self._execute(sa.insert(TRIALS).values(row | dict(ended or {})), connection)
 
-    def keep_words(self, number: int, overrides: Sequence[str]) -> None:
-        """Keep the words of a running trial of this run, which may pause."""
+    def keep_overrides(self, number: int, overrides: Sequence[str]) -> None:
+        """Store the overrides of a running trial of this run, which may pause."""
         self._change(self._is_open(number), {"overrides": json.dumps(list(overrides))})
 
     def keep_progress(self, connection: Connection, number: int, result: TrialResult) -> bool:
-        """Keep what a running trial of this run has burnt; False if it is not that any more."""
-        values = {"result": _json(result)}
+        """Store the energy used so far by a running trial that this run owns.
+
+        Return False if this run no longer owns it.
+        """
+        values = {"result": result_to_json(result)}
         return self._change(self._is_open(number), values, connection)
 
-    def tell(self, number: int, ended: Mapping[str, Any]) -> bool:
-        """Say how a trial of this run ended; False if somebody else has given it up."""
-        mine = self._is(number) & (TRIALS.c.run == self._run) & ~TRIALS.c.lost
-        return self._change(mine, ended)
+    def finish(self, number: int, ended: Mapping[str, Any]) -> bool:
+        """Store how a trial of this run ended; return False if another run abandoned it."""
+        is_owned = self._is(number) & (TRIALS.c.run == self._run) & ~TRIALS.c.lost
+        return self._change(is_owned, ended)
 
-    def lose(self, number: int, ended: Mapping[str, Any]) -> bool:
-        """Give up a running trial of this run; False if it is not that any more."""
+    def abandon(self, number: int, ended: Mapping[str, Any]) -> bool:
+        """Abandon a running trial of this run; return False if this run no longer owns it."""
         return self._change(self._is_open(number), ended)
 
     def pause(self, number: int, paused: Mapping[str, Any]) -> bool:
-        """Leave a running trial of this run open, as nobody's; False if it is not that any more.
+        """Leave a running trial of this run open, without an owner.
 
-        Said again, it changes nothing.
+        Repeating it changes nothing. Return False if this run no longer owns the trial.
         """
         if self._change(self._is_open(number), paused):
             return True
-        row = self.of(number)
+        row = self.get(number)
         return row is not None and not row.lost and row.run != self._run
 
     def claim(self, number: int) -> bool:
-        """Take a paused trial for this run; False if somebody else was first."""
-        waits = self._is(number) & TRIALS.c.paused & ~TRIALS.c.ended
-        return self._change(waits, {"run": self._run, "paused": False, "outcome": None})
+        """Claim a paused trial for this run; return False if another run was first."""
+        is_paused = self._is(number) & TRIALS.c.paused & ~TRIALS.c.ended
+        return self._change(is_paused, {"run": self._run, "paused": False, "outcome": None})
 
     def conclude(self, number: int, run: int | None, ended: Mapping[str, Any]) -> bool:
-        """Say how a trial of another run ended; False if that run was first."""
-        theirs = self._is(number) & (TRIALS.c.run == run) & ~TRIALS.c.ended & ~TRIALS.c.paused
-        return self._change(theirs, ended)
+        """Store how a trial of another run ended; return False if that run was first."""
+        is_theirs = self._is(number) & (TRIALS.c.run == run) & ~TRIALS.c.ended & ~TRIALS.c.paused
+        return self._change(is_theirs, ended)
 
-    def account(self, number: int, result: TrialResult) -> None:
-        """Keep the joules of a trial of this run that somebody else has given up."""
+    def keep_energy(self, number: int, result: TrialResult) -> None:
+        """Store the energy of a trial of this run that another run has abandoned."""
         lost = replace(result, end="lost", reason="its run was taken for dead")
-        self._change(self._is(number) & TRIALS.c.lost, {"result": _json(lost)})
+        self._change(self._is(number) & TRIALS.c.lost, {"result": result_to_json(lost)})
 
-    def spent_j(self, begin: int, among: Iterable[int]) -> Iterator[tuple[int, bool, float]]:
-        """What trials have burnt, in J, as far as it was kept; and whether that is all.
+    def energies_j(self, begin: int, others: Iterable[int]) -> Iterator[tuple[int, bool, float]]:
+        """Yield number, whether the energy is final, and the stored energy in J of trials.
 
         Args:
-            begin: Number from which on they are read.
-            among: Further ones.
+            begin: Number of the first trial; all later ones follow.
+            others: Numbers of earlier trials to read in addition.
         """
-        which = (TRIALS.c.number >= begin) | TRIALS.c.number.in_(list(among))
+        is_read = (TRIALS.c.number >= begin) | TRIALS.c.number.in_(list(others))
         query = sa.select(TRIALS.c.number, TRIALS.c.ended & ~TRIALS.c.lost, TRIALS.c.result)
         with self._connect() as connection:
-            for number, is_all, result in connection.execute(
-                query.where((TRIALS.c.study_id == self._study_id) & which)
+            for number, is_final, text in connection.execute(
+                query.where((TRIALS.c.study_id == self._study_id) & is_read)
             ):
-                spent_j = TrialResult.from_dict(json.loads(result)).spent_j if result else 0.0
-                yield number, bool(is_all), spent_j
+                result = result_from_json(text)
+                yield number, bool(is_final), 0.0 if result is None else result.spent_j
 
-    def retried(self, number: int) -> None:
-        """Remember that a lost trial's setup is queued."""
+    def mark_retried(self, number: int) -> None:
+        """Store that a lost trial's parameters are queued."""
         self._change(self._is(number), {"retried": True})
 
     def to_retry(self) -> list[tuple[int, int]]:
-        """Lost trials whose setup may not be queued yet: numbers and deaths."""
-        wanting = (TRIALS.c.study_id == self._study_id) & TRIALS.c.lost & ~TRIALS.c.retried
+        """Return lost trials whose parameters may not be queued yet: numbers and deaths."""
+        waiting = (TRIALS.c.study_id == self._study_id) & TRIALS.c.lost & ~TRIALS.c.retried
         with self._connect() as connection:
-            rows = connection.execute(sa.select(TRIALS.c.number, TRIALS.c.deaths).where(wanting))
+            rows = connection.execute(sa.select(TRIALS.c.number, TRIALS.c.deaths).where(waiting))
             return [(number, deaths) for number, deaths in rows]
 
     def lost(self) -> set[int]:
-        """Numbers of the lost trials."""
+        """Return the numbers of the lost trials."""
         return self._numbers(TRIALS.c.lost)
 
     def paused(self) -> set[int]:
-        """Numbers of the paused trials."""
+        """Return the numbers of the paused trials."""
         return self._numbers(TRIALS.c.paused)
 
-    def _numbers(self, which: Condition) -> set[int]:
-        query = sa.select(TRIALS.c.number).where((TRIALS.c.study_id == self._study_id) & which)
+    def _numbers(self, condition: Condition) -> set[int]:
+        query = sa.select(TRIALS.c.number).where((TRIALS.c.study_id == self._study_id) & condition)
         with self._connect() as connection:
             return set(connection.execute(query).scalars())
 
@@ -163,42 +166,42 @@ class TrialRows:
         return self._is(number) & (TRIALS.c.run == self._run) & ~TRIALS.c.ended
 
     def _change(
-        self, which: Condition, row: Mapping[str, Any], connection: Connection | None = None
+        self, condition: Condition, row: Mapping[str, Any], connection: Connection | None = None
     ) -> bool:
-        return self._execute(sa.update(TRIALS).where(which).values(dict(row)), connection) > 0
+        return self._execute(sa.update(TRIALS).where(condition).values(dict(row)), connection) > 0
 
     def _execute(self, statement: sa.UpdateBase, connection: Connection | None) -> int:
         if connection is not None:
             return connection.execute(statement).rowcount
-        with self._begin() as own:
-            return own.execute(statement).rowcount
+        with self._begin() as transaction:
+            return transaction.execute(statement).rowcount
 
 
 def ended_row(overrides: Sequence[str], outcome: Outcome) -> dict[str, Any]:
-    """Columns of a trial whose outcome is known, whether or not Optuna is told yet."""
+    """Return the columns of a trial with an outcome, also if Optuna's tables do not have it yet."""
     return {
         "overrides": json.dumps(list(overrides)),
         "reason": outcome.reason,
-        "result": _json(outcome.result),
+        "result": result_to_json(outcome.result),
         "outcome": json.dumps(outcome.to_dict()),
         "ended": True,
     }
 
 
 def paused_row(overrides: Sequence[str], outcome: Outcome, deaths: int = 0) -> dict[str, Any]:
-    """Columns of a trial that can go on: nobody's, and open."""
-    open_ = {"run": None, "deaths": deaths, "paused": True, "ended": False}
-    return ended_row(overrides, outcome) | open_
+    """Return the columns of a trial that can be resumed: open, without an owner."""
+    columns = {"run": None, "deaths": deaths, "paused": True, "ended": False}
+    return ended_row(overrides, outcome) | columns
 
 
 def lost_row(
     overrides: Sequence[str], reason: str, result: TrialResult | None, deaths: int
 ) -> dict[str, Any]:
-    """Columns of a trial that is given up, with its setup to be queued again."""
+    """Return the columns of an abandoned trial, whose parameters are to be queued again."""
     return {
         "overrides": json.dumps(list(overrides)),
         "reason": reason,
-        "result": _json(result),
+        "result": result_to_json(result),
         "deaths": deaths,
         "lost": True,
         "ended": True,
@@ -207,12 +210,7 @@ def lost_row(
 
 
 def outcome_in(row: sa.Row[Any]) -> Outcome | None:
-    """What Optuna is to be told of an ended trial; None of a lost one."""
+    """Return the outcome of an ended trial, to be reported to Optuna; None for a lost one."""
     if row.outcome is None:
         return None
-    result = None if row.result is None else TrialResult.from_dict(json.loads(row.result))
-    return Outcome.from_dict(json.loads(row.outcome), result)
-
-
-def _json(result: TrialResult | None) -> str | None:
-    return None if result is None else json.dumps(result.to_dict())
+    return Outcome.from_dict(json.loads(row.outcome), result_from_json(row.result))

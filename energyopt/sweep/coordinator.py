@@ -270,14 +270,14 @@ class Coordinator:
         if taken.words is not None:
             context = RunContext(params=trial.params, pause_at_j=until_j, resume=True)
             return _RunningTrial(trial, taken.words, context)
-        with self._store.speaking():
+        with self._store.storage_errors():
             params = {d.key: _suggest(trial, d) for d in self._space.groups}
             for dimension in self._adapter.dimensions(params):
                 params[dimension.key] = _suggest(trial, dimension)
             params |= self._adapter.suggest_more(trial)
         recipe = self._adapter.recipe(params, n_repeats=taken.again)
         if until_j is not None:
-            self._store.keep_words(trial, recipe)
+            self._store.keep_overrides(trial, recipe)
         return _RunningTrial(trial, recipe, RunContext(params=params, pause_at_j=until_j))
 
     def _start(self, running: _RunningTrial, live: LiveStudy) -> None:

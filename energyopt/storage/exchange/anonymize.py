@@ -1,7 +1,7 @@
-"""What a study says of people and their machines, and does not say any more when it leaves.
+"""Remove folders, hosts, users and passwords from a study before it is exported.
 
-Folders name their owners, hosts are named after them, URLs hold passwords: none of that is of use
-to another reader. A file keeps its own name, a host becomes a number.
+Folders and hosts are often named after their owners, and URLs hold passwords: another reader needs
+none of that. A file keeps its name, a host becomes a number.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 from energyopt.storage.credentials import masked
 
 AWAY = ".../"
-"""In the place of the folders of a path."""
+"""Replaces the folders of a path."""
 
-# A path in a text, quoted or not; and one that is all of a text, or of a word's value.
+# A path in a text, quoted or not; and one that is a whole text, or the value of an override.
 _BEFORE = r"(?<![^\s'\"`=:(\[{,;<>|])"
 _QUOTED = re.compile(r"(['\"`])(~?/[^'\"`]*[^'\"`/])/?\1")
 _NAME = r"[^/\s'\"`,;:()\[\]{}<>|]+"
@@ -25,7 +25,7 @@ _OWNER = re.compile(r"(process \d+) of \S+ (?=\()")
 
 
 class Anonymizer:
-    """Takes names of folders, hosts and users out of plain data, the same ones in the same way."""
+    """Replaces names of folders, hosts and users in plain data; equal names stay equal."""
 
     def __init__(self) -> None:
         self._paths: dict[str, str] = {}
@@ -33,7 +33,7 @@ class Anonymizer:
         self._hosts: dict[str, str] = {}
 
     def data(self, value: Any) -> Any:
-        """The same data, without them."""
+        """Return the data without such names."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, list | tuple):
@@ -43,11 +43,11 @@ class Anonymizer:
         return value
 
     def text(self, text: str, *, may_be_path: bool = True) -> str:
-        """A text without them.
+        """Return a text without such names.
 
         Args:
-            text: It may hold paths, quoted or without blanks.
-            may_be_path: Whether all of it, or of what follows a key and =, may be one.
+            text: A text that may hold paths, quoted or without blanks.
+            may_be_path: The whole text, or what follows a key and =, may be a path.
         """
         if "/" not in text:
             return text
@@ -55,8 +55,8 @@ class Anonymizer:
         whole = _WHOLE.fullmatch(text) if may_be_path else None
         if whole and whole[2] == whole[4]:
             return f"{whole[1] or ''}{whole[2]}{self._path(whole[3])}{whole[4]}"
-        text = _QUOTED.sub(lambda found: f"{found[1]}{self._path(found[2])}{found[1]}", text)
-        return _BARE.sub(lambda found: f"{found[1]}{self._path(found[2])}", text)
+        text = _QUOTED.sub(lambda match: f"{match[1]}{self._path(match[2])}{match[1]}", text)
+        return _BARE.sub(lambda match: f"{match[1]}{self._path(match[2])}", text)
 
     def _member(self, key: str, value: Any) -> Any:
         if isinstance(value, str) and key == "host":
@@ -66,17 +66,17 @@ class Anonymizer:
         return self.data(value)
 
     def _path(self, path: str) -> str:
-        """Its last part; two different ones of the same name stay different."""
+        """Return the name of a path; different paths of the same name stay different."""
         if path not in self._paths:
             name = AWAY + path.rpartition("/")[2]
-            taken = self._names[name]
+            n_used = self._names[name]
             self._names[name] += 1
-            self._paths[path] = f"{name}#{taken + 1}" if taken else name
+            self._paths[path] = f"{name}#{n_used + 1}" if n_used else name
         return self._paths[path]
 
 
-def may_be_same(unnamed: Any, value: Any) -> bool:
-    """Whether data without names may be what other data said with them."""
-    if isinstance(unnamed, str) and isinstance(value, str) and AWAY in unnamed:
-        return re.sub(r"#\d+$", "", unnamed) == Anonymizer().text(value)
-    return bool(unnamed == value)
+def may_be_same(anonymized: Any, value: Any) -> bool:
+    """Return True if anonymized data could have come from `value`."""
+    if isinstance(anonymized, str) and isinstance(value, str) and AWAY in anonymized:
+        return re.sub(r"#\d+$", "", anonymized) == Anonymizer().text(value)
+    return bool(anonymized == value)

@@ -1,4 +1,4 @@
-"""The files of an exported study, read without trust: errors name file, line and key."""
+"""Read the files of an exported study without trust; errors name file, line and key."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from energyopt.storage.exchange.schema import Part, problem
 STUDY, TRIALS, CONFIRMATIONS = "study.json", "trials.jsonl", "confirmations.jsonl"
 """Files of an export that are read back."""
 
-_LONGEST_BYTES = 64 << 20
+_MAX_LINE_BYTES = 64 << 20
 _FLOATS = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 
-class RubbishError(ValueError):
-    """What is wrong with a line, by key."""
+class InvalidExportError(ValueError):
+    """A line of an export is invalid; the message begins with the key."""
 
 
 def read_folder(folder: Path) -> PlainStudy:
     """Read an export.
 
     Raises:
-        StorageError: If it cannot be read, is damaged or not one, or a newer program's.
+        StorageError: If it cannot be read, is damaged, is not an export, or is of a newer version.
     """
     study = _read_study(folder / STUDY)
     trials = tuple(_read_lines(folder / TRIALS, "trial", study["trials"]))
@@ -38,43 +38,45 @@ def read_folder(folder: Path) -> PlainStudy:
 
 
 def at_line(path: Path, number: int) -> AbstractContextManager[None]:
-    """Say what is wrong with a line as where it is, counted from 0."""
-    return _saying(f"{path}, line {number + 1}")
+    """Prefix errors with the file and the line, which is counted from 0."""
+    return _error_context(f"{path}, line {number + 1}")
 
 
 def _read_study(path: Path) -> dict[str, Any]:
     with _opened(path) as file:
-        text = file.read(_LONGEST_BYTES + 1)
-    with _saying(str(path)):
-        data = _parsed(text)
+        text = file.read(_MAX_LINE_BYTES + 1)
+    with _error_context(str(path)):
+        data = _parse(text)
         if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise RubbishError("this is no study that energyopt has exported")
+            raise InvalidExportError("this is no study that energyopt has exported")
         version = data.get("version")
         if isinstance(version, int) and version > VERSION:
-            raise RubbishError(
+            raise InvalidExportError(
                 f"a newer energyopt wrote it (format {version}, this one reads up to {VERSION}); "
                 "update energyopt"
             )
-        return _checked("study", data)
+        return _check("study", data)
 
 
 def _read_lines(path: Path, part: Part, count: int) -> Iterator[dict[str, Any]]:
-    """The lines of a file, which has as many as the study says."""
+    """Yield the lines of a file, which must have as many as the study says."""
     with _opened(path) as file:
         for number in range(count):
             with at_line(path, number):
-                line = file.readline(_LONGEST_BYTES + 1)
-                if not line.endswith(b"\n") and len(line) <= _LONGEST_BYTES:
-                    raise RubbishError(f"the file ends here, and has {count} lines in {STUDY}")
-                yield _checked(part, _parsed(line))
+                line = file.readline(_MAX_LINE_BYTES + 1)
+                if not line.endswith(b"\n") and len(line) <= _MAX_LINE_BYTES:
+                    raise InvalidExportError(
+                        f"the file ends here, and has {count} lines in {STUDY}"
+                    )
+                yield _check(part, _parse(line))
         if file.read(1):
             with at_line(path, count):
-                raise RubbishError(f"there are more lines than the {count} in {STUDY}")
+                raise InvalidExportError(f"there are more lines than the {count} in {STUDY}")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A plain file: nothing that a link leads to, and nothing that could keep us waiting."""
+    """Open a plain file: no link, and no pipe, which could block."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
@@ -85,38 +87,38 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _parsed(text: bytes) -> Any:
-    if len(text) > _LONGEST_BYTES:
-        raise RubbishError(f"it is longer than {_LONGEST_BYTES >> 20} MiB")
+def _parse(text: bytes) -> Any:
+    if len(text) > _MAX_LINE_BYTES:
+        raise InvalidExportError(f"it is longer than {_MAX_LINE_BYTES >> 20} MiB")
     try:
-        words = text.decode()
-        data = json.loads(words, parse_constant=_no_constant)
-        if "\\u" in words:  # half a character would be found by the database alone
+        decoded = text.decode()
+        data = json.loads(decoded, parse_constant=_reject_constant)
+        if "\\u" in decoded:  # a lone surrogate would fail only in the database
             json.dumps(data, ensure_ascii=False).encode()
     except UnicodeError as error:
-        raise RubbishError("it is not text in UTF-8") from error
+        raise InvalidExportError("it is not text in UTF-8") from error
     except RecursionError as error:
-        raise RubbishError("it is nested too deeply") from error
+        raise InvalidExportError("it is nested too deeply") from error
     except json.JSONDecodeError as error:
-        raise RubbishError(f"it is not JSON: {error.msg} at column {error.colno}") from error
+        raise InvalidExportError(f"it is not JSON: {error.msg} at column {error.colno}") from error
     return data
 
 
-def _no_constant(name: str) -> float:
-    raise RubbishError(f"it is not JSON: {name} is no number there")
+def _reject_constant(name: str) -> float:
+    raise InvalidExportError(f"it is not JSON: {name} is no number there")
 
 
-def _checked(part: Part, data: Any) -> dict[str, Any]:
-    found = problem(part, data)
-    if found is not None:
-        key, what = found
-        raise RubbishError(f"{key}: {what}" if key else what)
+def _check(part: Part, data: Any) -> dict[str, Any]:
+    departure = problem(part, data)
+    if departure is not None:
+        key, message = departure
+        raise InvalidExportError(f"{key}: {message}" if key else message)
     plain: dict[str, Any] = _with_floats(data)
     return plain
 
 
 def _with_floats(value: Any) -> Any:
-    """Numbers that JSON has no word for, as numbers."""
+    """Replace the objects that stand for NaN and infinities by these numbers."""
     if isinstance(value, dict):
         if value.keys() == {"$float"} and value["$float"] in _FLOATS:
             return _FLOATS[value["$float"]]
@@ -127,8 +129,8 @@ def _with_floats(value: Any) -> Any:
 
 
 @contextmanager
-def _saying(where: str) -> Iterator[None]:
+def _error_context(location: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, ArithmeticError) as error:
-        raise StorageError(f"{where}: {error}; export the study again") from error
+        raise StorageError(f"{location}: {error}; export the study again") from error

@@ -1,4 +1,4 @@
-"""An exported study into a database: all of it, or nothing."""
+"""Import an exported study into a database: all of it or nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 import sqlalchemy as sa
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from sqlalchemy import Connection
 
 from energyopt.core.study_record import StudyRecord
@@ -20,43 +20,37 @@ from energyopt.storage.credentials import masked
 from energyopt.storage.database import (
     lock_in_transaction,
     open_database,
-    speaking,
     sqlite_file,
+    storage_errors,
     storage_url,
 )
 from energyopt.storage.exchange.folder import TRIALS, at_line, read_folder
 from energyopt.storage.exchange.plain import PLANNED, PlainStudy, within
 from energyopt.storage.exchange.reader import distribution_from, record_from, times_of
 from energyopt.storage.identity import IDENTITY, check_name
+from energyopt.storage.optuna_tables import OPTUNA_STATES
 from energyopt.storage.tables import CONFIRMATIONS, RUNS, prepare
 from energyopt.storage.tables import TRIALS as ROWS
 
-_STATES = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-    "running": TrialState.RUNNING,
-    "waiting": TrialState.WAITING,
-}
-_NOBODY = {"host": "", "place": "imported", "pid": 0, "start": ""}
+_NO_PROCESS = {"host": "", "place": "imported", "pid": 0, "start": ""}
 
 
 def import_study(folder: Path, where: str, name: str | None = None) -> StudyRecord:
     """Write an exported study into a database, in one transaction.
 
-    What ran when it was exported is nobody's: the next run of the study settles it.
+    Trials that ran when it was exported have no owner: the next run of the study ends them.
 
     Args:
         folder: The export.
-        where: A file or a SQLAlchemy URL; a file is made if there is none.
-        name: Another name than it had.
+        where: A file or a SQLAlchemy URL; a file is created if it does not exist.
+        name: Its new name; the exported one if None.
 
     Returns:
-        What was read.
+        The study.
 
     Raises:
         StorageError: If the folder cannot be read, or the database cannot be used.
-        StudyError: If there is a study of that name, or it is no name.
+        StudyError: If there is a study of that name, or the name is invalid.
     """
     plain = read_folder(folder)
     record = record_from(plain, folder)
@@ -65,7 +59,7 @@ def import_study(folder: Path, where: str, name: str | None = None) -> StudyReco
     url = storage_url(where)
     storage = open_database(where, create=True)
     try:
-        with speaking(url), quiet_optuna():
+        with storage_errors(url), quiet_optuna():
             with lock_in_transaction(storage.engine):
                 prepare(storage.engine, sqlite_file(url))
             with storage.engine.begin() as connection:
@@ -99,7 +93,7 @@ def _write(
     study_id = storage.get_study_id_from_name(name)
     _insert(connection, ROWS, [_row(study_id, trial) for trial in plain.trials if trial["row"]])
     _insert(connection, RUNS, [_run(study_id, run) for run in plain.study["runs"]])
-    confirmations = [_confirmation(study_id, each) for each in plain.confirmations]
+    confirmations = [_confirmation(study_id, data) for data in plain.confirmations]
     _insert(connection, CONFIRMATIONS, confirmations)
 
 
@@ -110,17 +104,16 @@ def _insert(connection: Connection, table: sa.Table, rows: list[dict[str, Any]])
 
 def _frozen(trial: Mapping[str, Any]) -> FrozenTrial:
     began, ended = times_of(trial)
-    planned = {PLANNED: trial["planned"]} if trial["planned"] else {}
     frozen = optuna.trial.create_trial(
-        state=_STATES[trial["state"]],
+        state=OPTUNA_STATES[trial["state"]],
         values=trial["values"],
         params=trial["params"],
         distributions={
             key: distribution_from(data) for key, data in trial["distributions"].items()
         },
         user_attrs=trial["attributes"],
-        system_attrs=planned,
-        intermediate_values={int(step): at for step, at in trial["intermediate_values"].items()},
+        system_attrs={PLANNED: trial["planned"]} if trial["planned"] else {},
+        intermediate_values={int(step): v for step, v in trial["intermediate_values"].items()},
         constraints=trial["constraints"],
     )
     frozen.datetime_start, frozen.datetime_complete = began, ended
@@ -137,12 +130,12 @@ def _row(study_id: int, trial: Mapping[str, Any]) -> dict[str, Any]:
 
 def _run(study_id: int, run: Mapping[str, Any]) -> dict[str, Any]:
     times = {"began_s": run["began_s"], "beat_s": run["last_heard_s"], "grace_s": 0.0}
-    return {"study_id": study_id, "ordinal": run["ordinal"], "ended": True, **times, **_NOBODY}
+    return {"study_id": study_id, "ordinal": run["ordinal"], "ended": True, **times, **_NO_PROCESS}
 
 
 def _confirmation(study_id: int, data: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of one; what ran it is not here."""
-    row = {**data, **_NOBODY, "study_id": study_id, "overrides": json.dumps(data["overrides"])}
+    """Return the row of a confirmation, without the process that ran it elsewhere."""
+    row = {**data, **_NO_PROCESS, "study_id": study_id, "overrides": json.dumps(data["overrides"])}
     row["result"] = data["result"] and json.dumps(data["result"])
     if data["state"] == "running":
         row |= {"state": "lost", "reason": "it ran when its study was exported"}

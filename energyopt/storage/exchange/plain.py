@@ -1,4 +1,4 @@
-"""A study of a database as plain data: all of it, as it was at one moment."""
+"""Read a study of a database as plain data, consistent at one moment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,35 +14,26 @@ import optuna
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from sqlalchemy import Connection
 
 from energyopt import __version__
-from energyopt.core.trial_result import TrialResult
+from energyopt.core.study_record import Confirmation
 from energyopt.errors import StudyError
-from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.confirmations import confirmations_of
-from energyopt.storage.credentials import masked
-from energyopt.storage.database import open_database, speaking, storage_url
+from energyopt.storage.database import opened_to_read, storage_url
 from energyopt.storage.exchange.anonymize import Anonymizer
-from energyopt.storage.identity import IDENTITY
-from energyopt.storage.optuna_tables import KeptTrial, kept_trials
-from energyopt.storage.tables import RUNS, TRIALS, has_rows
+from energyopt.storage.identity import IDENTITY, metrics_of, no_such_study
+from energyopt.storage.optuna_tables import STATES, StoredTrial, stored_trials
+from energyopt.storage.tables import RUNS, TRIALS, existing_columns, has_rows, result_from_json
 
 FORMAT = "energyopt-study"
 VERSION = 2
-"""Of the format: a change of `schema.json` raises it, and what older ones wrote is still read."""
+"""Version of the format: it rises with `schema.json`; older versions are still read."""
 
 PLANNED = "fixed_params"
-"""Optuna's system attribute of a trial that was queued: with what."""
+"""Optuna's system attribute of a queued trial: its parameters."""
 
-_STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
 _COLUMNS = (
     *("is_default", "lost", "reason", "run", "ended", "retried", "deaths", "paused"),
     *("overrides", "outcome"),
@@ -54,9 +45,9 @@ class PlainStudy:
     """A study as plain data: see `schema.json`.
 
     Attributes:
-        study: What it is.
+        study: The study without its trials.
         trials: Its trials, by number.
-        confirmations: The trainings that confirm its setups, by number.
+        confirmations: Its confirmations, by number.
     """
 
     study: Mapping[str, Any]
@@ -65,7 +56,7 @@ class PlainStudy:
 
 
 def plain_study(where: str, name: str) -> PlainStudy:
-    """Read all of a study, without what names people and machines.
+    """Read a study, without names of people and machines.
 
     Args:
         where: A file or a SQLAlchemy URL.
@@ -75,27 +66,22 @@ def plain_study(where: str, name: str) -> PlainStudy:
         StorageError: If the database cannot be read.
         StudyError: If there is no such study.
     """
-    url = storage_url(where)
-    storage = open_database(where, create=False)
-    try:
-        with speaking(url), quiet_optuna(), _at_one_moment(storage) as connection:
-            if name not in optuna.get_all_study_names(storage):
-                there = ", ".join(sorted(optuna.get_all_study_names(storage))) or "none yet"
-                raise StudyError(f"there is no study {name!r} in {masked(url)}; there are: {there}")
-            return _plain(storage, connection, name)
-    finally:
-        storage.engine.dispose()
+    with opened_to_read(where) as storage, _snapshot(storage) as connection:
+        names = optuna.get_all_study_names(storage)
+        if name not in names:
+            raise StudyError(no_such_study(name, names, storage_url(where)))
+        return _plain(storage, connection, name)
 
 
 def within(storage: RDBStorage, connection: Connection) -> None:
-    """Let Optuna do all that it does in a transaction of ours."""
+    """Make Optuna use the transaction of this connection."""
     storage.scoped_session.remove()
     storage.scoped_session.configure(bind=connection, join_transaction_mode="create_savepoint")
 
 
 @contextmanager
-def _at_one_moment(storage: RDBStorage) -> Iterator[Connection]:
-    """A transaction that sees nothing of what runs add meanwhile."""
+def _snapshot(storage: RDBStorage) -> Iterator[Connection]:
+    """Open a transaction that does not see what runs add in the meantime."""
     on_server = storage.engine.dialect.name == "postgresql"
     options: dict[str, Any] = {"isolation_level": "REPEATABLE READ"} if on_server else {}
     with storage.engine.connect().execution_options(**options) as connection:
@@ -110,60 +96,53 @@ def _plain(storage: RDBStorage, connection: Connection, name: str) -> PlainStudy
     study_id = storage.get_study_id_from_name(name)
     study = optuna.load_study(study_name=name, storage=storage)
     rows = _rows(connection, study_id)
-    kept = {trial.number: trial for trial in kept_trials(connection, study_id)}
-    unnamed = Anonymizer()
+    stored = {trial.number: trial for trial in stored_trials(connection, study_id)}
+    anonymizer = Anonymizer()
     attributes = dict(study.user_attrs)
-    question = attributes.pop(IDENTITY, None)
-    names = study.metric_names or [f"value_{i}" for i in range(len(study.directions))]
+    identity = attributes.pop(IDENTITY, None)
     trials = tuple(
-        unnamed.data(_trial(trial, kept[trial.number], rows.get(trial.number)))
+        anonymizer.data(_trial(trial, stored[trial.number], rows.get(trial.number)))
         for trial in storage.get_all_trials(study_id, deepcopy=False)
     )
     confirmations = tuple(
-        unnamed.data(
-            {
-                "number": each.number,
-                "trial": each.trial,
-                "seed": each.seed,
-                "overrides": each.overrides,
-                "state": each.state,
-                "reason": each.reason,
-                "result": None if each.result is None else each.result.to_dict(),
-                "test_accuracy": each.test_accuracy,
-            }
-        )
-        for each in confirmations_of(connection, study_id)
+        anonymizer.data(_confirmation(confirmation))
+        for confirmation in confirmations_of(connection, study_id)
     )
-    about = {
+    data = {
         "format": FORMAT,
         "version": VERSION,
         "written_by": f"energyopt {__version__}",
         "name": name,
-        "metrics": [
-            {"name": each, "direction": direction.name.lower()}
-            for each, direction in zip(names, study.directions, strict=True)
-        ],
-        "question": question and unnamed.data(question),
-        "attributes": unnamed.data(attributes),
+        "metrics": [asdict(metric) for metric in metrics_of(study)],
+        "question": identity and anonymizer.data(identity),
+        "attributes": anonymizer.data(attributes),
         "runs": _runs(connection, study_id),
         "trials": len(trials),
         "confirmations": len(confirmations),
     }
-    return PlainStudy(about, trials, confirmations)
+    return PlainStudy(data, trials, confirmations)
 
 
-def _trial(trial: FrozenTrial, kept: KeptTrial, row: Mapping[str, Any] | None) -> dict[str, Any]:
+def _confirmation(confirmation: Confirmation) -> dict[str, Any]:
+    result = confirmation.result
+    data = asdict(replace(confirmation, result=None))
+    return data | {"result": None if result is None else result.to_dict()}
+
+
+def _trial(
+    trial: FrozenTrial, stored: StoredTrial, row: Mapping[str, Any] | None
+) -> dict[str, Any]:
     return {
         "number": trial.number,
-        "state": _STATES[trial.state],
+        "state": STATES[trial.state.name],
         "began": _time(trial.datetime_start),
         "ended": _time(trial.datetime_complete),
-        "params": dict(kept.params),
-        "distributions": {key: _distribution(trial.distributions[key]) for key in kept.params},
+        "params": dict(stored.params),
+        "distributions": {key: _distribution(trial.distributions[key]) for key in stored.params},
         "planned": dict(trial.system_attrs.get(PLANNED, {})),
         "values": None if trial.values is None else list(trial.values),
         "constraints": dict(trial.constraints),
-        "intermediate_values": {str(step): at for step, at in trial.intermediate_values.items()},
+        "intermediate_values": {str(step): v for step, v in trial.intermediate_values.items()},
         "attributes": dict(trial.user_attrs),
         "row": None if row is None else {key: row[key] for key in _COLUMNS},
         "result": None if row is None else row["result"],
@@ -171,37 +150,38 @@ def _trial(trial: FrozenTrial, kept: KeptTrial, row: Mapping[str, Any] | None) -
 
 
 def _rows(connection: Connection, study_id: int) -> dict[int, dict[str, Any]]:
-    """Our rows of a study, by number, in today's form; none in another program's database."""
+    """Return the rows of a study by number, upgraded; none in another program's database."""
     if not has_rows(connection):
         return {}
-    there = {column["name"] for column in sa.inspect(connection).get_columns(TRIALS.name)}
-    columns = [column for column in TRIALS.columns if column.name in there]
+    existing = existing_columns(connection, TRIALS)
+    columns = [column for column in TRIALS.columns if column.name in existing]
     rows = {}
     for row in connection.execute(sa.select(*columns).where(TRIALS.c.study_id == study_id)):
-        # What a table of old has not is as it would be brought up to date.
-        found: dict[str, Any] = {
+        # Columns that an older table does not have get the defaults of an upgrade.
+        data: dict[str, Any] = {
             "run": None,
             "ended": True,
             "retried": True,
             "deaths": 0,
             "paused": False,
+            "outcome": None,
+            **row._mapping,  # noqa: SLF001  # its public name
         }
-        found |= {"outcome": None, **row._mapping}  # noqa: SLF001  # its public name
-        found["overrides"] = json.loads(found["overrides"])
-        found["outcome"] = found["outcome"] and json.loads(found["outcome"])
-        if found["result"]:
-            found["result"] = TrialResult.from_dict(json.loads(found["result"])).to_dict()
-        rows[row.number] = found
+        data["overrides"] = json.loads(data["overrides"])
+        data["outcome"] = data["outcome"] and json.loads(data["outcome"])
+        result = result_from_json(data["result"])
+        if result is not None:  # written again in the form of this version
+            data["result"] = result.to_dict()
+        rows[row.number] = data
     return rows
 
 
 def _runs(connection: Connection, study_id: int) -> list[dict[str, Any]]:
-    """When runs were at work; not whose they were."""
-    inspector = sa.inspect(connection)
-    if not inspector.has_table(RUNS.name):
+    """Return the times of the runs, without their processes."""
+    if not sa.inspect(connection).has_table(RUNS.name):
         return []
-    there = {column["name"] for column in inspector.get_columns(RUNS.name)}
-    began = RUNS.c.began_s if RUNS.c.began_s.name in there else sa.null().label("began_s")
+    has_began = RUNS.c.began_s.name in existing_columns(connection, RUNS)
+    began = RUNS.c.began_s if has_began else sa.null().label("began_s")
     query = sa.select(RUNS.c.ordinal, began, RUNS.c.beat_s).where(RUNS.c.study_id == study_id)
     return [
         {"ordinal": ordinal, "began_s": began_s, "last_heard_s": beat_s}
@@ -213,12 +193,12 @@ def _distribution(distribution: BaseDistribution) -> Any:
     return json.loads(distribution_to_json(distribution))
 
 
-def _time(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
 
 
 def to_line(data: Mapping[str, Any], indent: int | None = None) -> str:
-    """Plain data as JSON, with a word for numbers that JSON has none for."""
+    """Return plain data as JSON, with objects in place of NaN and infinities."""
     try:
         return json.dumps(data, ensure_ascii=False, allow_nan=False, indent=indent)
     except ValueError:

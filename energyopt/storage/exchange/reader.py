@@ -1,20 +1,18 @@
-"""Exported studies as records, in place of a database.
+"""Read exported studies as records, without a database.
 
-Nothing that a folder says is ever made an object of, but records and Optuna's three distributions.
+The only objects created from a folder's content are records and Optuna's three distributions.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.distributions import BaseDistribution
 
 from energyopt.core.energy import PARTS
 from energyopt.core.report_settings import ReportSettings
@@ -26,93 +24,98 @@ from energyopt.storage.exchange.folder import (
     CONFIRMATIONS,
     STUDY,
     TRIALS,
-    RubbishError,
+    InvalidExportError,
     at_line,
     read_folder,
 )
 from energyopt.storage.exchange.plain import PlainStudy
 from energyopt.storage.identity import PLANS
+from energyopt.storage.optuna_tables import distribution_from_json, unique_distributions
 from energyopt.storage.reader import read_study, study_names
 
 
-def study_at(where: str, word: str) -> StudyRecord:
-    """A study by its name in a storage, or the folder that it was exported to.
+def study_at(where: str, name: str) -> StudyRecord:
+    """Read a study by its name in a storage, or from the folder that it was exported to.
 
-    A word with a slash is a folder. Of others, a study of that name comes first.
+    A name with a slash is a folder. For others, a study of that name takes precedence.
 
     Args:
         where: A file or a SQLAlchemy URL.
-        word: The study's name, or the folder.
+        name: The study's name, or the folder.
 
     Raises:
         StorageError: If the database or the folder cannot be read.
         StudyError: If there is no such study.
     """
-    folder, is_path = Path(word).expanduser(), "/" in word
+    folder, is_path = Path(name).expanduser(), "/" in name
     if not (folder / STUDY).is_file():
         try:
-            return read_study(where, word)
+            return read_study(where, name)
         except EnergyoptError as error:
             if not is_path:  # another program's study may have any name
                 raise
             raise StudyError(
-                f"{word} is neither a study's name nor a folder with a {STUDY}; `energyopt export` "
+                f"{name} is neither a study's name nor a folder with a {STUDY}; `energyopt export` "
                 "writes such a folder"
             ) from error
     file = sqlite_file(storage_url(where))
-    if not is_path and (file is None or file.exists()) and word in study_names(where):
-        return read_study(where, word)
+    if not is_path and (file is None or file.exists()) and name in study_names(where):
+        return read_study(where, name)
     return record_from(read_folder(folder), folder)
 
 
 def record_from(plain: PlainStudy, folder: Path) -> StudyRecord:
-    """The study as a record.
+    """Return an exported study as a record.
 
     Args:
-        plain: What was read.
-        folder: From where.
+        plain: The study as plain data.
+        folder: The folder that it was read from, for errors.
 
     Raises:
         StorageError: If it contradicts itself.
     """
     study = plain.study
-    question = study["question"] or {}
-    metrics = tuple(Metric(each["name"], each["direction"]) for each in study["metrics"])
+    identity = study["question"] or {}
+    metrics = tuple(Metric(**metric) for metric in study["metrics"])
     trials = []
     for number, trial in enumerate(plain.trials):
         with at_line(folder / TRIALS, number):
             trials.append(_trial(trial, len(metrics), number))
     confirmations = []
-    for number, each in enumerate(plain.confirmations):
+    for number, data in enumerate(plain.confirmations):
         with at_line(folder / CONFIRMATIONS, number):
-            confirmations.append(_confirmation(each, len(trials), number))
+            confirmations.append(_confirmation(data, len(trials), number))
     return StudyRecord(
         name=study["name"],
         metrics=metrics,
-        overrides=tuple(question.get("overrides", ())),
-        sweep=tuple(question.get("sweep", ())),
-        target=question.get("target"),
+        overrides=tuple(identity.get("overrides", ())),
+        sweep=tuple(identity.get("sweep", ())),
+        target=identity.get("target"),
         trials=tuple(trials),
         confirmations=tuple(confirmations),
-        space=_space(plain),
+        space=unique_distributions(
+            (key, json.dumps(distribution))
+            for trial in plain.trials
+            for key, distribution in trial["distributions"].items()
+        ),
         plans=ReportSettings.from_dict(study["attributes"].get(PLANS)),
     )
 
 
 def distribution_from(data: Mapping[str, Any]) -> BaseDistribution:
-    """One of Optuna's three distributions.
+    """Return one of Optuna's three distributions.
 
     Raises:
-        ValueError: If its numbers fit none.
+        ValueError: If its numbers are invalid.
     """
-    return _distribution(json.dumps(data))
+    return distribution_from_json(json.dumps(data))
 
 
 def times_of(trial: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
-    """When a trial began and ended.
+    """Return the times at which a trial began and ended.
 
     Raises:
-        ValueError: If that is no time.
+        ValueError: If one is not a time.
     """
     began, ended = (trial[key] and datetime.fromisoformat(trial[key]) for key in ("began", "ended"))
     return began, ended
@@ -121,10 +124,10 @@ def times_of(trial: Mapping[str, Any]) -> tuple[datetime | None, datetime | None
 def _trial(trial: Mapping[str, Any], n_values: int, number: int) -> TrialRecord:
     _check_trial(trial, n_values, number)
     row = trial["row"] or {}
-    waits = trial["state"] == "running" and row.get("paused", False)
+    is_paused = trial["state"] == "running" and row.get("paused", False)
     return TrialRecord(
         number=number,
-        state="paused" if waits else trial["state"],
+        state="paused" if is_paused else trial["state"],
         params=trial["params"],
         overrides=tuple(row.get("overrides", ())),
         values=tuple(trial["values"]) if trial["state"] == "complete" else (),
@@ -136,36 +139,36 @@ def _trial(trial: Mapping[str, Any], n_values: int, number: int) -> TrialRecord:
 
 
 def _check_trial(trial: Mapping[str, Any], n_values: int, number: int) -> None:
-    """Refuse what the schema allows and no study has."""
+    """Check what the schema cannot express."""
     if trial["number"] != number:
-        raise RubbishError(f"number: {trial['number']} stands where {number} belongs")
+        raise InvalidExportError(f"number: {trial['number']} stands where {number} belongs")
     values = trial["values"]
     if trial["state"] == "complete" and (
         values is None or len(values) != n_values or any(map(math.isnan, values))
     ):
-        raise RubbishError(f"values: {n_values} numbers belong to a complete trial")
+        raise InvalidExportError(f"values: {n_values} numbers belong to a complete trial")
     if trial["state"] == "failed" and values is not None:
-        raise RubbishError("values: a failed trial has none")
+        raise InvalidExportError("values: a failed trial has none")
     began, ended = times_of(trial)
     if began is None and trial["state"] != "waiting":
-        raise RubbishError("began: only a waiting trial did not begin")
+        raise InvalidExportError("began: only a waiting trial did not begin")
     if (ended is not None) != (trial["state"] in ("complete", "pruned", "failed")):
-        raise RubbishError(f"ended: {trial['ended']!r} does not fit a {trial['state']} trial")
+        raise InvalidExportError(f"ended: {trial['ended']!r} does not fit a {trial['state']} trial")
     if trial["params"].keys() != trial["distributions"].keys():
-        raise RubbishError("distributions: their keys are not those of params")
+        raise InvalidExportError("distributions: their keys are not those of params")
     for key, value in trial["params"].items():
         distribution = distribution_from(trial["distributions"][key])
         if not distribution._contains(distribution.to_internal_repr(value)):  # noqa: SLF001  # no other way
-            raise RubbishError(f"params.{key}: {value!r} is not of its distribution")
+            raise InvalidExportError(f"params.{key}: {value!r} is not of its distribution")
     if trial["row"] is None and trial["result"] is not None:
-        raise RubbishError("result: there is none without a row")
+        raise InvalidExportError("result: there is none without a row")
 
 
 def _confirmation(data: Mapping[str, Any], n_trials: int, number: int) -> Confirmation:
     if data["number"] != number:
-        raise RubbishError(f"number: {data['number']} stands where {number} belongs")
+        raise InvalidExportError(f"number: {data['number']} stands where {number} belongs")
     if data["trial"] >= n_trials:
-        raise RubbishError(f"trial: there is no trial {data['trial']}")
+        raise InvalidExportError(f"trial: there is no trial {data['trial']}")
     result, overrides = _result(data["result"]), tuple(data["overrides"])
     return Confirmation(**{**data, "result": result, "overrides": overrides})
 
@@ -176,30 +179,15 @@ def _result(data: Mapping[str, Any] | None) -> TrialResult | None:
     checkpoints = data["checkpoints"]
     columns = [checkpoints[key] for key in ("samples", "steps", "epoch", "accuracy", "loss")]
     columns += checkpoints.get("heads", {}).values()
-    for kind in ("training", "evaluation"):
-        energies = checkpoints[kind]
+    for purpose in ("training", "evaluation"):
+        energies = checkpoints[purpose]
         columns.append(energies["time_s"])
         columns += [energies[part] for part in PARTS if energies[part] is not None]
-        columns += [board for board in energies["gpus_j"] if board != "gpu_j"]
+        columns += [column for column in energies["gpus_j"] if column != "gpu_j"]
         if "gpu_j" in energies["gpus_j"] and energies["gpu_j"] is None:
-            raise RubbishError(f"result.checkpoints.{kind}.gpus_j: there is no gpu_j")
+            raise InvalidExportError(f"result.checkpoints.{purpose}.gpus_j: there is no gpu_j")
     if len({len(column) for column in columns}) > 1:
-        raise RubbishError("result.checkpoints: its columns are not equally long")
+        raise InvalidExportError("result.checkpoints: its columns are not equally long")
     if any(epoch <= 0 for epoch in checkpoints["epoch"]):
-        raise RubbishError("result.checkpoints.epoch: a curve begins above 0")
+        raise InvalidExportError("result.checkpoints.epoch: a curve begins above 0")
     return TrialResult.from_dict(data)
-
-
-def _space(plain: PlainStudy) -> dict[str, BaseDistribution]:
-    """The distribution of each searched key, but for those that had several."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    for trial in plain.trials:
-        for key, data in trial["distributions"].items():
-            found[key].add(json.dumps(data))
-    return {key: _distribution(*found[key]) for key in sorted(found) if len(found[key]) == 1}
-
-
-@cache
-def _distribution(text: str) -> BaseDistribution:
-    """The trials of a study share their few distributions."""
-    return json_to_distribution(text)

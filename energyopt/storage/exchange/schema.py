@@ -1,7 +1,7 @@
-"""The schema of an exported study, and where plain data departs from it.
+"""Check plain data against the schema of an exported study.
 
-`schema.json` is a JSON Schema that any program can use. What it says is checked here by the few
-words of that language that it is made of, so that reading a folder takes no further package.
+`schema.json` is a JSON Schema that any program can use. The few keywords of that language that it
+contains are checked here, so that reading a folder needs no further package.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from importlib import resources
 from typing import Any, Literal
 
 Part = Literal["study", "trial", "confirmation"]
-"""What has a place of its own in the schema: a file, or the lines of one."""
+"""A definition of the schema: a file, or the lines of one."""
 
 Problem = tuple[str, str]
-"""The key where something is wrong, and what."""
+"""A key and the message that says what is wrong with it."""
 
-_SHOWN = 40
+_MAX_SHOWN = 40  # characters of a wrong value in a message
 _TYPES: Mapping[str, Callable[[Any], bool]] = {
     "null": lambda value: value is None,
     "boolean": lambda value: isinstance(value, bool),
@@ -34,16 +34,16 @@ _TYPES: Mapping[str, Callable[[Any], bool]] = {
 
 
 def schema_text() -> str:
-    """The schema, as it is written beside each export."""
+    """Return the schema, which is also part of each export."""
     return resources.files("energyopt.storage.exchange").joinpath("schema.json").read_text()
 
 
 def problem(part: Part, data: object) -> Problem | None:
-    """The first departure from the schema; None if there is none.
+    """Return the first departure from the schema; None if there is none.
 
     Args:
-        part: What it should be.
-        data: What `json.loads` made.
+        part: The definition that the data must match.
+        data: Data from `json.loads`.
     """
     return next(_problems(_schema()["$defs"][part], data, ""), None)
 
@@ -54,63 +54,66 @@ def _schema() -> Mapping[str, Any]:
     return schema
 
 
-def _problems(schema: Mapping[str, Any], data: Any, at: str) -> Iterator[Problem]:
+def _problems(schema: Mapping[str, Any], data: Any, path: str) -> Iterator[Problem]:
     if "$ref" in schema:
         schema = _schema()["$defs"][schema["$ref"].rpartition("/")[2]]
     if "anyOf" in schema:
-        yield from _nearest(schema["anyOf"], data, at)
-    yield from _wrong_value(schema, data, at)
+        yield from _closest_problem(schema["anyOf"], data, path)
+    yield from _value_problems(schema, data, path)
     if isinstance(data, dict):
-        yield from _wrong_keys(schema, data, at)
+        yield from _key_problems(schema, data, path)
     if isinstance(data, list) and "items" in schema and not _all_floats(schema["items"], data):
         for index, item in enumerate(data):
-            yield from _problems(schema["items"], item, f"{at}[{index}]")
+            yield from _problems(schema["items"], item, f"{path}[{index}]")
 
 
-def _nearest(choices: list[Mapping[str, Any]], data: Any, at: str) -> Iterator[Problem]:
-    """Of several that it may be, the problem of the one that it is nearest to."""
-    found = [next(_problems(each, data, at), None) for each in choices]
-    if None not in found:
-        yield max((each for each in found if each is not None), key=lambda each: len(each[0]))
+def _closest_problem(choices: list[Mapping[str, Any]], data: Any, path: str) -> Iterator[Problem]:
+    """Yield the problem of the choice that matches best: the one with the deepest path."""
+    problems = [next(_problems(choice, data, path), None) for choice in choices]
+    if None not in problems:
+        yield max((p for p in problems if p is not None), key=lambda problem: len(problem[0]))
 
 
-def _wrong_value(schema: Mapping[str, Any], data: Any, at: str) -> Iterator[Problem]:
-    kinds = schema.get("type", ())
-    kinds = (kinds,) if isinstance(kinds, str) else kinds
-    if kinds and not any(_TYPES[kind](data) for kind in kinds):
-        yield at, f"{_short(data)} is no {' or '.join(kinds)}"
+def _value_problems(schema: Mapping[str, Any], data: Any, path: str) -> Iterator[Problem]:
+    types = schema.get("type", ())
+    types = (types,) if isinstance(types, str) else types
+    if types and not any(_TYPES[type_](data) for type_ in types):
+        yield path, f"{_short(data)} is no {' or '.join(types)}"
         return
     allowed = [schema["const"]] if "const" in schema else schema.get("enum")
-    if allowed is not None and not any(_is(data, each) for each in allowed):
-        yield at, f"{_short(data)} is none of {', '.join(map(_short, allowed))}"
+    if allowed is not None and not any(_is_equal(data, value) for value in allowed):
+        yield path, f"{_short(data)} is none of {', '.join(map(_short, allowed))}"
     if _TYPES["number"](data) and not _is_within(schema, data):
-        yield at, f"{_short(data)} is out of range"
+        yield path, f"{_short(data)} is out of range"
     if isinstance(data, str | list):
-        what = "Length" if isinstance(data, str) else "Items"
-        if not schema.get(f"min{what}", 0) <= len(data) <= schema.get(f"max{what}", len(data)):
-            yield at, f"{_short(data)} is too short or too long"
+        limit = "Length" if isinstance(data, str) else "Items"
+        if not schema.get(f"min{limit}", 0) <= len(data) <= schema.get(f"max{limit}", len(data)):
+            yield path, f"{_short(data)} is too short or too long"
 
 
-def _wrong_keys(schema: Mapping[str, Any], data: Mapping[str, Any], at: str) -> Iterator[Problem]:
+def _key_problems(
+    schema: Mapping[str, Any], data: Mapping[str, Any], path: str
+) -> Iterator[Problem]:
     properties = schema.get("properties", {})
     for key in schema.get("required", ()):
         if key not in data:
-            yield at, f"the key {key!r} is missing"
+            yield path, f"the key {key!r} is missing"
     others = schema.get("additionalProperties", True)
     for key, value in data.items():
-        inside = f"{at}.{key}" if at else key
+        inner_path = f"{path}.{key}" if path else key
         if key in properties:
-            yield from _problems(properties[key], value, inside)
+            yield from _problems(properties[key], value, inner_path)
         elif others is False:
-            yield inside, "there is no such key"
+            yield inner_path, "there is no such key"
         elif others is not True:
-            yield from _problems(others, value, inside)
+            yield from _problems(others, value, inner_path)
 
 
 def _all_floats(schema: Mapping[str, Any], data: list[Any]) -> bool:
-    """Whether it is a column of plain numbers, as most are: those need no look at each."""
+    """Return True for a column of finite numbers, as most are: they are checked at once."""
+    choices = (schema, *schema.get("anyOf", ()))
     return (
-        any(each.get("$ref") == "#/$defs/number" for each in (schema, *schema.get("anyOf", ())))
+        any(choice.get("$ref") == "#/$defs/number" for choice in choices)
         and all(type(item) is float for item in data)
         and all(map(math.isfinite, data))
     )
@@ -120,17 +123,17 @@ def _is_within(schema: Mapping[str, Any], data: float) -> bool:
     return bool(schema.get("minimum", data) <= data <= schema.get("maximum", data))
 
 
-def _is(data: Any, allowed: Any) -> bool:
+def _is_equal(data: Any, allowed: Any) -> bool:
     return type(data) is type(allowed) and bool(data == allowed)
 
 
 def _is_finite(value: float) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number beyond all floats
+    except OverflowError:  # an integer beyond the range of floats
         return False
 
 
 def _short(data: Any) -> str:
     text = repr(data)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
