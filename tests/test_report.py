@@ -134,12 +134,12 @@ def test_of_many_trials_those_that_say_most_are_shown() -> None:
             for n in range(100)
         ]
     )
-    some = telling_trials(of, 0.9, curve_front(of), most=10)
+    some = telling_trials(of, 0.9, curve_front(of), max_trials=10)
     numbers = [each.number for each in some.trials]
     assert len(numbers) == 10
     assert {7, 90, 55} <= set(numbers)
     assert numbers == sorted(numbers)
-    assert telling_trials(of, 0.9, curve_front(of), most=100) is of
+    assert telling_trials(of, 0.9, curve_front(of), max_trials=100) is of
 
 
 def test_an_evaluation_that_answers_no_number_is_not_drawn() -> None:

@@ -80,7 +80,7 @@ def test_its_front_is_told_without_a_word_that_ends_it_there() -> None:
     rows = list(csv.DictReader(io.StringIO(render_front(front, of, "csv"))))
     assert [row["samples"] for row in rows] == [""] * 5
     assert "None" not in render_front(front, of, "md")
-    drawn = drawn_curves(of, 0.9, front, most=1)
+    drawn = drawn_curves(of, 0.9, front, max_points=1)
     for point in front:
         assert point.index in {at.index for at in drawn.curves[point.trial]}
     assert [hit.index for _, _, hit in at_target(of, 0.9)] == [1, 1]

@@ -1,4 +1,4 @@
-"""Joules as watt-hours, greenhouse gas and money: constants of the user's, applied in a report."""
+"""Convert joules to watt-hours, greenhouse gas and money with factors that the user gives."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ _KWH_J = 3.6e6
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """What a joule at the device is worth elsewhere. Nothing here is measured.
+    """Factors that convert the energy of a device. None of them is measured.
 
     Attributes:
-        pue: Energy of the data centre over that of its computers; it goes into the two others.
-        carbon_g_per_kwh: Greenhouse gas of a kWh, in g of CO2 equivalent; None for not asked.
-        price_per_kwh: Price of a kWh; None for not asked.
-        currency: What that is in.
+        pue: Power usage effectiveness: energy of the data centre over that of its computers. The
+            two others are multiplied by it.
+        carbon_g_per_kwh: Greenhouse gas of a kWh, in g of CO2 equivalent; None if not given.
+        price_per_kwh: Price of a kWh; None if not given.
+        currency: The currency of the price.
 
     Raises:
         ConfigError: If a number is out of its range.
@@ -34,72 +35,73 @@ class Factors:
     currency: str = "EUR"
 
     def __post_init__(self) -> None:
-        least = {"pue": 1.0, "carbon_g_per_kwh": 0.0, "price_per_kwh": 0.0}
-        for key, low in least.items():
+        minima = {"pue": 1.0, "carbon_g_per_kwh": 0.0, "price_per_kwh": 0.0}
+        for key, low in minima.items():
             value = getattr(self, key)
             if value is not None and not low <= value < math.inf:
                 raise ConfigError(f"{key}={value:g}: a finite number of at least {low:g} is needed")
 
     @classmethod
     def of(cls, plans: ReportSettings, typed: Mapping[str, Any]) -> Factors:
-        """What is typed, and for the rest what the study was told.
+        """Return the factors of a command line, completed by those of the study.
 
         Args:
-            plans: The study's.
-            typed: Options of a command by name, others among them; None where nothing is typed.
+            plans: The report settings of the study.
+            typed: All options of the command by name; None for those not given.
 
         Raises:
             ConfigError: If a number is out of its range, or a currency has no price.
         """
-        said = {**asdict(plans), **{key: v for key, v in typed.items() if v is not None}}
-        if typed.get("currency") is not None and said["price_per_kwh"] is None:
+        settings = {**asdict(plans), **{key: v for key, v in typed.items() if v is not None}}
+        if typed.get("currency") is not None and settings["price_per_kwh"] is None:
             raise ConfigError(
                 f"currency={typed['currency']}: there is no price that it could be of; give "
                 "--price-per-kwh, too"
             )
-        names = [each.name for each in fields(cls) if said[each.name] is not None]
-        return cls(**{name: said[name] for name in names})
+        names = [field.name for field in fields(cls) if settings[field.name] is not None]
+        return cls(**{name: settings[name] for name in names})
 
     @property
-    def asked(self) -> bool:
-        """Whether any was given."""
+    def is_given(self) -> bool:
+        """True if any factor was given."""
         return self.pue != 1 or self.carbon_g_per_kwh is not None or self.price_per_kwh is not None
 
     def carbon_g(self, energy_j: float) -> float | None:
-        """Greenhouse gas of an energy, in g of CO2 equivalent."""
-        per = self.carbon_g_per_kwh
-        return None if per is None else energy_j / _KWH_J * self.pue * per
+        """Return the greenhouse gas of an energy, in g of CO2 equivalent."""
+        return self._cost(energy_j, self.carbon_g_per_kwh)
 
     def price(self, energy_j: float) -> float | None:
-        """Price of an energy, in the currency."""
-        per = self.price_per_kwh
-        return None if per is None else energy_j / _KWH_J * self.pue * per
+        """Return the price of an energy, in the currency."""
+        return self._cost(energy_j, self.price_per_kwh)
+
+    def _cost(self, energy_j: float, per_kwh: float | None) -> float | None:
+        return None if per_kwh is None else energy_j / _KWH_J * self.pue * per_kwh
 
     def line(self) -> str:
-        """What they are, in words; empty if none was given."""
-        if not self.asked:
+        """Return a sentence that lists the factors; empty if none was given."""
+        if not self.is_given:
             return ""
         parts = [f"a PUE of {self.pue:g}"]
         if self.carbon_g_per_kwh is not None:
             parts.append(f"{self.carbon_g_per_kwh:g} gCO2e per kWh")
         if self.price_per_kwh is not None:
             parts.append(f"{self.price_per_kwh:g} {self.currency} per kWh")
-        words = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-        return f"Derived from the joules by {words}, as given; not measured."
+        text = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+        return f"Derived from the joules by {text}, as given; not measured."
 
 
 def watt_hours(energy_j: float | None) -> str:
-    """Write an energy, in J, as watt-hours for people."""
+    """Format an energy, in J, as watt-hours."""
     return quantity(None if energy_j is None else energy_j / 3600, "Wh")
 
 
 def carbon(grams: float | None) -> str:
-    """Write an amount of greenhouse gas, in g, for people."""
+    """Format an amount of greenhouse gas, in g."""
     return quantity(grams, "gCO2e")
 
 
 def money(amount: float | None, currency: str) -> str:
-    """Write a price for people: three significant digits, never rounded to nothing."""
+    """Format a price; a small one has three significant digits, not cents."""
     if amount is None:
         return "-"
     return f"{amount:.2f} {currency}" if amount >= 1 or amount == 0 else f"{amount:.3g} {currency}"

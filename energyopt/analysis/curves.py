@@ -1,4 +1,4 @@
-"""The curves of a study for drawing and for re-ranking: as few points as say the same."""
+"""The curves of a study, reduced to the points that charts and re-ranking need."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from energyopt.core.curve import Curve, CurvePoint
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 
-MOST_POINTS = 4000
-"""Of all drawn curves together, but for the front, which is whole."""
+MAX_POINTS = 4000
+"""Points of all drawn curves together, in addition to the front, which is complete."""
 
-MOST_TRIALS = 1500
-"""Of a study that are shown one by one."""
+MAX_TRIALS = 1500
+"""Trials of a study that are shown individually."""
 
-_LEAST = 3  # of one curve: its first, its hit of the target, its last
+_MIN_POINTS = 3  # of a curve: the first, the first at the target, the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Drawn:
 
     Attributes:
         curves: The points of each trial, by number.
-        points: How many there are.
-        all_points: How many were measured.
+        points: Number of these points.
+        all_points: Number of measured points.
     """
 
     curves: Mapping[int, tuple[CurvePoint, ...]]
@@ -39,35 +39,35 @@ def telling_trials(
     study: StudyRecord,
     target: float | None,
     front: Sequence[FrontPoint],
-    most: int = MOST_TRIALS,
+    max_trials: int = MAX_TRIALS,
 ) -> StudyRecord:
-    """A study with the trials that say most, where it has more than can be shown.
+    """Return a study with its most informative trials, if it has more than can be shown.
 
-    These are the default, those of the front, half as many of the cheapest at the target as can
-    be shown, and others evenly.
+    These are the default, the trials of the front, the cheapest at the target (up to half of all
+    shown), and others at even distances.
 
     Args:
         study: The study.
         target: Accuracy to reach.
         front: Its front.
-        most: The most trials.
+        max_trials: Maximum number of trials.
     """
-    if len(study.trials) <= most:
+    if len(study.trials) <= max_trials:
         return study
     cheapest = [] if target is None else at_target(study, target)
-    kept = {point.trial for point in front} | {t.number for t in study.trials if t.default}
-    kept |= {trial.number for trial, _, _ in cheapest[: most // 2]}
-    others = [trial.number for trial in study.trials if trial.number not in kept]
-    free = max(most - len(kept), 0)
-    kept |= {others[at * len(others) // free] for at in range(free)}
-    return replace(study, trials=tuple(t for t in study.trials if t.number in kept))
+    shown = {point.trial for point in front} | {t.number for t in study.trials if t.default}
+    shown |= {trial.number for trial, _, _ in cheapest[: max_trials // 2]}
+    others = [trial.number for trial in study.trials if trial.number not in shown]
+    n_free = max(max_trials - len(shown), 0)
+    shown |= {others[i * len(others) // n_free] for i in range(n_free)}
+    return replace(study, trials=tuple(t for t in study.trials if t.number in shown))
 
 
 def drawn_curves(
     study: StudyRecord,
     target: float | None,
     front: Sequence[FrontPoint],
-    most: int = MOST_POINTS,
+    max_points: int = MAX_POINTS,
 ) -> Drawn:
     """Thin the curves of a study for drawing.
 
@@ -75,45 +75,45 @@ def drawn_curves(
         study: The study.
         target: The first point at or above it is kept.
         front: Its points are kept.
-        most: Points of all curves together, these apart.
+        max_points: Maximum of points of all curves together, not counting these.
     """
-    whole = {trial.number: finite(result.curve) for trial, result in study.results}
-    each = max(most // max(len(whole), 1), _LEAST)
-    kept: dict[int, set[int]] = {}
+    full_curves = {trial.number: finite(result.curve) for trial, result in study.results}
+    n_each = max(max_points // max(len(full_curves), 1), _MIN_POINTS)
+    on_front: dict[int, set[int]] = {}
     for point in front:
-        kept.setdefault(point.trial, set()).add(point.index)
+        on_front.setdefault(point.trial, set()).add(point.index)
+    level = math.inf if target is None else target
     curves = {
-        number: _thinned(curve, each, math.inf if target is None else target, kept.get(number))
-        for number, curve in whole.items()
+        number: _thinned(curve, n_each, level, on_front.get(number))
+        for number, curve in full_curves.items()
         if len(curve)
     }
-    return Drawn(curves, sum(map(len, curves.values())), sum(map(len, whole.values())))
+    return Drawn(curves, sum(map(len, curves.values())), sum(map(len, full_curves.values())))
 
 
 def finite(curve: Curve) -> Curve:
-    """A curve without the evaluations that answered no number: these reached nothing."""
+    """Return a curve without evaluations whose accuracy is not finite: they reached nothing."""
     return curve.only([math.isfinite(accuracy) for accuracy in curve.accuracy])
 
 
 def rises(study: StudyRecord) -> list[tuple[TrialRecord, TrialResult, Curve]]:
-    """Of each trial the points that are more accurate than all before.
+    """Return the points of each trial that are more accurate than all before.
 
-    These alone can be the first at or above some target, so that they say what the trial needed
-    to any.
+    Only these can be the first at or above a target, so they give the energy to any target.
     """
-    found = []
+    rising = []
     for trial, result in study.results:
         curve = finite(result.curve)
         tops = set(curve.rises())
-        found.append((trial, result, curve.only([at in tops for at in range(len(curve))])))
-    return found
+        rising.append((trial, result, curve.only([i in tops for i in range(len(curve))])))
+    return rising
 
 
 def _thinned(
-    curve: Curve, most: int, target: float, kept: set[int] | None
+    curve: Curve, max_points: int, target: float, on_front: set[int] | None
 ) -> tuple[CurvePoint, ...]:
-    thin = curve.thinned(most, target)
-    if not kept or len(thin) == len(curve):
+    thin = curve.thinned(max_points, target)
+    if not on_front or len(thin) == len(curve):
         return tuple(thin)
-    shown = kept | set(thin.index)
+    shown = on_front | set(thin.index)
     return tuple(curve.only([index in shown for index in curve.index]))

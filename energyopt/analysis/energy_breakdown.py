@@ -1,7 +1,7 @@
-"""What the joules of a study were used for, by device: each of them once.
+"""The energy of a study by use and by device; each joule counts once.
 
-The same joules as `break_even.parts_j` and `fates_j`, cut by both: a training counts by what became
-of it, what is not training by its purpose.
+The joules of `break_even.parts_j` and `fates_j`, split by both: training counts by the outcome of
+its trial, everything else by its purpose.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Use = Literal[
     "around",
     "confirming",
 ]
-"""What joules went into."""
+"""A use of energy."""
 
 USES: Mapping[Use, str] = {
     "useful": "training up to the target",
@@ -44,10 +44,10 @@ USES: Mapping[Use, str] = {
     "around": "loading, warm-up, rest and restarts",
     "confirming": "confirming setups with more seeds",
 }
-"""The same in words, in the order in which they are shown."""
+"""Uses in words, in the order in which they are shown."""
 
 DEVICES: Mapping[str, str] = {"gpu_j": "GPU", "cpu_j": "CPU", "dram_j": "memory"}
-"""Parts of an energy, and what to call them."""
+"""Names of the parts of an energy."""
 
 _PURPOSES: Mapping[Purpose, Use] = {
     "evaluation": "evaluation",
@@ -55,15 +55,15 @@ _PURPOSES: Mapping[Purpose, Use] = {
     "pretraining": "knowledge",
     "preparation": "knowledge",
 }
-_ROUNDING = 1e-9  # of a sum: what differences of floats are off by
+_ROUNDING = 1e-9  # share of a sum: bound of the rounding errors of differences
 
 
 def trial_uses(trial: TrialRecord, target: float | None) -> dict[Use, Energy]:
-    """What the joules of a trial were used for; they add up to `spent_j`.
+    """Return the energy of a trial by use; it adds up to `spent_j`.
 
     Args:
         trial: The trial.
-        target: Accuracy to reach; without any all training is useful.
+        target: Accuracy to reach; None if all training is useful.
     """
     result = trial.result
     if result is None:
@@ -77,21 +77,21 @@ def trial_uses(trial: TrialRecord, target: float | None) -> dict[Use, Energy]:
 
 
 def study_uses(study: StudyRecord, target: float | None) -> dict[Use, Energy]:
-    """The same of all trials and confirmations; they add up to `search_energy_j`."""
+    """Return the energy of all trials and confirmations by use; it adds up to `search_energy_j`."""
     uses: dict[Use, Energy] = {}
     for trial in study.trials:
         for use, energy in trial_uses(trial, target).items():
             uses[use] = uses.get(use, Energy()) + energy
-    confirmed = [each.result for each in study.confirmations if each.result is not None]
-    if confirmed:
-        uses["confirming"] = total(e for result in confirmed for e in result.books.values())
+    results = [c.result for c in study.confirmations if c.result is not None]
+    if results:
+        uses["confirming"] = total(e for result in results for e in result.books.values())
     return _in_order(uses)
 
 
 def devices_j(uses: Mapping[Use, Energy]) -> dict[str, float]:
-    """The same joules by device, in J; a device that no window metered is left out."""
-    spent = total(uses.values())
-    parts = ((name, getattr(spent, part)) for part, name in DEVICES.items())
+    """Return the energy by device, in J; a device that was never metered is left out."""
+    energy = total(uses.values())
+    parts = ((name, getattr(energy, part)) for part, name in DEVICES.items())
     return {name: part_j for name, part_j in parts if part_j is not None}
 
 
@@ -100,20 +100,20 @@ def _training_uses(
 ) -> list[tuple[Use, Energy]]:
     trained = result.booked("training")
     if target is None:
-        return [("useful" if result.valid else _became(trial, target), trained)]
+        return [("useful" if result.valid else _use_of(trial, target), trained)]
     hit = result.first_at(target) if result.valid else None
     if hit is None:
-        return [(_became(trial, target), trained)]
-    useful = total(result.checkpoints.training[at] for at in range(hit.index + 1))
+        return [(_use_of(trial, target), trained)]
+    useful = total(result.checkpoints.training[i] for i in range(hit.index + 1))
     beyond = trained - useful
     if abs(beyond.total_j) <= _ROUNDING * trained.total_j:
         return [("useful", trained)]
     return [("useful", useful), ("beyond", beyond)]
 
 
-def _became(trial: TrialRecord, target: float | None) -> Use:
-    found = fate(trial, target)
-    return "open" if found is None or found == "reached" else found
+def _use_of(trial: TrialRecord, target: float | None) -> Use:
+    outcome = fate(trial, target)
+    return "open" if outcome is None or outcome == "reached" else outcome
 
 
 def _in_order(uses: Mapping[Use, Energy]) -> dict[Use, Energy]:

@@ -1,4 +1,4 @@
-"""Energy to the target over two searched parameters: what was seen in each cell, or why not."""
+"""Energy to the target over two searched parameters, cell by cell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import setting
 
-_MOST_VALUES = 8  # of an axis; those of more are put into bins
+_MAX_VALUES = 8  # of an axis; with more values, it is divided into bins
 _BINS = 6
 _FIRST = ("lr", "batch_size")
 
@@ -23,7 +23,7 @@ class Axis:
     Attributes:
         key: The config key.
         labels: Its values, or the ranges of its bins, in order.
-        binned: Whether they are bins.
+        binned: True if they are bins.
     """
 
     key: str
@@ -33,16 +33,16 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What was seen of the trainings in a cell.
+    """The training runs in a cell.
 
     Attributes:
-        across: Number of its column.
-        down: Number of its row.
-        energy_j: The least energy to the target of its trainings, in J; None if all missed it.
-        spent_j: The most that one of its trainings used without reaching it, in J.
-        trainings: How many there are.
-        reached: How many reached the target.
-        trial: The trial of that energy; where all missed, the one that used most.
+        across: Index of its column.
+        down: Index of its row.
+        energy_j: Lowest energy to the target, in J; None if all runs missed it.
+        spent_j: Highest energy that a run used without reaching it, in J.
+        trainings: Number of training runs.
+        reached: Number of runs that reached the target.
+        trial: The trial with the lowest energy; if all missed, the one that used most.
     """
 
     across: int
@@ -56,7 +56,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """Energy to a target over two parameters: the least of each cell's trainings."""
+    """The lowest energy to a target in each cell of two parameters."""
 
     across: Axis
     down: Axis
@@ -65,13 +65,13 @@ class HeatMap:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A training on a strip of one parameter.
+    """A training run on an axis of one parameter.
 
     Attributes:
         value: The parameter's value.
         energy_j: Energy to the target, in J; None if missed.
-        spent_j: What its training used in all, in J.
-        trial: Its number.
+        spent_j: Energy of the whole training, in J.
+        trial: Number of the trial.
     """
 
     value: Any
@@ -81,38 +81,39 @@ class Mark:
 
 
 def searched(study: StudyRecord) -> tuple[str, ...]:
-    """Parameters that took more than one value: learning rate and batch size first."""
+    """Return the parameters with more than one value: learning rate and batch size first."""
     values: dict[str, set[str]] = {}
     for trial, _ in study.results:
         for key, value in trial.params.items():
             values.setdefault(key, set()).add(repr(value))
-    found = [key for key, of in values.items() if len(of) > 1 and key != "seed"]
-    return tuple(sorted(found, key=lambda key: _FIRST.index(key) if key in _FIRST else len(_FIRST)))
+    keys = [key for key, texts in values.items() if len(texts) > 1 and key != "seed"]
+    return tuple(sorted(keys, key=lambda key: _FIRST.index(key) if key in _FIRST else len(_FIRST)))
 
 
 def heat_map(study: StudyRecord, target: float, across: str, down: str) -> HeatMap:
-    """Lay the trainings of a study out over two parameters.
+    """Arrange the training runs of a study by two parameters.
 
     Args:
         study: The study.
         target: Accuracy to reach.
         across: The parameter of the columns.
-        down: That of the rows.
+        down: The parameter of the rows.
     """
-    marks = {key: list(strip(study, target, key)) for key in (across, down)}
-    columns, column_of = _axis(across, [mark.value for mark in marks[across]])
-    rows, row_of = _axis(down, [mark.value for mark in marks[down]])
-    by_trial = {mark.trial: mark.value for mark in marks[down]}
+    marks_by_key = {key: list(strip(study, target, key)) for key in (across, down)}
+    columns, column_of = _axis(across, [mark.value for mark in marks_by_key[across]])
+    rows, row_of = _axis(down, [mark.value for mark in marks_by_key[down]])
+    by_trial = {mark.trial: mark.value for mark in marks_by_key[down]}
     groups: dict[tuple[int, int], list[Mark]] = {}
-    for mark in marks[across]:
+    for mark in marks_by_key[across]:
         if mark.trial in by_trial:
-            at = (column_of(mark.value), row_of(by_trial[mark.trial]))
-            groups.setdefault(at, []).append(mark)
-    return HeatMap(columns, rows, tuple(_cell(*at, of) for at, of in sorted(groups.items())))
+            indices = (column_of(mark.value), row_of(by_trial[mark.trial]))
+            groups.setdefault(indices, []).append(mark)
+    cells = tuple(_cell(*indices, marks) for indices, marks in sorted(groups.items()))
+    return HeatMap(columns, rows, cells)
 
 
 def strip(study: StudyRecord, target: float, key: str) -> Iterator[Mark]:
-    """What each training needed to a target, with the value of a parameter that it had."""
+    """Yield the energy to a target of each training run, with its value of a parameter."""
     for trial, result in study.results:
         if key in trial.params and len(result.curve):
             hit = result.first_at(target)
@@ -124,7 +125,7 @@ def _cell(across: int, down: int, marks: Sequence[Mark]) -> Cell:
     hits = [(mark.energy_j, mark.trial) for mark in marks if mark.energy_j is not None]
     missed = [(mark.spent_j, -mark.trial) for mark in marks if mark.energy_j is None]
     energy_j, trial = min(hits, default=(None, None))
-    spent_j, last = max(missed, default=(0.0, 0))
+    spent_j, negated = max(missed, default=(0.0, 0))  # of equal energies, the first trial
     return Cell(
         across=across,
         down=down,
@@ -132,19 +133,19 @@ def _cell(across: int, down: int, marks: Sequence[Mark]) -> Cell:
         spent_j=spent_j,
         trainings=len(marks),
         reached=len(hits),
-        trial=-last if trial is None else trial,
+        trial=-negated if trial is None else trial,
     )
 
 
 def _axis(key: str, values: Sequence[Any]) -> tuple[Axis, Any]:
-    """An axis, and what tells the number of a value on it."""
+    """Return an axis, and a function that returns the index of a value on it."""
     distinct = {repr(value): value for value in values}
-    numbers = all(_is_number(value) for value in distinct.values())
-    if not numbers or len(distinct) <= _MOST_VALUES:
-        order = sorted(distinct, key=(lambda text: distinct[text]) if numbers else str)
-        places = {text: at for at, text in enumerate(order)}
+    are_numbers = all(_is_number(value) for value in distinct.values())
+    if not are_numbers or len(distinct) <= _MAX_VALUES:
+        order = sorted(distinct, key=(lambda text: distinct[text]) if are_numbers else str)
+        indices = {text: i for i, text in enumerate(order)}
         labels = tuple(setting(distinct[text]) for text in order)
-        return Axis(key, labels, binned=False), lambda value: places[repr(value)]
+        return Axis(key, labels, binned=False), lambda value: indices[repr(value)]
     edges = _edges([float(value) for value in distinct.values()])
     ranges = itertools.pairwise(edges)
     labels = tuple(f"{low:.2g} to {high:.2g}" for low, high in ranges)
@@ -152,16 +153,16 @@ def _axis(key: str, values: Sequence[Any]) -> tuple[Axis, Any]:
 
 
 def _edges(values: Sequence[float]) -> list[float]:
-    """Edges of bins: of equal ratio where the values span more than a decade, else equally wide."""
+    """Return edges of bins: of equal ratio over more than a decade, else of equal width."""
     low, high = min(values), max(values)
     if low > 0 and high / low > 10:  # noqa: PLR2004  # a decade
         step = (high / low) ** (1 / _BINS)
-        return [low * step**at for at in range(_BINS)] + [high]
-    return [low + (high - low) * at / _BINS for at in range(_BINS)] + [high]
+        return [low * step**i for i in range(_BINS)] + [high]
+    return [low + (high - low) * i / _BINS for i in range(_BINS)] + [high]
 
 
 def _bin(edges: Sequence[float], value: float) -> int:
-    return next((at for at, edge in enumerate(edges[1:-1]) if value < edge), len(edges) - 2)
+    return next((i for i, edge in enumerate(edges[1:-1]) if value < edge), len(edges) - 2)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""How the front of a study grew with the joules that its search burnt."""
+"""The growth of a study's front with the energy of its search."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Growth:
     """The front after a trial.
 
     Attributes:
-        trial: Its number.
-        search_j: What the search had burnt by then, in J.
-        share: The area under the front, as a share of what it is in the end.
+        trial: Number of the trial.
+        search_j: Energy of the search up to this trial, in J.
+        share: The area under the front, as a share of the final one.
     """
 
     trial: int
@@ -28,21 +28,21 @@ class Growth:
 
 
 def growth(study: StudyRecord) -> tuple[Growth, ...]:
-    """Follow the area under the front of all checkpoints, trial by trial.
+    """Return the area under the front of all checkpoints after each trial.
 
-    It lies between the front, accuracy 0 and the dearest checkpoint, over the logarithm of the
-    training energy. A trial counts as a whole where its number stands, also if it paused meanwhile.
+    The area lies between the front, accuracy 0 and the most expensive checkpoint, over the
+    logarithm of the training energy. A trial counts as a whole at its number, even if it paused.
     """
     curves = [
         [
-            at
-            for at in zip(result.curve.training_j, result.curve.accuracy, strict=True)
-            if all(map(math.isfinite, at))
+            point
+            for point in zip(result.curve.training_j, result.curve.accuracy, strict=True)
+            if all(map(math.isfinite, point))
         ]
         for _, result in study.results
     ]
-    dearest_j = max((energy_j for curve in curves for energy_j, _ in curve), default=0.0)
-    found: list[tuple[int, float, float]] = []
+    highest_j = max((energy_j for curve in curves for energy_j, _ in curve), default=0.0)
+    areas: list[tuple[int, float, float]] = []
     front: list[tuple[float, float]] = []
     search_j = 0.0
     numbered = {
@@ -53,12 +53,11 @@ def growth(study: StudyRecord) -> tuple[Growth, ...]:
         if trial.number in numbered:
             points = [*front, *numbered[trial.number]]
             front = non_dominated(points, values=itemgetter(0, 1))
-            found.append((trial.number, search_j, _area(front, dearest_j)))
-    last = found[-1][2] if found else 0.0
-    return tuple(Growth(number, at_j, area / last if last else 0.0) for number, at_j, area in found)
+            areas.append((trial.number, search_j, _area(front, highest_j)))
+    final = areas[-1][2] if areas else 0.0
+    return tuple(Growth(n, used_j, area / final if final else 0.0) for n, used_j, area in areas)
 
 
-def _area(front: Sequence[tuple[float, float]], dearest_j: float) -> float:
-    ends = (*front, (dearest_j, 0.0))
-    steps = itertools.pairwise(ends)
-    return sum(accuracy * math.log(next_j / at_j) for (at_j, accuracy), (next_j, _) in steps)
+def _area(front: Sequence[tuple[float, float]], highest_j: float) -> float:
+    steps = itertools.pairwise((*front, (highest_j, 0.0)))
+    return sum(accuracy * math.log(next_j / point_j) for (point_j, accuracy), (next_j, _) in steps)

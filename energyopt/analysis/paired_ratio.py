@@ -1,18 +1,20 @@
-"""Whether one setup needs fewer joules than another, from trainings with the same seeds."""
+"""The energy ratio of two configurations, from training runs with the same seeds."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
+NORMAL_QUANTILE = 1.959964
+"""Of the standard normal distribution, for a two-sided 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times the energy of one is that of another.
+    """The energy of one configuration over that of another.
 
     Attributes:
         value: The ratio of the geometric means.
@@ -28,35 +30,42 @@ class Ratio:
 
     @property
     def verdict(self) -> int:
-        """-1 if the one is cheaper beyond doubt, 1 if it is dearer, 0 if the interval holds 1."""
+        """-1 if the first is significantly cheaper, 1 if more expensive, 0 if undecided."""
         return (self.low > 1) - (self.high < 1)
 
 
 def ratio(one: Mapping[int, float], other: Mapping[int, float]) -> Ratio | None:
-    """Compare two setups by the seeds that both have; None if there are fewer than two.
+    """Compare two configurations by the seeds that both have; None if there are fewer than two.
 
-    Student's interval of the mean log ratio: the seed that both share is no difference, whatever
-    it makes of both.
+    Student's t interval of the mean log ratio. Pairing removes what a seed does to both.
 
     Args:
-        one: Energies by seed, in J.
-        other: Those of the other one.
+        one: Energies of the first by seed, in J.
+        other: Energies of the second by seed, in J.
     """
     seeds = sorted(one.keys() & other.keys())
-    if len(seeds) < 2:  # noqa: PLR2004  # of one alone no spread is known
+    if len(seeds) < 2:  # noqa: PLR2004  # one value has no spread
         return None
     logs = [math.log(one[seed]) - math.log(other[seed]) for seed in seeds]
     mean = statistics.fmean(logs)
-    half = quantile(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    half = half_width(logs)
     return Ratio(math.exp(mean), _exp(mean - half), _exp(mean + half), len(logs))
 
 
+def half_width(values: Sequence[float]) -> float:
+    """Return half the confidence interval of the mean of at least two values.
+
+    t(n - 1) * s / sqrt(n), with Student's t and the sample standard deviation s.
+    """
+    return quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+
+
 def quantile(freedom: int) -> float:
-    """Of Student's t, for a two-sided interval."""
+    """Return the quantile of Student's t distribution for a two-sided interval."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def _exp(log: float) -> float:
-    return math.exp(log) if log < 700 else math.inf  # noqa: PLR2004  # the largest that is a number
+    return math.exp(log) if log < 700 else math.inf  # noqa: PLR2004  # about the largest float

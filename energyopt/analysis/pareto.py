@@ -1,7 +1,8 @@
-"""The Pareto front: what each further point of accuracy costs in joules."""
+"""The Pareto front of training energy and accuracy."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,27 +19,30 @@ P = TypeVar("P")
 _PROFILED = "hardware.power_limit_w=profile"
 
 PointKind = Literal["checkpoint", "final"]
-"""What a point is: one evaluation on a trial's curve, or the told end result of a trial."""
+"""Kind of a point: one evaluation on a trial's curve, or the final result of a trial."""
+
+Hit = tuple[TrialRecord, TrialResult, CurvePoint]
+"""A trial that reached a target, its record, and its first evaluation at or above the target."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrontPoint:
-    """One setup, what it costs and what it reaches.
+    """One configuration with its energy and accuracy.
 
     Attributes:
         energy_j: Training energy from the first step to this point, in J.
         accuracy: Validation accuracy in [0, 1].
         time_s: Training time to this point, in s.
         samples: Training samples seen; None where they were not counted.
-        epoch: How much was trained, in units of the training set.
+        epoch: Amount of training, in units of the training set.
         index: Number of its evaluation in the trial, from 0.
         trial: Number of the trial it comes from.
         params: The searched values, by config key.
-        overrides: The command-line words that reproduce it.
-        provenance: Where its joules come from.
-        kind_of_point: A checkpoint of the curve, or the told end result.
+        overrides: The overrides that reproduce it.
+        provenance: Source of its energies.
+        kind_of_point: A checkpoint of the curve, or the final result.
         flags: Doubtful measuring conditions of its trial.
-        default: Whether it belongs to the default setup.
+        default: True if it belongs to the default configuration.
     """
 
     energy_j: float
@@ -57,19 +61,19 @@ class FrontPoint:
 
 
 def non_dominated(points: Iterable[P], *, values: Callable[[P], tuple[float, float]]) -> list[P]:
-    """Find the points that no other beats in both energy and accuracy.
+    """Return the points that no other beats in both energy and accuracy.
 
     Args:
         points: Candidates; of equal ones the first is kept.
-        values: Gives (energy, accuracy) of a point: the first is minimised, the second maximised.
+        values: Returns (energy, accuracy) of a point: the first is minimised, the second maximised.
 
     Returns:
-        The front by rising energy; accuracy then rises strictly, too.
+        The front by rising energy; accuracy then also rises strictly.
 
     Raises:
-        ValueError: A value is not finite, so that the points have no order.
+        ValueError: If a value is not finite, so that the points have no order.
     """
-    # The front so far, by energy; both columns rise strictly.
+    # The front of the points seen, by energy; energies and accuracies rise strictly.
     front: list[P] = []
     energies: list[float] = []
     accuracies: list[float] = []
@@ -86,18 +90,18 @@ def non_dominated(points: Iterable[P], *, values: Callable[[P], tuple[float, flo
 
 
 def curve_front(study: StudyRecord) -> tuple[FrontPoint, ...]:
-    """Find the front of all checkpoints of all validly metered trials.
+    """Return the front of all checkpoints of all validly metered trials.
 
-    Missed and stopped trials take part: each checkpoint is a setup one could stop at.
+    Missed and stopped trials are included: training could be stopped at each checkpoint.
     """
     front = non_dominated(_checkpoints(study), values=itemgetter(0, 1))
     return tuple(
-        at_checkpoint(study, trial, result, result.curve[at]) for _, _, trial, result, at in front
+        at_checkpoint(study, trial, result, result.curve[i]) for _, _, trial, result, i in front
     )
 
 
 def final_front(study: StudyRecord) -> tuple[FrontPoint, ...]:
-    """Find the front of what feasible complete trials told the study, in its own objectives.
+    """Return the front of the feasible complete trials, in the objectives of the study.
 
     A point's energy is that up to the target, its accuracy the best of the whole trial.
     """
@@ -108,26 +112,26 @@ def final_front(study: StudyRecord) -> tuple[FrontPoint, ...]:
 
 
 def undominated(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> list[TrialRecord]:
-    """The trials whose told values no other's beat in every objective.
+    """Return the trials whose objective values no other trial beats.
 
     Args:
         trials: Complete trials, with one value a metric; of equal ones the first is kept.
         metrics: The objectives, with their directions.
     """
     signs = [1 if metric.direction == "minimize" else -1 for metric in metrics]
-    told = [tuple(s * v for s, v in zip(signs, t.values, strict=True)) for t in trials]
-    # Sorted, a trial can be beaten by earlier ones alone; and where there are two objectives, by
-    # the last one kept if by any, since that is the best so far in the second.
-    kept: list[int] = []
-    for at in sorted(range(len(trials)), key=told.__getitem__):
-        rivals = kept if len(signs) > 2 else kept[-1:]  # noqa: PLR2004
-        if not any(all(map(le, told[rival], told[at])) for rival in rivals):
-            kept.append(at)
-    return [trials[at] for at in sorted(kept)]
+    losses = [tuple(s * v for s, v in zip(signs, t.values, strict=True)) for t in trials]
+    # In sorted order, only an earlier trial can beat a later one. With two objectives, that is the
+    # last undominated one, if any: it is the best so far in the second objective.
+    best: list[int] = []
+    for i in sorted(range(len(trials)), key=losses.__getitem__):
+        rivals = best if len(signs) > 2 else best[-1:]  # noqa: PLR2004
+        if not any(all(map(le, losses[rival], losses[i])) for rival in rivals):
+            best.append(i)
+    return [trials[i] for i in sorted(best)]
 
 
 def front_of(points: Sequence[FrontPoint], study: StudyRecord) -> str:
-    """Say in words what a front is a front of."""
+    """Return a description of a front: its objectives and trials."""
     if not points:
         return "no points"
     if points[0].kind_of_point == "final":
@@ -138,10 +142,8 @@ def front_of(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     return f"accuracy against training energy, over all checkpoints of {count}"
 
 
-def at_target(
-    study: StudyRecord, target: float
-) -> list[tuple[TrialRecord, TrialResult, CurvePoint]]:
-    """Find what each trial needed to a target, which need not be the study's own.
+def at_target(study: StudyRecord, target: float) -> list[Hit]:
+    """Return the trials that reached a target, which need not be the study's own.
 
     Returns:
         The trials that reached it, with their records and the first evaluation at or above
@@ -161,11 +163,10 @@ def at_checkpoint(
     result: TrialResult,
     point: CurvePoint,
 ) -> FrontPoint:
-    """Make the front point of one evaluation.
+    """Return the front point of one evaluation.
 
-    With its samples as `max_samples` and nothing else changed, a training that repeats itself
-    makes the same evaluations up to this one and ends with it. Where they were not counted it goes
-    on to its own end.
+    With its samples as `max_samples`, a deterministic training repeats the evaluations up to this
+    one and ends with it. If samples were not counted, it continues to its own end.
 
     Args:
         study: The study it belongs to.
@@ -192,47 +193,47 @@ def at_checkpoint(
 
 
 def trained_as(study: StudyRecord, trial: TrialRecord) -> tuple[str, ...]:
-    """The words that set a trial up as it was trained: at the power limit that it found."""
-    words = join_overrides(study.overrides, trial.overrides)
-    if trial.result is None or not any(word.lstrip("+") == _PROFILED for word in words):
-        return words
+    """Return the overrides that reproduce a trial: at the power limit that was profiled."""
+    overrides = join_overrides(study.overrides, trial.overrides)
+    if trial.result is None or not any(o.lstrip("+") == _PROFILED for o in overrides):
+        return overrides
     limit_w = trial.result.conditions.limit_w
     if limit_w is None or "no_power_limit" in trial.result.flags:
-        return join_overrides(words, (f"{_key(_PROFILED)}=null",))
-    return join_overrides(words, (f"{_key(_PROFILED)}={limit_w:g}",))
+        return join_overrides(overrides, (f"{_key(_PROFILED)}=null",))
+    return join_overrides(overrides, (f"{_key(_PROFILED)}={limit_w:g}",))
 
 
 def join_overrides(*groups: Iterable[str]) -> tuple[str, ...]:
-    """Join command-line words; a later word for a key takes the place of an earlier one."""
-    words: dict[str, str] = {}
-    for word in (word for group in groups for word in group):
-        key = _key(word)
-        earlier = words.pop(key, None)
-        words[key] = word if earlier is None else _sigil(earlier) + word.lstrip("+")
-    return tuple(words.values())
+    """Join overrides; a later override of a key replaces an earlier one."""
+    by_key: dict[str, str] = {}
+    for override in itertools.chain.from_iterable(groups):
+        key = _key(override)
+        earlier = by_key.pop(key, None)
+        by_key[key] = override if earlier is None else _prefix(earlier) + override.lstrip("+")
+    return tuple(by_key.values())
 
 
-def _key(word: str) -> str:
-    return word.partition("=")[0].lstrip("+")
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+")
 
 
-def _sigil(word: str) -> str:
-    """The "+" or "++" that adds a key; it must stay with the first word that names the key."""
-    return word[: len(word) - len(word.lstrip("+"))]
+def _prefix(override: str) -> str:
+    """Return the "+" or "++" that adds a key, which the first override of a key must keep."""
+    return override[: len(override) - len(override.lstrip("+"))]
 
 
 def _checkpoints(
     study: StudyRecord,
 ) -> Iterator[tuple[float, float, TrialRecord, TrialResult, int]]:
-    """All evaluations that may be compared: energy, accuracy, and where they are."""
+    """Yield energy, accuracy, trial, record and index of all evaluations with finite values."""
     for trial, result in study.results:
         curve = result.curve
-        for at, (energy_j, accuracy) in enumerate(
+        for i, (energy_j, accuracy) in enumerate(
             zip(curve.training_j, curve.accuracy, strict=True)
         ):
             # A user's evaluate() can answer NaN: such a checkpoint reached nothing.
             if math.isfinite(accuracy) and math.isfinite(energy_j):
-                yield energy_j, accuracy, trial, result, at
+                yield energy_j, accuracy, trial, result, i
 
 
 def _finals(study: StudyRecord) -> Iterator[tuple[TrialRecord, TrialResult, CurvePoint]]:
@@ -244,7 +245,7 @@ def _finals(study: StudyRecord) -> Iterator[tuple[TrialRecord, TrialResult, Curv
 def _final(
     study: StudyRecord, trial: TrialRecord, result: TrialResult, hit: CurvePoint
 ) -> FrontPoint:
-    """Make the front point of what a trial told."""
+    """Return the front point of the final result of a trial."""
     return FrontPoint(
         energy_j=hit.training_j,
         accuracy=result.best_accuracy,

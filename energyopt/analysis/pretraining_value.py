@@ -1,92 +1,90 @@
-"""What trials knew before their first step, of heads and of answers: numbers and sentences."""
+"""The value of pretraining, with sentences on it, on heads and on inference energy."""
 
 from __future__ import annotations
 
+from energyopt.analysis.pareto import Hit
 from energyopt.core.accounting import Recycled, head_hits, recycled
-from energyopt.core.curve import CurvePoint
-from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import joules, percent
 from energyopt.core.upfront_cost import UpfrontCost
 
-Hit = tuple[TrialRecord, TrialResult, CurvePoint]
-
 
 def trial_lines(result: TrialResult) -> list[str]:
-    """Say what a trial began with, when its heads were at their targets, what asking costs."""
-    lines = [_upfront_line(each) for each in result.upfront]
+    """Return sentences on the pretraining, the heads and the inference energy of a trial."""
+    lines = [_upfront_line(cost) for cost in result.upfront]
     for name, hit in head_hits(result).items():
         target = result.head_targets.get(name, result.target)
         if hit is None:
             lines.append(f"Head {name} missed its target {target:g}.")
         else:
             counts = {"samples": hit.samples, "steps": hit.steps}
-            said = ", ".join(f"{n} {what}" for what, n in counts.items() if n is not None)
-            more = f" ({said})" if said else ""
+            shown = ", ".join(f"{n} {unit}" for unit, n in counts.items() if n is not None)
+            more = f" ({shown})" if shown else ""
             lines.append(f"Head {name} at {target:g} first after {joules(hit.training_j)}{more}.")
-    answers = result.inference_j_per_1000.items()
-    asked = ", ".join(f"{name} {joules(energy_j)}" for name, energy_j in answers)
-    return [*lines, f"1,000 answers cost: {asked}."] if asked else lines
+    energies = result.inference_j_per_1000.items()
+    costs = ", ".join(f"{name} {joules(energy_j)}" for name, energy_j in energies)
+    return [*lines, f"1,000 answers cost: {costs}."] if costs else lines
 
 
 def recycled_of(study: StudyRecord, reaching: list[Hit]) -> Recycled | None:
-    """Compare the cheapest trial that began with knowledge with the cheapest that did not.
+    """Compare the cheapest pretrained trial with the cheapest from scratch.
 
     Args:
         study: The study.
         reaching: Its trials that reached the target, cheapest first.
     """
-    scratch = next((hit for hit in reaching if not _learnt(hit[1])), None)
-    tuned = [hit for hit in reaching if _learnt(hit[1])]
+    scratch = next((hit for hit in reaching if not _pretraining(hit[1])), None)
+    tuned = [hit for hit in reaching if _pretraining(hit[1])]
     if scratch is None or not tuned or study.target is None:
         return None
-    # Whoever pays, the fine-tuning itself is what is compared.
+    # Compare the fine-tuning itself, without any share of the pretraining.
     _, result, point = min(tuned, key=_own_j)
-    learnt = _learnt(result)
+    costs = _pretraining(result)
     return recycled(
-        sum(each.total_j for each in learnt),
+        sum(cost.total_j for cost in costs),
         scratch[2].training_j,
         _own_j((_, result, point)),
-        max(each.reuse for each in learnt),
+        max(cost.reuse for cost in costs),
     )
 
 
-def recycled_line(found: Recycled | None) -> str:
-    """Say what recycled knowledge is worth."""
-    if found is None:
+def recycled_line(value: Recycled | None) -> str:
+    """Return a sentence on the value of pretraining."""
+    if value is None:
         return ""
     regimes = ", ".join(
         f"{regime} {percent(saving)}"
-        for regime, saving in found.savings.items()
-        if regime != "shared" or found.n > 1
+        for regime, saving in value.savings.items()
+        if regime != "shared" or value.n > 1
     )
     pays = "never pays back"
-    if found.payback is not None:
-        trainings = "1 training" if found.payback == 1 else f"{found.payback} trainings"
+    if value.payback is not None:
+        trainings = "1 training" if value.payback == 1 else f"{value.payback} trainings"
         pays = f"pays back from {trainings} on"
-    pretrain_j = found.own_j - found.downloaded_j
+    pretrain_j = value.own_j - value.downloaded_j
     return (
-        f"Recycled knowledge: {joules(found.downloaded_j)} to the target with it, "
-        f"{joules(found.scratch_j)} from scratch; its own {joules(pretrain_j)} {pays} "
+        f"Recycled knowledge: {joules(value.downloaded_j)} to the target with it, "
+        f"{joules(value.scratch_j)} from scratch; its own {joules(pretrain_j)} {pays} "
         f"(saved by who pays: {regimes})."
     )
 
 
-def _learnt(result: TrialResult) -> list[UpfrontCost]:
-    return [each for each in result.upfront if each.origin != "prepared"]
+def _pretraining(result: TrialResult) -> list[UpfrontCost]:
+    return [cost for cost in result.upfront if cost.origin != "prepared"]
 
 
 def _own_j(hit: Hit) -> float:
     _, result, point = hit
-    return point.training_j - sum(each.share_j for each in _learnt(result))
+    return point.training_j - sum(cost.share_j for cost in _pretraining(result))
 
 
-def _upfront_line(each: UpfrontCost) -> str:
-    if each.origin == "prepared":
-        return f"Before its first step it prepared for {joules(each.total_j)}, which count."
-    if each.regime == "downloaded":
-        return f"It began with a {each.name} from a file, which is taken as free (energy_j: null)."
-    how = "loaded" if each.origin == "loaded" else "trained now" if each.fresh else "kept"
-    reached = "" if each.accuracy is None else f", accuracy {each.accuracy:.4g}"
-    share = "all of it counts" if each.reuse == 1 else f"1/{each.reuse:g} of it counts"
-    return f"It began with a {each.name} of {joules(each.total_j)} ({how}{reached}); {share}."
+def _upfront_line(cost: UpfrontCost) -> str:
+    if cost.origin == "prepared":
+        return f"Before its first step it prepared for {joules(cost.total_j)}, which count."
+    if cost.regime == "downloaded":
+        return f"It began with a {cost.name} from a file, which is taken as free (energy_j: null)."
+    how = "loaded" if cost.origin == "loaded" else "trained now" if cost.fresh else "kept"
+    reached = "" if cost.accuracy is None else f", accuracy {cost.accuracy:.4g}"
+    share = "all of it counts" if cost.reuse == 1 else f"1/{cost.reuse:g} of it counts"
+    return f"It began with a {cost.name} of {joules(cost.total_j)} ({how}{reached}); {share}."

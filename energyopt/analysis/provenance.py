@@ -1,4 +1,4 @@
-"""The hardware and software of a study: each thing once, with the trainings that it was part of."""
+"""The hardware and software of a study, with the number of training runs that used each."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from energyopt.core.units import quantity
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that trainings ran on or with.
+    """A piece of hardware or software that training runs used.
 
     Attributes:
-        what: Such as "device" or "torch".
+        what: Its kind, such as "device" or "torch".
         value: Its name or version.
-        trainings: How many, confirmations included.
+        trainings: Number of training runs, including confirmations.
     """
 
     what: str
@@ -27,9 +27,9 @@ class Fact:
 
 
 def facts(study: StudyRecord) -> list[Fact]:
-    """What the trainings of a study ran on and with; several values of a thing are several rows."""
+    """Return the hardware and software of a study, one fact for each value."""
     results = [trial.result for trial in study.trials if trial.result is not None]
-    results += [each.result for each in study.confirmations if each.result is not None]
+    results += [c.result for c in study.confirmations if c.result is not None]
     counts: dict[tuple[str, str], int] = {}
     for result in results:
         for fact in dict.fromkeys(_facts(result)):

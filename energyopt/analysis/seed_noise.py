@@ -1,15 +1,15 @@
-"""What the seed makes of the energies of a study: setups that were trained more than once."""
+"""The seed noise of a study, from configurations that were trained more than once."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from energyopt.analysis.confirmation_stats import confirmed_setups
-from energyopt.analysis.paired_ratio import quantile
-from energyopt.analysis.pareto import at_target
+from energyopt.analysis.paired_ratio import half_width
+from energyopt.analysis.pareto import Hit, at_target
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.search.noise_prior import ASSUMED_SD, luck
 from energyopt.search.schedule import setup_of
@@ -17,7 +17,7 @@ from energyopt.search.schedule import setup_of
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with its 95 % interval, Student's; without an interval where one value is all."""
+    """A mean with its 95 % interval (Student's t); without an interval for a single value."""
 
     mean: float
     low: float | None
@@ -27,14 +27,14 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A setup that was trained several times.
+    """A configuration that was trained several times.
 
     Attributes:
         trial: The first trial with it.
-        confirming: Whether these are the trainings that confirmed it, with the same seeds for all.
-        energies_j: Energies to the target, in J, of those that reached it.
-        missed: How many did not.
-        accuracies: Validation accuracy where each first was at the target.
+        confirming: True for its confirmations, which use the same seeds for all configurations.
+        energies_j: Energies to the target of the runs that reached it, in J.
+        missed: Number of runs that did not reach it.
+        accuracies: Validation accuracy of each when it first reached the target.
         tests: Test accuracies, where they were measured.
     """
 
@@ -47,7 +47,7 @@ class Repeated:
 
     @property
     def trainings(self) -> int:
-        """How many there are."""
+        """Number of training runs."""
         return len(self.energies_j) + self.missed
 
     @property
@@ -57,64 +57,77 @@ class Repeated:
 
 
 def repeated_setups(study: StudyRecord, target: float | None = None) -> list[Repeated]:
-    """The setups of a study that were trained more than once, the cheapest first.
+    """Return the configurations that were trained more than once, the cheapest first.
 
     Args:
         study: The study.
         target: Accuracy to reach; the study's own if None.
     """
     target = study.target if target is None else target
-    found = [*_in_the_search(study, target), *_confirmed(study, target)]
-    return sorted(found, key=lambda each: _mean_j(each.energies_j))
+    repeated = [*_repeated_trials(study, target), *_confirmations(study, target)]
+    return sorted(repeated, key=lambda setup: _mean_j(setup.energies_j))
 
 
 def noise_of(study: StudyRecord, target: float | None = None) -> tuple[float, bool]:
-    """Standard deviation of log energy to the target among repetitions, and whether it was seen.
-
-    Where too few repetitions say it, one is assumed, as break-even does.
-    """
+    """Return the seed noise of a study, and whether it was measured. See `noise_among`."""
     target = study.target if target is None else target
-    setups: dict[object, list[float]] = {}
-    for trial, _, point in at_target(study, target) if target is not None else ():
-        setups.setdefault(setup_of(trial.params), []).append(math.log(point.training_j))
-    known = luck(setups.values())
-    return (ASSUMED_SD, False) if known is None else (known, True)
+    reaching = [] if target is None else at_target(study, target)
+    return noise_among(energies_by_setup(reaching).values())
+
+
+def energies_by_setup(reaching: Iterable[Hit]) -> dict[object, list[float]]:
+    """Return the energies to the target, in J, of each configuration.
+
+    Args:
+        reaching: The trials that reached the target.
+    """
+    energies: dict[object, list[float]] = {}
+    for trial, _, point in reaching:
+        energies.setdefault(setup_of(trial.params), []).append(point.training_j)
+    return energies
+
+
+def noise_among(repetitions: Iterable[Sequence[float]]) -> tuple[float, bool]:
+    """Return the standard deviation of the log energy among repetitions, and if it was measured.
+
+    If there are too few repetitions, a value is assumed.
+
+    Args:
+        repetitions: The energies of each configuration, in J.
+    """
+    seed_sd = luck([math.log(energy_j) for energy_j in energies] for energies in repetitions)
+    return (ASSUMED_SD, False) if seed_sd is None else (seed_sd, True)
 
 
 def arithmetic(values: Sequence[float]) -> Interval | None:
-    """Mean with its interval; None of nothing."""
+    """Return the mean with its interval; None without any value."""
     if not values:
         return None
-    mean, half = statistics.fmean(values), _half(values)
-    if half is None:
+    mean = statistics.fmean(values)
+    if len(values) < 2:  # noqa: PLR2004  # one value has no spread
         return Interval(mean, None, None, len(values))
+    half = half_width(values)
     return Interval(mean, mean - half, mean + half, len(values))
 
 
 def geometric(values: Sequence[float]) -> Interval | None:
-    """Geometric mean with the interval of the mean log; None of nothing."""
-    found = arithmetic([math.log(value) for value in values])
-    if found is None:
+    """Return the geometric mean with the interval of the mean log; None without any value."""
+    log = arithmetic([math.log(value) for value in values])
+    if log is None:
         return None
-    low, high = (None if end is None else _exp(end) for end in (found.low, found.high))
-    return Interval(math.exp(found.mean), low, high, found.count)
-
-
-def _half(values: Sequence[float]) -> float | None:
-    if len(values) < 2:  # noqa: PLR2004  # of one alone no spread is known
-        return None
-    return quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    low, high = (None if end is None else _exp(end) for end in (log.low, log.high))
+    return Interval(math.exp(log.mean), low, high, log.count)
 
 
 def _exp(log: float) -> float:
-    return math.exp(min(log, 700.0))  # beyond that there is no number
+    return math.exp(min(log, 700.0))  # about the largest float
 
 
 def _mean_j(energies_j: Sequence[float]) -> float:
     return statistics.geometric_mean(energies_j) if energies_j else math.inf
 
 
-def _in_the_search(study: StudyRecord, target: float | None) -> list[Repeated]:
+def _repeated_trials(study: StudyRecord, target: float | None) -> list[Repeated]:
     if target is None:
         return []
     groups: dict[object, list[TrialRecord]] = {}
@@ -122,11 +135,11 @@ def _in_the_search(study: StudyRecord, target: float | None) -> list[Repeated]:
         if len(result.curve):
             groups.setdefault(setup_of(trial.params), []).append(trial)
     hits = {trial.number: point for trial, _, point in at_target(study, target)}
-    found = []
+    repeated = []
     for trials in groups.values():
         reached = [hits[trial.number] for trial in trials if trial.number in hits]
         if len(trials) > 1:
-            found.append(
+            repeated.append(
                 Repeated(
                     trial=trials[0],
                     confirming=False,
@@ -135,19 +148,19 @@ def _in_the_search(study: StudyRecord, target: float | None) -> list[Repeated]:
                     accuracies=tuple(point.accuracy for point in reached),
                 )
             )
-    return found
+    return repeated
 
 
-def _confirmed(study: StudyRecord, target: float | None) -> list[Repeated]:
+def _confirmations(study: StudyRecord, target: float | None) -> list[Repeated]:
     return [
         Repeated(
-            trial=each.trial,
+            trial=setup.trial,
             confirming=True,
-            energies_j=tuple(each.energies_j.values()),
-            missed=len(each.missed),
-            accuracies=tuple(each.accuracies.values()),
-            tests=tuple(each.tests.values()),
+            energies_j=tuple(setup.energies_j.values()),
+            missed=len(setup.missed),
+            accuracies=tuple(setup.accuracies.values()),
+            tests=tuple(setup.tests.values()),
         )
-        for each in confirmed_setups(study)
-        if each.target == target
+        for setup in confirmed_setups(study)
+        if setup.target == target
     ]

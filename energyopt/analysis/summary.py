@@ -1,4 +1,4 @@
-"""A study in a few numbers: the cheapest setup, what finding it cost, when that pays back."""
+"""A study in a few numbers: the best configuration, the search energy, and break-even."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from energyopt.analysis.break_even import Hit, Savings, fates_j, parts_j, saving
+from energyopt.analysis.break_even import Savings, fates_j, parts_j, saving
 from energyopt.analysis.pareto import (
     FrontPoint,
+    Hit,
     at_checkpoint,
     at_target,
     curve_front,
@@ -25,10 +26,10 @@ from energyopt.core.trial_result import RAN_ITS_COURSE, Provenance
 from energyopt.search.schedule import setup_of
 
 Fate = Literal["reached", "missed", "stopped", "failed", "lost"]
-"""What became of a finished trial, seen from one target.
+"""Outcome of a finished trial, for one target.
 
-`missed` ran its course without reaching it; `stopped` ended before its course was run
-(stopped, diverged, or content with a lower target); `lost` was interrupted or never came back.
+`missed`: trained to its end without reaching it. `stopped`: ended earlier (stopped, diverged, or
+reached a lower target). `lost`: interrupted or crashed.
 """
 
 OPEN = ("running", "paused", "waiting")
@@ -38,11 +39,11 @@ _WITHOUT_RESULT: dict[str, Fate] = {"failed": "failed", "pruned": "stopped"}
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many trials there are, by state and by what became of them.
+    """Number of trials, by state and by outcome.
 
     Attributes:
         states: Trials by state in the study.
-        fates: Finished trials by what became of them, seen from the target.
+        fates: Finished trials by outcome, for the target.
     """
 
     states: Mapping[str, int]
@@ -56,7 +57,7 @@ class Counts:
     @property
     def finished(self) -> int:
         """Trials that are over."""
-        return self.trials - sum(self.states.get(each, 0) for each in OPEN)
+        return self.trials - sum(self.states.get(state, 0) for state in OPEN)
 
     @property
     def reached(self) -> int:
@@ -65,7 +66,7 @@ class Counts:
 
     @property
     def missed(self) -> int:
-        """Trials that ran their course without reaching it."""
+        """Trials that trained to their end without reaching it."""
         return self.fates.get("missed", 0)
 
     @property
@@ -75,12 +76,12 @@ class Counts:
 
     @property
     def failed(self) -> int:
-        """Trials without a valid result, through their own fault."""
+        """Trials without a valid result that failed themselves."""
         return self.fates.get("failed", 0)
 
     @property
     def lost(self) -> int:
-        """Trials that were interrupted or never came back."""
+        """Trials that were interrupted or crashed."""
         return self.fates.get("lost", 0)
 
 
@@ -91,30 +92,30 @@ class Summary:
     Attributes:
         study: Name of the study.
         target: Accuracy to reach; None for another app's study.
-        counts: How many trials there are and what became of them.
-        recommended: The cheapest setup that reached the target; None if no trial did.
-        advised: The setup that is expected to be the cheapest, where that is another one.
-        advice: What is expected of that; None if no two trials reached the target.
-        worst: The dearest one that reached it.
+        counts: Number of trials by state and outcome.
+        recommended: The cheapest configuration that reached the target; None if no trial did.
+        advised: The configuration with the lowest expected energy, if that is another one.
+        advice: Its expected energy; None if fewer than two trials reached the target.
+        worst: The most expensive one that reached it.
         spread: Energy of the worst over that of the recommended one; None if unknown.
-        default: The default setup at the target; None if not trained or if it missed.
-        saving: Share of the default's energy that the recommended setup saves.
-        against_default: The same in J, with how sure it is; None if unknown.
-        search_energy_j: All energy that the study burnt, in J.
-        parts_j: The same by purpose, in J.
-        fates_j: The same by what became of the trials, in J.
-        missed_share: Share of the search energy burnt in trials that did not reach the target.
+        default: The default configuration at the target; None if not trained or if it missed.
+        saving: Share of the default's energy that the recommended configuration saves.
+        against_default: The savings in J with their interval; None if unknown.
+        search_energy_j: All energy that the study used, in J.
+        parts_j: The search energy by purpose, in J.
+        fates_j: The search energy by outcome of the trials, in J.
+        missed_share: Share of the search energy used by trials that missed the target.
         break_even: Search energy over the saving of one training, in trainings; None if none.
         break_even_reason: Why there is none, in words; empty if there is one.
-        reuse: How many trainings are planned; None if nobody said.
+        reuse: Number of planned training runs; None if not specified.
         flags: Warnings about the measuring conditions, with the number of trials.
-        provenance: Where the joules come from; None before the first.
+        provenance: Source of the energies; None before the first.
         front: The front of all checkpoints.
-        front_of: What that front is a front of, in words.
-        profiles: What several power limits cost, with the number of the trial that tried them.
+        front_of: Description of that front.
+        profiles: Power profiles, each with the number of the trial that measured it.
         metrics: The study's objectives.
-        told: The trials whose told values no other's beat.
-        recycled: What knowledge that trials began with is worth; None if none can be compared.
+        told: The trials whose objective values no other trial beats.
+        recycled: The value of pretraining; None if nothing can be compared.
     """
 
     study: str
@@ -148,13 +149,13 @@ class Summary:
 def summarize(
     study: StudyRecord, target: float | None = None, *, reuse: float | None = None
 ) -> Summary:
-    """Sum a study up.
+    """Summarize a study.
 
     Args:
-        study: The study as the store remembers it.
-        target: Accuracy to look at; the study's own if None.
-        reuse: How many trainings are planned with what was found; what the study's last run was
-            told if None.
+        study: The study.
+        target: Accuracy to reach; the study's own if None.
+        reuse: Number of planned training runs with the result; that of the study's last run if
+            None.
     """
     reuse = study.plans.reuse if reuse is None else reuse
     target = study.target if target is None else target
@@ -209,7 +210,7 @@ def summarize(
 
 
 def fate(trial: TrialRecord, target: float | None) -> Fate | None:
-    """Say what became of a trial, seen from a target; None if it is not over or not comparable."""
+    """Return the outcome of a trial for a target; None if it is open or not comparable."""
     result = trial.result
     if result is None:
         return _WITHOUT_RESULT.get(trial.state)
@@ -228,14 +229,14 @@ def fate(trial: TrialRecord, target: float | None) -> Fate | None:
 def _count(study: StudyRecord, fates: Mapping[int, Fate | None]) -> Counts:
     return Counts(
         states=dict(Counter(str(trial.state) for trial in study.trials)),
-        fates=dict(Counter(each for each in fates.values() if each is not None)),
+        fates=dict(Counter(fate_ for fate_ in fates.values() if fate_ is not None)),
     )
 
 
 def _advised(
     study: StudyRecord, reaching: Sequence[Hit], advice: Advice | None
 ) -> FrontPoint | None:
-    """The point of the setup that is expected to be the cheapest; None if it also was."""
+    """Return the point with the lowest expected energy; None if it also was the cheapest."""
     if advice is None or setup_of(advice.trial.params) == setup_of(reaching[0][0].params):
         return None
     hit = next(hit for hit in reaching if hit[0].number == advice.trial.number)
