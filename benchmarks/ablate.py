@@ -52,12 +52,12 @@ def _set(module: Any, **values: Any) -> Change:
 
 def _no_bounds() -> None:
     """Unreached levels say nothing."""
-    of = readings.Readings.of
+    of = readings.CurveObservations.of
 
-    def reached(*args: Any, **options: Any) -> readings.Readings:
+    def reached(*args: Any, **options: Any) -> readings.CurveObservations:
         all_of = of(*args, **options)
         kept = ~all_of.unreached
-        return readings.Readings(
+        return readings.CurveObservations(
             all_of.trial[kept],
             all_of.level[kept],
             all_of.log_epochs[kept],
@@ -65,7 +65,7 @@ def _no_bounds() -> None:
             all_of.unreached[kept],
         )
 
-    readings.Readings.of = reached  # type: ignore[method-assign]
+    readings.CurveObservations.of = reached  # type: ignore[method-assign]
 
 
 _SCALES, _LENGTH = curves._SCALES, curves._LENGTH  # noqa: SLF001
@@ -74,12 +74,12 @@ VARIANTS: Mapping[str, tuple[Change, Mapping[str, Any]]] = {
     "no pauses": (lambda: None, {"pause": False}),
     "no law of batch sizes": (_set(model, _LAWS=(math.inf,)), {}),
     "no lower bounds": (_no_bounds, {}),
-    "one level a curve": (_set(model, _USUAL_READINGS=1, _FEWEST_READINGS=1), {}),
-    "no odd setups": (_set(curves, _ODD_Z=-math.inf), {}),
+    "one level a curve": (_set(model, _MAX_PER_TRIAL=1, _MIN_PER_TRIAL=1), {}),
+    "no odd setups": (_set(curves, _OUTLIER_Z=-math.inf), {}),
     "no slope of epoch energy": (_set(model, _EPOCH_LAW=0.0), {}),
-    "no doubt": (_set(choice, _SURE=0.0, _UNSURE=0.0), {}),
-    "recommended after one hit": (_set(choice, _HITS=1), {}),
-    "recommended after three hits": (_set(choice, _HITS=3), {}),
+    "no doubt": (_set(choice, _DOUBT_REACHED=0.0, _DOUBT_UNREACHED=0.0), {}),
+    "recommended after one hit": (_set(choice, _MIN_HITS=1), {}),
+    "recommended after three hits": (_set(choice, _MIN_HITS=3), {}),
     "looks again at 1.3 x": (_set(choice, _GROWTH=1.3), {}),
     "looks again at 4 x": (_set(choice, _GROWTH=4.0), {}),
     "reuse 30": (lambda: None, {"reuse": 30.0}),
@@ -94,14 +94,14 @@ def _run(task: tuple[str, Task]) -> tuple[Row, Verdict]:
     variant, plain = task
     change, options = VARIANTS[variant]
     kept = {module: dict(vars(module)) for module in (choice, curves, model)}
-    of = readings.Readings.of
+    of = readings.CurveObservations.of
     change()
     try:
         row, verdict = run(replace(plain, options=options))
     finally:
         for module, values in kept.items():
             vars(module).update(values)
-        readings.Readings.of = of  # type: ignore[method-assign]
+        readings.CurveObservations.of = of  # type: ignore[method-assign]
     return replace(row, method=variant), verdict
 
 

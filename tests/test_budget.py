@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.search.budget import Budget, Worth, expected_saving_j, worth_of_next
+from energyopt.search.budget import Budget, TrialValue, expected_saving_j, worth_of_next
 from energyopt.search.schedule import TrialSnapshot
 from energyopt.storage.reader import read_study
 from tests.conftest import SPACE, TINY, Program, trials_of
@@ -68,12 +68,12 @@ def test_a_spent_budget_says_which_it_is():
 
 
 def test_the_next_trial_must_save_what_it_costs_in_the_planned_trainings():
-    budget = Budget(reuse=10, estimate=lambda _: Worth(saving_j=0.3, cost_j=3.1))
+    budget = Budget(reuse=10, estimate=lambda _: TrialValue(saving_j=0.3, cost_j=3.1))
     assert budget.over(Toy()) == (
         "the next joule is not worth it: a trial is expected to cost 3.1 J, and to save 3 J in "
         "reuse=10 trainings"
     )
-    assert Budget(reuse=11, estimate=lambda _: Worth(0.3, 3.1)).over(Toy()) is None
+    assert Budget(reuse=11, estimate=lambda _: TrialValue(0.3, 3.1)).over(Toy()) is None
     assert Budget(reuse=1, estimate=lambda _: None).over(Toy()) is None
 
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from energyopt.search.acquisition import Choice, Outlook, Question
+from energyopt.search.acquisition import Acquisition, Proposal, SearchGoal
 from energyopt.search.energy_model import EnergyModel
-from energyopt.search.learning_curve_model import ForwardModel
+from energyopt.search.learning_curve_model import LearningCurveModel
 from energyopt.search.schedule import TrialSnapshot
 from tests.trained import EPOCHS, LIMITS, SIZES, SPACE, TARGET, to_target, trained
 
@@ -31,28 +31,28 @@ def outlook(
     target: float | None = TARGET,
     reuse: float = 300.0,
     present: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
-) -> Outlook:
+) -> Acquisition:
     model = EnergyModel([trial for trial in observed if trial.epoch_j], space, target)
-    question = Question(target, EPOCHS, reuse=reuse)
-    return Outlook(observed, question, model, np.random.default_rng(0), present)
+    goal = SearchGoal(target, EPOCHS, reuse=reuse)
+    return Acquisition(observed, goal, model, np.random.default_rng(0), present)
 
 
-def to_front(of: Outlook, *, can_begin: bool) -> Choice | None:
-    model = ForwardModel(of._observed, of._model.encoding.space)
+def to_front(of: Acquisition, *, can_begin: bool) -> Proposal | None:
+    model = LearningCurveModel(of._observed, of._model.encoding.space)
     return of.to_front(model, can_begin=can_begin)
 
 
-def recommended(of: Outlook) -> Mapping[str, Any]:
-    return of.setups[of.recommended]
+def recommended(of: Acquisition) -> Mapping[str, Any]:
+    return of.candidates[of.recommended]
 
 
-def choices(of: Outlook, *, can_begin: bool) -> list[Choice]:
+def choices(of: Acquisition, *, can_begin: bool) -> list[Proposal]:
     """Of both questions."""
     both = (of.to_target(can_begin=can_begin), to_front(of, can_begin=can_begin))
     return [choice for choice in both if choice is not None]
 
 
-def chosen(choice: Choice | None) -> Choice:
+def chosen(choice: Proposal | None) -> Proposal:
     assert choice is not None
     return choice
 
@@ -164,7 +164,7 @@ def studies(draw: st.DrawFn) -> list[TrialSnapshot]:
 @few
 def test_only_what_waits_goes_on_and_only_what_may_begins(trials, can_begin, reuse):
     of = outlook(trials, reuse=reuse)
-    assert recommended(of) in of.setups
+    assert recommended(of) in of.candidates
     for choice in choices(of, can_begin=can_begin):
         step = choice.step
         assert step.until_j is not None
@@ -200,7 +200,7 @@ def test_a_setup_that_failed_or_just_began_is_neither_begun_again_nor_recommende
         for at, size in enumerate(SIZES[1:6], 1)
     ]
     of = outlook([first, *begun], reuse=1e6)
-    assert {setup["batch_size"] for setup in of.setups} == {8, 512}
+    assert {setup["batch_size"] for setup in of.candidates} == {8, 512}
     assert all(choice.params == {"batch_size": 512} for choice in choices(of, can_begin=True))
 
 
@@ -248,7 +248,7 @@ def test_accuracies_that_never_change(constant, target):
         ),
     ]
     of = outlook(runs, target=target)
-    assert recommended(of) in of.setups
+    assert recommended(of) in of.candidates
     for choice in choices(of, can_begin=True):
         assert not math.isnan(choice.saving_j)
     if constant == 1.0:
@@ -300,12 +300,12 @@ def test_keys_that_a_setup_has_not_are_taken_away():
         dataclasses.replace(to_target(1, AT_64), params={"optimizer": "sgd", "momentum": 0.9}),
     ]
     of = outlook(runs, space, present=present)
-    assert all(("momentum" in setup) == (setup["optimizer"] == "sgd") for setup in of.setups)
-    assert sum(setup["optimizer"] == "adam" for setup in of.setups) == 1
+    assert all(("momentum" in setup) == (setup["optimizer"] == "sgd") for setup in of.candidates)
+    assert sum(setup["optimizer"] == "adam" for setup in of.candidates) == 1
     assert chosen(of.to_target(can_begin=True)).params["optimizer"] == "sgd"
 
 
 def test_each_setup_is_looked_at_once():
     runs = [to_target(at, AT_64) for at in range(3)]
-    assert len(outlook(runs).setups) == len(SIZES)
-    assert len(outlook(runs, LIMITS).setups) == 4 * len(SIZES) + 1  # without a limit
+    assert len(outlook(runs).candidates) == len(SIZES)
+    assert len(outlook(runs, LIMITS).candidates) == 4 * len(SIZES) + 1  # without a limit

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyopt.search.curve_observations import place
+from energyopt.search.curve_observations import to_log_error_scale
 from energyopt.search.expected_hypervolume import Front, ahead, evaluations, on_front
 from energyopt.search.schedule import TrialSnapshot
 from tests.trained import trained
@@ -55,8 +55,10 @@ def test_a_sure_point_adds_what_it_adds_to_the_hypervolume(known, new):
         for at, (accuracy, log_j) in enumerate(known, start=1)
     ]
     of = front(first, *trials, worst_j=math.exp(8.0))
-    grown = of.grown(*(np.array([x]) for x in (place(new[0]), 1e-9, new[1], 1e-9)))
-    placed = [(place(accuracy), log_j) for accuracy, log_j in [*known, new]]
+    grown = of.improvement(
+        *(np.array([x]) for x in (to_log_error_scale(new[0]), 1e-9, new[1], 1e-9))
+    )
+    placed = [(to_log_error_scale(accuracy), log_j) for accuracy, log_j in [*known, new]]
     expected = area(placed, of, 8.0) - area(placed[:-1], of, 8.0)
     assert grown[0] == pytest.approx(expected, abs=1e-6)
 
@@ -66,8 +68,8 @@ def test_the_expected_growth_is_that_of_drawn_points():
     at, sd, log_j, log_j_sd = 1.5, 0.5, 4.0, 0.6
     rng = np.random.default_rng(0)
     reached, burnt = rng.normal(at, sd, 200_000), rng.normal(log_j, log_j_sd, 200_000)
-    drawn = of.grown(reached, np.full(1, 1e-9), burnt, np.full(1, 1e-9)).mean()
-    exact = of.grown(*(np.array([x]) for x in (at, sd, log_j, log_j_sd)))
+    drawn = of.improvement(reached, np.full(1, 1e-9), burnt, np.full(1, 1e-9)).mean()
+    exact = of.improvement(*(np.array([x]) for x in (at, sd, log_j, log_j_sd)))
     assert exact[0] == pytest.approx(drawn, rel=0.02)
 
 

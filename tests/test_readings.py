@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyopt.search.curve_observations import Readings, Scale
+from energyopt.search.curve_observations import CurveObservations, Scale
 from energyopt.search.schedule import TrialSnapshot
 from tests.trained import EPOCHS, TARGET, to_target, trained
 
@@ -27,9 +27,9 @@ def trial(*accuracy: float, number: int = 0) -> TrialSnapshot:
 
 def read(
     trials: Sequence[TrialSnapshot], target: float | None = TARGET, most: int = 8
-) -> tuple[Scale, Readings]:
+) -> tuple[Scale, CurveObservations]:
     scale = Scale.of(trials, target)
-    return scale, Readings.of(trials, scale, target, most)
+    return scale, CurveObservations.of(trials, scale, target, most)
 
 
 # --- the scale

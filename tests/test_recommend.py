@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.search.posterior_ranking import Array, Repetitions, recommend
+from energyopt.search.encoding import Array
+from energyopt.search.posterior_ranking import EmpiricalModel, recommend
 from energyopt.search.schedule import TrialSnapshot, setups_of
 
 TARGET = 0.9
@@ -94,7 +95,7 @@ def test_probabilities_are_some_and_one_of_the_setups_is_the_best(mean, root):
 def test_a_lucky_training_is_drawn_towards_the_others():
     """One training at 0.8 J says less than five at 1 J."""
     trials = [trial(0, 1, 0.8), *(trial(1 + n, 2, 1.0) for n in range(5)), trial(9, 3, 4.0)]
-    mean, covariance = Repetitions(trials, TARGET).posterior(
+    mean, covariance = EmpiricalModel(trials, TARGET).posterior(
         setups_of(trial.params for trial in trials)
     )
     assert math.log(0.8) < mean[0] < math.log(1.0)
@@ -104,7 +105,7 @@ def test_a_lucky_training_is_drawn_towards_the_others():
 
 def test_a_setup_that_missed_the_target_cost_more_than_it_used():
     trials = [trial(0, 1, 1.0), trial(1, 2, 3.0, hit=False), trial(2, 3, 1.5)]
-    mean, _ = Repetitions(trials, TARGET).posterior(setups_of(trial.params for trial in trials))
+    mean, _ = EmpiricalModel(trials, TARGET).posterior(setups_of(trial.params for trial in trials))
     assert mean[1] > math.log(3.0)
 
 
@@ -116,6 +117,6 @@ def test_a_setup_is_the_same_with_another_seed():
 @given(st.lists(st.tuples(st.integers(0, 3), floats, st.booleans()), max_size=12))
 def test_whatever_trials_there_are_they_have_an_order(rows):
     trials = [trial(n, lr, math.exp(log), hit=hit) for n, (lr, log, hit) in enumerate(rows)]
-    found = recommend(Repetitions(trials, TARGET), setups_of(trial.params for trial in trials))
+    found = recommend(EmpiricalModel(trials, TARGET), setups_of(trial.params for trial in trials))
     assert len(found) == len({lr for lr, _, _ in rows})
     assert all(math.isfinite(each.energy_j) and each.sd > 0 for each in found)

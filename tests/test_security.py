@@ -31,7 +31,7 @@ from energyopt.config.trial_factory import TrialFactory
 from energyopt.config.trust import names_code
 from energyopt.errors import ConfigError, StorageError, StudyError
 from energyopt.report.export.front_file import render_front
-from energyopt.search.samplers import refuse_unpickling
+from energyopt.search.samplers import check_unpickling
 from energyopt.storage.credentials import holds_password, masked
 from energyopt.storage.database import open_database
 from energyopt.storage.identity import check_name
@@ -570,10 +570,10 @@ def test_nothing_unpickles_what_lies_in_a_run_folder_or_a_database(energyopt: Pr
 
 def test_a_study_is_not_continued_by_a_sampler_that_unpickles() -> None:
     node = {"_target_": "optuna.samplers.CmaEsSampler"}
-    refuse_unpickling(node, 0)
-    refuse_unpickling({"_target_": "optuna.samplers.TPESampler"}, 3)
+    check_unpickling(node, 0)
+    check_unpickling({"_target_": "optuna.samplers.TPESampler"}, 3)
     with pytest.raises(ConfigError, match="keeps its state in the database as a pickle"):
-        refuse_unpickling(node, 3)
+        check_unpickling(node, 3)
 
 
 def test_no_source_unpickles_but_what_this_program_sent_itself() -> None:

@@ -10,9 +10,9 @@ from energyopt.analysis.paired_ratio import NORMAL_QUANTILE
 from energyopt.analysis.pareto import trained_as
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.search.posterior_ranking import (
+    EmpiricalModel,
     Model,
     Recommendation,
-    Repetitions,
     recommend,
 )
 from energyopt.search.schedule import TrialSnapshot, setup_of, setups_of
@@ -171,7 +171,7 @@ def _model(study: StudyRecord, snapshots: Sequence[TrialSnapshot], target: float
     keys = {key for trial in snapshots for key in trial.params} - {"seed"}
     space = {key: d for key, d in study.space.items() if key in keys}
     if not keys or space.keys() != keys:
-        return Repetitions(snapshots, target)
+        return EmpiricalModel(snapshots, target)
     from energyopt.search.energy_model import EnergyModel
 
     return EnergyModel(snapshots, space, target)

@@ -11,7 +11,7 @@ from energyopt.analysis.confirmation_stats import confirmed_setups
 from energyopt.analysis.paired_ratio import half_width
 from energyopt.analysis.pareto import Hit, at_target
 from energyopt.core.study_record import StudyRecord, TrialRecord
-from energyopt.search.noise_prior import ASSUMED_SD, luck
+from energyopt.search.noise_prior import ASSUMED_SEED_SD, seed_sd
 from energyopt.search.schedule import setup_of
 
 
@@ -95,8 +95,8 @@ def noise_among(repetitions: Iterable[Sequence[float]]) -> tuple[float, bool]:
     Args:
         repetitions: The energies of each configuration, in J.
     """
-    seed_sd = luck([math.log(energy_j) for energy_j in energies] for energies in repetitions)
-    return (ASSUMED_SD, False) if seed_sd is None else (seed_sd, True)
+    measured_sd = seed_sd([math.log(energy_j) for energy_j in energies] for energies in repetitions)
+    return (ASSUMED_SEED_SD, False) if measured_sd is None else (measured_sd, True)
 
 
 def arithmetic(values: Sequence[float]) -> Interval | None:

@@ -1,1 +1,1 @@
-"""The search: from sweep words to distributions, samplers and planned trials."""
+"""The search: from sweep words to distributions, samplers and scheduled trials."""

@@ -1,13 +1,21 @@
-"""What to train next, and for how many joules: the best expected saving for its energy.
+"""Acquisition function: choose what to train next by expected saving per joule.
 
-Two questions, one after the other. Which setup reaches the target with the least energy: each
-step, a look or a whole training, is worth what it is expected to improve the recommendation. Then,
-what each further point of accuracy costs: which setup, trained on to one of its next evaluations,
-is expected to let the hypervolume of (log error, log energy) grow the most a joule (cf. Weitzman's
-index, arXiv 2406.20062). That growth needs no sampling: it is the integral, here a sum, over levels
-of accuracy of the probability to reach each times the expected improvement of the energy to it.
+The search answers two questions, one after the other.
 
-A step whose expected saving, over the planned trainings, is less than its cost is not worth it.
+1. Which configuration reaches the target with the least energy? Each step (a short evaluation or a
+   whole training run) is scored by the expected improvement of the recommendation, a one-step
+   knowledge gradient (Frazier et al. 2008) that ignores what a step reveals about third
+   configurations.
+2. What does each further point of accuracy cost? The step is scored by the expected growth of the
+   hypervolume of (log error, log energy) (`expected_hypervolume`).
+
+Both scores are divided by the energy that the step needs, and the step with the best ratio is
+taken, as Weitzman's index does for search with costs (arXiv 2406.20062). The search stops when no
+step is expected to save more, over all planned trainings, than it costs (arXiv 2507.12453 gives
+that rule for the Gittins index).
+
+The constants were chosen by hand on recorded trainings of four workloads and not fitted;
+`benchmarks/ablate.py` varies them.
 """
 
 from __future__ import annotations
@@ -20,37 +28,46 @@ from typing import Any
 import numpy as np
 
 from energyopt.search.curve_observations import finite
-from energyopt.search.encoding import Array, Point
+from energyopt.search.encoding import Array, Params
 from energyopt.search.energy_model import EnergyModel
 from energyopt.search.expected_hypervolume import Front, ahead, evaluations, on_front
-from energyopt.search.gp import expected_above
-from energyopt.search.learning_curve_model import ForwardModel
+from energyopt.search.gp import expected_improvement
+from energyopt.search.learning_curve_model import LearningCurveModel
 from energyopt.search.schedule import Step, TrialSnapshot, setup_of, setups_of
 
-_SURE, _UNSURE = 0.3, 1.0  # standard deviations by which a setup must be better
-_HITS = 2  # of a recommended setup
-_DEARER = 10.0  # than the best, at which the first setup is dear enough
-_WORTH = 2.0  # of what an execution costs beside training, that it trains at least
-_ELSEWHERE = 0.1  # of the planned trainings, those that go to another accuracy than the target
-_REUSE = 300.0  # trainings with what is found, where nobody says how many
-_GROWTH = 2.0  # of a trial's joules at which it is looked at again
-_CANDIDATES = 160
-_NEAREST = 5
-_TINY_J = 1e-12
-_WORST = 0.9  # of setups burn less in a whole training
-_KNOWN_SD = 0.05  # of the log energy of a training whose epochs are known
+# By how many standard deviations a configuration must be better than the default to replace it: one
+# that reached the target in a training is a fact, one that did not is a prediction.
+_DOUBT_REACHED, _DOUBT_UNREACHED = 0.3, 1.0
+_MIN_HITS = 2  # one training may be an outlier of seed noise; two rarely both are
+# The default trains to its end only while its energy is below this multiple of the best: what it
+# would tell (the saving relative to it) is not worth an order of magnitude.
+_EXPENSIVE = 10.0
+# A trial trains at least this multiple of the overhead of starting it, so that loading and warm-up
+# take at most a third of a step.
+_MIN_TRAINING = 2.0
+_OTHER_ACCURACY_SHARE = 0.1  # of the planned trainings use another accuracy than the target
+_REUSE = 300.0  # planned trainings where the user gives no number
+_GROWTH = 2.0  # a paused trial resumes to this multiple of its energy: halving's smallest usual eta
+_CANDIDATES = 160  # random and neighbouring candidates of a space too large to list
+_N_NEAREST = 5  # best configurations whose neighbours become candidates
+_TINY_J = 1e-12  # keeps logarithms and ratios finite
+# Unreached accuracies count as the 90 % quantile of a whole training: robust against one absurdly
+# expensive candidate.
+_WORST_QUANTILE = 0.9
+_KNOWN_EPOCH_SD = 0.05  # of log energy where the trial itself has measured its epochs
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a search is to find out.
+class SearchGoal:
+    """The goal of a search.
 
     Attributes:
         target: Accuracy to reach, in [0, 1]; None for none.
-        epochs: The most that a trial trains.
-        front: Whether the whole front is asked for, beside or instead of the target.
-        reuse: How many trainings will use what is found: a joule of search must save one there.
-        known_sd: The first setup trains alone until its log energy is known as well as this.
+        epochs: Maximum epochs of a trial.
+        front: Whether to search the whole front, in addition to or instead of the target.
+        reuse: Number of planned trainings with the result: a joule of search must save one there.
+        known_sd: The default trains first until the standard deviation of its log energy is at
+            most this.
     """
 
     target: float | None
@@ -61,14 +78,14 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What to train next.
+class Proposal:
+    """A step to train next.
 
     Attributes:
         step: Which trial, and until when.
-        params: The setup of a new one.
-        saving_j: What it is expected to save over all planned trainings, in J.
-        cost_j: What it is expected to burn, in J.
+        params: Hyperparameters of a new trial.
+        saving_j: Expected saving over all planned trainings, in J.
+        cost_j: Expected energy of the step, in J.
     """
 
     step: Step
@@ -77,235 +94,266 @@ class Choice:
     cost_j: float = 0.0
 
 
-class Outlook:
-    """A study at one moment: its trials, its model, and the setups that could train.
+class Acquisition:
+    """The candidates of a study at one moment, and the value of training each.
 
     Args:
-        observed: All trials; at least one has trained. Setups of those that have not, since they
-            failed or just began, are no candidates.
-        question: What is to be found out.
-        model: Learnt from those that have trained.
+        observed: All trials; at least one has trained. Configurations of trials that have not,
+            because they failed or just began, are not candidates.
+        goal: The goal of the search.
+        model: Fitted to the trials that have trained.
         rng: Draws candidates of a large space.
-        present: Takes the keys away that a setup has not.
+        present: Removes the keys that a configuration does not have (conditional spaces).
     """
 
     def __init__(
         self,
         observed: Sequence[TrialSnapshot],
-        question: Question,
+        goal: SearchGoal,
         model: EnergyModel,
         rng: np.random.Generator,
-        present: Callable[[Point], dict[str, Any]] = dict,
+        present: Callable[[Params], dict[str, Any]] = dict,
     ) -> None:
         self._observed = [trial for trial in observed if trial.epoch_j]
-        self._question = question
+        self._goal = goal
         self._model = model
         trained = setups_of(trial.params for trial in self._observed)
         mean, _ = model.posterior(trained)
-        near = [trained[at] for at in np.argsort(mean)[:_NEAREST]]
-        if question.front:
-            near = [*on_front(self._observed), *near][: 2 * _NEAREST]
-        drawn = model.encoding.candidates(near, rng, _CANDIDATES)
-        barred = {setup_of(trial.params) for trial in observed if not trial.epoch_j}
-        new = [setup for setup in map(present, drawn) if setup_of(setup) not in barred]
-        self.setups = setups_of([*trained, *new])
-        self._of: list[list[TrialSnapshot]] = [[] for _ in self.setups]
-        places = {setup_of(setup): at for at, setup in enumerate(self.setups)}
+        best = [trained[i] for i in np.argsort(mean)[:_N_NEAREST]]
+        if goal.front:
+            best = [*on_front(self._observed), *best][: 2 * _N_NEAREST]
+        drawn = model.encoding.candidates(best, rng, _CANDIDATES)
+        untrained = {setup_of(trial.params) for trial in observed if not trial.epoch_j}
+        new = [params for params in map(present, drawn) if setup_of(params) not in untrained]
+        self.candidates = setups_of([*trained, *new])
+        self._trials: list[list[TrialSnapshot]] = [[] for _ in self.candidates]
+        indices = {setup_of(params): i for i, params in enumerate(self.candidates)}
         for trial in observed:
-            if setup_of(trial.params) in places:
-                self._of[places[setup_of(trial.params)]].append(trial)
+            if setup_of(trial.params) in indices:
+                self._trials[indices[setup_of(trial.params)]].append(trial)
         first = next((trial for trial in self._observed if trial.default), self._observed[0])
-        self._first = places[setup_of(first.params)]
-        self._mean, self._covariance = model.posterior(self.setups)
+        self._default = indices[setup_of(first.params)]
+        self._mean, self._covariance = model.posterior(self.candidates)
         self._overhead_j = _overhead_j(observed)
-        self._epoch_j, self._epoch_sd = model.epoch_j(self.setups)
-        self._most_j = question.epochs * self._epoch_j
+        self._epoch_j, self._epoch_sd = model.epoch_j(self.candidates)
+        self._full_j = goal.epochs * self._epoch_j
 
-    # Which setup reaches the target with the least energy ---------------------------------------
+    # Which configuration reaches the target with the least energy --------------------------------
 
     @property
     def recommended(self) -> int:
-        """The setup to recommend: the first one, unless others are better beyond doubt.
+        """Index of the recommended candidate: the default, unless others are better beyond doubt.
 
-        One that was seen to reach the target need only be the better guess.
+        The posterior mean of the difference must exceed `doubt` standard deviations; a
+        configuration that has reached the target needs less.
         """
-        doubt = np.array([_SURE if _reached(of) else _UNSURE for of in self._of])
-        at = self._first
-        for _ in self.setups:  # each time a better one
-            score = self._mean + doubt * self._apart(at)
-            score[at] = self._mean[at]
+        doubt = np.array(
+            [
+                _DOUBT_REACHED if any(trial.reached for trial in trials) else _DOUBT_UNREACHED
+                for trials in self._trials
+            ]
+        )
+        incumbent = self._default
+        for _ in self.candidates:  # each pass finds a better one or ends
+            score = self._mean + doubt * self._difference_sd(incumbent)
+            score[incumbent] = self._mean[incumbent]
             best = int(np.argmin(score))
-            if score[best] >= self._mean[at] - 1e-9:
+            if score[best] >= self._mean[incumbent] - 1e-9:
                 break
-            at = best
-        return at
+            incumbent = best
+        return incumbent
 
-    def to_target(self, *, can_begin: bool) -> Choice | None:
-        """The step that tells most a joule of which setup is the best; None if none is worth it."""
-        first = self._open(self._first)
-        unsure = math.sqrt(self._covariance[self._first, self._first])
-        if first is not None and unsure > self._question.known_sd:
-            return self._go_on(first)
+    def to_target(self, *, can_begin: bool) -> Proposal | None:
+        """Return the step with the best expected saving per joule; None if none is worth it."""
+        default_trial = self._paused_trial(self._default)
+        default_sd = math.sqrt(self._covariance[self._default, self._default])
+        if default_trial is not None and default_sd > self._goal.known_sd:
+            return self._resume(default_trial)
         best = self.recommended
-        may = [at for at in range(len(self.setups)) if self._may(at, can_begin=can_begin)]
-        if not may:
-            return None
-        worth_j = math.exp(self._mean[best]) * self._question.reuse
-        looks = [
-            (worth_j * self._value(best, noise), cost_j)
-            for noise, cost_j in (self._whole(), self._look())
+        trainable = [
+            i for i in range(len(self.candidates)) if self._can_train(i, can_begin=can_begin)
         ]
-        saving, cost, at = max(
-            ((float(s[at]), float(c[at]), at) for s, c in looks for at in may),
-            key=lambda of: of[0] / of[1],
+        if not trainable:
+            return None
+        planned_j = math.exp(self._mean[best]) * self._goal.reuse
+        options = [
+            (planned_j * self._log_saving(best, noise), cost_j)
+            for noise, cost_j in (self._whole_training(), self._short_training())
+        ]
+        saving, cost, candidate = max(
+            (
+                (float(saving_j[i]), float(cost_j[i]), i)
+                for saving_j, cost_j in options
+                for i in trainable
+            ),
+            key=lambda option: option[0] / option[1],
         )
         if saving >= cost:
-            return self._take(at, saving, cost)
-        if best in may and self._in_doubt(best):
-            return self._take(best)
-        if first is not None and _spent_j(first) < _DEARER * math.exp(self._mean[best]):
-            return self._go_on(first)  # what is saved is counted from there
+            return self._train(candidate, saving, cost)
+        if best in trainable and self._needs_proof(best):
+            return self._train(best)
+        if default_trial is not None:
+            limit_j = _EXPENSIVE * math.exp(self._mean[best])
+            if _training_j(default_trial) < limit_j:
+                return self._resume(default_trial)  # savings are stated relative to the default
         return None
 
-    def _in_doubt(self, best: int) -> bool:
-        """Whether what is to be recommended was not seen often enough to reach the target.
+    def _needs_proof(self, best: int) -> bool:
+        """Return True if the recommended candidate has reached the target too rarely.
 
-        One training may have been lucky; the setup that the user began with needs but one.
+        One run may be an outlier, so require two; the default needs only one.
         """
-        hits = sum(trial.reached for trial in self._of[best])
-        return hits < (1 if best == self._first else _HITS)
+        n_hits = sum(trial.reached for trial in self._trials[best])
+        return n_hits < (1 if best == self._default else _MIN_HITS)
 
-    def _value(self, best: int, noise: Array) -> Array:
-        """What training each setup on is worth: the expected saving of a better choice, in log J.
+    def _log_saving(self, best: int, noise: Array) -> Array:
+        """Return the expected improvement of the recommendation by training each candidate.
 
-        A training tells its setup's energy up to its noise, and that of the recommended one as far
-        as the two go together. What it tells of third setups is left out, which a knowledge
-        gradient would count.
+        Observing y_i = f_i + N(0, noise_i) moves the posterior mean of f_i - f_best by a normal
+        with standard deviation |K_ii - K_ib| / sqrt(K_ii + noise_i), K the posterior covariance;
+        the gain is the expectation of its positive part (knowledge gradient between two
+        alternatives, Frazier et al. 2008). Changes to third candidates are left out.
 
         Args:
-            best: The recommended setup.
-            noise: Variance of what is read of each setup.
+            best: Index of the recommended candidate.
+            noise: Variance of the observation of each candidate.
+
+        Returns:
+            Expected decrease of the log energy of the recommendation, one for each candidate.
         """
-        own = np.diag(self._covariance)
-        seen = np.sqrt(own + noise)
-        gains = expected_above(
-            self._mean[best] - self._mean, np.abs(own - self._covariance[best]) / seen
-        )
-        shared = np.abs(own[best] - self._covariance[best]) / seen[best]
-        rivals = expected_above(self._mean[best] - self._mean, shared)
-        rivals[best] = 0.0
-        gains[best] = rivals.max(initial=0.0)
+        variance = np.diag(self._covariance)
+        observed_sd = np.sqrt(variance + noise)
+        lead = self._mean[best] - self._mean
+        gains = expected_improvement(lead, np.abs(variance - self._covariance[best]) / observed_sd)
+        # Training the recommended one pays if it turns out worse than the best of the others.
+        shift_sd = np.abs(variance[best] - self._covariance[best]) / observed_sd[best]
+        alternatives = expected_improvement(lead, shift_sd)
+        alternatives[best] = 0.0
+        gains[best] = alternatives.max(initial=0.0)
         return gains
 
-    def _whole(self) -> tuple[Array, Array]:
-        """Noise and cost of training each setup to the target: its luck, the rest of its energy."""
-        full = np.minimum(np.exp(self._mean), self._most_j)
-        spent = np.array([_spent_j(self._open(at)) for at in range(len(self.setups))])
-        rest = np.maximum(full - spent, self._epoch_j)
-        return np.full(len(rest), self._model.noise(1.0)), rest + self._overhead_j
+    def _whole_training(self) -> tuple[Array, Array]:
+        """Return observation noise and cost of training each candidate to the target.
 
-    def _look(self) -> tuple[Array, Array]:
-        """The same of training each a little: the less it has reached, the less that tells."""
+        The noise is seed noise only; the cost is the rest of the expected energy.
+        """
+        full_j = np.minimum(np.exp(self._mean), self._full_j)
+        trained_j = np.array(
+            [_training_j(self._paused_trial(i)) for i in range(len(self.candidates))]
+        )
+        rest_j = np.maximum(full_j - trained_j, self._epoch_j)
+        return np.full(len(rest_j), self._model.noise(1.0)), rest_j + self._overhead_j
+
+    def _short_training(self) -> tuple[Array, Array]:
+        """Return observation noise and cost of training each candidate a little further.
+
+        The lower the level reached so far, the noisier the observation.
+        """
         noise, cost = [], []
-        for at, epoch_j in enumerate(self._epoch_j):
-            trial = self._open(at)
+        for i, epoch_j in enumerate(self._epoch_j):
+            trial = self._paused_trial(i)
             best = max(finite(trial.accuracy), default=0.0) if trial is not None else 0.0
             noise.append(self._model.noise(self._model.scale.level(best)))
-            least_j = max(float(epoch_j), _WORTH * self._overhead_j)
-            cost.append(max((_GROWTH - 1) * _spent_j(trial), least_j) + self._overhead_j)
+            min_j = max(float(epoch_j), _MIN_TRAINING * self._overhead_j)
+            cost.append(max((_GROWTH - 1) * _training_j(trial), min_j) + self._overhead_j)
         return np.array(noise), np.array(cost)
 
-    def _apart(self, at: int) -> Array:
-        """Standard deviation of the difference of each setup from one."""
-        own = np.diag(self._covariance)
-        variance = own + own[at] - 2 * self._covariance[at]
-        apart: Array = np.sqrt(np.maximum(variance, 1e-12))
-        return apart
+    def _difference_sd(self, reference: int) -> Array:
+        """Return the standard deviation of the difference of each candidate from one of them."""
+        diagonal = np.diag(self._covariance)
+        variance = diagonal + diagonal[reference] - 2 * self._covariance[reference]
+        sd: Array = np.sqrt(np.maximum(variance, 1e-12))
+        return sd
 
     # What each further point of accuracy costs ----------------------------------------------------
 
-    def to_front(self, accuracy: ForwardModel, *, can_begin: bool) -> Choice | None:
-        """The step that is expected to push the front the most a joule.
+    def to_front(self, curve_model: LearningCurveModel, *, can_begin: bool) -> Proposal | None:
+        """Return the step expected to extend the front most per joule; None if none is worth it.
 
         Args:
-            accuracy: What a training reaches.
+            curve_model: Predicts the accuracy that a training reaches.
             can_begin: Whether a new trial may begin.
         """
-        trials = [self._open(at, reached=True) for at in range(len(self.setups))]
-        may = [
-            at
-            for at, trial in enumerate(trials)
-            if trial is not None or (can_begin and not self._of[at])
+        paused = [self._paused_trial(i, reached=True) for i in range(len(self.candidates))]
+        trainable = [
+            i
+            for i, trial in enumerate(paused)
+            if trial is not None or (can_begin and not self._trials[i])
         ]
-        front = Front.of(self._observed, float(np.quantile(self._most_j, _WORST)))
-        if not may or front is None:
+        front = Front.of(self._observed, float(np.quantile(self._full_j, _WORST_QUANTILE)))
+        if not trainable or front is None:
             return None
-        asked = [trials[at] for at in may]
-        epochs = self._horizons(may, asked)
-        index = {trial.number: i for i, trial in enumerate(self._observed)}
-        whose = np.array([-1 if trial is None else index[trial.number] for trial in asked])
-        mean, sd = accuracy.at([self.setups[at] for at in may], epochs, whose)
-        spent_j = np.array([_spent_j(trial) for trial in asked])[:, None]
-        begun = np.array([_epochs(trial) for trial in asked])[:, None]
-        more_j = (epochs - begun) * np.maximum(self._epoch_j[may], _TINY_J)[:, None]
-        log_j, cost_j = np.log(spent_j + more_j), more_j + self._overhead_j
-        unsure = np.where(spent_j > 0, _KNOWN_SD, self._epoch_sd[may][:, None])
-        gains = front.grown(mean, sd, log_j, unsure)
-        at, horizon = np.unravel_index(int(np.argmax(gains / cost_j)), gains.shape)
-        gain, cost = float(gains[at, horizon]), float(cost_j[at, horizon])
-        share = 1.0 if self._question.target is None else _ELSEWHERE
-        saving = gain * math.exp(front.log_j.mean()) * share * self._question.reuse
+        trials = [paused[i] for i in trainable]
+        epochs = self._horizons(trainable, trials)
+        indices = {trial.number: i for i, trial in enumerate(self._observed)}
+        resumed = np.array([-1 if trial is None else indices[trial.number] for trial in trials])
+        mean, sd = curve_model.at([self.candidates[i] for i in trainable], epochs, resumed)
+        trained_j = np.array([_training_j(trial) for trial in trials])[:, None]
+        trained_epochs = np.array([_epochs(trial) for trial in trials])[:, None]
+        added_j = (epochs - trained_epochs) * np.maximum(self._epoch_j[trainable], _TINY_J)[:, None]
+        log_j, cost_j = np.log(trained_j + added_j), added_j + self._overhead_j
+        log_j_sd = np.where(trained_j > 0, _KNOWN_EPOCH_SD, self._epoch_sd[trainable][:, None])
+        gains = front.improvement(mean, sd, log_j, log_j_sd)
+        row, horizon = np.unravel_index(int(np.argmax(gains / cost_j)), gains.shape)
+        gain, cost = float(gains[row, horizon]), float(cost_j[row, horizon])
+        share = 1.0 if self._goal.target is None else _OTHER_ACCURACY_SHARE
+        saving = gain * math.exp(front.log_j.mean()) * share * self._goal.reuse
         if saving < cost:
             return None
-        trial = asked[int(at)]
+        trial = trials[int(row)]
         if trial is not None:
-            return self._go_on(trial, saving, cost)
-        return self._take(may[int(at)], saving, cost)
+            return self._resume(trial, saving, cost)
+        return self._train(trainable[int(row)], saving, cost)
 
-    def _horizons(self, may: Sequence[int], trials: Sequence[TrialSnapshot | None]) -> Array:
-        """Epochs at some of the evaluations to come, of shape (setups, horizons)."""
-        begun = np.array([_epochs(trial) for trial in trials])
-        least = _WORTH * self._overhead_j / np.maximum(self._epoch_j[may], _TINY_J)
-        marks = evaluations(self._observed, self._question.epochs)
-        return np.array([ahead(marks, at) for at in begun + least])
+    def _horizons(self, trainable: Sequence[int], trials: Sequence[TrialSnapshot | None]) -> Array:
+        """Return epochs at some of the evaluations to come, of shape (candidates, horizons)."""
+        trained_epochs = np.array([_epochs(trial) for trial in trials])
+        min_epochs = (
+            _MIN_TRAINING * self._overhead_j / np.maximum(self._epoch_j[trainable], _TINY_J)
+        )
+        marks = evaluations(self._observed, self._goal.epochs)
+        return np.array([ahead(marks, start) for start in trained_epochs + min_epochs])
 
     # Steps ---------------------------------------------------------------------------------------
 
-    def _may(self, at: int, *, can_begin: bool) -> bool:
-        """Whether a setup can train: it is paused, new, or has reached the target."""
-        return self._open(at) is not None or (can_begin and all(t.reached for t in self._of[at]))
+    def _can_train(self, candidate: int, *, can_begin: bool) -> bool:
+        """Return True if a candidate is paused, new, or has reached the target in each trial."""
+        all_reached = all(trial.reached for trial in self._trials[candidate])
+        return self._paused_trial(candidate) is not None or (can_begin and all_reached)
 
-    def _open(self, at: int, *, reached: bool = False) -> TrialSnapshot | None:
-        """Its trial that can go on: to the target, or also from there."""
-        waiting = (trial for trial in self._of[at] if trial.state == "paused")
-        return next((trial for trial in waiting if reached or not trial.reached), None)
+    def _paused_trial(self, candidate: int, *, reached: bool = False) -> TrialSnapshot | None:
+        """Return the candidate's paused trial; one past the target only if `reached` is True."""
+        paused = (trial for trial in self._trials[candidate] if trial.state == "paused")
+        return next((trial for trial in paused if reached or not trial.reached), None)
 
-    def _take(self, at: int, saving_j: float = math.inf, cost_j: float = 0.0) -> Choice:
-        trial = self._open(at)
+    def _train(self, candidate: int, saving_j: float = math.inf, cost_j: float = 0.0) -> Proposal:
+        """Propose to resume the candidate's paused trial, or to begin a new one."""
+        trial = self._paused_trial(candidate)
         if trial is not None:
-            return self._go_on(trial, saving_j, cost_j)
-        step = Step(None, _WORTH * self._overhead_j, again=len(self._of[at]))
-        return Choice(step, self.setups[at], saving_j, cost_j)
+            return self._resume(trial, saving_j, cost_j)
+        step = Step(None, _MIN_TRAINING * self._overhead_j, again=len(self._trials[candidate]))
+        return Proposal(step, self.candidates[candidate], saving_j, cost_j)
 
-    def _go_on(
+    def _resume(
         self, trial: TrialSnapshot, saving_j: float = math.inf, cost_j: float = 0.0
-    ) -> Choice:
-        spent_j = _spent_j(trial)
-        until_j = max(_GROWTH * spent_j, spent_j + _WORTH * self._overhead_j, _TINY_J)
-        return Choice(Step(trial.number, until_j), {}, saving_j, cost_j)
+    ) -> Proposal:
+        """Propose to resume a paused trial until its energy has grown by a factor."""
+        trained_j = _training_j(trial)
+        min_j = trained_j + _MIN_TRAINING * self._overhead_j
+        pause_at_j = max(_GROWTH * trained_j, min_j, _TINY_J)
+        return Proposal(Step(trial.number, pause_at_j), {}, saving_j, cost_j)
 
 
 def _overhead_j(observed: Sequence[TrialSnapshot]) -> float:
-    """What each execution of a trial burns beside training: loading, warming up, evaluating."""
-    beside = [trial.spent_j - _spent_j(trial) for trial in observed if trial.joules]
-    return max(min(beside, default=0.0), 0.0)
+    """Return the energy of each execution outside training: loading, warm-up, evaluation.
+
+    The minimum over trials, since a trial that was executed several times has paid it each time.
+    """
+    overheads = [trial.spent_j - _training_j(trial) for trial in observed if trial.joules]
+    return max(min(overheads, default=0.0), 0.0)
 
 
-def _reached(trials: Sequence[TrialSnapshot]) -> bool:
-    return any(trial.reached for trial in trials)
-
-
-def _spent_j(trial: TrialSnapshot | None) -> float:
+def _training_j(trial: TrialSnapshot | None) -> float:
     return trial.joules[-1] if trial is not None and trial.joules else 0.0
 
 

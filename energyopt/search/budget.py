@@ -1,4 +1,4 @@
-"""When a study has spent enough: its budgets, and whether one more trial is worth its joules."""
+"""Search budgets, and the rule that a trial must be expected to save what it costs."""
 
 from __future__ import annotations
 
@@ -9,63 +9,65 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from energyopt.core.units import duration, joules
-from energyopt.search.noise_prior import ASSUMED_SD
+from energyopt.search.noise_prior import ASSUMED_SEED_SD
 from energyopt.search.schedule import TrialSnapshot
 
-_FEWEST_HITS = 4  # that say how the next trial may turn out
-_LEAST_VARIANCE = 1e-6
-_FAR = -30.0  # standard deviations below which a normal's distribution function is its asymptote's
-_PRIOR_SD, _PRIOR_TRIALS = 0.5, 1  # of log energies to the target, before there are many
+_MIN_HITS = 4  # with 3 the standard deviation of energies has a standard error of 50 %
+_MIN_VARIANCE = 1e-6  # keeps the standard deviation above 0 where all variance is seed noise
+_FAR_Z = -30.0  # below, erfc nears the smallest float, and its asymptote is exact enough
+# Prior of the standard deviation of log energies to the target, with the weight of one trial: a
+# factor of 1.6 between suggestions, as a searched space typically shows.
+_PRIOR_SD, _PRIOR_TRIALS = 0.5, 1
 
 
-class Worth(NamedTuple):
-    """What one more trial is expected to bring and to take.
+class TrialValue(NamedTuple):
+    """The expected value of one more trial.
 
     Attributes:
-        saving_j: Energy that it saves in each training with what is found, in J.
-        cost_j: Energy that it burns itself, in J.
+        saving_j: Energy that it saves in each training with the result, in J.
+        cost_j: Energy that the trial uses, in J.
     """
 
     saving_j: float
     cost_j: float
 
 
-Estimate = Callable[[Sequence[TrialSnapshot]], Worth | None]
-"""Says what one more trial is worth after those; None while that is not known."""
+Estimate = Callable[[Sequence[TrialSnapshot]], TrialValue | None]
+"""Estimates the value of one more trial after those given; None while it is unknown."""
 
 
 @runtime_checkable
-class Appraiser(Protocol):
-    """A sampler that knows better than the trials alone what its next one is worth."""
+class ValueEstimator(Protocol):
+    """A sampler that estimates the value of its next trial better than the trials alone do."""
 
-    def worth(self, observed: Sequence[TrialSnapshot]) -> Worth | None:
-        """What one more trial is worth; None while that is not known."""
+    def worth(self, observed: Sequence[TrialSnapshot]) -> TrialValue | None:
+        """Return the value of one more trial; None while it is unknown."""
 
 
 class Books(Protocol):
-    """What a study knows of its costs."""
+    """A study's costs so far."""
 
     def spent_j(self) -> float:
-        """All energy that it burnt until now, running trials included, in J."""
+        """Return all energy used so far, running trials included, in J."""
 
     def took_s(self) -> float:
-        """The time in which runs were at work on it, in s."""
+        """Return the time in which runs worked on the study, in s."""
 
     def observed(self) -> Sequence[TrialSnapshot]:
-        """Its trials."""
+        """Return the study's trials."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a study may spend, over all its runs. What runs when it is spent goes on to its end.
+    """Limits of a study over all its runs. A trial that is running then trains to its end.
 
     Attributes:
         most_j: Energy, in J; None for any.
-        most_s: Time in which runs are at work on it, in s: that of a clock on the wall, so that two
-            trials at the same time take it once; None for any.
-        reuse: How many trainings will use what is found: a trial must save there what it costs;
-            None asks no trial for that.
-        estimate: Says what one more trial is worth.
+        most_s: Time in which runs work on the study, in s of wall-clock time: two trials at the
+            same time count it once; None for any.
+        reuse: Number of planned trainings with the result: a trial must save there what it costs;
+            None requires no saving.
+        estimate: Estimates the value of one more trial.
     """
 
     most_j: float | None = None
@@ -74,75 +76,85 @@ class Budget:
     estimate: Estimate = lambda _: None
 
     def over(self, books: Books) -> str | None:
-        """Why no further trial begins or goes on, in words; None if one may."""
-        if self.most_j is not None and (spent_j := books.spent_j()) >= self.most_j:
-            return f"search_budget_j={self.most_j:g} is spent: {joules(spent_j)}"
-        if self.most_s is not None and (took_s := books.took_s()) >= self.most_s:
-            return f"search_budget_s={self.most_s:g} is spent: {duration(took_s)}"
+        """Return why no further trial begins or resumes; None if one may.
+
+        A trial is worth its energy while reuse x expected saving >= expected cost.
+        """
+        if self.most_j is not None and (energy_j := books.spent_j()) >= self.most_j:
+            return f"search_budget_j={self.most_j:g} is spent: {joules(energy_j)}"
+        if self.most_s is not None and (time_s := books.took_s()) >= self.most_s:
+            return f"search_budget_s={self.most_s:g} is spent: {duration(time_s)}"
         if self.reuse is None:
             return None
-        worth = self.estimate(books.observed())
-        if worth is None or self.reuse * worth.saving_j >= worth.cost_j:
+        value = self.estimate(books.observed())
+        if value is None or self.reuse * value.saving_j >= value.cost_j:
             return None
         return (
-            f"the next joule is not worth it: a trial is expected to cost {joules(worth.cost_j)}, "
-            f"and to save {joules(self.reuse * worth.saving_j)} in reuse={self.reuse:g} trainings"
+            f"the next joule is not worth it: a trial is expected to cost {joules(value.cost_j)}, "
+            f"and to save {joules(self.reuse * value.saving_j)} in reuse={self.reuse:g} trainings"
         )
 
 
-def worth_of_next(observed: Sequence[TrialSnapshot], target: float) -> Worth | None:
-    """What one more trial is worth, from the trials alone, whatever suggests it.
+def worth_of_next(observed: Sequence[TrialSnapshot], target: float) -> TrialValue | None:
+    """Return the value of one more trial, estimated from the trials alone.
 
-    The next one is taken to be like the later half of those until now, since a sampler learns: it
+    The next trial is assumed to be like the later half of those so far, since a sampler learns: it
     reaches the target as often, at an energy that is log-normal about theirs, and costs as much.
-    What it saves is the expected improvement of the least energy to the target; what the seed
-    alone makes of energies is none.
+    Its saving is the expected improvement on the least energy to the target. The predictive
+    variance of a normal's next value, s^2 (1 + 1/n), is reduced by the variance of seed noise,
+    which no choice of hyperparameters can exploit.
 
     Args:
-        observed: The trials until now.
+        observed: The trials so far.
         target: Accuracy to reach.
 
     Returns:
         None while too few reached the target.
     """
-    over = [trial for trial in observed if trial.state != "running"]
-    energies = [trial.to_target_j(target) for trial in over]
+    finished = [trial for trial in observed if trial.state != "running"]
+    energies = [trial.to_target_j(target) for trial in finished]
     hits = [energy for energy in energies if energy is not None]
     late = energies[_later_half(energies) :]
     logs = [math.log(energy) for energy in late if energy is not None]
-    if len(logs) < _FEWEST_HITS:
+    if len(logs) < _MIN_HITS:
         return None
-    apart = statistics.pvariance(logs) * len(logs) + _PRIOR_TRIALS * _PRIOR_SD**2
-    variance = apart / (len(logs) + _PRIOR_TRIALS) * (1 + 1 / len(logs)) - ASSUMED_SD**2
-    sd = math.sqrt(max(variance, _LEAST_VARIANCE))
+    squares = statistics.pvariance(logs) * len(logs) + _PRIOR_TRIALS * _PRIOR_SD**2
+    predictive = squares / (len(logs) + _PRIOR_TRIALS) * (1 + 1 / len(logs))
+    sd = math.sqrt(max(predictive - ASSUMED_SEED_SD**2, _MIN_VARIANCE))
     saving_j = len(logs) / len(late) * expected_saving_j(min(hits), statistics.fmean(logs), sd)
-    return Worth(saving_j, statistics.fmean(trial.spent_j for trial in over[-len(late) :]))
+    return TrialValue(saving_j, statistics.fmean(trial.spent_j for trial in finished[-len(late) :]))
 
 
 def expected_saving_j(best_j: float, mean: float, sd: float) -> float:
-    """By how much a log-normal energy is expected to lie below the best one, in J.
+    """Return by how much a log-normal energy is expected to lie below the best one, in J.
+
+    Expected improvement of a log-normal variable (Hutter et al. 2009), with
+    z = (log best - mean) / sd: best Phi(z) - exp(mean + sd^2 / 2) Phi(z - sd).
 
     Args:
         best_j: The best one, in J.
-        mean: Of the log energy.
+        mean: Mean of the log energy.
         sd: Its standard deviation, above 0.
     """
     normal = statistics.NormalDist()
     z = (math.log(best_j) - mean) / sd
-    below = math.exp(mean + sd**2 / 2 + _log_cdf(z - sd))
-    return max(best_j * normal.cdf(z) - below, 0.0)
+    partial_mean_j = math.exp(mean + sd**2 / 2 + _log_cdf(z - sd))
+    return max(best_j * normal.cdf(z) - partial_mean_j, 0.0)
 
 
 def _log_cdf(z: float) -> float:
-    """Log of the normal distribution function, also where that is nearly 0."""
-    if z < _FAR:
+    """Return the log of the normal distribution function.
+
+    Far below 0 by its asymptote phi(z) / -z, where the function itself would underflow.
+    """
+    if z < _FAR_Z:
         return -(z**2) / 2 - math.log(-z * math.sqrt(2 * math.pi))
     return math.log(math.erfc(-z / math.sqrt(2)) / 2)
 
 
 def _later_half(energies: Sequence[float | None]) -> int:
-    """Where the later half begins: earlier, where it has too few that reached the target."""
+    """Return where the later half begins: earlier if it has too few that reached the target."""
     begin = len(energies) // 2
-    while begin and sum(each is not None for each in energies[begin:]) < _FEWEST_HITS:
+    while begin and sum(energy is not None for energy in energies[begin:]) < _MIN_HITS:
         begin -= 1
     return begin

@@ -1,8 +1,10 @@
-"""Curves of trials as readings of a model: the epochs that each level of accuracy took.
+"""Observations of learning curves for a model: the epochs that each level of accuracy took.
 
-A level of accuracy `a` is placed at `v(a) = -log(1.01 - a)`, on which learning curves of power laws
-are straight lines against the log of the epochs. Levels are counted from the first evaluations
-(0) to the target (1), or to the best accuracy where there is none.
+An accuracy `a` is mapped to `v(a) = -log(1.01 - a)`, the negative log error: a power law of the
+error, 1 - a = c n^-g (the usual form of learning curves; Domhan et al. 2015, Kadra et al. arXiv
+2302.00441), is a straight line in `v` against log epochs. The 0.01 keeps an accuracy of 1 finite.
+Levels are `v`, shifted and scaled so that the first evaluations are at 0 and the target (or the
+best accuracy where there is none) at 1.
 """
 
 from __future__ import annotations
@@ -17,21 +19,26 @@ from numpy.typing import NDArray
 from energyopt.search.encoding import Array
 from energyopt.search.schedule import TrialSnapshot
 
-_FLOOR = 0.01  # an accuracy of 1 is a level, too
-_LOWEST, _HIGHEST = -0.5, 2.0
-_LEAST_WIDTH = 0.05
-_EXACT, _READ, _GRAIN = 0.02, 0.03, 0.3
-_SHARE = 0.3  # of the way from the best level to the target, where an unreached level is read
-_TIGHT = 1e-9
+_MIN_ERROR = 0.01  # added to each error, so that an accuracy of 1 has a finite level
+_MIN_LEVEL, _MAX_LEVEL = -0.5, 2.0  # curves far outside of [0, 1] say little about the target
+_MIN_WIDTH = 0.05  # of the scale, where the first evaluations are at the target already
+# Standard deviations of log epochs. When the target was reached is known (0.02: rounding to
+# steps); another level was passed somewhere between two evaluations: 0.3 is about the standard
+# deviation of a uniform variable (1 / sqrt(12)), times the log of the gap, plus 0.03 for noise.
+_TARGET_SD, _LEVEL_SD, _GAP_SD = 0.02, 0.03, 0.3
+# A lower bound is set at the target and at 30 % of the way from the best level to it: the near one
+# holds down curves that have flattened.
+_NEAR_SHARE = 0.3
+_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Where levels of accuracy lie.
+    """The scale of levels of accuracy.
 
     Attributes:
-        low: Of the first evaluations.
-        high: Of the target.
+        low: Scaled accuracy (`to_log_error_scale`) of the first evaluations.
+        high: Scaled accuracy of the target.
     """
 
     low: float
@@ -39,34 +46,34 @@ class Scale:
 
     @classmethod
     def of(cls, observed: Sequence[TrialSnapshot], target: float | None) -> Scale:
-        """The scale of a study's curves."""
+        """Return the scale of a study's curves."""
         curves = [numbers for trial in observed if (numbers := finite(trial.accuracy))]
-        firsts = [place(accuracy[0]) for accuracy in curves]
-        bests = [place(max(accuracy)) for accuracy in curves]
-        high = place(target) if target is not None else max(bests, default=1.0)
-        low = min(float(np.median(firsts)) if firsts else high - 1.0, high - _LEAST_WIDTH)
+        firsts = [to_log_error_scale(accuracy[0]) for accuracy in curves]
+        bests = [to_log_error_scale(max(accuracy)) for accuracy in curves]
+        high = to_log_error_scale(target) if target is not None else max(bests, default=1.0)
+        low = min(float(np.median(firsts)) if firsts else high - 1.0, high - _MIN_WIDTH)
         return cls(low, high)
 
     def level(self, accuracy: float) -> float:
-        """The level of an accuracy."""
-        level = (place(accuracy) - self.low) / (self.high - self.low)
-        return min(max(level, _LOWEST), _HIGHEST)
+        """Return the level of an accuracy."""
+        level = (to_log_error_scale(accuracy) - self.low) / (self.high - self.low)
+        return min(max(level, _MIN_LEVEL), _MAX_LEVEL)
 
     def accuracy(self, level: float) -> float:
-        """The accuracy at a level."""
-        place = self.low + level * (self.high - self.low)
-        return min(1.0 + _FLOOR - math.exp(-place), 1.0)
+        """Return the accuracy at a level."""
+        scaled = self.low + level * (self.high - self.low)
+        return min(1.0 + _MIN_ERROR - math.exp(-scaled), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
-    """What curves say, one row a reading.
+class CurveObservations:
+    """Observations of curves, as columns.
 
     Attributes:
-        trial: Index of the trial, in the order of the given ones.
+        trial: Index of the trial, in the order of the given trials.
         level: Level of accuracy.
-        log_epochs: Log of the epochs that it took; of the epochs trained without reaching it.
-        sd: Standard deviation of the reading.
+        log_epochs: Log of the epochs to the level; of the epochs trained without reaching it.
+        sd: Standard deviation of the observation.
         unreached: Whether the level was not reached: the log of the epochs is a lower bound.
     """
 
@@ -78,72 +85,78 @@ class Readings:
 
     @classmethod
     def of(
-        cls, observed: Sequence[TrialSnapshot], scale: Scale, target: float | None, most: int
-    ) -> Readings:
-        """Read curves.
+        cls, observed: Sequence[TrialSnapshot], scale: Scale, target: float | None, max_n: int
+    ) -> CurveObservations:
+        """Observe the curves of trials.
 
         Args:
             observed: The trials.
-            scale: Where levels lie.
+            scale: The scale of levels.
             target: Accuracy to reach; None for none.
-            most: The most readings of reached levels that a trial gives.
+            max_n: Maximum number of reached levels for each trial.
         """
         rows = [
-            (index, *reading)
+            (index, *observation)
             for index, trial in enumerate(observed)
-            for reading in _read(trial, scale, target, most)
+            for observation in _observe(trial, scale, target, max_n)
         ]
         columns = np.array(rows, dtype=float).reshape(len(rows), 5).T
         return cls(columns[0].astype(int), columns[1], columns[2], columns[3], columns[4] > 0)
 
 
 def finite(accuracy: Sequence[float]) -> list[float]:
-    """The evaluations that came to a number."""
+    """Return the evaluations that are finite numbers."""
     return [value for value in accuracy if math.isfinite(value)]
 
 
-def _read(
-    trial: TrialSnapshot, scale: Scale, target: float | None, most: int
+def _observe(
+    trial: TrialSnapshot, scale: Scale, target: float | None, max_n: int
 ) -> list[tuple[float, float, float, float]]:
-    reached = _steps(trial, scale, target)
-    if len(reached) > most:
-        kept = np.unique(np.linspace(0, len(reached) - 1, most).round().astype(int))
-        hit = [at for at, reading in enumerate(reached) if reading[0] == 1.0]
-        reached = [reached[at] for at in sorted({*kept.tolist(), *hit[:1]})]
-    if not trial.epochs or (reached and reached[-1][0] >= _HIGHEST):
+    """Return (level, log epochs, sd, unreached) of reached levels and of lower bounds."""
+    reached = _reached_levels(trial, scale, target)
+    if len(reached) > max_n:
+        spaced = np.unique(np.linspace(0, len(reached) - 1, max_n).round().astype(int))
+        at_target = [i for i, (level, *_) in enumerate(reached) if level == 1.0]
+        reached = [reached[i] for i in sorted({*spaced.tolist(), *at_target[:1]})]
+    if not trial.epochs or (reached and reached[-1][0] >= _MAX_LEVEL):
         return reached
-    best = reached[-1][0] if reached else _LOWEST
-    now = math.log(trial.epochs[-1])
+    best = reached[-1][0] if reached else _MIN_LEVEL
     if target is not None and best >= 1.0:
         return reached
-    ahead = 1.0 if target is not None else best + _SHARE
-    return [*reached, (ahead, now, _READ, 1.0), (best + _SHARE * (ahead - best), now, _READ, 1.0)]
+    bound = math.log(trial.epochs[-1])
+    far = 1.0 if target is not None else best + _NEAR_SHARE
+    near = best + _NEAR_SHARE * (far - best)
+    return [*reached, (far, bound, _LEVEL_SD, 1.0), (near, bound, _LEVEL_SD, 1.0)]
 
 
-def _steps(
+def _reached_levels(
     trial: TrialSnapshot, scale: Scale, target: float | None
 ) -> list[tuple[float, float, float, float]]:
-    """Each evaluation that was better than all before."""
-    readings = []
-    best, before = -1.0, 0.0
+    """Return an observation for each evaluation that was better than all before."""
+    observations = []
+    best, last_epochs = -1.0, 0.0
     for epochs, accuracy in zip(trial.epochs, trial.accuracy, strict=True):
-        if accuracy > best + _TIGHT and math.isfinite(accuracy):
-            hits = target is not None and best < target - _TIGHT and accuracy >= target - _TIGHT
-            # When the target was reached is known; when another level was, between evaluations.
-            grain = _GRAIN * math.log(epochs / max(before, epochs / 2))
+        if accuracy > best + _TOLERANCE and math.isfinite(accuracy):
+            hits = (
+                target is not None
+                and best < target - _TOLERANCE
+                and accuracy >= target - _TOLERANCE
+            )
+            gap_sd = _GAP_SD * math.log(epochs / max(last_epochs, epochs / 2))
             level = 1.0 if hits else scale.level(accuracy)
-            readings.append((level, math.log(epochs), _EXACT if hits else _READ + grain, 0.0))
+            sd = _TARGET_SD if hits else _LEVEL_SD + gap_sd
+            observations.append((level, math.log(epochs), sd, 0.0))
             best = accuracy
-        before = epochs
-    return readings
+        last_epochs = epochs
+    return observations
 
 
-def place(accuracy: float) -> float:
-    """Where an accuracy lies on the scale of levels."""
-    return -math.log(1.0 + _FLOOR - min(max(accuracy, 0.0), 1.0))
+def to_log_error_scale(accuracy: float) -> float:
+    """Return -log(1.01 - accuracy), on which power laws of the error are straight lines."""
+    return -math.log(1.0 + _MIN_ERROR - min(max(accuracy, 0.0), 1.0))
 
 
-def accuracy_at(places: Array) -> Array:
-    """The accuracies that lie at places; see `place`."""
-    accuracies: Array = 1.0 + _FLOOR - np.exp(-places)
+def from_log_error_scale(scaled: Array) -> Array:
+    """Return the accuracies of scaled ones; the inverse of `to_log_error_scale`."""
+    accuracies: Array = 1.0 + _MIN_ERROR - np.exp(-scaled)
     return accuracies

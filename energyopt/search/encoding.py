@@ -1,4 +1,4 @@
-"""Setups as points: numbers on their own scale between 0 and 1, choices by name."""
+"""Encoding of configurations: numbers scaled to [0, 1], other choices by index."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from optuna.distributions import (
 )
 
 Array = NDArray[np.float64]
-Point = Mapping[str, Any]
+Params = Mapping[str, Any]
+"""Hyperparameters of a configuration, by config key."""
 
-_WIDE = 8.0  # choices that span such a ratio are even on a log scale
-_FEW_NUMBERS = 3
-_MOST_LISTED = 400
-_NEAR = 0.15  # standard deviation of a step to a neighbour, in widths of the space
+_WIDE_RATIO = 8.0  # choices that span it (three doublings) are spaced on a log scale
+_MIN_NUMBERS = 3  # two choices have no scale: they differ, that is all
+_MAX_LISTED = 400  # configurations of a space that is listed in full
+_NEIGHBOUR_SD = 0.15  # of a step to a neighbour, in widths of the space
+_MIN_CHANGE = 0.3  # probability that a neighbour changes a key; one key in expectation if fewer
 
 
 class Encoding:
-    """Turns setups of a space into rows of numbers, and draws setups from it.
+    """Encodes configurations of a space as rows of numbers, and draws configurations from it.
 
     Choices of three or more numbers are points on a scale, a log one if they span a wide ratio;
-    others are equal or not. A key that a setup does not have (a conditional space) is NaN.
+    others are equal or not. A key that a configuration does not have (a conditional space) is NaN.
 
     Args:
         space: Distributions by key.
@@ -37,142 +39,143 @@ class Encoding:
 
     def __init__(self, space: Mapping[str, BaseDistribution]) -> None:
         self.space = dict(space)
-        self._scales = {key: _scale(at) for key, at in self.space.items()}
+        self._scales = {key: _scale(axis) for key, axis in self.space.items()}
 
     @property
     def by_name(self) -> NDArray[np.bool_]:
-        """Which columns hold choices by name."""
+        """Mask of the columns that hold choices by name."""
         return np.array([scale is None for scale in self._scales.values()], dtype=bool)
 
-    def rows(self, points: Sequence[Point]) -> Array:
-        """The setups as an array of shape (setups, keys)."""
+    def rows(self, points: Sequence[Params]) -> Array:
+        """Return the configurations as an array of shape (configurations, keys)."""
         rows = np.full((len(points), len(self.space)), np.nan)
         for column, (key, scale) in enumerate(self._scales.items()):
             for row, point in enumerate(points):
                 if key in point:
                     value = point[key]
                     rows[row, column] = (
-                        self._place(key, value) if scale is None else scale(float(value))
+                        self._choice_index(key, value) if scale is None else scale(float(value))
                     )
         return rows
 
     def squared(self, a: Array, b: Array) -> Array:
-        """Squared distances by column, of shape (keys, rows of a, rows of b).
+        """Return squared distances by column, of shape (keys, rows of a, rows of b).
 
-        Where one setup has a key and the other has not they are as far apart as can be.
+        Where one configuration has a key and the other has not the distance is the maximum, 1.
         """
-        one, other = a.T[:, :, None], b.T[:, None, :]
-        apart = np.where(self.by_name[:, None, None], one != other, np.abs(one - other))
-        missing = np.isnan(one) ^ np.isnan(other)
-        both = np.isnan(one) & np.isnan(other)
-        squared: Array = np.where(both, 0.0, np.where(missing, 1.0, apart)) ** 2
+        from_a, from_b = a.T[:, :, None], b.T[:, None, :]
+        distance = np.where(self.by_name[:, None, None], from_a != from_b, np.abs(from_a - from_b))
+        one_missing = np.isnan(from_a) ^ np.isnan(from_b)
+        both_missing = np.isnan(from_a) & np.isnan(from_b)
+        squared: Array = np.where(both_missing, 0.0, np.where(one_missing, 1.0, distance)) ** 2
         return squared
 
     def candidates(
-        self, near: Sequence[Point], rng: np.random.Generator, count: int
+        self, near: Sequence[Params], rng: np.random.Generator, count: int
     ) -> list[dict[str, Any]]:
-        """Setups to choose from: all of a small space, else random ones and neighbours.
+        """Return candidates: all of a small space, else random ones and neighbours.
 
         Args:
-            near: Setups whose neighbours are worth a look, the best first.
+            near: Configurations whose neighbours become candidates, the best first.
             rng: Draws them.
-            count: How many of a large space.
+            count: Number of candidates of a large space.
         """
-        listed = self._all()
+        listed = self._list_all()
         if listed is not None:
             return listed
         drawn = [self._random(rng) for _ in range(count // 2)]
         drawn += [self._neighbour(near[i % len(near)], rng) for i in range(count // 2) if near]
         return drawn
 
-    def _all(self) -> list[dict[str, Any]] | None:
+    def _list_all(self) -> list[dict[str, Any]] | None:
+        """Return all configurations of the space; None where there are too many."""
         axes = []
-        for at in self.space.values():
-            values = _values(at)
+        for axis in self.space.values():
+            values = _values(axis)
             if values is None:
                 return None
             axes.append(values)
-        if math.prod(map(len, axes)) > _MOST_LISTED:
+        if math.prod(map(len, axes)) > _MAX_LISTED:
             return None
         return [dict(zip(self.space, values, strict=True)) for values in itertools.product(*axes)]
 
-    def _place(self, key: str, value: Any) -> float:
-        at = self.space[key]
-        assert isinstance(at, CategoricalDistribution)  # noqa: S101  # for the type checker
-        return float(at.choices.index(value)) if value in at.choices else -1.0
+    def _choice_index(self, key: str, value: Any) -> float:
+        axis = self.space[key]
+        assert isinstance(axis, CategoricalDistribution)  # noqa: S101  # for the type checker
+        return float(axis.choices.index(value)) if value in axis.choices else -1.0
 
     def _random(self, rng: np.random.Generator) -> dict[str, Any]:
-        return {key: _at(at, rng.random(), rng) for key, at in self.space.items()}
+        return {key: _value_at(axis, rng.random(), rng) for key, axis in self.space.items()}
 
-    def _neighbour(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
-        """A setup that differs a little, in some of its keys."""
-        moved = {}
-        chance = max(0.3, 1.0 / len(self.space))
-        for key, at in self.space.items():
+    def _neighbour(self, point: Params, rng: np.random.Generator) -> dict[str, Any]:
+        """Draw a configuration that differs a little, in some of its keys."""
+        neighbour = {}
+        change_probability = max(_MIN_CHANGE, 1.0 / len(self.space))
+        for key, axis in self.space.items():
             scale = self._scales[key]
-            if key in point and rng.random() > chance:
-                moved[key] = point[key]
+            if key in point and rng.random() > change_probability:
+                neighbour[key] = point[key]
             elif scale is None or key not in point:
-                moved[key] = _at(at, rng.random(), rng)
+                neighbour[key] = _value_at(axis, rng.random(), rng)
             else:
-                near = scale(float(point[key])) + _NEAR * rng.standard_normal()
-                moved[key] = _at(at, float(np.clip(near, 0.0, 1.0)), rng)
-        return moved
+                share = scale(float(point[key])) + _NEIGHBOUR_SD * rng.standard_normal()
+                neighbour[key] = _value_at(axis, float(np.clip(share, 0.0, 1.0)), rng)
+        return neighbour
 
 
 def is_number(choice: object) -> TypeGuard[int | float]:
-    """Whether a choice lies on a scale."""
+    """Return True if a choice is a finite number, and so lies on a scale."""
     if isinstance(choice, bool) or not isinstance(choice, int | float):
         return False
     return math.isfinite(choice)
 
 
-def _scale(at: BaseDistribution) -> Callable[[float], float] | None:
-    """Maps numbers of a distribution to [0, 1]; None where there are only names."""
-    if isinstance(at, CategoricalDistribution):
-        numbers = [float(choice) for choice in at.choices if is_number(choice)]
-        if len(numbers) < max(len(at.choices), _FEW_NUMBERS):
+def _scale(axis: BaseDistribution) -> Callable[[float], float] | None:
+    """Return a map from a distribution's numbers to [0, 1]; None where there are only names."""
+    if isinstance(axis, CategoricalDistribution):
+        numbers = [float(choice) for choice in axis.choices if is_number(choice)]
+        if len(numbers) < max(len(axis.choices), _MIN_NUMBERS):
             return None
         low, high = min(numbers), max(numbers)
-        return _between(low, high, log=low > 0 and high / low >= _WIDE)
-    assert isinstance(at, FloatDistribution | IntDistribution)  # noqa: S101
-    return _between(float(at.low), float(at.high), log=at.log)
+        return _scale_between(low, high, log=low > 0 and high / low >= _WIDE_RATIO)
+    assert isinstance(axis, FloatDistribution | IntDistribution)  # noqa: S101
+    return _scale_between(float(axis.low), float(axis.high), log=axis.log)
 
 
-def _between(low: float, high: float, *, log: bool) -> Callable[[float], float]:
-    def place(value: float) -> float:
-        inside = min(max(value, low), high)
+def _scale_between(low: float, high: float, *, log: bool) -> Callable[[float], float]:
+    def scale(value: float) -> float:
+        clipped = min(max(value, low), high)
         if not log:
-            return (inside - low) / ((high - low) or 1.0)
-        return math.log(inside / low) / (math.log(high / low) or 1.0)
+            return (clipped - low) / ((high - low) or 1.0)
+        return math.log(clipped / low) / (math.log(high / low) or 1.0)
 
-    return place
+    return scale
 
 
-def _values(at: BaseDistribution) -> list[Any] | None:
-    """All values that it has; None where there are too many."""
-    if isinstance(at, CategoricalDistribution):
-        return list(at.choices)
-    if isinstance(at, IntDistribution) and (at.high - at.low) / at.step < _MOST_LISTED:
-        return list(range(at.low, at.high + 1, at.step))
-    if isinstance(at, FloatDistribution) and at.step is not None:
-        count = round((at.high - at.low) / at.step) + 1
-        if count <= _MOST_LISTED:
-            return [min(at.low + i * at.step, at.high) for i in range(count)]
+def _values(axis: BaseDistribution) -> list[Any] | None:
+    """Return all values of a distribution; None where there are too many."""
+    if isinstance(axis, CategoricalDistribution):
+        return list(axis.choices)
+    if isinstance(axis, IntDistribution) and (axis.high - axis.low) / axis.step < _MAX_LISTED:
+        return list(range(axis.low, axis.high + 1, axis.step))
+    if isinstance(axis, FloatDistribution) and axis.step is not None:
+        count = round((axis.high - axis.low) / axis.step) + 1
+        if count <= _MAX_LISTED:
+            return [min(axis.low + i * axis.step, axis.high) for i in range(count)]
     return None
 
 
-def _at(at: BaseDistribution, share: float, rng: np.random.Generator) -> Any:
-    """The value at a share of the way through a distribution."""
-    if isinstance(at, CategoricalDistribution):
-        scale = _scale(at)
+def _value_at(axis: BaseDistribution, share: float, rng: np.random.Generator) -> Any:
+    """Return the value at a share of the way through a distribution; a random name."""
+    if isinstance(axis, CategoricalDistribution):
+        scale = _scale(axis)
         if scale is None:
-            return at.choices[int(rng.integers(len(at.choices)))]
-        return min(at.choices, key=lambda choice: abs(scale(float(choice)) - share))  # type: ignore[arg-type]
-    assert isinstance(at, FloatDistribution | IntDistribution)  # noqa: S101
-    width = at.high - at.low
-    value = at.low * (at.high / at.low) ** share if at.log else at.low + share * width
-    if at.step is not None and not at.log:
-        value = at.low + round((value - at.low) / at.step) * at.step
-    value = min(max(value, at.low), at.high)
-    return round(value) if isinstance(at, IntDistribution) else float(value)
+            return axis.choices[int(rng.integers(len(axis.choices)))]
+        return min(axis.choices, key=lambda choice: abs(scale(float(choice)) - share))  # type: ignore[arg-type]
+    assert isinstance(axis, FloatDistribution | IntDistribution)  # noqa: S101
+    width = axis.high - axis.low
+    value = axis.low * (axis.high / axis.low) ** share if axis.log else axis.low + share * width
+    if axis.step is not None and not axis.log:
+        value = axis.low + round((value - axis.low) / axis.step) * axis.step
+    value = min(max(value, axis.low), axis.high)
+    return round(value) if isinstance(axis, IntDistribution) else float(value)

@@ -1,4 +1,14 @@
-"""What accuracy costs in a study by now, and when its trainings are looked at."""
+"""Expected hypervolume improvement of (log error, log energy), in closed form.
+
+The hypervolume that a point adds to a front is, over all levels of error, how much cheaper the
+point reaches the level than the front does. With independent normal predictions of accuracy and of
+log energy its expectation (EHVI; Emmerich et al. 2006) is
+
+    integral over levels of P(level reached) * E[max(front's log energy - log energy, 0)]
+
+which is summed over 24 levels; no sampling is needed.
+Also here: when trials are evaluated next.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +19,28 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from scipy.special import ndtr
 
-from energyopt.search.curve_observations import accuracy_at, finite, place
+from energyopt.search.curve_observations import (
+    finite,
+    from_log_error_scale,
+    to_log_error_scale,
+)
 from energyopt.search.encoding import Array
-from energyopt.search.gp import expected_above
+from energyopt.search.gp import expected_improvement
 from energyopt.search.schedule import TrialSnapshot
 
-_LEVELS = 24
-_AHEAD = np.linspace(0.0, 1.0, 10)
-_SAME = 0.02  # evaluations that differ by such a share are the same: batches overshoot them
-_MOST_AHEAD = 1000
-_TINY_J = 1e-12
+_N_LEVELS = 24
+_HORIZON_EXPONENTS = np.linspace(0.0, 1.0, 10)  # 10 horizons, geometrically spaced
+_SAME_SHARE = 0.02  # evaluations closer than this are one: large batches overshoot their marks
+_MAX_AHEAD = 1000  # evaluations to come that are listed
+_TINY_J = 1e-12  # keeps logarithms finite
 
 
 class Front(NamedTuple):
-    """What levels of accuracy cost by now.
+    """The energy that each level of accuracy costs so far.
 
     Attributes:
-        places: Of the levels: equally far apart, so that halving the error counts alike anywhere.
-        log_j: Log energy of the cheapest training that reached each, or of a dear one.
+        places: The levels, evenly spaced in log error: halving the error counts the same anywhere.
+        log_j: Log energy of the cheapest training that reached each level, or of an expensive one.
     """
 
     places: Array
@@ -34,73 +48,77 @@ class Front(NamedTuple):
 
     @classmethod
     def of(cls, observed: Sequence[TrialSnapshot], worst_j: float) -> Self | None:
-        """The front of a study; None where no accuracy can be gained.
+        """Return the front of a study; None where no accuracy can be gained.
 
         Args:
-            observed: Its trials.
-            worst_j: What a level that was not reached counts as, in J.
+            observed: The study's trials.
+            worst_j: Energy that counts for a level that was not reached, in J.
         """
         curves = [trial for trial in observed if finite(trial.accuracy)]
         bottom = min((finite(trial.accuracy)[0] for trial in curves), default=0.0)
         if bottom >= 1:
             return None
-        edges = np.linspace(place(bottom), place(1.0), _LEVELS + 1)
+        edges = np.linspace(to_log_error_scale(bottom), to_log_error_scale(1.0), _N_LEVELS + 1)
         places = (edges[1:] + edges[:-1]) / 2
-        accuracies = accuracy_at(places)
-        log_j = np.full(_LEVELS, math.log(max(worst_j, _TINY_J)))
+        accuracies = from_log_error_scale(places)
+        log_j = np.full(_N_LEVELS, math.log(max(worst_j, _TINY_J)))
         for trial in curves:
             logs = np.log(np.maximum(trial.joules, _TINY_J))
-            for at, accuracy in enumerate(accuracies):
+            for level, accuracy in enumerate(accuracies):
                 reached = logs[np.asarray(trial.accuracy) >= accuracy]
                 if len(reached):
-                    log_j[at] = min(log_j[at], float(reached[0]))
+                    log_j[level] = min(log_j[level], float(reached[0]))
         return cls(places, log_j)
 
-    def grown(self, accuracy: Array, accuracy_sd: Array, log_j: Array, log_j_sd: Array) -> Array:
-        """Expected fall of the log energy to an accuracy, over all levels, by each of some points.
+    def improvement(
+        self, accuracy: Array, accuracy_sd: Array, log_j: Array, log_j_sd: Array
+    ) -> Array:
+        """Return the expected decrease of the log energy to a level, averaged over all levels.
 
-        That is the growth of the hypervolume of (log error, log energy), in shares of the first.
+        This is the expected growth of the hypervolume of (log error, log energy), divided by the
+        range of log error.
 
         Args:
-            accuracy: Places of the accuracies that are expected.
+            accuracy: Predicted accuracies, scaled by `to_log_error_scale`.
             accuracy_sd: Their standard deviations.
-            log_j: Log energies.
+            log_j: Predicted log energies.
             log_j_sd: Their standard deviations.
         """
-        grown = np.zeros(np.broadcast_shapes(accuracy.shape, log_j.shape))
+        improvement = np.zeros(np.broadcast_shapes(accuracy.shape, log_j.shape))
         for level, level_j in zip(*self, strict=True):
             reached = ndtr((accuracy - level) / np.maximum(accuracy_sd, 1e-9))
-            grown += reached * expected_above(level_j - log_j, log_j_sd)
-        return grown / len(self.places)
+            improvement += reached * expected_improvement(level_j - log_j, log_j_sd)
+        return improvement / len(self.places)
 
 
-def evaluations(observed: Sequence[TrialSnapshot], most: float) -> Array:
-    """Epochs at which trials are evaluated: those that were seen, and on in the last distance."""
-    seen: list[float] = []
-    for epochs in sorted({at for trial in observed for at in trial.epochs}):
-        if not seen or epochs > (1 + _SAME) * seen[-1]:
-            seen.append(epochs)
-    last, gap = (seen[-1], seen[-1] - (seen[-2] if len(seen) > 1 else 0.0)) if seen else (0.0, 1.0)
-    beyond = np.arange(last + gap, most * (1 + _SAME), gap)
-    return np.array([*seen, *beyond[:_MOST_AHEAD], most])
+def evaluations(observed: Sequence[TrialSnapshot], max_epochs: float) -> Array:
+    """Return epochs at which trials are evaluated: those seen, continued at the last distance."""
+    past: list[float] = []
+    for epochs in sorted({epochs for trial in observed for epochs in trial.epochs}):
+        if not past or epochs > (1 + _SAME_SHARE) * past[-1]:
+            past.append(epochs)
+    last, gap = (past[-1], past[-1] - (past[-2] if len(past) > 1 else 0.0)) if past else (0.0, 1.0)
+    beyond = np.arange(last + gap, max_epochs * (1 + _SAME_SHARE), gap)
+    return np.array([*past, *beyond[:_MAX_AHEAD], max_epochs])
 
 
-def ahead(marks: Array, begun: float) -> Array:
-    """Some of the evaluations to come, the more distant the fewer.
+def ahead(marks: Array, trained_epochs: float) -> Array:
+    """Return some of the evaluations to come, fewer the more distant they are.
 
     Args:
         marks: Epochs at evaluations, rising.
-        begun: Epochs that the next one comes after, or at.
+        trained_epochs: Epochs trained before the next evaluation.
     """
-    left = marks[marks > begun * (1 + _SAME)]
-    if not len(left):
-        left = np.array([begun + (marks[-1] - marks[-2] if len(marks) > 1 else 1.0)])
-    picked: Array = left[(len(left) ** _AHEAD).round().astype(int) - 1]
+    remaining = marks[marks > trained_epochs * (1 + _SAME_SHARE)]
+    if not len(remaining):
+        remaining = np.array([trained_epochs + (marks[-1] - marks[-2] if len(marks) > 1 else 1.0)])
+    indices = (len(remaining) ** _HORIZON_EXPONENTS).round().astype(int) - 1
+    picked: Array = remaining[indices]
     return picked
 
 
 def on_front(observed: Sequence[TrialSnapshot]) -> list[Mapping[str, Any]]:
-    """Setups that reached some accuracy with the least energy, the most accurate first."""
+    """Return the hyperparameters of trials on the front, the most accurate first."""
     points = sorted(
         (joules, -accuracy, trial.number)
         for trial in observed

@@ -1,13 +1,15 @@
-"""What accuracy a training reaches after so many epochs, learnt from few and unfinished curves.
+"""Gaussian process of accuracy after so many epochs, fitted to few and unfinished curves.
 
     y(x, s) = a + b s + w(s) + f(x) + m(x) + g(x) s + trial + r(trial) s + noise
 
-where `s` is the log of the epochs since the first evaluation, and `y` the place of an accuracy, on
-which power laws are straight lines (`curve_observations`). `f` and `g` are smooth over setups, `m`
-is a sum of effects of single keys, `w` a bend that all curves share.
+where `s` is the log of the epochs since the first evaluation, and `y` the accuracy on the negative
+log-error scale (`curve_observations`), on which power laws are straight lines in `s`: so `b`, `g`
+and `r` are exponents of power laws (cf. Domhan et al. 2015; Kadra et al., arXiv 2302.00441). `f`
+and `g` are Matern processes over configurations, `m` a sum of effects of single keys (an additive
+kernel), `w` a bend that all curves share.
 
-Where `level_model` asks how long a level takes, which suits one target, this asks what a joule more
-brings: setups whose curves lie apart in accuracy, not in time, never reach each other's levels.
+`level_model` predicts how long a level takes, which suits one target. This model predicts what more
+energy brings: curves that differ in accuracy, not in time, never reach each other's levels.
 """
 
 from __future__ import annotations
@@ -20,31 +22,36 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from scipy.linalg import solve_triangular
 
-from energyopt.search.curve_observations import place
-from energyopt.search.encoding import Array, Encoding, Point
-from energyopt.search.gp import Solved, climbed, matern
+from energyopt.search.curve_observations import to_log_error_scale
+from energyopt.search.encoding import Array, Encoding, Params
+from energyopt.search.gp import PosteriorGP, matern, maximise
 from energyopt.search.schedule import TrialSnapshot
 
-_LENGTH, _LENGTH_BY_NAME, _LENGTH_SPREAD = math.log(0.3), 0.0, 0.5
-# In units of the spread of what was read: standard deviations of a, b, w; then of f, m, g, trial,
-# r and noise, and how sure their logs are.
+# Length of Matern correlations over a key, in widths of the space; different names are 1 apart.
+_LENGTH, _LENGTH_BY_NAME, _LENGTH_SD = math.log(0.3), 0.0, 0.5
+# Prior standard deviations, in units of the standard deviation of all observations, chosen by hand:
+# of a, b, w (fixed), then of f, m, g, trial, r and noise (medians of log-normal priors, and the
+# standard deviations of their logs). Configurations matter more than the seed.
 _CONSTANT, _SLOPE, _BEND = 1.0, 0.7, 0.3
 _SCALES = np.log([0.6, 0.5, 0.2, 0.15, 0.05, 0.1])
-_SPREADS = np.array([0.6, 0.8, 0.6, 0.7, 0.7, 0.7])
-_UNIT, _UNIT_WEIGHT = 0.7, 4.0  # spread of places before any is read, and as how many it counts
-_MOST_READINGS = 450
-_FEWEST, _USUAL = 2, 6
-_COUNT = len(_SCALES)
+_SCALE_SDS = np.array([0.6, 0.8, 0.6, 0.7, 0.7, 0.7])
+# Prior of the unit itself: 0.7 (the error halves within a standard deviation), with the weight of
+# four observations, so that the first two evaluations do not set it.
+_UNIT, _UNIT_WEIGHT = 0.7, 4.0
+# Exact regression costs the cube of the observations: at most 450, of which each trial gets 2 to 6.
+_MAX_OBSERVATIONS = 450
+_MIN_PER_TRIAL, _MAX_PER_TRIAL = 2, 6
+_N_SCALES = len(_SCALES)
 
 
-class ForwardModel:
-    """The posterior of places of accuracy.
+class LearningCurveModel:
+    """The posterior of accuracy over configurations and epochs.
 
     Args:
         observed: Trials, with at least one evaluation among them.
-        space: What is searched.
-        hyper: Scales that an earlier model of the same study found: a start for this one's.
-        refine: Whether to look for better ones.
+        space: The search space, distributions by key.
+        hyper: Scales fitted by an earlier model of the study: where this fit begins.
+        refine: Whether to improve them.
     """
 
     def __init__(
@@ -57,105 +64,111 @@ class ForwardModel:
     ) -> None:
         self._encoding = Encoding(space)
         self._rows = self._encoding.rows([trial.params for trial in observed])
-        most = min(max(_MOST_READINGS // len(observed), _FEWEST), _USUAL)
-        read = [
-            (index, math.log(trial.epochs[at]), place(trial.accuracy[at]))
+        max_n = min(max(_MAX_OBSERVATIONS // len(observed), _MIN_PER_TRIAL), _MAX_PER_TRIAL)
+        observations = [
+            (index, math.log(trial.epochs[i]), to_log_error_scale(trial.accuracy[i]))
             for index, trial in enumerate(observed)
-            for at in _kept(trial, most)
+            for i in _spaced_evaluations(trial, max_n)
         ]
-        trial, logs, values = np.array(read, dtype=float).reshape(len(read), 3).T
+        trial, logs, values = np.array(observations, dtype=float).reshape(len(observations), 3).T
         self._trial: NDArray[np.int64] = trial.astype(int)
-        self._since = float(logs.min(initial=math.inf)) if len(logs) else 0.0
-        self._at = logs - self._since
+        self._first_log = float(logs.min(initial=math.inf)) if len(logs) else 0.0
+        self._log_epochs = logs - self._first_log
         self._level = float(values.mean()) if len(values) else 0.0
         squares = float(np.sum((values - self._level) ** 2)) + _UNIT_WEIGHT * _UNIT**2
         self._unit = math.sqrt(squares / (len(values) + _UNIT_WEIGHT))
         self._values = (values - self._level) / self._unit
         self._squared = self._encoding.squared(self._rows, self._rows)
-        self._kin_of = self._kin(self._squared)
+        self._additive = self._additive_correlation(self._squared)
         self._pairs = np.ix_(self._trial, self._trial)
-        self._same = self._trial[:, None] == self._trial[None, :]
-        names = self._encoding.by_name
-        longer = 0.5 * math.log(max(len(names), 2) / 2)  # random setups of many keys lie far apart
-        lengths = np.where(names, _LENGTH_BY_NAME, _LENGTH) + longer
+        self._same_trial = self._trial[:, None] == self._trial[None, :]
+        by_name = self._encoding.by_name
+        # Random points of d keys are sqrt(d) apart, so lengths grow with sqrt(d / 2) (Hvarfner et
+        # al., arXiv 2402.02229); else many trials explain little in spaces of many keys.
+        growth = 0.5 * math.log(max(len(by_name), 2) / 2)
+        lengths = np.where(by_name, _LENGTH_BY_NAME, _LENGTH) + growth
         self._prior = np.concatenate([lengths, _SCALES])
-        self._spread = np.concatenate([np.full(len(lengths), _LENGTH_SPREAD), _SPREADS])
+        self._prior_sd = np.concatenate([np.full(len(lengths), _LENGTH_SD), _SCALE_SDS])
         fits = hyper is not None and len(hyper) == len(self._prior)
         self.hyper: Array = hyper if fits and hyper is not None else self._prior
         if refine and len(self._values):
-            self.hyper = climbed(self._score, self.hyper)
-        self._solved = self._solve(self.hyper)
+            self.hyper = maximise(self._score, self.hyper)
+        self._gp = self._fit(self.hyper)
 
     def at(
-        self, points: Sequence[Point], epochs: Array, trials: NDArray[np.int64]
+        self, points: Sequence[Params], epochs: Array, trials: NDArray[np.int64]
     ) -> tuple[Array, Array]:
-        """Mean and standard deviation of what will be read, seed noise included.
+        """Return mean and standard deviation of evaluations to come, seed noise included.
 
         Args:
-            points: Setups.
-            epochs: Epochs trained, of shape (setups, horizons).
-            trials: For each setup the index of the trial that goes on, -1 for a new one.
+            points: Configurations.
+            epochs: Epochs trained, of shape (configurations, horizons).
+            trials: For each configuration the index of the trial that resumes, -1 for a new one.
 
         Returns:
-            Two arrays of shape (setups, horizons).
+            Two arrays of shape (configurations, horizons), of accuracy on the negative log-error
+            scale.
         """
         shape = epochs.shape
-        at = np.log(epochs).reshape(-1) - self._since
-        f, main, g, trial, r, noise = np.exp(self.hyper[-_COUNT:])
-        towards = self._encoding.squared(self._encoding.rows(points), self._rows)
+        log_epochs = np.log(epochs).reshape(-1) - self._first_log
+        f, main, g, trial, r, noise = np.exp(self.hyper[-_N_SCALES:])
+        distances = self._encoding.squared(self._encoding.rows(points), self._rows)
 
-        def each(by_trial: Array) -> Array:
+        def by_horizon(by_trial: Array) -> Array:
             return np.repeat(by_trial[:, self._trial], shape[1], axis=0)
 
-        time, square = at[:, None] * self._at, at**2
-        across = each(matern(towards, self.hyper[:-_COUNT])) * (f**2 + g**2 * time)
-        across += each(self._kin(towards)) * main**2
-        own = np.repeat(trials[:, None] == self._trial, shape[1], axis=0)
-        across += own * (trial**2 + r**2 * time)
-        across += self._base(at, self._at)
+        product, square = log_epochs[:, None] * self._log_epochs, log_epochs**2
+        correlation = by_horizon(matern(distances, self.hyper[:-_N_SCALES]))
+        across = correlation * (f**2 + g**2 * product)
+        across += by_horizon(self._additive_correlation(distances)) * main**2
+        same_trial = np.repeat(trials[:, None] == self._trial, shape[1], axis=0)
+        across += same_trial * (trial**2 + r**2 * product)
+        across += self._base(log_epochs, self._log_epochs)
         prior = f**2 + main**2 + trial**2 + noise**2 + (g**2 + r**2) * square
         prior = _CONSTANT**2 + _SLOPE**2 * square + _BEND**2 + prior
-        known = solve_triangular(self._solved.lower, across.T, lower=True, check_finite=False)
-        variance = np.maximum(prior - np.sum(known**2, axis=0), 1e-9)
-        mean = self._level + self._unit * (across @ self._solved.weights[0])
+        explained = solve_triangular(self._gp.lower, across.T, lower=True, check_finite=False)
+        variance = np.maximum(prior - np.sum(explained**2, axis=0), 1e-9)
+        mean = self._level + self._unit * (across @ self._gp.weights[0])
         return mean.reshape(shape), (self._unit * np.sqrt(variance)).reshape(shape)
 
-    def _kin(self, squared: Array) -> Array:
-        """Correlation of sums of effects of single keys: how many keys are alike."""
+    def _additive_correlation(self, squared: Array) -> Array:
+        """Return the correlation of sums of effects of single keys: the mean over keys."""
         by_name = self._encoding.by_name[:, None, None]
         near = np.exp(-0.5 * math.exp(-2 * _LENGTH) * squared)
-        kin: Array = np.where(by_name, squared == 0, near).mean(axis=0)
-        return kin
+        correlation: Array = np.where(by_name, squared == 0, near).mean(axis=0)
+        return correlation
 
     def _base(self, a: Array, b: Array) -> Array:
-        """What all curves share: a constant, a slope, and a bend."""
+        """Return the covariance of the terms that all curves share: constant, slope and bend."""
         bends = np.exp(-0.5 * (a[:, None] - b[None, :]) ** 2)
         base: Array = _CONSTANT**2 + _SLOPE**2 * np.outer(a, b) + _BEND**2 * bends
         return base
 
     def _covariance(self, hyper: Array) -> Array:
-        f, main, g, trial, r, _ = np.exp(hyper[-_COUNT:])
-        time = np.outer(self._at, self._at)
-        alike = matern(self._squared, hyper[:-_COUNT])[self._pairs]
-        covariance: Array = alike * (f**2 + g**2 * time) + main**2 * self._kin_of[self._pairs]
-        covariance += self._same * (trial**2 + r**2 * time)
-        return self._base(self._at, self._at) + covariance
+        f, main, g, trial, r, _ = np.exp(hyper[-_N_SCALES:])
+        product = np.outer(self._log_epochs, self._log_epochs)
+        correlation = matern(self._squared, hyper[:-_N_SCALES])[self._pairs]
+        covariance: Array = correlation * (f**2 + g**2 * product)
+        covariance += main**2 * self._additive[self._pairs]
+        covariance += self._same_trial * (trial**2 + r**2 * product)
+        return self._base(self._log_epochs, self._log_epochs) + covariance
 
-    def _solve(self, hyper: Array) -> Solved:
+    def _fit(self, hyper: Array) -> PosteriorGP:
         noise = np.full(len(self._values), math.exp(2 * hyper[-1]))
         mean = np.zeros((1, len(self._values)))
-        return Solved(self._covariance(hyper), mean, self._values, noise)
+        return PosteriorGP(self._covariance(hyper), mean, self._values, noise)
 
     def _score(self, hyper: Array) -> float:
-        prior = -0.5 * float(np.sum(((hyper - self._prior) / self._spread) ** 2))
-        return prior + float(self._solve(hyper).evidence[0])
+        """Return the log posterior of scales, up to a constant."""
+        prior = -0.5 * float(np.sum(((hyper - self._prior) / self._prior_sd) ** 2))
+        return prior + float(self._fit(hyper).evidence[0])
 
 
-def _kept(trial: TrialSnapshot, most: int) -> list[int]:
-    """Which evaluations are read: finite ones, even in the log of the epochs, the last one too."""
-    fit = [at for at, value in enumerate(trial.accuracy) if math.isfinite(value)]
-    if len(fit) <= most:
-        return fit
-    logs = np.log([trial.epochs[at] for at in fit])
-    marks = np.linspace(logs[0], logs[-1], most)
-    return sorted({fit[int(np.abs(logs - mark).argmin())] for mark in marks})
+def _spaced_evaluations(trial: TrialSnapshot, max_n: int) -> list[int]:
+    """Return indices of finite evaluations, evenly spaced in log epochs, the last included."""
+    usable = [i for i, value in enumerate(trial.accuracy) if math.isfinite(value)]
+    if len(usable) <= max_n:
+        return usable
+    logs = np.log([trial.epochs[i] for i in usable])
+    marks = np.linspace(logs[0], logs[-1], max_n)
+    return sorted({usable[int(np.abs(logs - mark).argmin())] for mark in marks})

@@ -1,4 +1,4 @@
-"""Silence Optuna where a note of it would only confuse."""
+"""Suppression of Optuna's log lines and warnings about choices that are ours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optuna.exceptions import ExperimentalWarning
 
 @contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Silence Optuna's notes on experimental parts that we chose, and its log lines."""
+    """Suppress Optuna's log lines and its warnings about experimental features that we chose."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -1,6 +1,6 @@
-"""The short names of samplers: each is a row of one table, which everything else is made from.
+"""The short names of samplers, in one table from which everything else is derived.
 
-The Hydra plugin reads it at every start of every Hydra app, so it needs the standard library alone.
+The Hydra plugin imports it at every start of every Hydra app, so it uses the standard library only.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class NamedSampler:
-    """A sampler that has a short name.
+    """A sampler with a short name.
 
     Attributes:
         target: Dotted path of its class.
-        options: What `hydra/sweeper/sampler=NAME` offers to be set, with its defaults.
-        aliases: Other names that mean it.
+        options: Keys of `hydra/sweeper/sampler=NAME`, with their defaults.
+        aliases: Other names of the sampler.
         ours: Whether it is a choice of `sampler=NAME`, for studies of energy and accuracy.
         others: Whether it is a choice of `hydra/sweeper/sampler=NAME`, for any Hydra app.
     """
@@ -36,7 +36,7 @@ _NSGA = {
     "crossover_prob": 0.9,
     "swapping_prob": 0.5,
 }
-# The options and aliases are those of hydra-optuna-sweeper, whose apps need change no key.
+# Options and aliases are those of hydra-optuna-sweeper, so its apps need not change any key.
 NAMED_SAMPLERS: Mapping[str, NamedSampler] = {
     "joule": NamedSampler("energyopt.search.joule.JouleSampler", others=False),
     "tpe": NamedSampler(
@@ -60,7 +60,7 @@ NAMED_SAMPLERS: Mapping[str, NamedSampler] = {
             "warn_independent_sampling": True,
         },
     ),
-    # All points are planned beforehand: there is nothing left to suggest.
+    # All points are planned beforehand, so the sampler suggests nothing.
     "grid": NamedSampler("optuna.samplers.RandomSampler", {}),
     "cmaes": NamedSampler(
         "optuna.samplers.CmaEsSampler",
@@ -91,7 +91,7 @@ def sweeper_options() -> Iterator[tuple[str, dict[str, Any]]]:
     for name, sampler in NAMED_SAMPLERS.items():
         if not sampler.others:
             continue
-        # A grid is no sampler: the sweeper knows it by this word.
+        # The sweeper plans a grid itself: it recognises this name.
         target = name if name == "grid" else sampler.target
-        for each in (name, *sampler.aliases):
-            yield each, {"_target_": target, **sampler.options}
+        for alias in (name, *sampler.aliases):
+            yield alias, {"_target_": target, **sampler.options}

@@ -1,4 +1,4 @@
-"""Samplers as a config names them, seeded so that a resumed study repeats no suggestion."""
+"""Samplers by name or config node, seeded so that a resumed study repeats no suggestion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from energyopt.search.sampler_names import ALIASES, SAMPLERS
 
 
 def sampler_node(spec: object) -> dict[str, Any]:
-    """The config node of a sampler given by a short name or as a node itself.
+    """Return the config node of a sampler given by a short name or as a node itself.
 
     Raises:
         ConfigError: If it is neither.
@@ -31,15 +31,15 @@ def sampler_node(spec: object) -> dict[str, Any]:
     )
 
 
-def refuse_unpickling(node: Mapping[str, Any], existing: int) -> None:
-    """Refuse to go on with a study whose sampler would run a pickle that the database holds.
+def check_unpickling(node: Mapping[str, Any], existing: int) -> None:
+    """Raise if a study's sampler would run a pickle from the database.
 
     Args:
-        node: The sampler's.
+        node: The sampler's config node.
         existing: Number of trials that the study has.
 
     Raises:
-        ConfigError: If it would.
+        ConfigError: If the sampler would unpickle its state.
     """
     name = str(node["_target_"]).rpartition(".")[2]
     if existing and name == "CmaEsSampler":
@@ -51,10 +51,10 @@ def refuse_unpickling(node: Mapping[str, Any], existing: int) -> None:
 
 
 def continued_seed(seed: int | None, existing: int) -> int | None:
-    """A seed for a study that already has trials: the same one would suggest them again.
+    """Return a new seed for a study with trials: the same one would suggest them again.
 
     Args:
-        seed: The user's, or None for none.
+        seed: The user's seed; None for none.
         existing: Number of trials that the study has.
     """
     if seed is None or existing == 0:

@@ -1,4 +1,4 @@
-"""What a search may look at: the trials of a study as plain curves of accuracy against joules."""
+"""Schedules, and the view of a study they decide on: curves of accuracy against energy."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from optuna.trial import FrozenTrial, TrialState
 CURVE = "curve"
 """Attribute of a trial, in Optuna's tables too: its curve, as `TrialSnapshot.curve` gives it."""
 DEFAULT_SETUP = "default_setup"
-"""Attribute of the trial that trains the default setup, for comparison."""
+"""Attribute of the trial that trains the default configuration, for comparison."""
 PAUSED = "paused"
-"""Attribute of a trial: whether it is open in the study, and waits to go on."""
+"""Attribute of a trial: whether it is open in the study, and waits to be resumed."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialSnapshot:
-    """One trial, as far as it has come.
+    """A trial up to now.
 
     Attributes:
         number: Its number in the study.
@@ -27,10 +27,10 @@ class TrialSnapshot:
         joules: Training energy from the first step up to each evaluation, in J.
         accuracy: At each evaluation, in [0, 1].
         epoch_j: Energy of an epoch at its power limit, in J; None before the first window.
-        spent_j: All that it has burnt, in J.
+        spent_j: All energy it has used, in J.
         state: "paused" can be resumed and pays only the rest; "ended" cannot.
         reached: Whether an evaluation was at or above the study's target.
-        default: Whether it is the default setup.
+        default: Whether it trains the default configuration.
     """
 
     number: int
@@ -45,7 +45,7 @@ class TrialSnapshot:
     default: bool = False
 
     def curve(self) -> dict[str, Any]:
-        """Its curve as plain data for an attribute."""
+        """Return its curve as plain data for an attribute."""
         return {
             "epochs": list(self.epochs),
             "joules": list(self.joules),
@@ -54,31 +54,31 @@ class TrialSnapshot:
         }
 
     def to_target_j(self, target: float) -> float | None:
-        """Training energy to a target, in J; None where it was missed, or cost nothing."""
+        """Return the training energy to a target, in J; None if it was missed, or needed none."""
         pairs = zip(self.joules, self.accuracy, strict=True)
         energy_j = next((joules for joules, accuracy in pairs if accuracy >= target), 0.0)
         return energy_j if energy_j > 0 else None
 
 
 def setup_of(params: Mapping[str, Any]) -> Hashable:
-    """What tells a setup from others: all but the seed."""
+    """Return a key of a configuration: all hyperparameters but the seed."""
     return tuple(sorted((key, repr(value)) for key, value in params.items() if key != "seed"))
 
 
 def setups_of(points: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each setup once, in order; repetitions with other seeds are one."""
+    """Return unique configurations, in order; repetitions with other seeds count as one."""
     return list({setup_of(point): dict(point) for point in points}.values())
 
 
 class Step(NamedTuple):
-    """What a study trains next.
+    """The next step of a study.
 
     Attributes:
-        resume: Number of the paused trial that goes on; None for a new one.
+        resume: Number of the paused trial to resume; None for a new one.
         until_j: Training energy since its first step at which it pauses, in J; 0 pauses as soon
             as its power limit is profiled, or at its first evaluation; None trains to the end.
-        again: How often the setup of a new trial was trained before: it takes the next seed, to
-            tell what is luck.
+        again: How often the configuration of a new trial was trained before: it takes the next
+            seed, to measure seed noise.
     """
 
     resume: int | None = None
@@ -88,39 +88,40 @@ class Step(NamedTuple):
 
 @runtime_checkable
 class Schedule(Protocol):
-    """Says which trial trains next, and for how long: new ones begin, paused ones go on.
+    """Decides which trial trains next, and for how long: a new one, or a paused one.
 
-    With a true attribute `final`, what is paused ends when nothing is worth its joules before the
-    study has its total; else it waits for a schedule that says something else.
+    With a true attribute `final`, paused trials end when no step is worth its energy before the
+    study has its total; else they wait for a schedule that decides otherwise.
     """
 
     def next_step(self, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
-        """The next step.
+        """Return the next step.
 
         Args:
             observed: All trials of the study so far, by number, running ones included.
             can_begin: Whether the study may still begin trials.
 
         Returns:
-            None where nothing is worth its joules: while others run, for now; else for good.
+            None where no step is worth its energy: while others run, for now; else for good.
         """
 
 
 def observed_of(trial: FrozenTrial) -> TrialSnapshot:
-    """A trial as far as it has come, from what was told of it.
+    """Return a snapshot of an Optuna trial, from its attributes.
 
     Args:
         trial: Running, paused or ended; one of another app has no curve.
     """
-    told = trial.user_attrs
-    curve = told.get(CURVE, {})
+    attributes = trial.user_attrs
+    curve = attributes.get(CURVE, {})
     joules, epoch_j = tuple(curve.get("joules", ())), curve.get("epoch_j")
     epochs = tuple(curve.get("epochs", ()))
     upfront_j = curve.get("upfront_j", 0.0)
-    if upfront_j and epoch_j:  # knowledge that it came with is epochs that it has spent
+    if upfront_j and epoch_j:  # its share of pretraining counts as epochs trained
         epochs = tuple(energy_j / epoch_j for energy_j in joules)
-    # What was burnt for that may be less than its share, or more: the share is what counts.
-    spent_j = float(told.get("spent_j", 0.0)) - float(told.get("knowledge_j", 0.0)) + upfront_j
+    # The energy used for pretraining may differ from the trial's share: the share counts.
+    pretraining_j = float(attributes.get("knowledge_j", 0.0))
+    spent_j = float(attributes.get("spent_j", 0.0)) - pretraining_j + upfront_j
     return TrialSnapshot(
         number=trial.number,
         params=trial.params,
@@ -130,8 +131,8 @@ def observed_of(trial: FrozenTrial) -> TrialSnapshot:
         epoch_j=epoch_j,
         spent_j=spent_j,
         state=_state(trial),
-        reached="energy_to_target_j" in told,
-        default=bool(told.get(DEFAULT_SETUP)),
+        reached="energy_to_target_j" in attributes,
+        default=bool(attributes.get(DEFAULT_SETUP)),
     )
 
 

@@ -25,10 +25,10 @@ class Dimension:
 
     Attributes:
         key: The config key or group, as people write it.
-        element: What stands before the "=" in a word: the key with its "+" or "++".
-        distribution: Optuna's.
-        words: For choices, what stands after the "=", by value.
-        is_group: Whether it chooses a config group's option.
+        element: The override up to the "=": the key with its "+" or "++".
+        distribution: Optuna's distribution.
+        words: For choices, the text of the override after the "=", by value.
+        is_group: Whether it selects an option of a config group.
     """
 
     key: str
@@ -38,91 +38,91 @@ class Dimension:
     is_group: bool = False
 
     def word(self, value: Value) -> str:
-        """The command-line word that sets a value, without loss."""
+        """Return the override that sets a value, without loss."""
         text = self.words[value] if self.words else repr(value)
         return f"{self.element}={text}"
 
     @property
     def always(self) -> bool:
-        """Whether it adds its key, and so exists in every composition."""
+        """True if it adds its key, and so exists in every composition."""
         return self.is_group or self.element.startswith("+")
 
     def nearest(self, value: object) -> Value:
-        """The value of the space that is nearest to one of the config.
+        """Return the value of the space that is nearest to a value of the config.
 
-        Numbers are clipped and snapped; what is no number and no choice becomes the first.
+        Numbers are clipped and snapped; what is neither number nor choice becomes the first value.
         """
-        at = self.distribution
-        if isinstance(at, CategoricalDistribution):
-            return _nearest_choice(at, value)
-        assert isinstance(at, FloatDistribution | IntDistribution)  # noqa: S101  # for mypy
+        axis = self.distribution
+        if isinstance(axis, CategoricalDistribution):
+            return _nearest_choice(axis, value)
+        assert isinstance(axis, FloatDistribution | IntDistribution)  # noqa: S101  # for mypy
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        number = float(value) if is_number else float(at.low)  # type: ignore[arg-type]
-        clipped = min(max(number, at.low), at.high)
-        if at.step is not None:
-            clipped = _stepped(at.low, at.step, round((clipped - at.low) / at.step))
-        return round(clipped) if isinstance(at, IntDistribution) else float(clipped)
+        number = float(value) if is_number else float(axis.low)  # type: ignore[arg-type]
+        clipped = min(max(number, axis.low), axis.high)
+        if axis.step is not None:
+            clipped = _stepped(axis.low, axis.step, round((clipped - axis.low) / axis.step))
+        return round(clipped) if isinstance(axis, IntDistribution) else float(clipped)
 
     def grid(self) -> list[Value]:
-        """All values, in order.
+        """Return all values, in order.
 
         Raises:
             ConfigError: If they cannot be counted.
         """
-        at = self.distribution
-        if isinstance(at, CategoricalDistribution):
-            return list(at.choices)
-        if isinstance(at, IntDistribution) and not at.log:
-            return list(range(at.low, at.high + 1, at.step))
-        if isinstance(at, FloatDistribution) and at.step is not None:
-            count = round((at.high - at.low) / at.step) + 1
-            return [_stepped(at.low, at.step, i) for i in range(count)]
+        axis = self.distribution
+        if isinstance(axis, CategoricalDistribution):
+            return list(axis.choices)
+        if isinstance(axis, IntDistribution) and not axis.log:
+            return list(range(axis.low, axis.high + 1, axis.step))
+        if isinstance(axis, FloatDistribution) and axis.step is not None:
+            count = round((axis.high - axis.low) / axis.step) + 1
+            return [_stepped(axis.low, axis.step, i) for i in range(count)]
         raise ConfigError(
             f"sampler=grid cannot count {self.key}: give it choices or a range, such as "
             f"{self.key}=choice(...)"
         )
 
     def ends(self) -> list[Value]:
-        """The values between which all lie; all of a choice."""
-        at = self.distribution
-        if isinstance(at, CategoricalDistribution):
-            return list(at.choices)
-        assert isinstance(at, FloatDistribution | IntDistribution)  # noqa: S101  # for mypy
-        return [at.low, at.high]
+        """Return the smallest and the largest value; all values of a choice."""
+        axis = self.distribution
+        if isinstance(axis, CategoricalDistribution):
+            return list(axis.choices)
+        assert isinstance(axis, FloatDistribution | IntDistribution)  # noqa: S101  # for mypy
+        return [axis.low, axis.high]
 
     def describe(self) -> str:
-        """For people: "lr 0.0001..0.1 (log)"."""
-        at = self.distribution
-        if isinstance(at, CategoricalDistribution):
-            return f"{self.key} {{{', '.join(map(str, at.choices))}}}"
-        assert isinstance(at, FloatDistribution | IntDistribution)  # noqa: S101
-        step = f" step {at.step:g}" if at.step is not None and at.step != 1 else ""
-        return f"{self.key} {at.low:g}..{at.high:g}{step}{' (log)' if at.log else ''}"
+        """Return a text for people: "lr 0.0001..0.1 (log)"."""
+        axis = self.distribution
+        if isinstance(axis, CategoricalDistribution):
+            return f"{self.key} {{{', '.join(map(str, axis.choices))}}}"
+        assert isinstance(axis, FloatDistribution | IntDistribution)  # noqa: S101
+        step = f" step {axis.step:g}" if axis.step is not None and axis.step != 1 else ""
+        return f"{self.key} {axis.low:g}..{axis.high:g}{step}{' (log)' if axis.log else ''}"
 
 
 def _stepped(low: float, step: float, i: int) -> float:
-    """The i-th value of a stepped axis, in decimals: 0.1 + 2 * 0.1 is 0.3."""
+    """Return the i-th value of a stepped axis, in decimals: 0.1 + 2 * 0.1 is 0.3."""
     return float(Decimal(str(low)) + i * Decimal(str(step)))
 
 
-def _nearest_choice(at: CategoricalDistribution, value: object) -> Value:
-    same = [c for c in at.choices if type(c) is type(value) and c == value]
-    if same:
-        return same[0]
-    numbers = [c for c in at.choices if isinstance(c, int | float) and not isinstance(c, bool)]
-    if len(numbers) == len(at.choices) and isinstance(value, int | float):
+def _nearest_choice(axis: CategoricalDistribution, value: object) -> Value:
+    equal = [c for c in axis.choices if type(c) is type(value) and c == value]
+    if equal:
+        return equal[0]
+    numbers = [c for c in axis.choices if isinstance(c, int | float) and not isinstance(c, bool)]
+    if len(numbers) == len(axis.choices) and isinstance(value, int | float):
         return min(numbers, key=lambda c: abs(c - value))
-    return at.choices[0]
+    return axis.choices[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What a command line asks for: fixed words, and the axes to search.
+    """The search space of a command line: fixed overrides, and the axes to search.
 
     Attributes:
-        fixed: Words that all trials share, as they were typed.
-        sweep: Words that span the space, as they were typed.
-        dimensions: The axes; those that choose config groups come first.
+        fixed: Overrides that all trials share, as they were typed.
+        sweep: Overrides that span the space, as they were typed.
+        dimensions: The axes; those that select config groups come first.
     """
 
     fixed: tuple[str, ...]
@@ -131,7 +131,7 @@ class Space:
 
     @property
     def groups(self) -> tuple[Dimension, ...]:
-        """The axes that choose config groups."""
+        """The axes that select config groups."""
         return tuple(d for d in self.dimensions if d.is_group)
 
     @property
@@ -140,5 +140,5 @@ class Space:
         return tuple(d for d in self.dimensions if not d.is_group)
 
     def words(self, params: Mapping[str, Value]) -> tuple[str, ...]:
-        """The words that set the given values."""
+        """Return the overrides that set the given values."""
         return tuple(d.word(params[d.key]) for d in self.dimensions if d.key in params)

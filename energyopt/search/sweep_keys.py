@@ -1,9 +1,9 @@
 """The keys of `hydra.sweeper`: the one place where each is declared.
 
-A key's line says its type, its default, what it may hold, and, where it is a root key of our own
-app, what it means for a study. The checks of root keys, what may be swept, the question that a
-study asks, the defaults of the Hydra plugin and the reference are made from it. The plugin reads it
-at every start of every Hydra app, so it needs the standard library alone.
+A declaration holds type, default, allowed values and, for a root key of our own app, its meaning
+for a study. The checks of root keys, the list of keys that may be swept, the identity of a study,
+the defaults of the Hydra plugin and the reference are derived from it. The plugin imports it at
+every start of every Hydra app, so it uses the standard library only.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _DECLARED = "declared"
 
 @dataclass(frozen=True, slots=True)
 class SweepKey:
-    """What is declared of a key beside its type and default.
+    """Declaration of a key, in addition to its type and default.
 
     Attributes:
-        name: Of the field, that is of `hydra.sweeper.NAME`.
-        root: The root key of our own app that sets it, a part of the whole study; None where
-            there is none.
-        rule: What it may hold; None where who uses it checks it.
-        asked: Whether a study with another value asks another question.
-        needs_joules: Whether it means nothing where trials tell no joules, as in other apps.
+        name: Name of the field, that is of `hydra.sweeper.NAME`.
+        root: The root key of our own app that sets it, for the whole study; None where there is
+            none.
+        rule: Its allowed values; None where its user checks it.
+        asked: Whether a study with another value is a different study.
+        needs_joules: Whether it has no meaning where trials report no energy, as in other apps.
     """
 
     name: str
@@ -45,9 +45,9 @@ def _root(
     asked: bool = False,
     needs_joules: bool = False,
 ) -> Any:
-    """Declare a key that a root key of our own app sets, one of the same name if none is given."""
-    declared = {"root": name, "rule": rule, "asked": asked, "needs_joules": needs_joules}
-    return field(default=default, metadata={_DECLARED: declared})
+    """Declare a key that a root key of our own app sets, by default one of the same name."""
+    declaration = {"root": name, "rule": rule, "asked": asked, "needs_joules": needs_joules}
+    return field(default=default, metadata={_DECLARED: declaration})
 
 
 _JOULES, _SECONDS, _TRAININGS = (
@@ -57,31 +57,32 @@ _JOULES, _SECONDS, _TRAININGS = (
 
 @dataclass(frozen=True, slots=True)
 class SweepKeys:
-    """What a sweep is told.
+    """The configuration of a sweep.
 
     Attributes:
         app: "energyopt" in our own app; None in any other.
         sampler: A short name, or a node with a `_target_`.
-        direction: "minimize" or "maximize", or a list of them, one an objective.
+        direction: "minimize" or "maximize", or a list of them, one for each objective.
         metric_names: Names of the objectives; None numbers them.
         storage: A file or a SQLAlchemy URL.
-        study_name: The study's name; None makes one.
-        n_trials: The study's total.
-        n_jobs: Trials at a time.
-        max_failures: Failed trials that end the run; None never.
-        max_failure_rate: Share of n_trials that may fail; None any.
-        heartbeat_s: Time between signs of life, in s; after ten missed ones other hosts take a
-            run for dead.
-        storage_wait_s: How long a storage that does not answer is tried again, in s.
+        study_name: The study's name; None generates one.
+        n_trials: Total number of trials of the study.
+        n_jobs: Number of parallel trials.
+        max_failures: Number of failed trials that ends the run; None for no limit.
+        max_failure_rate: Share of n_trials that may fail; None for any.
+        heartbeat_s: Interval of heartbeats, in s; after ten missed ones other hosts consider a
+            run crashed.
+        storage_wait_s: How long to retry a storage that does not answer, in s.
         search_budget_j: Energy of all trials after which none begins, in J; None for any.
-        search_budget_s: The same for the time of all runs, in s.
-        reuse: How many trainings will use what is found; None asks no trial to save its cost.
-        params: Sweeps from the config, by key; the command line has precedence.
+        search_budget_s: Time of all runs after which no trial begins, in s; None for any.
+        reuse: Number of planned trainings with the result; None does not require a trial to save
+            its cost.
+        params: Sweeps of the config, by key; the command line has precedence.
         custom_search_space: A function of (config, trial) that suggests more, or its path.
     """
 
     app: str | None = None
-    sampler: Any = _root("tpe", asked=True)  # noqa: RUF009  # it makes a field
+    sampler: Any = _root("tpe", asked=True)  # noqa: RUF009  # returns a field
     direction: Any = "minimize"
     metric_names: Sequence[str] | None = None
     storage: str | None = _root(None)
@@ -100,19 +101,19 @@ class SweepKeys:
 
 
 def _declared() -> Iterator[SweepKey]:
-    for each in fields(SweepKeys):
-        declared = dict(each.metadata.get(_DECLARED, {}))
-        root = declared.pop("root") or each.name if declared else None
-        yield SweepKey(each.name, root, **declared)
+    for key in fields(SweepKeys):
+        declaration = dict(key.metadata.get(_DECLARED, {}))
+        root = declaration.pop("root") or key.name if declaration else None
+        yield SweepKey(key.name, root, **declaration)
 
 
 DECLARED: tuple[SweepKey, ...] = tuple(_declared())
 """All keys, in their order."""
 
 ROOT_KEYS: Mapping[str, SweepKey] = {key.root: key for key in DECLARED if key.root is not None}
-"""Those that a root key of our own app sets, by its name."""
+"""Keys that a root key of our own app sets, by its name."""
 
 
 def sweeper_defaults() -> dict[str, Any]:
-    """Return the keys of `hydra.sweeper` with their defaults; a sampler is chosen from a group."""
-    return {each.name: each.default for each in fields(SweepKeys) if each.name != "sampler"}
+    """Return the defaults of `hydra.sweeper` but for the sampler, which is a config group."""
+    return {key.name: key.default for key in fields(SweepKeys) if key.name != "sampler"}

@@ -11,8 +11,8 @@ from optuna.samplers import BaseSampler
 
 from energyopt.config.instantiate import make_sampler
 from energyopt.errors import ConfigError
-from energyopt.search.budget import Appraiser, Budget, Estimate, worth_of_next
-from energyopt.search.samplers import continued_seed, refuse_unpickling, sampler_node
+from energyopt.search.budget import Budget, Estimate, ValueEstimator, worth_of_next
+from energyopt.search.samplers import check_unpickling, continued_seed, sampler_node
 from energyopt.search.schedule import Schedule
 from energyopt.search.space import Space
 from energyopt.sweep.composer import Composer
@@ -49,7 +49,7 @@ class SamplerFactory:
         """
         node = sampler_node(self._options.sampler)
         if self._own:
-            refuse_unpickling(node, existing)
+            check_unpickling(node, existing)
         seed = self._config.seed if self._own else node.get("seed")
         offers = {"seed": continued_seed(seed, existing)} | self._offers()
         sampler: BaseSampler = make_sampler(node, offers, self._config)
@@ -106,7 +106,7 @@ class SamplerFactory:
         """What the study may spend; a sampler that is the schedule looks at `reuse` itself."""
         options = self._options
         estimate: Estimate = lambda _: None  # noqa: E731
-        if isinstance(sampler, Appraiser):
+        if isinstance(sampler, ValueEstimator):
             estimate = sampler.worth
         elif self._own:
             estimate = partial(worth_of_next, target=float(self._config.target))
