@@ -224,8 +224,8 @@ class Bench:
                 setup.plan,
                 setup.start,
                 journal,
-                rig=setup.rig,
-                known=known,
+                gpus=setup.rig,
+                calibration=known,
             )
 
     def train_for(self, batch_size: int, *times_s: float) -> Steadily:
@@ -250,7 +250,7 @@ class Bench:
         with self.setup(f"batch_size={batch_size}") as setup:
             journal = JournalWriter(self.folder / NAME)
             result = run_trial(
-                make_paradigm, setup.meter, plan, setup.start, journal, rig=setup.rig
+                make_paradigm, setup.meter, plan, setup.start, journal, gpus=setup.rig
             )
         if len(result.checkpoints) < len(times_s):
             raise RuntimeError(f"the training ended early: {result.reason}")

@@ -29,7 +29,13 @@ from energyopt.report.flags import explain_flag
 from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.checkpointing import ResumeState, keep_in, load
 from energyopt.training.plan import Plan
-from energyopt.training.pretraining import RECORD, WEIGHTS, PretrainingSpec, learn, read_weights
+from energyopt.training.pretraining import (
+    RECORD,
+    WEIGHTS,
+    PretrainingSpec,
+    read_weights,
+    train_or_load,
+)
 from energyopt.training.recorder import Recorder
 from energyopt.training.trial import run_trial
 from tests.composing import composed
@@ -58,12 +64,12 @@ class Savable(Scripted):
 def course(counter: Counter, accuracies: Any = (0.5, 0.95), **changes: Any) -> PretrainingSpec:
     it = PretrainingSpec(
         name="source",
-        asked=ASKED,
+        inputs=ASKED,
         make_paradigm=lambda: Savable(counter, accuracies),
         meter=ToyMeter(counter),
         plan=PLAN,
         start=START,
-        rig=GpuAllocation(GpuOptions(), "cpu"),
+        gpus=GpuAllocation(GpuOptions(), "cpu"),
     )
     return replace(it, **changes)
 
@@ -78,13 +84,13 @@ def recorder(folder: Path, meter: ToyMeter) -> Recorder:
 def test_it_is_trained_once_and_its_joules_are_booked_once(tmp_path: Path) -> None:
     counter = Counter()
     first, second = (recorder(tmp_path / name, ToyMeter(counter)) for name in "ab")
-    state, upfront = learn(course(counter), tmp_path / "knowledge", first)
+    state, upfront = train_or_load(course(counter), tmp_path / "knowledge", first)
     assert torch.equal(state["w"], torch.ones(2))
     # Two evaluations, a quarter of an epoch apart, at 1 J a sample; the rest is beside it.
     assert upfront.energy.total_j == 50
     assert (upfront.fresh, upfront.accuracy, upfront.samples) == (True, 0.95, 50)
     assert first.booked("pretraining").total_j == counter.total_j == 64 + 32 + 50 + 2 * 16
-    again, kept = learn(course(counter), tmp_path / "knowledge", second)
+    again, kept = train_or_load(course(counter), tmp_path / "knowledge", second)
     assert kept == replace(upfront, fresh=False)
     assert torch.equal(again["w"], state["w"])
     assert second.spent()[0].total_j == 0
@@ -97,7 +103,9 @@ def test_what_determines_it_is_a_place_of_its_own(tmp_path: Path) -> None:
     counter = Counter()
     known = recorder(tmp_path / "a", ToyMeter(counter))
     for seed in (0, 1, 0):
-        learn(course(counter, asked={**ASKED, "seed": seed}), tmp_path / "knowledge", known)
+        train_or_load(
+            course(counter, inputs={**ASKED, "seed": seed}), tmp_path / "knowledge", known
+        )
     places = [path for path in (tmp_path / "knowledge").iterdir() if path.is_dir()]
     assert len(places) == 2
     assert all(place.stat().st_mode & 0o077 == 0 for place in places)
@@ -107,15 +115,15 @@ def test_what_determines_it_is_a_place_of_its_own(tmp_path: Path) -> None:
 def test_what_is_damaged_is_learnt_again(tmp_path: Path, damage: str) -> None:
     counter = Counter()
     known = recorder(tmp_path / "a", ToyMeter(counter))
-    _, upfront = learn(course(counter), tmp_path / "knowledge", known)
+    _, upfront = train_or_load(course(counter), tmp_path / "knowledge", known)
     place = tmp_path / "knowledge" / upfront.digest
     if damage == "record of another":
         record = json.loads((place / RECORD).read_text())
         (place / RECORD).write_text(json.dumps({**record, "asked": {}}))
     else:
         (place / damage).write_bytes(b"\x00" * 9)
-    assert learn(course(counter), tmp_path / "knowledge", known)[1].fresh
-    assert not learn(course(counter), tmp_path / "knowledge", known)[1].fresh
+    assert train_or_load(course(counter), tmp_path / "knowledge", known)[1].fresh
+    assert not train_or_load(course(counter), tmp_path / "knowledge", known)[1].fresh
 
 
 def test_a_divergence_teaches_nothing(tmp_path: Path) -> None:
@@ -123,7 +131,7 @@ def test_a_divergence_teaches_nothing(tmp_path: Path) -> None:
     known = recorder(tmp_path / "a", ToyMeter(counter))
     wild = course(counter, make_paradigm=lambda: Savable(counter, (0.1,), (1.0, float("nan"))))
     with pytest.raises(TrialError, match=r"the training of the source diverged .* lower paradigm"):
-        learn(wild, tmp_path / "knowledge", known)
+        train_or_load(wild, tmp_path / "knowledge", known)
     assert known.booked("pretraining").total_j == counter.total_j
     assert not [path for path in (tmp_path / "knowledge").iterdir() if path.is_dir()]
 
@@ -132,7 +140,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     known = recorder(tmp_path / "a", ToyMeter(Counter()))
     with pytest.raises(StorageError, match=r"^knowledge=.*file.*cannot be kept"):
-        learn(course(Counter()), tmp_path / "file" / "knowledge", known)
+        train_or_load(course(Counter()), tmp_path / "file" / "knowledge", known)
 
 
 def test_two_at_once_train_it_once(tmp_path: Path) -> None:
@@ -148,7 +156,7 @@ def test_two_at_once_train_it_once(tmp_path: Path) -> None:
 
     def trial(name: str) -> None:
         known = recorder(tmp_path / name, ToyMeter(counter))
-        found.append(learn(slow, tmp_path / "knowledge", known)[1])
+        found.append(train_or_load(slow, tmp_path / "knowledge", known)[1])
 
     threads = [threading.Thread(target=trial, args=(name,)) for name in "ab"]
     for thread in threads:
@@ -172,7 +180,7 @@ def known_trial(upfront: UpfrontCost, plan: Plan = PLAN) -> TrialResult:
         plan,
         START,
         JournalWriter(None),
-        learn=lambda recorder: recorder.know(upfront),
+        learn=lambda recorder: recorder.add_upfront_cost(upfront),
     )
 
 

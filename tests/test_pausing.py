@@ -27,7 +27,7 @@ from energyopt.paradigms.scratch import Scratch
 from energyopt.schedulers import cosine, one_cycle
 from energyopt.tasks.digits import Digits
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import ResumeState, go_on, keep_in, load, state_of
+from energyopt.training.checkpointing import ResumeState, keep_in, load, restore, state_of
 from energyopt.training.plan import Plan
 from energyopt.training.trial import run_trial
 from tests.toys import ESTIMATED, Counter, Pausable, Scripted, ToyMeter
@@ -102,7 +102,7 @@ def in_pieces(make: Callable[[], Scratch], pieces: list[int], path: Path) -> lis
         paradigm = make()
         paradigm.warm_up()
         if at:
-            go_on(paradigm, load(path))
+            restore(paradigm, load(path))
         seen += [paradigm.train(32) for _ in range(samples // 32)]
         seen.append((paradigm.evaluate(), random.random(), float(torch.rand(()))))
         with keep_in(path)(state_of(paradigm, samples)):
@@ -152,7 +152,7 @@ def test_numpys_generator_goes_on_where_it_was(tmp_path: Path) -> None:
         pass
     expected = numpys.standard_normal(4).tolist()
     numpys.seed(6)
-    go_on(paradigm, load(tmp_path / PAUSED))
+    restore(paradigm, load(tmp_path / PAUSED))
     assert numpys.standard_normal(4).tolist() == expected
 
 

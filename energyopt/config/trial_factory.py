@@ -347,7 +347,7 @@ class TrialFactory:
         Raises:
             ConfigError: If it cannot be built, or does not fit.
         """
-        from energyopt.training.pretraining import learn
+        from energyopt.training.pretraining import train_or_load
 
         reuse = self._check_sources()
         for name, node in self.sources.items():
@@ -362,9 +362,9 @@ class TrialFactory:
                     )
                 folder = self._folders[0] / str(self._cfg.knowledge)
                 with saying(f"paradigm.{name}"):
-                    state, upfront = learn(child.course(name), folder, recorder)
+                    state, upfront = train_or_load(child.course(name), folder, recorder)
             self._knowledge[name] = PretrainedModel(state, partial(child.model_with, state))
-            recorder.know(replace(upfront, reuse=reuse))
+            recorder.add_upfront_cost(replace(upfront, reuse=reuse))
 
     def assume(self) -> None:
         """Take what the paradigm starts from as learnt, to see whether all can be built."""

@@ -30,7 +30,7 @@ from energyopt.testing._check import (
     run_checks,
 )
 from energyopt.testing._weights import require_other_weights, require_same_weights
-from energyopt.training.checkpointing import go_on, keep_in, load, state_of
+from energyopt.training.checkpointing import keep_in, load, restore, state_of
 
 if TYPE_CHECKING:
     import torch
@@ -305,7 +305,7 @@ def goes_on_where_it_paused(case: ParadigmCase) -> None:
             if SupportsWarmUp in case.abilities:
                 paradigm.warm_up()
             if state is not None:
-                go_on(paradigm, state)
+                restore(paradigm, state)
             observed.append((paradigm.train(samples), paradigm.evaluate()))
             with keep_in(path)(state_of(paradigm, samples)):
                 pass

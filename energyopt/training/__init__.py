@@ -1,1 +1,1 @@
-"""The only training loop, and what it measures."""
+"""The only training loop, and its measurements."""

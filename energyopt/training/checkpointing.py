@@ -1,7 +1,8 @@
-"""Keep what it takes to go on with a paused trial, and go on.
+"""Save and restore the training state of a paused trial.
 
-The record of a trial is its journal, where each pause is marked. What it trains is kept beside,
-in a file that runs no code when it is read: tensors and plain data alone.
+The record of a trial is its journal, where each pause is marked. Its training state (weights,
+optimizer, random generators) is saved in a file next to it, which holds only tensors and plain data
+and so runs no code when it is loaded.
 """
 
 from __future__ import annotations
@@ -26,59 +27,66 @@ NAME = "paused.pt"
 
 State = Mapping[str, Any]
 Keep = Callable[[State], AbstractContextManager[None]]
-"""Keeps a state: written when it is entered, in its place when it is left."""
+"""Saves a state: written when the context is entered, moved into place when it is left."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeState:
-    """A paused trial that goes on.
+    """A paused trial that is resumed.
 
     Attributes:
-        record: What it measured until then.
-        state: What `state_of` returned.
+        record: Its measurements up to the pause.
+        state: Its training state, from `state_of`.
     """
 
     record: PausedRecord
     state: State
 
 
-def joined(start: TrialStart, resumed: ResumeState) -> tuple[TrialStart, ResumeState]:
-    """What a trial that goes on knows beforehand, and the record that it goes on with.
+def merge_resumed(start: TrialStart, resumed: ResumeState) -> tuple[TrialStart, ResumeState]:
+    """Return the start of a resumed trial with its earlier flags, and the record to continue.
+
+    Where the GPUs are others now, the trial gets the flag `moved`, and the record loses the energy
+    of single GPUs.
 
     Raises:
-        TrialError: If its joules come from elsewhere now.
+        TrialError: If the energy comes from another kind of meter now.
     """
     record = resumed.record
-    before = record.start
-    if start.provenance.binding != before.provenance.binding:
+    paused = record.start
+    if start.provenance.binding != paused.provenance.binding:
         raise TrialError(
-            f"the paused trial was {before.provenance}, and would go on {start.provenance}; joules "
+            f"the paused trial was {paused.provenance}, and would go on {start.provenance}; joules "
             "of two kinds do not mix: resume it where it was paused"
         )
-    moved = _boards(start) != _boards(before)
-    flags = (*before.flags, *start.flags, *(("moved",) if moved else ()))
+    moved = _gpu_uuids(start) != _gpu_uuids(paused)
+    flags = (*paused.flags, *start.flags, *(("moved",) if moved else ()))
     start = replace(start, flags=tuple(dict.fromkeys(flags)))
-    return start, resumed if not moved else ResumeState(_without_boards(record), resumed.state)
+    return start, resumed if not moved else ResumeState(_without_gpus(record), resumed.state)
 
 
 def state_of(paradigm: object, samples: int | None, pause: int | None = None) -> State:
-    """All that a trial goes on with from a pause.
+    """Return the training state of a paused trial.
 
     Args:
-        paradigm: What is trained.
-        samples: How many it has trained; None where they are not counted.
+        paradigm: The paradigm that trains.
+        samples: Samples trained so far; None where they are not counted.
         pause: Number of the pause.
     """
     assert isinstance(paradigm, SupportsPause)  # noqa: S101  # others never pause
-    place = {"pause": pause, "samples": samples}
-    return {**place, "paradigm": paradigm.state(), "random": _random_state()}
+    return {
+        "pause": pause,
+        "samples": samples,
+        "paradigm": paradigm.state(),
+        "random": _random_state(),
+    }
 
 
-def go_on(paradigm: object, state: State) -> None:
-    """Put a paradigm that was just built, and the random generators, where a pause left them.
+def restore(paradigm: object, state: State) -> None:
+    """Restore a newly built paradigm, and the random generators, from the state of a pause.
 
     Raises:
-        TrialError: If it cannot go on.
+        TrialError: If the paradigm cannot load a state.
     """
     if not isinstance(paradigm, SupportsPause):
         raise TrialError(f"{type(paradigm).__name__} has no load_state, so it cannot go on")
@@ -87,10 +95,10 @@ def go_on(paradigm: object, state: State) -> None:
 
 
 def keep_in(path: Path) -> Keep:
-    """What keeps a state in a file, in which it is whole at each moment."""
+    """Return a function that saves a state to a file, which is complete at any moment."""
 
     @contextmanager
-    def keep(state: State) -> Iterator[None]:
+    def save(state: State) -> Iterator[None]:
         import torch
 
         try:
@@ -99,54 +107,54 @@ def keep_in(path: Path) -> Keep:
                     torch.save(state, file)
                     file.flush()
                     os.fsync(file.fileno())
-                _refuse_code(fresh)
+                _check_no_code(fresh)
                 yield
         except OSError as error:
             raise TrialError(f"the paused trial cannot be kept: {path}: {error}") from error
 
-    return keep
+    return save
 
 
 def load(path: Path) -> State:
-    """Read what `keep_in` wrote.
+    """Load a state that `keep_in` saved.
 
     Raises:
-        TrialError: If it cannot be read.
+        TrialError: If the file cannot be read.
     """
     import torch
 
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what its readers raise
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TrialError(f"the paused trial cannot go on: {path}: {first}") from error
+    except Exception as error:  # torch does not document which errors loading raises
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TrialError(f"the paused trial cannot go on: {path}: {message}") from error
     return state
 
 
-def _boards(start: TrialStart) -> list[str]:
+def _gpu_uuids(start: TrialStart) -> list[str]:
     return [gpu.uuid for gpu in start.machine.gpus] if start.machine else []
 
 
-def _without_boards(record: PausedRecord) -> PausedRecord:
-    """A record without the parts of single boards, which are others now."""
+def _without_gpus(record: PausedRecord) -> PausedRecord:
+    """Return a record without the energy of single GPUs, which are others now."""
     return replace(
         record,
         windows=tuple(
-            replace(each, energy=replace(each.energy, gpus_j=())) for each in record.windows
+            replace(window, energy=replace(window.energy, gpus_j=())) for window in record.windows
         ),
         checkpoints=tuple(
             replace(
-                each,
-                training=replace(each.training, gpus_j=()),
-                evaluation=replace(each.evaluation, gpus_j=()),
+                checkpoint,
+                training=replace(checkpoint.training, gpus_j=()),
+                evaluation=replace(checkpoint.evaluation, gpus_j=()),
             )
-            for each in record.checkpoints
+            for checkpoint in record.checkpoints
         ),
     )
 
 
-def _refuse_code(path: Path) -> None:
-    """Refuse what could not be read back, while the trial can still say so."""
+def _check_no_code(path: Path) -> None:
+    """Raise if a saved state could not be loaded, while the trial can still report it."""
     from torch.serialization import get_unsafe_globals_in_checkpoint
 
     names = get_unsafe_globals_in_checkpoint(str(path))
@@ -158,7 +166,7 @@ def _refuse_code(path: Path) -> None:
 
 
 def _random_state() -> dict[str, Any]:
-    """The global generators of the libraries that are there."""
+    """Return the states of the global generators of the imported libraries."""
     state: dict[str, Any] = {"python": random.getstate()}
     if "numpy" in sys.modules:
         import numpy as np
@@ -185,6 +193,6 @@ def _set_random_state(state: Mapping[str, Any]) -> None:
         import torch
 
         torch.set_rng_state(state["torch"])
-        for device, one in enumerate(state.get("cuda", ())):
+        for device, cuda_state in enumerate(state.get("cuda", ())):
             if device < torch.cuda.device_count():
-                torch.cuda.set_rng_state(one, device)
+                torch.cuda.set_rng_state(cuda_state, device)

@@ -1,4 +1,4 @@
-"""What is done about a trial's GPUs before and after its training."""
+"""Measuring conditions of a trial's GPUs: temperature, idle power, other processes."""
 
 from __future__ import annotations
 
@@ -13,79 +13,84 @@ from energyopt.training.recorder import Recorder
 
 
 def cool_down(
-    recorder: Recorder, rig: GpuAllocation, start: TrialStart, known: Calibration | None
+    recorder: Recorder, gpus: GpuAllocation, start: TrialStart, calibration: Calibration | None
 ) -> None:
-    """Let GPUs that have just trained become as cool as they were at the study's first trial."""
-    if not rig.boards or start.machine is None:
+    """Wait until the GPUs are as cool as they were at the study's first trial.
+
+    A warmer chip leaks more current, so that the same work needs more energy.
+    """
+    if not gpus.boards or start.machine is None:
         return
-    reference_c = known.reference_c.get(place(start.machine)) if known else None
-    if reference_c is not None and rig.options.cool_down_s > 0:
+    reference_c = calibration.reference_c.get(place(start.machine)) if calibration else None
+    if reference_c is not None and gpus.options.cool_down_s > 0:
         with recorder.window("idle", "cooling down"):
-            rig.cool_down(reference_c)
-        recorder.note(cool_down_s=recorder.last().time_s)
-    recorder.note(temperature_before_c=rig.temperature_c(), limit_w=start.machine.limit_w)
+            gpus.cool_down(reference_c)
+        recorder.record_conditions(cool_down_s=recorder.last().time_s)
+    recorder.record_conditions(
+        temperature_before_c=gpus.temperature_c(), limit_w=start.machine.limit_w
+    )
 
 
-def measure_rest(
-    recorder: Recorder, rig: GpuAllocation, start: TrialStart, known: Calibration | None
+def measure_idle(
+    recorder: Recorder, gpus: GpuAllocation, start: TrialStart, calibration: Calibration | None
 ) -> None:
-    """Learn what the GPUs draw at rest, now that their contexts are open."""
-    if known is None or not rig.boards or start.machine is None:
+    """Measure the idle power of the GPUs with open contexts, which draw more than closed ones."""
+    if calibration is None or not gpus.boards or start.machine is None:
         return
-    idle_w = known.idle_w.get(place(start.machine, limits=True))
-    if idle_w is None and rig.options.idle_s > 0:
-        with recorder.window("idle", f"power at rest ({rig.options.idle_s:g} s)"):
-            time.sleep(rig.options.idle_s)
-        rested = recorder.last()
-        if rested.gpu_j is not None:
-            idle_w = rested.gpu_j / rested.time_s
-    recorder.note(idle_w=idle_w)
+    idle_w = calibration.idle_w.get(place(start.machine, limits=True))
+    if idle_w is None and gpus.options.idle_s > 0:
+        with recorder.window("idle", f"power at rest ({gpus.options.idle_s:g} s)"):
+            time.sleep(gpus.options.idle_s)
+        idle = recorder.last()
+        if idle.gpu_j is not None:
+            idle_w = idle.gpu_j / idle.time_s
+    recorder.record_conditions(idle_w=idle_w)
 
 
-def measure_inference(recorder: Recorder, paradigm: object, least_s: float) -> None:
-    """Meter what an answer of each model costs, if the paradigm's models can be asked.
+def measure_inference(recorder: Recorder, paradigm: object, min_s: float) -> None:
+    """Meter the energy of an answer of each model, if the paradigm supports inference.
 
     Args:
-        recorder: Where it is booked.
-        paradigm: What was trained.
-        least_s: How long each model is asked, at least, in s.
+        recorder: Records the energy.
+        paradigm: The trained paradigm.
+        min_s: Minimum time of inference for each model, in s.
     """
     if not isinstance(paradigm, SupportsInference):
         return
-    for name, ask in paradigm.inference().items():
+    for name, infer in paradigm.inference().items():
         with recorder.window("inference", f"asking the {name}"):
-            ask()  # what the first pass pays alone
+            infer()  # only the first pass compiles and allocates
         answers = 0
         with recorder.window("inference"):
-            until_s = time.monotonic() + least_s
+            until_s = time.monotonic() + min_s
             while not answers or time.monotonic() < until_s:
-                answers += ask()
+                answers += infer()
         recorder.inference_j_per_1000[name] = 1000 * recorder.last().total_j / answers
 
 
-def look_back(recorder: Recorder, rig: GpuAllocation, start: TrialStart) -> None:
-    """Check that the GPUs were the trial's alone, and that their joules can be.
+def check_conditions(recorder: Recorder, gpus: GpuAllocation, start: TrialStart) -> None:
+    """Check that only the trial used its GPUs, and that their energy is plausible.
 
     Raises:
-        HardwareError: If not.
+        HardwareError: If another process used them, or the energy is implausible.
     """
-    if not rig.boards:
+    if not gpus.boards:
         return
-    recorder.note(temperature_after_c=rig.temperature_c())
-    rig.check_processes()
-    flags = (*recorder.conditions.flags, *rig.flags, *_net_flags(recorder))
-    new = tuple(flag for flag in dict.fromkeys(flags) if flag not in start.flags)
-    recorder.note(flags=new)
-    spent, windows = recorder.spent()
+    recorder.record_conditions(temperature_after_c=gpus.temperature_c())
+    gpus.check_processes()
+    flags = (*recorder.conditions.flags, *gpus.flags, *_net_flags(recorder))
+    new_flags = tuple(flag for flag in dict.fromkeys(flags) if flag not in start.flags)
+    recorder.record_conditions(flags=new_flags)
+    energy, n_windows = recorder.spent()
     period_s = start.provenance.resolution_s
-    wrong = rig.power_problem(spent, windows, period_s, recorder.conditions.idle_w)
-    if wrong is not None:
-        raise HardwareError(wrong)
+    problem = gpus.power_problem(energy, n_windows, period_s, recorder.conditions.idle_w)
+    if problem is not None:
+        raise HardwareError(problem)
 
 
 def _net_flags(recorder: Recorder) -> tuple[str, ...]:
-    """A warning where training drew less than rest: one of the two was not what it seemed."""
+    """Return a warning if training drew less than idle power: one of the two is wrong."""
     idle_w = recorder.conditions.idle_w
-    trained = recorder.booked("training")
-    below = idle_w is not None and (trained.gpu_j or 0.0) < idle_w * trained.time_s
-    return ("net_below_zero",) if below else ()
+    training = recorder.booked("training")
+    is_below = idle_w is not None and (training.gpu_j or 0.0) < idle_w * training.time_s
+    return ("net_below_zero",) if is_below else ()

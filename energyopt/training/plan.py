@@ -1,4 +1,4 @@
-"""How long a trial trains, and when it is evaluated."""
+"""The length of a trial, and the times of its evaluations."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ _EVALUATIONS_PER_EPOCH = 4
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long a trial trains and when it is scored.
+    """The length of a trial, and when it is evaluated.
 
     Attributes:
         target: Accuracy to reach, in [0, 1].
-        epochs: The most epochs it may train.
-        max_samples: Samples after which it ends in any case; None for no such end.
+        epochs: Maximum number of epochs.
+        max_samples: Samples after which it ends in any case; None for no limit.
         eval_every: Samples between evaluations, the same for all batch sizes; None is a
             quarter of an epoch until the target is reached and an epoch after it (four
             evaluations an epoch cost 22-44 % of a small network's time).
         patience: Evaluations without a better accuracy, after the target, that end the trial;
             None trains all epochs.
         stop_at_target: End at the first evaluation at the target.
-        pause_at_j: Training energy at which it pauses, its share of what went into it before its
-            first step included, in J; 0 as soon as power limits are tried, or at its first
-            evaluation; None never.
-        inference_s: How long answers are asked for after the training, at least, to meter them, in
-            s; None does not.
+        pause_at_j: Training energy at which it pauses, its share of pretraining included, in J; 0
+            as soon as power limits are profiled, or at its first evaluation; None never.
+        inference_s: Minimum time of inference after the training, to meter it, in s; None for no
+            inference.
         max_loss_growth: Mean loss of a window, in units of the first window's, that counts
             as divergence.
     """
@@ -42,7 +41,7 @@ class Plan:
     max_loss_growth: float = 10.0
 
     def next_evaluation(self, samples: int, epoch_samples: int, *, reached: bool) -> int:
-        """Samples since the first step at which to evaluate next.
+        """Return the samples since the first step at which to evaluate next.
 
         Marks are multiples counted from the start, so that a large batch that overshoots one
         does not shift the others.
@@ -55,6 +54,6 @@ class Plan:
         return min(mark, self.last_sample(epoch_samples))
 
     def last_sample(self, epoch_samples: int) -> int:
-        """Samples after which the trial has run its course."""
+        """Return the samples after which the trial has trained all its epochs."""
         last = max(1, round(self.epochs * epoch_samples))
         return last if self.max_samples is None else min(last, self.max_samples)

@@ -1,7 +1,8 @@
-"""What is learnt before a trial's first step: trained once, kept with its joules, or read.
+"""Pretraining of sources and teachers: trained once, cached with their energy, or loaded.
 
-A source or a teacher is trained by the same loop and meter as a trial, and kept under a hash of
-what determines it. A lock on its place makes two trials at once train it once.
+A source or a teacher is trained by the same loop and meter as a trial, and cached under a hash of
+everything that its weights depend on. A lock on the cache entry ensures that of two concurrent
+trials only one trains it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import torch
 
 WEIGHTS, RECORD = "weights.safetensors", "record.json"
-"""Files in a place of knowledge."""
+"""Files of a cache entry."""
 
 _DIGEST_BYTES = 16
 
@@ -42,59 +43,61 @@ State = Mapping[str, "torch.Tensor"]
 
 @dataclass(frozen=True, slots=True)
 class PretrainingSpec:
-    """How something is learnt.
+    """A pretraining to run.
 
     Attributes:
-        name: What for: "source" or "teacher".
-        asked: All that determines what comes of it, as plain data.
-        make_paradigm: Builds what is trained.
+        name: Its purpose: "source" or "teacher".
+        inputs: Everything the weights depend on, JSON-serializable; hashed into the cache key.
+        make_paradigm: Builds the paradigm that trains.
         meter: Meters it.
-        plan: When it is over.
-        start: What is known beforehand.
-        rig: The GPUs that the trial holds.
+        plan: When to evaluate and when to stop.
+        start: The record's start.
+        gpus: The GPUs that the trial holds.
     """
 
     name: str
-    asked: Mapping[str, Any]
+    inputs: Mapping[str, Any]
     make_paradigm: Callable[[], Paradigm]
     meter: EnergyMeter
     plan: Plan
     start: TrialStart
-    rig: GpuAllocation
+    gpus: GpuAllocation
 
 
-def learn(course: PretrainingSpec, folder: Path, recorder: Recorder) -> tuple[State, UpfrontCost]:
-    """Take a course, or what an earlier trial has kept of it.
+def train_or_load(
+    spec: PretrainingSpec, folder: Path, recorder: Recorder
+) -> tuple[State, UpfrontCost]:
+    """Train a source or teacher, or load the weights that an earlier trial has cached.
 
     Args:
-        course: The course.
-        folder: Where knowledge is kept.
-        recorder: The trial's, which books what is burnt.
+        spec: The pretraining.
+        folder: Folder of the cache.
+        recorder: The trial's recorder, which accounts for the energy.
 
     Returns:
-        The weights, and what they cost.
+        The weights, and their upfront cost.
 
     Raises:
-        TrialError: If it diverged.
-        StorageError: If it cannot be kept.
+        TrialError: If the training diverged.
+        StorageError: If the weights cannot be stored.
     """
-    asked = json.dumps(course.asked, sort_keys=True, default=str)
-    place = folder / hashlib.blake2b(asked.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+    inputs = json.dumps(spec.inputs, sort_keys=True, default=str)
+    entry = folder / hashlib.blake2b(inputs.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
     def on_busy(_descriptor: int) -> None:
-        recorder.began(f"waiting for another trial that trains the {course.name}")
+        recorder.began(f"waiting for another trial that trains the {spec.name}")
 
     with ExitStack() as stack:
-        with _storing(place):
+        with _storage_errors(entry):
             with private_files():
                 folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked_file(place.with_suffix(".lock"), on_busy))
-        kept = _read(place, asked)
-        return kept or _train(course, place, asked, recorder)
+            stack.enter_context(locked_file(entry.with_suffix(".lock"), on_busy))
+        cached = _load(entry, inputs)
+        return cached or _train(spec, entry, inputs, recorder)
 
 
 def read_weights(path: Path, key: str) -> tuple[State, str]:
-    """Read a user's weights: a safetensors file, or a state_dict that torch has saved.
+    """Load a user's weights: a safetensors file, or a state_dict that torch has saved.
 
     Args:
         path: The file.
@@ -104,7 +107,7 @@ def read_weights(path: Path, key: str) -> tuple[State, str]:
         The weights, and a hash of the file.
 
     Raises:
-        ConfigError: If it is none, or holds code.
+        ConfigError: If the file cannot be read as weights, or holds code.
     """
     if not path.is_file():
         raise ConfigError(f"{key}={path} is not a file; give a .safetensors file or a state_dict")
@@ -114,91 +117,91 @@ def read_weights(path: Path, key: str) -> tuple[State, str]:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "blake2b").hexdigest()[: 2 * _DIGEST_BYTES]
         if path.suffix == ".safetensors":
-            return _weights(path), digest
+            return _load_weights(path), digest
         data: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # its readers raise what they like
-        first = (str(error).splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # the readers do not document what they raise
+        message = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"{key}={path} cannot be read as weights: {first}; tensors by name are allowed, and no "
-            "code: save model.state_dict(), or a .safetensors file"
+            f"{key}={path} cannot be read as weights: {message}; tensors by name are allowed, and "
+            "no code: save model.state_dict(), or a .safetensors file"
         ) from error
     if isinstance(data, Mapping) and isinstance(data.get("state_dict"), Mapping):
         data = data["state_dict"]
-    named = isinstance(data, Mapping) and all(
-        isinstance(name, str) and isinstance(of, torch.Tensor) for name, of in data.items()
+    is_state_dict = isinstance(data, Mapping) and all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in data.items()
     )
-    if not named or not data:
+    if not is_state_dict or not data:
         raise ConfigError(f"{key}={path} holds no tensors by name; save model.state_dict()")
     return dict(data), digest
 
 
 def _train(
-    course: PretrainingSpec, place: Path, asked: str, recorder: Recorder
+    spec: PretrainingSpec, entry: Path, inputs: str, recorder: Recorder
 ) -> tuple[State, UpfrontCost]:
-    made: list[Paradigm] = []
+    """Train, and store the weights in the cache entry."""
+    paradigms: list[Paradigm] = []
 
     def make_paradigm() -> Paradigm:
-        made.append(course.make_paradigm())
-        return made[0]
+        paradigms.append(spec.make_paradigm())
+        return paradigms[0]
 
-    part = recorder.part("pretraining")
-    at = (course.meter, course.plan, course.start)
-    result = run_trial(make_paradigm, *at, part, rig=course.rig)
+    journal = recorder.sub_journal("pretraining")
+    result = run_trial(make_paradigm, spec.meter, spec.plan, spec.start, journal, gpus=spec.gpus)
     if result.end == "diverged":
         raise TrialError(
-            f"the training of the {course.name} diverged ({result.reason}); lower "
-            f"paradigm.{course.name}.lr"
+            f"the training of the {spec.name} diverged ({result.reason}); lower "
+            f"paradigm.{spec.name}.lr"
         )
     failpoints.at("taught")
     last = result.checkpoints[-1]
     upfront = UpfrontCost(
-        course.name,
+        spec.name,
         "trained",
         result.booked("training"),
-        digest=place.name,
+        digest=entry.name,
         samples=last.samples or 0,
         steps=last.steps or 0,
         accuracy=result.best_accuracy,
-        target=course.plan.target,
-        provenance=str(course.start.provenance),
+        target=spec.plan.target,
+        provenance=str(spec.start.provenance),
         flags=result.flags,
     )
-    assert isinstance(made[0], SupportsSave)  # noqa: S101  # it is one of ours
-    with _storing(place):
-        _keep(place, made[0], {"asked": json.loads(asked), "upfront": upfront.to_dict()})
+    assert isinstance(paradigms[0], SupportsSave)  # noqa: S101  # it is one of ours
+    with _storage_errors(entry):
+        _store(entry, paradigms[0], {"asked": json.loads(inputs), "upfront": upfront.to_dict()})
     failpoints.at("learnt")
-    return _weights(place / WEIGHTS), upfront
+    return _load_weights(entry / WEIGHTS), upfront
 
 
-def _keep(place: Path, paradigm: SupportsSave, record: Mapping[str, Any]) -> None:
-    """Make a place of knowledge, all of it or nothing."""
+def _store(entry: Path, paradigm: SupportsSave, record: Mapping[str, Any]) -> None:
+    """Write a cache entry atomically."""
     with private_files():
-        beside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
         try:
-            paradigm.save(beside / WEIGHTS)
-            with (beside / RECORD).open("w") as file:
+            paradigm.save(temporary / WEIGHTS)
+            with (temporary / RECORD).open("w") as file:
                 json.dump(record, file)
                 file.flush()
                 os.fsync(file.fileno())
-            shutil.rmtree(place, ignore_errors=True)  # what was there could not be read
-            beside.rename(place)
+            shutil.rmtree(entry, ignore_errors=True)  # an earlier entry could not be read
+            temporary.rename(entry)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _read(place: Path, asked: str) -> tuple[State, UpfrontCost] | None:
-    """What is kept in a place; None where that is nothing, or damaged."""
+def _load(entry: Path, inputs: str) -> tuple[State, UpfrontCost] | None:
+    """Return the weights and cost of a cache entry; None if it does not exist or is damaged."""
     try:
-        record = json.loads((place / RECORD).read_text())
-        if record["asked"] != json.loads(asked):
+        record = json.loads((entry / RECORD).read_text())
+        if record["asked"] != json.loads(inputs):
             return None
         upfront = UpfrontCost.from_dict(record["upfront"])
-        return _weights(place / WEIGHTS), replace(upfront, fresh=False)
-    except Exception:  # whatever is wrong with it: it is learnt again
+        return _load_weights(entry / WEIGHTS), replace(upfront, fresh=False)
+    except Exception:  # however it is damaged, training again replaces it
         return None
 
 
-def _weights(path: Path) -> State:
+def _load_weights(path: Path) -> State:
     from safetensors.torch import load_file
 
     weights: State = load_file(path)
@@ -206,12 +209,12 @@ def _weights(path: Path) -> State:
 
 
 @contextmanager
-def _storing(place: Path) -> Iterator[None]:
-    """Say where something cannot be kept."""
+def _storage_errors(entry: Path) -> Iterator[None]:
+    """Raise errors of the file system as `StorageError` with the folder's name."""
     try:
         yield
     except OSError as error:
         why = error.strerror or error
         raise StorageError(
-            f"knowledge={place.parent}: what is learnt there cannot be kept: {why}"
+            f"knowledge={entry.parent}: what is learnt there cannot be kept: {why}"
         ) from error

@@ -1,4 +1,4 @@
-"""What a trial has measured so far: its windows, its curve, its conditions."""
+"""The measurements of a trial so far: its windows, its curve, its conditions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import HardwareError
 from energyopt.hardware.plausibility import silent_part
 
-_LEGIBLE_PERIODS = 1  # a sensor's update period is what a reading may be off by
+_MIN_PERIODS = 1  # a reading may be off by one update period of the sensor
 
 
 @dataclass(slots=True)
@@ -27,39 +27,43 @@ class TrainingInterval:
     """The training between two evaluations, of which power profiling may be a part.
 
     Attributes:
-        samples: Trained in all.
-        steps: Made in all.
-        loss_sum: Loss of all samples.
-        plain: What was spent at the trial's own limit.
-        tried: What was spent while limits were tried.
-        tried_steps: The steps made meanwhile.
+        samples: Samples trained.
+        steps: Optimizer steps made.
+        loss_sum: Sum of the loss over all samples.
+        unprofiled: Energy at the trial's own limit.
+        profiled: Energy while limits were tried.
+        profiled_steps: Optimizer steps while limits were tried.
     """
 
     samples: int = 0
     steps: int = 0
     loss_sum: float = 0.0
-    plain: Energy = field(default_factory=Energy)
-    tried: Energy = field(default_factory=Energy)
-    tried_steps: int = 0
+    unprofiled: Energy = field(default_factory=Energy)
+    profiled: Energy = field(default_factory=Energy)
+    profiled_steps: int = 0
 
-    def add(self, trained: TrainStep, spent: Energy, *, trying: bool) -> None:
-        """Take in one call of `train`."""
-        self.samples += trained.samples
-        self.steps += trained.steps
-        self.loss_sum += trained.loss * trained.samples
-        if trying:
-            self.tried += spent
-            self.tried_steps += trained.steps
+    def add(self, step: TrainStep, energy: Energy, *, is_profiling: bool) -> None:
+        """Add one call of `train`."""
+        self.samples += step.samples
+        self.steps += step.steps
+        self.loss_sum += step.loss * step.samples
+        if is_profiling:
+            self.profiled += energy
+            self.profiled_steps += step.steps
         else:
-            self.plain += spent
+            self.unprofiled += energy
 
     def training(self, step: Energy | None) -> Energy:
-        """What the training cost: steps that tried limits cost `step` each, once that is known."""
-        return self.plain + (self.tried if step is None else step * self.tried_steps)
+        """Return the energy of the training.
+
+        Steps that tried limits count as `step` each, the energy at the chosen limit, once one is
+        chosen.
+        """
+        return self.unprofiled + (self.profiled if step is None else step * self.profiled_steps)
 
 
 class Recorder:
-    """Meters windows and keeps what happened, in memory and in the journal."""
+    """Meters windows and records them with the curve, in memory and in the journal."""
 
     def __init__(
         self,
@@ -81,102 +85,102 @@ class Recorder:
         self.inference_j_per_1000: dict[str, float] = {}
         if resumed is not None:
             self.upfront += resumed.upfront
-            self._take(resumed.windows)
+            self._collect(resumed.windows)
             self.checkpoints += resumed.checkpoints
             self.conditions = resumed.conditions
             self.next_pause = 1 + (resumed.at.index or 0)
         journal.append(start)
 
     @contextmanager
-    def window(self, purpose: Purpose, doing: str | None = None) -> Iterator[None]:
-        """Meter what runs inside; what it cost is kept even if it raises.
+    def window(self, purpose: Purpose, activity: str | None = None) -> Iterator[None]:
+        """Meter the body of the context; its energy is recorded even if it raises.
 
         Args:
-            purpose: What it is for.
-            doing: The same in words, where a person waits for it.
+            purpose: Purpose of the energy.
+            activity: Text for people who wait for it.
         """
-        if doing is not None:
-            self._journal.began(doing)
+        if activity is not None:
+            self._journal.began(activity)
         self._meter.start()
         try:
             yield
         finally:
-            self._add(Window(purpose, _plausible(self._meter.stop())))
+            self._add(Window(purpose, _checked(self._meter.stop())))
 
     @property
-    def legible_s(self) -> float:
-        """Training time from which the sensor has seen something of it, in s."""
-        return _LEGIBLE_PERIODS * self._start.provenance.resolution_s
+    def min_metered_s(self) -> float:
+        """Training time after which the sensor has been updated during it, in s."""
+        return _MIN_PERIODS * self._start.provenance.resolution_s
 
     def last(self) -> Energy:
-        """Energy of the window closed last."""
+        """Return the energy of the window closed last."""
         return self._windows[-1].energy
 
-    def rebook(self, energy: Energy) -> None:
-        """Book what was spent while limits were tried as the training that it was, too."""
+    def move_to_training(self, energy: Energy) -> None:
+        """Account for energy as training that was metered while limits were tried."""
         self._add(
             Window("training", energy, measured=False),
             Window("profiling", energy * -1, measured=False),
         )
 
     def add(self, checkpoint: Checkpoint) -> None:
-        """Keep an evaluation: the next of the curve."""
+        """Record an evaluation: the next point of the curve."""
         checkpoint = dataclasses.replace(checkpoint, index=next_index(self.checkpoints))
         self.checkpoints.append(checkpoint)
         self._journal.append(checkpoint)
 
-    def correct(self, at: int, training: Energy) -> None:
-        """Say anew what the training before an evaluation cost."""
-        self.checkpoints[at] = dataclasses.replace(self.checkpoints[at], training=training)
-        self._journal.append(self.checkpoints[at])
+    def correct(self, index: int, training: Energy) -> None:
+        """Correct the energy of the training before an evaluation."""
+        self.checkpoints[index] = dataclasses.replace(self.checkpoints[index], training=training)
+        self._journal.append(self.checkpoints[index])
 
-    def note(self, **conditions: Any) -> None:
-        """Keep what was found out about the measuring conditions."""
+    def record_conditions(self, **conditions: Any) -> None:
+        """Record measuring conditions."""
         self.conditions = dataclasses.replace(self.conditions, **conditions)
         self._journal.append(self.conditions)
 
-    def know(self, upfront: UpfrontCost) -> None:
-        """Keep what knowledge cost; of a trial that goes on, what it said first stays."""
-        if all(upfront.name != known.name for known in self.upfront):
+    def add_upfront_cost(self, upfront: UpfrontCost) -> None:
+        """Record the cost of pretraining; a resumed trial keeps the cost from its first start."""
+        if all(upfront.name != recorded.name for recorded in self.upfront):
             self.upfront.append(upfront)
             self._journal.append(upfront)
 
     @property
     def upfront_j(self) -> float:
-        """What its knowledge cost before its first step, in J: its share of it."""
-        return sum(each.share_j for each in self.upfront)
+        """The trial's share of the energy used before its first step, in J."""
+        return sum(cost.share_j for cost in self.upfront)
 
-    def began(self, doing: str) -> None:
-        """Say what the trial does now, for those who wait for it."""
-        self._journal.began(doing)
+    def began(self, activity: str) -> None:
+        """Report the trial's current activity, for people who wait for it."""
+        self._journal.began(activity)
 
-    def part(self, purpose: Purpose) -> JournalWriter:
-        """The journal of a training that is a part of this one: its joules are booked here."""
-        return _Part(self, purpose)
+    def sub_journal(self, purpose: Purpose) -> JournalWriter:
+        """Return a journal for a training inside this one; its energy is recorded here."""
+        return _SubJournal(self, purpose)
 
     def booked(self, purpose: Purpose) -> Energy:
-        """Energy spent on a purpose so far."""
+        """Return the energy used for a purpose so far."""
         return self._booked.get(purpose, Energy())
 
     def spent(self) -> tuple[Energy, int]:
-        """All energy so far, and the number of windows that it was read in."""
+        """Return all energy so far, and the number of metered windows."""
         return total(w.energy for w in self._windows), sum(w.measured for w in self._windows)
 
-    def pause(self, at: PausePoint) -> None:
-        """Mark in the journal that all up to here goes on later."""
-        self._journal.append(at)
+    def pause(self, point: PausePoint) -> None:
+        """Mark a pause in the journal, from which the trial can be resumed."""
+        self._journal.append(point)
 
     def result(self, end: End, reason: str) -> TrialResult:
-        """The record of the trial.
+        """Return the record of the trial.
 
         Raises:
-            HardwareError: If a part of the meter saw no energy in all the training.
+            HardwareError: If a part of the meter read no energy during the whole training.
         """
-        trained = self.booked("training")
-        silent = silent_part(trained)
+        training = self.booked("training")
+        silent = silent_part(training)
         if silent is not None:
             raise HardwareError(
-                f"{self._start.provenance.meter} read 0 J of {silent} over {trained.time_s:.3g} s "
+                f"{self._start.provenance.meter} read 0 J of {silent} over {training.time_s:.3g} s "
                 "of training, which cannot be; train longer or choose another hardware=..."
             )
         return TrialResult.assemble(
@@ -192,36 +196,40 @@ class Recorder:
         )
 
     def _add(self, *windows: Window) -> None:
-        self._take(windows)
+        self._collect(windows)
         self._journal.append(*windows)
 
-    def _take(self, windows: Iterable[Window]) -> None:
+    def _collect(self, windows: Iterable[Window]) -> None:
         for window in windows:
             self._windows.append(window)
             self._booked[window.purpose] = self.booked(window.purpose) + window.energy
 
 
-class _Part(JournalWriter):
-    """Takes windows alone, all for one purpose of the trial that they are a part of."""
+class _SubJournal(JournalWriter):
+    """Records only windows, all under one purpose of the enclosing trial."""
 
-    def __init__(self, whole: Recorder, purpose: Purpose) -> None:
+    def __init__(self, parent: Recorder, purpose: Purpose) -> None:
         super().__init__(None)
-        self._whole = whole
+        self._parent = parent
         self._purpose = purpose
 
     def append(self, *records: Record) -> None:
-        """Book what was spent."""
-        windows = [each for each in records if isinstance(each, Window)]
+        """Record the windows in the enclosing trial."""
+        windows = [
+            dataclasses.replace(record, purpose=self._purpose)
+            for record in records
+            if isinstance(record, Window)
+        ]
         if windows:
-            booked = (dataclasses.replace(each, purpose=self._purpose) for each in windows)
-            self._whole._add(*booked)  # noqa: SLF001  # a part of it
+            self._parent._add(*windows)  # noqa: SLF001  # a part of it
 
     def began(self, doing: str) -> None:
-        """Say what it does now."""
-        self._whole.began(f"{self._purpose}: {doing}")
+        """Report the current activity."""
+        self._parent.began(f"{self._purpose}: {doing}")
 
 
-def _plausible(energy: object) -> Energy:
+def _checked(energy: object) -> Energy:
+    """Return the energy that a meter read; raise if it is impossible."""
     if not isinstance(energy, Energy):
         raise HardwareError(f"the meter returned {energy!r}; an Energy is expected")
     parts = {name: getattr(energy, name) for name in ("time_s", "gpu_j", "cpu_j", "dram_j")}

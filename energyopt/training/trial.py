@@ -1,4 +1,4 @@
-"""The only training loop: train and evaluate in separate metered windows, keep the curve."""
+"""The only training loop: train and evaluate in separate metered windows, record the curve."""
 
 from __future__ import annotations
 
@@ -27,13 +27,18 @@ from energyopt.errors import TrialError
 from energyopt.hardware.gpu_allocation import GpuAllocation
 from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.stopping.rules import Rules
-from energyopt.training.checkpointing import Keep, ResumeState, go_on, joined, state_of
-from energyopt.training.conditions import cool_down, look_back, measure_inference, measure_rest
+from energyopt.training.checkpointing import Keep, ResumeState, merge_resumed, restore, state_of
+from energyopt.training.conditions import (
+    check_conditions,
+    cool_down,
+    measure_idle,
+    measure_inference,
+)
 from energyopt.training.plan import Plan
 from energyopt.training.power_profiler import PowerProfiler
 from energyopt.training.recorder import Recorder, TrainingInterval
 
-_NO_RIG = GpuAllocation(GpuOptions(), "cpu")
+_NO_GPUS = GpuAllocation(GpuOptions(), "cpu")
 
 
 def run_trial(
@@ -43,8 +48,8 @@ def run_trial(
     start: TrialStart,
     journal: JournalWriter,
     *,
-    rig: GpuAllocation = _NO_RIG,
-    known: Calibration | None = None,
+    gpus: GpuAllocation = _NO_GPUS,
+    calibration: Calibration | None = None,
     profiler: PowerProfiler | None = None,
     rules: Rules | None = None,
     keep: Keep | None = None,
@@ -54,35 +59,45 @@ def run_trial(
     """Train once, from loading the data to the end of the plan, or to a pause.
 
     Args:
-        make_paradigm: Loads the data and builds what is trained; its energy is booked as
+        make_paradigm: Loads the data and builds the paradigm; its energy is recorded as
             loading.
         meter: Meters each window.
         plan: When to evaluate and when to stop.
-        start: What is known beforehand; it becomes part of the record.
-        journal: Where progress and joules are appended.
-        rig: The GPUs that the trial holds.
-        known: What earlier trials of the study found out about them; None in no study: then
-            there is nothing to be comparable with, and nothing is waited for.
-        profiler: Looks for the best power limit while training.
-        rules: What may stop it before its plan does; None for nothing.
-        keep: Keeps what it takes to go on after a pause; None never pauses.
-        resumed: The pause that it goes on from; its windows and checkpoints are the record's.
-        learn: Gets what the paradigm starts from, such as a source's weights, and tells the
-            recorder what that cost; None where it starts from nothing.
+        start: The start of the record.
+        journal: Progress and energy are appended to it.
+        gpus: The GPUs that the trial holds.
+        calibration: Measurements of the GPUs by earlier trials of the study; None outside a study:
+            then there is nothing to be comparable with, and the trial does not cool down.
+        profiler: Finds the best power limit while training.
+        rules: Rules that may stop it before its plan does; None for none.
+        keep: Saves the training state at a pause; None never pauses.
+        resumed: The pause to resume from; its windows and checkpoints begin the record.
+        learn: Trains or loads what the paradigm starts from, such as a source's weights, and
+            records its cost; None where it starts from scratch.
 
     Returns:
-        The record with the whole curve. A missed target or a diverged loss is an outcome.
+        The record with the whole curve. A missed target or a diverged loss is not an error.
 
     Raises:
         TrialError: If the paradigm breaks its contract.
-        HardwareError: If the meter reads what cannot be, or the GPUs are not the trial's alone.
+        HardwareError: If the meter reads impossible values, or other processes use the GPUs.
     """
     if resumed is not None:
-        start, resumed = joined(start, resumed)
+        start, resumed = merge_resumed(start, resumed)
     recorder = Recorder(meter, journal, start, resumed.record if resumed else None)
-    paradigm = _begin(make_paradigm, recorder, rig, start, known, resumed=resumed, learn=learn)
-    since = resumed.record.at if resumed else None
-    loop = _Loop(paradigm, plan, recorder, profiler, rules, since=since, may_pause=keep is not None)
+    paradigm = _begin(
+        make_paradigm, recorder, gpus, start, calibration, resumed=resumed, learn=learn
+    )
+    resume_point = resumed.record.at if resumed else None
+    loop = _Loop(
+        paradigm,
+        plan,
+        recorder,
+        profiler,
+        rules,
+        resume_point=resume_point,
+        may_pause=keep is not None,
+    )
     while loop.ended is None:
         samples = loop.next_samples()
         with recorder.window(loop.purpose):
@@ -91,51 +106,51 @@ def run_trial(
     end, reason = loop.conclude()
     if plan.inference_s is not None and end != "paused":
         measure_inference(recorder, paradigm, plan.inference_s)
-    look_back(recorder, rig, start)
+    check_conditions(recorder, gpus, start)
     if end == "paused" and keep is not None:
-        at = loop.at
-        with ExitStack() as kept:
+        point = loop.pause_point
+        with ExitStack() as saving:
             with recorder.window("loading", "pausing"):
-                kept.enter_context(keep(state_of(paradigm, at.samples, at.index)))
-            recorder.pause(at)  # before it takes the place of an earlier one
+                saving.enter_context(keep(state_of(paradigm, point.samples, point.index)))
+            recorder.pause(point)  # before the state replaces an earlier one
     return recorder.result(end, reason)
 
 
 def _begin(
     make_paradigm: Callable[[], Paradigm],
     recorder: Recorder,
-    rig: GpuAllocation,
+    gpus: GpuAllocation,
     start: TrialStart,
-    known: Calibration | None,
+    calibration: Calibration | None,
     *,
     resumed: ResumeState | None,
     learn: Callable[[Recorder], None] | None,
 ) -> Paradigm:
-    """Do all that comes before the first step, each part in a window of its own."""
+    """Prepare the trial up to its first step, each part in a metered window of its own."""
     if learn is not None:
         learn(recorder)
-    cool_down(recorder, rig, start, known)
+    cool_down(recorder, gpus, start, calibration)
     with recorder.window("loading", "loading"):
         paradigm = make_paradigm()
     if isinstance(paradigm, SupportsHeads):
         recorder.head_targets = paradigm.head_targets
-    measure_rest(recorder, rig, start, known)
+    measure_idle(recorder, gpus, start, calibration)
     if isinstance(paradigm, SupportsWarmUp):
         with recorder.window("warmup", "warming up"):
             paradigm.warm_up()
     if resumed is not None:
         with recorder.window("loading", "going on"):
-            go_on(paradigm, resumed.state)
+            restore(paradigm, resumed.state)
     if isinstance(paradigm, SupportsPrepare):
         with recorder.window("preparation", "preparing"):
             paradigm.prepare()
-        recorder.know(UpfrontCost("preparation", "prepared", recorder.last()))
-    rig.record_processes()
+        recorder.add_upfront_cost(UpfrontCost("preparation", "prepared", recorder.last()))
+    gpus.record_processes()
     return paradigm
 
 
 class _Loop:
-    """What `run_trial` trains next, and when it is over.
+    """Decides how much `run_trial` trains next, and when the trial is over.
 
     Samples are trained up to the next mark, in slices while power limits are tried; at a mark the
     model is evaluated, and it is decided whether the trial ends, pauses or continues.
@@ -152,7 +167,7 @@ class _Loop:
         profiler: PowerProfiler | None,
         rules: Rules | None,
         *,
-        since: PausePoint | None,
+        resume_point: PausePoint | None,
         may_pause: bool,
     ) -> None:
         self._paradigm = paradigm
@@ -160,36 +175,35 @@ class _Loop:
         self._plan = plan
         self._recorder = recorder
         self._profiler = profiler
-        self._tried: list[
-            TrainingInterval
-        ] = []  # those in which limits were tried, until one is chosen
+        # Intervals in which limits were tried, until one is chosen.
+        self._tried: list[TrainingInterval] = []
         self._epoch_samples = paradigm.epoch_samples
         _check_epoch(self._epoch_samples)
         self._last_sample = plan.last_sample(self._epoch_samples)
         self._samples = self._steps = 0
         self._interval = TrainingInterval()
-        self._best = max((at.accuracy for at in recorder.checkpoints), default=0.0)
+        self._best = max((checkpoint.accuracy for checkpoint in recorder.checkpoints), default=0.0)
         self._may_pause = may_pause and plan.pause_at_j is not None
         self.ended: tuple[End, str] | None = None
-        if since is not None:
-            self._resume(since)
+        if resume_point is not None:
+            self._resume(resume_point)
         self._set_mark()
 
     @property
     def purpose(self) -> Purpose:
-        """What the next window is for."""
+        """Purpose of the next window."""
         return "profiling" if self._is_profiling else "training"
 
     def next_samples(self) -> int:
-        """Return how many samples to train next, at least; where limits are tried, set one."""
+        """Return the minimum number of samples to train next; set a limit if limits are tried."""
         samples = self._mark - self._samples
         if self._profiler is not None and self._is_profiling:
             return self._profiler.samples(samples)
         return samples
 
     @property
-    def at(self) -> PausePoint:
-        """Where it is."""
+    def pause_point(self) -> PausePoint:
+        """The point of the training, to resume from it."""
         interval = self._interval
         return PausePoint(
             self._samples,
@@ -200,16 +214,16 @@ class _Loop:
         )
 
     def take(self, step: TrainStep) -> None:
-        """Take in one call of `train`; evaluate, end or pause where it is time to.
+        """Add one call of `train`; evaluate, end or pause when it is time.
 
         Raises:
             TrialError: If the paradigm breaks its contract.
         """
-        _check_trained(step)
+        _check_step(step)
         self._samples += step.samples
         self._steps += step.steps
         was_profiling = self._is_profiling
-        self._interval.add(step, self._recorder.last(), trying=was_profiling)
+        self._interval.add(step, self._recorder.last(), is_profiling=was_profiling)
         if was_profiling:
             self._profile(step)
         at_mark = self._samples >= self._mark
@@ -223,10 +237,10 @@ class _Loop:
             self._set_mark()
 
     def conclude(self) -> tuple[End, str]:
-        """Book what is not booked yet; how the trial ended, and why."""
+        """Finish the profile, and return how the trial ended, and why."""
         if self._profiler is not None and self._is_profiling:
             self._profiler.end()
-            self._book_profile(self._profiler)
+            self._record_profile(self._profiler)
         assert self.ended is not None  # noqa: S101  # the loop is over
         return self.ended
 
@@ -236,18 +250,21 @@ class _Loop:
 
     @property
     def _step(self) -> Energy | None:
-        """What a step cost while limits were tried, at the one that was chosen."""
+        """Energy of a step at the chosen limit; None until one is chosen."""
         return self._profiler.step if self._profiler else None
 
-    def _resume(self, since: PausePoint) -> None:
+    def _resume(self, point: PausePoint) -> None:
         """Continue from a pause."""
-        if since.samples is None or since.steps is None or since.loss_sum is None:
+        if point.samples is None or point.steps is None or point.loss_sum is None:
             raise TrialError("the paused trial cannot go on: it does not say how much was trained")
-        self._samples, self._steps = since.samples, since.steps
+        self._samples, self._steps = point.samples, point.steps
         last = next(reversed(self._recorder.checkpoints), None)
         samples, steps = (last.samples or 0, last.steps or 0) if last else (0, 0)
         self._interval = TrainingInterval(
-            since.samples - samples, since.steps - steps, since.loss_sum, since.training
+            point.samples - samples,
+            point.steps - steps,
+            point.loss_sum,
+            point.training,
         )
 
     def _set_mark(self) -> None:
@@ -258,15 +275,15 @@ class _Loop:
             self._tried.append(self._interval)
 
     def _profile(self, step: TrainStep) -> None:
-        """Let the profiler see a slice that it asked for."""
+        """Pass a slice to the profiler that requested it."""
         profiler = self._profiler
-        assert profiler is not None  # noqa: S101  # it asked for the slice
+        assert profiler is not None  # noqa: S101  # it requested the slice
         profiler.take(step, self._recorder.last(), self._last_sample - self._samples)
         if profiler.over:
-            self._book_profile(profiler)
+            self._record_profile(profiler)
 
     def _evaluate(self) -> None:
-        """Score what was trained; the next interval begins."""
+        """Evaluate the paradigm, and begin the next interval."""
         interval, self._interval = self._interval, TrainingInterval()
         with self._recorder.window("evaluation"):
             accuracy = float(self._paradigm.evaluate())
@@ -288,7 +305,7 @@ class _Loop:
         )
 
     def _stopped(self) -> tuple[End, str] | None:
-        """Ask the rules, once the energy of a step is known."""
+        """Apply the stopping rules, once the energy of a step is known."""
         if not self._rules or self._is_profiling:
             return None
         upfront_j = self._recorder.upfront_j
@@ -304,65 +321,72 @@ class _Loop:
             self._last_sample / self._epoch_samples + upfront_j / epoch_j,
             beyond=not self._plan.stop_at_target,
         )
-        why = self._rules.stop(progress)
-        return None if why is None else ("stopped", why)
+        reason = self._rules.stop(progress)
+        return None if reason is None else ("stopped", reason)
 
     def _is_due(self) -> bool:
-        """Whether it may pause, has come so far, and its sensor has seen what that cost.
+        """Return True if the trial may pause, has used enough energy, and the sensor has seen it.
 
-        What is tried of power limits comes first.
+        A power profile is finished first.
         """
-        at_j = self._plan.pause_at_j
-        if not self._may_pause or at_j is None or self._is_profiling:
+        pause_at_j = self._plan.pause_at_j
+        if not self._may_pause or pause_at_j is None or self._is_profiling:
             return False
-        trained = self._recorder.booked("training")
-        spent_j = self._recorder.upfront_j + trained.total_j
-        return spent_j >= at_j and trained.time_s >= self._recorder.legible_s
+        training = self._recorder.booked("training")
+        energy_j = self._recorder.upfront_j + training.total_j
+        return energy_j >= pause_at_j and training.time_s >= self._recorder.min_metered_s
 
     def _pause(self) -> tuple[End, str] | None:
-        """Pause if it is time to, and what is trained can be."""
+        """Pause if the energy limit is reached and the paradigm supports pausing."""
         if not self._is_due():
             return None
         if not isinstance(self._paradigm, SupportsPause):
             self._may_pause = False
-            self._recorder.note(flags=(*self._recorder.conditions.flags, "cannot_pause"))
+            self._recorder.record_conditions(
+                flags=(*self._recorder.conditions.flags, "cannot_pause")
+            )
             return None
-        trained_j = self._recorder.booked("training").total_j
+        training_j = self._recorder.booked("training").total_j
         epochs = self._samples / self._epoch_samples
-        self._recorder.note(epoch_j=trained_j / epochs)
-        many = f"{epochs:.3g} epoch{'' if epochs == 1 else 's'}"
-        return "paused", f"paused after {many}, {joules(trained_j)} of training"
+        self._recorder.record_conditions(epoch_j=training_j / epochs)
+        epochs_text = f"{epochs:.3g} epoch{'' if epochs == 1 else 's'}"
+        return "paused", f"paused after {epochs_text}, {joules(training_j)} of training"
 
-    def _book_profile(self, profiler: PowerProfiler) -> None:
-        """A limit is chosen, or none can be: book the steps that were made meanwhile."""
+    def _record_profile(self, profiler: PowerProfiler) -> None:
+        """Record the profile, and count the steps made while limits were tried as training."""
         flags = self._recorder.conditions.flags
         if profiler.profile is None:
             flags = (*flags, "power_profile_too_short")
-            self._recorder.note(limit_w=profiler.original_w)
+            self._recorder.record_conditions(limit_w=profiler.original_w)
         else:
-            self._recorder.note(profile=profiler.profile, limit_w=profiler.profile.chosen_w)
+            self._recorder.record_conditions(
+                profile=profiler.profile, limit_w=profiler.profile.chosen_w
+            )
             if not profiler.profile.finished:
                 flags = (*flags, "power_profile_unfinished")
-        self._recorder.note(flags=flags)
+        self._recorder.record_conditions(flags=flags)
         step = profiler.step
-        for each in self._tried:
-            self._recorder.rebook(each.tried if step is None else step * each.tried_steps)
-        for at, each in zip(range(len(self._recorder.checkpoints)), self._tried, strict=False):
-            self._recorder.correct(at, each.training(step))
+        for interval in self._tried:
+            energy = interval.profiled if step is None else step * interval.profiled_steps
+            self._recorder.move_to_training(energy)
+        for index, interval in zip(
+            range(len(self._recorder.checkpoints)), self._tried, strict=False
+        ):
+            self._recorder.correct(index, interval.training(step))
         self._tried = []
 
 
 def _end(checkpoints: list[Checkpoint], plan: Plan, last_sample: int) -> tuple[End, str] | None:
-    """Why the trial is over after its latest checkpoint; None while it is not."""
-    now = checkpoints[-1]
-    growth = _growth(checkpoints[0].loss, now.loss, plan.max_loss_growth)
+    """Return how the trial ended at its latest checkpoint, and why; None if it continues."""
+    latest = checkpoints[-1]
+    growth = _growth(checkpoints[0].loss, latest.loss, plan.max_loss_growth)
     if growth is not None:
-        return "diverged", f"the training loss {growth} epoch {now.epoch:.3g}"
-    hits = [i for i, at in enumerate(checkpoints) if at.accuracy >= plan.target]
+        return "diverged", f"the training loss {growth} epoch {latest.epoch:.3g}"
+    hits = [i for i, point in enumerate(checkpoints) if point.accuracy >= plan.target]
     if hits and plan.stop_at_target:
-        return "target", f"accuracy {now.accuracy:.4g} reached the target {plan.target:g}"
-    if now.samples is not None and now.samples >= last_sample:
-        return "epochs", f"trained all {now.epoch:.4g} epochs"
+        return "target", f"accuracy {latest.accuracy:.4g} reached the target {plan.target:g}"
+    if latest.samples is not None and latest.samples >= last_sample:
+        return "epochs", f"trained all {latest.epoch:.4g} epochs"
     if hits and plan.patience is not None:
         since_hit = checkpoints[hits[0] :]
         best = max(range(len(since_hit)), key=lambda i: since_hit[i].accuracy)
@@ -371,14 +395,14 @@ def _end(checkpoints: list[Checkpoint], plan: Plan, last_sample: int) -> tuple[E
     return None
 
 
-def _growth(first: float | None, now: float | None, most: float) -> str | None:
-    """Say what a loss has become that shows divergence, up to the epoch; None if it does not."""
-    if now is None:
+def _growth(first: float | None, latest: float | None, max_growth: float) -> str | None:
+    """Describe a loss that diverged, up to the epoch; return None if it did not."""
+    if latest is None:
         return None
-    if not math.isfinite(now):
-        return f"is {now} at"
-    if first is not None and now > most * abs(first):
-        return f"grew from {first:.3g} to {now:.3g} by"
+    if not math.isfinite(latest):
+        return f"is {latest} at"
+    if first is not None and latest > max_growth * abs(first):
+        return f"grew from {first:.3g} to {latest:.3g} by"
     return None
 
 
@@ -390,10 +414,10 @@ def _check_epoch(epoch_samples: int) -> None:
         )
 
 
-def _check_trained(trained: TrainStep) -> None:
-    if trained.samples <= 0 or trained.steps < 0:
+def _check_step(step: TrainStep) -> None:
+    if step.samples <= 0 or step.steps < 0:
         raise TrialError(
-            f"train() returned samples={trained.samples}, steps={trained.steps}; "
+            f"train() returned samples={step.samples}, steps={step.steps}; "
             "it must train at least one batch and say so"
         )
 
