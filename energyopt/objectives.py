@@ -1,29 +1,29 @@
-"""What a study minimises or maximises.
+"""Objectives that a study minimises or maximises.
 
 An objective is anything with `metrics`, `stops_at_target` and `__call__(TrialResult)`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from energyopt.core.checks import is_number
 from energyopt.core.study_record import Metric
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, TrialError
 
 
 def cost_j(result: TrialResult) -> float:
-    """Energy to the target, in J; for a missed target the energy spent, a lower bound."""
-    at = result.energy_to_target_j
-    return result.cost_j if at is None else at
+    """Return the energy to the target, in J; if it was missed, the energy used, a lower bound."""
+    energy_j = result.energy_to_target_j
+    return result.cost_j if energy_j is None else energy_j
 
 
 def cost_s(result: TrialResult) -> float:
-    """Training time to the target, in s; for a missed target the time spent, a lower bound."""
-    at = result.time_to_target_s
-    return result.booked("training").time_s if at is None else at
+    """Return the training time to the target, in s; if missed, the whole time, a lower bound."""
+    time_s = result.time_to_target_s
+    return result.booked("training").time_s if time_s is None else time_s
 
 
 class EnergyVsAccuracy:
@@ -33,7 +33,7 @@ class EnergyVsAccuracy:
     stops_at_target = False
 
     def __call__(self, result: TrialResult) -> tuple[float, ...]:
-        """Energy to target in J, best accuracy in [0, 1]."""
+        """Return energy to target in J and best accuracy in [0, 1]."""
         return cost_j(result), result.best_accuracy
 
 
@@ -44,18 +44,18 @@ class EnergyToTarget:
     stops_at_target = True
 
     def __call__(self, result: TrialResult) -> tuple[float, ...]:
-        """Energy to target in J."""
+        """Return energy to target in J."""
         return (cost_j(result),)
 
 
 class EnergyDelayProduct:
-    """One objective: energy to target times time to target. A trial stops at the target."""
+    """One objective: energy to target times time to target. A trial stops there."""
 
     metrics = (Metric("energy_delay_product_js", "minimize"),)
     stops_at_target = True
 
     def __call__(self, result: TrialResult) -> tuple[float, ...]:
-        """Energy times time to target, in J s."""
+        """Return energy times time to target, in J s."""
         return (cost_j(result) * cost_s(result),)
 
 
@@ -66,21 +66,21 @@ class TimeVsEnergy:
     stops_at_target = True
 
     def __call__(self, result: TrialResult) -> tuple[float, ...]:
-        """Time to target in s, energy to target in J."""
+        """Return time to target in s and energy to target in J."""
         return cost_s(result), cost_j(result)
 
 
 class LifeCycle:
-    """One objective: energy to the target and of all answers. A trial stops at the target.
+    """One objective: energy to the target plus that of all inferences. A trial stops there.
 
-    What the search costs is the same whichever setup it finds, and is left out here.
+    The energy of the search is left out: it does not depend on which configuration is chosen.
 
     Args:
-        n_inferences: Answers that the model will give over its life.
-        embodied_j: Share of the energy of making the hardware, in J.
+        n_inferences: Inferences over the model's life.
+        embodied_j: Share of the energy used to make the hardware, in J.
 
     Raises:
-        ConfigError: If one is no finite number of at least 0.
+        ConfigError: If one is not a finite number of at least 0.
     """
 
     metrics = (Metric("life_cycle_j", "minimize"),)
@@ -89,27 +89,25 @@ class LifeCycle:
 
     def __init__(self, n_inferences: float, embodied_j: float = 0.0) -> None:
         for key, value in (("n_inferences", n_inferences), ("embodied_j", embodied_j)):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ConfigError(f"objective.{key}={value}: a number of at least 0 is needed")
-            if not 0 <= value < math.inf:
+            if not is_number(value) or value < 0:
                 raise ConfigError(f"objective.{key}={value}: a number of at least 0 is needed")
         self._n_inferences = n_inferences
         self._embodied_j = embodied_j
 
     def __call__(self, result: TrialResult) -> tuple[float, ...]:
-        """Life-cycle energy, in J.
+        """Return energy to target + n_inferences * J per inference + embodied_j, in J.
 
         Raises:
-            TrialError: If the paradigm's models cannot be asked.
+            TrialError: If the paradigm has no inference to meter.
         """
-        per_1000 = next(iter(result.inference_j_per_1000.values()), None)
-        if per_1000 is None:
+        per_1000_j = next(iter(result.inference_j_per_1000.values()), None)
+        if per_1000_j is None:
             raise TrialError(
                 "objective=life_cycle needs the energy of an answer, and the paradigm has no "
                 "inference(): see energyopt.core.protocols.Infers, or choose another objective"
             )
-        train_j, answers_j = cost_j(result), self._n_inferences * per_1000 / 1000
-        return (train_j + answers_j + self._embodied_j,)
+        inference_j = self._n_inferences * per_1000_j / 1000
+        return (cost_j(result) + inference_j + self._embodied_j,)
 
 
 class FunctionObjective:
@@ -118,7 +116,7 @@ class FunctionObjective:
     Args:
         function: Takes a `TrialResult`; returns a number, or one number a metric.
         metrics: Name (with the unit as suffix) to "minimize" or "maximize", in order.
-        stops_at_target: Whether training beyond the target tells the function nothing.
+        stops_at_target: Whether to stop at the target: the function needs nothing beyond it.
 
     Raises:
         ConfigError: If a direction is neither "minimize" nor "maximize", or none is given.
@@ -146,6 +144,6 @@ class FunctionObjective:
         self._function = function
 
     def __call__(self, result: TrialResult) -> tuple[float, ...]:
-        """Whatever the function says, as a tuple."""
+        """Return the function's values as a tuple."""
         values = self._function(result)
         return tuple(values) if isinstance(values, Sequence) else (values,)

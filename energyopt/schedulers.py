@@ -1,7 +1,7 @@
-"""How the learning rate runs over a training; stepped once an optimizer step.
+"""Learning-rate schedules, advanced once per optimizer step.
 
 All are functions `(optimizer, total_steps, ...)`. The configured `lr` of each parameter group is
-the highest rate it sees. Beyond `total_steps` the rate stays where it ended.
+its peak rate. Beyond `total_steps` the rate stays at its final value.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def none(optimizer: Optimizer, total_steps: int) -> LRScheduler | None:  # noqa:
         total_steps: Not used.
 
     Returns:
-        None: there is nothing to step.
+        None: there is nothing to advance.
     """
     return None
 
@@ -30,25 +30,25 @@ def none(optimizer: Optimizer, total_steps: int) -> LRScheduler | None:  # noqa:
 def cosine(
     optimizer: Optimizer, total_steps: int, warmup: float = 0.0, final_factor: float = 0.0
 ) -> LRScheduler:
-    """Let the learning rate fall along half a cosine (Loshchilov & Hutter, arXiv 1608.03983).
+    """Lower the learning rate along half a cosine (Loshchilov & Hutter, arXiv 1608.03983).
 
     Args:
-        optimizer: Its groups' `lr` is where the rate falls from.
+        optimizer: Its groups' `lr` is the peak.
         total_steps: Optimizer steps of the whole training.
         warmup: Share of the steps, in [0, 1), over which the rate first rises linearly.
-        final_factor: Where it ends, as a share of `lr`, in [0, 1].
+        final_factor: Final rate as a share of `lr`, in [0, 1].
 
     Raises:
         ConfigError: If an option is out of its range.
     """
-    _check(total_steps, warmup, final_factor=final_factor)
-    rising = warmup * total_steps
+    _validate(total_steps, warmup, final_factor=final_factor)
+    warmup_steps = warmup * total_steps
 
     def factor(step: int) -> float:
-        if step < rising:
-            # The first step would otherwise be lost to a rate of zero.
-            return (step + 1) / (rising + 1)
-        return _ease(1.0, final_factor, (step - rising) / (total_steps - rising))
+        if step < warmup_steps:
+            # Without + 1 the first step would have a rate of zero and be wasted.
+            return (step + 1) / (warmup_steps + 1)
+        return _interpolate(1.0, final_factor, (step - warmup_steps) / (total_steps - warmup_steps))
 
     return LambdaLR(optimizer, factor)
 
@@ -60,38 +60,40 @@ def one_cycle(
     initial_factor: float = 0.04,
     final_factor: float = 0.0,
 ) -> LRScheduler:
-    """Let the learning rate rise, then fall (Smith & Topin, arXiv 1708.07120).
+    """Raise, then lower the learning rate (Smith & Topin, arXiv 1708.07120).
 
-    Both ways follow half a cosine. Momentum is left alone, so that any optimizer fits.
+    Both phases follow half a cosine. Momentum is not changed, so any optimizer works.
 
     Args:
         optimizer: Its groups' `lr` is the peak.
         total_steps: Optimizer steps of the whole training.
         warmup: Share of the steps, in [0, 1), over which the rate rises.
-        initial_factor: Where it starts, as a share of `lr`, in [0, 1].
-        final_factor: Where it ends, as a share of `lr`, in [0, 1].
+        initial_factor: Initial rate as a share of `lr`, in [0, 1].
+        final_factor: Final rate as a share of `lr`, in [0, 1].
 
     Raises:
         ConfigError: If an option is out of its range.
     """
-    _check(total_steps, warmup, initial_factor=initial_factor, final_factor=final_factor)
-    # A whole number, so that one step sees the peak itself.
-    rising = round(warmup * total_steps)
+    _validate(total_steps, warmup, initial_factor=initial_factor, final_factor=final_factor)
+    # A whole number, so that one step has exactly the peak rate.
+    warmup_steps = round(warmup * total_steps)
 
     def factor(step: int) -> float:
-        if step < rising:
-            return _ease(initial_factor, 1.0, step / rising)
-        return _ease(1.0, final_factor, (step - rising) / max(total_steps - rising, 1))
+        if step < warmup_steps:
+            return _interpolate(initial_factor, 1.0, step / warmup_steps)
+        return _interpolate(
+            1.0, final_factor, (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+        )
 
     return LambdaLR(optimizer, factor)
 
 
-def _ease(start: float, end: float, progress: float) -> float:
-    """Go from start to end along half a cosine; beyond a progress of 1 stay at the end."""
+def _interpolate(start: float, end: float, progress: float) -> float:
+    """Interpolate along half a cosine; beyond a progress of 1 return `end`."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
-def _check(total_steps: int, warmup: float, **factors: float) -> None:
+def _validate(total_steps: int, warmup: float, **factors: float) -> None:
     if total_steps < 1:
         raise ConfigError(
             f"total_steps={total_steps} is no training: a scheduler needs at least 1 step."

@@ -1,4 +1,4 @@
-"""What the transformers share: a block of an encoder."""
+"""Encoder block of the transformers, and the check of its options."""
 
 from __future__ import annotations
 

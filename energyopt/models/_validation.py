@@ -1,4 +1,4 @@
-"""What the models share: checks of their arguments, and folding time into tokens."""
+"""Checks of the models' arguments, and folding of time steps into tokens."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 import torch
 
+from energyopt.core.checks import is_whole_number
 from energyopt.core.protocols import Tokens
 from energyopt.errors import ConfigError
 
-_FORMS = {
+_SAMPLE_FORMS = {
     1: "rows of shape (features,)",
     2: "sequences of shape (channels, time)",
     3: "images of shape (channels, height, width)",
 }
-_FITTING = {
+_MODELS_BY_DIMENSIONS = {
     1: ("mlp",),
     2: ("mlp", "cnn1d", "gru", "transformer"),
     3: ("mlp", "cnn", "resnet18"),
@@ -27,13 +28,13 @@ def require_int(model: str, option: str, value: object, minimum: int = 1) -> Non
     Args:
         model: Name of the model, for the message.
         option: Name of the option, for the message.
-        value: What was given.
-        minimum: The least allowed.
+        value: The option's value.
+        minimum: The smallest allowed value.
 
     Raises:
         ConfigError: If `value` is not an int of at least `minimum`.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+    if not is_whole_number(value, minimum):
         raise ConfigError(
             f"model.{option}={value} does not fit model={model}: "
             f"choose a whole number of at least {minimum}."
@@ -50,7 +51,7 @@ def require_shape(
         input_shape: Shape of one sample.
         num_classes: Number of classes, at least 2.
         dimensions: Dimensions the shape must have.
-        minimum: The least size of all dimensions but the first.
+        minimum: The smallest size of all dimensions but the first.
 
     Returns:
         The shape as a tuple.
@@ -61,27 +62,27 @@ def require_shape(
     shape = checked_shape(model, input_shape, num_classes)
     if len(shape) != dimensions:
         raise ConfigError(
-            f"model={model} needs {_FORMS[dimensions]}; "
-            f"this task has samples of shape {shape}: choose {fitting(shape)}."
+            f"model={model} needs {_SAMPLE_FORMS[dimensions]}; "
+            f"this task has samples of shape {shape}: choose {fitting_models(shape)}."
         )
     if min(shape[1:], default=minimum) < minimum:
         raise ConfigError(
-            f"model={model} needs {_FORMS[dimensions]} of at least {minimum} a side; "
+            f"model={model} needs {_SAMPLE_FORMS[dimensions]} of at least {minimum} a side; "
             f"this task has samples of shape {shape}: choose mlp."
         )
     return shape
 
 
-def fitting(shape: Sequence[int]) -> str:
-    """The models that take samples of a shape, as in "choose ..."."""
-    *others, last = _FITTING.get(len(shape), ("mlp",))
+def fitting_models(shape: Sequence[int]) -> str:
+    """Return the models that take samples of a shape, as in "choose ..."."""
+    *others, last = _MODELS_BY_DIMENSIONS.get(len(shape), ("mlp",))
     return " or ".join(filter(None, (", ".join(others), last)))
 
 
 def checked_shape(
     model: str, input_shape: Sequence[int], num_classes: int, *, tokens: bool = False
 ) -> tuple[int, ...]:
-    """Check what every model needs: positive sizes and at least two classes.
+    """Check that sizes are positive and that there are at least two classes.
 
     Args:
         model: Name of the model, for the message.
@@ -94,11 +95,11 @@ def checked_shape(
 
     Raises:
         ConfigError: If a size or the number of classes is not possible, or the samples are
-            whole numbers and should not be.
+            whole numbers and the model takes measurements.
     """
     require_int(model, "num_classes", num_classes, minimum=2)
     shape = tuple(input_shape)
-    if not shape or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in shape):
+    if not shape or not all(is_whole_number(size, 1) for size in shape):
         raise ConfigError(
             f"model={model} got samples of shape {shape}: all sizes must be whole numbers of at "
             f"least 1; correct the task's input_shape."

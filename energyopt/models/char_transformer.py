@@ -10,13 +10,14 @@ from torch import nn
 from energyopt.core.protocols import Tokens
 from energyopt.errors import ConfigError
 from energyopt.models._encoder import EncoderBlock, require_heads
-from energyopt.models._validation import checked_shape, fitting, require_int
+from energyopt.models._validation import checked_shape, fitting_models, require_int
 
 
 class CharTransformer(nn.Module):
-    """Reads characters as tokens and scores what follows, from the last one's place.
+    """Reads characters as tokens and predicts the next one from the last position.
 
-    Each place sees all others: the character to be guessed is none of them.
+    Every position attends to all others; no mask is needed, since the input does not contain the
+    character to predict.
 
     Args:
         input_shape: Shape of one sample: (context,), as `Tokens`.
@@ -26,7 +27,7 @@ class CharTransformer(nn.Module):
         heads: Attention heads; divides `width`.
 
     Raises:
-        ConfigError: If the samples are no characters or an option is not possible.
+        ConfigError: If the samples are not characters or an option is not possible.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class CharTransformer(nn.Module):
         if not isinstance(input_shape, Tokens) or len(shape) != 1:
             raise ConfigError(
                 f"model=char_transformer needs characters of shape (context,), as task=text has "
-                f"them; this task has samples of shape {shape}: choose {fitting(shape)}."
+                f"them; this task has samples of shape {shape}: choose {fitting_models(shape)}."
             )
         self.trunk = _Trunk(shape[0], num_classes, width, depth, heads)
         self.head = nn.Linear(width, num_classes)
@@ -58,7 +59,7 @@ class CharTransformer(nn.Module):
 
 
 class _Trunk(nn.Module):
-    """From characters to what is known at the last one's place."""
+    """Embedding, encoder and final norm, read out at the last position."""
 
     def __init__(self, context: int, characters: int, width: int, depth: int, heads: int) -> None:
         super().__init__()

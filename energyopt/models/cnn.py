@@ -25,18 +25,16 @@ class CNN(nn.Module):
         width: Channels of the first convolution; the second has twice as many.
 
     Raises:
-        ConfigError: If the samples are no images or the width is not possible.
+        ConfigError: If the samples are not images or the width is not possible.
     """
 
     def __init__(self, *, input_shape: Sequence[int], num_classes: int, width: int = 8) -> None:
         super().__init__()
-        channels, height, width_px = require_shape(
-            "cnn", input_shape, num_classes, dimensions=3, minimum=2
-        )
+        channels, *size_px = require_shape("cnn", input_shape, num_classes, dimensions=3, minimum=2)
         require_int("cnn", "width", width)
-        sides = (height // 2, width_px // 2)
+        sides = [size // 2 for size in size_px]
         shrink = tuple(math.ceil(side / _LARGEST_MAP) for side in sides)
-        # Pooling before the ReLU gives the same values at a quarter of the ReLU's work.
+        # The ReLU is monotonic, so pooling first gives the same values at a quarter of its work.
         self.trunk = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
             nn.MaxPool2d(2),
@@ -46,7 +44,7 @@ class CNN(nn.Module):
             nn.ReLU(inplace=True),
             nn.Flatten(),
         )
-        area = math.prod(side // by for side, by in zip(sides, shrink, strict=True))
+        area = math.prod(side // stride for side, stride in zip(sides, shrink, strict=True))
         self.head = nn.Linear(2 * width * area, num_classes)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ class CNN1d(nn.Module):
         kernel_size: Time steps that a convolution sees; odd.
 
     Raises:
-        ConfigError: If the samples are no sequences or an option is not possible.
+        ConfigError: If the samples are not sequences or an option is not possible.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class CNN1d(nn.Module):
                 f"convolution is centred."
             )
         padding = kernel_size // 2
-        # Pooling before the ReLU gives the same values at half of the ReLU's work.
+        # The ReLU is monotonic, so pooling first gives the same values at half of its work.
         self.trunk = nn.Sequential(
             nn.Conv1d(channels, width, kernel_size, padding=padding),
             nn.MaxPool1d(2),

@@ -13,17 +13,17 @@ from energyopt.models._validation import fold_time, require_int, require_patch, 
 class GRU(nn.Module):
     """A GRU (Cho et al., arXiv 1406.1078) that classifies by its last state.
 
-    Its energy goes mostly into the number of steps one after another, hence `patch`.
+    Recurrent steps run one after another and dominate its energy; `patch` reduces their number.
 
     Args:
         input_shape: Shape of one sample: (channels, time).
         num_classes: Number of classes.
         width: Units of the state.
         depth: Recurrent layers.
-        patch: Time steps that are read at once; divides `time`. 1 is the textbook form.
+        patch: Time steps read at once; divides `time`. 1 is the textbook form.
 
     Raises:
-        ConfigError: If the samples are no sequences or an option is not possible.
+        ConfigError: If the samples are not sequences or an option is not possible.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class GRU(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Compute logits of shape (batch, num_classes) from sequences (batch, *input_shape)."""
-        # cuDNN wants the weights in one piece, which a copied model loses; free on a CPU.
+        # cuDNN needs contiguous weights, which copying a model breaks up; a no-op on a CPU.
         self.gru.flatten_parameters()
         _, state = self.gru(fold_time(inputs, self.patch))
         logits: torch.Tensor = self.head(state[-1])

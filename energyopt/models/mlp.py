@@ -34,8 +34,8 @@ class MLP(nn.Module):
         require_int("mlp", "depth", depth, minimum=0)
         sizes = [math.prod(shape)] + depth * [width]
         layers: list[nn.Module] = [nn.Flatten()]
-        for before, after in itertools.pairwise(sizes):
-            layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
+        for size_in, size_out in itertools.pairwise(sizes):
+            layers += [nn.Linear(size_in, size_out), nn.ReLU(inplace=True)]
         self.trunk = nn.Sequential(*layers)
         self.head = nn.Linear(sizes[-1], num_classes)
 

@@ -26,7 +26,7 @@ class ResNet18(nn.Module):
         width: Channels of the first stage.
 
     Raises:
-        ConfigError: If the samples are no images or the width is not possible.
+        ConfigError: If the samples are not images or the width is not possible.
     """
 
     def __init__(self, *, input_shape: Sequence[int], num_classes: int, width: int = 64) -> None:
@@ -38,14 +38,15 @@ class ResNet18(nn.Module):
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
         ]
-        before = width
+        channels_in = width
         for stage in range(4):
-            after = width * 2**stage
+            channels_out = width * 2**stage
             for block in range(_BLOCKS_PER_STAGE):
-                layers.append(_Block(before, after, stride=2 if stage and block == 0 else 1))
-                before = after
+                stride = 2 if stage and block == 0 else 1
+                layers.append(_Block(channels_in, channels_out, stride))
+                channels_in = channels_out
         self.trunk = nn.Sequential(*layers)
-        self.head = nn.Linear(before, num_classes)
+        self.head = nn.Linear(channels_in, num_classes)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Compute logits of shape (batch, num_classes) from images (batch, *input_shape)."""
@@ -56,21 +57,25 @@ class ResNet18(nn.Module):
 class _Block(nn.Module):
     """Two 3x3 convolutions added to their input."""
 
-    def __init__(self, before: int, after: int, stride: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(after),
+            nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
             nn.ReLU(inplace=True),
-            nn.Conv2d(after, after, 3, padding=1, bias=False),
-            nn.BatchNorm2d(after),
+            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
         )
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or before != after:
+        if stride != 1 or channels_in != channels_out:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after)
+                nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False),
+                nn.BatchNorm2d(channels_out),
             )
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map (batch, before, h, w) to (batch, after, h / stride, w / stride), rounded up."""
+        """Map (batch, channels_in, h, w) to (batch, channels_out, h / stride, w / stride).
+
+        Sizes that `stride` does not divide are rounded up.
+        """
         return functional.relu(self.residual(inputs) + self.shortcut(inputs), inplace=True)

@@ -25,7 +25,7 @@ class Transformer(nn.Module):
         patch: Time steps a token; divides `time`.
 
     Raises:
-        ConfigError: If the samples are no sequences or an option is not possible.
+        ConfigError: If the samples are not sequences or an option is not possible.
     """
 
     def __init__(
