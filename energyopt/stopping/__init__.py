@@ -1,1 +1,1 @@
-"""Rules that stop a trial which is worth no more joules; see `core.protocols.StoppingRule`."""
+"""Rules that stop trials not worth more energy; see `core.protocols.StoppingRule`."""

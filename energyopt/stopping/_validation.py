@@ -1,30 +1,39 @@
-"""Check the options of a rule."""
+"""Checks of the options of a rule."""
 
 from __future__ import annotations
 
 import math
 
+from energyopt.core.checks import is_number, is_whole_number
 from energyopt.errors import ConfigError
 
 
-def number(key: str, value: object, low: float, high: float = math.inf, *, says: str) -> float:
-    """A finite number between two ends.
+def checked_number(
+    key: str, value: object, low: float, high: float = math.inf, *, allowed: str
+) -> float:
+    """Return a finite number between two ends, as a float.
+
+    Args:
+        key: The config key, for the message.
+        value: The option's value.
+        low: The smallest allowed value.
+        high: The largest allowed value.
+        allowed: The allowed values in words, for the message.
 
     Raises:
-        ConfigError: Naming the key, its value and what it may be.
+        ConfigError: If it is anything else.
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and math.isfinite(value) and low <= value <= high:  # type: ignore[arg-type, operator]
-        return float(value)  # type: ignore[arg-type]
-    raise ConfigError(f"{key}={value} is not allowed: {says} is needed")
+    if is_number(value) and low <= value <= high:
+        return float(value)
+    raise ConfigError(f"{key}={value} is not allowed: {allowed} is needed")
 
 
-def count(key: str, value: object, low: int = 1) -> int:
-    """A whole number from an end on.
+def checked_count(key: str, value: object, low: int = 1) -> int:
+    """Return a whole number of at least `low`.
 
     Raises:
-        ConfigError: Naming the key, its value and what it may be.
+        ConfigError: If it is anything else.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= low:
+    if is_whole_number(value, low):
         return value
     raise ConfigError(f"{key}={value} is not allowed: a whole number of at least {low} is needed")

@@ -1,4 +1,4 @@
-"""Stop a trial whose curve leads nowhere: neither to the target cheaply, nor onto the front."""
+"""Stop a trial that will probably neither reach the target cheaply nor come onto the front."""
 
 from __future__ import annotations
 
@@ -11,90 +11,94 @@ from numpy.typing import NDArray
 from energyopt.core.curve import spread
 from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.core.units import joules, percent
-from energyopt.stopping._validation import count, number
+from energyopt.stopping._validation import checked_count, checked_number
 
 Array = NDArray[np.float64]
 
-_BENDS = np.array([-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])
-_SCALE_NOW, _SCALE_SLOPE = 1.0, 1.0  # of the priors of accuracy now, and of its slope
-_SD, _SD_WEIGHT = 0.02, 2.0  # what scatters about a curve, and how many evaluations that is worth
-_OLDEST = 1 / 8  # share of the joules before which evaluations say nothing of the future
-_MOST = 12  # neighbours say the same: more evaluations would make it too sure
-_AHEAD = 20  # energies that are looked at
+# Exponents g of the curves that are fitted: from a straight line to one that is nearly flat.
+_EXPONENTS = np.array([-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])
+_PRIOR_SD_ACCURACY, _PRIOR_SD_SLOPE = 1.0, 1.0  # wide: accuracy lies in [0, 1]
+_PRIOR_SD, _PRIOR_WEIGHT = 0.02, 2.0  # scatter about a curve; worth so many evaluations
+_MIN_SHARE = 1 / 8  # share of the energy before which evaluations no longer inform the future
+_MAX_POINTS = 12  # neighbours are correlated: more evaluations would make the fit too certain
+_N_ENERGIES = 20  # future energies that are evaluated
 
 
 class Extrapolate:
-    """Stops when it is improbable that going on is worth anything.
+    """Stops when further training is improbable to pay off.
 
-    That is, to reach the target with less energy than any earlier trial, and to reach, anywhere up
-    to its last epoch, an accuracy that none did with as little energy. A trial that leads, with the
-    best accuracy of all at its energy, goes on.
+    It pays off if the trial reaches the target with less energy than any earlier trial, or if it
+    reaches, anywhere up to its last epoch, an accuracy that no trial had with as little energy. A
+    trial with the best accuracy of all at its energy always continues.
 
     Args:
-        delta: The probability below which both must be, in (0, 1).
-        evaluations: Evaluations before it may stop a trial.
+        delta: A trial stops if both probabilities are below it; in [0, 1].
+        evaluations: Evaluations before it may stop a trial; at least 3.
 
     Raises:
-        ConfigError: If one of them is not what it may be.
+        ConfigError: If an option is out of its range.
     """
 
     def __init__(self, delta: float = 0.05, evaluations: int = 4) -> None:
         key = "stopping.rules.extrapolate"
-        self._delta = number(f"{key}.delta", delta, 0.0, 1.0, says="a number in [0, 1]")
-        self._evaluations = count(f"{key}.evaluations", evaluations, 3)
+        self._delta = checked_number(f"{key}.delta", delta, 0.0, 1.0, allowed="a number in [0, 1]")
+        self._evaluations = checked_count(f"{key}.evaluations", evaluations, 3)
 
     def decide(self, progress: TrialProgress, rivals: StudyHistory) -> str | None:
-        """Why to stop now; None to go on."""
+        """Return why to stop now, or None to continue."""
         if len(progress.accuracy) < self._evaluations or not rivals.front:
             return None
         if progress.best > rivals.best_with(progress.spent_j):  # it leads
             return None
         future = Future.of(progress)
-        target = 0.0 if progress.reached else _cheaply(future, progress, rivals)
-        front = _onto_front(future, progress, rivals) if progress.beyond else 0.0
-        if max(target, front) >= self._delta:
+        p_target = 0.0 if progress.reached else _p_cheapest(future, progress, rivals)
+        p_front = _p_on_front(future, progress, rivals) if progress.beyond else 0.0
+        if max(p_target, p_front) >= self._delta:
             return None
-        what = "" if progress.reached else f"{_chance(target)} to reach {progress.target:g}"
-        if what and rivals.incumbent_j is not None:
-            what += f" below the {joules(rivals.incumbent_j)} of trial {rivals.incumbent}"
+        chances = [] if progress.reached else [f"{_format(p_target)} to reach {progress.target:g}"]
+        if chances and rivals.incumbent_j is not None:
+            chances[0] += f" below the {joules(rivals.incumbent_j)} of trial {rivals.incumbent}"
         if progress.beyond:
-            what += f"{' and ' if what else ''}{_chance(front)} to come onto the front"
-        return f"after {joules(progress.spent_j)}, at accuracy {progress.best:.3f}, {what}"
+            chances.append(f"{_format(p_front)} to come onto the front")
+        energy = joules(progress.spent_j)
+        return f"after {energy}, at accuracy {progress.best:.3f}, {' and '.join(chances)}"
 
 
-def _cheaply(future: Future, progress: TrialProgress, rivals: StudyHistory) -> float:
-    """Probability to reach the target below the incumbent's energy."""
-    until_j = progress.end_j
+def _p_cheapest(future: Future, progress: TrialProgress, rivals: StudyHistory) -> float:
+    """Return the probability to reach the target below the incumbent's energy."""
+    max_j = progress.end_j
     if rivals.incumbent_j is not None:
-        until_j = min(until_j, rivals.incumbent_j)
-    if until_j <= progress.spent_j:
+        max_j = min(max_j, rivals.incumbent_j)
+    if max_j <= progress.spent_j:
         return 0.0
-    return future.above(np.array([until_j]), np.array([progress.target]))
+    return future.above(np.array([max_j]), np.array([progress.target]))
 
 
-def _onto_front(future: Future, progress: TrialProgress, rivals: StudyHistory) -> float:
-    """Probability to be anywhere more accurate than all that needed as little energy."""
+def _p_on_front(future: Future, progress: TrialProgress, rivals: StudyHistory) -> float:
+    """Return the probability to beat, at some energy, all trials that used no more than it."""
     if progress.end_j <= progress.spent_j:
         return 0.0
-    ahead = np.geomspace(progress.spent_j, progress.end_j, _AHEAD + 1)[1:]
-    known = np.array([rivals.best_with(float(energy_j)) for energy_j in ahead])
-    return future.above(ahead, np.maximum(known, progress.best))
+    energies_j = np.geomspace(progress.spent_j, progress.end_j, _N_ENERGIES + 1)[1:]
+    front = np.array([rivals.best_with(float(energy_j)) for energy_j in energies_j])
+    return future.above(energies_j, np.maximum(front, progress.best))
 
 
 @dataclass(frozen=True, slots=True)
 class Future:
-    """Where a curve leads: a straight line in a bent energy, for each of several bends.
+    """An extrapolated learning curve: a line in transformed energy, for each of several exponents.
 
-    With s = energy over the energy so far, accuracy is `now + slope * (1 - s**-g) / g`: for g > 0 a
-    power law that saturates, for g = 0 a logarithm, for g = -1 a line. Given the bend g it is a
-    Bayesian linear regression on the best accuracy so far; bends are weighted by their evidence.
+    With s = energy / energy so far, accuracy is `now + slope * (1 - s**-g) / g`, a Box-Cox
+    transform of s: for g > 0 a power law that saturates, for g = 0 a logarithm, for g = -1 a line.
+    For a given exponent g it is a Bayesian linear regression (normal-inverse-gamma prior, see
+    Bishop, Pattern Recognition and Machine Learning, 3.3) on the best accuracy so far; exponents
+    are weighted by their evidence.
 
     Attributes:
         spent_j: Energy so far, in J.
-        mean: Accuracy now and slope, of shape (bends, 2).
-        covariance: Theirs, in units of the variance, of shape (bends, 2, 2).
-        variance: Of what scatters about the curve, of shape (bends,).
-        weight: Of each bend.
+        mean: Accuracy now and slope, of shape (exponents, 2).
+        covariance: Their covariance in units of `variance`, of shape (exponents, 2, 2).
+        variance: Variance of accuracy about the curve, of shape (exponents,).
+        weight: Posterior weight of each exponent, of shape (exponents,); sums to 1.
     """
 
     spent_j: float
@@ -105,51 +109,53 @@ class Future:
 
     @classmethod
     def of(cls, progress: TrialProgress) -> Future:
-        """Fit the curve so far."""
-        spent_j = progress.spent_j
-        recent = [
-            at for at, energy_j in enumerate(progress.joules) if energy_j >= _OLDEST * spent_j
-        ]
-        best = np.maximum.accumulate(progress.accuracy)
-        at = spread(recent, progress.joules, _MOST)
-        share = np.array(progress.joules)[at] / spent_j
-        y = best[at]
-        x = _basis(share)  # (bends, evaluations, 2)
-        prior = np.diag([1 / _SCALE_NOW**2, 1 / _SCALE_SLOPE**2]) * _SD**2
-        precision = np.einsum("gni,gnj->gij", x, x) + prior
-        covariance = np.linalg.inv(precision)
-        seen = np.einsum("gni,n->gi", x, y)
-        mean = np.einsum("gij,gj->gi", covariance, seen)
-        apart = np.maximum(y @ y - np.einsum("gi,gi->g", seen, mean), 0.0)
-        degrees = _SD_WEIGHT + len(y)
-        scatter = _SD_WEIGHT * _SD**2 + apart
-        evidence = 0.5 * np.linalg.slogdet(covariance)[1] - 0.5 * degrees * np.log(scatter)
+        """Fit the curve of a trial so far."""
+        energy_j = progress.spent_j
+        recent = [i for i, used_j in enumerate(progress.joules) if used_j >= _MIN_SHARE * energy_j]
+        points = spread(recent, progress.joules, _MAX_POINTS)
+        x = _basis(np.array(progress.joules)[points] / energy_j)  # (exponents, evaluations, 2)
+        y = np.maximum.accumulate(progress.accuracy)[points]
+        # Posterior of the coefficients; precisions are in units of 1 / variance.
+        prior = np.diag([1 / _PRIOR_SD_ACCURACY**2, 1 / _PRIOR_SD_SLOPE**2]) * _PRIOR_SD**2
+        covariance = np.linalg.inv(np.einsum("gni,gnj->gij", x, x) + prior)
+        x_y = np.einsum("gni,n->gi", x, y)
+        mean = np.einsum("gij,gj->gi", covariance, x_y)
+        # Posterior of the variance: inverse gamma of shape degrees / 2 and scale squares / 2.
+        residual = np.maximum(y @ y - np.einsum("gi,gi->g", x_y, mean), 0.0)
+        degrees = _PRIOR_WEIGHT + len(y)
+        squares = _PRIOR_WEIGHT * _PRIOR_SD**2 + residual
+        variance = squares / (degrees - 2)
+        # Log evidence of each exponent, up to what all exponents share.
+        evidence = 0.5 * np.linalg.slogdet(covariance)[1] - 0.5 * degrees * np.log(squares)
         weight = np.exp(evidence - evidence.max())
-        variance = scatter / (degrees - 2)
-        return cls(spent_j, mean, covariance, variance, weight / weight.sum())
+        return cls(energy_j, mean, covariance, variance, weight / weight.sum())
 
     def above(self, energies_j: Array, levels: Array) -> float:
-        """Probability that the curve comes above a level at any of some energies."""
+        """Return the probability that accuracy exceeds a level at the likeliest of some energies.
+
+        The predictive Student t distribution is taken as normal with the same variance.
+        """
         x = _basis(energies_j / self.spent_j)
         mean = np.einsum("gni,gi->gn", x, self.mean)
-        spread_of = np.einsum("gni,gij,gnj->gn", x, self.covariance, x)
-        sd = np.sqrt(self.variance[:, None] * (1 + spread_of))
-        likeliest = ((mean - levels) / sd).max(axis=1)
-        each = (w * _normal(z) for w, z in zip(self.weight, likeliest, strict=True))
-        return min(float(sum(each)), 1.0)
+        leverage = np.einsum("gni,gij,gnj->gn", x, self.covariance, x)
+        sd = np.sqrt(self.variance[:, None] * (1 + leverage))
+        max_z = ((mean - levels) / sd).max(axis=1)
+        probabilities = (w * _normal_cdf(z) for w, z in zip(self.weight, max_z, strict=True))
+        return min(float(sum(probabilities)), 1.0)
 
 
 def _basis(share: Array) -> Array:
-    """One and the bent energy, of shape (bends, energies, 2)."""
+    """Return 1 and the transformed energy (1 - s**-g) / g, of shape (exponents, energies, 2)."""
     logs = np.log(share)
-    bends = np.where(_BENDS == 0, 1.0, _BENDS)[:, None]
-    bent = np.where(_BENDS[:, None] == 0, logs, -np.expm1(-bends * logs) / bends)
-    return np.stack([np.ones_like(bent), bent], axis=-1)
+    exponents = np.where(_EXPONENTS == 0, 1.0, _EXPONENTS)[:, None]
+    # The limit of g = 0 is log(s); expm1 keeps precision near s = 1.
+    transformed = np.where(_EXPONENTS[:, None] == 0, logs, -np.expm1(-exponents * logs) / exponents)
+    return np.stack([np.ones_like(transformed), transformed], axis=-1)
 
 
-def _normal(z: float) -> float:
+def _normal_cdf(z: float) -> float:
     return 0.5 * math.erfc(-z / math.sqrt(2))
 
 
-def _chance(probability: float) -> str:
+def _format(probability: float) -> str:
     return f"{percent(probability)} probable"

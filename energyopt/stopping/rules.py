@@ -1,4 +1,4 @@
-"""All rules of a trial together: the first that says stop stops it."""
+"""The rules of a trial combined: the first one with a reason stops it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from energyopt.core.protocols import StoppingRule
 
 
 class Rules:
-    """Asks each rule in turn.
+    """Applies rules in turn.
 
     Args:
-        rules: By name, in the order in which they are asked.
-        rivals: What the earlier trials of the study did.
+        rules: By name, in the order in which they are applied.
+        rivals: History of the study's earlier trials.
     """
 
     def __init__(self, rules: Mapping[str, StoppingRule], rivals: StudyHistory) -> None:
@@ -24,9 +24,9 @@ class Rules:
         return bool(self._rules)
 
     def stop(self, progress: TrialProgress) -> str | None:
-        """The name of the rule that stops the trial now and why; None to go on."""
+        """Return the rule that stops the trial now and its reason; None to continue."""
         for name, rule in self._rules.items():
-            why = rule.decide(progress, self._rivals)
-            if why is not None:
-                return f"{name}: {why}"
+            reason = rule.decide(progress, self._rivals)
+            if reason is not None:
+                return f"{name}: {reason}"
         return None
