@@ -1,1 +1,1 @@
-"""How a model is trained and scored: one file a paradigm."""
+"""Ways to train and score a model, one file each; see `core.protocols.Paradigm`."""

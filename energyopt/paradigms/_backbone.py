@@ -1,4 +1,4 @@
-"""A network as a trunk and a head, its weights as a file, and weights that must fit it."""
+"""A network's trunk and head, and loading and saving of weights."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import nn
 
 from energyopt.errors import ConfigError
 
-_FEW = 3
+_MAX_NAMES = 3  # of tensors in a message
 
 
 def head_of(model: nn.Module) -> str:
-    """Name of a network's head: its module `head`, else its last linear layer.
+    """Return the name of a network's head: its module `head`, else its last linear layer.
 
     Raises:
-        ConfigError: If it has none.
+        ConfigError: If it has neither.
     """
     if isinstance(getattr(model, "head", None), nn.Module):
         return "head"
@@ -33,30 +33,29 @@ def head_of(model: nn.Module) -> str:
 
 
 def load_trunk(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Give a network the weights of another one's trunk; its own head stays.
+    """Load the weights of another network's trunk; the head is not changed.
 
     Raises:
-        ConfigError: If they do not fit, or there is nothing but a head.
+        ConfigError: If they do not fit, or the network has no trunk.
     """
-    head = f"{head_of(model)}."
-    own = {name: of for name, of in model.state_dict().items() if not name.startswith(head)}
-    if not own:
+    trunk = _without_head(model, model.state_dict())
+    if not trunk:
         raise ConfigError(
             f"the model {type(model).__name__} is a head without a trunk: there is nothing to "
             "learn elsewhere; choose a deeper model"
         )
-    given = {name: of for name, of in weights.items() if not name.startswith(head)}
-    _check(own, given)
-    model.load_state_dict(given, strict=False)
+    trunk_weights = _without_head(model, weights)
+    _validate(trunk, trunk_weights)
+    model.load_state_dict(trunk_weights, strict=False)
 
 
 def load_all(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Give a network its weights.
+    """Load the weights of a whole network.
 
     Raises:
         ConfigError: If they do not fit.
     """
-    _check(model.state_dict(), weights)
+    _validate(model.state_dict(), weights)
     model.load_state_dict(dict(weights))
 
 
@@ -67,22 +66,31 @@ def save_weights(weights: Mapping[str, torch.Tensor], path: Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
 
 
-def _check(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> None:
-    for what, names in (("lack", own.keys() - given.keys()), ("have", given.keys() - own.keys())):
-        if names:
-            beyond = ", which the model has not" if what == "have" else ""
-            raise ConfigError(f"the weights {what} {_some(names)}{beyond}; they are another's")
-    for name, of in own.items():
-        if given[name].shape != of.shape:
+def _without_head(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    prefix = f"{head_of(model)}."
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(prefix)}
+
+
+def _validate(expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> None:
+    """Check that weights have the names and shapes of a model, and are finite."""
+    if missing := expected.keys() - weights.keys():
+        raise ConfigError(f"the weights lack {_listed(missing)}; they are another's")
+    if extra := weights.keys() - expected.keys():
+        raise ConfigError(
+            f"the weights have {_listed(extra)}, which the model has not; they are another's"
+        )
+    for name, tensor in expected.items():
+        loaded = weights[name]
+        if loaded.shape != tensor.shape:
             raise ConfigError(
-                f"the weights have {name} of shape {tuple(given[name].shape)}, and the model "
-                f"{tuple(of.shape)}; the same model on samples of the same shape is needed"
+                f"the weights have {name} of shape {tuple(loaded.shape)}, and the model "
+                f"{tuple(tensor.shape)}; the same model on samples of the same shape is needed"
             )
-        if given[name].is_floating_point() and not bool(given[name].isfinite().all()):
+        if loaded.is_floating_point() and not bool(loaded.isfinite().all()):
             raise ConfigError(f"the weights have numbers in {name} that are not finite")
 
 
-def _some(names: set[str]) -> str:
-    few = sorted(names)[:_FEW]
-    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return f"{', '.join(few)}{more}"
+def _listed(names: set[str]) -> str:
+    rest = len(names) - _MAX_NAMES
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"{', '.join(sorted(names)[:_MAX_NAMES])}{more}"

@@ -1,4 +1,4 @@
-"""Several questions about the same samples: heads, their targets, and one number for all."""
+"""Heads of a task: several labels of the same samples, their targets and a combined score."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 import torch
 
+from energyopt.core.checks import is_number
 from energyopt.core.protocols import MultiHeadTask, Split, Task
 from energyopt.errors import ConfigError
 
 
 def heads_of(task: Task) -> Mapping[str, int]:
-    """Classes of each head of a task, in order; none for a task that asks one question.
+    """Return the number of classes of each head, in order; empty for a task without heads.
 
     Raises:
-        ConfigError: If labels and classes do not fit its heads.
+        ConfigError: If labels and classes do not fit the heads.
     """
     if not isinstance(task, MultiHeadTask):
         return {}
@@ -37,64 +38,64 @@ def heads_of(task: Task) -> Mapping[str, int]:
     return heads
 
 
-def by_head(
-    key: str, given: Mapping[str, float] | None, heads: Mapping[str, int], default: float
+def values_by_head(
+    key: str, values: Mapping[str, float] | None, heads: Mapping[str, int], default: float
 ) -> dict[str, float]:
-    """A number for each head: what is given, or the same for all.
+    """Return a number for each head: its configured value, or the default for all.
 
     Args:
         key: The config key, for the message.
-        given: By head; None for the default.
-        heads: The task's.
-        default: What each has if none is given.
+        values: Configured values by head; None for the default.
+        heads: The task's heads.
+        default: Value of every head if none is configured.
 
     Raises:
-        ConfigError: If there are others than the task's heads.
+        ConfigError: If the values are not one positive number for each of the task's heads.
     """
-    if given is None:
+    if values is None:
         return dict.fromkeys(heads, default)
-    if set(given) != set(heads):
-        named = ", ".join(map(str, given)) or "nothing"
-        there = f"all of the task's heads are needed: {', '.join(heads)}"
-        raise ConfigError(f"{key} names {named}; {there if heads else 'this task has no heads'}")
-    wrong = {name: value for name, value in given.items() if not _is_positive(value)}
+    if set(values) != set(heads):
+        names = ", ".join(map(str, values)) or "nothing"
+        remedy = f"all of the task's heads are needed: {', '.join(heads)}"
+        raise ConfigError(f"{key} names {names}; {remedy if heads else 'this task has no heads'}")
+    wrong = {name: value for name, value in values.items() if not is_number(value) or value <= 0}
     if wrong:
         raise ConfigError(f"{key}={wrong}: numbers above 0 are needed")
-    return {name: float(given[name]) for name in heads}
+    return {name: float(values[name]) for name in heads}
 
 
 def targets_by_head(
-    given: Mapping[str, float] | None, heads: Mapping[str, int], target: float
+    values: Mapping[str, float] | None, heads: Mapping[str, int], target: float
 ) -> dict[str, float]:
-    """The target of each head, in [0, 1].
+    """Return the target of each head.
 
     Raises:
-        ConfigError: If one is none.
+        ConfigError: If a target is not in (0, 1].
     """
-    targets = by_head("paradigm.targets", given, heads, target)
+    targets = values_by_head("paradigm.targets", values, heads, target)
     if any(value > 1 for value in targets.values()):
         raise ConfigError(f"paradigm.targets={targets}: accuracies above 0 and at most 1 needed")
     return targets
 
 
 def score(accuracies: Mapping[str, float], targets: Mapping[str, float], target: float) -> float:
-    """One accuracy for all heads: at or above the target exactly where each is at its own.
+    """Return one accuracy for all heads that is at least `target` iff every head is at its own.
 
-    Where all have the same target it is that of the worst head; else the target plus the
-    smallest margin (accuracy less its own target), in [0, 1].
+    If all heads have the same target it is the accuracy of the worst head; else `target` plus the
+    smallest margin (accuracy minus the head's target), limited to [0, 1].
     """
-    if all(own == target for own in targets.values()):
+    if all(head_target == target for head_target in targets.values()):
         return min(accuracies.values())
-    margins = [accuracies[name] - own for name, own in targets.items()]
-    value = min(max(target + min(margins), 0.0), 1.0)
-    if min(margins) < 0 and value >= target:  # a margin too small for the sum of two floats
+    margin = min(accuracies[name] - head_target for name, head_target in targets.items())
+    value = min(max(target + margin, 0.0), 1.0)
+    if margin < 0 and value >= target:  # the margin was lost to rounding
         return math.nextafter(target, 0.0)
     return value
 
 
 @dataclass(frozen=True)
-class OneHead:
-    """One head of a task, as a task of its own: see `Task`."""
+class HeadTask:
+    """One head of a task, as a task with one label: see `Task`."""
 
     train: Split
     validation: Split
@@ -103,23 +104,21 @@ class OneHead:
     num_classes: int
 
 
-def one_by_one(task: Task, heads: Mapping[str, int], device: torch.device) -> dict[str, OneHead]:
-    """A task's heads as tasks, which share its inputs on a device."""
-    inputs = [split.inputs.to(device) for split in (task.train, task.validation, task.test)]
+def tasks_by_head(
+    task: Task, heads: Mapping[str, int], device: torch.device
+) -> dict[str, HeadTask]:
+    """Split a task into one task per head; they share its inputs on a device."""
+    splits = (task.train, task.validation, task.test)
+    inputs = [split.inputs.to(device) for split in splits]
 
-    def own(at: int, classes: int) -> OneHead:
-        labels = [split.labels[:, at] for split in (task.train, task.validation, task.test)]
+    def select(column: int, num_classes: int) -> HeadTask:
+        labels = [split.labels[:, column] for split in splits]
         train, validation, test = map(Split, inputs, labels)
-        return OneHead(train, validation, test, tuple(task.input_shape), classes)
+        return HeadTask(train, validation, test, tuple(task.input_shape), num_classes)
 
-    return {name: own(at, classes) for at, (name, classes) in enumerate(heads.items())}
+    return {name: select(i, num_classes) for i, (name, num_classes) in enumerate(heads.items())}
 
 
-def parts(logits: torch.Tensor, heads: Mapping[str, int]) -> tuple[torch.Tensor, ...]:
-    """The logits of each head: its slice of the one linear layer."""
+def split_logits(logits: torch.Tensor, heads: Mapping[str, int]) -> tuple[torch.Tensor, ...]:
+    """Return the logits of each head: its slice of the one linear layer."""
     return torch.split(logits, list(heads.values()), dim=1)
-
-
-def _is_positive(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value > 0  # type: ignore[arg-type,operator]

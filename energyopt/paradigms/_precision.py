@@ -1,4 +1,4 @@
-"""In which numbers a step computes: the axis `precision` of every paradigm."""
+"""Number formats of the forward pass: the option `precision` of every paradigm."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import torch
 
 from energyopt.errors import ConfigError
 
-Name = Literal["fp32", "bf16", "amp"]
-_FORMATS = {"bf16": torch.bfloat16, "amp": torch.float16}
-_FIRST_SCALE = 2.0**10  # torch's own, 2^16, overflows in the first steps and wastes them
+PrecisionName = Literal["fp32", "bf16", "amp"]
+_DTYPES = {"bf16": torch.bfloat16, "amp": torch.float16}
+_INITIAL_SCALE = 2.0**10  # torch's default, 2^16, overflows and so wastes the first steps
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """How the forward pass computes; weights and optimizer stay in 32 bits.
+    """Number format of the forward pass; weights and optimizer stay in 32 bits.
 
     Args:
         name: "fp32"; "bf16" (autocast to bfloat16); "amp" (autocast to float16, gradients scaled).
-        device: Where.
+        device: Device of the model.
 
     Raises:
-        ConfigError: If the device cannot.
+        ConfigError: If the device does not support it.
     """
 
-    name: Name
+    name: PrecisionName
     device: torch.device
 
     def __post_init__(self) -> None:
         name, kind = self.name, self.device.type
-        if name not in ("fp32", *_FORMATS):
+        if name not in ("fp32", *_DTYPES):
             raise ConfigError(f"paradigm.precision={name} is unknown: choose fp32, bf16 or amp")
         if name == "amp" and kind != "cuda":
             raise ConfigError(
@@ -45,12 +45,12 @@ class Precision:
             )
 
     def cast(self) -> AbstractContextManager[object]:
-        """What a forward pass runs in."""
-        dtype = _FORMATS.get(self.name)
+        """Return the context to run a forward pass in."""
+        dtype = _DTYPES.get(self.name)
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype)
 
     def scaler(self) -> torch.amp.GradScaler | None:
-        """What keeps gradients of float16 from vanishing; None where none is needed."""
+        """Return a scaler against underflow of float16 gradients; None for other formats."""
         if self.name != "amp":
             return None
-        return torch.amp.GradScaler(self.device.type, init_scale=_FIRST_SCALE)
+        return torch.amp.GradScaler(self.device.type, init_scale=_INITIAL_SCALE)

@@ -1,4 +1,4 @@
-"""Play a recorded training back instead of training: on a virtual clock, in no time."""
+"""Replay a recorded training on a virtual clock instead of training."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from energyopt.core.traces import Clock, Costs, Curve
 from energyopt.errors import ConfigError
 
 EPOCH_SAMPLES = 1_000_000
-"""Steps of a played epoch, of one sample each: power limits are tried in parts of an epoch."""
+"""Steps of a replayed epoch, of one sample each: power limits are tried within an epoch."""
 
 _LOSS = 1.0  # not recorded
 
 
-class Recording(Protocol):
-    """A task that holds recorded trainings by batch size."""
+class RecordedTask(Protocol):
+    """A task of recorded trainings by batch size."""
 
     clock: Clock
     name: str
@@ -26,12 +26,12 @@ class Recording(Protocol):
 
 
 class Playback:
-    """One recorded training, played on a clock.
+    """One recorded training, replayed on a clock.
 
     Args:
-        curve: What it reached.
-        costs: What it costs at each power limit.
-        clock: Where its time and energy pass; the limit in force there holds.
+        curve: Its accuracies.
+        costs: Its time and energy at each power limit.
+        clock: Clock that its time and energy are added to, and whose power limit applies.
     """
 
     epoch_samples = EPOCH_SAMPLES
@@ -43,51 +43,51 @@ class Playback:
         self._samples = 0
 
     def train(self, samples: int) -> TrainStep:
-        """Let the time and the energy of so many samples pass."""
+        """Add the time and energy of training on `samples` samples to the clock."""
         pace = self._costs.pace(self._clock.limit_w)
-        began_s, began_j = pace.until(self._samples / EPOCH_SAMPLES)
+        begin_s, begin_j = pace.until(self._samples / EPOCH_SAMPLES)
         self._samples += samples
-        ended_s, ended_j = pace.until(self._samples / EPOCH_SAMPLES)
-        self._clock.pass_by(ended_s - began_s, ended_j - began_j)
+        end_s, end_j = pace.until(self._samples / EPOCH_SAMPLES)
+        self._clock.pass_by(end_s - begin_s, end_j - begin_j)
         return TrainStep(samples, samples, _LOSS)
 
     def evaluate(self) -> float:
-        """The accuracy recorded by now; its energy was not recorded, and is none."""
+        """Return the latest recorded accuracy; evaluations use no energy, as none was recorded."""
         return self._curve.at(self._samples / EPOCH_SAMPLES)
 
     def state(self) -> dict[str, Any]:
-        """How far it was played."""
+        """Return the position in the recording."""
         return {"samples": self._samples}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Resume at the position of `state`."""
         self._samples = int(state["samples"])
 
 
 def replay(
-    task: Recording, batch_size: int, seed: int, *, power_limit_w: float | None = None
+    task: RecordedTask, batch_size: int, seed: int, *, power_limit_w: float | None = None
 ) -> Playback:
-    """Play one of the recorded trainings of a batch size.
+    """Replay one of the recorded trainings with a batch size.
 
     Args:
         task: The recorded trainings.
-        batch_size: Which of them.
-        seed: Draws the run, where there are several.
-        power_limit_w: The power limit, in W; None leaves it: the highest recorded one.
+        batch_size: Batch size of the training.
+        seed: Chooses a run if several were recorded.
+        power_limit_w: The power limit, in W; None keeps the clock's, by default the highest.
 
     Raises:
-        ConfigError: If none was recorded.
+        ConfigError: If no training with that batch size was recorded.
     """
     if not hasattr(task, "runs"):
         raise ConfigError("paradigm=replay plays what task=replay holds; choose task=replay")
     if batch_size not in task.runs:
-        known = ", ".join(map(str, sorted(task.runs)))
+        recorded = ", ".join(map(str, sorted(task.runs)))
         raise ConfigError(
             f"batch_size={batch_size}: no such training of {task.name} was recorded; "
-            f"there are {known}"
+            f"there are {recorded}"
         )
     if power_limit_w is not None:
         task.clock.limit_w = power_limit_w
     runs = task.runs[batch_size]
-    drawn = random.Random(f"{seed} {batch_size}").randrange(len(runs))  # noqa: S311
-    return Playback(runs[drawn], task.costs[batch_size], task.clock)
+    index = random.Random(f"{seed} {batch_size}").randrange(len(runs))  # noqa: S311
+    return Playback(runs[index], task.costs[batch_size], task.clock)

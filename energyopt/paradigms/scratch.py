@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from energyopt.core.protocols import Task, TrainStep
 from energyopt.errors import ConfigError
-from energyopt.paradigms import _backbone  # not its names: a config could give a public one
-from energyopt.paradigms._heads import heads_of, one_by_one, score, targets_by_head
-from energyopt.paradigms._precision import Name
+from energyopt.paradigms import _backbone  # a config could name what is imported from it
+from energyopt.paradigms._heads import heads_of, score, targets_by_head, tasks_by_head
+from energyopt.paradigms._precision import PrecisionName
 from energyopt.paradigms.multitask import Multitask
 
 _ALL = ""
@@ -24,25 +25,24 @@ _ALL = ""
 class Scratch:
     """Supervised training from random weights with cross-entropy.
 
-    A task with several heads is trained as that many separate tasks would be, each with a model
-    of its own; their joules add up. A head that has reached its target is trained no more until
-    all have.
+    A task with several heads is trained as separate tasks, each with a separate model; their
+    energy adds up. A head that has reached its target is not trained until all have.
 
     Args:
         task: Data in three splits.
-        model: The network, freshly initialised; not used where each head has its own.
+        model: The network, freshly initialised; not used if the task has several heads.
         make_model: Makes a network for a number of classes.
         optimizer: Makes an optimizer for parameters.
-        batch_size: Samples a step.
+        batch_size: Samples per step.
         epochs: Length of the learning-rate schedule.
         seed: Seed of the data order.
         device: Where to train: "cpu", "cuda", "cuda:1", "mps".
         scheduler: Makes a learning-rate schedule for an optimizer and a number of steps,
-            advanced once a step; None, or a maker of None, keeps the rate.
+            advanced once per step; None, or a function that returns None, keeps the rate.
         target: Accuracy to reach, in [0, 1].
-        targets: Accuracy that each head is to reach; None for `target`.
+        targets: Accuracy that each head must reach; None for `target`.
         precision: "fp32", "bf16" or "amp".
-        compile: Whether to compile the network (torch.compile), as a part of the warm-up.
+        compile: Whether to compile the network (torch.compile), as part of the warm-up.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Scratch:
         scheduler: Callable[..., LRScheduler | None] | None = None,
         target: float = 1.0,
         targets: Mapping[str, float] | None = None,
-        precision: Name = "fp32",
+        precision: PrecisionName = "fp32",
         compile: bool = False,  # noqa: A002  # the config key
     ) -> None:
         heads = heads_of(task)
@@ -68,22 +68,19 @@ class Scratch:
         self.head_accuracies: Mapping[str, float] = {}
         self._reached: set[str] = set()
 
-        def learner(of: Task, network: nn.Module) -> Multitask:
-            return Multitask(
-                task=of,
-                model=network,
-                optimizer=optimizer,
-                batch_size=batch_size,
-                epochs=epochs,
-                seed=seed,
-                device=device,
-                scheduler=scheduler,
-                precision=precision,
-                compile=compile,
-            )
-
+        make_learner = functools.partial(
+            Multitask,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            epochs=epochs,
+            seed=seed,
+            device=device,
+            scheduler=scheduler,
+            precision=precision,
+            compile=compile,
+        )
         if not heads:
-            self._learners = {_ALL: learner(task, model)}
+            self._learners = {_ALL: make_learner(task=task, model=model)}
             return
         if make_model is None:
             raise ConfigError(
@@ -91,77 +88,80 @@ class Scratch:
                 "own: make_model is needed"
             )
         self._learners = {
-            name: learner(own, make_model(own.num_classes))
-            for name, own in one_by_one(task, heads, torch.device(device)).items()
+            name: make_learner(task=head_task, model=make_model(head_task.num_classes))
+            for name, head_task in tasks_by_head(task, heads, torch.device(device)).items()
         }
 
     @property
     def model(self) -> nn.Module:
-        """The network; of several heads all theirs, by name."""
-        models = {name: each.model for name, each in self._learners.items()}
+        """The network; for several heads a `ModuleDict` of theirs, by name."""
+        models = {name: learner.model for name, learner in self._learners.items()}
         return models[_ALL] if _ALL in models else nn.ModuleDict(models)
 
     @property
     def epoch_samples(self) -> int:
-        """Size of the training set, in samples."""
+        """Number of samples trained in an epoch."""
         return next(iter(self._learners.values())).epoch_samples
 
     def train(self, samples: int) -> TrainStep:
-        """Train each head that is not at its target on at least that many samples."""
-        open_ones = self._learners.keys() - self._reached or self._learners.keys()
-        trained = [
-            each.train(samples) for name, each in self._learners.items() if name in open_ones
+        """Train each head that has not reached its target on at least `samples` samples."""
+        names = self._learners.keys() - self._reached or self._learners.keys()
+        steps = [
+            learner.train(samples) for name, learner in self._learners.items() if name in names
         ]
-        seen = sum(each.samples for each in trained)
-        loss = sum(each.loss * each.samples for each in trained) / seen
-        if len(trained) == 1:
-            return trained[0]
+        if len(steps) == 1:
+            return steps[0]
+        loss_sum = sum(step.loss * step.samples for step in steps)
         return TrainStep(
-            max(each.samples for each in trained), sum(each.steps for each in trained), loss
+            max(step.samples for step in steps),
+            sum(step.steps for step in steps),
+            loss_sum / sum(step.samples for step in steps),
         )
 
     def evaluate(self) -> float:
-        """Accuracy on the validation split, in [0, 1]: of all heads, if there are several."""
-        accuracies = {name: each.evaluate() for name, each in self._learners.items()}
+        """Return the accuracy on the validation split, in [0, 1]; see `score` for several heads."""
+        accuracies = {name: learner.evaluate() for name, learner in self._learners.items()}
         if _ALL in accuracies:
             return accuracies[_ALL]
         self.head_accuracies = accuracies
-        self._reached |= {n for n, own in self.head_targets.items() if accuracies[n] >= own}
+        self._reached |= {
+            name for name, target in self.head_targets.items() if accuracies[name] >= target
+        }
         return score(accuracies, self.head_targets, self._target)
 
     def test(self) -> float:
-        """The same on the test split."""
-        accuracies = {name: each.test() for name, each in self._learners.items()}
+        """Return the accuracy on the test split, in [0, 1]."""
+        accuracies = {name: learner.test() for name, learner in self._learners.items()}
         if _ALL in accuracies:
             return accuracies[_ALL]
         return score(accuracies, self.head_targets, self._target)
 
     def warm_up(self) -> None:
-        """Run a few steps on copies; compile, if that is asked for."""
-        for each in self._learners.values():
-            each.warm_up()
+        """Run a few steps on copies, and compile the networks if `compile` is set."""
+        for learner in self._learners.values():
+            learner.warm_up()
 
     def inference(self) -> Mapping[str, Callable[[], int]]:
-        """What passes the validation samples through all models, and says how many they were."""
-        passes = [each.inference()["model"] for each in self._learners.values()]
-        return {"model": lambda: max(once() for once in passes)}
+        """Return a function that classifies the validation samples and returns their number."""
+        passes = [learner.inference()["model"] for learner in self._learners.values()]
+        return {"model": lambda: max(run() for run in passes)}
 
     def save(self, path: Path) -> None:
         """Write the weights to a safetensors file, each head's under its name."""
         _backbone.save_weights(self.model.state_dict(), path)
 
     def state(self) -> dict[str, Any]:
-        """All that training has changed, as tensors and plain data."""
-        states = {name: each.state() for name, each in self._learners.items()}
+        """Return everything that training has changed, as tensors and plain data."""
+        states = {name: learner.state() for name, learner in self._learners.items()}
         if _ALL in states:
             return states[_ALL]
         return {"heads": states, "reached": sorted(self._reached)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` of one that was built alike returned."""
+        """Resume from the `state` of a paradigm with the same arguments."""
         if _ALL in self._learners:
             self._learners[_ALL].load_state(state)
             return
         self._reached = set(state["reached"])
-        for name, each in self._learners.items():
-            each.load_state(state["heads"][name])
+        for name, learner in self._learners.items():
+            learner.load_state(state["heads"][name])
