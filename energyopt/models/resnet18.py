@@ -17,8 +17,8 @@ class ResNet18(nn.Module):
     """ResNet-18 (He et al., arXiv 1512.03385) with the 3x3 stem used for CIFAR.
 
     Four stages of two blocks; each but the first halves the map and doubles the channels. The
-    batch norms need more than one sample a batch where the last map is a single pixel, as it is
-    for images of up to 8x8.
+    batch norms need more than one sample per batch if the last map is a single pixel, as for images
+    of up to 8x8.
 
     Args:
         input_shape: Shape of one sample: (channels, height, width).
