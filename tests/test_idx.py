@@ -18,7 +18,7 @@ from energyopt.errors import ConfigError
 from energyopt.tasks._local_data import VARIABLE
 from energyopt.tasks.digits import Digits
 from energyopt.tasks.fashion_mnist import FashionMNIST
-from energyopt.tasks.mnist import MNIST, _overlaps
+from energyopt.tasks.mnist import MNIST, _area_weights
 from tests.small_data import idx, write
 from tests.small_data import idx_files as fashion_files
 
@@ -199,7 +199,7 @@ def test_mnist_at_8x8_has_the_shape_of_digits_and_the_mean_of_each_area(tmp_path
 
 @given(before=st.integers(1, 40), after=st.integers(1, 40))
 def test_shrinking_keeps_the_mean_and_takes_every_pixel_alike(before, after):
-    weights = _overlaps(before, max(1, min(before, after)))
+    weights = _area_weights(before, max(1, min(before, after)))
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(len(weights)))
     shares = torch.full((before,), len(weights) / before)
     torch.testing.assert_close(weights.sum(dim=0), shares)

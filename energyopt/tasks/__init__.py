@@ -1,1 +1,1 @@
-"""Data sets in three splits, one file each; see `energyopt.core.protocols.Task`."""
+"""Data sets in three splits, one file each; see `core.protocols.Task`."""

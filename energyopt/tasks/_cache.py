@@ -1,4 +1,4 @@
-"""Arrays that are dear to make, made once and kept in a file."""
+"""A cache file for arrays that are expensive to compute."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[Any]]
-"""Arrays by name, none of them of objects."""
+"""Arrays by name, none of dtype object."""
 
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def cache_folder() -> Path:
-    """Where arrays are kept: XDG_CACHE_HOME/energyopt where that is set, else studies/cache."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return Path(home).expanduser() / "energyopt" if home else Path("studies", "cache")
+    """Return the cache's folder: XDG_CACHE_HOME/energyopt if that is set, else studies/cache."""
+    cache_home = os.environ.get("XDG_CACHE_HOME")
+    return Path(cache_home).expanduser() / "energyopt" if cache_home else Path("studies", "cache")
 
 
 def cached(
@@ -35,41 +35,41 @@ def cached(
     options: Mapping[str, object],
     sources: Iterable[Path],
 ) -> dict[str, NDArray[Any]]:
-    """Read arrays from the cache, or make and keep them.
+    """Read arrays from the cache, or compute and store them.
 
-    A file of the cache belongs to the options and to the sizes and times of the sources, so a
-    change makes another one. It takes its place whole: of two processes that make the same one,
-    the last wins, and one that died has left none. What cannot be read is made again; where
-    nothing can be written, nothing is kept.
+    The file's name contains a digest of the options and of the sizes and times of the sources, so
+    any change leads to a new file. Files are replaced atomically: if two processes write the same
+    one, the last wins, and a crash leaves no partial file. An unreadable file is computed again;
+    if the cache cannot be written, nothing is stored.
 
     Args:
-        name: Begins the file's name.
-        make: Makes the arrays.
-        options: All that they depend on beside the sources, as JSON can say it.
-        sources: The files (or folders) that they are made from.
+        name: Prefix of the file's name.
+        make: Computes the arrays.
+        options: Everything else that they depend on, JSON-serializable.
+        sources: The files (or folders) that they are computed from.
 
     Returns:
-        What `make` returned, now or earlier.
+        The arrays that `make` returned, now or earlier.
     """
     stats = [(str(path.resolve()), path.stat()) for path in sources]
     key = [dict(options), [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_folder() / f"{name}-{digest}.npz"
-    with suppress(*_UNREADABLE), path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-        return {array: kept[array] for array in kept.files}
-    made = dict(make())
+    with suppress(*_UNREADABLE), path.open("rb") as file, np.load(file, allow_pickle=False) as npz:
+        return {array: npz[array] for array in npz.files}
+    arrays = dict(make())
     with suppress(OSError):
-        _keep(path, made)
-    return made
+        _write(path, arrays)
+    return arrays
 
 
-def _keep(path: Path, arrays: Arrays) -> None:
+def _write(path: Path, arrays: Arrays) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(".part", f".{path.stem}.", path.parent)
-    fresh = Path(name)
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
-        fresh.replace(path)
+        temporary.replace(path)
     finally:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

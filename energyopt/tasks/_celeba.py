@@ -1,4 +1,4 @@
-"""The files of CelebA: its three lists, and its images made small."""
+"""Reader of CelebA's three lists and of its images, scaled down."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from energyopt.tasks._cache import Arrays, cached
 
 _PARTITIONS = 3
 _LARGEST_NUMBER = 10**9
-_WHOLE = re.compile(r"[+-]?[0-9]{1,10}")
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,10}")
 _LARGEST_SIDE = 4096
 
 
 class Lists(NamedTuple):
-    """What is known of each image, one row an image, in the order of its names.
+    """Labels of all images, sorted by file name.
 
     Attributes:
-        names: Of the image files, of shape (images,).
+        names: Image files, of shape (images,).
         attributes: Names of the attributes, of shape (attributes,).
-        values: Whether each image has each attribute, of shape (images, attributes).
+        values: 1 where an image has an attribute, else 0, of shape (images, attributes).
         identity: Number of the person, of shape (images,).
         partition: 0 train, 1 validation, 2 test, of shape (images,).
     """
@@ -39,51 +39,55 @@ class Lists(NamedTuple):
 
 
 def read_lists(attributes: Path, identities: Path, partitions: Path) -> Lists:
-    """Read and compare the three lists, or what an earlier call kept of them.
+    """Read the three lists and check that they fit together, or read them from the cache.
 
     Raises:
-        ConfigError: If one is damaged, or they are not of the same images.
+        ConfigError: If one is damaged, or they do not list the same images.
     """
 
     def make() -> Arrays:
-        return _compared(attributes, identities, partitions)._asdict()
+        return _read_lists(attributes, identities, partitions)._asdict()
 
     sources = [attributes, identities, partitions]
     return Lists(**cached("celeba-lists", make, options={"version": 1}, sources=sources))
 
 
-def _compared(attributes: Path, identities: Path, partitions: Path) -> Lists:
-    told, rows = _attribute_rows(attributes)
+def _read_lists(attributes: Path, identities: Path, partitions: Path) -> Lists:
+    attribute_names, rows = _attribute_rows(attributes)
     names = sorted(rows)
-    values = _table(attributes, rows, names, len(told))
+    values = _table(attributes, rows, names, len(attribute_names))
     wrong = np.argwhere(np.abs(values) != 1)
     if len(wrong):
         row, column = wrong[0]
         raise ConfigError(
-            f"{attributes}: {told[column]} of {names[row]} is {values[row, column]}, but "
-            f"attributes are 1 or -1: replace it by a whole copy."
+            f"{attributes}: {attribute_names[column]} of {names[row]} is {values[row, column]}, "
+            f"but attributes are 1 or -1: replace it by a whole copy."
         )
     columns = []
     for path, highest in ((identities, _LARGEST_NUMBER), (partitions, _PARTITIONS - 1)):
-        listed = _rows(path, _lines(path))
-        if listed.keys() != rows.keys():
-            alone = min(listed.keys() ^ rows.keys())
+        other_rows = _rows(path, _lines(path))
+        if other_rows.keys() != rows.keys():
+            unmatched = min(other_rows.keys() ^ rows.keys())
             raise ConfigError(
-                f"{path} lists {len(listed)} images and {attributes} {len(rows)}; {alone}, for "
-                f"one, is not in both: replace them by whole copies."
+                f"{path} lists {len(other_rows)} images and {attributes} {len(rows)}; {unmatched}, "
+                f"for one, is not in both: replace them by whole copies."
             )
-        column = _table(path, listed, names, 1)[:, 0]
+        column = _table(path, other_rows, names, 1)[:, 0]
         if int(column.min()) < 0 or int(column.max()) > highest:
             raise ConfigError(
                 f"{path} has values from {column.min()} to {column.max()}, but allowed are 0 to "
                 f"{highest}: replace it by a whole copy."
             )
         columns.append(column)
-    return Lists(np.array(names), np.array(told), (values > 0).astype(np.int8), *columns)
+    has_attribute = (values > 0).astype(np.int8)
+    return Lists(np.array(names), np.array(attribute_names), has_attribute, *columns)
 
 
 def _attribute_rows(path: Path) -> tuple[list[str], dict[str, list[str]]]:
-    """Names of the attributes, and the words of each image: a count and the names come first."""
+    """Return the names of the attributes, and the values of each image by file name.
+
+    The file begins with a line with the number of images and one with the names.
+    """
     lines = _lines(path)
     try:
         count, names = int(next(lines)), next(lines).split()
@@ -110,40 +114,38 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _rows(path: Path, lines: Iterator[str]) -> dict[str, list[str]]:
-    """The words of each line by its first one, the image."""
+    """Return the values of each line by its first column, the image."""
     rows: dict[str, list[str]] = {}
-    for name, *words in map(str.split, lines):
+    for name, *values in map(str.split, lines):
         if name in rows or "/" in name or "\\" in name:
-            what = "twice" if name in rows else "which is no name of an image"
-            raise ConfigError(f"{path} lists {name} {what}: replace it by a whole copy.")
-        rows[name] = words
+            problem = "twice" if name in rows else "which is no name of an image"
+            raise ConfigError(f"{path} lists {name} {problem}: replace it by a whole copy.")
+        rows[name] = values
     return rows
 
 
 def _table(
     path: Path, rows: dict[str, list[str]], names: Sequence[str], width: int
 ) -> NDArray[np.int64]:
-    """Numbers of shape (images, width), in the order of the names."""
+    """Return numbers of shape (images, width), in the order of the names."""
     for name in names:
-        words = rows[name]
-        if len(words) != width or not all(map(_WHOLE.fullmatch, words)):
+        values = rows[name]
+        if len(values) != width or not all(map(_WHOLE_NUMBER.fullmatch, values)):
             raise ConfigError(
                 f"{path}: the line of {name} must hold {width} whole numbers, but is "
-                f"{' '.join(words)[:60]!r}: replace it by a whole copy."
+                f"{' '.join(values)[:60]!r}: replace it by a whole copy."
             )
     return np.array([list(map(int, rows[name])) for name in names], dtype=np.int64)
 
 
 def read_images(folder: Path, names: Sequence[str], size: int) -> NDArray[np.uint8]:
-    """Read images, or what an earlier call kept of them.
-
-    The square in the middle is made `size` pixels wide.
+    """Read images from their files or from the cache, cropped to the central square.
 
     Args:
-        folder: Where they are. A new time of it makes the cache read them again, so an image that
-            was changed in its place goes unnoticed.
+        folder: Folder of the images. The cache depends on its modification time, so an image that
+            is changed in place goes unnoticed.
         names: The files, in this order.
-        size: Pixels a side.
+        size: Pixels per side after scaling.
 
     Returns:
         Bytes of shape (images, 3, size, size), red first.
@@ -154,16 +156,16 @@ def read_images(folder: Path, names: Sequence[str], size: int) -> NDArray[np.uin
 
     def make() -> Arrays:
         images = np.empty((len(names), 3, size, size), np.uint8)
-        pillow = _pillow()
-        for place, name in enumerate(names):
-            images[place] = _small(pillow, folder / name, size)
+        pillow = _import_pillow()
+        for i, name in enumerate(names):
+            images[i] = _read_image(pillow, folder / name, size)
         return {"images": images}
 
     options = {"version": 1, "size": size, "names": list(names)}
     return cached("celeba", make, options=options, sources=[folder])["images"]
 
 
-def _pillow() -> Any:
+def _import_pillow() -> Any:
     try:
         return importlib.import_module("PIL.Image")
     except ImportError as error:
@@ -173,24 +175,23 @@ def _pillow() -> Any:
         ) from error
 
 
-def _small(pillow: Any, path: Path, size: int) -> NDArray[np.uint8]:
-    """The middle of one image, of shape (3, size, size)."""
+def _read_image(pillow: Any, path: Path, size: int) -> NDArray[np.uint8]:
+    """Return the central square of an image, of shape (3, size, size)."""
     try:
         with pillow.open(path, formats=("JPEG", "PNG")) as image:
-            wide, high = image.size
-            side = min(wide, high)
-            if max(wide, high) <= _LARGEST_SIDE:
-                left, top = (wide - side) // 2, (high - side) // 2
-                small = image.convert("RGB").resize(
-                    (size, size),
-                    pillow.Resampling.BILINEAR,
-                    box=(left, top, left + side, top + side),
+            width, height = image.size
+            side = min(width, height)
+            if max(width, height) <= _LARGEST_SIDE:  # a huge image would fill the memory
+                x, y = (width - side) // 2, (height - side) // 2
+                scaled = image.convert("RGB").resize(
+                    (size, size), pillow.Resampling.BILINEAR, box=(x, y, x + side, y + side)
                 )
-                return np.asarray(small).transpose(2, 0, 1)
-    except Exception as error:  # damaged images raise almost anything
+                return np.asarray(scaled).transpose(2, 0, 1)
+    except Exception as error:  # damaged images raise errors of many types
         raise ConfigError(
             f"The image {path} cannot be read ({error}); replace it by a whole copy."
         ) from error
     raise ConfigError(
-        f"The image {path} has {wide}x{high} pixels, and those of CelebA have 178x218: replace it."
+        f"The image {path} has {width}x{height} pixels, and those of CelebA have 178x218: replace "
+        f"it."
     )

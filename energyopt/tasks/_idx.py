@@ -1,4 +1,4 @@
-"""Images in IDX files, the form of MNIST and of the sets made after it."""
+"""Reader of IDX files, the format of MNIST and of data sets modelled on it."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def read_idx_images(paths: list[Path], num_classes: int) -> tuple[Split, Split]:
 
     Args:
         paths: Training images, training labels, test images, test labels.
-        num_classes: Labels must be below it.
+        num_classes: Number of classes; labels must be below it.
 
     Returns:
-        What is to train and validate on, and the test part: uint8 images of shape
-        (samples, 1, height, width) and int64 labels.
+        The training part and the test part: uint8 images of shape (samples, 1, height, width) and
+        int64 labels.
 
     Raises:
         ConfigError: If a file is damaged, or they do not fit together.
     """
     train_images, train_labels, test_images, test_labels = paths
-    known = _read_pair(train_images, train_labels, num_classes)
+    training = _read_pair(train_images, train_labels, num_classes)
     test = _read_pair(test_images, test_labels, num_classes)
-    if known.inputs.shape[1:] != test.inputs.shape[1:]:
+    if training.inputs.shape[1:] != test.inputs.shape[1:]:
         raise ConfigError(
-            f"The images in {train_images} have the shape {tuple(known.inputs.shape[1:])}, "
+            f"The images in {train_images} have the shape {tuple(training.inputs.shape[1:])}, "
             f"those in {test_images} {tuple(test.inputs.shape[1:])}: "
             f"put files of the same data set into one folder."
         )
-    return known, test
+    return training, test
 
 
 def _read_pair(images_path: Path, labels_path: Path, num_classes: int) -> Split:
@@ -71,14 +71,14 @@ def read_idx(path: Path, dimensions: int) -> torch.Tensor:
     """Read an IDX file of unsigned bytes, as described at http://yann.lecun.com/exdb/mnist.
 
     Args:
-        path: The file, gzipped if it is called so.
-        dimensions: How many its array must have.
+        path: The file, gzipped if its suffix is .gz.
+        dimensions: Number of dimensions that its array must have.
 
     Returns:
-        A uint8 tensor of the shape that the header gives.
+        A uint8 tensor of the shape in the header.
 
     Raises:
-        ConfigError: If it is no such file, or not a whole one.
+        ConfigError: If it is not an IDX file with these dimensions, or truncated.
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -86,21 +86,23 @@ def read_idx(path: Path, dimensions: int) -> torch.Tensor:
         raise ConfigError(
             f"{path} cannot be read ({error}); replace it by a whole copy."
         ) from error
-    header = 4 * (1 + dimensions)
-    found, *shape = (int.from_bytes(content[at : at + 4], "big") for at in range(0, header, 4))
-    magic = _MAGIC_UBYTE + dimensions
-    if found != magic:
+    header_bytes = 4 * (1 + dimensions)
+    magic, *shape = (
+        int.from_bytes(content[start : start + 4], "big") for start in range(0, header_bytes, 4)
+    )
+    expected_magic = _MAGIC_UBYTE + dimensions
+    if magic != expected_magic:
         raise ConfigError(
-            f"{path} starts with the magic number {found:#010x}, but an IDX file of "
-            f"{dimensions}-dimensional bytes starts with {magic:#010x}: check that it is the "
-            f"file its name says."
+            f"{path} starts with the magic number {magic:#010x}, but an IDX file of "
+            f"{dimensions}-dimensional bytes starts with {expected_magic:#010x}: check that it is "
+            f"the file its name says."
         )
-    expected = header + math.prod(shape)
-    if len(content) != expected or expected == header:
+    expected = header_bytes + math.prod(shape)
+    if len(content) != expected or expected == header_bytes:
         raise ConfigError(
             f"{path} has {len(content)} bytes, but its header {shape} asks for {expected}: "
             f"it is truncated or damaged; replace it by a whole copy."
         )
-    # A bytearray is writable, as torch wants the memory of its tensors.
-    data = torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header)
+    # torch warns of tensors in read-only memory; a bytearray is writable.
+    data = torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header_bytes)
     return data.reshape(shape)

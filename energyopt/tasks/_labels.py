@@ -1,7 +1,7 @@
-"""Tasks that can tell several things of the same samples: one of them, or all at once.
+"""The option `label` of tasks with several labels: one of them, or all as heads.
 
-A task with several heads has labels of shape (samples, heads), and an attribute `heads`: the
-number of classes of each, by name, in the order of the columns. `num_classes` is their sum.
+A task with several heads has labels of shape (samples, heads) and an attribute `heads`: the number
+of classes of each head by name, in the order of the columns. `num_classes` is their sum.
 """
 
 from __future__ import annotations
@@ -14,57 +14,57 @@ import torch
 from energyopt.errors import ConfigError
 
 BOTH = "both"
-"""The `label` that asks for all heads."""
+"""The `label` that selects all heads."""
 
 
-class Chosen(NamedTuple):
-    """What a task tells of all that it could.
+class LabelSelection(NamedTuple):
+    """The heads that a task is built with, out of all that its data has labels for.
 
     Attributes:
-        heads: The number of classes of each head; one head is a plain task.
-        columns: Which columns of all labels.
+        heads: The number of classes of each selected head; a task with one has no `heads`.
+        columns: Columns of the selected heads in the labels of all heads.
     """
 
     heads: Mapping[str, int]
     columns: tuple[int, ...]
 
     @property
-    def several(self) -> bool:
-        """Whether this is a task with `heads`."""
+    def is_multi_head(self) -> bool:
+        """True if several heads are selected."""
         return len(self.heads) > 1
 
     @property
     def num_classes(self) -> int:
-        """Of all heads together."""
+        """Number of classes of all selected heads."""
         return sum(self.heads.values())
 
-    def of(self, labels: torch.Tensor) -> torch.Tensor:
-        """Take the labels that are told.
+    def select(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return the labels of the selected heads.
 
         Args:
-            labels: All labels, of shape (samples, all heads).
+            labels: Labels of all heads, of shape (samples, all heads).
 
         Returns:
-            Labels of shape (samples, heads), or (samples,) of a plain task.
+            Labels of shape (samples, heads), or (samples,) for a single head.
         """
-        return labels[:, list(self.columns)] if self.several else labels[:, self.columns[0]]
+        return labels[:, list(self.columns)] if self.is_multi_head else labels[:, self.columns[0]]
 
 
-def choose(label: str, heads: Mapping[str, int]) -> Chosen:
+def select_labels(label: str, heads: Mapping[str, int]) -> LabelSelection:
     """Read the option `label`: the name of a head, or "both" for all.
 
     Args:
-        label: What was asked for.
-        heads: The number of classes of each head that there is.
+        label: The option's value.
+        heads: The number of classes of each head that the data has labels for.
 
     Raises:
         ConfigError: If there is no such head.
     """
     names = list(heads)
     if label == BOTH:
-        return Chosen(dict(heads), tuple(range(len(names))))
+        return LabelSelection(dict(heads), tuple(range(len(names))))
     if label not in names:
         raise ConfigError(
             f"task.label={label} is unknown: choose {', '.join(names[:-1])}, {names[-1]} or {BOTH}."
         )
-    return Chosen({label: heads[label]}, (names.index(label),))
+    return LabelSelection({label: heads[label]}, (names.index(label),))

@@ -1,4 +1,4 @@
-"""The files of PAMAP2: one subject's recording, cleaned and kept."""
+"""Reader of PAMAP2's files: one subject's recording, cleaned and cached."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ ACTIVITIES = {
     17: "ironing",
     24: "rope jumping",
 }
-"""What the protocol asked all subjects to do, by its code in the files."""
+"""Activities of the protocol by their code in the files."""
 
 SENSORS = ("hand", "chest", "ankle")
-# The four columns of orientation, which follow, are invalid in these files, as their page says.
+# Offsets within a sensor's columns. The four columns of orientation that follow are left out: the
+# data set's page declares them invalid.
 SIGNALS = {
     "temperature": (0,),
     "acc16": (1, 2, 3),
@@ -40,17 +41,17 @@ SIGNALS = {
     "mag": (10, 11, 12),
 }
 _COLUMNS = 54  # time, activity, heart rate, and 17 of each sensor
-_FIRST, _OF_A_SENSOR = 3, 17
+_FIRST_COLUMN, _COLUMNS_PER_SENSOR = 3, 17
 _HIGHEST_CODE = 24
-_LONGEST_JUMP_S = 0.1
+_MAX_GAP_S = 0.1  # between samples of one stretch
 
 
-class Recording(NamedTuple):
-    """What one subject did.
+class SubjectRecording(NamedTuple):
+    """The recording of one subject.
 
     Attributes:
-        samples: Of shape (time, channels).
-        activity: Code of what was done, of shape (time,).
+        samples: Measurements of shape (time, channels).
+        activity: Code of the activity, of shape (time,).
         bout: Number of the uninterrupted stretch of one activity, of shape (time,).
     """
 
@@ -60,57 +61,57 @@ class Recording(NamedTuple):
 
 
 def columns_of(sensors: Sequence[str], signals: Sequence[str]) -> list[int]:
-    """Numbers of the columns of each signal of each sensor."""
+    """Return the column numbers of each signal of each sensor."""
     return [
-        _FIRST + _OF_A_SENSOR * SENSORS.index(sensor) + offset
+        _FIRST_COLUMN + _COLUMNS_PER_SENSOR * SENSORS.index(sensor) + offset
         for sensor in sensors
         for signal in signals
         for offset in SIGNALS[signal]
     ]
 
 
-def read_recording(path: Path, columns: Sequence[int], rate_hz: int) -> Recording:
-    """Read a subject's file, or what an earlier call kept of it.
+def read_recording(path: Path, columns: Sequence[int], rate_hz: int) -> SubjectRecording:
+    """Read a subject's file or its cached recording.
 
-    Gaps of the wireless sensors are filled by straight lines. What belongs to no activity of the
-    protocol is left out. The mean of neighbouring samples makes one of the lower rate.
+    Gaps of the wireless sensors are interpolated linearly. Samples outside the protocol's
+    activities are left out. The rate is lowered by averaging neighbouring samples.
 
     Args:
-        path: `subject101.dat` or another.
-        columns: Which columns are channels.
-        rate_hz: Samples a second; divides 100.
+        path: A subject's file, such as `subject101.dat`.
+        columns: Columns to use as channels.
+        rate_hz: Samples per second; divides 100.
 
     Raises:
         ConfigError: If the file is damaged.
     """
 
     def make() -> Arrays:
-        return _clean(path, columns, RATE_HZ // rate_hz)._asdict()
+        return _read_clean(path, columns, RATE_HZ // rate_hz)._asdict()
 
     options = {"version": 1, "columns": list(columns), "rate_hz": rate_hz}
-    return Recording(**cached(f"pamap2-{path.stem}", make, options=options, sources=[path]))
+    return SubjectRecording(**cached(f"pamap2-{path.stem}", make, options=options, sources=[path]))
 
 
-def _clean(path: Path, columns: Sequence[int], by: int) -> Recording:
-    """Read and clean a file; `by` samples become one."""
+def _read_clean(path: Path, columns: Sequence[int], factor: int) -> SubjectRecording:
+    """Read and clean a file, and average each `factor` samples into one."""
     table = _read(path)
     codes = table[:, 1].astype(np.int64)
-    jumps = np.abs(np.diff(table[:, 0])) > _LONGEST_JUMP_S
-    ends = np.flatnonzero((np.diff(codes) != 0) | jumps) + 1
-    channels = np.stack([_filled(path, table[:, column], column) for column in columns], axis=1)
+    has_gap = np.abs(np.diff(table[:, 0])) > _MAX_GAP_S
+    ends = np.flatnonzero((np.diff(codes) != 0) | has_gap) + 1
+    channels = np.stack([_fill_gaps(path, table[:, i], i) for i in columns], axis=1)
     bouts = []
     for begin, end in zip([0, *ends], [*ends, len(codes)], strict=True):
-        count = (end - begin) // by
+        count = (end - begin) // factor
         if codes[begin] in ACTIVITIES and count:
-            whole = channels[begin : begin + count * by]
-            bouts.append((whole.reshape(count, by, -1).mean(axis=1), codes[begin]))
+            samples = channels[begin : begin + count * factor]
+            bouts.append((samples.reshape(count, factor, -1).mean(axis=1), codes[begin]))
     if not bouts:
         raise ConfigError(
             f"{path} holds no activity of the protocol: replace it by the subject's file in the "
             f"folder Protocol."
         )
     lengths = [len(samples) for samples, _ in bouts]
-    return Recording(
+    return SubjectRecording(
         np.concatenate([samples for samples, _ in bouts]).astype(np.float32),
         np.repeat([code for _, code in bouts], lengths),
         np.repeat(np.arange(len(bouts)), lengths),
@@ -118,10 +119,10 @@ def _clean(path: Path, columns: Sequence[int], by: int) -> Recording:
 
 
 def _read(path: Path) -> NDArray[np.float64]:
-    """Read all rows and check what can be checked."""
+    """Read all rows, and check the number of columns, the times and the activity codes."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # of an empty file
+            warnings.simplefilter("error")  # NumPy only warns of an empty file
             table: NDArray[Any] = np.loadtxt(path, ndmin=2)
     except (ValueError, OSError, UserWarning) as error:
         raise ConfigError(
@@ -132,9 +133,9 @@ def _read(path: Path) -> NDArray[np.float64]:
             f"{path} has {table.shape[1]} columns, but files of PAMAP2 have {_COLUMNS}: replace "
             f"it by a whole copy."
         )
-    known = np.isin(table[:, 1], np.arange(_HIGHEST_CODE + 1)) & np.isfinite(table[:, 0])
-    if not known.all():
-        row = int(np.argmin(known))
+    is_valid = np.isin(table[:, 1], np.arange(_HIGHEST_CODE + 1)) & np.isfinite(table[:, 0])
+    if not is_valid.all():
+        row = int(np.argmin(is_valid))
         raise ConfigError(
             f"{path}, row {row + 1}: time {table[row, 0]:g} and activity {table[row, 1]:g}, but "
             f"times are numbers and activities 0 to {_HIGHEST_CODE}: replace it by a whole copy."
@@ -142,15 +143,15 @@ def _read(path: Path) -> NDArray[np.float64]:
     return table
 
 
-def _filled(path: Path, column: NDArray[np.float64], number: int) -> NDArray[np.float64]:
-    """Fill gaps by straight lines, and by the nearest value at the ends."""
-    there = np.isfinite(column)
-    if there.all():
+def _fill_gaps(path: Path, column: NDArray[np.float64], index: int) -> NDArray[np.float64]:
+    """Interpolate gaps linearly, and extend the nearest value at the ends."""
+    is_present = np.isfinite(column)
+    if is_present.all():
         return column
-    if not there.any():
+    if not is_present.any():
         raise ConfigError(
-            f"{path} has no number in column {number + 1}: leave that sensor or signal out, or "
+            f"{path} has no number in column {index + 1}: leave that sensor or signal out, or "
             f"the subject."
         )
     times = np.arange(len(column))
-    return np.interp(times, times[there], column[there])
+    return np.interp(times, times[is_present], column[is_present])

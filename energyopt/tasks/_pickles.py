@@ -1,7 +1,7 @@
-"""Reading pickles of byte arrays without running what is in them.
+"""Reader of pickled byte arrays that runs no code from the file.
 
-A pickle names functions that are to be called. Here none of them is: what an array of bytes
-needs is answered by stand-ins that only check and remember, and every other name is refused.
+A pickle names functions to call. None of them is called here: the names that an array of bytes
+needs are mapped to stand-ins that only check and store their arguments; other names are refused.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from numpy.typing import NDArray
 from energyopt.errors import ConfigError
 
 _UBYTE = ("u1", b"u1", "|u1", b"|u1")
-_STATE_PARTS = 5
+_STATE_LENGTH = 5  # version, shape, dtype, Fortran order, content: numpy.ndarray.__setstate__
 
 
 class _Dtype:
-    """Stands for numpy.dtype: of unsigned bytes alone."""
+    """Stands for numpy.dtype; accepts only unsigned bytes."""
 
     def __init__(self, code: object, *_: object) -> None:
         if code not in _UBYTE:
             raise pickle.UnpicklingError(f"an array of {code!r}, where bytes were expected")
 
     def __setstate__(self, state: object) -> None:
-        """Ignore the byte order, which bytes have not."""
+        """Ignore the byte order, which single bytes do not have."""
 
 
 class _Array:
-    """Stands for numpy.ndarray; its values come with its state."""
+    """Stands for numpy.ndarray; its values are part of its state."""
 
     values: NDArray[np.uint8]
 
     def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, tuple) or len(state) != _STATE_PARTS:
+        if not isinstance(state, tuple) or len(state) != _STATE_LENGTH:
             raise pickle.UnpicklingError("an array in an unknown form")
-        _, shape, dtype, fortran, content = state
-        whole = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
-        if not (whole and isinstance(dtype, _Dtype) and isinstance(content, bytes)):
+        _, shape, dtype, is_fortran, content = state
+        is_shape = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
+        if not (is_shape and isinstance(dtype, _Dtype) and isinstance(content, bytes)):
             raise pickle.UnpicklingError("an array in an unknown form")
         if len(content) != math.prod(shape):
             raise pickle.UnpicklingError(f"an array of {shape} with {len(content)} bytes")
-        flat = np.frombuffer(content, np.uint8)
-        self.values = flat.reshape(shape, order="F" if fortran else "C")
+        values = np.frombuffer(content, np.uint8)
+        self.values = values.reshape(shape, order="F" if is_fortran else "C")
 
 
 def _empty_array(*_: object) -> _Array:
@@ -55,7 +55,7 @@ def _empty_array(*_: object) -> _Array:
 
 
 def _latin1(text: object, codec: object) -> bytes:
-    """Stand for _codecs.encode, by which Python 3 writes bytes in pickles that Python 2 reads."""
+    """Stand for _codecs.encode, which Python 3 names for bytes in pickles that Python 2 reads."""
     if not isinstance(text, str) or codec not in {"latin1", b"latin1"}:
         raise pickle.UnpicklingError(f"text in the code {codec!r}")
     return text.encode("latin1")
@@ -70,7 +70,7 @@ _STAND_INS = {
 }
 
 
-class _Restricted(pickle.Unpickler):
+class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _STAND_INS[module, name]
@@ -81,19 +81,19 @@ class _Restricted(pickle.Unpickler):
 
 
 def read_pickled_dict(path: Path) -> dict[bytes, Any]:
-    """Read a file that holds a pickled dict of plain values and byte arrays; run nothing of it.
+    """Read a pickled dict of plain values and byte arrays without running code from the file.
 
     Args:
-        path: The file, as Python 2 or 3 wrote it.
+        path: The file, written by Python 2 or 3.
 
     Returns:
-        The dict, with keys as bytes and arrays of uint8.
+        The dict, with bytes as keys and uint8 arrays.
 
     Raises:
-        ConfigError: If the file cannot be read, holds something else, or names other code.
+        ConfigError: If the file cannot be read, holds another object, or names other code.
     """
     try:
-        found = _Restricted(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        content = _RestrictedUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     except pickle.UnpicklingError as error:
@@ -101,13 +101,16 @@ def read_pickled_dict(path: Path) -> dict[bytes, Any]:
             f"{path} is refused: {error}; nothing of it was run. Replace it by a copy whose "
             f"checksum is that of the publisher's page."
         ) from error
-    except Exception as error:  # damaged pickles raise almost anything
+    except Exception as error:  # damaged pickles raise errors of many types
         raise ConfigError(
             f"{path} is truncated or damaged ({type(error).__name__}: {error}); replace it by a "
             f"whole copy."
         ) from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path} holds a {type(found).__name__} instead of a dict of arrays.")
-    keys = (key.encode() if isinstance(key, str) else key for key in found)
-    values = (value.values if isinstance(value, _Array) else value for value in found.values())
-    return dict(zip(keys, values, strict=True))
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds a {type(content).__name__} instead of a dict of arrays.")
+    return {
+        key.encode() if isinstance(key, str) else key: (
+            value.values if isinstance(value, _Array) else value
+        )
+        for key, value in content.items()
+    }

@@ -1,4 +1,4 @@
-"""What the tasks share: splitting, standardising, and finding scikit-learn's data files."""
+"""Splitting and standardising of data, checks of options, and scikit-learn's data files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from energyopt.core.checks import is_number, is_whole_number
 from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
 
@@ -21,23 +22,23 @@ class Splits(NamedTuple):
     test: Split
 
 
-def require_int(name: str, value: object, minimum: int) -> None:
+def check_int(name: str, value: object, minimum: int) -> None:
     """Check a whole-number option.
 
     Raises:
         ConfigError: If `value` is not an int of at least `minimum`.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+    if not is_whole_number(value, minimum):
         raise ConfigError(f"task.{name}={value} must be a whole number of at least {minimum}.")
 
 
-def require_share(name: str, value: object, below: float) -> None:
-    """Check an option that is a part of a whole.
+def check_share(name: str, value: object, below: float) -> None:
+    """Check an option that is a share of a whole.
 
     Raises:
         ConfigError: If `value` is not a number above 0 and below `below`.
     """
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < below:
+    if not is_number(value) or not 0 < value < below:
         raise ConfigError(f"task.{name}={value} must be a number above 0 and below {below:g}.")
 
 
@@ -45,7 +46,7 @@ def sklearn_data_file(name: str) -> Path:
     """Find a data file inside the installed scikit-learn without importing it (1.3 s).
 
     Args:
-        name: Name of a file in `sklearn/datasets/data`.
+        name: File name in `sklearn/datasets/data`.
 
     Raises:
         ConfigError: If scikit-learn or the file is not installed.
@@ -56,9 +57,9 @@ def sklearn_data_file(name: str) -> Path:
         path = Path(folder, "datasets", "data", name)
         if path.is_file():
             return path
-    where = f"the installed scikit-learn ({', '.join(folders)})" if folders else "scikit-learn"
+    package = f"the installed scikit-learn ({', '.join(folders)})" if folders else "scikit-learn"
     raise ConfigError(
-        f"The data file datasets/data/{name} of {where} was not found; "
+        f"The data file datasets/data/{name} of {package} was not found; "
         f"install it with `pip install scikit-learn`."
     )
 
@@ -71,13 +72,13 @@ def read_table(
     Args:
         path: The file.
         header_rows: Lines to skip at its beginning.
-        package: What brought it, for the message.
+        package: Package that contains it, for the message.
 
     Returns:
         Float values of shape (rows, columns - 1) and int64 labels of shape (rows,).
 
     Raises:
-        ConfigError: If the file is not such a table.
+        ConfigError: If the file cannot be read as a table of numbers.
     """
     try:
         table = np.loadtxt(path, delimiter=",", skiprows=header_rows, dtype=np.float32, ndmin=2)
@@ -98,60 +99,61 @@ def split(
     seed: int,
     strata: torch.Tensor | None = None,
 ) -> Splits:
-    """Shuffle and split a data set, each class in proportion.
+    """Shuffle and split a data set, stratified by class.
 
-    Validation and test depend on the seed and their own sizes, never on `n_train`, so that
+    Validation and test depend only on the seed and their sizes, never on `n_train`, so that
     accuracies from different amounts of training data are comparable.
 
     Args:
         inputs: All samples, of shape (samples, ...).
         labels: Their classes, of shape (samples,) or (samples, heads).
-        n_train: Training samples; None takes all that are left.
+        n_train: Training samples; None takes all that are not held out.
         n_validation: Validation samples.
         n_test: Test samples; 0 leaves that part empty.
         seed: Seed of the shuffle.
-        strata: What is in proportion, of shape (samples,); None takes `labels`.
+        strata: Classes to stratify by, of shape (samples,); None takes `labels`.
 
     Raises:
         ConfigError: If a size or the seed is not possible.
     """
-    require_int("n_validation", n_validation, 1)
-    require_int("n_test", n_test, 0)
-    require_int("split_seed", seed, 0)
+    check_int("n_validation", n_validation, 1)
+    check_int("n_test", n_test, 0)
+    check_int("split_seed", seed, 0)
     held_out = n_test + n_validation
-    left = len(labels) - held_out
-    if left < 1:
+    available = len(labels) - held_out
+    if available < 1:
         raise ConfigError(
             f"task.n_validation={n_validation} and n_test={n_test} leave none of the "
             f"{len(labels)} samples to train on: choose fewer."
         )
     if n_train is None:
-        n_train = left
-    require_int("n_train", n_train, 1)
-    if n_train > left:
+        n_train = available
+    check_int("n_train", n_train, 1)
+    if n_train > available:
         raise ConfigError(
-            f"task.n_train={n_train} is more than the {left} of {len(labels)} samples that are "
-            f"not held out: choose at most {left}, or null for all."
+            f"task.n_train={n_train} is more than the {available} of {len(labels)} samples that "
+            f"are not held out: choose at most {available}, or null for all."
         )
     generator = np.random.default_rng(seed)
     order = stratified_order((labels if strata is None else strata).numpy(), generator)
 
-    def part(start: int, stop: int) -> Split:
-        chosen = torch.from_numpy(generator.permutation(order[start:stop]))
-        return Split(inputs[chosen], labels[chosen])
+    def take(start: int, stop: int) -> Split:
+        indices = torch.from_numpy(generator.permutation(order[start:stop]))
+        return Split(inputs[indices], labels[indices])
 
-    test = part(0, n_test)
-    validation = part(n_test, held_out)
-    return Splits(part(held_out, held_out + n_train), validation, test)
+    # Training is drawn last: its size must not change the random numbers of the others.
+    test = take(0, n_test)
+    validation = take(n_test, held_out)
+    return Splits(take(held_out, held_out + n_train), validation, test)
 
 
-def split_known(
-    known: Split, test: Split, *, n_train: int | None, n_validation: int, seed: int
+def split_training(
+    training: Split, test: Split, *, n_train: int | None, n_validation: int, seed: int
 ) -> Splits:
-    """Split what a data set offers for training, keep its own test part, and standardise.
+    """Split a data set's training part, keep its test part, and standardise.
 
     Args:
-        known: What is to train and validate on.
+        training: The part to train and validate on.
         test: The test part.
         n_train: Training samples; None takes all that are not held out.
         n_validation: Validation samples.
@@ -161,7 +163,12 @@ def split_known(
         ConfigError: If a size or the seed is not possible.
     """
     parts = split(
-        known.inputs, known.labels, n_train=n_train, n_validation=n_validation, n_test=0, seed=seed
+        training.inputs,
+        training.labels,
+        n_train=n_train,
+        n_validation=n_validation,
+        n_test=0,
+        seed=seed,
     )
     return standardised(Splits(parts.train, parts.validation, test))
 
@@ -169,15 +176,16 @@ def split_known(
 def stratified_order(
     labels: np.ndarray[tuple[int], np.dtype[np.int64]], generator: np.random.Generator
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Order the samples such that each stretch holds all classes in proportion.
+    """Order samples so that every contiguous range holds all classes in proportion.
 
     Args:
         labels: Their classes, of shape (samples,).
         generator: Source of all randomness.
 
     Returns:
-        Numbers of the samples, of shape (samples,).
+        Indices of the samples, of shape (samples,).
     """
+    # The members of each class are spread evenly over [0, 1), each with a random offset.
     position = np.empty(len(labels))
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))
@@ -186,9 +194,9 @@ def stratified_order(
 
 
 def standardised(parts: Splits) -> Splits:
-    """Scale all parts to mean 0 and deviation 1 per channel or feature (dimension 1).
+    """Scale all parts to mean 0 and standard deviation 1 per channel or feature (dimension 1).
 
-    The statistics are those of the training part alone. A constant channel becomes 0.
+    The statistics are those of the training part. A constant channel becomes 0.
 
     Args:
         parts: Parts whose inputs have shape (samples, channels, ...), of any dtype.
@@ -197,12 +205,12 @@ def standardised(parts: Splits) -> Splits:
         Parts with float32 inputs of the same shapes.
     """
     train = parts.train.inputs.float()
-    others = [d for d in range(train.ndim) if d != 1]
-    deviation, mean = torch.std_mean(train, dim=others, correction=0, keepdim=True)
+    dims = [dim for dim in range(train.ndim) if dim != 1]
+    deviation, mean = torch.std_mean(train, dim=dims, correction=0, keepdim=True)
     deviation[deviation == 0] = 1.0
 
-    def scaled(part: Split) -> Split:
-        # Subtracting makes a new tensor, so the division may work in place.
+    def scale(part: Split) -> Split:
+        # The subtraction creates a new tensor, so the division can work in place.
         return Split((part.inputs.float() - mean).div_(deviation), part.labels)
 
-    return Splits(*(scaled(part) for part in parts))
+    return Splits(*(scale(part) for part in parts))

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from local files, in their version for Python."""
+"""CIFAR-10 and CIFAR-100 from the local files of their Python version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
 from energyopt.tasks._local_data import LocalData
 from energyopt.tasks._pickles import read_pickled_dict
-from energyopt.tasks._splits import split_known
+from energyopt.tasks._splits import split_training
 
 _SHAPE = (3, 32, 32)
 _PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -41,8 +41,9 @@ class CIFAR10:
     """60,000 colour 32x32 images in 10 classes, from the pickles of its Python version.
 
     Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. Nothing
-    is downloaded, and nothing in the pickles is run. The 50,000 images of the five training
-    files are split into training and validation; the 10,000 others test. Images are not augmented.
+    is downloaded, and no code in the pickles is run. The 50,000 images of the five training files
+    are split into training and validation; the other 10,000 are the test part. Images are not
+    augmented.
 
     Args:
         root: Folder `cifar-10-batches-py`, or the one that holds it; None looks in
@@ -53,8 +54,8 @@ class CIFAR10:
 
     Attributes:
         train: Inputs of shape (n_train, 3, 32, 32), standardised per channel, and labels.
-        validation: The same for `n_validation` images.
-        test: The same for the images of the test file.
+        validation: `n_validation` images, likewise.
+        test: The images of the test file, likewise.
         input_shape: (3, 32, 32).
         num_classes: 10.
 
@@ -77,27 +78,31 @@ class CIFAR10:
         n_validation: int = 5000,
         split_seed: int = 0,
     ) -> None:
-        *known, test = (_read(p, b"labels", self.num_classes) for p in _CIFAR10.find(root))
-        self.train, self.validation, self.test = split_known(
-            _joined(known), test, n_train=n_train, n_validation=n_validation, seed=split_seed
+        *batches, test = (_read(path, b"labels", self.num_classes) for path in _CIFAR10.find(root))
+        training = Split(
+            torch.cat([batch.inputs for batch in batches]),
+            torch.cat([batch.labels for batch in batches]),
+        )
+        self.train, self.validation, self.test = split_training(
+            training, test, n_train=n_train, n_validation=n_validation, seed=split_seed
         )
 
 
 class CIFAR100:
-    """60,000 colour 32x32 images in 100 classes of 20 kinds; see `CIFAR10`.
+    """60,000 colour 32x32 images in 100 classes, grouped into 20; see `CIFAR10`.
 
     Args:
         root: Folder `cifar-100-python`, or the one that holds it; None looks in ENERGYOPT_DATA.
-        label: What to tell: the "fine" class of 100, or the "coarse" one of 20.
+        label: Label to classify: the "fine" class of 100, or the "coarse" one of 20.
         n_train: Training images; None takes all that are not held out.
-        n_validation: Images of the training file that are held out for validation, the told
-            classes in proportion.
+        n_validation: Images of the training file that are held out for validation, stratified by
+            that label.
         split_seed: Seed of the split; validation does not depend on `n_train`.
 
     Attributes:
         train: Inputs of shape (n_train, 3, 32, 32), standardised per channel, and labels.
-        validation: The same for `n_validation` images.
-        test: The same for the images of the test file.
+        validation: `n_validation` images, likewise.
+        test: The images of the test file, likewise.
         input_shape: (3, 32, 32).
         num_classes: 100 or 20.
 
@@ -125,19 +130,19 @@ class CIFAR100:
             raise ConfigError(f"task.label={label} is unknown: choose fine or coarse.")
         self.num_classes = _CLASSES_100[label]
         key = f"{label}_labels".encode()
-        known, test = (_read(path, key, self.num_classes) for path in _CIFAR100.find(root))
-        self.train, self.validation, self.test = split_known(
-            known, test, n_train=n_train, n_validation=n_validation, seed=split_seed
+        training, test = (_read(path, key, self.num_classes) for path in _CIFAR100.find(root))
+        self.train, self.validation, self.test = split_training(
+            training, test, n_train=n_train, n_validation=n_validation, seed=split_seed
         )
 
 
 def _read(path: Path, key: bytes, num_classes: int) -> Split:
-    """Read a file: uint8 images of shape (images, 3, 32, 32) and the labels under a key."""
-    found = read_pickled_dict(path)
-    missing = [each.decode() for each in (b"data", key) if each not in found]
+    """Return the images of a file, uint8 of shape (images, 3, 32, 32), and the labels of a key."""
+    content = read_pickled_dict(path)
+    missing = [name.decode() for name in (b"data", key) if name not in content]
     if missing:
         raise ConfigError(f"{path} has no {' and no '.join(missing)}: is it of another data set?")
-    data, labels = found[b"data"], found[key]
+    data, labels = content[b"data"], content[key]
     shape: tuple[int, ...] = data.shape if isinstance(data, np.ndarray) else ()
     size = math.prod(_SHAPE)
     if shape[1:] != (size,) or shape[0] < 1:
@@ -146,9 +151,9 @@ def _read(path: Path, key: bytes, num_classes: int) -> Split:
             f"it by a whole copy of the Python version."
         )
     if not isinstance(labels, list) or len(labels) != len(data):
-        counted = len(labels) if isinstance(labels, Sequence) else "no"
+        n_labels = len(labels) if isinstance(labels, Sequence) else "no"
         raise ConfigError(
-            f"{path} has {len(data)} images but {counted} labels: replace it by a whole copy."
+            f"{path} has {len(data)} images but {n_labels} labels: replace it by a whole copy."
         )
     wrong = [label for label in labels if type(label) is not int or not 0 <= label < num_classes]
     if wrong:
@@ -156,11 +161,5 @@ def _read(path: Path, key: bytes, num_classes: int) -> Split:
             f"{path} has a label {wrong[0]!r}; allowed are 0 to {num_classes - 1}: replace it by "
             f"a whole copy."
         )
-    images = torch.from_numpy(data.copy()).reshape(-1, *_SHAPE)  # a copy is writable, for torch
-    return Split(images, torch.tensor(labels))
-
-
-def _joined(parts: Sequence[Split]) -> Split:
-    return Split(
-        torch.cat([part.inputs for part in parts]), torch.cat([part.labels for part in parts])
-    )
+    images = torch.from_numpy(data.copy())  # torch warns of read-only arrays; a copy is writable
+    return Split(images.reshape(-1, *_SHAPE), torch.tensor(labels))

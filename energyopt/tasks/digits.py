@@ -1,4 +1,4 @@
-"""Handwritten digits, 8x8: small and real, the default task."""
+"""Handwritten digits of 8x8 pixels: the default task, small and real."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 import torch
 
+from energyopt.core.checks import is_whole_number
 from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.tasks._labels import choose
+from energyopt.tasks._labels import select_labels
 from energyopt.tasks._splits import (
+    check_int,
     read_table,
-    require_int,
     sklearn_data_file,
     split,
     standardised,
@@ -28,11 +29,11 @@ class Digits:
 
     Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
     Learning Repository, 1998, https://doi.org/10.24432/C50P49 (its test set). By default 1348
-    images train, 225 validate and 224 test.
+    images are for training, 225 for validation and 224 for testing.
 
-    With `classes` it is one half of a class split, such as 0 to 4 to train on before 5 to 9. With
-    a rotation to tell, each image is turned by 0, 90, 180 or 270 degrees: a second task that
-    does not help the first.
+    With `classes` it is one part of a class split, such as 0 to 4 for pretraining and 5 to 9 for
+    fine-tuning. If the rotation is a label, each image is turned by 0, 90, 180 or 270 degrees: a
+    second task that does not help the first.
 
     Args:
         n_train: Training images; None takes all that are not held out.
@@ -40,19 +41,19 @@ class Digits:
         n_test: Test images.
         split_seed: Seed of the split; validation and test do not depend on `n_train`. Of the seeds
             0 to 9, 1 is a typical one and 0 has unusually hard validation images.
-        classes: Which digits; their labels are their places in this list. None takes all.
-        label: What to tell: the "class", the "rotation", or "both".
-        rotated: Whether images are turned; None turns them where the rotation is told. The class
-            alone of the same turned images is `label=class rotated=true`.
-        rotation_seed: Seed of the turns, which belong to the images, not to the split.
+        classes: Digits to take; their labels are their positions in this list. None takes all.
+        label: Label to classify: the "class", the "rotation", or "both".
+        rotated: Whether images are turned; None turns them if the rotation is a label. Use
+            `label=class rotated=true` to classify only the class of the same turned images.
+        rotation_seed: Seed of the turns; an image's turn does not depend on the split.
 
     Attributes:
         train: Inputs of shape (n_train, 1, 8, 8), standardised, and labels.
-        validation: The same for `n_validation` images.
-        test: The same for `n_test` images.
+        validation: `n_validation` images, likewise.
+        test: `n_test` images, likewise.
         input_shape: (1, 8, 8).
         num_classes: 10 or the number of `classes`, 4 rotations, or the sum.
-        heads: Of "both" alone: class and rotation.
+        heads: Only for "both": class and rotation.
 
     Raises:
         ConfigError: If scikit-learn's file is missing or an option is not possible.
@@ -77,37 +78,37 @@ class Digits:
         rotated: bool | None = None,
         rotation_seed: int = 0,
     ) -> None:
-        digits = list(range(_DIGITS)) if classes is None else _checked(classes)
-        told = choose(label, {"class": len(digits), "rotation": _QUARTER_TURNS})
-        require_int("rotation_seed", rotation_seed, 0)
+        digits = list(range(_DIGITS)) if classes is None else _checked_classes(classes)
+        heads = select_labels(label, {"class": len(digits), "rotation": _QUARTER_TURNS})
+        check_int("rotation_seed", rotation_seed, 0)
         pixels, labels = read_digits()
         turns = torch.zeros_like(labels)
-        if _turns(rotated, label):
+        if _is_rotated(rotated, label):
             rng = np.random.default_rng(rotation_seed)
             turns = torch.from_numpy(rng.integers(_QUARTER_TURNS, size=len(labels)))
-            pixels = _turned(pixels, turns)
+            pixels = _rotate(pixels, turns)
         if classes is not None:
-            place = torch.full((_DIGITS,), -1)
-            place[digits] = torch.arange(len(digits))
-            kept = place[labels] >= 0
-            pixels, labels, turns = pixels[kept], place[labels[kept]], turns[kept]
+            label_of = torch.full((_DIGITS,), -1)
+            label_of[digits] = torch.arange(len(digits))
+            is_taken = label_of[labels] >= 0
+            pixels, labels, turns = pixels[is_taken], label_of[labels[is_taken]], turns[is_taken]
         parts = split(
             pixels,
-            told.of(torch.stack([labels, turns], dim=1)),
+            heads.select(torch.stack([labels, turns], dim=1)),
             n_train=n_train,
             n_validation=n_validation,
             n_test=n_test,
             seed=split_seed,
             strata=labels,
         )
-        self.num_classes = told.num_classes
-        if told.several:
-            self.heads = told.heads
+        self.num_classes = heads.num_classes
+        if heads.is_multi_head:
+            self.heads = heads.heads
         self.train, self.validation, self.test = standardised(parts)
 
 
 def read_digits() -> tuple[torch.Tensor, torch.Tensor]:
-    """All images, of shape (1797, 1, 8, 8), from 0 to 16, and their labels.
+    """Return all images, of shape (1797, 1, 8, 8) with values from 0 to 16, and their labels.
 
     Raises:
         ConfigError: If scikit-learn's file is missing.
@@ -116,10 +117,10 @@ def read_digits() -> tuple[torch.Tensor, torch.Tensor]:
     return pixels.reshape(-1, *Digits.input_shape), labels
 
 
-def _checked(classes: Sequence[int]) -> list[int]:
+def _checked_classes(classes: Sequence[int]) -> list[int]:
     digits = list(classes) if isinstance(classes, Sequence) else []
-    whole = all(isinstance(digit, int) and not isinstance(digit, bool) for digit in digits)
-    if not whole or len(digits) < 2 or set(digits) - set(range(_DIGITS)):  # noqa: PLR2004
+    are_digits = all(is_whole_number(digit) and digit < _DIGITS for digit in digits)
+    if not are_digits or len(digits) < 2:  # noqa: PLR2004
         raise ConfigError(
             f"task.classes={classes} must name at least two of the digits 0 to 9, "
             f"such as [0,1,2,3,4], or be null for all."
@@ -129,7 +130,7 @@ def _checked(classes: Sequence[int]) -> list[int]:
     return digits
 
 
-def _turns(rotated: bool | None, label: str) -> bool:
+def _is_rotated(rotated: bool | None, label: str) -> bool:
     if rotated is not None and not isinstance(rotated, bool):
         raise ConfigError(f"task.rotated={rotated} must be true, false or null.")
     if rotated is False and label != "class":
@@ -140,10 +141,10 @@ def _turns(rotated: bool | None, label: str) -> bool:
     return label != "class" if rotated is None else rotated
 
 
-def _turned(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-    """Turn each image by its number of quarter turns, anticlockwise."""
-    turned = torch.empty_like(images)
-    for turn in range(_QUARTER_TURNS):
-        chosen = turns == turn
-        turned[chosen] = torch.rot90(images[chosen], turn, dims=(2, 3))
-    return turned
+def _rotate(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Rotate each image by its number of quarter turns, anticlockwise."""
+    rotated = torch.empty_like(images)
+    for n_turns in range(_QUARTER_TURNS):
+        mask = turns == n_turns
+        rotated[mask] = torch.rot90(images[mask], n_turns, dims=(2, 3))
+    return rotated

@@ -1,4 +1,4 @@
-"""Fashion-MNIST from local files: the medium task, and the one for a GPU."""
+"""Fashion-MNIST from local files: a medium task, also for a GPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from energyopt.core.protocols import Split
 from energyopt.tasks._idx import IDX_EXPECTS, IDX_FILES, read_idx_images
 from energyopt.tasks._local_data import LocalData
-from energyopt.tasks._splits import split_known
+from energyopt.tasks._splits import split_training
 
 _DATA = LocalData(
     name="Fashion-MNIST",
@@ -25,20 +25,21 @@ class FashionMNIST:
 
     Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking
     Machine Learning Algorithms", arXiv 1708.07747 (MIT licence). Nothing is downloaded. The
-    60,000 training images are split into training and validation; the 10,000 others test.
+    60,000 training images are split into training and validation; the other 10,000 are the test
+    part.
 
     Args:
-        root: Folder with the four files (plain or .gz), as Debian's package dataset-fashion-mnist
-            installs them or torchvision keeps them (`root/FashionMNIST/raw`). None looks in
-            ENERGYOPT_DATA, then where that package puts them.
+        root: Folder with the four files (plain or .gz), as installed by Debian's package
+            dataset-fashion-mnist or stored by torchvision (`root/FashionMNIST/raw`). None looks in
+            ENERGYOPT_DATA, then in that package's folder.
         n_train: Training images; None takes all that are not held out.
         n_validation: Images of the training files that are held out for validation.
         split_seed: Seed of the split; validation does not depend on `n_train`.
 
     Attributes:
         train: Inputs of shape (n_train, 1, 28, 28), standardised, and labels.
-        validation: The same for `n_validation` images.
-        test: The same for the images of the test files.
+        validation: `n_validation` images, likewise.
+        test: The images of the test files, likewise.
         input_shape: (1, 28, 28).
         num_classes: 10.
 
@@ -61,8 +62,8 @@ class FashionMNIST:
         n_validation: int = 5000,
         split_seed: int = 0,
     ) -> None:
-        known, test = read_idx_images(_DATA.find(root), self.num_classes)
-        self.input_shape = tuple(known.inputs.shape[1:])
-        self.train, self.validation, self.test = split_known(
-            known, test, n_train=n_train, n_validation=n_validation, seed=split_seed
+        training, test = read_idx_images(_DATA.find(root), self.num_classes)
+        self.input_shape = tuple(training.inputs.shape[1:])
+        self.train, self.validation, self.test = split_training(
+            training, test, n_train=n_train, n_validation=n_validation, seed=split_seed
         )

@@ -1,4 +1,4 @@
-"""Synthetic wearable-sensor windows: who does what, in the form of PAMAP2."""
+"""Synthetic windows of wearable sensors, modelled on PAMAP2: activities and subjects."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Literal
 import numpy as np
 import torch
 
+from energyopt.core.checks import is_number, is_whole_number
 from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.tasks._labels import choose
-from energyopt.tasks._splits import Splits, require_int, standardised
+from energyopt.tasks._labels import select_labels
+from energyopt.tasks._splits import Splits, check_int, standardised
 
 _CHANNELS = 6
 _STEPS = 64
 _RATE_HZ = 32.0
-_HARMONIC_DAMPING = (1.0, 1.6, 2.4)
+_HARMONIC_DAMPING = (1.0, 1.6, 2.4)  # higher harmonics of a movement are weaker
 
 
 class Har:
     """Human activity recognition on SYNTHETIC windows of 6 channels x 64 steps (2 s at 32 Hz).
 
-    No person was measured: the windows come from a small model of periodic movement, made to
-    resemble PAMAP2 (A. Reiss, D. Stricker, ISWC 2012) where no such data can be had offline. An
-    activity has a base frequency, a posture (the constant part, gravity) and three harmonics a
-    channel; a subject has a pace, an amplitude, a sensor placement and a lag between the limbs.
-    Each window starts at a random phase, varies a little in pace and strength, and carries
-    coloured noise. All subjects share the activities' parameters, so what is learnt from some
-    carries over to others by construction.
+    No person was measured: the windows come from a small model of periodic movement that resembles
+    PAMAP2 (A. Reiss, D. Stricker, ISWC 2012), for use without a download. An activity has a base
+    frequency, a posture (the constant part, gravity) and three harmonics per channel; a subject has
+    a pace, an amplitude, a sensor placement and a lag between the limbs. Each window starts at a
+    random phase, varies a little in pace and strength, and has coloured noise. All subjects share
+    the activities' parameters, so a model of some subjects transfers to others by construction.
 
     The splits are drawn independently; validation and test do not depend on `n_train`.
 
@@ -38,23 +38,24 @@ class Har:
         n_train: Training windows.
         n_validation: Validation windows.
         n_test: Test windows.
-        n_activities: Activities in the world.
-        n_subjects: Subjects in the world.
+        n_activities: Number of activities in the world.
+        n_subjects: Number of subjects in the world.
         noise: Standard deviation of the sensor noise; movements are of the order of 1.
-        subject_strength: How much placement and lag differ between subjects; 0 makes them equal.
-        label: What to tell: the "activity", the "subject", or "both". The inputs are the same.
-        subjects: Numbers (from 0) of the subjects to draw from; None takes all. One world can so
-            give known users to pretrain on and a new one to fine-tune for.
+        subject_strength: Size of the differences in placement and lag between subjects; 0 makes
+            them equal.
+        label: Label to classify: the "activity", the "subject", or "both". The inputs are the same.
+        subjects: Numbers (from 0) of the subjects to draw from; None takes all. One world can thus
+            provide users to pretrain on and a new one to fine-tune for.
         world_seed: Seed of the activities and subjects.
         sample_seed: Seed of the windows drawn from that world.
 
     Attributes:
         train: Inputs of shape (n_train, 6, 64), standardised, and labels.
-        validation: The same for `n_validation` windows.
-        test: The same for `n_test` windows.
+        validation: `n_validation` windows, likewise.
+        test: `n_test` windows, likewise.
         input_shape: (6, 64).
-        num_classes: `n_activities`, `n_subjects` or their sum, after `label`.
-        heads: Of "both" alone: activity and subject.
+        num_classes: `n_activities`, `n_subjects` or their sum, depending on `label`.
+        heads: Only for "both": activity and subject.
 
     Raises:
         ConfigError: If an option is out of its range.
@@ -84,43 +85,40 @@ class Har:
     ) -> None:
         sizes = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
         for name, size in sizes.items():
-            require_int(name, size, 1)
-        require_int("n_activities", n_activities, 2)
-        require_int("n_subjects", n_subjects, 1 if label == "activity" else 2)
-        require_int("world_seed", world_seed, 0)
-        require_int("sample_seed", sample_seed, 0)
+            check_int(name, size, 1)
+        check_int("n_activities", n_activities, 2)
+        check_int("n_subjects", n_subjects, 1 if label == "activity" else 2)
+        check_int("world_seed", world_seed, 0)
+        check_int("sample_seed", sample_seed, 0)
         for name, value in {"noise": noise, "subject_strength": subject_strength}.items():
-            if not (math.isfinite(value) and value >= 0):
+            if not is_number(value) or value < 0:
                 raise ConfigError(f"task.{name}={value} must be a finite number of at least 0.")
-        told = choose(label, {"activity": n_activities, "subject": n_subjects})
-
-        who = _chosen_subjects(subjects, n_subjects)
+        heads = select_labels(label, {"activity": n_activities, "subject": n_subjects})
+        drawn_subjects = _checked_subjects(subjects, n_subjects)
         world = _World.draw(n_activities, n_subjects, subject_strength, world_seed)
         parts = []
         for index, size in enumerate(sizes.values()):
-            # One stream a split keeps validation and test as they are when n_train changes.
+            # A generator per split: validation and test do not change with n_train.
             generator = torch.Generator().manual_seed(len(sizes) * sample_seed + index)
-            inputs, activity, subject = world.windows(size, who, noise, generator)
-            parts.append(Split(inputs, told.of(torch.stack([activity, subject], dim=1))))
-        self.num_classes = told.num_classes
-        if told.several:
-            self.heads = told.heads
+            inputs, labels = world.draw_windows(size, drawn_subjects, noise, generator)
+            parts.append(Split(inputs, heads.select(labels)))
+        self.num_classes = heads.num_classes
+        if heads.is_multi_head:
+            self.heads = heads.heads
         self.train, self.validation, self.test = standardised(Splits(*parts))
 
 
-def _chosen_subjects(subjects: Sequence[int] | None, n_subjects: int) -> torch.Tensor:
-    """Numbers of the subjects to draw from, checked."""
+def _checked_subjects(subjects: Sequence[int] | None, n_subjects: int) -> torch.Tensor:
+    """Return the numbers of the subjects to draw from."""
     if subjects is None:
         return torch.arange(n_subjects)
-    chosen = list(subjects)
-    if not chosen or any(
-        not isinstance(s, int) or isinstance(s, bool) or not 0 <= s < n_subjects for s in chosen
-    ):
+    numbers = list(subjects)
+    if not numbers or not all(is_whole_number(n) and n < n_subjects for n in numbers):
         raise ConfigError(
-            f"task.subjects={chosen} must name at least one of the subjects 0 to {n_subjects - 1}, "
-            f"or be null for all."
+            f"task.subjects={numbers} must name at least one of the subjects 0 to "
+            f"{n_subjects - 1}, or be null for all."
         )
-    return torch.tensor(chosen)
+    return torch.tensor(numbers)
 
 
 @dataclass(frozen=True)
@@ -129,13 +127,13 @@ class _World:
 
     Attributes:
         frequency_hz: Base frequency of each activity, of shape (activities,).
-        amplitude: Of each harmonic, of shape (activities, channels, harmonics).
-        phase: Of each harmonic, in rad, of shape (activities, channels, harmonics).
+        amplitude: Amplitude of each harmonic, of shape (activities, channels, harmonics).
+        phase: Phase of each harmonic, in rad, of shape (activities, channels, harmonics).
         posture: Constant part of each activity, of shape (activities, channels).
         pace: Factor on the frequency of each subject, of shape (subjects,).
         strength: Factor on the amplitudes of each subject, of shape (subjects, channels).
         placement: Offset of each subject's sensors, of shape (subjects, channels).
-        lag: Of each subject's limbs, in rad, of shape (subjects, channels).
+        lag: Phase lag of each subject's limbs, in rad, of shape (subjects, channels).
     """
 
     frequency_hz: torch.Tensor
@@ -149,11 +147,11 @@ class _World:
 
     @classmethod
     def draw(cls, activities: int, subjects: int, subject_strength: float, seed: int) -> _World:
-        """Make up the activities and subjects of a seed."""
+        """Draw activities and subjects from a seed."""
         rng = np.random.default_rng(seed)
         waves = (activities, _CHANNELS, len(_HARMONIC_DAMPING))
         limbs = (subjects, _CHANNELS)
-        drawn = (
+        parameters = (
             np.sort(rng.uniform(0.7, 3.0, activities)),
             rng.normal(0.0, 1.0, waves) / np.array(_HARMONIC_DAMPING),
             rng.uniform(0.0, 2 * np.pi, waves),
@@ -163,24 +161,28 @@ class _World:
             rng.normal(0.0, 0.5 * subject_strength, limbs),
             rng.normal(0.0, subject_strength, limbs),
         )
-        return cls(*(torch.from_numpy(values).float() for values in drawn))
+        return cls(*(torch.from_numpy(values).float() for values in parameters))
 
-    def windows(
-        self, count: int, who: torch.Tensor, noise: float, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def draw_windows(
+        self, count: int, subjects: torch.Tensor, noise: float, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw windows of random activities and subjects.
 
+        A channel is posture + placement + sum over harmonics h of
+        amplitude_h * sin(2 pi h f t + phase_h + lag), plus noise.
+
         Args:
-            count: Windows to draw.
-            who: Numbers of the subjects to draw from.
-            noise: Standard deviation of the sensor noise.
+            count: Number of windows.
+            subjects: Numbers of the subjects to draw from.
+            noise: Standard deviation of the white sensor noise.
             generator: Source of all randomness.
 
         Returns:
-            Windows of shape (count, channels, steps), activities and subjects of shape (count,).
+            Windows of shape (count, channels, steps), and their labels (activity, subject) of shape
+            (count, 2).
         """
         activity = torch.randint(len(self.frequency_hz), (count,), generator=generator)
-        subject = who[torch.randint(len(who), (count,), generator=generator)]
+        subject = subjects[torch.randint(len(subjects), (count,), generator=generator)]
         wobble = 1 + 0.05 * torch.randn(count, generator=generator)
         start = 2 * math.pi * torch.rand(count, generator=generator)
         vigour = 1 + 0.2 * torch.randn(count, generator=generator)
@@ -193,11 +195,11 @@ class _World:
 
         white = torch.randn(count, _CHANNELS, _STEPS, generator=generator)
         windows = noise * white
-        windows[..., 1:] += 0.6 * noise * white[..., :-1]
+        windows[..., 1:] += 0.6 * noise * white[..., :-1]  # coloured: a moving average, MA(1)
         windows += (self.posture[activity] + self.placement[subject])[..., None]
         for harmonic in range(len(_HARMONIC_DAMPING)):
             phase = self.phase[activity, :, harmonic] + lag
             amplitude = self.amplitude[activity, :, harmonic] * strength
             wave = torch.sin((harmonic + 1) * cycle[:, None, :] + phase[..., None])
             windows += amplitude[..., None] * wave
-        return windows, activity, subject
+        return windows, torch.stack([activity, subject], dim=1)

@@ -1,4 +1,4 @@
-"""PAMAP2 from local files: real wearable sensors, who does what."""
+"""PAMAP2 from local files: activities and subjects of real wearable sensors."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from energyopt.core.checks import is_number
 from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.tasks._labels import choose
+from energyopt.tasks._labels import select_labels
 from energyopt.tasks._local_data import LocalData
 from energyopt.tasks._pamap2 import (
     ACTIVITIES,
     RATE_HZ,
     SENSORS,
     SIGNALS,
-    Recording,
+    SubjectRecording,
     columns_of,
     read_recording,
 )
 from energyopt.tasks._splits import (
     Splits,
-    require_int,
-    require_share,
+    check_int,
+    check_share,
     standardised,
     stratified_order,
 )
@@ -39,41 +40,42 @@ _DATA = LocalData(
     expects="Protocol/subject101.dat to Protocol/subject109.dat",
     page="https://archive.ics.uci.edu/dataset/231/pamap2+physical+activity+monitoring",
 )
+_MAX_WINDOW_S = 1e6
 
 
 class Pamap2:
     """Windows of wearable sensors: 12 activities of up to 9 subjects, from text files.
 
     Source: A. Reiss, D. Stricker, "Introducing a New Benchmarked Dataset for Activity Monitoring",
-    ISWC 2012. Nothing is downloaded. A file is read once (a minute at most for all) and kept in the
-    cache. Windows lie within one uninterrupted stretch of one activity; its last part validates,
-    so no window of one part shares a sample with one of another.
+    ISWC 2012. Nothing is downloaded. Each file is read once (a minute at most for all) and cached.
+    A window lies within one uninterrupted stretch of one activity, whose last part is for
+    validation, so windows of different parts share no sample.
 
     Args:
-        root: Folder that holds `Protocol`; None looks in ENERGYOPT_DATA.
-        label: What to tell: the "activity", the "subject", or "both". The inputs are the same.
-        held_out_subject: Its windows are the test part, and none of the others (leave one subject
-            out). None tests on the last part of each stretch, and validates on the one before;
-            telling subjects needs that, as nobody can know one who was never seen.
+        root: Folder that contains `Protocol`; None looks in ENERGYOPT_DATA.
+        label: Label to classify: the "activity", the "subject", or "both". The inputs are the same.
+        held_out_subject: Subject whose windows are the test part, and in no other part (leave one
+            subject out). None tests on the last part of each stretch and validates on the one
+            before it; this is needed to classify subjects, as all must be in the training part.
         subjects: Numbers (101 to 109) of the subjects to train and validate on; None takes all
-            that there are, but for the one held out.
-        sensors: Where they were worn: "hand", "chest", "ankle".
-        signals: What they measured: "acc16", "acc6" (m/s^2), "gyro" (rad/s), "mag" (uT),
+            whose files exist, except the one held out.
+        sensors: Positions on the body: "hand", "chest", "ankle".
+        signals: Measured quantities: "acc16", "acc6" (m/s^2), "gyro" (rad/s), "mag" (uT),
             "temperature" (deg C).
-        rate_hz: Samples a second, by the mean of neighbours; divides 100.
+        rate_hz: Samples per second, by averaging neighbours; divides 100.
         window_s: Length of a window, in s.
-        stride_s: From one window's start to the next one's, in s.
-        validation_share: Of each stretch, by time.
-        n_train: Training windows, the told classes in proportion; None takes all.
+        stride_s: Time from one window's start to the next one's, in s.
+        validation_share: Share of each stretch, by time.
+        n_train: Training windows, stratified by label; None takes all.
         sample_seed: Seed of the choice and order of training windows.
 
     Attributes:
         train: Inputs of shape (windows, channels, steps), standardised per channel, and labels.
-        validation: The same.
-        test: The same.
+        validation: Validation windows, likewise.
+        test: Test windows, likewise.
         input_shape: (channels, steps): by default (18, 128).
-        num_classes: 12 activities, the subjects, or their sum, after `label`.
-        heads: Of "both" alone: activity and subject.
+        num_classes: 12 activities, the subjects, or their sum, depending on `label`.
+        heads: Only for "both": activity and subject.
 
     Raises:
         ConfigError: If a file is missing or damaged, or an option is not possible.
@@ -102,49 +104,51 @@ class Pamap2:
         n_train: int | None = None,
         sample_seed: int = 0,
     ) -> None:
-        require_int("rate_hz", rate_hz, 1)
+        check_int("rate_hz", rate_hz, 1)
         if RATE_HZ % rate_hz:
             raise ConfigError(f"task.rate_hz={rate_hz} must divide {RATE_HZ}: choose 20, 25 or 50.")
-        cut = _Cut(
-            steps=_steps("window_s", window_s, rate_hz, 2),
-            stride=_steps("stride_s", stride_s, rate_hz, 1),
-            validation=validation_share,
-            test=validation_share if held_out_subject is None else 0.0,
+        windowing = _Windowing(
+            steps=_to_steps("window_s", window_s, rate_hz, 2),
+            stride=_to_steps("stride_s", stride_s, rate_hz, 1),
+            validation_share=validation_share,
+            test_share=validation_share if held_out_subject is None else 0.0,
         )
-        require_share("validation_share", validation_share, 0.5)
-        require_int("sample_seed", sample_seed, 0)
-        _require_names("sensors", sensors, SENSORS)
-        _require_names("signals", signals, tuple(SIGNALS))
-        files = _files(root)
-        known = _chosen(subjects, held_out_subject, files)
-        told = choose(label, {"activity": len(ACTIVITIES), "subject": len(known)})
-        if label != "activity" and (held_out_subject is not None or len(known) < 2):  # noqa: PLR2004
+        check_share("validation_share", validation_share, 0.5)
+        check_int("sample_seed", sample_seed, 0)
+        _check_names("sensors", sensors, SENSORS)
+        _check_names("signals", signals, tuple(SIGNALS))
+        files = _find_files(root)
+        training_subjects = _select_subjects(subjects, held_out_subject, files)
+        n_subjects = len(training_subjects)
+        heads = select_labels(label, {"activity": len(ACTIVITIES), "subject": n_subjects})
+        if label != "activity" and (held_out_subject is not None or n_subjects < 2):  # noqa: PLR2004
             raise ConfigError(
-                f"task.label={label} tells {len(known)} subjects with task.held_out_subject="
+                f"task.label={label} tells {n_subjects} subjects with task.held_out_subject="
                 f"{held_out_subject}: set held_out_subject=null, and take at least two subjects."
             )
 
         columns = columns_of(sensors, signals)
         parts: tuple[list[_Windows], ...] = ([], [], [])
-        for number, subject in enumerate(known):
+        for label_number, subject in enumerate(training_subjects):
             recording = read_recording(files[subject], columns, rate_hz)
-            for part, windows in zip(parts, cut.parts(recording, number), strict=True):
+            pieces = windowing.split(recording, label_number)
+            for part, windows in zip(parts, pieces, strict=True):
                 part.append(windows)
         if held_out_subject is not None:
             recording = read_recording(files[held_out_subject], columns, rate_hz)
-            parts[2].append(cut.whole(recording))
+            parts[2].append(windowing.cut_whole(recording))
         train, validation, test = (
-            _joined(name, part, cut)
+            _to_split(name, part, windowing.steps)
             for name, part in zip(("train", "validation", "test"), parts, strict=True)
         )
-        train = _drawn(train, told.of(train.labels), n_train, sample_seed)
+        train = _draw(train, heads.select(train.labels), n_train, sample_seed)
         splits = Splits(
-            *(Split(part.inputs, told.of(part.labels)) for part in (train, validation, test))
+            *(Split(part.inputs, heads.select(part.labels)) for part in (train, validation, test))
         )
-        self.input_shape = (len(columns), cut.steps)
-        self.num_classes = told.num_classes
-        if told.several:
-            self.heads = told.heads
+        self.input_shape = (len(columns), windowing.steps)
+        self.num_classes = heads.num_classes
+        if heads.is_multi_head:
+            self.heads = heads.heads
         self.train, self.validation, self.test = standardised(splits)
 
 
@@ -156,45 +160,47 @@ class _Windows(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
-    """How recordings are cut into windows.
+class _Windowing:
+    """Cuts recordings into windows.
 
     Attributes:
-        steps: Length of a window.
-        stride: From one window's start to the next one's.
-        validation: Share of each stretch that validates.
-        test: Share of each stretch that tests: its end.
+        steps: Length of a window, in samples.
+        stride: Samples from one window's start to the next one's.
+        validation_share: Share of each stretch for validation.
+        test_share: Share of each stretch for testing: its end.
     """
 
     steps: int
     stride: int
-    validation: float
-    test: float
+    validation_share: float
+    test_share: float
 
-    def parts(self, recording: Recording, subject: int) -> tuple[_Windows, _Windows, _Windows]:
+    def split(
+        self, recording: SubjectRecording, subject: int
+    ) -> tuple[_Windows, _Windows, _Windows]:
         """Cut each stretch into its training, validation and test part, and these into windows."""
         pieces: tuple[list[_Windows], ...] = ([], [], [])
         for samples, activity in _bouts(recording):
             length = len(samples)
             ends = (
-                round(length * (1 - self.validation - self.test)),
-                round(length * (1 - self.test)),
+                round(length * (1 - self.validation_share - self.test_share)),
+                round(length * (1 - self.test_share)),
                 length,
             )
             begin = 0
             for piece, end in zip(pieces, ends, strict=True):
-                piece.append(self._windows(samples[begin:end], activity, subject))
+                piece.append(self._cut(samples[begin:end], activity, subject))
                 begin = end
-        train, validation, test = (_concatenated(piece) for piece in pieces)
+        train, validation, test = map(_concatenate, pieces)
         return train, validation, test
 
-    def whole(self, recording: Recording) -> _Windows:
-        """Cut the stretches of a subject who is in no training part into windows."""
-        return _concatenated(
-            [self._windows(samples, activity, 0) for samples, activity in _bouts(recording)]
+    def cut_whole(self, recording: SubjectRecording) -> _Windows:
+        """Cut the whole stretches of a subject who is in no training part into windows."""
+        return _concatenate(
+            [self._cut(samples, activity, 0) for samples, activity in _bouts(recording)]
         )
 
-    def _windows(self, samples: NDArray[np.float32], activity: int, subject: int) -> _Windows:
+    def _cut(self, samples: NDArray[np.float32], activity: int, subject: int) -> _Windows:
         if len(samples) < self.steps:
             empty = np.empty((0, samples.shape[1], self.steps), np.float32)
             return _Windows(empty, np.empty((0, 2), np.int64))
@@ -203,67 +209,70 @@ class _Cut:
         return _Windows(windows, np.tile(np.array([activity, subject]), (len(windows), 1)))
 
 
-def _bouts(recording: Recording) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """The samples of each stretch, with the number of its activity from 0."""
-    places = {code: place for place, code in enumerate(ACTIVITIES)}
+def _bouts(recording: SubjectRecording) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Yield the samples of each stretch, with the number of its activity from 0."""
+    numbers = {code: number for number, code in enumerate(ACTIVITIES)}
     begins = np.flatnonzero(np.diff(recording.bout, prepend=-1))
     for begin, end in zip(begins, [*begins[1:], len(recording.bout)], strict=True):
-        yield recording.samples[begin:end], places[int(recording.activity[begin])]
+        yield recording.samples[begin:end], numbers[int(recording.activity[begin])]
 
 
-def _concatenated(parts: Sequence[_Windows]) -> _Windows:
+def _concatenate(parts: Sequence[_Windows]) -> _Windows:
     return _Windows(
         np.concatenate([part.inputs for part in parts]),
         np.concatenate([part.labels for part in parts]),
     )
 
 
-def _joined(name: str, parts: Sequence[_Windows], cut: _Cut) -> Split:
-    whole = _concatenated(parts)
-    if not len(whole.labels):
+def _to_split(name: str, parts: Sequence[_Windows], steps: int) -> Split:
+    windows = _concatenate(parts)
+    if not len(windows.labels):
         raise ConfigError(
-            f"The {name} part has no windows: no stretch of an activity leaves it {cut.steps} "
+            f"The {name} part has no windows: no stretch of an activity leaves it {steps} "
             f"samples; choose a shorter task.window_s or another task.validation_share."
         )
-    return Split(torch.from_numpy(whole.inputs), torch.from_numpy(whole.labels))
+    return Split(torch.from_numpy(windows.inputs), torch.from_numpy(windows.labels))
 
 
-def _drawn(train: Split, told: torch.Tensor, n_train: int | None, seed: int) -> Split:
-    """Draw training windows, the told classes in proportion."""
+def _draw(train: Split, labels: torch.Tensor, n_train: int | None, seed: int) -> Split:
+    """Draw training windows, stratified by the labels to classify."""
     count = len(train.labels)
     if n_train is not None:
-        require_int("n_train", n_train, 1)
+        check_int("n_train", n_train, 1)
         if n_train > count:
             raise ConfigError(
                 f"task.n_train={n_train} is more than the {count} training windows that there "
                 f"are: choose at most {count}, or null for all."
             )
-    classes = told if told.ndim == 1 else told[:, 0] * (int(told[:, 1].max()) + 1) + told[:, 1]
+    if labels.ndim == 1:
+        classes = labels
+    else:  # a class for each combination
+        classes = labels[:, 0] * (int(labels[:, 1].max()) + 1) + labels[:, 1]
     order = stratified_order(classes.numpy(), np.random.default_rng(seed))[:n_train]
     return Split(train.inputs[order], train.labels[order])
 
 
-def _steps(name: str, seconds: object, rate_hz: int, minimum: int) -> int:
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    steps = round(seconds * rate_hz) if number and 0 < seconds < 1e6 else 0  # type: ignore[operator]  # noqa: PLR2004
+def _to_steps(name: str, time_s: object, rate_hz: int, minimum: int) -> int:
+    """Return the number of samples in a time."""
+    steps = round(time_s * rate_hz) if is_number(time_s) and 0 < time_s < _MAX_WINDOW_S else 0
     if steps < minimum:
         raise ConfigError(
-            f"task.{name}={seconds} must be a number of seconds that holds at least {minimum} "
+            f"task.{name}={time_s} must be a number of seconds that holds at least {minimum} "
             f"samples at task.rate_hz={rate_hz}."
         )
     return steps
 
 
-def _require_names(name: str, chosen: Sequence[str], known: Sequence[str]) -> None:
-    names = [chosen] if isinstance(chosen, str) else list(chosen)
-    if isinstance(chosen, str) or not names or set(names) - set(known):
-        raise ConfigError(f"task.{name}={chosen} must be a list of {', '.join(known)}.")
+def _check_names(name: str, values: Sequence[str], allowed: Sequence[str]) -> None:
+    names = list(values)
+    if isinstance(values, str) or not names or set(names) - set(allowed):
+        raise ConfigError(f"task.{name}={values} must be a list of {', '.join(allowed)}.")
     if len(set(names)) < len(names):
-        raise ConfigError(f"task.{name}={chosen} names one twice: name each once.")
+        raise ConfigError(f"task.{name}={values} names one twice: name each once.")
 
 
-def _files(root: str | Path | None) -> dict[int, Path]:
-    """The subjects' files, by subject."""
+def _find_files(root: str | Path | None) -> dict[int, Path]:
+    """Return the subjects' files by the subject's number."""
     (folder,) = _DATA.find(root)
     files = {int(path.stem[-3:]): path for path in sorted(folder.glob("subject10[1-9].dat"))}
     if not files:
@@ -274,21 +283,25 @@ def _files(root: str | Path | None) -> dict[int, Path]:
     return files
 
 
-def _chosen(
+def _select_subjects(
     subjects: Sequence[int] | None, held_out: int | None, files: Mapping[int, Path]
 ) -> list[int]:
-    """Who is trained and validated on."""
-    asked = list(files) if subjects is None else list(subjects)
-    missing = [each for each in (*asked, held_out) if each is not None and each not in files]
+    """Return the subjects to train and validate on."""
+    requested = list(files) if subjects is None else list(subjects)
+    missing = [
+        subject
+        for subject in (*requested, held_out)
+        if subject is not None and subject not in files
+    ]
     if missing:
         raise ConfigError(
             f"There is no file of subject {missing[0]}, whom task.subjects or "
             f"task.held_out_subject names: there are {', '.join(map(str, files))}."
         )
-    known = sorted(set(asked) - {held_out})
-    if not known:
+    selected = sorted(set(requested) - {held_out})
+    if not selected:
         raise ConfigError(
             f"task.subjects={subjects} leaves nobody to train on beside "
             f"task.held_out_subject={held_out}: name another subject."
         )
-    return known
+    return selected

@@ -1,16 +1,16 @@
-"""Recorded trainings instead of data: what they reached and cost, from tables.
+"""Recorded trainings instead of data: their accuracy, time and energy, from tables.
 
 A folder holds three kinds of tables, as the traces of Zeus (You et al., NSDI 2023) do:
 
-- `problems.csv`: dataset, target, max_epochs, default_batch_size, higher_is_better; a row a
+- `problems.csv`: dataset, target, max_epochs, default_batch_size, higher_is_better; a row per
   workload.
 - `summary_train.csv`: dataset, network, batch_size, optimizer, run, target_metric, target_epoch;
-  the epoch at which a run first reached a level of its metric, empty or nan where it never did.
-- `summary_power_GPU.csv`, one a GPU: dataset, network, batch_size, optimizer, power_limit (W),
+  the epoch at which a run first reached a level of its metric, empty or nan if it never did.
+- `summary_power_GPU.csv`, one per GPU: dataset, network, batch_size, optimizer, power_limit (W),
   time_per_epoch (s), average_power (W).
 
-Accuracy is a metric that is the better the higher, in [0, 1]: percentages are divided by 100, and
-of a metric that is the better the lower, such as an error rate, 1 minus it is taken.
+Metrics are converted to accuracies in [0, 1], higher being better: percentages are divided by 100,
+and a metric that is better when lower, such as an error rate, is subtracted from 1.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from energyopt.core.traces import Clock, Costs, Curve, Pace
 from energyopt.errors import ConfigError
 
 PROBLEMS, TRAIN, POWER = "problems.csv", "summary_train.csv", "summary_power_*.csv"
-_WORK = ("dataset", "network", "optimizer")
+_TRAINING_COLUMNS = ("dataset", "network", "optimizer")
 
-Work = tuple[str, str, str]
-"""Dataset, network and optimizer of a workload."""
+TrainingKey = tuple[str, str, str]
+"""Dataset, network and optimizer of a recorded training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,13 @@ class Recorded:
     """The recorded trainings of one workload on one GPU.
 
     Attributes:
-        workload: Its name: the data set, with network and optimizer where there are several.
-        gpu: The GPU's, as the file is named.
+        workload: Name of the data set, with network and optimizer if several were recorded.
+        gpu: Name of the GPU in the file's name.
         target: Accuracy to reach, in [0, 1].
-        max_epochs: After so many a training has missed it.
-        default_batch_size: Its user's, or the largest recorded one below.
-        runs: What the recorded runs reached, by batch size.
-        costs: What an epoch costs, by batch size.
+        max_epochs: Epochs after which a training has missed the target.
+        default_batch_size: The workload's usual batch size, or the largest recorded one below it.
+        runs: Accuracy curves of the recorded runs, by batch size.
+        costs: Time and energy of an epoch, by batch size.
     """
 
     workload: str
@@ -56,7 +56,7 @@ class Recorded:
 
     @property
     def limits_w(self) -> tuple[float, ...]:
-        """All recorded power limits, rising, in W."""
+        """All recorded power limits in ascending order, in W."""
         return tuple(sorted({limit for costs in self.costs.values() for limit in costs.limits_w}))
 
 
@@ -64,29 +64,29 @@ class Replay:
     """The recorded trainings of one workload on one GPU, as a task.
 
     Args:
-        folder: Where the tables are.
-        workload: Its name in `problems.csv`.
-        gpu: Which `summary_power_GPU.csv`; may be left out where there is one.
+        folder: Folder of the tables.
+        workload: Name of the workload in `problems.csv`.
+        gpu: GPU of a `summary_power_GPU.csv`; not needed if there is only one.
 
     Attributes:
-        clock: Where what is played passes.
-        name: Of what is played.
-        recorded: All that was recorded of it.
+        clock: Virtual clock of the replayed trainings.
+        name: Workload and GPU, for messages.
+        recorded: All recorded trainings of the workload on the GPU.
 
     Raises:
-        ConfigError: If a table is missing or damaged, or holds no such workload.
+        ConfigError: If a table is missing or damaged, or does not contain the workload.
     """
 
     def __init__(self, folder: str, workload: str, gpu: str | None = None) -> None:
-        there = read_recorded(Path(folder))
-        found = [each for each in there if each.workload == workload and gpu in (None, each.gpu)]
-        if len(found) != 1:
-            names = ", ".join(f"{each.workload} on {each.gpu}" for each in there)
+        available = read_recorded(Path(folder))
+        matches = [r for r in available if r.workload == workload and gpu in (None, r.gpu)]
+        if len(matches) != 1:
+            names = ", ".join(f"{recorded.workload} on {recorded.gpu}" for recorded in available)
             raise ConfigError(
-                f"task.workload={workload} task.gpu={gpu} names {len(found)} of the recorded "
+                f"task.workload={workload} task.gpu={gpu} names {len(matches)} of the recorded "
                 f"trainings in {folder}: {names}"
             )
-        self.recorded = found[0]
+        self.recorded = matches[0]
         self.runs = self.recorded.runs
         self.costs = self.recorded.costs
         self.clock = Clock()
@@ -94,57 +94,60 @@ class Replay:
 
 
 def read_recorded(folder: Path) -> list[Recorded]:
-    """All workloads of a folder on each GPU that they were recorded on.
+    """Return the workloads of a folder, once for each GPU that they were recorded on.
 
     Raises:
-        ConfigError: If a table is missing or damaged, or nothing was recorded of any.
+        ConfigError: If a table is missing or damaged, or no workload was recorded.
     """
     curves = _read_train(folder / TRAIN)
     powers = {
         path.stem.removeprefix("summary_power_"): _read_power(path)
         for path in sorted(folder.glob(POWER))
     }
-    found = [
-        _recorded(row, (name, gpu), curves[work], costs[work])
+    workloads = [
+        _to_recorded(row, (name, gpu), curves[key], costs[key])
         for row in _rows(folder / PROBLEMS)
-        for name, work in _works(row.text("dataset"), curves)
+        for name, key in _named_keys(row.text("dataset"), curves)
         for gpu, costs in powers.items()
-        if curves[work].keys() & costs.get(work, {}).keys()
+        if curves[key].keys() & costs.get(key, {}).keys()
     ]
-    if not found:
+    if not workloads:
         raise ConfigError(
             f"{folder} holds no workload of {PROBLEMS} that {TRAIN} and a {POWER} both know"
         )
-    return found
+    return workloads
 
 
-def _works(dataset: str, curves: Mapping[Work, object]) -> list[tuple[str, Work]]:
-    works = [work for work in curves if work[0] == dataset]
-    return [(dataset if len(works) == 1 else "/".join(work), work) for work in works]
+def _named_keys(
+    dataset: str, curves: Mapping[TrainingKey, object]
+) -> list[tuple[str, TrainingKey]]:
+    """Return the trainings of a data set, each with its workload's name."""
+    keys = [key for key in curves if key[0] == dataset]
+    return [(dataset if len(keys) == 1 else "/".join(key), key) for key in keys]
 
 
-def _recorded(
+def _to_recorded(
     row: _Row,
     names: tuple[str, str],
     levels: Mapping[int, list[_Levels]],
     costs: Mapping[int, Costs],
 ) -> Recorded:
-    target, default = row.number("target"), int(row.number("default_batch_size"))
-    higher = row.number("higher_is_better") != 0
+    target, usual_size = row.number("target"), int(row.number("default_batch_size"))
+    is_higher_better = row.number("higher_is_better") != 0
     scale = 100.0 if target > 1 else 1.0
 
-    def accuracy(metric: float) -> float:
+    def to_accuracy(metric: float) -> float:
         share = min(max(metric / scale, 0.0), 1.0)
-        return share if higher else 1.0 - share
+        return share if is_higher_better else 1.0 - share
 
     sizes = sorted(levels.keys() & costs.keys())
     return Recorded(
         workload=names[0],
         gpu=names[1],
-        target=accuracy(target),
+        target=to_accuracy(target),
         max_epochs=int(row.number("max_epochs")),
-        default_batch_size=max((size for size in sizes if size <= default), default=sizes[0]),
-        runs={size: tuple(_curve(run, accuracy) for run in levels[size]) for size in sizes},
+        default_batch_size=max((size for size in sizes if size <= usual_size), default=sizes[0]),
+        runs={size: tuple(_to_curve(run, to_accuracy) for run in levels[size]) for size in sizes},
         costs={size: costs[size] for size in sizes},
     )
 
@@ -154,53 +157,54 @@ def _recorded(
 _Levels = dict[float, float]  # epoch by level of the metric
 
 
-def _curve(levels: _Levels, accuracy: Callable[[float], float]) -> Curve:
-    """The highest level reached by each epoch at which one was."""
+def _to_curve(levels: _Levels, to_accuracy: Callable[[float], float]) -> Curve:
+    """Return the highest accuracy up to each epoch at which a level was reached."""
     best: dict[float, float] = {}
     highest = 0.0
-    for epoch, level in sorted((epoch, accuracy(metric)) for metric, epoch in levels.items()):
+    for epoch, level in sorted((epoch, to_accuracy(metric)) for metric, epoch in levels.items()):
         highest = max(highest, level)
         best[epoch] = highest
     return Curve(tuple(best), tuple(best.values()))
 
 
-def _read_train(path: Path) -> dict[Work, dict[int, list[_Levels]]]:
-    """The levels of each run, by batch size and workload."""
-    runs: dict[Work, dict[int, dict[tuple[str, str], _Levels]]] = defaultdict(dict)
+def _read_train(path: Path) -> dict[TrainingKey, dict[int, list[_Levels]]]:
+    """Return the levels of each run, by batch size and training."""
+    runs: dict[TrainingKey, dict[int, dict[tuple[str, str], _Levels]]] = defaultdict(dict)
     for row in _rows(path):
-        key = (row.text("learning_rate", ""), row.text("run"))
-        levels = runs[row.work].setdefault(row.batch_size, {}).setdefault(key, {})
+        run = (row.text("learning_rate", ""), row.text("run"))
+        levels = runs[row.training_key].setdefault(row.batch_size, {}).setdefault(run, {})
         epoch = row.number("target_epoch", missing=math.nan)
         if not math.isnan(epoch):
             levels[row.number("target_metric")] = epoch
     return {
-        work: {size: list(each.values()) for size, each in sizes.items()}
-        for work, sizes in runs.items()
+        key: {size: list(by_run.values()) for size, by_run in by_size.items()}
+        for key, by_size in runs.items()
     }
 
 
-def _read_power(path: Path) -> dict[Work, dict[int, Costs]]:
-    """What an epoch costs at each limit, by batch size and workload."""
-    paces: dict[Work, dict[int, dict[float, Pace]]] = defaultdict(lambda: defaultdict(dict))
+def _read_power(path: Path) -> dict[TrainingKey, dict[int, Costs]]:
+    """Return the cost of an epoch at each power limit, by batch size and training."""
+    paces: dict[TrainingKey, dict[int, dict[float, Pace]]] = defaultdict(lambda: defaultdict(dict))
     for row in _rows(path):
         pace = Pace.steady(row.number("time_per_epoch"), row.number("average_power"))
-        paces[row.work][row.batch_size][row.number("power_limit")] = pace
+        paces[row.training_key][row.batch_size][row.number("power_limit")] = pace
     return {
-        work: {size: Costs(each) for size, each in sizes.items()} for work, sizes in paces.items()
+        key: {size: Costs(by_limit) for size, by_limit in by_size.items()}
+        for key, by_size in paces.items()
     }
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of a table, which says where it is where it is wrong."""
+    """A row of a table; its errors name the file and line."""
 
     path: Path
     line: int
     cells: Mapping[str, str | None]
 
     @property
-    def work(self) -> Work:
-        dataset, network, optimizer = (self.text(key) for key in _WORK)
+    def training_key(self) -> TrainingKey:
+        dataset, network, optimizer = map(self.text, _TRAINING_COLUMNS)
         return dataset, network, optimizer
 
     @property

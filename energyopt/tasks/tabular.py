@@ -1,4 +1,4 @@
-"""Two small real tables, solved in a blink: for smoke tests and first tries."""
+"""Two small real tables that train in well under a second: for smoke tests and first tries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FILES = {"wine": "wine_data.csv", "breast_cancer": "breast_cancer.csv"}
 
 
 class Tabular:
-    """A table of measurements with one class a row, from the files in scikit-learn.
+    """A table of measurements with one class per row, from the files in scikit-learn.
 
     "wine": 178 wines, 13 chemical measurements, 3 cultivars (S. Aeberhard, M. Forina, UCI
     Machine Learning Repository, https://doi.org/10.24432/C5PC7J). "breast_cancer": 569 tumours,
@@ -28,8 +28,8 @@ class Tabular:
 
     Attributes:
         train: Inputs of shape (n_train, features), standardised, and labels.
-        validation: The same for `n_validation` rows.
-        test: The same for `n_test` rows.
+        validation: `n_validation` rows, likewise.
+        test: `n_test` rows, likewise.
         input_shape: (13,) or (30,).
         num_classes: 3 or 2.
 

@@ -1,4 +1,4 @@
-"""The next character of a text: a small language model on any file."""
+"""Prediction of the next character of a text: a small language model on any file."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from numpy.typing import NDArray
 
 from energyopt.core.protocols import Split, Tokens
 from energyopt.errors import ConfigError
-from energyopt.tasks._splits import require_int, require_share
+from energyopt.tasks._splits import check_int, check_share
 
 
 class Text:
-    """Which character follows `context` others, in a text file in UTF-8.
+    """The character that follows `context` others, in a text file in UTF-8.
 
-    The text is cut into three stretches, of which the last ones validate and test; a sample lies
-    within one. Samples are evenly spaced over their stretch. Characters are numbered by their
-    code, those of the training stretch alone; all others, in any stretch, are one class, the last.
-    Accuracy is the share of characters that were guessed right.
+    The text is cut into three stretches: training, validation and test; a sample lies within one of
+    them. Samples are evenly spaced over their stretch. The characters of the training stretch are
+    numbered by their code; all others, in any stretch, share the last class. Accuracy is the share
+    of correctly predicted characters.
 
     Args:
         path: The file: any text that you may use, such as a book in the public domain.
-        context: Characters that a guess is made from.
+        context: Characters that a prediction is based on.
         n_train: Training samples; None takes one at each character.
         n_validation: Validation samples, likewise.
         n_test: Test samples, likewise.
-        validation_share: Of the text.
-        test_share: Of the text.
+        validation_share: Share of the text for validation.
+        test_share: Share of the text for testing.
 
     Attributes:
         train: Inputs of shape (samples, context), whole numbers (int32), and labels.
-        validation: The same.
-        test: The same.
+        validation: Validation samples, likewise.
+        test: Test samples, likewise.
         input_shape: (context,), as `Tokens`.
-        num_classes: Characters of the training stretch, and one for all others.
-        characters: Those of the training stretch, in the order of their numbers.
+        num_classes: Number of characters in the training stretch, plus one for all others.
+        characters: Characters of the training stretch, in the order of their numbers.
 
     Raises:
         ConfigError: If the file cannot be read as UTF-8, is too short, or an option is not
@@ -62,15 +62,15 @@ class Text:
         validation_share: float = 0.1,
         test_share: float = 0.1,
     ) -> None:
-        require_int("context", context, 1)
-        require_share("validation_share", validation_share, 0.5)
-        require_share("test_share", test_share, 0.5)
+        check_int("context", context, 1)
+        check_share("validation_share", validation_share, 0.5)
+        check_share("test_share", test_share, 0.5)
         codes = _read(Path(path).expanduser())
         ends = [
-            round(len(codes) * (1 - held)) for held in (validation_share + test_share, test_share)
+            round(len(codes) * (1 - share)) for share in (validation_share + test_share, test_share)
         ]
-        known, *_ = stretches = np.split(codes, ends)
-        characters = np.unique(known)
+        stretches = np.split(codes, ends)
+        characters = np.unique(stretches[0])
         if len(characters) < 2:  # noqa: PLR2004
             raise ConfigError(
                 f"task.path={path} holds {len(codes)} characters, all of which are alike in the "
@@ -78,7 +78,7 @@ class Text:
             )
         sizes = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
         self.train, self.validation, self.test = (
-            _samples(name, size, _numbered(stretch, characters), context)
+            _cut_samples(name, size, _to_numbers(stretch, characters), context)
             for stretch, (name, size) in zip(stretches, sizes.items(), strict=True)
         )
         self.input_shape = Tokens((context,))
@@ -87,7 +87,7 @@ class Text:
 
 
 def _read(path: Path) -> NDArray[np.uint32]:
-    """The code of each character of a file."""
+    """Return the code of each character of a file."""
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -103,26 +103,26 @@ def _read(path: Path) -> NDArray[np.uint32]:
     return np.frombuffer(text.removeprefix("\ufeff").encode("utf-32-le"), np.uint32)
 
 
-def _numbered(codes: NDArray[np.uint32], characters: NDArray[np.uint32]) -> torch.Tensor:
-    """The number of each character; of those that are not known, the one after the last."""
-    places = np.searchsorted(characters, codes).clip(max=len(characters) - 1)
-    places[characters[places] != codes] = len(characters)
-    return torch.from_numpy(places.astype(np.int32))
+def _to_numbers(codes: NDArray[np.uint32], characters: NDArray[np.uint32]) -> torch.Tensor:
+    """Return the number of each character; `len(characters)` for those not in `characters`."""
+    numbers = np.searchsorted(characters, codes).clip(max=len(characters) - 1)
+    numbers[characters[numbers] != codes] = len(characters)
+    return torch.from_numpy(numbers.astype(np.int32))
 
 
-def _samples(name: str, size: int | None, numbers: torch.Tensor, context: int) -> Split:
-    """Evenly spaced samples of a stretch, each with the character that follows."""
-    there = len(numbers) - context
+def _cut_samples(name: str, size: int | None, numbers: torch.Tensor, context: int) -> Split:
+    """Return evenly spaced samples of a stretch, each labelled with the following character."""
+    available = len(numbers) - context
     if size is not None:
-        require_int(name, size, 1)
-    if there < (size or 1):
+        check_int(name, size, 1)
+    if available < (size or 1):
         raise ConfigError(
-            f"task.{name}={size} asks for more than the {max(there, 0)} samples of "
+            f"task.{name}={size} asks for more than the {max(available, 0)} samples of "
             f"{context} characters (task.context) that this stretch of {len(numbers)} characters "
             f"holds: choose fewer, a shorter context, or a longer text."
         )
-    begins = torch.arange(there) if size is None else torch.arange(size) * there // size
-    # A view of the text: a sample takes no memory of its own until it is taken.
+    begins = torch.arange(available) if size is None else torch.arange(size) * available // size
+    # A view of the text: windows overlap, and copying all would take `context` times its memory.
     windows = numbers.unfold(0, context, 1)
     inputs = windows[:-1] if size is None else windows[begins]
     return Split(inputs, numbers[begins + context].long())
