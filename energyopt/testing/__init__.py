@@ -1,13 +1,13 @@
-"""Checks of parts that plug into energyopt, for parts of your own.
+"""Checks for your own parts that plug into energyopt.
 
     from energyopt.testing import check_meter
 
     check_meter(MyMeter)
 
 There is a function and a tuple of checks for each kind of part. A failed check raises
-`ContractViolation`, whose message says what was expected, what was seen and what to do. Only the
-standard library is needed, and torch for what trains; `energyopt.testing.pytest` has the same
-checks as test classes.
+`ContractViolation`, whose message says what was expected, what was observed and what to do. The
+checks need only the standard library, and torch for tasks, models and paradigms;
+`energyopt.testing.pytest` has the same checks as test classes.
 """
 
 from energyopt.testing._check import Check, ContractViolation, run_checks

@@ -1,4 +1,4 @@
-"""Named checks: what one is, how several are run, and the error that a failed one raises."""
+"""Named checks of a part, their runner, and the error that a failed check raises."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ CaseT = TypeVar("CaseT")
 
 
 class ContractViolation(AssertionError):  # noqa: N818  # what happened, as AssertionError says it
-    """A part does not do what energyopt relies on.
+    """A part breaks the contract that energyopt relies on.
 
     Attributes:
-        expected: What was expected of the part.
-        observed: What it did instead.
-        remedy: What to do about it.
-        check: Name of the check that failed; empty until one has run.
+        expected: The expected behaviour.
+        observed: The observed behaviour.
+        remedy: How to fix the part.
+        check: Name of the failed check; empty until it has run.
     """
 
     def __init__(self, expected: str, observed: str, remedy: str) -> None:
@@ -36,7 +36,7 @@ class Check(Generic[CaseT]):
     """One property that a part must have.
 
     Attributes:
-        function: Takes a case and raises `ContractViolation` where the property is missing.
+        function: Takes a case and raises `ContractViolation` if it lacks the property.
         why_skipped: Returns why a case cannot be checked for it, or None if it can.
     """
 
@@ -50,7 +50,7 @@ class Check(Generic[CaseT]):
 
     @property
     def summary(self) -> str:
-        """What is checked, in one sentence."""
+        """Description of the check in one sentence."""
         return (self.function.__doc__ or self.name).strip().splitlines()[0]
 
     def __call__(self, case: CaseT) -> None:
@@ -67,8 +67,8 @@ class Check(Generic[CaseT]):
 
 
 def check(function: Callable[[CaseT], None]) -> Check[CaseT]:
-    """Turn a function into a check that fits every case."""
-    return Check(function, _fits)
+    """Turn a function into a check that applies to every case."""
+    return Check(function, _never_skipped)
 
 
 def check_unless(
@@ -93,23 +93,23 @@ def run_checks(
         skip: Names of checks to leave out.
 
     Returns:
-        Names of the checks that passed; those that do not fit the case are left out.
+        Names of the checks that passed; those that do not apply to the case are left out.
 
     Raises:
         ContractViolation: If the case fails a check.
         ValueError: If `skip` names a check that does not exist.
     """
     checks = tuple(checks)
-    unknown = sorted(set(skip) - {one.name for one in checks})
+    unknown = sorted(set(skip) - {candidate.name for candidate in checks})
     if unknown:
-        names = ", ".join(one.name for one in checks)
+        names = ", ".join(candidate.name for candidate in checks)
         raise ValueError(f"skip={unknown[0]} is no check of this kind of part: choose from {names}")
     passed = []
-    for one in checks:
-        if one.name in skip or one.why_skipped(case):
+    for candidate in checks:
+        if candidate.name in skip or candidate.why_skipped(case):
             continue
-        one(case)
-        passed.append(one.name)
+        candidate(case)
+        passed.append(candidate.name)
     return tuple(passed)
 
 
@@ -123,7 +123,7 @@ def require_error(function: Callable[[], object], expected: str, remedy: str) ->
     """Require that a call raises an error, of any type, with a message."""
     try:
         result = function()
-    except Exception as error:  # which type a part of somebody's own raises is not prescribed
+    except Exception as error:  # a user's part may raise any type
         require(
             str(error), f"{expected} with a message", f"an empty {type(error).__name__}", remedy
         )
@@ -147,5 +147,5 @@ def _members(protocol: type) -> list[str]:
     return sorted(name for name in vars(protocol) if not name.startswith("_") or name == "__call__")
 
 
-def _fits(_case: object) -> str | None:
+def _never_skipped(_case: object) -> str | None:
     return None

@@ -1,4 +1,4 @@
-"""Learning curves, trials so far and histories of a study, from a few numbers or at random."""
+"""Example learning curves, trial progress and study histories, from a few numbers or random."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from energyopt.core.curve import Curve
 from energyopt.core.history import StudyHistory, TrialProgress
 
 TARGET = 0.9
-"""Accuracy that made-up trials are to reach."""
+"""Target accuracy of the example trials."""
 
-_MAX_EVALUATIONS = 15  # fewer than at which a curve of the history is thinned
+_MAX_EVALUATIONS = 15  # the history thins curves of more than 16
 _MAX_STEP_J = 50
 _PERCENT = 100
 
@@ -33,13 +33,13 @@ def make_steady_curve(accuracy: Sequence[float], epoch_j: float = 1.0) -> Curve:
 def make_progress(
     curve: Curve, evaluations: int, *, last_epoch: float = 20.0, beyond: bool = True
 ) -> TrialProgress:
-    """Make a trial that has had so many evaluations of a curve.
+    """Make the progress of a trial after the first evaluations of a curve.
 
     Args:
-        curve: Its whole curve.
-        evaluations: How many of its points are known.
-        last_epoch: The most epochs it may train.
-        beyond: Whether accuracy other than the target's counts, too.
+        curve: The whole curve.
+        evaluations: Number of evaluations so far.
+        last_epoch: The maximum number of epochs.
+        beyond: Whether the trial continues beyond the target for more accuracy.
     """
     return TrialProgress(
         curve.epoch[:evaluations],
@@ -52,7 +52,7 @@ def make_progress(
 
 
 def make_history(curves: Iterable[Curve]) -> StudyHistory:
-    """Make what is known after trials with these curves, numbered from 0."""
+    """Make the history of a study of trials with these curves, numbered from 0."""
     history = StudyHistory()
     for number, curve in enumerate(curves):
         history = history.learn(number, curve, TARGET)
@@ -68,7 +68,7 @@ def make_stepped_curve(steps: Iterable[tuple[int, int]]) -> Curve:
 
 
 def draw_curve(generator: random.Random) -> Curve:
-    """Draw any curve of up to 15 evaluations; most are worse than real ones."""
+    """Draw a random curve of up to 15 evaluations; most are worse than real ones."""
     return make_stepped_curve(
         (generator.randint(1, _MAX_STEP_J), generator.randint(0, _PERCENT))
         for _ in range(generator.randint(1, _MAX_EVALUATIONS))
@@ -78,7 +78,7 @@ def draw_curve(generator: random.Random) -> Curve:
 def draw_histories(
     count: int, seed: int = 0, *, max_others: int = 5
 ) -> tuple[tuple[Curve, tuple[Curve, ...]], ...]:
-    """Draw a curve and those of earlier trials, so many times."""
+    """Draw `count` pairs of a trial's curve and those of up to `max_others` earlier trials."""
     generator = random.Random(seed)  # noqa: S311  # examples, no secrets
     return tuple(
         (

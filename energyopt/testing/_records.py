@@ -1,4 +1,4 @@
-"""Records of trials from a few numbers, without any training."""
+"""Example records of trials, from a few numbers and without training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from energyopt.core.energy import Energy
 from energyopt.core.trial_result import End, Provenance, TrialResult, TrialStart, Window
 
 EPOCH_SAMPLES = 100
-"""Size of the made-up training set."""
+"""Size of the example training set."""
 
 SIMULATED = Provenance(
     kind="simulated",
@@ -21,7 +21,7 @@ SIMULATED = Provenance(
     host="example",
     uncertainty="none: the numbers are made up",
 )
-"""Where the joules of made-up records come from."""
+"""Provenance of the energies in example records."""
 
 _SAMPLES_PER_STEP = 10
 _POWER_W = 2.0
@@ -42,21 +42,21 @@ def make_result(
     provenance: Provenance = SIMULATED,
     reason: str = "",
 ) -> TrialResult:
-    """Make a trial's record from its curve; it draws 2 W.
+    """Make a trial's record from its curve, at a power of 2 W.
 
     Args:
         curve: One (samples so far, training joules so far, accuracy) per evaluation.
         target: Accuracy to reach, in [0, 1].
-        end: How it ended; "target" if the curve reaches it, else "epochs".
+        end: How the trial ended; by default "target" if the curve reaches it, else "epochs".
         evaluation_j: Energy of each evaluation, in J.
         warmup_j: Energy of the warm-up, in J.
         flags: Warnings about the measuring conditions.
-        provenance: Where the joules come from.
-        reason: Why it ended, in words.
+        provenance: Provenance of the energies.
+        reason: Why the trial ended, in words.
     """
     checkpoints = []
-    before_j = 0.0
-    for samples, so_far_j, accuracy in curve:
+    previous_j = 0.0
+    for samples, training_j, accuracy in curve:
         checkpoints.append(
             Checkpoint(
                 samples=samples,
@@ -64,11 +64,11 @@ def make_result(
                 epoch=samples / EPOCH_SAMPLES,
                 accuracy=accuracy,
                 loss=1 - accuracy,
-                training=_energy(so_far_j - before_j),
+                training=_energy(training_j - previous_j),
                 evaluation=_energy(evaluation_j),
             )
         )
-        before_j = so_far_j
+        previous_j = training_j
     windows = [Window("warmup", _energy(warmup_j))]
     windows += [Window("training", checkpoint.training) for checkpoint in checkpoints]
     windows += [Window("evaluation", checkpoint.evaluation) for checkpoint in checkpoints]
@@ -92,4 +92,4 @@ EXAMPLE_RESULTS: Mapping[str, TrialResult] = MappingProxyType(
         "diverged after the target": make_result([(100, 2, 0.95), (200, 4, 0.1)], end="diverged"),
     }
 )
-"""Records of trials whose values a study is told, by what happened; the target is 0.9."""
+"""Records of trials that have objective values, by what happened; the target is 0.9."""

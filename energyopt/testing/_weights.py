@@ -1,4 +1,4 @@
-"""Weights of models compared, tensor by tensor."""
+"""Comparison of models' weights, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def _differing(
 def _require_same_names(
     weights: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor], expected: str
 ) -> None:
-    odd_names = sorted(weights.keys() ^ others.keys())
+    unmatched = sorted(weights.keys() ^ others.keys())
     require(
-        not odd_names,
+        not unmatched,
         f"{expected}: the same tensors each time",
-        f"{', '.join(odd_names[:3])} in one alone",
+        f"{', '.join(unmatched[:3])} in one alone",
         "save the same tensors each time",
     )
 

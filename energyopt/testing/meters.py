@@ -21,7 +21,7 @@ from energyopt.testing._check import (
 )
 
 _CPU_S_PER_UNIT = 0.005
-_ROUNDING_J = 1e-12  # sums of the same joules in another order
+_ROUNDING_J = 1e-12  # error of sums of the same joules in a different order
 _TEXTS = ("meter", "version", "scope", "device", "host", "uncertainty")
 
 
@@ -34,14 +34,14 @@ def use_cpu(amount: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class MeterCase:
-    """A meter and how to give it something to measure.
+    """A meter and work for it to measure.
 
     Attributes:
         make: Returns a meter that can open at least eight windows; called once per check.
         work: Does an amount of work that the meter sees; one unit must be well above its
             resolution.
         tolerance: Largest relative error of a sum of windows: 1e-9 for a counter that `work`
-            moves by itself, 0.25 for a sensor of a machine that does other things, too.
+            moves by itself, 0.25 for a sensor of a machine that other processes use as well.
     """
 
     make: Callable[[], EnergyMeter]
@@ -49,7 +49,7 @@ class MeterCase:
     tolerance: float = 0.25
 
     def measure(self, meter: EnergyMeter, amount: int = 1) -> Energy:
-        """Measure a window of some work."""
+        """Return the energy of a window with some work."""
         meter.start()
         self.work(amount)
         return meter.stop()
@@ -169,10 +169,10 @@ def work_costs_more_than_none(case: MeterCase) -> None:
     """Check that a window with work costs more than one without: no silent zero."""
     meter = case.make()
     work_j = case.measure(meter, 10).total_j
-    rest_j = case.measure(meter, 0).total_j
+    idle_j = case.measure(meter, 0).total_j
     require(
-        work_j > rest_j,
-        f"a window with work to cost more than the {rest_j:g} J of one without",
+        work_j > idle_j,
+        f"a window with work to cost more than the {idle_j:g} J of one without",
         f"{work_j:g} J",
         "check that the sensor is read at both ends of the window, and that one unit of `work` is "
         "above its resolution",
@@ -197,12 +197,12 @@ def windows_add_up(case: MeterCase) -> None:
 def work_between_windows_is_in_none(case: MeterCase) -> None:
     """Check that work between two windows is in neither of them."""
     meter = case.make()
-    before = case.measure(meter, 10)
+    first = case.measure(meter, 10)
     case.work(20)
-    after = case.measure(meter, 10)
+    second = case.measure(meter, 10)
     _require_close(
-        after.total_j,
-        before.total_j,
+        second.total_j,
+        first.total_j,
         case.tolerance,
         "a window after unmetered work to cost the {} of the one before it",
     )
@@ -215,7 +215,7 @@ METER_CHECKS: tuple[Check[MeterCase], ...] = (
     windows_follow_each_other_with_the_same_parts,
     work_between_windows_does_not_break_it,
 )
-"""What any meter must do."""
+"""Checks that every meter must pass."""
 
 COUNTING_METER_CHECKS: tuple[Check[MeterCase], ...] = (
     *METER_CHECKS,
@@ -225,7 +225,7 @@ COUNTING_METER_CHECKS: tuple[Check[MeterCase], ...] = (
     windows_add_up,
     work_between_windows_is_in_none,
 )
-"""What a meter must do that sees what happens here and now, unlike a recording."""
+"""Checks for a meter that measures work as it happens, unlike a recording."""
 
 
 def check_meter(
@@ -242,7 +242,7 @@ def check_meter(
         make: Returns a meter that can open at least eight windows; called once per check.
         work: Does an amount of work that the meter sees; uses the CPU if not given.
         tolerance: Largest relative error of a sum of windows.
-        counting: Whether it sees what happens here and now; False for a recording.
+        counting: Whether it measures work as it happens; False for a recording.
         skip: Names of checks to leave out.
 
     Returns:
@@ -263,11 +263,11 @@ def _listed(names: list[str]) -> str:
     return " and ".join(names) or "no part"
 
 
-def _require_close(seen_j: float, expected_j: float, tolerance: float, expected: str) -> None:
+def _require_close(energy_j: float, expected_j: float, tolerance: float, expected: str) -> None:
     require(
-        abs(seen_j - expected_j) <= max(tolerance * abs(expected_j), _ROUNDING_J),
+        abs(energy_j - expected_j) <= max(tolerance * abs(expected_j), _ROUNDING_J),
         f"{expected.format(f'{expected_j:g} J')} within {tolerance:.3g}",
-        f"{seen_j:g} J",
+        f"{energy_j:g} J",
         "count only between start() and stop(); where the sensor is coarse or the machine busy, "
         "use more work or a larger tolerance",
     )

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 _LEARNING_RATE = 0.01
-_STEPS_BY_HEART = 100
-_LOSS_BY_HEART = 0.1
-_ABSOLUTE = 1e-5  # float32
-_RELATIVE, _RELATIVE_OTHER_ORDER = 1.3e-6, 1e-4
+_MEMORISING_STEPS = 100
+_MEMORISED_LOSS = 0.1
+# Tolerances for float32, those of torch.testing; a batch may be summed in a different order.
+_ABSOLUTE_TOLERANCE = 1e-5
+_RELATIVE_TOLERANCE, _RELATIVE_TOLERANCE_BATCH = 1.3e-6, 1e-4
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCase:
-    """A model and the samples that it takes.
+    """A model and the form of its samples.
 
     Attributes:
         make: Returns a model with fresh weights from torch's global generator; called with
@@ -38,14 +39,14 @@ class ModelCase:
     num_classes: int = 5
 
     def build(self) -> nn.Module:
-        """Build a model; the weights are the same each time."""
+        """Build a model, with the same weights each time."""
         import torch
 
         torch.manual_seed(0)
         return self.make(input_shape=self.input_shape, num_classes=self.num_classes)
 
     def draw(self, count: int) -> torch.Tensor:
-        """Draw some samples."""
+        """Draw random samples."""
         import torch
 
         if isinstance(self.input_shape, Tokens):
@@ -65,7 +66,7 @@ def gives_one_logit_a_class_and_gradients_to_every_parameter(case: ModelCase) ->
     """Check that it returns a finite logit per class, and that every parameter learns."""
     import torch
 
-    with _own_generator():
+    with _isolated_generator():
         model = case.build()
         count = 3
         logits = model(case.draw(count))
@@ -77,7 +78,7 @@ def gives_one_logit_a_class_and_gradients_to_every_parameter(case: ModelCase) ->
             "return one number per class, without softmax",
         )
         require(bool(logits.isfinite().all()), "finite logits", "NaN or infinity", "check scales")
-        # The last class is among them, as the first is.
+        # Include the last class, to detect an output that is too short.
         labels = torch.tensor([0, 1, case.num_classes - 1])
         torch.autograd.backward(torch.nn.functional.cross_entropy(logits, labels))
     for name, parameter in model.named_parameters():
@@ -95,15 +96,15 @@ def scores_each_sample_for_itself(case: ModelCase) -> None:
     """Check that in evaluation a sample's logits do not depend on the rest of the batch."""
     import torch
 
-    with _own_generator(), torch.inference_mode():
+    with _isolated_generator(), torch.inference_mode():
         model = case.build().eval()
         inputs = case.draw(4)
-        alone = torch.cat([model(row[None]) for row in inputs])
-        together = model(inputs)
+        one_by_one = torch.cat([model(row[None]) for row in inputs])
+        batch = model(inputs)
     _require_close(
-        together,
-        alone,
-        _RELATIVE_OTHER_ORDER,
+        batch,
+        one_by_one,
+        _RELATIVE_TOLERANCE_BATCH,
         "the same logits for a sample by itself and in a batch",
         "use no statistics of the batch in eval()",
     )
@@ -114,12 +115,12 @@ def leaves_its_inputs_as_they_are(case: ModelCase) -> None:
     """Check that it does not write into its inputs."""
     import torch
 
-    with _own_generator():
+    with _isolated_generator():
         inputs = case.draw(3)
-        before = inputs.clone()
+        inputs_before = inputs.clone()
         case.build()(inputs)
     require(
-        torch.equal(inputs, before),
+        torch.equal(inputs, inputs_before),
         "inputs to be left as they are",
         "other values in them",
         "use no operation in place (relu_, add_) on them",
@@ -131,15 +132,15 @@ def same_seed_trains_to_the_same_weights_bit_by_bit(case: ModelCase) -> None:
     """Check that weights and training follow from torch's seed."""
     import torch
 
-    with _own_generator():
+    with _isolated_generator():
         inputs, labels = case.draw(32), case.labels(32)
         first, second = case.build(), case.build()
         losses = [_train(model, inputs, labels, steps=5) for model in (first, second)]
     remedy = "draw weights and noise from torch's global generator alone"
     require(losses[0] == losses[1], f"the same loss for a seed ({losses[0]})", losses[1], remedy)
-    for (name, one), other in zip(first.named_parameters(), second.parameters(), strict=True):
+    for (name, tensor), repeated in zip(first.named_parameters(), second.parameters(), strict=True):
         require(
-            torch.equal(one, other),
+            torch.equal(tensor, repeated),
             f"the same weights for a seed in {name}",
             "other ones",
             remedy,
@@ -151,25 +152,25 @@ def a_copy_gives_the_same_logits_and_trains_alone(case: ModelCase) -> None:
     """Check that a deep copy shares nothing with the model."""
     import torch
 
-    with _own_generator():
+    with _isolated_generator():
         model = case.build()
         inputs, labels = case.draw(8), case.labels(8)
         twin = copy.deepcopy(model)
-        before = [parameter.clone() for parameter in model.parameters()]
+        originals = [parameter.clone() for parameter in model.parameters()]
         state = torch.get_rng_state()
-        copied = twin(inputs)
+        twin_logits = twin(inputs)
         torch.set_rng_state(state)
         _require_close(
-            copied,
+            twin_logits,
             model(inputs),
-            _RELATIVE,
+            _RELATIVE_TOLERANCE,
             "the same logits of a copy",
-            "keep no state beside the module",
+            "keep no state outside the module",
         )
         _train(twin, inputs, labels, steps=1)
-    for old, (name, parameter) in zip(before, model.named_parameters(), strict=True):
+    for original, (name, parameter) in zip(originals, model.named_parameters(), strict=True):
         require(
-            torch.equal(old, parameter),
+            torch.equal(original, parameter),
             f"{name} to stay as it is while a copy trains",
             "other values",
             "share no tensors between instances",
@@ -179,12 +180,12 @@ def a_copy_gives_the_same_logits_and_trains_alone(case: ModelCase) -> None:
 @check
 def learns_a_small_batch_by_heart(case: ModelCase) -> None:
     """Check that 100 steps are enough to learn 16 samples."""
-    with _own_generator():
+    with _isolated_generator():
         model = case.build()
-        loss = _train(model, case.draw(16), case.labels(16), steps=_STEPS_BY_HEART)
+        loss = _train(model, case.draw(16), case.labels(16), steps=_MEMORISING_STEPS)
     require(
-        loss < _LOSS_BY_HEART,
-        f"a loss below {_LOSS_BY_HEART} after {_STEPS_BY_HEART} steps of Adam on 16 samples",
+        loss < _MEMORISED_LOSS,
+        f"a loss below {_MEMORISED_LOSS} after {_MEMORISING_STEPS} steps of Adam on 16 samples",
         f"{loss:.3g}",
         "check that gradients reach every layer, or leave this check out for a model that is "
         "meant to be weak",
@@ -199,7 +200,7 @@ MODEL_CHECKS: tuple[Check[ModelCase], ...] = (
     a_copy_gives_the_same_logits_and_trains_alone,
     learns_a_small_batch_by_heart,
 )
-"""What any model must do."""
+"""Checks that every model must pass."""
 
 
 def check_model(
@@ -227,8 +228,8 @@ def check_model(
 
 
 @contextmanager
-def _own_generator() -> Iterator[None]:
-    """Put the global generator of the CPU back afterwards."""
+def _isolated_generator() -> Iterator[None]:
+    """Seed the CPU's global generator, and restore its state afterwards."""
     import torch
 
     with torch.random.fork_rng(devices=()):
@@ -239,7 +240,7 @@ def _own_generator() -> Iterator[None]:
 def _train(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, steps: int) -> float:
     import torch
 
-    torch.manual_seed(2)  # of dropout
+    torch.manual_seed(2)  # for dropout
     optimizer = torch.optim.Adam(model.parameters(), lr=_LEARNING_RATE)
     loss = torch.zeros(())
     for _ in range(steps):
@@ -251,12 +252,12 @@ def _train(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, steps: 
 
 
 def _require_close(
-    seen: torch.Tensor, expected: torch.Tensor, relative: float, description: str, remedy: str
+    observed: torch.Tensor, expected: torch.Tensor, relative: float, description: str, remedy: str
 ) -> None:
-    difference = (seen - expected).abs().detach()
+    difference = (observed - expected).abs().detach()
     require(
-        seen.shape == expected.shape
-        and bool((difference <= _ABSOLUTE + relative * expected.abs()).all()),
+        observed.shape == expected.shape
+        and bool((difference <= _ABSOLUTE_TOLERANCE + relative * expected.abs()).all()),
         description,
         f"a difference of {float(difference.max()):.3g}",
         remedy,

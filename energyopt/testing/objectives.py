@@ -16,7 +16,7 @@ _DIRECTIONS = ("minimize", "maximize")
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveCase:
-    """An objective and the records to compute it from.
+    """An objective and records to compute it from.
 
     Attributes:
         objective: The objective.
@@ -42,7 +42,7 @@ def is_an_objective(case: ObjectiveCase) -> None:
 
 @check
 def names_its_metrics(case: ObjectiveCase) -> None:
-    """Check that each metric has a name of its own and a direction."""
+    """Check that each metric has a unique name and a direction."""
     metrics = case.objective.metrics
     names = [metric.name for metric in metrics]
     require(names, "at least one metric", "none", "name what is minimised or maximised")
@@ -69,7 +69,12 @@ def gives_a_finite_number_for_each_metric(case: ObjectiveCase) -> None:
 
 
 def gives_finite_numbers_for(case: ObjectiveCase, name: str) -> None:
-    """Check the same for one of the records."""
+    """Check that a trial gets one finite number per metric.
+
+    Args:
+        case: The objective and its records.
+        name: Name of the trial's record.
+    """
     metrics, values = case.objective.metrics, case.objective(case.results[name])
     require(
         len(values) == len(metrics),
@@ -105,7 +110,7 @@ OBJECTIVE_CHECKS: tuple[Check[ObjectiveCase], ...] = (
     gives_a_finite_number_for_each_metric,
     is_a_pure_function,
 )
-"""What any objective must do."""
+"""Checks that every objective must pass."""
 
 
 def check_objective(

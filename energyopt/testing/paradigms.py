@@ -1,7 +1,6 @@
-"""Checks of paradigms: training is repeatable, and nothing beside `train` changes it.
+"""Checks of paradigms: training is repeatable, and only `train` changes it.
 
-Checks that look at the weights need a paradigm with `save`, and so on: what one cannot do is not
-checked.
+Checks of an optional ability, such as `save`, are skipped for a paradigm without it.
 """
 
 from __future__ import annotations
@@ -36,24 +35,24 @@ if TYPE_CHECKING:
     import torch
 
 EPOCH_SHARES = (0.01, 0.3, 1.7)
-"""Shares of an epoch that a paradigm is asked to train."""
+"""Shares of an epoch to train in the checks."""
 
 ALL_ABILITIES: tuple[type, ...] = (SupportsWarmUp, SupportsTest, SupportsSave, SupportsPause)
-"""What a paradigm can do beside training and evaluating: its other protocols."""
+"""Optional protocols of a paradigm, in addition to training and evaluating."""
 
 
 class Trainable(Paradigm, SupportsWarmUp, SupportsTest, SupportsSave, SupportsPause, Protocol):
-    """A paradigm with everything that ours have."""
+    """A paradigm with all optional protocols, as the built-in ones have."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParadigmCase:
-    """A paradigm and what it claims to be able to do.
+    """A paradigm and the abilities that it claims.
 
     Attributes:
         make: Returns a fresh paradigm for a seed.
-        models: How many models it trains at once.
-        abilities: Protocols that it has beside `Paradigm`.
+        models: Number of models that it trains at once.
+        abilities: Protocols that it has in addition to `Paradigm`.
     """
 
     make: Callable[[int], Any]
@@ -62,7 +61,7 @@ class ParadigmCase:
 
 
 def _needs(*abilities: type) -> Callable[[ParadigmCase], str | None]:
-    """Return what skips a check for paradigms that lack an ability."""
+    """Return a function that says why a case is skipped: it lacks an ability."""
 
     def why_skipped(case: ParadigmCase) -> str | None:
         missing = [ability.__name__ for ability in abilities if ability not in case.abilities]
@@ -71,14 +70,14 @@ def _needs(*abilities: type) -> Callable[[ParadigmCase], str | None]:
     return why_skipped
 
 
-def _of_several_models(case: ParadigmCase) -> str | None:
-    several = "its models take turns, and draw from the same random generator in another order"
-    return several if case.models > 1 else None
+def _has_several_models(case: ParadigmCase) -> str | None:
+    reason = "its models take turns, and draw from the same random generator in another order"
+    return reason if case.models > 1 else None
 
 
 @check
 def is_a_paradigm(case: ParadigmCase) -> None:
-    """Check that it has the methods that it claims, and a training set."""
+    """Check that it has the methods of its abilities, and a training set."""
     paradigm = case.make(0)
     require_protocols(paradigm, [Paradigm, *case.abilities])
     require(
@@ -91,38 +90,38 @@ def is_a_paradigm(case: ParadigmCase) -> None:
 
 @check
 def trains_at_least_what_is_asked_and_says_so(case: ParadigmCase) -> None:
-    """Check that `train` trains at least as many samples as it is asked for, and says how many."""
+    """Check that `train` trains at least as many samples as requested, and returns how many."""
     for share in EPOCH_SHARES:
         trains_at_least_a_share(case, share)
 
 
 def trains_at_least_a_share(case: ParadigmCase, share: float) -> None:
-    """Check the same for a share of an epoch."""
+    """Check that `train` trains at least a share of an epoch, and returns how many samples."""
     paradigm = case.make(0)
-    asked = max(1, round(share * paradigm.epoch_samples))
-    trained = paradigm.train(asked)
+    samples = max(1, round(share * paradigm.epoch_samples))
+    result = paradigm.train(samples)
     require(
-        isinstance(trained, TrainStep),
-        f"train({asked}) to return energyopt.core.protocols.{TrainStep.__name__}",
-        repr(trained),
+        isinstance(result, TrainStep),
+        f"train({samples}) to return energyopt.core.protocols.{TrainStep.__name__}",
+        repr(result),
         "return its samples, steps and loss",
     )
     require(
-        trained.samples >= asked,
-        f"train({asked}) to train at least {asked} samples",
-        trained.samples,
+        result.samples >= samples,
+        f"train({samples}) to train at least {samples} samples",
+        result.samples,
         "go on until that many are trained, beyond the end of an epoch, too",
     )
     require(
-        1 <= trained.steps <= trained.samples,
-        f"train({asked}) to make between 1 step and one per sample ({trained.samples})",
-        f"{trained.steps} steps",
+        1 <= result.steps <= result.samples,
+        f"train({samples}) to make between 1 step and one per sample ({result.samples})",
+        f"{result.steps} steps",
         "count optimizer steps",
     )
     require(
-        math.isfinite(trained.loss),
-        f"train({asked}) to return a finite mean loss",
-        trained.loss,
+        math.isfinite(result.loss),
+        f"train({samples}) to return a finite mean loss",
+        result.loss,
         "lower the learning rate of the example, or do not divide by zero",
     )
 
@@ -130,16 +129,17 @@ def trains_at_least_a_share(case: ParadigmCase, share: float) -> None:
 @check
 def stops_at_the_batch_that_suffices(case: ParadigmCase) -> None:
     """Check that `train` makes no more steps than it needs."""
-    one = case.make(0).train(1)
-    _require_steps(one.steps, case.models, "train(1)")
-    asked = one.samples + 1
-    two = case.make(0).train(asked)
-    _require_steps(two.steps, 2 * case.models, f"train({asked})")
-    again = case.make(0).train(one.samples)
+    one_batch = case.make(0).train(1)
+    _require_steps(one_batch.steps, case.models, "train(1)")
+    samples = one_batch.samples + 1
+    two_batches = case.make(0).train(samples)
+    _require_steps(two_batches.steps, 2 * case.models, f"train({samples})")
+    repeated = case.make(0).train(one_batch.samples)
     require(
-        again == one,
-        f"train({one.samples}) to do what train(1) does, {one}, since both are one batch",
-        again,
+        repeated == one_batch,
+        f"train({one_batch.samples}) to do what train(1) does, {one_batch}, since both are one "
+        f"batch",
+        repeated,
         "stop after the batch with which enough samples are trained",
     )
 
@@ -148,28 +148,28 @@ def stops_at_the_batch_that_suffices(case: ParadigmCase) -> None:
 def training_changes_the_weights(case: ParadigmCase) -> None:
     """Check that `train` changes what `save` writes."""
     paradigm = case.make(0)
-    before = _weights(case, paradigm)
+    weights_before = _weights(case, paradigm)
     paradigm.train(1)
     require_other_weights(
-        before,
+        weights_before,
         _weights(case, paradigm),
         "train(1) to change the weights",
         "give the optimizer the model's parameters, and save the model that is trained",
     )
 
 
-@check_unless(_of_several_models)
+@check_unless(_has_several_models)
 def training_in_two_calls_is_training_in_one(case: ParadigmCase) -> None:
     """Check that two calls of `train` with a batch each do what one call with two batches does."""
-    parts = case.make(0)
-    asked = parts.train(1).samples + parts.train(1).samples
-    observed, accuracy = _weights(case, parts), parts.evaluate()
-    whole = case.make(0)  # only now: both may draw from the global random generators
-    whole.train(asked)
-    expected = f"two calls of train(1) to do what train({asked}) does"
+    twice = case.make(0)
+    samples = twice.train(1).samples + twice.train(1).samples
+    observed, accuracy = _weights(case, twice), twice.evaluate()
+    once = case.make(0)  # only now: both may draw from the global random generators
+    once.train(samples)
+    expected = f"two calls of train(1) to do what train({samples}) does"
     remedy = "train as many samples as `train` returns, and keep the place in the epoch"
-    require_same_weights(_weights(case, whole), observed, expected, remedy)
-    _require_equal(whole.evaluate(), accuracy, f"{expected}: accuracy", remedy)
+    require_same_weights(_weights(case, once), observed, expected, remedy)
+    _require_equal(once.evaluate(), accuracy, f"{expected}: accuracy", remedy)
 
 
 @check
@@ -203,14 +203,14 @@ def scoring_twice_gives_the_same(case: ParadigmCase) -> None:
 
 @check
 def scoring_does_not_change_training(case: ParadigmCase) -> None:
-    """Check that training goes on after scoring as if there had been none."""
+    """Check that training after scoring is the same as training without scoring."""
     plain = case.make(0)
-    asked = (1, 1, plain.epoch_samples)  # into the next epoch, whose order may be drawn anew
-    losses = [plain.train(samples).loss for samples in asked]
+    steps = (1, 1, plain.epoch_samples)  # into the next epoch, whose order may be drawn anew
+    losses = [plain.train(samples).loss for samples in steps]
     expected = _weights(case, plain)
     scored = case.make(0)
     losses_scored = []
-    for samples in asked:
+    for samples in steps:
         losses_scored.append(scored.train(samples).loss)
         for score in _scorers(case, scored).values():
             score()
@@ -235,24 +235,24 @@ def is_the_same_for_a_seed(case: ParadigmCase) -> None:
     runs = []
     for _ in range(2):
         paradigm = case.make(3)
-        trained = paradigm.train(paradigm.epoch_samples)
-        runs.append((trained, paradigm.evaluate(), _weights(case, paradigm)))
-    (first, accuracy, weights), (second, accuracy_again, weights_again) = runs
+        result = paradigm.train(paradigm.epoch_samples)
+        runs.append(((result, paradigm.evaluate()), _weights(case, paradigm)))
+    (first, first_weights), (second, second_weights) = runs
     expected = "two trainings with seed 3 to be the same"
     remedy = "draw weights and data order from the seed alone"
-    _require_equal((first, accuracy), (second, accuracy_again), expected, remedy)
-    require_same_weights(weights, weights_again, expected, remedy)
+    _require_equal(first, second, expected, remedy)
+    require_same_weights(first_weights, second_weights, expected, remedy)
 
 
 @check_unless(_needs(SupportsSave))
 def is_another_for_another_seed(case: ParadigmCase) -> None:
     """Check that another seed gives another training."""
-    one, other = case.make(0), case.make(1)
-    one.train(1)
-    other.train(1)
+    first, second = case.make(0), case.make(1)
+    first.train(1)
+    second.train(1)
     require_other_weights(
-        _weights(case, one),
-        _weights(case, other),
+        _weights(case, first),
+        _weights(case, second),
         "seeds 0 and 1 to give other weights",
         "use the seed that the constructor is given",
     )
@@ -267,7 +267,7 @@ def warming_up_leaves_no_trace(case: ParadigmCase) -> None:
     expected_loss = plain.train(plain.epoch_samples).loss
     expected = _weights(case, plain)
     warm = case.make(0)
-    before = _weights(case, warm)
+    weights_before = _weights(case, warm)
     random_state = torch.get_rng_state()
     warm.warm_up()
     remedy = "run its steps on a copy, within torch.random.fork_rng()"
@@ -278,7 +278,7 @@ def warming_up_leaves_no_trace(case: ParadigmCase) -> None:
         remedy,
     )
     require_same_weights(
-        before, _weights(case, warm), "warm_up() to leave the weights as they are", remedy
+        weights_before, _weights(case, warm), "warm_up() to leave the weights as they are", remedy
     )
     _require_equal(
         expected_loss,
@@ -294,13 +294,13 @@ def warming_up_leaves_no_trace(case: ParadigmCase) -> None:
 @check_unless(_needs(SupportsPause))
 def goes_on_where_it_paused(case: ParadigmCase) -> None:
     """Check that it resumes from a file, in the middle of an epoch, as if it had not paused."""
-    whole = case.make(2)
-    asked = (1, whole.epoch_samples, 1)
-    expected = [(whole.train(samples), whole.evaluate()) for samples in asked]
+    unpaused = case.make(2)
+    steps = (1, unpaused.epoch_samples, 1)
+    expected = [(unpaused.train(samples), unpaused.evaluate()) for samples in steps]
     state, observed = None, []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "paused.pt"
-        for samples in asked:
+        for samples in steps:
             paradigm = case.make(2)
             if SupportsWarmUp in case.abilities:
                 paradigm.warm_up()
@@ -310,13 +310,13 @@ def goes_on_where_it_paused(case: ParadigmCase) -> None:
             with keep_in(path)(state_of(paradigm, samples)):
                 pass
             state = load(path)
-    description = f"training {', '.join(map(str, asked))} samples to be the same with pauses"
+    description = f"training {', '.join(map(str, steps))} samples to be the same with pauses"
     remedy = (
         "put weights, optimizer, schedule, data order and place in the epoch into state(), and "
         "take them from there in load_state()"
     )
     _require_equal(expected, observed, description, remedy)
-    require_same_weights(_weights(case, whole), _weights(case, paradigm), description, remedy)
+    require_same_weights(_weights(case, unpaused), _weights(case, paradigm), description, remedy)
 
 
 PARADIGM_CHECKS: tuple[Check[ParadigmCase], ...] = (
@@ -333,7 +333,7 @@ PARADIGM_CHECKS: tuple[Check[ParadigmCase], ...] = (
     warming_up_leaves_no_trace,
     goes_on_where_it_paused,
 )
-"""What any paradigm must do."""
+"""Checks that every paradigm must pass."""
 
 
 def check_paradigm(
@@ -346,9 +346,10 @@ def check_paradigm(
     """Check a paradigm on a small task; each check trains a few batches or epochs.
 
     Args:
-        make: Returns a fresh paradigm for a seed; what it draws at random follows from the seed.
-        models: How many models it trains at once.
-        abilities: Protocols that it must have beside `Paradigm`; those that it has if not given.
+        make: Returns a fresh paradigm for a seed; all its randomness follows from the seed.
+        models: Number of models that it trains at once.
+        abilities: Protocols that it must have in addition to `Paradigm`; by default those that it
+            has.
         skip: Names of checks to leave out.
 
     Returns:
@@ -363,7 +364,7 @@ def check_paradigm(
 
 
 def abilities_of(paradigm: object) -> tuple[type, ...]:
-    """Return the protocols that a paradigm has beside `Paradigm`, as far as there are checks."""
+    """Return the optional protocols that a paradigm has and that there are checks for."""
     return tuple(ability for ability in ALL_ABILITIES if isinstance(paradigm, ability))
 
 
@@ -373,7 +374,7 @@ def _scorers(case: ParadigmCase, paradigm: Any) -> dict[str, Callable[[], float]
 
 
 def _weights(case: ParadigmCase, paradigm: Any) -> dict[str, torch.Tensor]:
-    """Return what `save` writes; nothing for a paradigm that cannot save."""
+    """Return the weights that `save` writes; none for a paradigm without `save`."""
     if SupportsSave not in case.abilities:
         return {}
     from safetensors.torch import load_file

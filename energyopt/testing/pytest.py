@@ -10,7 +10,7 @@ Subclass one in a test file and give it the fixture that it asks for:
 A check that does not apply to a part is left out by setting its test to None in the subclass.
 """
 
-# ruff: noqa: D102  # a test does what the check of its name says
+# ruff: noqa: D102  # each test is documented by the check of the same name
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class MeterContract:
     """Any meter. Needs the fixture `meter`, able to open at least eight windows."""
 
     tolerance = 1e-9
-    """Relative error of a sum of windows."""
+    """Largest relative error of a sum of windows."""
 
     def work(self, amount: int) -> None:
-        """Do something that costs energy; override it where a made-up counter must move."""
+        """Do work that uses energy; override it to advance a simulated counter."""
         meters.use_cpu(amount)
 
     def case(self, meter: EnergyMeter) -> meters.MeterCase:
-        """Return what is checked."""
+        """Return the meter's case."""
         return meters.MeterCase(lambda: meter, self.work, self.tolerance)
 
     def test_is_an_energy_meter(self, meter: EnergyMeter) -> None:
@@ -82,7 +82,7 @@ class MeterContract:
 
 
 class CountingMeterContract(MeterContract):
-    """A meter that sees what happens here and now, unlike a recording."""
+    """A meter that measures work as it happens, unlike a recording."""
 
     def test_stop_without_start_is_an_error(self, meter: EnergyMeter) -> None:
         meters.stop_without_start_is_an_error(self.case(meter))
@@ -101,13 +101,13 @@ class CountingMeterContract(MeterContract):
 
 
 class ParadigmContract:
-    """Any paradigm. Needs the fixture `make`: a maker of fresh ones for a seed."""
+    """Any paradigm. Needs the fixture `make`: a function that makes a fresh one for a seed."""
 
     models = 1
-    """How many models it trains at once."""
+    """Number of models that it trains at once."""
 
     abilities: tuple[type, ...] = paradigms.ALL_ABILITIES
-    """What it can do beside training and evaluating; tests of the rest are skipped."""
+    """Optional protocols that it has; tests of the others are skipped."""
 
     def check(self, check: Check[paradigms.ParadigmCase], make: Callable[[int], Any]) -> None:
         """Run a check, or skip the test."""
@@ -158,7 +158,7 @@ class ObjectiveContract:
     """Any objective. Needs the fixture `objective`."""
 
     def case(self, objective: Objective) -> objectives.ObjectiveCase:
-        """Return what is checked."""
+        """Return the objective's case."""
         return objectives.ObjectiveCase(objective, EXAMPLE_RESULTS)
 
     def test_is_an_objective(self, objective: Objective) -> None:
@@ -176,16 +176,16 @@ class ObjectiveContract:
 
 
 class StoppingRuleContract:
-    """Any rule. Needs the attribute `make`, a maker of one."""
+    """Any rule. Needs the attribute `make`: a function that makes one."""
 
     make: Callable[[], StoppingRule]
 
     hopeless: tuple[TrialProgress, StudyHistory] = stopping_rules.HOPELESS
-    """A trial that the rule stops, and what the earlier ones of its study did."""
+    """A trial that the rule stops, and the history of its study."""
 
     @cached_property
     def case(self) -> stopping_rules.StoppingRuleCase:
-        """What is checked."""
+        """The rule's case."""
         return stopping_rules.StoppingRuleCase(type(self).make, self.hopeless)
 
     def test_is_a_stopping_rule(self) -> None:
@@ -205,13 +205,13 @@ class StoppingRuleContract:
 
 
 class ScheduleContract:
-    """Any schedule. Needs the attribute `make`, a maker of one."""
+    """Any schedule. Needs the attribute `make`: a function that makes one."""
 
     make: Callable[[], Schedule]
 
     @cached_property
     def case(self) -> schedules.ScheduleCase:
-        """What is checked."""
+        """The schedule's case."""
         return schedules.ScheduleCase(type(self).make)
 
     def test_is_a_schedule(self) -> None:
@@ -231,7 +231,7 @@ class ScheduleContract:
 
 
 class TaskContract:
-    """Any task. Needs the fixture `make`: a maker of it."""
+    """Any task. Needs the fixture `make`: a function that makes it."""
 
     def check(self, check: Check[tasks.TaskCase], make: Callable[[], Task]) -> None:
         """Run a check, or skip the test."""
@@ -272,7 +272,7 @@ class TaskContract:
 
 
 class ModelContract:
-    """Any model. Needs the attributes `make`, a maker of one, and `input_shape`."""
+    """Any model. Needs the attributes `make`, a function that makes one, and `input_shape`."""
 
     make: Callable[..., nn.Module]
     input_shape: tuple[int, ...]
@@ -280,7 +280,7 @@ class ModelContract:
 
     @cached_property
     def case(self) -> models.ModelCase:
-        """What is checked."""
+        """The model's case."""
         return models.ModelCase(type(self).make, self.input_shape, self.num_classes)
 
     def test_gives_one_logit_a_class_and_gradients_to_every_parameter(self) -> None:

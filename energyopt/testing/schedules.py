@@ -1,4 +1,4 @@
-"""Checks of schedules: they are played on made-up trials, some of them at a time."""
+"""Checks of schedules, on simulated studies with one to four trials at a time."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ _CALLS = "next_step() to "
 
 
 def draw_studies(seed: int = 0) -> tuple[tuple[Curve, ...], ...]:
-    """Draw the curves of the trials of some studies."""
+    """Draw random curves for the trials of some studies."""
     generator = random.Random(seed)  # noqa: S311  # examples, no secrets
     return tuple(tuple(draw_curve(generator) for _ in range(_TRIALS)) for _ in range(_STUDIES))
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleCase:
-    """A schedule and the trials that it is played on.
+    """A schedule and the studies to simulate with it.
 
     Attributes:
         make: Returns a fresh schedule.
-        studies: Curves of the trials that may begin, for each study.
+        studies: For each study the curves of the trials that may begin.
     """
 
     make: Callable[[], Schedule]
     studies: Sequence[Sequence[Curve]] = field(default_factory=draw_studies)
 
     def play(self) -> list[_Study]:
-        """Play all studies, with one to four trials at a time."""
-        played = []
+        """Simulate all studies, with one to four trials at a time."""
+        studies = []
         for number, curves in enumerate(self.studies):
             study = _Study(self.make(), curves, slots=1 + number % _MAX_SLOTS, seed=number)
             study.play()
-            played.append(study)
-        return played
+            studies.append(study)
+        return studies
 
 
 class _Study:
-    """Trials with given curves that train as a schedule says.
+    """Simulation of trials with given curves that train as a schedule decides.
 
     Attributes:
         trials: All trials so far.
@@ -97,7 +97,7 @@ class _Study:
         _require_step(step, self.trials, can_begin=can_begin)
         if step.resume is None:
             number = len(self.trials)
-            self.trials.append(_observed(number, state="running"))
+            self.trials.append(_snapshot(number, state="running"))
         else:
             number = step.resume
             self.trials[number] = replace(self.trials[number], state="running")
@@ -106,23 +106,23 @@ class _Study:
 
     def _finish(self, number: int) -> None:
         pause_at_j, curve = self._pause_at_j.pop(number), self._curves[number]
-        before = len(self.trials[number].joules)
-        evaluations = before
+        evaluations_before = len(self.trials[number].joules)
+        evaluations = evaluations_before
         while evaluations < len(curve):
             evaluations += 1
             if pause_at_j is not None and curve.training_j[evaluations - 1] >= pause_at_j:
                 break
-        used_before_j = curve.training_j[before - 1] if before else 0.0
-        self.used_j += curve.training_j[evaluations - 1] - used_before_j
-        ended = evaluations == len(curve)
-        self.trials[number] = _observed(
+        energy_before_j = curve.training_j[evaluations_before - 1] if evaluations_before else 0.0
+        energy_j = curve.training_j[evaluations - 1]
+        self.used_j += energy_j - energy_before_j
+        self.trials[number] = _snapshot(
             number,
             epochs=curve.epoch[:evaluations],
             joules=curve.training_j[:evaluations],
             accuracy=curve.accuracy[:evaluations],
-            epoch_j=curve.training_j[evaluations - 1] / curve.epoch[evaluations - 1],
-            spent_j=curve.training_j[evaluations - 1],
-            state="ended" if ended else "paused",
+            epoch_j=energy_j / curve.epoch[evaluations - 1],
+            spent_j=energy_j,
+            state="ended" if evaluations == len(curve) else "paused",
         )
 
 
@@ -166,7 +166,7 @@ def trains_something_to_its_end(case: ScheduleCase) -> None:
 
 @check
 def says_the_same_of_the_same(case: ScheduleCase) -> None:
-    """Check that two schedules that are told the same make the same study."""
+    """Check that two schedules with the same inputs make the same study."""
     for first, second in zip(case.play(), case.play(), strict=True):
         require(
             first.trials == second.trials,
@@ -183,7 +183,7 @@ SCHEDULE_CHECKS: tuple[Check[ScheduleCase], ...] = (
     trains_something_to_its_end,
     says_the_same_of_the_same,
 )
-"""What any schedule must do."""
+"""Checks that every schedule must pass."""
 
 
 def check_schedule(make: Callable[[], Schedule], *, skip: Collection[str] = ()) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ def check_schedule(make: Callable[[], Schedule], *, skip: Collection[str] = ()) 
     return run_checks(SCHEDULE_CHECKS, ScheduleCase(make), skip=skip)
 
 
-def _observed(number: int, **columns: Any) -> TrialSnapshot:
+def _snapshot(number: int, **columns: Any) -> TrialSnapshot:
     from energyopt.search.schedule import TrialSnapshot
 
     return TrialSnapshot(number, {}, default=number == 0, **columns)

@@ -30,16 +30,16 @@ HOPELESS: tuple[TrialProgress, StudyHistory] = (
 """A trial at accuracy 0.11 after 9 J, where two others reached the target of 0.9 with 4 J."""
 
 RANDOM_EXAMPLES: tuple[Example, ...] = draw_histories(100)
-"""Any curves, the same ones each time."""
+"""Random curves, the same ones each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoppingRuleCase:
-    """A stopping rule and what it is told.
+    """A stopping rule and trials for it to decide about.
 
     Attributes:
         make: Returns a rule.
-        hopeless: A trial that it must stop, and what the earlier ones did.
+        hopeless: A trial that it must stop, and the history of its study.
         examples: Other trials, about which rules may differ.
     """
 
@@ -56,27 +56,27 @@ def is_a_stopping_rule(case: StoppingRuleCase) -> None:
 
 @check
 def says_why_with_numbers(case: StoppingRuleCase) -> None:
-    """Check that it stops a hopeless trial, and says why in one line with numbers."""
+    """Check that it stops a hopeless trial, with a reason of one line that contains numbers."""
     progress, history = case.hopeless
-    why = case.make().decide(progress, history)
+    reason = case.make().decide(progress, history)
     require(
-        why is not None,
+        reason is not None,
         f"a trial at accuracy {progress.best:g} after {progress.spent_j:g} J to be stopped",
         "None",
         "return why; if the rule is for other trials than this one, give one that it stops as "
         "`hopeless`",
     )
-    assert why is not None  # noqa: S101  # for the type checker
+    assert reason is not None  # noqa: S101  # for the type checker
     require(
-        any(character.isdigit() for character in why),
+        any(character.isdigit() for character in reason),
         "a reason with the numbers that it rests on",
-        repr(why),
+        repr(reason),
         "name joules, accuracies or trials in it",
     )
     require(
-        "\n" not in why and not why.endswith("."),
+        "\n" not in reason and not reason.endswith("."),
         "a reason in one line without a full stop",
-        repr(why),
+        repr(reason),
         "it is printed after the name of the rule and a colon",
     )
 
@@ -89,44 +89,44 @@ def stops_nothing_while_nothing_is_known(case: StoppingRuleCase) -> None:
 
 
 def stops_nothing_without_history(rule: StoppingRule, curve: Curve) -> None:
-    """Check the same for a curve."""
+    """Check that a rule never stops the first trial of a study, at any point of its curve."""
     for evaluations in range(1, len(curve) + 1):
         progress = make_progress(curve, evaluations)
-        why = rule.decide(progress, StudyHistory())
+        reason = rule.decide(progress, StudyHistory())
         require(
-            why is None,
-            f"no stop of the first trial of a study ({_described(progress)})",
-            repr(why),
+            reason is None,
+            f"no stop of the first trial of a study ({_describe(progress)})",
+            repr(reason),
             "return None where the history is empty",
         )
 
 
 @check
 def never_stops_the_first_to_be_so_good_with_so_little(case: StoppingRuleCase) -> None:
-    """Check that it leaves trials on the front, within the energy of the cheapest to the target."""
+    """Check that it stops no trial on the front within the energy of the cheapest to the target."""
     for curve, others in case.examples:
         leaves_what_is_on_the_front(case.make(), curve, others)
 
 
 def leaves_what_is_on_the_front(rule: StoppingRule, curve: Curve, others: Sequence[Curve]) -> None:
-    """Check the same for a curve, unless another one beats it."""
+    """Check that a rule does not stop a trial that no other beats with the same energy."""
     history, progress = make_history(others), make_progress(curve, len(curve))
-    beaten = any(rival.at(progress.spent_j) > progress.best for rival in history.curves)
-    if beaten or progress.spent_j > (history.incumbent_j or math.inf):
+    is_beaten = any(rival.at(progress.spent_j) > progress.best for rival in history.curves)
+    if is_beaten or progress.spent_j > (history.incumbent_j or math.inf):
         return
-    why = rule.decide(progress, history)
+    reason = rule.decide(progress, history)
     require(
-        why is None,
+        reason is None,
         f"no stop of a trial that is better than {len(others)} others were with its energy "
-        f"({_described(progress)})",
-        repr(why),
+        f"({_describe(progress)})",
+        repr(reason),
         "compare trials at the same joules, and leave those that none beats",
     )
 
 
 @check
 def says_the_same_of_the_same(case: StoppingRuleCase) -> None:
-    """Check that it decides by what it is told alone."""
+    """Check that its decision depends only on its arguments."""
     for curve, others in case.examples:
         decides_the_same_twice(case.make, curve, others)
 
@@ -134,15 +134,15 @@ def says_the_same_of_the_same(case: StoppingRuleCase) -> None:
 def decides_the_same_twice(
     make: Callable[[], StoppingRule], curve: Curve, others: Sequence[Curve]
 ) -> None:
-    """Check the same for a curve: of two rules, and of one that is asked twice."""
+    """Check that two rules, and one rule twice, decide the same about a curve."""
     history, progress = make_history(others), make_progress(curve, len(curve))
     rule = make()
     first = rule.decide(progress, history)
-    for again in (make().decide(progress, history), rule.decide(progress, history)):
+    for repeated in (make().decide(progress, history), rule.decide(progress, history)):
         require(
-            first == again,
-            f"the same decision each time for {_described(progress)} ({first!r})",
-            repr(again),
+            first == repeated,
+            f"the same decision each time for {_describe(progress)} ({first!r})",
+            repr(repeated),
             "keep nothing between calls, and draw nothing at random",
         )
 
@@ -154,7 +154,7 @@ STOPPING_RULE_CHECKS: tuple[Check[StoppingRuleCase], ...] = (
     never_stops_the_first_to_be_so_good_with_so_little,
     says_the_same_of_the_same,
 )
-"""What any stopping rule must do."""
+"""Checks that every stopping rule must pass."""
 
 
 def check_stopping_rule(
@@ -168,8 +168,8 @@ def check_stopping_rule(
 
     Args:
         make: Returns a rule.
-        hopeless: A trial that it must stop, and what the earlier ones did.
-        examples: Curves of trials and of earlier ones; random ones if not given.
+        hopeless: A trial that it must stop, and the history of its study.
+        examples: Curves of trials and of earlier ones; random ones by default.
         skip: Names of checks to leave out.
 
     Returns:
@@ -182,6 +182,6 @@ def check_stopping_rule(
     return run_checks(STOPPING_RULE_CHECKS, case, skip=skip)
 
 
-def _described(progress: TrialProgress) -> str:
+def _describe(progress: TrialProgress) -> str:
     evaluations = len(progress.accuracy)
     return f"accuracy {progress.best:g} after {evaluations} evaluations, {progress.spent_j:g} J"

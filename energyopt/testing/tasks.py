@@ -21,40 +21,41 @@ if TYPE_CHECKING:
     import torch
 
 _SPLITS = ("train", "validation", "test")
-_TOLERANCE = 1e-4  # of a mean or a deviation in float32
-_MIN_CHANGES = 0.25  # share of neighbouring samples with another label
+_TOLERANCE = 1e-4  # for a mean or a standard deviation in float32
+_MIN_CHANGES = 0.25  # share of neighbouring samples with different labels
+_MAX_CLASSES = 12  # in a message
 
 
-@dataclass(frozen=True)  # without slots: there is no place for the task in them
+@dataclass(frozen=True)  # no slots: cached_property needs a __dict__
 class TaskCase:
-    """A task.
+    """A task to check.
 
     Attributes:
-        make: Returns a task; most checks share the first.
+        make: Returns a task; most checks share the first one.
     """
 
     make: Callable[[], Task]
 
     @cached_property
     def task(self) -> Task:
-        """The task that is checked."""
+        """The first task, shared by most checks."""
         return self.make()
 
     @property
     def splits(self) -> dict[str, Split]:
-        """Its splits by name."""
+        """The task's splits by name."""
         return {name: getattr(self.task, name) for name in _SPLITS}
 
     @property
     def heads(self) -> dict[str, int]:
-        """Number of classes of each head, by name; the name of a single one is empty."""
+        """Number of classes of each head, by name; a task without heads has one of empty name."""
         task = self.task
         return dict(task.heads) if isinstance(task, MultiHeadTask) else {"": task.num_classes}
 
 
-def _without_measurements(case: TaskCase) -> str | None:
-    is_text = isinstance(case.task.input_shape, Tokens)
-    return "its inputs are whole numbers, no measurements" if is_text else None
+def _has_tokens(case: TaskCase) -> str | None:
+    has_tokens = isinstance(case.task.input_shape, Tokens)
+    return "its inputs are whole numbers, no measurements" if has_tokens else None
 
 
 @check
@@ -92,7 +93,7 @@ def splits_have_the_shapes_and_types_the_protocol_promises(case: TaskCase) -> No
 def a_task_of_several_heads_has_a_column_of_labels_each(case: TaskCase) -> None:
     """Check that labels and `num_classes` fit the heads."""
     heads = case.heads
-    several = isinstance(case.task, MultiHeadTask)
+    is_multi_head = isinstance(case.task, MultiHeadTask)
     require(
         case.task.num_classes == sum(heads.values()),
         f"num_classes to be the {sum(heads.values())} classes of all heads",
@@ -100,11 +101,12 @@ def a_task_of_several_heads_has_a_column_of_labels_each(case: TaskCase) -> None:
         "add the classes of the heads up",
     )
     for name, split in case.splits.items():
-        count = len(split.labels)
-        _require_shape(split.labels, (count, len(heads)) if several else (count,), f"{name}.labels")
+        n_samples = len(split.labels)
+        shape = (n_samples, len(heads)) if is_multi_head else (n_samples,)
+        _require_shape(split.labels, shape, f"{name}.labels")
 
 
-@check_unless(_without_measurements)
+@check_unless(_has_tokens)
 def every_class_occurs_in_every_split_and_no_other(case: TaskCase) -> None:
     """Check that each split has samples of all classes, numbered from 0."""
     for name, split in case.splits.items():
@@ -114,32 +116,32 @@ def every_class_occurs_in_every_split_and_no_other(case: TaskCase) -> None:
             require(
                 classes == list(range(n_classes)),
                 f"{name}.labels{head and f' of {head}'} to have all classes 0 to {n_classes - 1}",
-                _shortened(classes),
+                _shorten(classes),
                 "number classes from 0, and draw splits so that each has all of them",
             )
 
 
-@check_unless(_without_measurements)
+@check_unless(_has_tokens)
 def inputs_are_standardised_with_the_training_statistics_only(case: TaskCase) -> None:
     """Check that each channel has mean 0 and deviation 1 in training, and not in other splits."""
     import torch
 
     inputs = case.task.train.inputs
-    others = [dimension for dimension in range(inputs.ndim) if dimension != 1]
-    deviation, mean = torch.std_mean(inputs, dim=others, correction=0)
+    dims = [dim for dim in range(inputs.ndim) if dim != 1]
+    deviation, mean = torch.std_mean(inputs, dim=dims, correction=0)
     remedy = "subtract the mean of the training split, and divide by its deviation"
-    for name, seen, expected in (("mean", mean, 0.0), ("deviation", deviation, 1.0)):
-        worst = float((seen - expected).abs().max())
+    for name, observed, expected in (("mean", mean, 0.0), ("deviation", deviation, 1.0)):
+        max_difference = float((observed - expected).abs().max())
         require(
-            worst <= _TOLERANCE,
+            max_difference <= _TOLERANCE,
             f"the {name} of each channel of train.inputs to be {expected:g}",
-            f"a difference of {worst:g}",
+            f"a difference of {max_difference:g}",
             remedy,
         )
     for name in ("validation", "test"):
-        mean = case.splits[name].inputs.mean(dim=others)
+        mean = case.splits[name].inputs.mean(dim=dims)
         require(
-            mean.abs().max() > _TOLERANCE,  # its own statistics would make it exactly 0 as well
+            mean.abs().max() > _TOLERANCE,  # standardised by itself, a split has a mean of 0
             f"{name}.inputs to be standardised with the statistics of train",
             "a mean of 0 in each channel",
             remedy,
@@ -163,12 +165,11 @@ def building_twice_gives_the_same_data(case: TaskCase) -> None:
     """Check that a second task has the same samples in the same order."""
     import torch
 
-    again = case.make()
+    second = case.make()
     for name, split in case.splits.items():
-        second: Split = getattr(again, name)
         for part in ("inputs", "labels"):
             require(
-                torch.equal(getattr(split, part), getattr(second, part)),
+                torch.equal(getattr(split, part), getattr(getattr(second, name), part)),
                 f"{name}.{part} to be the same each time",
                 "others",
                 "draw splits from a seed that is an option of the task",
@@ -180,10 +181,10 @@ def building_leaves_the_global_random_state_alone(case: TaskCase) -> None:
     """Check that making a task draws nothing from torch's global generator."""
     import torch
 
-    before = torch.get_rng_state()
+    state_before = torch.get_rng_state()
     case.make()
     require(
-        torch.equal(torch.get_rng_state(), before),
+        torch.equal(torch.get_rng_state(), state_before),
         "torch's random generator to be left as it is",
         "another state of it",
         "draw from a torch.Generator of the task's own",
@@ -215,7 +216,7 @@ TASK_CHECKS: tuple[Check[TaskCase], ...] = (
     building_leaves_the_global_random_state_alone,
     training_samples_are_not_ordered_by_class,
 )
-"""What any task must do."""
+"""Checks that every task must pass."""
 
 
 def check_task(make: Callable[[], Task], *, skip: Collection[str] = ()) -> tuple[str, ...]:
@@ -248,6 +249,7 @@ def _require_dtype(tensor: torch.Tensor, dtype: torch.dtype, name: str) -> None:
     require(tensor.dtype == dtype, f"{name} of {dtype}", tensor.dtype, f"convert: .to({dtype})")
 
 
-def _shortened(classes: list[int]) -> str:
-    most = 12
-    return str(classes) if len(classes) <= most else f"{len(classes)} of them: {classes[:most]}..."
+def _shorten(classes: list[int]) -> str:
+    if len(classes) <= _MAX_CLASSES:
+        return str(classes)
+    return f"{len(classes)} of them: {classes[:_MAX_CLASSES]}..."
