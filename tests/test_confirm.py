@@ -17,7 +17,7 @@ from energyopt.analysis.confirmation_stats import confirmed_setups
 from energyopt.core.study_record import Confirmation, StudyRecord
 from energyopt.errors import StudyError
 from energyopt.report.confirmation_view import confirmed_lines
-from energyopt.workflows.confirm import Request, finalists, interleaved
+from energyopt.workflows.confirm import ConfirmRequest, finalists, interleaved
 from tests.conftest import OWN_MODEL, TINY, Program, Wait, gone, trials_of
 from tests.toys import result, study, trial
 
@@ -69,29 +69,29 @@ def mixed(**more: Any) -> StudyRecord:
 
 
 def test_the_best_setups_and_the_default_are_compared():
-    found = finalists(mixed(), Request(top=2))
+    found = finalists(mixed(), ConfirmRequest(top=2))
     assert [each.number for each in found] == [2, 4, 0]
-    assert [each.number for each in finalists(mixed(), Request(top=9))] == [2, 4, 1, 0]
-    assert [each.number for each in finalists(mixed(), Request(target=0.2, top=1))] == [3, 0]
+    assert [each.number for each in finalists(mixed(), ConfirmRequest(top=9))] == [2, 4, 1, 0]
+    assert [each.number for each in finalists(mixed(), ConfirmRequest(target=0.2, top=1))] == [3, 0]
 
 
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(StudyError, match=r"no trial of study toy reached 0\.95; search on, or"):
-        finalists(mixed(), Request(target=0.95))
+        finalists(mixed(), ConfirmRequest(target=0.95))
     with pytest.raises(StudyError, match="has trial 0 to confirm, and nothing to compare it with"):
-        finalists(study([trial(0, result([(100, 8, 0.9)]), default=True)]), Request())
+        finalists(study([trial(0, result([(100, 8, 0.9)]), default=True)]), ConfirmRequest())
     with pytest.raises(StudyError, match="is another app's"):
-        finalists(mixed(target=None), Request())
+        finalists(mixed(target=None), ConfirmRequest())
 
 
 def test_seeds_are_the_same_for_all_and_each_setup_is_first_in_turn():
     toy = mixed(overrides=("task=digits", "objective.weight=1"))
-    plan = interleaved(toy, finalists(toy, Request(top=1)), Request(seeds=3))
+    plan = interleaved(toy, finalists(toy, ConfirmRequest(top=1)), ConfirmRequest(seeds=3))
     assert [(each.seed, each.trial.number) for each in plan] == [
         (1000, 2), (1000, 0), (1001, 0), (1001, 2), (1002, 2), (1002, 0),
     ]  # fmt: skip
     words = ("task=digits", "lr=0.03", "objective=energy_to_target", "seed=1000")
-    assert sorted(plan[0].words) == sorted(words)
+    assert sorted(plan[0].overrides) == sorted(words)
 
 
 def confirmed(energies: dict[int, list[float | None]]) -> StudyRecord:

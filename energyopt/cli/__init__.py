@@ -1,1 +1,1 @@
-"""The command line: words of a person in, sentences and exit codes out."""
+"""The command line: parses arguments, prints results, and sets the exit code."""

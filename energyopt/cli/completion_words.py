@@ -1,10 +1,10 @@
-"""Words of a training that a shell completes: groups, options, keys, and some values.
+"""Overrides that a shell completes: config groups, their options, keys, and some values.
 
     mod         model= model.
     model=c     model=char_transformer model=cnn model=cnn1d
     hardware.p  hardware.power_limit_w= ...
 
-They are read from the config files, in milliseconds: Hydra would compose first.
+They are read from the config files, which takes milliseconds; composing with Hydra is slower.
 """
 
 from __future__ import annotations
@@ -15,86 +15,91 @@ from pathlib import Path
 
 from energyopt.config.yaml_comments import Key, read_about, read_defaults, read_keys
 
-# Keys of a group that are the same for each of its options.
-_SHARED = {"hardware": "measuring", "stopping": "ending"}
+# Files with the keys that all options of a group share.
+_SHARED_FILES = {"hardware": "measuring", "stopping": "ending"}
 _BOOLEANS = ("true", "false")
 _GROUP = re.compile(r"[a-z_]+")
 
 
 class ConfigWords:
-    """Completes `key=value` words.
+    """Completes `key=value` overrides.
 
     Args:
         folders: Config folders, the main one first.
-        words: What was typed before: options that it chooses decide which keys there are.
-        values: Gives the values of a key that has known ones, each with what it is.
+        overrides: The preceding overrides: the options they choose decide which keys exist.
+        values: Functions by key that return its possible values with their descriptions.
     """
 
     def __init__(
         self,
         folders: Sequence[Path],
-        words: Sequence[str],
+        overrides: Sequence[str],
         values: Mapping[str, Callable[[], Mapping[str, str]]],
     ) -> None:
         self._folders = [folder for folder in folders if folder.is_dir()]
         self._values = values
         self._root = folders[0] / "config.yaml"
         self._chosen = dict(read_defaults(self._root))
-        for word in words:
-            key, equals, value = word.partition("=")
+        for override in overrides:
+            key, equals, value = override.partition("=")
             if equals and key in self._chosen:
                 self._chosen[key] = value
 
-    def complete(self, begun: str) -> dict[str, str]:
-        """What a word may become, each with what it is.
+    def complete(self, prefix: str) -> dict[str, str]:
+        """Return the overrides that begin with a prefix, with their descriptions.
 
         Args:
-            begun: The word as far as it is typed; a `+` before it is kept.
+            prefix: The override as far as it is typed; leading `+` are kept.
         """
-        plus = begun[: len(begun) - len(begun.lstrip("+"))]
-        key, equals, _ = begun[len(plus) :].partition("=")
-        found = self._of_key(key) if equals else self._keys(key)
-        return {f"{plus}{word}": what for word, what in found.items()}
+        plus = prefix[: len(prefix) - len(prefix.lstrip("+"))]
+        key, equals, _ = prefix[len(plus) :].partition("=")
+        candidates = self._values_of(key) if equals else self._keys(key)
+        return {f"{plus}{override}": about for override, about in candidates.items()}
 
-    def _of_key(self, key: str) -> dict[str, str]:
+    def _values_of(self, key: str) -> dict[str, str]:
+        candidates: Mapping[str, str]
         if key in self._values:
-            found = self._values[key]()
+            candidates = self._values[key]()
         elif key in self._chosen:
-            found = {file.stem: read_about(file) for file in self._options(key)}
+            candidates = {file.stem: read_about(file) for file in self._options(key)}
         else:
-            known = {each.name: each.value for each in (*self._roots(), *self._below(key))}
-            found = dict.fromkeys(_BOOLEANS if known.get(key) in _BOOLEANS else (), "")
-        return {f"{key}={value}": what for value, what in found.items()}
+            defaults = {k.name: k.value for k in (*self._root_keys(), *self._group_keys(key))}
+            candidates = dict.fromkeys(_BOOLEANS if defaults.get(key) in _BOOLEANS else (), "")
+        return {f"{key}={value}": about for value, about in candidates.items()}
 
-    def _keys(self, begun: str) -> dict[str, str]:
-        if "." in begun:
-            return {f"{key.name}=": key.comment for key in self._below(begun)}
-        found = {f"{group}=": f"now {option}" for group, option in self._chosen.items()}
-        found |= {f"{key.name}=": key.comment for key in self._roots()}
-        # Two words that begin alike: a shell goes on after the group's name, and asks again.
-        found |= {f"{group}.": "its keys" for group in self._chosen if begun and self._below(group)}
-        return found
+    def _keys(self, prefix: str) -> dict[str, str]:
+        if "." in prefix:
+            return {f"{key.name}=": key.comment for key in self._group_keys(prefix)}
+        candidates = {f"{group}=": f"now {option}" for group, option in self._chosen.items()}
+        candidates |= {f"{key.name}=": key.comment for key in self._root_keys()}
+        # With two candidates, `model=` and `model.`, the shell stops after `model` and lists both.
+        candidates |= {
+            f"{group}.": "its keys" for group in self._chosen if prefix and self._group_keys(group)
+        }
+        return candidates
 
-    def _roots(self) -> list[Key]:
+    def _root_keys(self) -> list[Key]:
         return read_keys(self._root)
 
-    def _below(self, begun: str) -> list[Key]:
-        """The keys of the group that a word begins with, by the option that is chosen.
+    def _group_keys(self, prefix: str) -> list[Key]:
+        """Return the keys of the group before the first dot, for its chosen option.
 
-        Or those of a part of the main config, such as `report`.
+        For a section of the main config, such as `report`, return the keys of that section.
         """
-        group = begun.partition(".")[0]
+        group = prefix.partition(".")[0]
         if group not in self._chosen:
-            return [key for key in self._roots() if key.name.startswith(f"{group}.")]
-        files = [self._folders[0] / f"{_SHARED[group]}.yaml"] if group in _SHARED else []
+            return [key for key in self._root_keys() if key.name.startswith(f"{group}.")]
+        files = (
+            [self._folders[0] / f"{_SHARED_FILES[group]}.yaml"] if group in _SHARED_FILES else []
+        )
         files += [file for file in self._options(group) if file.stem == self._chosen[group]]
-        found = {}
+        keys = {}
         for key in (key for file in files for key in read_keys(file)):
             name = key.name if key.name.startswith(f"{group}.") else f"{group}.{key.name}"
             last = name.rpartition(".")[2]
             if last != "_partial_" and (last, key.value) != ("rules", "{}"):
-                found[name] = Key(name, key.value, key.comment)
-        return [key for key in found.values() if not _made_already(key)]
+                keys[name] = Key(name, key.value, key.comment)
+        return [key for key in keys.values() if not _is_fixed_target(key)]
 
     def _options(self, group: str) -> list[Path]:
         if not _GROUP.fullmatch(group):
@@ -102,5 +107,6 @@ class ConfigWords:
         return sorted(file for folder in self._folders for file in folder.glob(f"{group}/*.yaml"))
 
 
-def _made_already(key: Key) -> bool:
+def _is_fixed_target(key: Key) -> bool:
+    """Return True for a `_target_` that the option sets; `???` is for the user to fill in."""
     return key.name.endswith("_target_") and key.value != "???"

@@ -1,8 +1,9 @@
-"""Commands that other installed distributions bring, by entry points of `energyopt.commands`.
+"""Commands of other installed distributions: entry points of the group `energyopt.commands`.
 
-An entry point leads to a module or an object with `parser()` and `run(args)`, as our own commands
-are. They are looked up where a word is no command of ours, and where all are listed: reading what
-is installed takes time. They are imported where one is used, so a broken one breaks itself alone.
+An entry point refers to a module or an object with `parser()` and `run(args)`, like the built-in
+commands. Entry points are read only for an unknown command and for a list of all commands, because
+scanning the installed distributions takes time. A command is imported only when it is used, so a
+broken one does not affect the others.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ _BROKEN = (ImportError, AttributeError, SyntaxError, NameError)
 
 
 class Command(Protocol):
-    """What a command's module, or object, has."""
+    """Interface of the module or object that implements a command."""
 
     def parser(self) -> argparse.ArgumentParser:
-        """Return what reads its words."""
+        """Return the parser of the command's arguments."""
 
     def run(self, args: argparse.Namespace) -> None:
-        """Run it."""
+        """Run the command with parsed arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignCommand:
-    """A command by its name, and who brings it.
+    """A command of another distribution.
 
     Attributes:
-        name: What is typed.
-        entries: The entry points of that name; one, unless distributions disagree.
+        name: Name of the command.
+        entries: Entry points of that name; more than one if distributions conflict.
     """
 
     name: str
@@ -46,46 +47,47 @@ class ForeignCommand:
 
     @property
     def origin(self) -> str:
-        """The distributions that bring it."""
+        """Names of the distributions that provide it."""
         return " and ".join(sorted(_distribution(entry) for entry in self.entries))
 
     def load(self) -> Command:
-        """Import it.
+        """Import the command.
 
         Raises:
-            ConfigError: If it cannot be, is no command, or is brought twice.
+            ConfigError: If the import fails, `parser()` or `run()` is missing, or two distributions
+                provide the command.
         """
         if len(self.entries) > 1:
             raise ConfigError(
                 f"the command {self.name!r} is brought by {self.origin}; uninstall one of them"
             )
-        what = f"the command {self.name!r} of the package {self.origin}"
+        label = f"the command {self.name!r} of the package {self.origin}"
         (entry,) = self.entries
         try:
             loaded = entry.load()
         except _BROKEN as error:
             raise ConfigError(
-                f"{what} cannot be imported ({type(error).__name__}: {error}); update the package "
+                f"{label} cannot be imported ({type(error).__name__}: {error}); update the package "
                 "or uninstall it"
             ) from error
         for part in ("parser", "run"):
             if not callable(getattr(loaded, part, None)):
                 raise ConfigError(
-                    f"{what} has no {part}(): {entry.value} needs parser() and run(args)"
+                    f"{label} has no {part}(): {entry.value} needs parser() and run(args)"
                 )
         return cast(Command, loaded)
 
 
-def foreign_commands(own: Iterable[str]) -> dict[str, ForeignCommand]:
-    """Find the commands of other distributions, by name, without importing any.
+def foreign_commands(builtin: Iterable[str]) -> dict[str, ForeignCommand]:
+    """Find the commands of other distributions by name, without importing them.
 
     Args:
-        own: Names that are taken: nobody replaces these.
+        builtin: Names of the built-in commands, which cannot be replaced.
     """
-    taken = set(own)
+    reserved = set(builtin)
     entries: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=ENTRY_POINTS):
-        if COMMAND_NAME.fullmatch(entry.name) and entry.name not in taken:
+        if COMMAND_NAME.fullmatch(entry.name) and entry.name not in reserved:
             entries.setdefault(entry.name, []).append(entry)
     return {name: ForeignCommand(name, tuple(entries[name])) for name in sorted(entries)}
 

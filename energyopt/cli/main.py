@@ -1,4 +1,4 @@
-"""The door: Hydra's for words with "=", commands for a first word without."""
+"""Entry points: a first argument without "=" is a command, anything else is for Hydra."""
 
 from __future__ import annotations
 
@@ -26,102 +26,105 @@ _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _BYPASS = "HYDRA_INSTANTIATE_ALLOWLIST_OVERRIDE"
-_full_error = os.environ.get(_FULL_ERROR) == "1"  # as the user set it
+_full_error = os.environ.get(_FULL_ERROR) == "1"  # read before _run_hydra() sets it
 
 
 def script() -> NoReturn:
-    """The console script: like `python -m energyopt`, with the current folder importable."""
+    """Run the console script: `python -m energyopt`, with the current folder importable."""
     sys.path.insert(0, os.getcwd())  # noqa: PTH109  # sys.path holds strings
     main()
 
 
 def main() -> NoReturn:
-    """Run a command or a Hydra job; errors are one sentence and exit code 2."""
-    words = sys.argv[1:]
+    """Run a command or a Hydra job; an error is printed as one sentence, with exit code 2."""
+    arguments = sys.argv[1:]
     if "_ARGCOMPLETE" in os.environ:
         from energyopt.cli.completion import answer
 
         answer()
     _make_plugins_importable()
-    _warn(words)
+    _warn(arguments)
     try:
-        if words == ["--version"]:
+        if arguments == ["--version"]:
             sys.stdout.write(f"energyopt {__version__}\n")
             sys.exit(0)
-        if words and COMMAND_NAME.fullmatch(words[0]):
-            run_command(words)
-        elif any(word.startswith("experiment=") for word in words):
-            from energyopt.experiments.runner import run as experiment
+        if arguments and COMMAND_NAME.fullmatch(arguments[0]):
+            run_command(arguments)
+        elif any(argument.startswith("experiment=") for argument in arguments):
+            from energyopt.experiments.runner import run as run_experiment
 
-            _refuse_passwords(words)
-            experiment(words)
+            _check_passwords(arguments)
+            run_experiment(arguments)
         else:
             _run_hydra()
     except KeyboardInterrupt as interrupt:
-        _say("interrupted")
+        _print_message("interrupted")
         sys.exit(getattr(interrupt, "exit_code", _INTERRUPTED))
-    except BrokenPipeError:  # the reader, such as head, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_BROKEN_PIPE)
     except Exception as error:
         if _full_error:
             raise
-        _refuse(error)
+        _exit_with(error)
     sys.exit(0)
 
 
-def _warn(words: Sequence[str]) -> None:
-    """Say what the user should know of the words and the environment."""
+def _warn(arguments: Sequence[str]) -> None:
+    """Print warnings about the arguments and the environment."""
     if os.environ.get(_BYPASS):
-        _say(f"mind: {_BYPASS} is set, so Hydra runs code that a config names and it would refuse")
-    if "objective=function" in words:
-        _say(
+        _print_message(
+            f"mind: {_BYPASS} is set, so Hydra runs code that a config names and it would refuse"
+        )
+    if "objective=function" in arguments:
+        _print_message(
             "mind: objective=function is deprecated and will be removed; write objective=own "
             "objective._target_=my_code.score"
         )
 
 
-def _refuse(error: Exception) -> NoReturn:
+def _exit_with(error: Exception) -> NoReturn:
+    """Print an error for the user and exit with code 2."""
     from energyopt.config.error_messages import explain
 
-    _say(explain(error))
+    _print_message(explain(error))
     sys.exit(_USER_ERROR)
 
 
-def _say(message: str) -> None:
+def _print_message(message: str) -> None:
     text = f"energyopt: {message}"
     if sys.stderr.isatty():
-        text = _fitted(text)
+        text = _wrap(text)
     sys.stderr.write(f"{text}\n")
 
 
-def _fitted(text: str) -> str:
-    """Text in the width of the terminal."""
+def _wrap(text: str) -> str:
+    """Return a text wrapped to the width of the terminal."""
     width = shutil.get_terminal_size().columns
-    return "\n".join(piece for line in text.splitlines() for piece in wrapped(line, width))
+    return "\n".join(part for line in text.splitlines() for part in wrapped(line, width))
 
 
 def _run_hydra() -> None:
     import hydra
 
-    _refuse_passwords(sys.argv[1:])
+    _check_passwords(sys.argv[1:])
     app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_task)
-    before = os.environ.get(_FULL_ERROR)
-    # Hydra would print errors in its own way and exit; this hands them to us.
+    previous = os.environ.get(_FULL_ERROR)
+    # Makes Hydra raise errors, which main() prints, instead of printing them itself and exiting.
     os.environ[_FULL_ERROR] = "1"
     try:
-        with private_files(), _help_wrapped():
+        with private_files(), _filled_help():
             app()
     finally:
-        if before is None:
+        if previous is None:
             del os.environ[_FULL_ERROR]
         else:
-            os.environ[_FULL_ERROR] = before
+            os.environ[_FULL_ERROR] = previous
 
 
 @contextmanager
-def _help_wrapped() -> Iterator[None]:
-    """Hydra prints help as it stands in its template: fill it in, in the terminal's width."""
+def _filled_help() -> Iterator[None]:
+    """Capture the help that Hydra prints; replace its placeholders and wrap it."""
     if not {"--help", "-h"} & set(sys.argv[1:]):
         yield
         return
@@ -133,13 +136,16 @@ def _help_wrapped() -> Iterator[None]:
         from energyopt.cli.help import fill_in
 
         printed = text.getvalue()
-        sys.stdout.write(f"{_fitted(fill_in(printed))}\n" if printed else "")
+        sys.stdout.write(f"{_wrap(fill_in(printed))}\n" if printed else "")
 
 
-def _refuse_passwords(words: Sequence[str]) -> None:
-    """Before Hydra writes its words into the run's folder."""
-    for word in words:
-        key, _, value = word.lstrip("+").partition("=")
+def _check_passwords(arguments: Sequence[str]) -> None:
+    """Raise ConfigError for a password in a storage URL.
+
+    Hydra would write the overrides into the run's folder, so this runs before it.
+    """
+    for argument in arguments:
+        key, _, value = argument.lstrip("+").partition("=")
         if key in ("storage", "hydra.sweeper.storage") and "://" in value:
             from energyopt.storage.credentials import refuse_password
 
@@ -147,13 +153,13 @@ def _refuse_passwords(words: Sequence[str]) -> None:
 
 
 def _make_plugins_importable() -> None:
-    """In a bare checkout the namespace package of our Hydra plugins is not on the path."""
+    """Add our Hydra plugins to the path: in a bare checkout they are not installed."""
     if PLUGINS.is_dir() and str(PLUGINS) not in sys.path:
         sys.path.append(str(PLUGINS))
 
 
 def _task(cfg: DictConfig) -> Any:
-    """What Hydra runs: a trial of a study, or one training by itself."""
+    """Run a trial of a study or, without a job number, one standalone training."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
@@ -170,5 +176,5 @@ def _task(cfg: DictConfig) -> Any:
     except Exception as error:
         if _full_error:
             raise
-        _refuse(error)
+        _exit_with(error)
     return None

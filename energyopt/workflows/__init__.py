@@ -1,1 +1,1 @@
-"""Train, retrain and confirm: what a person asks for beyond a search."""
+"""Workflows other than a search: train once, retrain, confirm, load a study."""

@@ -1,4 +1,4 @@
-"""Train the best setups of a study and its default again, with the same seeds, and compare them."""
+"""Compare the best configurations of a study and its default over the same new seeds."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from energyopt.storage.run_leases import only_coordinator
 from energyopt.utils import failpoints
 from energyopt.utils.files import private_files
 from energyopt.workflows.confirm_runner import ConfirmRun, ConfirmRunner
-from energyopt.workflows.retrain import Request as Again
-from energyopt.workflows.retrain import words_of
+from energyopt.workflows.retrain import RetrainRequest, overrides_for
 
-_FIRST_SEED = 1000  # far from the study's: no search has chosen what these make of a setup
+# Above the seeds of a search: with the seeds that chose a configuration, its energy is biased low.
+_FIRST_SEED = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What to confirm.
+class ConfirmRequest:
+    """Options of a confirmation.
 
     Attributes:
-        seeds: How many trainings each setup gets, over all calls.
-        top: How many of the study's setups, beside the default.
-        target: Accuracy to reach; the study's own if None.
-        overrides: Words that change all setups.
-        config_dir: A folder of the user's own configs.
+        seeds: Trainings per configuration, including those of earlier calls.
+        top: Number of the study's best configurations, in addition to the default.
+        target: Accuracy to reach; the study's target if None.
+        overrides: Overrides for all configurations.
+        config_dir: A folder of user configs.
     """
 
     seeds: int = 5
@@ -47,45 +47,46 @@ class Request:
     config_dir: Path | None = None
 
 
-def confirm(where: str, name: str, request: Request, console: Console) -> None:
-    """Make the trainings that are missing, and say who wins.
+def confirm(storage: str, name: str, request: ConfirmRequest, console: Console) -> None:
+    """Run the missing trainings of a confirmation, and print the comparison.
 
     Args:
-        where: The study's storage.
-        name: Its name.
+        storage: The storage that holds the study.
+        name: The study's name.
         request: What to confirm.
-        console: Where to show it.
+        console: Where to print progress and results.
 
     Raises:
         EnergyoptError: If nothing can be confirmed, or a training fails.
         SystemExit: After an interrupt, with the code of its signal.
     """
     failpoints.arm()
-    study = read_study(where, name)
+    study = read_study(storage, name)
     plan = interleaved(study, finalists(study, request), request)
-    with only_coordinator(where, name) as sole, private_files():
-        confirming = ConfirmRunner(study, plan, request.config_dir, console)
-        with confirming.launching(), Confirmations.open(where, name) as books:
-            books.reap(confirming.burnt, sole=sole)
-            confirming.train_missing(books)
-    study = read_study(where, name)
+    with only_coordinator(storage, name) as sole, private_files():
+        runner = ConfirmRunner(study, plan, request.config_dir, console)
+        with runner.launching(), Confirmations.open(storage, name) as confirmations:
+            confirmations.reap(runner.read_partial_result, sole=sole)
+            runner.train_missing(confirmations)
+    study = read_study(storage, name)
     console.print()
-    setups = confirmed_setups(study, {training.words for training in plan})
+    setups = confirmed_setups(study, {run.overrides for run in plan})
     console.print(confirmed_screen(study, setups))
     cost = f"Confirming cost {joules(study.confirmation_j)} until now: search energy of the study."
     console.print(Text(cost))
 
 
-def finalists(study: StudyRecord, request: Request) -> list[TrialRecord]:
-    """The trials whose setups are compared: the best ones by recommendation, then the default.
+def finalists(study: StudyRecord, request: ConfirmRequest) -> list[TrialRecord]:
+    """Return one trial per configuration to compare: the recommended ones, then the default.
 
     Raises:
-        StudyError: If there are not two.
+        StudyError: If there are fewer than two.
     """
     if study.target is None:
         raise StudyError(f"study {study.name} is another app's; run that app to train it again")
     target = study.target if request.target is None else request.target
-    # One that was lost is planned again; one that never started has no words.
+    # A crashed default trial is repeated under a new number, so take the last one. One that never
+    # started has no overrides.
     default = next((t for t in reversed(study.trials) if t.default and t.overrides), None)
     reached = [advice.trial for advice in advise(study, target, confirmed=False) if advice.reached]
     if not reached:
@@ -93,41 +94,47 @@ def finalists(study: StudyRecord, request: Request) -> list[TrialRecord]:
             f"no trial of study {study.name} reached {target:g}; search on, or give a lower "
             "--target"
         )
-    usual = None if default is None else setup_of(default.params)
-    best = [trial for trial in reached if setup_of(trial.params) != usual][: request.top]
-    found = best if default is None else [*best, default]
-    if len(found) == 1:
+    default_params = None if default is None else setup_of(default.params)
+    best = [trial for trial in reached if setup_of(trial.params) != default_params][: request.top]
+    trials = best if default is None else [*best, default]
+    if len(trials) == 1:
         raise StudyError(
-            f"study {study.name} has trial {found[0].number} to confirm, and nothing to compare it "
-            "with; search on"
+            f"study {study.name} has trial {trials[0].number} to confirm, and nothing to compare "
+            "it with; search on"
         )
-    return found
+    return trials
 
 
 def interleaved(
-    study: StudyRecord, trials: Sequence[TrialRecord], request: Request
+    study: StudyRecord, trials: Sequence[TrialRecord], request: ConfirmRequest
 ) -> list[ConfirmRun]:
-    """All trainings in their order: one seed after the other, each time another setup first.
+    """Return all trainings in their order: seed by seed, each seed starting with the next trial.
 
-    So what changes with the hour (temperature, other users) is in all setups alike.
+    Drift over time (temperature, other users) then affects all configurations alike.
 
     Raises:
-        ConfigError: If a setup names code that nobody vouches for.
+        ConfigError: If a configuration would run code that the user has not named.
     """
     plan = []
     for index in range(request.seeds):
         first = index % len(trials)
         for trial in (*trials[first:], *trials[:first]):
             seed = _FIRST_SEED + index
-            plan.append(ConfirmRun(trial, seed, _words(study, trial, seed, request)))
+            plan.append(ConfirmRun(trial, seed, _overrides(study, trial, seed, request)))
     return plan
 
 
-def _words(study: StudyRecord, trial: TrialRecord, seed: int, request: Request) -> tuple[str, ...]:
-    """Those of a retraining that ends at the target, whether or not the trial reached it."""
+def _overrides(
+    study: StudyRecord, trial: TrialRecord, seed: int, request: ConfirmRequest
+) -> tuple[str, ...]:
+    """Return the overrides of a retraining that ends at the target.
+
+    `overrides_for` adds that objective only for a trial that reached the target.
+    """
     changes = request.overrides
     if request.target is not None:
         changes = (f"target={request.target}", *changes)
-    if not any(word.startswith("objective=") for word in changes):
+    if not any(override.startswith("objective=") for override in changes):
         changes = ("objective=energy_to_target", *changes)
-    return words_of(study, trial, Again(changes, seed=seed, config_dir=request.config_dir))
+    retraining = RetrainRequest(changes, seed=seed, config_dir=request.config_dir)
+    return overrides_for(study, trial, retraining)

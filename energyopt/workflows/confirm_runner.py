@@ -1,4 +1,4 @@
-"""The trainings of a confirmation: one at a time, each in its process, each in the books."""
+"""Run the trainings of a confirmation one at a time, each in its own process, and store them."""
 
 from __future__ import annotations
 
@@ -32,37 +32,36 @@ from energyopt.storage.confirmations import Confirmations
 from energyopt.utils import failpoints
 from energyopt.utils.signals import Interrupted, deferring
 
-_DEATH_S = 3.0  # a driver takes its time to let go of a killed process
+_DRIVER_RELEASE_S = 3.0  # a driver may need a moment to release a killed process's GPU
 
 
 @dataclass(frozen=True, slots=True)
 class ConfirmRun:
-    """One that is to be made.
+    """A planned training.
 
     Attributes:
-        trial: The trial whose setup it is.
-        seed: Its seed.
-        words: What trains it.
+        trial: The trial whose configuration is trained.
+        seed: The seed.
+        overrides: The overrides of the training.
     """
 
     trial: TrialRecord
     seed: int
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
 
     def __str__(self) -> str:
         default = "default, " if self.trial.default else ""
-        words = setup(self.trial.params)
-        return f"seed {self.seed}, {default}trial {self.trial.number} ({words})"
+        return f"seed {self.seed}, {default}trial {self.trial.number} ({setup(self.trial.params)})"
 
 
 class ConfirmRunner:
-    """One call of the command.
+    """Runs what is missing of a confirmation.
 
     Args:
         study: The study.
         plan: All trainings, in their order.
-        config_dir: A folder of the user's own configs.
-        console: Where to show it.
+        config_dir: A folder of user configs.
+        console: Where to print progress.
     """
 
     def __init__(
@@ -76,101 +75,106 @@ class ConfirmRunner:
         self._plan = plan
         self._console = console
         folder = Path("studies").resolve() / study.name / "confirm"
-        self._trainings = StandaloneJobs(folder, config_dir, study.provenance)
-        self._config = compose_here(plan[0].words, config_dir)
-        confirmed = (c.result for c in study.confirmations if c.result is not None)
-        self._known = Calibration.of((*(result for _, result in study.results), *confirmed))
+        self._jobs = StandaloneJobs(folder, config_dir, study.provenance)
+        self._config = compose_here(plan[0].overrides, config_dir)
+        confirmed = (run.result for run in study.confirmations if run.result is not None)
+        self._calibration = Calibration.of((*(result for _, result in study.results), *confirmed))
         self._launcher = LocalLauncher()
-        self._news: queue.SimpleQueue[JobReturn | Interrupted] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[JobReturn | Interrupted] = queue.SimpleQueue()
 
     @contextmanager
     def launching(self) -> Iterator[None]:
-        """Fork the server of the trainings, while nothing here has connections to a database."""
-        for sentence in restore_limits():
-            self._say(sentence)
-        self._launcher.take(self._trainings)
-        self._launcher.open(lambda: warm_up(self._config), lambda: restore_limits(_DEATH_S))
+        """Fork the process that starts the trainings, before a database connection is open."""
+        for message in restore_limits():
+            self._say(message)
+        self._launcher.take(self._jobs)
+        self._launcher.open(
+            lambda: warm_up(self._config), lambda: restore_limits(_DRIVER_RELEASE_S)
+        )
         try:
             yield
         finally:
             self._launcher.close()
-            restore_limits(_DEATH_S)
+            restore_limits(_DRIVER_RELEASE_S)
 
-    def burnt(self, number: int) -> TrialResult | None:
-        """What there is of a training that did not come back."""
-        journal = JournalReader(self._trainings.journal(number)).read()
+    def read_partial_result(self, number: int) -> TrialResult | None:
+        """Read from its journal what a training did before it was interrupted or crashed."""
+        journal = JournalReader(self._jobs.journal(number)).read()
         return journal.result("lost", "it did not end")
 
-    def train_missing(self, books: Confirmations) -> None:
-        """Make the trainings that are not in the books.
+    def train_missing(self, confirmations: Confirmations) -> None:
+        """Run the trainings of the plan that are not stored yet.
 
         Raises:
             EnergyoptError: If one fails.
             SystemExit: After an interrupt, with the code of its signal.
         """
-        done = {each.overrides for each in books.all() if each.state == "complete"}
-        before = sum(training.words in done for training in self._plan)
-        setups = len({training.trial.number for training in self._plan})
-        each = count(len(self._plan) // setups, "seed")
-        already = f", {before} of them done before" if before else ""
+        complete = {run.overrides for run in confirmations.all() if run.state == "complete"}
+        missing = [run for run in self._plan if run.overrides not in complete]
+        n_complete = len(self._plan) - len(missing)
+        n_setups = len({run.trial.number for run in self._plan})
+        seeds = count(len(self._plan) // n_setups, "seed")
+        already = f", {n_complete} of them done before" if n_complete else ""
         trainings = count(len(self._plan), "training")
         self._say(
-            f"study {self._study.name}: {trainings}, {setups} setups with {each} each{already}"
+            f"study {self._study.name}: {trainings}, {n_setups} setups with {seeds} each{already}"
         )
-        began_s = time.monotonic()
-        missing = [training for training in self._plan if training.words not in done]
-        with deferring(self._news.put):
-            for at, training in enumerate(missing):
-                number = self._plan.index(training) + 1
-                line = self._train(books, training)
-                left = time_left(time.monotonic() - began_s, at + 1, len(missing) - at - 1)
-                self._say(f"[{number}/{len(self._plan)}] {training}: {line}{left}")
+        start_s = time.monotonic()
+        with deferring(self._events.put):
+            for i, run in enumerate(missing, 1):
+                number = self._plan.index(run) + 1
+                line = self._train(confirmations, run)
+                remaining = time_left(time.monotonic() - start_s, i, len(missing) - i)
+                self._say(f"[{number}/{len(self._plan)}] {run}: {line}{remaining}")
 
-    def _train(self, books: Confirmations, training: ConfirmRun) -> str:
-        """Train a setup with a seed, and book it; how it ended."""
-        number = books.begin(training.trial.number, training.seed, training.words)
+    def _train(self, confirmations: Confirmations, run: ConfirmRun) -> str:
+        """Run a training, store its result, and return a line about it."""
+        number = confirmations.begin(run.trial.number, run.seed, run.overrides)
         failpoints.at("confirming")
-        self._trainings.prepare(number, RunContext(calibration=self._known))
-        journal = self._trainings.journal(number)
+        self._jobs.prepare(number, RunContext(calibration=self._calibration))
+        journal = self._jobs.journal(number)
         with LiveTrial(journal, self._console):
-            answer = self._launched(training, number)
-        if isinstance(answer, Interrupted):
-            self._launcher.close()  # first: what it burnt until then belongs into the books
-            books.end(number, "lost", self.burnt(number), reason="interrupted")
+            event = self._wait_for(run, number)
+        if isinstance(event, Interrupted):
+            self._launcher.close()  # first, so that the journal has all energy used until then
+            confirmations.end(
+                number, "lost", self.read_partial_result(number), reason="interrupted"
+            )
             self._say("interrupted: what was trained is kept; the same command goes on from there")
-            raise SystemExit(answer.exit_code)
-        value = answer._return_value  # noqa: SLF001  # the property prints a traceback
+            raise SystemExit(event.exit_code)
+        value = event._return_value  # noqa: SLF001  # the property prints a traceback
         if not isinstance(value, StandaloneResult):
-            raise self._failed(books, training, number, value)
+            raise self._store_failure(confirmations, run, number, value)
         failpoints.at("confirmed")
-        books.end(number, "complete", value.result, test_accuracy=value.test_accuracy)
-        self._known = self._known.learn(value.result)
-        tested = value.test_accuracy
-        more = "" if tested is None else f", test accuracy {tested:.4f}"
-        return f"{result_line(value.result)}{more}"
+        confirmations.end(number, "complete", value.result, test_accuracy=value.test_accuracy)
+        self._calibration = self._calibration.learn(value.result)
+        accuracy = value.test_accuracy
+        suffix = "" if accuracy is None else f", test accuracy {accuracy:.4f}"
+        return f"{result_line(value.result)}{suffix}"
 
-    def _launched(self, training: ConfirmRun, number: int) -> JobReturn | Interrupted:
-        """The answer of a training, or the signal that came before it."""
+    def _wait_for(self, run: ConfirmRun, number: int) -> JobReturn | Interrupted:
+        """Return the result of a training, or a signal if one arrives first."""
 
-        def run() -> None:
+        def launch() -> None:
             try:
-                (returned,) = self._launcher.launch([training.words], initial_job_idx=number)
-            except EnergyoptError as error:  # what runs the trainings died
-                returned = JobReturn(status=JobStatus.FAILED, _return_value=error)
-            self._news.put(returned)
+                (job_return,) = self._launcher.launch([run.overrides], initial_job_idx=number)
+            except EnergyoptError as error:  # the process that starts the trainings has died
+                job_return = JobReturn(status=JobStatus.FAILED, _return_value=error)
+            self._events.put(job_return)
 
-        threading.Thread(target=run, daemon=True).start()
-        return self._news.get()
+        threading.Thread(target=launch, daemon=True).start()
+        return self._events.get()
 
-    def _failed(
-        self, books: Confirmations, training: ConfirmRun, number: int, error: object
+    def _store_failure(
+        self, confirmations: Confirmations, run: ConfirmRun, number: int, error: object
     ) -> EnergyoptError:
+        """Store a failed training, and return the error to raise."""
         reason = outcome_of_error(error).reason
-        books.end(number, "failed", self.burnt(number), reason=reason)
+        confirmations.end(number, "failed", self.read_partial_result(number), reason=reason)
         if isinstance(error, EnergyoptError):
             return error
-        output = self._trainings.journal(number).with_name(OUTPUT)
-        return StudyError(f"{training} failed: {reason}; {output} has what it printed")
+        output = self._jobs.journal(number).with_name(OUTPUT)
+        return StudyError(f"{run} failed: {reason}; {output} has what it printed")
 
     def _say(self, text: str) -> None:
         say(self._console, text)

@@ -1,4 +1,4 @@
-"""Read a study into a notebook or a script: its trials, its front, what it recommends."""
+"""Load a study into a notebook or script: its trials, Pareto front and recommendation."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class RecommendedConfiguration:
     Attributes:
         trial: Number of the cheapest trial with it that reached the target.
         params: The searched values, by config key.
-        overrides: The command-line words that train it up to the target.
+        overrides: The command-line overrides that train it up to the target.
         energy_j: Its expected energy to the target, in J.
-        interval_j: The 95 % interval of that.
-        probability: That it is within 5 % of the best configuration that was tried.
-        trainings: How often it was trained.
-        reached: How often it reached the target then.
+        interval_j: The 95 % interval of that energy.
+        probability: Probability that it is within 5 % of the best configuration that was tried.
+        trainings: Number of trainings of it.
+        reached: Number of them that reached the target.
     """
 
     trial: int
@@ -50,19 +50,19 @@ class RecommendedConfiguration:
     reached: int
 
 
-@dataclass(frozen=True, repr=False)  # without slots: what is computed once is kept
+@dataclass(frozen=True, repr=False)  # without slots, which cached_property does not support
 class LoadedStudy:
-    """A study as it was when it was read; nothing here writes.
+    """A read-only snapshot of a study.
 
     Attributes:
-        record: All that is known of it.
+        record: The complete record.
     """
 
     record: StudyRecord
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Name of the study."""
         return self.record.name
 
     @property
@@ -77,10 +77,10 @@ class LoadedStudy:
 
     @cached_property
     def recommendation(self) -> RecommendedConfiguration:
-        """The configuration to train with, as `energyopt recommend` says it.
+        """The configuration to train with, the first of `energyopt recommend`.
 
         Raises:
-            StudyError: If no trial reached the target, or there is none.
+            StudyError: If no trial reached the target, or the study has no target.
         """
         if self.target is None:
             raise StudyError(
@@ -109,7 +109,7 @@ class LoadedStudy:
     def front(
         self, target: float | None = None, points: Literal["curve", "final"] = "curve"
     ) -> tuple[FrontPoint, ...]:
-        """Find the points that no other beats in both energy and accuracy, cheapest first.
+        """Return the Pareto-optimal points in energy and accuracy, cheapest first.
 
         Args:
             target: Only points of at least this accuracy.
@@ -126,7 +126,7 @@ class LoadedStudy:
         return tuple(point for point in front if target is None or point.accuracy >= target)
 
     def to_pandas(self) -> pd.DataFrame:
-        """Make a data frame with a row for each trial, and the columns of an export's trials.csv.
+        """Return a data frame with a row per trial and the columns of an export's trials.csv.
 
         Raises:
             EnergyoptError: If pandas is not installed.
@@ -160,37 +160,37 @@ class LoadedStudy:
 def load_study(
     study: str | os.PathLike[str], *, storage: str | os.PathLike[str] | None = None
 ) -> LoadedStudy:
-    """Read a study from a database, or from the folder that it was exported to.
+    """Read a study from a database, or from the folder of an export.
 
     Args:
-        study: Its name in the storage; the folder of an export (a `Path`, or text as the commands
-            take it: of text without a slash, a study of that name comes first); or, without
-            `storage`, the SQLAlchemy URL of a database that holds one study.
-        storage: Where studies are, a file or a SQLAlchemy URL. If None, what ENERGYOPT_STORAGE
-            says, else studies/energyopt.db.
+        study: Its name in the storage; the folder of an export, as a `Path` or a string (a string
+            without a slash is first looked up as a name); or, without `storage`, the SQLAlchemy URL
+            of a database that holds one study.
+        storage: The storage, a file or a SQLAlchemy URL. If None, the value of ENERGYOPT_STORAGE,
+            else studies/energyopt.db.
 
     Raises:
         StorageError: If the database or the folder cannot be read.
-        StudyError: If there is no such study; the message lists those that are there.
+        StudyError: If there is no such study; the message lists the existing ones.
     """
     if storage is None and isinstance(study, str) and "://" in study:
         return LoadedStudy(_only_study(study))
     if storage is None:
         storage = os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE)
-    # A path in full cannot be taken for a study's name.
-    word = study if isinstance(study, str) else str(Path(study).expanduser().absolute())
+    # An absolute path cannot be mistaken for the name of a study.
+    name_or_folder = study if isinstance(study, str) else str(Path(study).expanduser().absolute())
     try:
-        return LoadedStudy(study_at(os.fspath(storage), word))
+        return LoadedStudy(study_at(os.fspath(storage), name_or_folder))
     except EnergyoptError as error:
-        if not Path(word).expanduser().is_file():
+        if not Path(name_or_folder).expanduser().is_file():
             raise
         raise StudyError(
-            f"{word} is a file; give the name of a study in it, and the file as storage="
+            f"{name_or_folder} is a file; give the name of a study in it, and the file as storage="
         ) from error
 
 
 def _only_study(url: str) -> StudyRecord:
-    """Read the study of a database that holds no other."""
+    """Read the only study of a database."""
     names = study_names(url)
     if not names:
         raise StudyError(f"there is no study in {masked(url)} yet")

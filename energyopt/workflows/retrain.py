@@ -1,4 +1,4 @@
-"""Train a setup of a study again, report test accuracy, and keep the model."""
+"""Train a configuration of a study again, print its test accuracy, and save the model."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from energyopt.report.study_output import words_to_vouch_for
 from energyopt.storage.identity import check_name
 from energyopt.utils.files import private_files, refuse_existing, written_whole
 from energyopt.utils.signals import interrupting
-from energyopt.workflows.train import print_result, saying, shown_trial
+from energyopt.workflows.train import print_result, printer, show_trial
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What to train again, and what to do with it.
+class RetrainRequest:
+    """Options of a retraining.
 
     Attributes:
-        overrides: Words that change the setup.
+        overrides: Overrides that change the configuration.
         trial: Number of the trial; None takes the cheapest that reached the target.
         seed: Another seed; None keeps the study's.
-        out: Where to keep the model; None keeps none.
+        out: File for the model; None saves none.
         force: Overwrite that file.
-        config_dir: A folder of the user's own configs.
+        config_dir: A folder of user configs.
     """
 
     overrides: tuple[str, ...] = ()
@@ -45,30 +45,31 @@ class Request:
     config_dir: Path | None = None
 
 
-def retrain(study: StudyRecord, request: Request, console: Console) -> None:
-    """Train a trial's setup again.
+def retrain(study: StudyRecord, request: RetrainRequest, console: Console) -> None:
+    """Train the configuration of a trial again.
 
     Args:
         study: The study.
-        request: Which trial, and what to do with it.
-        console: Where to show it.
+        request: Which trial to train, and what to do with the model.
+        console: Where to print progress and results.
 
     Raises:
         StudyError: If there is no such trial.
-        ConfigError: If the setup cannot be built, or names code that nobody vouches for.
+        ConfigError: If the configuration cannot be built, or would run code that the user has not
+            named on this command line.
         StorageError: If the model cannot be written.
     """
-    check_name(study.name)  # a folder is named after it
-    trial = _chosen(study, request.trial)
-    words = words_of(study, trial, request)
+    check_name(study.name)  # the output folder is named after it
+    trial = _find_trial(study, request.trial)
+    overrides = overrides_for(study, trial, request)
     _check_out(request)
-    say(console, f"trial {trial.number} of {study.name}: {' '.join(words)}")
+    say(console, f"trial {trial.number} of {study.name}: {' '.join(overrides)}")
     folder = Path("studies") / study.name / f"retrain-{os.getpid()}"
     with (
         private_files(),
         interrupting(),
-        _setup(words, request.config_dir, console) as setup,
-        shown_trial(setup, folder / NAME, console) as ready,
+        _trial_factory(overrides, request.config_dir, console) as factory,
+        show_trial(factory, folder / NAME, console) as ready,
     ):
         result = ready.train()
     paradigm = ready.paradigm
@@ -84,7 +85,7 @@ def retrain(study: StudyRecord, request: Request, console: Console) -> None:
         say(console, f"Model: {request.out}")
 
 
-def _check_out(request: Request) -> None:
+def _check_out(request: RetrainRequest) -> None:
     out = request.out
     if out is None:
         return
@@ -99,7 +100,8 @@ def _check_out(request: Request) -> None:
         raise ConfigError(f"--out {out}: the folder {out.parent} may not be written")
 
 
-def _chosen(study: StudyRecord, number: int | None) -> TrialRecord:
+def _find_trial(study: StudyRecord, number: int | None) -> TrialRecord:
+    """Return the trial of that number; None finds the recommended one."""
     if number is None:
         recommended = summarize(study).recommended
         if recommended is None:
@@ -107,24 +109,26 @@ def _chosen(study: StudyRecord, number: int | None) -> TrialRecord:
                 f"no trial of study {study.name} reached its target; choose one with --trial N"
             )
         number = recommended.trial
-    found = next((trial for trial in study.trials if trial.number == number), None)
-    if found is None:
+    trial = next((trial for trial in study.trials if trial.number == number), None)
+    if trial is None:
         last = len(study.trials) - 1
         raise StudyError(f"study {study.name} has no trial {number}; its trials are 0 to {last}")
     if study.target is None:
         raise StudyError(f"study {study.name} is another app's; run that app to train it again")
-    return found
+    return trial
 
 
-def words_of(study: StudyRecord, trial: TrialRecord, request: Request) -> tuple[str, ...]:
-    """The words that train a trial's setup again.
+def overrides_for(
+    study: StudyRecord, trial: TrialRecord, request: RetrainRequest
+) -> tuple[str, ...]:
+    """Return the overrides that train a trial's configuration again.
 
     Raises:
-        ConfigError: If they name code that nobody vouches for.
+        ConfigError: If one that runs code is stored in the database, but was not typed again.
     """
-    stored = [word for word in trained_as(study, trial) if not word.startswith("--")]
+    stored = [override for override in trained_as(study, trial) if not override.startswith("--")]
     typed = {*request.overrides, f"--config-dir={request.config_dir}"}
-    untyped = [word for word in words_to_vouch_for(study, trial) if word not in typed]
+    untyped = [override for override in words_to_vouch_for(study, trial) if override not in typed]
     if untyped:
         raise ConfigError(
             f"study {study.name} was run with {' '.join(untyped)}; nothing that a database names "
@@ -135,22 +139,26 @@ def words_of(study: StudyRecord, trial: TrialRecord, request: Request) -> tuple[
         changes.insert(0, f"seed={request.seed}")
     if trial.result is not None and trial.result.reached:
         changes.insert(0, "objective=energy_to_target")
-    if any(word.startswith("objective=") for word in changes):
-        # Options of the study's objective would be unknown keys of another.
-        stored = [word for word in stored if not word.lstrip("+").startswith("objective.")]
+    if any(override.startswith("objective=") for override in changes):
+        # Another objective does not have the keys of the study's.
+        stored = [
+            override for override in stored if not override.lstrip("+").startswith("objective.")
+        ]
     return join_overrides(stored, changes)
 
 
-def _setup(words: tuple[str, ...], config_dir: Path | None, console: Console) -> TrialFactory:
-    cfg, folders = compose_here(words, config_dir), folders_here(config_dir)
-    return TrialFactory(cfg, folders, on_wait=saying(console))
+def _trial_factory(
+    overrides: tuple[str, ...], config_dir: Path | None, console: Console
+) -> TrialFactory:
+    cfg, folders = compose_here(overrides, config_dir), folders_here(config_dir)
+    return TrialFactory(cfg, folders, on_wait=printer(console))
 
 
 def _save(paradigm: Paradigm | None, out: Path, *, force: bool) -> None:
     if not isinstance(paradigm, SupportsSave):
         raise ConfigError("this paradigm has no save(path): the model cannot be kept")
     try:
-        with written_whole(out, force=force) as fresh:
-            paradigm.save(fresh)
+        with written_whole(out, force=force) as temporary:
+            paradigm.save(temporary)
     except OSError as error:
         raise StorageError(f"{out} cannot be written: {error.strerror or error}") from error

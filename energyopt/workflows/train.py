@@ -1,4 +1,4 @@
-"""Train one setup by itself and show its curve and its joules."""
+"""Train one configuration and print its learning curve and energies."""
 
 from __future__ import annotations
 
@@ -29,53 +29,54 @@ from energyopt.utils.signals import interrupting
 
 
 def train_once(cfg: DictConfig) -> None:
-    """Train the composed setup, with progress, and print what it cost.
+    """Train the composed configuration, show progress, and print its energies.
 
     Raises:
-        EnergyoptError: If the setup cannot be built or metered.
+        EnergyoptError: If the configuration cannot be built or metered.
     """
-    _refuse_kept_password(cfg)
+    _check_passwords(cfg)
     console = Console()
     for sentence in restore_limits():
         say(console, sentence)
     journal = journal_path()
     with (
         interrupting(),
-        TrialFactory(cfg, config_folders(), on_wait=saying(console)) as setup,
-        shown_trial(setup, journal, console) as trial,
+        TrialFactory(cfg, config_folders(), on_wait=printer(console)) as factory,
+        show_trial(factory, journal, console) as trial,
     ):
         result = trial.train()
     print_result(result, console)
-    console.print(f"Kept in {_shown(journal.parent)}", highlight=False, soft_wrap=True)
+    console.print(f"Kept in {_short_path(journal.parent)}", highlight=False, soft_wrap=True)
 
 
-def _refuse_kept_password(cfg: DictConfig) -> None:
+def _check_passwords(cfg: DictConfig) -> None:
+    """Refuse a configuration with a password in it, and delete the copy that Hydra has written."""
     try:
         for config in (cfg, HydraConfig.instance().cfg):
             if isinstance(config, DictConfig):
                 refuse_kept_password(OmegaConf.to_container(config, resolve=False))
     except ConfigError:
         hydra = HydraConfig.get()
-        if hydra.output_subdir is not None:  # where Hydra has kept it just now
+        if hydra.output_subdir is not None:
             shutil.rmtree(Path(hydra.runtime.output_dir) / hydra.output_subdir)
         raise
 
 
 @contextmanager
-def shown_trial(setup: TrialFactory, journal: Path, console: Console) -> Iterator[ReadyTrial]:
-    """Make a trial of a setup ready, and show its progress while it trains."""
-    with LiveTrial(journal, console), ready_trial(setup, JournalWriter(journal)) as trial:
+def show_trial(factory: TrialFactory, journal: Path, console: Console) -> Iterator[ReadyTrial]:
+    """Prepare a trial, and show its progress while it trains."""
+    with LiveTrial(journal, console), ready_trial(factory, JournalWriter(journal)) as trial:
         say(console, source_lines(trial.start.provenance, trial.start.flags))
         yield trial
 
 
-def saying(console: Console) -> Callable[[str], None]:
-    """What says things on a console."""
+def printer(console: Console) -> Callable[[str], None]:
+    """Return a function that prints a text on a console."""
     return lambda text: say(console, text)
 
 
 def print_result(result: TrialResult, console: Console) -> None:
-    """Print a trial's curve, its energy to target, and its books."""
+    """Print a trial's learning curve, its energy to target, and its energy by purpose."""
     console.print()
     console.print(curve_table(result))
     if result.hit is None:
@@ -85,19 +86,20 @@ def print_result(result: TrialResult, console: Console) -> None:
             f"{joules(result.hit.training_j)} to the target {result.target:g} (epoch "
             f"{result.hit.epoch:.3g}), {joules(result.training_j)} of training in all."
         )
-    beside = ", ".join(
+    other_purposes = ", ".join(
         f"{purpose} {joules(energy.total_j)}"
         for purpose, energy in result.books.items()
         if purpose != "training"
     )
-    say(console, f"{line} Beside it: {beside}.")
+    say(console, f"{line} Beside it: {other_purposes}.")
     for sentence in (*trial_lines(result), *hardware_lines(result)):
         say(console, sentence)
     for flag in result.flags:
         say(console, f"Mind: {explain_flag(flag)}.")
 
 
-def _shown(path: Path) -> str:
+def _short_path(path: Path) -> str:
+    """Return the path relative to the current folder if it is inside of it."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

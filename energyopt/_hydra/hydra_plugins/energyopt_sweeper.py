@@ -1,6 +1,6 @@
-"""What Hydra discovers: the sweeper, the launcher and the sampler options of energyopt.
+"""Hydra plugins of energyopt: the sweeper, the launcher and the sampler options.
 
-Hydra imports this at every start of every app, so it imports nothing heavy.
+Hydra imports this module at every start of every app, so it imports nothing slow.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ class EnergyoptSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what the multirun is about."""
-        self._about: dict[str, Any] = {
+        """Store the arguments of the multirun for `sweep`."""
+        self._multirun: dict[str, Any] = {
             "hydra_context": hydra_context,
             "task_function": task_function,
             "config": config,
         }
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the study; what the user can mend is said without a traceback.
+        """Run the study; errors that the user can fix are raised without a traceback.
 
-        The processes of jobs come back to here, so that little of our own lies under a training.
+        A forked job returns to here before it runs, so few frames lie below its training.
         """
         from energyopt.errors import EnergyoptError
         from energyopt.sweep.sweeper import StudySweeper
 
         job = None
         try:
-            study = StudySweeper(self._options, arguments, **self._about)
+            study = StudySweeper(self._options, arguments, **self._multirun)
             job = study.fork()
             if job is None:
                 study.run()
@@ -57,7 +57,7 @@ class EnergyoptSweeper(Sweeper):
 
 
 class EnergyoptLauncher(Launcher):
-    """Each job in a process of its own on this host; see `energyopt.jobs.launcher`."""
+    """Runs each job in its own process on this host; see `energyopt.jobs.launcher`."""
 
     def __init__(self, **options: Any) -> None:
         from energyopt.jobs.launcher import LocalLauncher
@@ -67,13 +67,13 @@ class EnergyoptLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what all jobs share."""
+        """Set up what all jobs share."""
         self.local.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run jobs."""
+        """Run the jobs and return their results."""
         return self.local.launch(job_overrides, initial_job_idx)
 
 

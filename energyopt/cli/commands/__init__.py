@@ -1,7 +1,8 @@
-"""The commands: what one types after a study.
+"""The subcommands, such as `energyopt show`.
 
-A command is a module of its name here: `parser()` and `run(args)`. `import` is Python's own word:
-its module is `import_`. Other distributions bring more (`energyopt.cli.foreign_commands`).
+A command is a module of that name in this package, with `parser()` and `run(args)`. `import` is a
+Python keyword, so its module is `import_`. Other distributions may add commands
+(`energyopt.cli.foreign_commands`).
 """
 
 from __future__ import annotations
@@ -36,60 +37,59 @@ COMMANDS = (
     "completion",
 )
 
-
 COMMAND_NAME = re.compile(r"[a-z][a-z-]*")
-"""What a command may be called: any other first word is for a training."""
+"""Names that a command may have; any other first argument is an override for Hydra."""
 
 _HELP = "help"
 
 
-def run(words: Sequence[str]) -> None:
+def run(arguments: Sequence[str]) -> None:
     """Run a command.
 
     Args:
-        words: The command's name and its arguments.
+        arguments: The name of the command, then its own arguments.
 
     Raises:
-        EnergyoptError: In a sentence, what is wrong.
+        EnergyoptError: If the arguments are invalid or the command fails.
     """
-    name, *rest = words
+    name, *rest = arguments
     if name == _HELP:
         _help(rest)
         return
     command = _command(name)
     parser = command.parser()
-    # Commands of others may have commands of their own, which argparse reads in order alone.
-    read = parser.parse_intermixed_args if name in COMMANDS else parser.parse_args
-    command.run(read(rest))
+    # Foreign commands may have subparsers, which parse_intermixed_args() does not support.
+    parse = parser.parse_intermixed_args if name in COMMANDS else parser.parse_args
+    command.run(parse(rest))
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
     """Return the parser of a command.
 
     Raises:
-        ConfigError: If there is no such command, or it is somebody else's and broken.
+        ConfigError: If there is no such command, or it is a broken one of another distribution.
     """
     return _command(name).parser()
 
 
-def others() -> Mapping[str, ForeignCommand]:
-    """Return the commands that other distributions bring; ours are not replaced."""
+def other_commands() -> Mapping[str, ForeignCommand]:
+    """Return the commands of other distributions; they cannot replace a built-in one."""
     from energyopt.cli.foreign_commands import foreign_commands
 
     return foreign_commands({*COMMANDS, _HELP})
 
 
 def is_command(word: str) -> bool:
-    """Return whether a word that could be one is a command, ours or another distribution's."""
-    return word in COMMANDS or word in others()
+    """Return True if a word is the name of a command, built-in or of another distribution."""
+    return word in COMMANDS or word in other_commands()
 
 
 def _command(name: str) -> Command:
     if name in COMMANDS:
-        own = f"{name}_" if keyword.iskeyword(name) else name
-        module: Any = importlib.import_module(f"energyopt.cli.commands.{own}")
+        basename = f"{name}_" if keyword.iskeyword(name) else name
+        module: Any = importlib.import_module(f"energyopt.cli.commands.{basename}")
         return cast("Command", module)
-    foreign = others()
+    foreign = other_commands()
     if name not in foreign:
         raise ConfigError(
             f"there is no command {name!r}; the commands are {', '.join((*COMMANDS, *foreign))}; "
@@ -98,9 +98,9 @@ def _command(name: str) -> Command:
     return foreign[name].load()
 
 
-def _help(words: Sequence[str]) -> None:
-    """`energyopt help [command]`, for those who type it."""
-    if words and is_command(words[0]):
-        parser_of(words[0]).parse_args(["--help"])
-    names = ", ".join((*COMMANDS, *others()))
+def _help(arguments: Sequence[str]) -> None:
+    """Run `energyopt help [command]`."""
+    if arguments and is_command(arguments[0]):
+        parser_of(arguments[0]).parse_args(["--help"])
+    names = ", ".join((*COMMANDS, *other_commands()))
     sys.stdout.write(f"commands: {names}; energyopt COMMAND --help explains each\n")

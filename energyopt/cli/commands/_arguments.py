@@ -1,38 +1,40 @@
-"""What the commands have in common: how their words are read."""
+"""Parsers and argument types that the commands share."""
 
 from __future__ import annotations
 
 import argparse
 import gc
+import math
 import os
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from energyopt.errors import ConfigError
 from energyopt.storage import DEFAULT_STORAGE
+from energyopt.utils.paths import STORAGE_VARIABLE
 
-_LONGEST_WATCH_S = 60.0
-_WIDEST = 100  # characters of a line of help
+_MAX_WATCH_S = 60.0
+_MAX_HELP_WIDTH = 100  # characters; longer lines are hard to read
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises its complaints, so that they are said like all others."""
+    """Raises usage errors, so that they are printed like all other errors."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise it, with where to look."""
+        """Raise the error, with a pointer to the help."""
         raise ConfigError(f"{message}; see `{self.prog} --help`")
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Wraps text to the terminal, and not wider than is read well.
+    """Wraps text to the terminal, but to no more than 100 characters.
 
-    Lines of a paragraph that begin with blanks, such as examples, are kept.
+    Paragraphs with indented lines, such as examples, keep their line breaks.
     """
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=min(shutil.get_terminal_size().columns, _WIDEST) - 2)
+        super().__init__(prog, width=min(shutil.get_terminal_size().columns, _MAX_HELP_WIDTH) - 2)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = text.split("\n\n")
@@ -42,8 +44,8 @@ class HelpFormatter(argparse.HelpFormatter):
         )
 
 
-class _Storage(argparse.Action):
-    """Takes a storage that is typed: without a password, which process lists would show."""
+class _StorageAction(argparse.Action):
+    """Stores --storage; rejects a URL with a password, which process lists would show."""
 
     def __call__(
         self,
@@ -59,75 +61,72 @@ class _Storage(argparse.Action):
         namespace.storage = values
 
 
-def plain_parser(name: str, description: str, examples: Sequence[str], *, more: str = "") -> Parser:
-    """A parser for a command.
+def plain_parser(
+    name: str, description: str, examples: Sequence[str], *, notes: str = ""
+) -> Parser:
+    """Return a parser for a command.
 
     Args:
-        name: The command's.
-        description: What it does, in paragraphs that are wrapped to the terminal.
-        examples: The words after its name.
-        more: What its help ends with, its lines kept.
+        name: Name of the command.
+        description: Paragraphs about what it does, wrapped to the terminal.
+        examples: Arguments of example calls.
+        notes: Text at the end of the help; its line breaks are kept.
     """
     lines = "\n".join(f"  energyopt {name} {example}".rstrip() for example in examples)
     return Parser(
         prog=f"energyopt {name}",
         description=description,
-        epilog="\n\n".join(filter(None, (f"examples:\n{lines}", more))),
+        epilog="\n\n".join(filter(None, (f"examples:\n{lines}", notes))),
         formatter_class=HelpFormatter,
     )
 
 
 def command_parser(
-    name: str, description: str, examples: Sequence[str], *, more: str = ""
+    name: str, description: str, examples: Sequence[str], *, notes: str = ""
 ) -> Parser:
-    """A parser for a command that reads a storage; else as `plain_parser`."""
-    parser = plain_parser(name, description, examples, more=more)
+    """Return a parser for a command that takes --storage; see `plain_parser`."""
+    parser = plain_parser(name, description, examples, notes=notes)
     parser.add_argument(
         "--storage",
         metavar="FILE_OR_URL",
-        action=_Storage,
-        default=os.environ.get("ENERGYOPT_STORAGE", DEFAULT_STORAGE),
-        help=f"where studies are (default: ENERGYOPT_STORAGE, else {DEFAULT_STORAGE})",
+        action=_StorageAction,
+        default=os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE),
+        help=f"where studies are (default: {STORAGE_VARIABLE}, else {DEFAULT_STORAGE})",
     )
     return parser
 
 
 def accuracy(text: str) -> float:
-    """An accuracy as typed."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no accuracy above 0 and at most 1")
-    return value
+    """Parse an accuracy, in (0, 1]."""
+    return _checked_float(text, lambda value: 0 < value <= 1, "no accuracy above 0 and at most 1")
 
 
-def collect_nothing() -> None:
-    """Leave garbage alone in a command that reads a study, prints and ends: it makes little.
+def disable_gc() -> None:
+    """Turn off the garbage collector in a command that reads a study, prints and ends.
 
-    Looking for it again and again among all that was read takes a fifth of the time.
+    Such a command leaves little garbage, and scanning all records for it again and again takes a
+    fifth of the time.
     """
     gc.disable()
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
-    """Let it take a study, from the storage or from an export."""
+    """Add the STUDY argument: a name in the storage, or the folder of an export."""
     parser.add_argument("study", help="the study's name, or the folder of an export")
 
 
-def add_target(parser: argparse.ArgumentParser, does: str) -> None:
-    """Let it take another target than the study's; `does` is what it does with it."""
+def add_target(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Add the --target option; `purpose` completes "accuracy to ..." in its help."""
     parser.add_argument(
         "--target",
         type=accuracy,
         metavar="ACCURACY",
-        help=f"accuracy to {does} (default: the study's)",
+        help=f"accuracy to {purpose} (default: the study's)",
     )
 
 
 def add_reuse(parser: argparse.ArgumentParser) -> None:
-    """Let it take the trainings that are planned."""
+    """Add the --reuse option: the number of planned trainings."""
     parser.add_argument(
         "--reuse",
         type=trainings,
@@ -138,18 +137,14 @@ def add_reuse(parser: argparse.ArgumentParser) -> None:
 
 
 def trainings(text: str) -> float:
-    """A number of trainings as typed."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number of trainings above 0")
-    return value
+    """Parse a number of trainings, finite and above 0."""
+    return _checked_float(
+        text, lambda value: 0 < value < math.inf, "no number of trainings above 0"
+    )
 
 
 def number(text: str) -> float:
-    """A number as typed."""
+    """Parse any number."""
     try:
         return float(text)
     except ValueError:
@@ -157,31 +152,34 @@ def number(text: str) -> float:
 
 
 def share(text: str) -> float:
-    """A share as typed."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share of at least 0 and at most 1")
-    return value
+    """Parse a share, in [0, 1]."""
+    return _checked_float(
+        text, lambda value: 0 <= value <= 1, "no share of at least 0 and at most 1"
+    )
 
 
 def seconds(text: str) -> float:
-    """A time to watch for, as typed."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= _LONGEST_WATCH_S:
-        raise argparse.ArgumentTypeError(
-            f"{text} is no time above 0 and at most {_LONGEST_WATCH_S:g} s"
-        )
-    return value
+    """Parse how long to watch the sensors, in (0, 60] s."""
+    return _checked_float(
+        text,
+        lambda value: 0 < value <= _MAX_WATCH_S,
+        f"no time above 0 and at most {_MAX_WATCH_S:g} s",
+    )
 
 
-def whole(text: str) -> int:
-    """A count as typed."""
+def positive_int(text: str) -> int:
+    """Parse a count of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 1")
     return int(text)
+
+
+def _checked_float(text: str, is_allowed: Callable[[float], bool], problem: str) -> float:
+    """Parse a number; a text that is none becomes NaN, which no range allows."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not is_allowed(value):
+        raise argparse.ArgumentTypeError(f"{text} is {problem}")
+    return value

@@ -1,4 +1,4 @@
-"""Show studies in a browser."""
+"""`energyopt dashboard`: show studies in a browser."""
 
 from __future__ import annotations
 
@@ -12,31 +12,35 @@ from energyopt.errors import ConfigError
 
 
 def parser() -> argparse.ArgumentParser:
-    """The words that it takes."""
-    made = command_parser(
+    """Return the parser of `energyopt dashboard`."""
+    command = command_parser(
         "dashboard",
         "Show studies in a browser, with Optuna's dashboard: for this machine alone, and for "
         "reading alone, also while a study runs. It has no login.",
         ["", "demo", "demo --port 8081", "--write"],
     )
-    made.add_argument("study", nargs="?", help="name the page of this study")
-    made.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
-    made.add_argument(
+    command.add_argument("study", nargs="?", help="name the page of this study")
+    command.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
+    command.add_argument(
         "--port", type=int, default=8080, help="the port; 0 takes a free one (default: 8080)"
     )
-    made.add_argument(
+    command.add_argument(
         "--allow-remote",
         action="store_true",
         help="listen on a --host that other machines reach: whoever reaches it needs no login",
     )
-    made.add_argument(
+    command.add_argument(
         "--write", action="store_true", help="let the dashboard change and delete studies"
     )
-    return made
+    return command
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run it."""
+    """Serve the dashboard until Ctrl-C.
+
+    Raises:
+        ConfigError: If other machines could reach it and --allow-remote is not set.
+    """
     from energyopt.report.dashboard.server import is_loopback, serve
 
     if not is_loopback(args.host) and not args.allow_remote:
@@ -46,8 +50,8 @@ def run(args: argparse.Namespace) -> None:
             "the studies"
         )
 
-    def say(url: str) -> None:
-        may = "changes and deletes studies" if args.write else "only shows"
-        Console().print(Text(f"{url}  ({may}; Ctrl-C ends it)"), soft_wrap=True)
+    def print_url(url: str) -> None:
+        access = "changes and deletes studies" if args.write else "only shows"
+        Console().print(Text(f"{url}  ({access}; Ctrl-C ends it)"), soft_wrap=True)
 
-    serve(args.storage, args.host, args.port, study=args.study, write=args.write, say=say)
+    serve(args.storage, args.host, args.port, study=args.study, write=args.write, say=print_url)

@@ -1,4 +1,4 @@
-"""Tell whether this machine can measure."""
+"""`energyopt doctor`: check whether this machine can measure energy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from energyopt.cli.commands._arguments import command_parser, seconds
 
 
 def parser() -> argparse.ArgumentParser:
-    """The words that it takes."""
-    made = command_parser(
+    """Return the parser of `energyopt doctor`."""
+    command = command_parser(
         "doctor",
         "Tell whether this machine can measure the configured hardware, and why not. It is tried "
         "as a trial would: leased, opened, metered for a moment, and given back; nothing is "
@@ -25,38 +25,40 @@ def parser() -> argparse.ArgumentParser:
             "hardware=nvidia device=cuda:0 hardware.power_limit_w=profile",
             "--json | jq '.. | objects | select(.level == \"FAIL\")'",
         ],
-        more="exit code:\n"
+        notes="exit code:\n"
         "  0  a trial would get its joules: the first line says whether measured or estimated,\n"
         "     or that another trial holds the GPUs at present\n"
         "  1  it could not be measured\n"
         "  2  the command itself is wrong",
     )
-    made.set_defaults(storage=None)
-    made.add_argument("overrides", nargs="*", help="key=value words, as for a training")
-    made.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of your own configs")
-    made.add_argument(
+    command.set_defaults(storage=None)
+    command.add_argument("overrides", nargs="*", help="key=value words, as for a training")
+    command.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="folder of your own configs"
+    )
+    command.add_argument(
         "--seconds",
         type=seconds,
         default=2.0,
         metavar="S",
         help="how long the energy counters of GPUs are watched (default: 2)",
     )
-    made.add_argument(
+    command.add_argument(
         "--no-probe",
         dest="probe",
         action="store_false",
         help="do not ask whether power limits may be set (by setting the one in force)",
     )
-    made.add_argument(
+    command.add_argument(
         "--json",
         action="store_true",
         help="one JSON object: the records of energyopt.doctor.records",
     )
-    return made
+    return command
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run it."""
+    """Check the configured hardware, print the findings, and exit with 1 if it cannot measure."""
     from energyopt.doctor import examine
     from energyopt.doctor.screen import health_screen
     from energyopt.report.console import waiting

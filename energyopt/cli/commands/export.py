@@ -1,4 +1,4 @@
-"""Write a whole study as a folder."""
+"""`energyopt export`: write a study to a folder of plain files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.cli.commands._arguments import collect_nothing, command_parser
+from energyopt.cli.commands._arguments import command_parser, disable_gc
 
 
 def parser() -> argparse.ArgumentParser:
-    """The words that it takes."""
-    made = command_parser(
+    """Return the parser of `energyopt export`."""
+    command = command_parser(
         "export",
         "Write all of a study into a folder of plain files: JSON that `energyopt import` reads "
         "back, and tables for pandas. show, pareto and recommend take the folder in place of a "
@@ -20,15 +20,15 @@ def parser() -> argparse.ArgumentParser:
         "describes the files.",
         ["demo", "demo --out results/demo --force"],
     )
-    made.add_argument("study", help="the study's name")
-    made.add_argument("--out", type=Path, metavar="DIR", help="where to (default: STUDY-export)")
-    made.add_argument("--force", action="store_true", help="replace an export that is there")
-    return made
+    command.add_argument("study", help="the study's name")
+    command.add_argument("--out", type=Path, metavar="DIR", help="where to (default: STUDY-export)")
+    command.add_argument("--force", action="store_true", help="replace an export that is there")
+    return command
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run it."""
-    collect_nothing()
+    """Write the study to a folder, and print how many trials that were."""
+    disable_gc()
     from energyopt.report.console import say
     from energyopt.report.export.study_folder import write_folder
     from energyopt.storage.exchange.plain import plain_study

@@ -1,4 +1,4 @@
-"""Read an exported study back into a database."""
+"""`energyopt import`: read an exported study back into a database."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.cli.commands._arguments import collect_nothing, command_parser
+from energyopt.cli.commands._arguments import command_parser, disable_gc
 
 
 def parser() -> argparse.ArgumentParser:
-    """The words that it takes."""
-    made = command_parser(
+    """Return the parser of `energyopt import`."""
+    command = command_parser(
         "import",
-        "Read a study that `energyopt export` wrote into a database, which is made if there is "
+        "Read a study that `energyopt export` wrote into a database, which is command if there is "
         "none: all of it or nothing. It can be continued there with the words of its question.",
         ["demo-export", "demo-export --study theirs --storage other.db"],
     )
-    made.add_argument("folder", type=Path, metavar="DIR", help="the exported study")
-    made.add_argument("--study", metavar="NAME", help="its new name (default: the one it had)")
-    return made
+    command.add_argument("folder", type=Path, metavar="DIR", help="the exported study")
+    command.add_argument("--study", metavar="NAME", help="its new name (default: the one it had)")
+    return command
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run it."""
-    collect_nothing()
+    """Insert the exported study into the storage."""
+    disable_gc()
     from energyopt.report.console import say
     from energyopt.storage.exchange.importer import import_study
 

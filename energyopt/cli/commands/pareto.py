@@ -1,4 +1,4 @@
-"""Show or write the front of a study."""
+"""`energyopt pareto`: print or write the Pareto front of a study."""
 
 from __future__ import annotations
 
@@ -11,39 +11,41 @@ from energyopt.cli.commands._arguments import (
     accuracy,
     add_reuse,
     add_study,
-    collect_nothing,
     command_parser,
+    disable_gc,
 )
 
 
 def parser() -> argparse.ArgumentParser:
-    """The words that it takes."""
-    made = command_parser(
+    """Return the parser of `energyopt pareto`."""
+    command = command_parser(
         "pareto",
         "The front of a study: setups that no other beats in both energy and accuracy. Each "
         "point comes with the overrides that reproduce it.",
         ["demo", "demo --target 0.9", "demo --out front.csv", "demo --points final --out f.json"],
     )
-    add_study(made)
-    made.add_argument(
+    add_study(command)
+    command.add_argument(
         "--points",
         choices=("curve", "final"),
         default="curve",
         help="curve: all checkpoints of all trials, each a setup one could stop at; final: energy "
         "to target and best accuracy of the trials that reached it (default: curve)",
     )
-    made.add_argument(
+    command.add_argument(
         "--target", type=accuracy, metavar="ACCURACY", help="only points of at least this accuracy"
     )
-    made.add_argument("--out", type=Path, metavar="FILE", help="write to a .csv, .json or .md file")
-    made.add_argument("--force", action="store_true", help="overwrite FILE")
-    add_reuse(made)
-    return made
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help="write to a .csv, .json or .md file"
+    )
+    command.add_argument("--force", action="store_true", help="overwrite FILE")
+    add_reuse(command)
+    return command
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run it."""
-    collect_nothing()
+    """Print the Pareto front of the study, or write it to a file."""
+    disable_gc()
     from energyopt.analysis.pareto import curve_front, final_front, front_of
     from energyopt.report.export.front_file import write_front
     from energyopt.report.tables import books_text, front_table
@@ -51,17 +53,20 @@ def run(args: argparse.Namespace) -> None:
 
     study = study_at(args.storage, args.study)
     points = (curve_front if args.points == "curve" else final_front)(study)
-    of = front_of(points, study)
+    description = front_of(points, study)
     if args.target is not None:
         points = tuple(point for point in points if point.accuracy >= args.target)
-        of += f", from accuracy {args.target:g}"
+        description += f", from accuracy {args.target:g}"
     console = Console()
     if args.out is None:
         target = study.target if args.target is None else args.target
-        console.print(front_table(points, of, study=study.name, target=target, limit=None))
+        console.print(front_table(points, description, study=study.name, target=target, limit=None))
         console.print(books_text(study, reuse=args.reuse))
         return
     write_front(points, study, args.out, force=args.force)
     console.print(
-        f"{args.out}: {len(points)} points, {of}", highlight=False, markup=False, soft_wrap=True
+        f"{args.out}: {len(points)} points, {description}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )

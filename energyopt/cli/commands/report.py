@@ -1,4 +1,4 @@
-"""Write what a study found as a page."""
+"""`energyopt report`: write the HTML report of a study."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from energyopt.cli.commands._arguments import (
     add_reuse,
     add_study,
     add_target,
-    collect_nothing,
     command_parser,
+    disable_gc,
     number,
 )
 
 
 def parser() -> argparse.ArgumentParser:
-    """The words that it takes."""
-    made = command_parser(
+    """Return the parser of `energyopt report`."""
+    command = command_parser(
         "report",
         "What a study found, as one HTML page that needs no network, with its figures (SVG) and "
         "tables (CSV) beside it.",
         ["demo", "demo --target 0.9 --out demo-report", "demo --pue 1.2 --carbon-g-per-kwh 380"],
     )
-    add_study(made)
-    add_target(made, "look at")
-    made.add_argument(
+    add_study(command)
+    add_target(command, "look at")
+    command.add_argument(
         "--out", type=Path, metavar="DIR", help="write to it (default: studies/STUDY/report)"
     )
-    made.add_argument("--force", action="store_true", help="write into a DIR that is not empty")
-    made.add_argument(
+    command.add_argument("--force", action="store_true", help="write into a DIR that is not empty")
+    command.add_argument(
         "--over",
         nargs=2,
         metavar=("ACROSS", "DOWN"),
         help="parameters of the map of energy (default: lr and batch_size, if searched)",
     )
-    add_reuse(made)
-    derived = made.add_argument_group(
+    add_reuse(command)
+    derived = command.add_argument_group(
         "derived numbers",
         "constants of yours, applied to the joules; nothing is looked up. A search that was told "
         "report.pue and its like (in its config, or as words) has them as defaults",
@@ -54,12 +54,12 @@ def parser() -> argparse.ArgumentParser:
     )
     derived.add_argument("--price-per-kwh", type=number, metavar="P", help="price of a kWh")
     derived.add_argument("--currency", metavar="NAME", help="what it is in (default: EUR)")
-    return made
+    return command
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run it."""
-    collect_nothing()
+    """Write the HTML report of the study, with its figures and tables."""
+    disable_gc()
     from energyopt.analysis.cost_factors import Factors
     from energyopt.report.console import say
     from energyopt.report.html.sections import report
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
     folder = report_dir(study.name) if args.out is None else args.out
     force = args.force or args.out is None
     refuse_full(folder, force=force)
-    made = report(study, args.target, reuse=args.reuse, factors=factors, over=args.over)
-    page = write_report(made, folder, force=force, own=args.out is None)
-    beside = f"{len(made.figures)} figures and {len(made.grids)} tables beside it"
-    say(Console(), f"{page}  ({beside})")
+    content = report(study, args.target, reuse=args.reuse, factors=factors, over=args.over)
+    page = write_report(content, folder, force=force, own=args.out is None)
+    counts = f"{len(content.figures)} figures and {len(content.grids)} tables beside it"
+    say(Console(), f"{page}  ({counts})")

@@ -1,4 +1,4 @@
-"""Put back power limits that killed runs left."""
+"""`energyopt restore`: restore power limits that killed runs left changed."""
 
 from __future__ import annotations
 
@@ -13,31 +13,35 @@ from energyopt.errors import HardwareError
 
 
 def parser() -> argparse.ArgumentParser:
-    """The words that it takes."""
+    """Return the parser of `energyopt restore`."""
     return plain_parser(
         "restore",
         "Put back the power limits of GPUs that killed runs left changed. Those of runs that go on "
         "are left alone. Where it takes the rights of another, such as root, run it with them "
         "(sudo energyopt restore): root puts back all users'.",
         [""],
-        more="exit code:\n"
+        notes="exit code:\n"
         "  0  all are put back, or there was nothing to do\n"
         "  1  one could not be put back",
     )
 
 
 def run(_: argparse.Namespace) -> None:
-    """Run it."""
+    """Restore the power limits of crashed runs, and exit with 1 if one could not be set.
+
+    Raises:
+        HardwareError: If the folder of the recorded limits is not readable.
+    """
     from energyopt.hardware.lease import run_dir
     from energyopt.hardware.power_limit_recovery import restore_all
     from energyopt.report.console import say
 
     if run_dir().exists() and not os.access(run_dir(), os.R_OK | os.X_OK):
         raise HardwareError(f"{run_dir()}, the place of what is to be restored, may not be read")
-    found = restore_all(requested=True)
+    limits = restore_all(requested=True)
     console = Console()
-    for restored in found:
-        say(console, str(restored))
-    if not found:
+    for limit in limits:
+        say(console, str(limit))
+    if not limits:
         say(console, f"nothing to restore in {run_dir()}")
-    sys.exit(1 if any(restored.refusal is not None for restored in found) else 0)
+    sys.exit(1 if any(limit.refusal is not None for limit in limits) else 0)

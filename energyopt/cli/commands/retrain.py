@@ -1,4 +1,4 @@
-"""Train a setup of a study again and keep its model."""
+"""`energyopt retrain`: train a configuration of a study again and save its model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from energyopt.cli.commands._arguments import add_study, command_parser
 
 
 def parser() -> argparse.ArgumentParser:
-    """The words that it takes."""
-    made = command_parser(
+    """Return the parser of `energyopt retrain`."""
+    command = command_parser(
         "retrain",
         "Train a setup of a study again, report its test accuracy, and keep the model. A setup "
         "that reached the target is trained up to it. Further words override the setup.",
@@ -22,24 +22,26 @@ def parser() -> argparse.ArgumentParser:
             "demo objective=energy_vs_accuracy",
         ],
     )
-    add_study(made)
-    made.add_argument("overrides", nargs="*", help="key=value words, as for a training")
-    made.add_argument(
+    add_study(command)
+    command.add_argument("overrides", nargs="*", help="key=value words, as for a training")
+    command.add_argument(
         "--trial", type=int, metavar="N", help="its number (default: the cheapest setup)"
     )
-    made.add_argument("--seed", type=int, metavar="N", help="another seed than the study's")
-    made.add_argument("--out", type=Path, metavar="FILE", help="keep the model (.safetensors)")
-    made.add_argument("--force", action="store_true", help="overwrite FILE")
-    made.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of your own configs")
-    return made
+    command.add_argument("--seed", type=int, metavar="N", help="another seed than the study's")
+    command.add_argument("--out", type=Path, metavar="FILE", help="keep the model (.safetensors)")
+    command.add_argument("--force", action="store_true", help="overwrite FILE")
+    command.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="folder of your own configs"
+    )
+    return command
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run it."""
+    """Train one configuration of the study again, and save its model if --out is given."""
     from energyopt.storage.exchange.reader import study_at
-    from energyopt.workflows.retrain import Request, retrain
+    from energyopt.workflows.retrain import RetrainRequest, retrain
 
-    request = Request(
+    request = RetrainRequest(
         overrides=tuple(args.overrides),
         trial=args.trial,
         seed=args.seed,

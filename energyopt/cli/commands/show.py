@@ -1,4 +1,4 @@
-"""Say again what a study found."""
+"""`energyopt show`: print the summary of a study."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from energyopt.cli.commands._arguments import (
     add_reuse,
     add_study,
     add_target,
-    collect_nothing,
     command_parser,
+    disable_gc,
 )
 
 
 def parser() -> argparse.ArgumentParser:
-    """The words that it takes."""
-    made = command_parser(
+    """Return the parser of `energyopt show`."""
+    command = command_parser(
         "show",
         "What a study found and what it cost: the summary that its run ended with.",
         ["demo", "demo --target 0.9", "demo --reuse 300"],
     )
-    add_study(made)
-    add_target(made, "look at")
-    add_reuse(made)
-    return made
+    add_study(command)
+    add_target(command, "look at")
+    add_reuse(command)
+    return command
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run it."""
-    collect_nothing()
+    """Print the summary of the study."""
+    disable_gc()
     from energyopt.analysis.summary import summarize
     from energyopt.report.tables import summary_panel
     from energyopt.storage.exchange.reader import study_at

@@ -1,4 +1,4 @@
-"""List the studies of a storage."""
+"""`energyopt studies`: list the studies of a storage."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import argparse
 
 from rich.console import Console
 
-from energyopt.cli.commands._arguments import collect_nothing, command_parser
+from energyopt.cli.commands._arguments import command_parser, disable_gc
 
 
 def parser() -> argparse.ArgumentParser:
-    """The words that it takes."""
+    """Return the parser of `energyopt studies`."""
     return command_parser("studies", "List the studies of a storage.", [""])
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run it."""
-    collect_nothing()
+    """Print a table of all studies in the storage."""
+    disable_gc()
     from energyopt.report.tables import studies_table, study_row
     from energyopt.storage.reader import read_studies
 

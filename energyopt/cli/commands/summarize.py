@@ -1,4 +1,4 @@
-"""Say what an experiment found."""
+"""`energyopt summarize`: print and write the summary of an experiment."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.cli.commands._arguments import collect_nothing, command_parser
+from energyopt.cli.commands._arguments import command_parser, disable_gc
 from energyopt.errors import ConfigError
 
 
 def parser() -> argparse.ArgumentParser:
-    """The words that it takes."""
-    made = command_parser(
+    """Return the parser of `energyopt summarize`."""
+    command = command_parser(
         "summarize",
         "What an experiment found: its table, with intervals and what missed its target. Writes "
-        "the table, a figure, csv, json, and the trainings that all of it is made of.",
+        "the table, a figure, csv, json, and the trainings that all of it is command of.",
         [
             "power_of_training",
             "power_of_training --out results",
@@ -25,34 +25,38 @@ def parser() -> argparse.ArgumentParser:
             "paradigms --against studies/paradigms",
         ],
     )
-    made.add_argument("name", nargs="?", help="the experiment, or the study=name it was given")
-    made.add_argument(
+    command.add_argument("name", nargs="?", help="the experiment, or the study=name it was given")
+    command.add_argument(
         "--from",
         dest="folder",
         type=Path,
         metavar="DIR",
         help="a folder that this command has written, instead of studies",
     )
-    made.add_argument(
+    command.add_argument(
         "--out", type=Path, metavar="DIR", help="write to it (default: studies/summaries/NAME)"
     )
-    made.add_argument("--force", action="store_true", help="overwrite the files in --out")
-    made.add_argument(
+    command.add_argument("--force", action="store_true", help="overwrite the files in --out")
+    command.add_argument(
         "--against",
         type=Path,
         metavar="DIR",
         help="a folder of the same experiment, run before: say what is the same (exit code 1 if "
         "this run says something else)",
     )
-    return made
+    return command
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run it."""
+    """Print the summary of an experiment, write its files, and compare it with an older run.
+
+    Raises:
+        ConfigError: If neither or both of NAME and --from are given.
+    """
     if (args.name is None) == (args.folder is None):
         raise ConfigError("summarize takes the NAME of an experiment, or --from DIR")
-    collect_nothing()
-    from energyopt.experiments import reproduction as comparing
+    disable_gc()
+    from energyopt.experiments import reproduction
     from energyopt.experiments.collect import gather, summary_dir
     from energyopt.experiments.rows import read_raw
     from energyopt.experiments.summary import show_and_write, summarize
@@ -67,6 +71,6 @@ def run(args: argparse.Namespace) -> None:
     console = Console()
     now = show_and_write(raw, out, console, force=force)
     if before is not None:
-        found = comparing.compare(before, now)
-        console.print(comparing.screen(found, str(args.against)))
-        sys.exit(0 if found.agrees else 1)
+        comparison = reproduction.compare(before, now)
+        console.print(reproduction.screen(comparison, str(args.against)))
+        sys.exit(0 if comparison.agrees else 1)
