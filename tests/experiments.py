@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from energyopt.experiments.plan import Arm, Comparison, Experiment, Kind
+from energyopt.experiments.plan import Arm, Comparison, Experiment, ExperimentKind
 from energyopt.experiments.rows import GRID, Raw, Row
 
 SOURCE = {
@@ -49,7 +49,7 @@ def arm_rows(
 
 
 def experiment(
-    kind: Kind,
+    kind: ExperimentKind,
     comparisons: Mapping[str, Mapping[str, Sequence[str]]],
     grid: Mapping[str, tuple[Any, ...]] | None = None,
     **more: Any,

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from energyopt.cli.commands import run
 from energyopt.errors import ConfigError
-from energyopt.experiments.reproduction import Comparison, compare, screen
+from energyopt.experiments.reproduction import Reproduction, compare, screen
 from energyopt.experiments.rows import RAW, Raw
 from energyopt.experiments.summary import summarize
 from tests.experiments import arm_rows, experiment, raw
@@ -28,11 +28,11 @@ def a_run(scratch: list[float], *, steps: int = 10, **more: Any) -> Raw:
 BEFORE = a_run([4.0, 4.2, 3.9])
 
 
-def against(now: Raw) -> Comparison:
+def against(now: Raw) -> Reproduction:
     return compare(summarize(BEFORE), summarize(now))
 
 
-def text(found: Comparison) -> str:
+def text(found: Reproduction) -> str:
     console = Console(width=200, no_color=True)
     with console.capture() as captured:
         console.print(screen(found, "before"))
@@ -42,7 +42,7 @@ def text(found: Comparison) -> str:
 def test_the_same_run_agrees() -> None:
     found = against(BEFORE)
     assert found.agrees
-    assert (len(found.grid), found.alone, found.others) == (4, 0, [])
+    assert (len(found.grid), found.n_unpaired, found.differing) == (4, 0, [])
     assert [again.name for again in found.ratios] == ["pair, free", "pair, paid"]
     assert "This run agrees with before." in text(found)
     assert "4 took the same steps" in text(found)
@@ -61,7 +61,7 @@ def test_joules_may_differ_as_long_as_the_intervals_meet() -> None:
 def test_other_steps_do_not_agree_on_the_same_machine() -> None:
     found = against(a_run([4.0, 4.2, 3.9], steps=11))
     assert not found.agrees
-    assert len(found.others) == 2
+    assert len(found.differing) == 2
     assert "seed=0: reached after 10 steps before, reached after 11 steps now" in text(found)
 
 
@@ -83,7 +83,7 @@ def test_of_another_machine_the_steps_may_differ(more: dict[str, Any], says: str
 def test_what_only_one_run_has_is_counted() -> None:
     some = replace(BEFORE, rows=tuple(row for row in BEFORE.rows if row.arm == "scratch"))
     found = against(some)
-    assert (len(found.grid), found.alone, found.ratios) == (2, 2, ())
+    assert (len(found.grid), found.n_unpaired, found.ratios) == (2, 2, ())
     assert "2 are in one alone" in text(found)
     assert not against(replace(BEFORE, rows=())).agrees  # of nothing nothing is known
 

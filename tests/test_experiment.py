@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from energyopt.errors import ConfigError, EnergyoptError
-from energyopt.experiments.collect import grid_words
-from energyopt.experiments.plan import Experiment, names_there, read_experiment
+from energyopt.experiments.collect import study_overrides
+from energyopt.experiments.plan import Experiment, experiment_names, read_experiment
 from energyopt.experiments.rows import GRID, RAW, read_raw
-from energyopt.experiments.runner import Request
+from energyopt.experiments.runner import ExperimentRequest
 from energyopt.experiments.runner import run as run_experiment
 from energyopt.utils.paths import conf_dir
 from tests.composing import composed
@@ -78,7 +78,7 @@ def whole(program: Program, name: str = "small") -> None:
     """Each training of the small experiment is there once."""
     raw = read_raw(program.folder / "studies" / "summaries" / name)
     assert len({row.key for row in raw.rows}) == len(raw.rows) == 2 * (2 * 2 + 2)
-    assert all(row.upfront_j > 0 for row in raw.of("tuned"))
+    assert all(row.upfront_j > 0 for row in raw.select("tuned"))
 
 
 # --- run
@@ -179,7 +179,7 @@ def test_a_study_that_fails_ends_the_experiment_with_its_sentence(energyopt: Pro
 )
 def test_words_that_are_not_for_an_experiment_are_refused(words: Any, message: str) -> None:
     with pytest.raises(EnergyoptError, match=message):
-        Request.read(words)
+        ExperimentRequest.parse(words)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_what_tells_its_arms_apart_is_not_for_words(word: str, says: str) -> Non
 def test_an_unknown_name_is_answered_with_those_there_are(energyopt: Program, name: str) -> None:
     ran = energyopt("-m", f"experiment={name}")
     assert ran.code == 2
-    assert f"there is no experiment {name!r}; there are {', '.join(names_there())}" in ran.text
+    assert f"there is no experiment {name!r}; there are {', '.join(experiment_names())}" in ran.text
 
 
 def test_a_key_that_is_searched_is_not_set(energyopt: Program) -> None:
@@ -247,19 +247,19 @@ def test_what_is_no_yaml_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("large", [False, True], ids=["usual", "large"])
-@pytest.mark.parametrize("name", names_there())
+@pytest.mark.parametrize("name", experiment_names())
 def test_a_shipped_experiment_composes_and_comes_back(name: str, large: bool) -> None:
     found = read_experiment(name, large=large)
     assert Experiment.from_dict(json.loads(json.dumps(found.to_dict()))).name == name
     for arm in found.arms:
-        words = grid_words(found, arm, GRID, None)
+        words = study_overrides(found, arm, GRID, None)
         composed(*(word for word in words if "choice(" not in word))
-    searches = {arm.setups for arm in found.arms}
+    searches = {arm.n_setups for arm in found.arms}
     assert len(searches) == 1, "each arm has a search of the same size"
 
 
 def test_the_page_and_the_help_name_each_experiment_and_kind() -> None:
     page = (ROOT / "docs" / "experiments.md").read_text()
-    for name in names_there():
+    for name in experiment_names():
         assert f"`{name}`" in page, name
     assert "experiment=" in (conf_dir() / "hydra/help/energyopt.yaml").read_text()

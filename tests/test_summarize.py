@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from energyopt.cli.commands import run
 from energyopt.errors import ConfigError, StudyError
 from energyopt.experiments.figures import ticks
-from energyopt.experiments.plan import names_there
+from energyopt.experiments.plan import experiment_names
 from energyopt.experiments.rows import GRID, RAW, Raw, Row, read_raw
-from energyopt.experiments.selection import cells, chosen
+from energyopt.experiments.selection import choose_setups, group_cells
 from energyopt.experiments.summary import data_of, files_of, summarize, text_of
 from energyopt.experiments.transfer import payback
 from tests.conftest import ROOT
@@ -65,7 +65,7 @@ def drawn(svg: str) -> list[str]:
 
 
 def test_every_experiment_has_a_committed_summary() -> None:
-    assert [folder.name for folder in COMMITTED] == names_there()
+    assert [folder.name for folder in COMMITTED] == experiment_names()
 
 
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
@@ -93,15 +93,15 @@ def test_the_cheapest_that_always_reaches_is_chosen_and_not_the_luckiest() -> No
         *(row("all", GRID, seed, 5.0, setup={"lr": 2}) for seed in SEEDS),
         *(row("all", GRID, seed, 9.0, setup={"lr": 3}) for seed in SEEDS),
     ]
-    found = chosen(of, rows)
+    found = choose_setups(of, rows)
     assert found == {"best": {"lr": 2}, "default": {"lr": 3}, "worst": {"lr": 3}}
-    assert [cell.always for cell in cells(rows)] == [False, True, True]
+    assert [cell.always_reached for cell in group_cells(rows)] == [False, True, True]
 
 
 def test_what_never_reaches_is_not_trained_again() -> None:
     of = experiment("recycled", PAIR)
-    assert chosen(of, [row("scratch", GRID, 0, 1.0, reached=False)]) == {}
-    assert chosen(of, []) == {}
+    assert choose_setups(of, [row("scratch", GRID, 0, 1.0, reached=False)]) == {}
+    assert choose_setups(of, []) == {}
 
 
 def test_each_paradigm_has_its_own_best() -> None:
@@ -110,7 +110,7 @@ def test_each_paradigm_has_its_own_best() -> None:
         row("all", GRID, 0, energy_j, setup={"paradigm": p, "lr": lr})
         for p, lr, energy_j in [("scratch", 1, 5.0), ("scratch", 2, 4.0), ("multitask", 1, 9.0)]
     ]
-    assert chosen(of, rows) == {
+    assert choose_setups(of, rows) == {
         "scratch": {"paradigm": "scratch", "lr": 2},
         "multitask": {"paradigm": "multitask", "lr": 1},
     }

@@ -1,4 +1,4 @@
-"""From the studies of an experiment to its rows; the names and words of these studies."""
+"""Name and configure the studies of an experiment, and collect their trainings as rows."""
 
 from __future__ import annotations
 
@@ -13,26 +13,33 @@ from energyopt.config.overrides import override_for
 from energyopt.core.study_record import StudyRecord
 from energyopt.errors import EnergyoptError, StorageError, StudyError
 from energyopt.experiments.plan import Arm, Experiment
-from energyopt.experiments.rows import GRID, Raw, Row, rows_of
-from energyopt.experiments.selection import chosen
+from energyopt.experiments.rows import GRID, Raw, Row, rows_from_study
+from energyopt.experiments.selection import choose_setups
 from energyopt.utils.files import written_whole
 
 _STATE = "experiment.json"
 _COMMON = ("sampler=grid", "stopping=none")
 _OBJECTIVE = "objective=energy_to_target"
-_OVER = ("complete", "pruned")
-# Where a study is and how it runs: no part of what it asks.
-_BESIDE = ("knowledge", "n_jobs", "max_failures", "n_trials", "trial_timeout_s", "trusted_targets")
+_FINISHED = ("complete", "pruned")
+# Keys that say where a study is and how it runs, but do not change its results.
+_RUN_KEYS = (
+    "knowledge",
+    "n_jobs",
+    "max_failures",
+    "n_trials",
+    "trial_timeout_s",
+    "trusted_targets",
+)
 
 
 @dataclass(frozen=True)
-class State:
-    """What a run of an experiment leaves for its summary.
+class ExperimentState:
+    """Data of a run that a summary needs and that is not in the studies.
 
     Attributes:
-        experiment: What was asked.
-        words: Words of the command beside the experiment's.
-        skipped: Why an arm was not trained, by its name.
+        experiment: The plan.
+        words: Overrides from the command line, in addition to the experiment's.
+        skipped: Reasons why arms were not trained, by name.
     """
 
     experiment: Experiment
@@ -41,12 +48,12 @@ class State:
 
 
 def summary_dir(prefix: str) -> Path:
-    """Where the summary of an experiment goes if nothing else is said."""
+    """Return the default folder for the summary of an experiment."""
     return Path("studies") / "summaries" / prefix
 
 
-def keep_state(state: State, folder: Path) -> None:
-    """Keep what a summary cannot read from the studies.
+def write_state(state: ExperimentState, folder: Path) -> None:
+    """Write the state of a run to a folder.
 
     Raises:
         StorageError: If it cannot be written.
@@ -57,27 +64,28 @@ def keep_state(state: State, folder: Path) -> None:
         "skipped": dict(state.skipped),
     }
     try:
-        with written_whole(folder / _STATE, force=True) as fresh:
-            fresh.write_text(json.dumps(data, indent=1), encoding="utf-8")
+        with written_whole(folder / _STATE, force=True) as temporary:
+            temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
 
 
-def read_state(prefix: str) -> State:
-    """What the last run of an experiment has left.
+def read_state(prefix: str) -> ExperimentState:
+    """Read the state of the last run of an experiment.
 
     Raises:
-        StudyError: If none has.
+        StudyError: If the experiment was never run here.
+        StorageError: If the file cannot be read.
     """
     path = summary_dir(prefix) / _STATE
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         experiment = Experiment.from_dict(data["experiment"])
-        return State(experiment, tuple(data["words"]), data["skipped"])
+        return ExperimentState(experiment, tuple(data["words"]), data["skipped"])
     except FileNotFoundError:
-        there = sorted(p.parent.name for p in summary_dir("").glob(f"*/{_STATE}"))
+        names = sorted(p.parent.name for p in summary_dir("").glob(f"*/{_STATE}"))
         raise StudyError(
-            f"no experiment {prefix!r} was run here; there are: {', '.join(there) or 'none yet'}; "
+            f"no experiment {prefix!r} was run here; there are: {', '.join(names) or 'none yet'}; "
             f"python -m energyopt -m experiment=NAME runs one, --from FOLDER reads what one wrote"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -85,71 +93,83 @@ def read_state(prefix: str) -> State:
 
 
 def study_name(prefix: str, arm: str, role: str) -> str:
-    """The name of a study: a grid's is its arm's."""
+    """Return the name of a study; that of a grid has no role in it."""
     return f"{prefix}-{arm}" if role == GRID else f"{prefix}-{arm}-{role}"
 
 
-def grid_words(
+def study_overrides(
     experiment: Experiment,
     arm: Arm,
     role: str,
     setup: Mapping[str, Any] | None,
-    more: Sequence[str] = (),
+    extra: Sequence[str] = (),
 ) -> list[str]:
-    """The words of a study: a grid with the first seeds, or one setup with the new ones.
+    """Return the overrides of a study: a grid, or one configuration with the new seeds.
 
-    Seeds come first: all setups are trained with one, then with the next, so that what changes
-    with the hour is in all alike.
+    The seed is the slowest axis: all configurations are trained with one seed, then with the next,
+    so drift over time affects all alike.
+
+    Args:
+        experiment: The plan.
+        arm: The arm of the study.
+        role: Its role; `GRID` for the grid.
+        setup: The configuration, unless it is a grid.
+        extra: Further overrides.
     """
-    words = [*_COMMON, *arm.words, *more]
-    if not any(word.startswith("objective=") for word in words):
-        words.insert(0, _OBJECTIVE)
-    seeds = experiment.seeds if role == GRID else experiment.again
-    words.append(_sweep("seed", seeds))
+    overrides = [*_COMMON, *arm.words, *extra]
+    if not any(override.startswith("objective=") for override in overrides):
+        overrides.insert(0, _OBJECTIVE)
+    overrides.append(_choice("seed", experiment.seeds if role == GRID else experiment.again))
     if role == GRID:
-        words += [_sweep(key, values) for key, values in arm.grid.items()]
-        trainings = arm.setups * len(seeds)
+        overrides += [_choice(key, values) for key, values in arm.grid.items()]
     else:
-        # A group first: its option decides which keys there are.
-        fixed = sorted((setup or {}).items(), key=lambda item: "." in item[0])
-        words += [override_for(key, value) for key, value in fixed]
-        trainings = len(seeds)
-    return [*words, f"n_trials={trainings}"]
+        # Groups first: the option of a group determines which keys exist.
+        values = sorted((setup or {}).items(), key=lambda item: "." in item[0])
+        overrides += [override_for(key, value) for key, value in values]
+    return [*overrides, f"n_trials={n_trainings(experiment, arm, role)}"]
 
 
-def _sweep(key: str, values: Sequence[Any]) -> str:
+def n_trainings(experiment: Experiment, arm: Arm, role: str) -> int:
+    """Return the number of trainings of a study."""
+    return arm.n_setups * len(experiment.seeds) if role == GRID else len(experiment.again)
+
+
+def _choice(key: str, values: Sequence[Any]) -> str:
     texts = (override_for(key, value).partition("=")[2] for value in values)
     return f"{key}=choice({','.join(texts)})"
 
 
-def finished(where: str, name: str, words: Sequence[str], trainings: int) -> StudyRecord | None:
-    """A study that needs no more training; None if it does, or asks something else."""
-    study = _read(where, name)
+def read_finished_study(
+    storage: str, name: str, overrides: Sequence[str], n_required: int
+) -> StudyRecord | None:
+    """Read a study, or return None if trainings are missing or it has other settings."""
+    study = _read_study(storage, name)
     if study is None:
         return None
-    over = sum(trial.state in _OVER for trial in study.trials)
-    asked = {word for word in words if word.partition("=")[0] not in _BESIDE}
-    return study if over >= trainings and asked <= {*study.overrides, *study.sweep} else None
+    n_finished = sum(trial.state in _FINISHED for trial in study.trials)
+    required = {override for override in overrides if override.partition("=")[0] not in _RUN_KEYS}
+    is_same = required <= {*study.overrides, *study.sweep}
+    return study if n_finished >= n_required and is_same else None
 
 
-def _read(where: str, name: str) -> StudyRecord | None:
+def _read_study(storage: str, name: str) -> StudyRecord | None:
     from energyopt.storage.reader import read_study
 
     try:
-        return read_study(where, name)
-    except EnergyoptError:  # no such study, or no storage yet; running it says what is wrong
+        return read_study(storage, name)
+    except EnergyoptError:  # no such study or storage yet; if it is broken, running it will fail
         return None
 
 
-def gather(prefix: str, where: str) -> Raw:
-    """All trainings of an experiment.
+def gather(prefix: str, storage: str) -> Raw:
+    """Collect all trainings of an experiment.
 
     Args:
-        prefix: With which the names of its studies begin.
-        where: Where they are kept.
+        prefix: Beginning of the names of its studies.
+        storage: The storage of the studies.
 
     Raises:
-        EnergyoptError: If there are none.
+        EnergyoptError: If the experiment was never run here, or its meters differ.
     """
     state = read_state(prefix)
     rows: list[Row] = []
@@ -158,58 +178,51 @@ def gather(prefix: str, where: str) -> Raw:
     for arm in state.experiment.arms:
         if arm.name in skipped:
             continue
-        grid = _read(where, study_name(prefix, arm.name, GRID))
+        grid = _read_study(storage, study_name(prefix, arm.name, GRID))
         if grid is None:
             skipped[arm.name] = "not trained yet"
             continue
         studies.append(grid)
-        trained = _ordered(arm, rows_of(grid, arm, GRID))
-        rows += trained
-        for role, setup in chosen(state.experiment, trained).items():
-            again = _read(where, study_name(prefix, arm.name, role))
+        grid_rows = _sort_by_grid(arm, rows_from_study(grid, arm, GRID))
+        rows += grid_rows
+        for role, setup in choose_setups(state.experiment, grid_rows).items():
+            again = _read_study(storage, study_name(prefix, arm.name, role))
             if again is not None:
                 studies.append(again)
-                found = rows_of(again, arm, role, setup)
-                rows += sorted(found, key=lambda row: row.seed)
-    return Raw(state.experiment, tuple(rows), skipped, *_made_by(studies), tuple(state.words))
+                again_rows = rows_from_study(again, arm, role, setup)
+                rows += sorted(again_rows, key=lambda row: row.seed)
+    return Raw(state.experiment, tuple(rows), skipped, *_source_of(studies), tuple(state.words))
 
 
-def _ordered(arm: Arm, rows: Sequence[Row]) -> list[Row]:
-    """Trainings in the order of the grid, whatever order they were trained in."""
+def _sort_by_grid(arm: Arm, rows: Sequence[Row]) -> list[Row]:
+    """Sort trainings in the order of the grid, whatever order they ran in."""
 
-    def place(row: Row) -> tuple[float, ...]:
-        at = [
+    def grid_position(row: Row) -> tuple[float, ...]:
+        indices = [
             values.index(row.setup[key]) if row.setup.get(key) in values else math.inf
             for key, values in arm.grid.items()
         ]
-        return (*at, row.seed)
+        return (*indices, row.seed)
 
-    return sorted(rows, key=place)
+    return sorted(rows, key=grid_position)
 
 
-def _made_by(studies: Sequence[StudyRecord]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Where the joules come from, without the machine's name, and versions of packages.
+def _source_of(studies: Sequence[StudyRecord]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the provenance of the energies, without the host name, and the package versions.
 
     Raises:
-        StudyError: If those of two studies come from different meters.
+        StudyError: If two studies were measured with different meters.
     """
-    bindings = {s.provenance.binding: s for s in studies if s.provenance is not None}
-    if len(bindings) > 1:
-        one, other = list(bindings.values())[:2]
+    by_binding = {s.provenance.binding: s for s in studies if s.provenance is not None}
+    if len(by_binding) > 1:
+        one, other = list(by_binding.values())[:2]
         raise StudyError(
             f"joules of study {one.name} are {one.provenance}, those of {other.name} "
             f"{other.provenance}: they are not compared; give the experiment another study=name"
         )
-    first = next((r for study in studies for _, r in study.results), None)
+    first = next((result for study in studies for _, result in study.results), None)
     if first is None:
         return {}, {}
-    of = first.start.provenance
-    source = {
-        "kind": of.kind,
-        "meter": of.meter,
-        "version": of.version,
-        "scope": of.scope,
-        "device": of.device,
-        "uncertainty": of.uncertainty,
-    }
+    keys = ("kind", "meter", "version", "scope", "device", "uncertainty")
+    source = {key: getattr(first.start.provenance, key) for key in keys}
     return source, dict(first.start.machine.packages) if first.start.machine else {}

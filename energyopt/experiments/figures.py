@@ -1,4 +1,4 @@
-"""The figures of experiments: a heat map, curves in panels, intervals, curves of accuracy."""
+"""Figures of experiments: heat map, panels of ratios over n, intervals, accuracy curves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TITLE_CHARS = 80
 _PANEL_WIDTH = 192
 _PANEL_TITLE_CHARS = 30
 _COLUMNS = 3
-_RATIOS = (0.05, 30.0)  # shown at most, so that one wide interval does not flatten all others
+_RATIOS = (0.05, 30.0)  # limits of the axis, so that one wide interval does not flatten all others
 
 
 def draw_heat_map(
@@ -45,11 +45,11 @@ def draw_heat_map(
     """Draw energies over two parameters; darker is more expensive.
 
     Args:
-        title: What it shows.
-        caption: Where the joules come from.
+        title: The title.
+        caption: Provenance of the energies.
         down: Name and values of the rows, from the top.
         across: Name and values of the columns.
-        cells: Of each its value down and across, its energy in J or why it has none, and a mark.
+        cells: For each cell its row, its column, its energy in J or why it has none, and a mark.
     """
     rows: list[Row] = [
         {"down": row, "across": column, "note": mark}
@@ -67,7 +67,7 @@ def draw_heat_map(
         y=alt.Y("down:O", title=down[0], scale=band_scale(down[1])),
     )
     chart = alt.layer(*cell_layers(base, rows)).properties(height=58 * len(down[1]))
-    return _drawn(chart, title, caption)
+    return _to_svg(chart, title, caption)
 
 
 class Panel(NamedTuple):
@@ -82,17 +82,17 @@ def draw_panels(title: str, caption: str, x_title: str, panels: Sequence[Panel])
     """Draw ratios with their bands over n, three plots in a row with the same axes."""
     rows = [row for panel in panels for row in panel.curve]
     domain = _ratio_domain([row[end] for row in rows for end in ("low", "high")])
-    most = max((row["n"] for row in rows), default=100)
+    max_n = max((row["n"] for row in rows), default=100)
     plots = [
         _panel_plot(
             panel,
-            _log_x("n:Q", (1, most), x_title if place + _COLUMNS >= len(panels) else None),
-            _ratio_y(domain, named=place % _COLUMNS == 0),
+            _log_x("n:Q", (1, max_n), x_title if i + _COLUMNS >= len(panels) else None),
+            _ratio_y(domain, labelled=i % _COLUMNS == 0),
             domain,
         )
-        for place, panel in enumerate(panels)
+        for i, panel in enumerate(panels)
     ]
-    return _drawn(alt.concat(*plots, columns=_COLUMNS, spacing=24), title, caption, width=None)
+    return _to_svg(alt.concat(*plots, columns=_COLUMNS, spacing=24), title, caption, width=None)
 
 
 def _panel_plot(panel: Panel, x: alt.X, y: alt.Y, domain: Domain) -> AnyChart:
@@ -116,14 +116,14 @@ def _panel_plot(panel: Panel, x: alt.X, y: alt.Y, domain: Domain) -> AnyChart:
     return alt.layer(*layers).properties(width=_PANEL_WIDTH, height=120, title=heading)
 
 
-def _ratio_y(domain: Domain, *, named: bool) -> alt.Y:
-    axis = alt.Axis(values=ticks(*domain), format="~g", labels=named)
-    title = "energy / scratch" if named else None
+def _ratio_y(domain: Domain, *, labelled: bool) -> alt.Y:
+    axis = alt.Axis(values=ticks(*domain), format="~g", labels=labelled)
+    title = "energy / scratch" if labelled else None
     return alt.Y("low:Q", title=title, scale=_log(domain), axis=axis)
 
 
 class Bar(NamedTuple):
-    """A number with its interval, or why there is none."""
+    """A ratio with its interval; without a value, the note says why."""
 
     name: str
     value: float | None
@@ -133,7 +133,7 @@ class Bar(NamedTuple):
 
 
 def draw_bars(title: str, caption: str, x_title: str, bars: Sequence[Bar]) -> str:
-    """Draw ratios with intervals, one below the other, beside a line at 1."""
+    """Draw ratios with intervals, one below the other, and a line at 1."""
     domain = _ratio_domain([end for bar in bars for end in (bar.low, bar.high)])
     width = _WIDTH - 180
     notes = [{"name": bar.name, "note": bar.note} for bar in bars]
@@ -166,7 +166,7 @@ def draw_bars(title: str, caption: str, x_title: str, bars: Sequence[Bar]) -> st
         .mark_text(align="left", style="quiet-words")
         .encode(y=y, x=alt.value(width + 12), text="note:N"),
     )
-    return _drawn(chart.properties(height=44 * len(bars)), title, caption, width=width)
+    return _to_svg(chart.properties(height=44 * len(bars)), title, caption, width=width)
 
 
 Curve = Sequence[tuple[float, float]]
@@ -176,13 +176,13 @@ Curve = Sequence[tuple[float, float]]
 def draw_curves(
     title: str, caption: str, kinds: Mapping[str, Sequence[Curve]], target: float
 ) -> str:
-    """Draw how accuracy rises with energy: a colour and a shape per kind, a line per curve.
+    """Draw accuracy over energy: a colour and a shape per kind, a line per curve.
 
     Args:
-        title: What it shows.
-        caption: Where the joules come from.
+        title: The title.
+        caption: Provenance of the energies.
         kinds: The curves by kind.
-        target: An accuracy at which a line is drawn; not a number draws none.
+        target: Accuracy at which a line is drawn; NaN draws none.
     """
     floor = 0.5 if math.isnan(target) else max(0.0, target - 0.15)
     rows = _curve_rows(kinds, floor)
@@ -205,35 +205,36 @@ def draw_curves(
     ]
     if not math.isnan(target):
         level = _line(y=y).transform_calculate(a=repr(target))
-        words = level.mark_text(align="left", baseline="bottom", dx=6, dy=-4, style="words")
-        layers += [level, words.encode(x=alt.value(0), text=alt.value(f"target {target:g}"))]
-    return _drawn(alt.layer(*layers).properties(height=320), title, caption)
+        label = level.mark_text(align="left", baseline="bottom", dx=6, dy=-4, style="words")
+        layers += [level, label.encode(x=alt.value(0), text=alt.value(f"target {target:g}"))]
+    return _to_svg(alt.layer(*layers).properties(height=320), title, caption)
 
 
 def _curve_rows(kinds: Mapping[str, Sequence[Curve]], floor: float) -> list[Row]:
     """Return the points from where each curve first reaches the floor of the plot."""
     curves = [
         (kind, [*dropwhile(lambda point: point[1] < floor, curve)])
-        for kind, of_kind in kinds.items()
-        for curve in of_kind
+        for kind, kind_curves in kinds.items()
+        for curve in kind_curves
     ]
-    least = min((e for _, points in curves for e, _ in points if e > 0), default=1.0)
+    # The axis is logarithmic: draw an energy of 0 at the least positive one.
+    least_j = min((e for _, points in curves for e, _ in points if e > 0), default=1.0)
     return [
-        {"kind": kind, "curve": number, "e": short(max(e, least)), "a": max(accuracy, floor)}
+        {"kind": kind, "curve": number, "e": short(max(e, least_j)), "a": max(accuracy, floor)}
         for number, (kind, points) in enumerate(curves)
         for e, accuracy in points
     ]
 
 
-def _drawn(chart: AnyChart, title: str, caption: str, *, width: int | None = _WIDTH) -> str:
-    """Return a figure under its title and where its joules come from."""
+def _to_svg(chart: AnyChart, title: str, caption: str, *, width: int | None = _WIDTH) -> str:
+    """Return the SVG of a chart with its title and caption."""
     heading = alt.TitleParams(textwrap.wrap(title.rstrip("."), _TITLE_CHARS), subtitle=caption)
     chart = chart.properties(title=heading)
     return to_svg(chart if width is None else chart.properties(width=width))
 
 
 def _line(**encoding: Any) -> alt.Chart:
-    """Return a dashed line across a plot, at what its channel is given."""
+    """Return a dashed line across a plot, at the value of its one channel."""
     rule = alt.Chart(data([{}])).mark_rule(strokeDash=[4, 3], style="ink")
     encoded: alt.Chart = rule.encode(**encoding)
     return encoded
@@ -250,8 +251,8 @@ def _log_x(field: str, domain: Domain, title: str | None) -> alt.X:
 
 def _ratio_domain(ends: Sequence[float | None]) -> Domain:
     """Return a domain that shows all ends and 0.5 to 2 at least, within the shown ratios."""
-    known = [end for end in ends if end is not None and end > 0]
-    low, high = min([*known, 0.5]), max([*known, 2.0])
+    positive = [end for end in ends if end is not None and end > 0]
+    low, high = min([*positive, 0.5]), max([*positive, 2.0])
     return max(0.95 * low, _RATIOS[0]), min(1.05 * high, _RATIOS[1])
 
 

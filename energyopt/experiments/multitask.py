@@ -1,4 +1,4 @@
-"""Shared knowledge: several heads over one trunk against a training for each."""
+"""Summary of a multitask experiment: several heads on one trunk against one training per head."""
 
 from __future__ import annotations
 
@@ -12,36 +12,40 @@ from energyopt.experiments.plan import Comparison
 from energyopt.experiments.results import (
     BANDS,
     BEST,
-    Summary,
+    ExperimentSummary,
     Table,
-    by_seed,
-    compared,
+    arm_record,
+    comparison_title,
     energy_j,
-    hindrance,
-    interval,
+    energy_ratio,
+    energy_text,
+    find_obstacle,
+    mean,
     ratio_data,
+    ratio_text,
+    ratio_verdict,
+    rounded,
     setup_text,
-    short,
-    verdict,
+    values_by_seed,
 )
 from energyopt.experiments.rows import Raw, Row
 
 
-def summarize_shared(raw: Raw, caption: str) -> Summary:
-    """Summarize comparisons of one arm of several heads with one arm a head.
+def summarize_shared(raw: Raw, caption: str) -> ExperimentSummary:
+    """Summarize comparisons of an arm with several heads and one arm per head.
 
     Args:
         raw: The trainings.
-        caption: Where the joules come from, in words.
+        caption: Provenance of the energies, for the figure.
     """
-    records = [_record(raw, each) for each in raw.experiment.comparisons]
+    records = [_record(raw, comparison) for comparison in raw.experiment.comparisons]
     table = Table(
         f"The best setup of each arm with {len(raw.experiment.again)} new seeds",
         ("heads", "each alone", "together", "together / sum", ""),
         tuple(map(_row, records)),
     )
     lines = tuple(map(_line, records))
-    return Summary(raw, (table,), lines, tuple(records), partial(_draw, records, caption))
+    return ExperimentSummary(raw, (table,), lines, tuple(records), partial(_draw, records, caption))
 
 
 def _draw(records: Sequence[Mapping[str, Any]], caption: str) -> str:
@@ -49,7 +53,7 @@ def _draw(records: Sequence[Mapping[str, Any]], caption: str) -> str:
 
     bars = [
         Bar(
-            record["name"] + (" (control)" if record["control"] else ""),
+            comparison_title(record),
             record["ratio"]["value"],
             record["ratio"]["low"],
             record["ratio"]["high"],
@@ -63,70 +67,54 @@ def _draw(records: Sequence[Mapping[str, Any]], caption: str) -> str:
 
 def _record(raw: Raw, comparison: Comparison) -> dict[str, Any]:
     (arm,), singles = comparison.arms["multitask"], comparison.arms["singles"]
-    together = raw.of(arm, BEST)
-    alone = {name: raw.of(name, BEST) for name in singles}
-    hindered = hindrance(raw, comparison.names)
-    status, reason = hindered or ("compared", "")
-    found = None
-    if hindered is None:
-        energies = [by_seed(rows, energy_j) for rows in alone.values()]
-        seeds = set.intersection(*(set(each) for each in energies))
-        sums = {seed: math.fsum(each[seed] for each in energies) for seed in sorted(seeds)}
-        found = compared(by_seed(together, energy_j), sums)
+    multitask = raw.select(arm, BEST)
+    rows_by_single = {name: raw.select(name, BEST) for name in singles}
+    obstacle = find_obstacle(raw, comparison.names)
+    status, reason = obstacle or ("compared", "")
+    ratio = None
+    if obstacle is None:
+        energies = [values_by_seed(rows, energy_j) for rows in rows_by_single.values()]
+        seeds = sorted(set.intersection(*map(set, energies)))
+        sums = {seed: math.fsum(by_seed[seed] for by_seed in energies) for seed in seeds}
+        ratio = energy_ratio(values_by_seed(multitask, energy_j), sums)
     return {
         "name": comparison.name,
         "control": comparison.control,
         "status": status,
         "reason": reason,
-        "seeds": len(together),
-        "together": _side(together),
-        "alone": {name: _side(rows) for name, rows in alone.items()},
-        "heads_first_j": _first_hits(together),
-        "ratio": ratio_data(found),
-        "verdict": verdict(found, "saves", "costs more"),
-    }
-
-
-def _side(rows: Sequence[Row]) -> dict[str, Any]:
-    return {
-        "setup": dict(rows[0].setup) if rows else {},
-        "reached": sum(row.reached for row in rows),
-        "energy_j": short(math.fsum(row.energy_j for row in rows) / len(rows)) if rows else None,
-        "steps": [row.steps for row in rows],
+        "seeds": len(multitask),
+        "together": arm_record(multitask, energy_j),
+        "alone": {name: arm_record(rows, energy_j) for name, rows in rows_by_single.items()},
+        "heads_first_j": _first_hits(multitask),
+        "ratio": ratio_data(ratio),
+        "verdict": ratio_verdict(ratio, "saves", "costs more"),
     }
 
 
 def _first_hits(rows: Sequence[Row]) -> dict[str, float | None]:
-    """Mean energy at which each head of the common training was first at its target, in J.
+    """Return the mean energy at which each head first reached its target, in J.
 
-    It may have lost it again before all heads were at theirs at once.
+    A head may fall below its target again before all heads are at theirs at the same time.
     """
     hits: dict[str, float | None] = {}
     for head in rows[0].heads_j if rows else ():
-        each = [at for row in rows if (at := row.heads_j.get(head)) is not None]
-        hits[head] = short(math.fsum(each) / len(each)) if len(each) == len(rows) else None
+        energies = [hit_j for row in rows if (hit_j := row.heads_j.get(head)) is not None]
+        hits[head] = rounded(mean(energies)) if len(energies) == len(rows) else None
     return hits
 
 
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
-    name = record["name"] + (" (control)" if record["control"] else "")
-    alone = " + ".join(_energy(each) for each in record["alone"].values())
-    found = record["ratio"]
-    if found["value"] is None:
-        return (name, alone, _energy(record["together"]), record["status"], "")
-    return (name, alone, _energy(record["together"]), interval(found), record["verdict"])
-
-
-def _energy(side: Mapping[str, Any]) -> str:
-    if side["energy_j"] is None:
-        return "-"
-    return f"{'>' if side['reached'] < len(side['steps']) else ''}{joules(side['energy_j'])}"
+    singles = " + ".join(map(energy_text, record["alone"].values()))
+    cells = (comparison_title(record), singles, energy_text(record["together"]))
+    if record["ratio"]["value"] is None:
+        return (*cells, record["status"], "")
+    return (*cells, ratio_text(record["ratio"]), record["verdict"])
 
 
 def _line(record: Mapping[str, Any]) -> str:
     if record["status"] != "compared":
         return f"{record['name']}: {record['status']}; {record['reason']}"
-    sides = {"together": record["together"], **record["alone"]}
-    setups = ", ".join(f"{name} {setup_text(side['setup'])}" for name, side in sides.items())
-    firsts = ", ".join(f"{head} {joules(at)}" for head, at in record["heads_first_j"].items())
-    return f"{record['name']}: each head first at its target at {firsts} ({setups})."
+    arms = {"together": record["together"], **record["alone"]}
+    setups = ", ".join(f"{name} {setup_text(arm['setup'])}" for name, arm in arms.items())
+    hits = ", ".join(f"{head} {joules(hit_j)}" for head, hit_j in record["heads_first_j"].items())
+    return f"{record['name']}: each head first at its target at {hits} ({setups})."

@@ -1,6 +1,6 @@
-"""What an experiment is: arms that are studies, and how they are compared.
+"""Plan of an experiment: its arms, each of which is a study, and how they are compared.
 
-`conf/experiment/NAME.yaml` says it, or a file of the user's own in `--config-dir`.
+It is read from `conf/experiment/NAME.yaml`, or from `experiment/NAME.yaml` in `--config-dir`.
 """
 
 from __future__ import annotations
@@ -17,32 +17,42 @@ import yaml
 from energyopt.errors import ConfigError
 from energyopt.utils.paths import conf_dir
 
-Kind = Literal["training", "recycled", "shared", "paradigms"]
-"""What an experiment asks, and so which summary answers it."""
+ExperimentKind = Literal["training", "recycled", "shared", "paradigms"]
+"""The question of an experiment, which determines its summary."""
 
 GROUP = "experiment"
 
-# What each kind compares: the roles of arms, and what more a comparison may say.
-_ROLES: Mapping[Kind, tuple[str, ...]] = {
+# The roles of the arms in a comparison, by the kind of experiment.
+_ROLES: Mapping[ExperimentKind, tuple[str, ...]] = {
     "training": ("cells",),
     "recycled": ("scratch", "pretrained"),
     "shared": ("multitask", "singles"),
     "paradigms": ("cells",),
 }
-_KEYS = {"kind", "about", "words", "seeds", "again", "default", "larger", "arms", "comparisons"}
+_EXPERIMENT_KEYS = {
+    "kind",
+    "about",
+    "words",
+    "seeds",
+    "again",
+    "default",
+    "larger",
+    "arms",
+    "comparisons",
+}
 _ARM_KEYS = {"words", "grid", "needs", "larger"}
-_TOLD = {"note", "control"}
+_COMPARISON_KEYS = {"note", "control"}  # in addition to the roles
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One study of an experiment: a grid of setups, each trained with each seed.
+    """One study of an experiment: a grid of configurations, each trained with every seed.
 
     Attributes:
-        name: Its name.
-        words: Overrides that all its trainings share.
+        name: Name of the arm.
+        words: Overrides for all trainings of the arm.
         grid: Values by key.
-        needs: Words of a task that may be missing: without it the arm is skipped.
+        needs: Overrides that select a task; the arm is skipped if its data is missing.
     """
 
     name: str
@@ -51,20 +61,20 @@ class Arm:
     needs: tuple[str, ...] = ()
 
     @property
-    def setups(self) -> int:
-        """How many setups the grid has."""
+    def n_setups(self) -> int:
+        """Number of configurations in the grid."""
         return math.prod(len(values) for values in self.grid.values())
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Which arms are compared.
+    """Arms that are compared with each other.
 
     Attributes:
-        name: Its name.
-        arms: Names of arms by their role; several in one role are separate trainings.
-        note: What it is about, in words.
-        control: Whether nothing is expected of it.
+        name: Name of the comparison.
+        arms: Names of arms by their role; several in one role are trained separately.
+        note: A description.
+        control: True for a control, in which no saving is expected.
     """
 
     name: str
@@ -74,27 +84,30 @@ class Comparison:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All its arms."""
+        """Names of all compared arms."""
         return tuple(name for names in self.arms.values() for name in names)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment.
+    """Plan of an experiment.
+
+    Choosing a configuration by its energy with some seeds biases that energy low, so the chosen
+    ones are trained with other seeds and compared by those.
 
     Attributes:
-        name: Its name.
-        kind: What it asks.
-        about: The same in a sentence.
-        seeds: With which each setup of a grid is trained, to choose.
-        again: Other seeds, with which the chosen setups are trained, to compare.
-        arms: Its arms, in order.
-        comparisons: What is compared.
-        default: The setup of a grid that is energyopt's default; empty if none is.
+        name: Name of the experiment.
+        kind: Its question.
+        about: Its question in a sentence.
+        seeds: Seeds for every configuration of a grid, to choose the best ones.
+        again: Other seeds, for the chosen configurations, to compare them.
+        arms: The arms, in order.
+        comparisons: The comparisons.
+        default: The configuration of a grid that is energyopt's default; empty if there is none.
     """
 
     name: str
-    kind: Kind
+    kind: ExperimentKind
     about: str
     seeds: tuple[int, ...]
     again: tuple[int, ...]
@@ -103,17 +116,17 @@ class Experiment:
     default: Mapping[str, Any]
 
     @cached_property
-    def by_name(self) -> Mapping[str, Arm]:
-        """Its arms by their names."""
+    def arms_by_name(self) -> Mapping[str, Arm]:
+        """The arms by their names."""
         return {arm.name: arm for arm in self.arms}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Return plain data for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Experiment:
-        """Read what `to_dict` wrote."""
+        """Read the output of `to_dict`."""
         arms = tuple(
             Arm(
                 name=arm["name"],
@@ -125,86 +138,86 @@ class Experiment:
         )
         comparisons = tuple(
             Comparison(
-                name=each["name"],
-                arms={role: tuple(names) for role, names in each["arms"].items()},
-                note=each["note"],
-                control=each["control"],
+                name=comparison["name"],
+                arms={role: tuple(names) for role, names in comparison["arms"].items()},
+                note=comparison["note"],
+                control=comparison["control"],
             )
-            for each in data["comparisons"]
+            for comparison in data["comparisons"]
         )
-        more = {"arms": arms, "comparisons": comparisons}
         seeds = {key: tuple(data[key]) for key in ("seeds", "again")}
-        return cls(**{**data, **more, **seeds})
+        return cls(**{**data, **seeds, "arms": arms, "comparisons": comparisons})
 
 
-def places(config_dir: Path | None = None) -> list[Path]:
-    """Folders in which experiments are looked for, the user's own first."""
+def _folders(config_dir: Path | None) -> list[Path]:
+    """Return the folders with experiments, the user's first."""
     folders = [conf_dir()] if config_dir is None else [config_dir, conf_dir()]
     return [folder / GROUP for folder in folders]
 
 
-def names_there(config_dir: Path | None = None) -> list[str]:
-    """Names of the experiments that there are."""
-    return sorted({file.stem for place in places(config_dir) for file in place.glob("*.yaml")})
+def experiment_names(config_dir: Path | None = None) -> list[str]:
+    """Return the names of all experiments, including those of the user."""
+    return sorted({path.stem for folder in _folders(config_dir) for path in folder.glob("*.yaml")})
 
 
 def read_experiment(
     name: str, config_dir: Path | None = None, *, large: bool = False
 ) -> Experiment:
-    """Read an experiment.
+    """Read the plan of an experiment.
 
     Args:
-        name: Its name.
-        config_dir: A folder of the user's own configs.
-        large: Whether it is to have the larger workload, for a GPU.
+        name: Name of the experiment.
+        config_dir: A folder of user configs.
+        large: Use the larger workload, for a GPU.
 
     Raises:
-        ConfigError: If there is none, or its file says what it may not.
+        ConfigError: If there is no such experiment, or its file is invalid.
     """
     if config_dir is not None and not config_dir.is_dir():
         raise ConfigError(f"--config-dir {config_dir} is not a folder; give that of your configs")
-    there = names_there(config_dir)
-    if name not in there:
+    names = experiment_names(config_dir)
+    if name not in names:
         raise ConfigError(
-            f"there is no experiment {name!r}; there are {', '.join(there)}, or your own in "
+            f"there is no experiment {name!r}; there are {', '.join(names)}, or your own in "
             f"DIR/{GROUP}/NAME.yaml with --config-dir DIR"
         )
-    path = next(p for place in places(config_dir) if (p := place / f"{name}.yaml").is_file())
+    path = next(p for folder in _folders(config_dir) if (p := folder / f"{name}.yaml").is_file())
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        first = " ".join(str(error).split())
-        raise ConfigError(f"{path} cannot be read as YAML: {first}") from error
-    return _Reader(name, path).experiment(data, large=large)
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} cannot be read as YAML: {reason}") from error
+    return _Reader(name, path).read(data, large=large)
 
 
 class _Reader:
-    """Makes an experiment of plain data, and names what is wrong with it.
+    """Builds an experiment from plain data; its errors name the file and the key.
 
     Args:
-        name: The experiment's.
-        path: Where the data comes from.
+        name: Name of the experiment.
+        path: File of the data.
     """
 
     def __init__(self, name: str, path: Path) -> None:
         self._name = name
         self._path = path
 
-    def experiment(self, data: Any, *, large: bool) -> Experiment:
-        data = self._mapping("the file", data, _KEYS)
+    def read(self, data: Any, *, large: bool) -> Experiment:
+        data = self._check_mapping("the file", data, _EXPERIMENT_KEYS)
         kind = data.get("kind")
-        if kind not in get_args(Kind):
-            raise self._wrong(f"kind: {kind} is none of {', '.join(get_args(Kind))}")
-        common = [*self._words("words", data), *self._larger(data, large)[0]]
+        kinds = get_args(ExperimentKind)
+        if kind not in kinds:
+            raise self._error(f"kind: {kind} is none of {', '.join(kinds)}")
+        common = [*self._read_overrides("words", data), *self._read_larger(data, large)[0]]
         arms = tuple(
-            self._arm(str(name), arm, common, large=large)
-            for name, arm in self._mapping("arms", data.get("arms")).items()
+            self._read_arm(str(name), arm, common, large=large)
+            for name, arm in self._check_mapping("arms", data.get("arms")).items()
         )
-        seeds, again = (self._seeds(key, data) for key in ("seeds", "again"))
+        seeds, again = (self._read_seeds(key, data) for key in ("seeds", "again"))
         if set(seeds) & set(again):
-            raise self._wrong("again: seeds that chose a setup do not judge it; give others")
-        known = {arm.name for arm in arms}
-        compared = self._mapping("comparisons", data.get("comparisons")).items()
+            raise self._error("again: seeds that chose a setup do not judge it; give others")
+        arm_names = {arm.name for arm in arms}
+        comparisons = self._check_mapping("comparisons", data.get("comparisons")).items()
         return Experiment(
             name=self._name,
             kind=kind,
@@ -212,72 +225,79 @@ class _Reader:
             seeds=seeds,
             again=again,
             arms=arms,
-            comparisons=tuple(self._comparison(str(n), c, kind, known) for n, c in compared),
+            comparisons=tuple(
+                self._read_comparison(str(name), comparison, kind, arm_names)
+                for name, comparison in comparisons
+            ),
             default=data.get("default") or {},
         )
 
-    def _arm(self, name: str, data: Any, common: Sequence[str], *, large: bool) -> Arm:
-        data = self._mapping(f"arms.{name}", data, _ARM_KEYS)
-        words, more = self._larger(data, large)
-        grid = self._mapping(f"arms.{name}.grid", data.get("grid")) | more
+    def _read_arm(self, name: str, data: Any, common: Sequence[str], *, large: bool) -> Arm:
+        data = self._check_mapping(f"arms.{name}", data, _ARM_KEYS)
+        larger_overrides, larger_grid = self._read_larger(data, large)
+        grid = self._check_mapping(f"arms.{name}.grid", data.get("grid")) | larger_grid
         for key, values in grid.items():
             if not isinstance(values, list) or not values:
-                raise self._wrong(f"arms.{name}.grid.{key}: {values} is no list of values")
+                raise self._error(f"arms.{name}.grid.{key}: {values} is no list of values")
         if "seed" in grid:
-            raise self._wrong(f"arms.{name}.grid.seed: seeds are those of the experiment")
+            raise self._error(f"arms.{name}.grid.seed: seeds are those of the experiment")
         return Arm(
             name=name,
-            words=(*common, *self._words("words", data), *words),
+            words=(*common, *self._read_overrides("words", data), *larger_overrides),
             grid={str(key): tuple(values) for key, values in grid.items()},
-            needs=tuple(self._words("needs", data)),
+            needs=tuple(self._read_overrides("needs", data)),
         )
 
-    def _comparison(self, name: str, data: Any, kind: Kind, known: set[str]) -> Comparison:
+    def _read_comparison(
+        self, name: str, data: Any, kind: ExperimentKind, arm_names: set[str]
+    ) -> Comparison:
         roles = _ROLES[kind]
-        data = self._mapping(f"comparisons.{name}", data, {*roles, *_TOLD})
+        data = self._check_mapping(f"comparisons.{name}", data, {*roles, *_COMPARISON_KEYS})
         arms = {}
         for role in roles:
-            given = data.get(role)
-            names = tuple(map(str, given if isinstance(given, list) else [given]))
-            wrong = next((each for each in names if each not in known), None)
-            if wrong is not None:
-                raise self._wrong(
-                    f"comparisons.{name}.{role}: {wrong} is none of the arms {', '.join(known)}"
+            value = data.get(role)
+            arms[role] = tuple(map(str, value if isinstance(value, list) else [value]))
+            unknown = next((arm for arm in arms[role] if arm not in arm_names), None)
+            if unknown is not None:
+                raise self._error(
+                    f"comparisons.{name}.{role}: {unknown} is none of the arms "
+                    f"{', '.join(arm_names)}"
                 )
-            arms[role] = names
         return Comparison(name, arms, str(data.get("note", "")), data.get("control") is True)
 
-    def _larger(self, data: Mapping[str, Any], large: bool) -> tuple[list[str], dict[str, Any]]:
-        """Words and grid of the larger workload; nothing where it is not asked for."""
-        larger = self._mapping("larger", data.get("larger") or {}, {"words", "grid"})
+    def _read_larger(
+        self, data: Mapping[str, Any], large: bool
+    ) -> tuple[list[str], dict[str, Any]]:
+        """Return overrides and grid of the larger workload; both empty unless `large`."""
+        larger = self._check_mapping("larger", data.get("larger") or {}, {"words", "grid"})
         if not large:
             return [], {}
-        return self._words("words", larger), dict(larger.get("grid") or {})
+        return self._read_overrides("words", larger), dict(larger.get("grid") or {})
 
-    def _seeds(self, key: str, data: Mapping[str, Any]) -> tuple[int, ...]:
+    def _read_seeds(self, key: str, data: Mapping[str, Any]) -> tuple[int, ...]:
         seeds = data.get(key)
-        whole = isinstance(seeds, list) and all(type(seed) is int for seed in seeds)
-        if not whole or not seeds or len(set(seeds)) < len(seeds):
-            raise self._wrong(f"{key}: {seeds} is no list of different whole numbers")
+        are_ints = isinstance(seeds, list) and all(type(seed) is int for seed in seeds)
+        if not are_ints or not seeds or len(set(seeds)) < len(seeds):
+            raise self._error(f"{key}: {seeds} is no list of different whole numbers")
         return tuple(seeds)
 
-    def _words(self, key: str, data: Mapping[str, Any]) -> list[str]:
-        words = data.get(key) or []
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise self._wrong(f"{key}: {words} is no list of key=value words")
-        wrong = next((word for word in words if "=" not in word), None)
-        if wrong is not None:
-            raise self._wrong(f"{key}: {wrong} is no key=value word")
-        return list(words)
+    def _read_overrides(self, key: str, data: Mapping[str, Any]) -> list[str]:
+        overrides = data.get(key) or []
+        if not isinstance(overrides, list) or not all(isinstance(o, str) for o in overrides):
+            raise self._error(f"{key}: {overrides} is no list of key=value words")
+        invalid = next((override for override in overrides if "=" not in override), None)
+        if invalid is not None:
+            raise self._error(f"{key}: {invalid} is no key=value word")
+        return list(overrides)
 
-    def _mapping(self, what: str, data: Any, keys: set[str] | None = None) -> dict[str, Any]:
-        if not isinstance(data, dict) or not (data or what == "larger"):
-            raise self._wrong(f"{what}: keys with values are needed")
-        wrong = sorted(map(str, set(data) - (keys or set(data))))
-        if wrong:
+    def _check_mapping(self, name: str, data: Any, keys: set[str] | None = None) -> dict[str, Any]:
+        if not isinstance(data, dict) or not (data or name == "larger"):
+            raise self._error(f"{name}: keys with values are needed")
+        unknown = sorted(map(str, set(data) - (keys or set(data))))
+        if unknown:
             allowed = ", ".join(sorted(keys or ()))
-            raise self._wrong(f"{what}: there is no key {wrong[0]}; there are {allowed}")
+            raise self._error(f"{name}: there is no key {unknown[0]}; there are {allowed}")
         return data
 
-    def _wrong(self, what: str) -> ConfigError:
-        return ConfigError(f"{self._path}: {what}")
+    def _error(self, problem: str) -> ConfigError:
+        return ConfigError(f"{self._path}: {problem}")

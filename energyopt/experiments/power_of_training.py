@@ -1,4 +1,4 @@
-"""The power of training: what a badly chosen setup costs."""
+"""Summary of a training experiment: how much more energy a bad configuration needs."""
 
 from __future__ import annotations
 
@@ -6,145 +6,147 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from energyopt.core.accounting import spread
+from energyopt.core.accounting import Spread, spread
 from energyopt.core.units import joules
 from energyopt.experiments.results import (
     BEST,
-    Summary,
+    ExperimentSummary,
     Table,
-    by_seed,
-    compared,
     energy_j,
-    hindrance,
-    interval,
+    energy_ratio,
+    energy_text,
+    find_obstacle,
+    mean,
     ratio_data,
+    ratio_text,
+    rounded,
     setup_text,
-    short,
+    values_by_seed,
 )
 from energyopt.experiments.rows import GRID, Raw
-from energyopt.experiments.selection import Cell, cells, chosen
+from energyopt.experiments.selection import GridCell, choose_setups, group_cells
 
-_TWO = 2
+_N_AXES = 2  # of a grid that is shown as a table and a heat map
 
 
-def summarize_training(raw: Raw, caption: str) -> Summary:
+def summarize_training(raw: Raw, caption: str) -> ExperimentSummary:
     """Summarize a grid of two axes.
 
     Args:
         raw: The trainings.
-        caption: Where the joules come from, in words.
+        caption: Provenance of the energies, for the figure.
     """
     (comparison,) = raw.experiment.comparisons
     (name,) = comparison.arms["cells"]
-    arm = raw.experiment.by_name[name]
-    there = cells(raw.of(name, GRID))
-    roles = chosen(raw.experiment, raw.of(name, GRID))
+    arm = raw.experiment.arms_by_name[name]
+    cells = group_cells(raw.select(name, GRID))
+    roles = choose_setups(raw.experiment, raw.select(name, GRID))
     across = list(arm.grid)[-1] if arm.grid else ""
-    found = spread([[row.energy_j if row.reached else None for row in c.rows] for c in there])
-    again = [_again(raw, name, role, setup) for role, setup in roles.items()]
-    records = [*(_cell_record(cell) for cell in there), *again]
-    draw = partial(_draw, raw, there, arm.grid, roles, caption)
-    return Summary(
+    energy_spread = spread(
+        [[row.energy_j if row.reached else None for row in cell.rows] for cell in cells]
+    )
+    again = [_again_record(raw, name, role, setup) for role, setup in roles.items()]
+    draw = partial(_draw, raw, cells, arm.grid, roles, caption)
+    return ExperimentSummary(
         raw=raw,
         tables=(
-            _grid_table(raw, there, arm.grid, across),
+            _grid_table(raw, cells, arm.grid, across),
             Table(
                 f"Trained again with {len(raw.experiment.again)} new seeds",
                 ("cell", "setup", "energy", "reached", "times the best's"),
-                tuple(_again_row(record) for record in again),
+                tuple(map(_again_row, again)),
             ),
         ),
-        lines=_lines(raw, name, found.ratio, found.setups, found.censored),
-        records=tuple(records),
-        draw=draw if len(arm.grid) == _TWO else None,
+        lines=_lines(raw, name, energy_spread),
+        records=(*map(_cell_record, cells), *again),
+        draw=draw if len(arm.grid) == _N_AXES else None,
     )
 
 
-def _cell_text(cell: Cell) -> str:
-    if cell.always:
+def _cell_text(cell: GridCell) -> str:
+    if cell.always_reached:
         return joules(cell.mean_j)
-    return f"{cell.reached}/{len(cell.rows)}, >{joules(cell.mean_j)}"
+    return f"{cell.n_reached}/{len(cell.rows)}, >{joules(cell.mean_j)}"
 
 
 def _grid_table(
-    raw: Raw, there: list[Cell], grid: Mapping[str, tuple[Any, ...]], across: str
+    raw: Raw, cells: list[GridCell], grid: Mapping[str, tuple[Any, ...]], across: str
 ) -> Table:
     seeds = len(raw.experiment.seeds)
     title = f"Mean energy to the target, {seeds} seeds (k/{seeds}: reached by k alone, and spent)"
-    if len(grid) != _TWO:
-        rows = tuple((setup_text(cell.setup), _cell_text(cell)) for cell in there)
+    if len(grid) != _N_AXES:
+        rows = tuple((setup_text(cell.setup), _cell_text(cell)) for cell in cells)
         return Table(title, ("setup", "energy"), rows)
     down = next(iter(grid))
-    texts = {(c.setup[down], c.setup[across]): _cell_text(c) for c in there}
+    texts = {(c.setup[down], c.setup[across]): _cell_text(c) for c in cells}
     return Table(
         title,
         (down, *(f"{across} {value:g}" for value in grid[across])),
         tuple(
-            (str(low), *(texts.get((low, value), "-") for value in grid[across]))
-            for low in grid[down]
+            (str(row), *(texts.get((row, column), "-") for column in grid[across]))
+            for row in grid[down]
         ),
     )
 
 
-def _cell_record(cell: Cell) -> dict[str, Any]:
+def _cell_record(cell: GridCell) -> dict[str, Any]:
     return {
         "row": "cell",
         "name": "",
         "setup": dict(cell.setup),
-        "reached": cell.reached,
+        "reached": cell.n_reached,
         "seeds": len(cell.rows),
-        "censored": not cell.always,
-        "energy_j": short(cell.mean_j),
+        "censored": not cell.always_reached,
+        "energy_j": rounded(cell.mean_j),
         "steps": [row.steps for row in cell.rows],
         "ratio": ratio_data(None),
         "reason": "",
     }
 
 
-def _again(raw: Raw, name: str, role: str, setup: Mapping[str, Any]) -> dict[str, Any]:
-    rows, best = raw.of(name, role), raw.of(name, BEST)
-    hindered = hindrance(raw, [name], role) or hindrance(raw, [name])
-    found = None
-    if hindered is None and role != BEST:
-        found = compared(by_seed(rows, energy_j), by_seed(best, energy_j))
-    reached = sum(row.reached for row in rows)
+def _again_record(raw: Raw, name: str, role: str, setup: Mapping[str, Any]) -> dict[str, Any]:
+    rows, best = raw.select(name, role), raw.select(name, BEST)
+    obstacle = find_obstacle(raw, [name], role) or find_obstacle(raw, [name])
+    ratio = None
+    if obstacle is None and role != BEST:
+        ratio = energy_ratio(values_by_seed(rows, energy_j), values_by_seed(best, energy_j))
+    n_reached = sum(row.reached for row in rows)
     return {
         "row": "again",
         "name": role,
         "setup": dict(setup),
-        "reached": reached,
+        "reached": n_reached,
         "seeds": len(rows),
-        "censored": reached < len(rows),
-        "energy_j": short(sum(row.energy_j for row in rows) / len(rows)) if rows else None,
+        "censored": n_reached < len(rows),
+        "energy_j": rounded(mean([row.energy_j for row in rows])),
         "steps": [row.steps for row in rows],
-        "ratio": ratio_data(found),
-        "reason": "" if hindered is None else hindered[1],
+        "ratio": ratio_data(ratio),
+        "reason": "" if obstacle is None else obstacle[1],
     }
 
 
 def _again_row(record: dict[str, Any]) -> tuple[str, ...]:
-    sign = ">" if record["censored"] else ""
-    energy = "-" if record["energy_j"] is None else f"{sign}{joules(record['energy_j'])}"
     reached = f"{record['reached']}/{record['seeds']}"
-    times = "1" if record["name"] == BEST else interval(record["ratio"])
-    return (record["name"], setup_text(record["setup"]), energy, reached, times)
+    times = "1" if record["name"] == BEST else ratio_text(record["ratio"])
+    return (record["name"], setup_text(record["setup"]), energy_text(record), reached, times)
 
 
-def _lines(raw: Raw, name: str, ratio: float | None, setups: int, censored: int) -> tuple[str, ...]:
+def _lines(raw: Raw, name: str, energy_spread: Spread) -> tuple[str, ...]:
     if name in raw.skipped:
         return (f"{name} was skipped: {raw.skipped[name]}.",)
-    if ratio is None:
-        return (f"No cell reached the target with all seeds; {censored} did not.",)
+    if energy_spread.ratio is None:
+        return (f"No cell reached the target with all seeds; {energy_spread.censored} did not.",)
     return (
-        f"The worst of the {setups} cells that always reach the target needs {ratio:.3g}x the "
-        f"best's joules on the seeds that chose both; {censored} more are censored: with a seed at "
-        "least they miss it within their epochs, and no number says what they would need.",
+        f"The worst of the {energy_spread.setups} cells that always reach the target needs "
+        f"{energy_spread.ratio:.3g}x the best's joules on the seeds that chose both; "
+        f"{energy_spread.censored} more are censored: with a seed at least they miss it within "
+        "their epochs, and no number says what they would need.",
     )
 
 
 def _draw(
     raw: Raw,
-    there: list[Cell],
+    cells: list[GridCell],
     grid: Mapping[str, tuple[Any, ...]],
     roles: Mapping[str, Mapping[str, Any]],
     caption: str,
@@ -153,7 +155,7 @@ def _draw(
     from energyopt.experiments.figures import draw_heat_map
 
     down, across = grid
-    places = {(c.setup[down], c.setup[across]): c for c in there}
+    by_position = {(c.setup[down], c.setup[across]): c for c in cells}
     marks = {tuple(setup.values()): role for role, setup in reversed(list(roles.items()))}
     return draw_heat_map(
         raw.experiment.about,
@@ -161,14 +163,21 @@ def _draw(
         (down.replace("_", " "), tuple(map(str, grid[down]))),
         ("learning rate" if across == "lr" else across, tuple(map(str, grid[across]))),
         [
-            (str(low), str(value), _value(places.get((low, value))), marks.get((low, value), ""))
-            for low in grid[down]
-            for value in grid[across]
+            (
+                str(row),
+                str(column),
+                _value(by_position.get((row, column))),
+                marks.get((row, column), ""),
+            )
+            for row in grid[down]
+            for column in grid[across]
         ],
     )
 
 
-def _value(cell: Cell | None) -> float | str:
+def _value(cell: GridCell | None) -> float | str:
     if cell is None:
         return "not trained"
-    return cell.mean_j if cell.always else f"reached by {cell.reached} of {len(cell.rows)}"
+    return (
+        cell.mean_j if cell.always_reached else f"reached by {cell.n_reached} of {len(cell.rows)}"
+    )

@@ -1,4 +1,4 @@
-"""An experiment that was run again, beside the one before: what is the same, what is not."""
+"""Compare two runs of an experiment: which results were reproduced."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from energyopt.errors import ConfigError
-from energyopt.experiments.results import Summary, interval, setup_text
+from energyopt.experiments.results import ExperimentSummary, ratio_text, setup_text
 from energyopt.experiments.rows import GRID, Raw, Row
 from energyopt.report.tables import rows_of
 
-_SHOWN = 5
-_RATIO = frozenset({"value", "low", "high", "pairs"})
+_MAX_SHOWN = 5  # trainings that differ
+_RATIO_KEYS = frozenset({"value", "low", "high", "pairs"})
 
 
 @dataclass(frozen=True)
-class Again:
-    """A ratio in both.
+class RatioPair:
+    """A ratio in both runs.
 
     Attributes:
-        name: Of what.
-        before: Its data in the summary before.
-        now: In the new one.
+        name: Name of the ratio.
+        before: Its data in the older run.
+        now: Its data in the newer run.
     """
 
     name: str
@@ -35,32 +35,32 @@ class Again:
 
     @property
     def agrees(self) -> bool:
-        """Whether the intervals have values in common."""
+        """True if the intervals overlap."""
         return bool(
             self.now["low"] <= self.before["high"] and self.before["low"] <= self.now["high"]
         )
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two runs of an experiment.
+class Reproduction:
+    """Comparison of two runs of an experiment.
 
     Attributes:
-        grid: The trainings of the grids that are in both: before, now.
-        alone: How many trainings of the grids only one run has.
-        ratios: The ratios that both have.
-        machine: How machine and packages differ; the trainings of a grid are the same only where
-            they do not.
+        grid: Pairs of trainings of the grids that both runs have: (before, now).
+        n_unpaired: Number of trainings of the grids that only one run has.
+        ratios: The ratios that both runs have.
+        machine: Differences of machine, packages and overrides; without any, the trainings of a
+            grid take the same steps.
     """
 
     grid: tuple[tuple[Row, Row], ...]
-    alone: int
-    ratios: tuple[Again, ...]
+    n_unpaired: int
+    ratios: tuple[RatioPair, ...]
     machine: tuple[str, ...]
 
     @property
-    def others(self) -> list[tuple[Row, Row]]:
-        """The pairs of trainings that took other steps, or of which one missed its target."""
+    def differing(self) -> list[tuple[Row, Row]]:
+        """Pairs of trainings with different steps, or of which only one reached the target."""
         return [
             (before, now)
             for before, now in self.grid
@@ -69,71 +69,75 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether the new run says what the one before said."""
-        exact = bool(self.machine) or not self.others
-        return bool(self.grid) and exact and all(again.agrees for again in self.ratios)
+        """True if the newer run reproduces the older one."""
+        same_steps = bool(self.machine) or not self.differing
+        return bool(self.grid) and same_steps and all(pair.agrees for pair in self.ratios)
 
 
-def compare(before: Summary, now: Summary) -> Comparison:
-    """Put a new run of an experiment beside the one before.
+def compare(before: ExperimentSummary, now: ExperimentSummary) -> Reproduction:
+    """Compare two runs of an experiment.
 
     Raises:
-        ConfigError: If they are of two experiments.
+        ConfigError: If they are runs of different experiments.
     """
     names = before.raw.experiment.name, now.raw.experiment.name
     if names[0] != names[1]:
         raise ConfigError(f"{names[1]} cannot be compared with {names[0]}, another experiment")
-    olds, news = _grid(before.raw), _grid(now.raw)
-    ratios, others = dict(_ratios(before.records)), dict(_ratios(now.records))
-    return Comparison(
-        grid=tuple((row, news[key]) for key, row in olds.items() if key in news),
-        alone=len(olds.keys() ^ news.keys()),
+    grid_before, grid_now = _grid(before.raw), _grid(now.raw)
+    ratios_before, ratios_now = dict(_ratios(before.records)), dict(_ratios(now.records))
+    return Reproduction(
+        grid=tuple((row, grid_now[key]) for key, row in grid_before.items() if key in grid_now),
+        n_unpaired=len(grid_before.keys() ^ grid_now.keys()),
         ratios=tuple(
-            Again(name, data, others[name]) for name, data in ratios.items() if name in others
+            RatioPair(name, data, ratios_now[name])
+            for name, data in ratios_before.items()
+            if name in ratios_now
         ),
         machine=tuple(_differences(before.raw, now.raw)),
     )
 
 
-def screen(found: Comparison, before: str) -> RenderableType:
-    """What is shown of a comparison.
+def screen(reproduction: Reproduction, before: str) -> RenderableType:
+    """Return the terminal output of a comparison.
 
     Args:
-        found: The comparison.
-        before: Where the run before is.
+        reproduction: The comparison.
+        before: Folder of the older run.
     """
-    says = "agrees with" if found.agrees else "DOES NOT agree with"
-    lines = [Text(f"This run {says} {before}.", style="bold"), *map(Text, _lines(found))]
-    if not found.ratios:
+    verdict = "agrees with" if reproduction.agrees else "DOES NOT agree with"
+    lines = [Text(f"This run {verdict} {before}.", style="bold"), *map(Text, _lines(reproduction))]
+    if not reproduction.ratios:
         return Group(Text(), *lines)
     rows = [
-        (again.name, interval(again.before), interval(again.now), "yes" if again.agrees else "NO")
-        for again in found.ratios
+        (pair.name, ratio_text(pair.before), ratio_text(pair.now), "yes" if pair.agrees else "NO")
+        for pair in reproduction.ratios
     ]
     return Group(Text(), *lines, rows_of(("ratio", "before", "now", "intervals meet"), rows))
 
 
-def _lines(found: Comparison) -> Iterator[str]:
-    if found.machine:
-        yield f"Other machine or versions, so steps may differ: {'; '.join(found.machine)}."
-    same = len(found.grid) - len(found.others)
+def _lines(reproduction: Reproduction) -> Iterator[str]:
+    if reproduction.machine:
+        yield f"Other machine or versions, so steps may differ: {'; '.join(reproduction.machine)}."
+    differing, n_unpaired = reproduction.differing, reproduction.n_unpaired
+    n_same = len(reproduction.grid) - len(differing)
     yield (
-        f"Of {len(found.grid)} trainings of the grids in both, {same} took the same steps to the "
-        f"same end{f'; {found.alone} are in one alone' if found.alone else ''}."
+        f"Of {len(reproduction.grid)} trainings of the grids in both, {n_same} took the same steps "
+        f"to the same end{f'; {n_unpaired} are in one alone' if n_unpaired else ''}."
     )
-    for before, now in found.others[:_SHOWN]:
+    for before, now in differing[:_MAX_SHOWN]:
         yield (
             f"  {before.arm} {setup_text(before.setup)} seed={before.seed}: {_end(before)} "
             f"before, {_end(now)} now"
         )
-    if len(found.others) > _SHOWN:
-        yield f"  and {len(found.others) - _SHOWN} more"
+    if len(differing) > _MAX_SHOWN:
+        yield f"  and {len(differing) - _MAX_SHOWN} more"
     logs = [
         math.log(now.energy_j / before.energy_j)
-        for before, now in found.grid
+        for before, now in reproduction.grid
         if before.energy_j > 0 and now.energy_j > 0
     ]
     if logs:
+        # The geometric mean, which treats 2x and 0.5x as equally far from 1.
         mean, low, high = (math.exp(x) for x in (sum(logs) / len(logs), min(logs), max(logs)))
         yield f"They cost {mean:.2f} times the joules of before (each {low:.2f} to {high:.2f})."
 
@@ -147,21 +151,22 @@ def _grid(raw: Raw) -> dict[tuple[Any, ...], Row]:
 
 
 def _ratios(records: tuple[Mapping[str, Any], ...]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each ratio of the records, by the name of its record and its own."""
+    """Yield the ratios of the records with their names, such as "pair, free"."""
     for record in records:
         for key, value in record.items():
-            if isinstance(value, Mapping) and value.keys() >= _RATIO and value["pairs"]:
+            if isinstance(value, Mapping) and value.keys() >= _RATIO_KEYS and value["pairs"]:
                 yield f"{record['name']}{key.removeprefix('ratio').replace('_', ', ')}", value
 
 
 def _differences(before: Raw, now: Raw) -> Iterator[str]:
-    device = before.source.get("device"), now.source.get("device")
-    if device[0] != device[1]:
-        yield f"{device[0]} before, {device[1]} now"
+    """Yield the differences of device, package versions and overrides."""
+    devices = before.source.get("device"), now.source.get("device")
+    if devices[0] != devices[1]:
+        yield f"{devices[0]} before, {devices[1]} now"
     for name in sorted(before.packages.keys() | now.packages.keys()):
         versions = before.packages.get(name, "none"), now.packages.get(name, "none")
         if versions[0] != versions[1]:
             yield f"{name} {versions[0]} before, {versions[1]} now"
     if before.words != now.words:
-        words = (" ".join(raw.words) or "no words" for raw in (before, now))
-        yield " before, ".join(words) + " now"
+        texts = (" ".join(raw.words) or "no words" for raw in (before, now))
+        yield " before, ".join(texts) + " now"

@@ -1,13 +1,16 @@
-"""What the summaries of all kinds have in common: a finding, ratios of paired seeds, words."""
+"""Parts that all kinds of summaries share: their records, ratios over paired seeds, and texts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from energyopt.analysis.paired_ratio import CONFIDENCE, Ratio, ratio
-from energyopt.experiments.rows import Raw, Row
+from energyopt.analysis.paired_ratio import CONFIDENCE, Ratio
+from energyopt.analysis.paired_ratio import ratio as paired_ratio
+from energyopt.core.units import joules
+from energyopt.experiments.rows import GRID, Raw, Row
 
 BEST = "best"
 BANDS = f"{100 * CONFIDENCE:g} % intervals of paired new seeds"
@@ -18,9 +21,9 @@ class Table:
     """A table for the terminal.
 
     Attributes:
-        title: What it shows.
-        columns: Their names.
-        rows: Their texts.
+        title: The title.
+        columns: Names of the columns.
+        rows: Texts of the cells, row by row.
     """
 
     title: str
@@ -29,15 +32,16 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What an experiment found.
+class ExperimentSummary:
+    """Results of an experiment.
 
     Attributes:
-        raw: What it was made of.
-        tables: For the terminal.
-        lines: Sentences below them.
-        records: A record a row, as plain data: the same for spreadsheets and programs.
-        draw: Draws its figure, as SVG; None if it has none.
+        raw: The input.
+        tables: Tables for the terminal.
+        lines: Sentences below the tables.
+        records: The rows as plain data, for spreadsheets and programs.
+        draw: Function that draws the figure as SVG; None if there is no figure.
+        more: Further keys of the JSON file.
     """
 
     raw: Raw
@@ -48,80 +52,116 @@ class Summary:
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
-def by_seed(rows: Sequence[Row], value: Callable[[Row], float]) -> dict[int, float]:
-    """A number of each training by its seed."""
+def values_by_seed(rows: Sequence[Row], value: Callable[[Row], float]) -> dict[int, float]:
+    """Return a number of each training by its seed."""
     return {row.seed: value(row) for row in rows}
 
 
 def energy_j(row: Row) -> float:
-    """Energy to the target with its share of what went before, in J."""
+    """Return the energy to the target with the share of the upfront cost, in J."""
     return row.energy_j
 
 
-def hindrance(raw: Raw, names: Sequence[str], role: str = BEST) -> tuple[str, str] | None:
-    """Why the arms of a comparison have no energies to compare.
+def mean(values: Sequence[float]) -> float | None:
+    """Return the mean; None without values."""
+    return math.fsum(values) / len(values) if values else None
+
+
+def arm_record(rows: Sequence[Row], value: Callable[[Row], float]) -> dict[str, Any]:
+    """Return the results of one arm with the new seeds, as plain data.
+
+    Args:
+        rows: The trainings of the arm.
+        value: Returns the energy of a training that is compared, in J.
+    """
+    return {
+        "setup": dict(rows[0].setup) if rows else {},
+        "reached": sum(row.reached for row in rows),
+        "energy_j": rounded(mean([value(row) for row in rows])),
+        "steps": [row.steps for row in rows],
+    }
+
+
+def energy_text(record: Mapping[str, Any]) -> str:
+    """Return the energy of an `arm_record`; with ">" if a training missed the target."""
+    if record["energy_j"] is None:
+        return "-"
+    is_bound = record["reached"] < len(record["steps"])
+    return f"{'>' if is_bound else ''}{joules(record['energy_j'])}"
+
+
+def comparison_title(record: Mapping[str, Any]) -> str:
+    """Return the name of a comparison, marked if it is a control."""
+    return f"{record['name']}{' (control)' if record['control'] else ''}"
+
+
+def find_obstacle(raw: Raw, names: Sequence[str], role: str = BEST) -> tuple[str, str] | None:
+    """Find out why the energies of arms cannot be compared.
 
     Returns:
-        A status in a word (skipped, unfinished, missed) and the reason in a sentence; None if all
-        seeds of all arms reached the target.
+        A status (skipped, unfinished, missed) and the reason; None if every training of every arm
+        reached the target.
     """
     for name in names:
         if name in raw.skipped:
             return "skipped", f"{name}: {raw.skipped[name]}"
     missed = []
     for name in names:
-        grid, again = raw.of(name, "grid"), raw.of(name, role)
+        grid, again = raw.select(name, GRID), raw.select(name, role)
         if grid and not any(row.reached for row in grid):
             missed.append(f"{name} reached its target in none of {len(grid)} trainings")
             continue
-        if len(again) < len(raw.experiment.again):
-            of = len(raw.experiment.again)
-            return "unfinished", f"{name}: {len(again)} of {of} trainings with new seeds"
-        reached = sum(row.reached for row in again)
-        if reached < len(again):
-            missed.append(f"{name} reached its target with {reached} of {len(again)} new seeds")
+        n_planned = len(raw.experiment.again)
+        if len(again) < n_planned:
+            return "unfinished", f"{name}: {len(again)} of {n_planned} trainings with new seeds"
+        n_reached = sum(row.reached for row in again)
+        if n_reached < len(again):
+            missed.append(f"{name} reached its target with {n_reached} of {len(again)} new seeds")
     return ("missed", "; ".join(missed)) if missed else None
 
 
-def interval(found: Mapping[str, Any]) -> str:
-    """A ratio with its interval, from its data: "0.42 [0.31, 0.57]"."""
-    if found["value"] is None:
+def ratio_text(data: Mapping[str, Any]) -> str:
+    """Format the data of a ratio with its interval: "0.42 [0.31, 0.57]"."""
+    if data["value"] is None:
         return "-"
-    return f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+    return f"{data['value']:.2f} [{data['low']:.2f}, {data['high']:.2f}]"
 
 
-def ratio_data(found: Ratio | None) -> dict[str, float | int | None]:
-    """The same as plain data."""
-    if found is None:
+def ratio_data(ratio: Ratio | None) -> dict[str, float | int | None]:
+    """Return a ratio with its interval as plain data."""
+    if ratio is None:
         return {"value": None, "low": None, "high": None, "pairs": 0}
-    ends = {"value": found.value, "low": found.low, "high": found.high}
-    return {**{key: short(value) for key, value in ends.items()}, "pairs": found.pairs}
+    ends = {"value": ratio.value, "low": ratio.low, "high": ratio.high}
+    return {**{key: rounded(value) for key, value in ends.items()}, "pairs": ratio.pairs}
 
 
-def verdict(found: Ratio | None, cheaper: str, dearer: str) -> str:
-    """What the interval says."""
-    if found is None:
+def ratio_verdict(ratio: Ratio | None, cheaper: str, costlier: str) -> str:
+    """Return what the interval of a ratio shows, "not told apart" if it contains 1."""
+    if ratio is None:
         return "-"
-    return {-1: cheaper, 0: "not told apart", 1: dearer}[found.verdict]
+    return {-1: cheaper, 0: "not told apart", 1: costlier}[ratio.verdict]
 
 
-def compared(one: Mapping[int, float], other: Mapping[int, float]) -> Ratio | None:
-    """How many times the energy of one is that of another; None where one needs none."""
-    if any(value <= 0 for value in (*one.values(), *other.values())):
+def energy_ratio(numerator: Mapping[int, float], denominator: Mapping[int, float]) -> Ratio | None:
+    """Return the ratio of energies over paired seeds; None if an energy is not positive.
+
+    The ratio is one of geometric means, so it needs the logarithm of every energy.
+    """
+    if any(value <= 0 for value in (*numerator.values(), *denominator.values())):
         return None
-    return ratio(one, other)
+    return paired_ratio(numerator, denominator)
 
 
-def short(value: float | None) -> float | None:
-    """Four significant digits: what is beyond is noise, and differs between machines."""
+def rounded(value: float | None) -> float | None:
+    """Round to four significant digits: the rest is noise and differs between machines."""
     return None if value is None else float(f"{value:.4g}")
 
 
 def setup_text(setup: Mapping[str, Any]) -> str:
-    """A setup in short: without what interpolates, and what all keys of a paradigm begin with."""
-    words = []
+    """Format a configuration, without interpolated values and without the prefix `paradigm.`."""
+    texts = []
     for key, value in setup.items():
         if "$" not in str(value):
             text = f"{value:g}" if isinstance(value, float) else str(value)
-            words.append(f"{key.removeprefix('paradigm.')}={text}")
-    return " ".join(words)
+            texts.append(f"{key.removeprefix('paradigm.')}={text}")
+    return " ".join(texts)

@@ -1,7 +1,7 @@
-"""Trials of an experiment as rows: what a summary needs of each, and the file that keeps them.
+"""Rows: the numbers of each training that a summary needs, and the file that stores them.
 
-A summary is made from rows alone, rounded as the file has them, so that whoever has the file gets
-the same summary to the byte.
+A summary is computed only from rows, rounded as in the file, so a summary made from the file is
+identical to the byte.
 """
 
 from __future__ import annotations
@@ -19,38 +19,39 @@ from energyopt.errors import ConfigError, StorageError
 from energyopt.experiments.plan import Arm, Experiment
 
 GRID = "grid"
-"""Role of the trials that chose a setup; other roles say what was chosen."""
+"""Role of the trials that choose a configuration; other roles name the chosen one."""
 
 RAW = "trials.jsonl"
 
-_DIGITS = 6
+_DIGITS = 6  # significant ones
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Row:
-    """A training.
+    """One training.
 
     Attributes:
-        arm: Its arm.
-        role: "grid", or what its setup was chosen for: "best", "default", "worst", an option.
-        setup: The grid's keys with their values, without the seed.
-        seed: Its seed.
-        end: How it ended.
+        arm: The arm.
+        role: "grid", or the role its configuration was chosen for: "best", "default", "worst", or
+            the option of a group.
+        setup: The values of the grid's keys, without the seed.
+        seed: The seed.
+        end: How the training ended.
         target: Accuracy to reach.
-        reached: Whether it did.
-        steps: Optimizer steps up to there, or all of one that missed.
-        samples: Training samples likewise, each head's counted once.
-        energy_j: Energy to the target with its share of what went before, in J; of one that
-            missed, what it spent without reaching it.
-        upfront_j: What its source or teacher and its preparation cost, whole, in J.
-        share_j: Its share of that, in J.
-        best_accuracy: The best of all evaluations; of several heads that of the worst.
-        books_j: All energy it burnt, by purpose, in J.
-        heads_j: Of each head the energy to its target, in J; None if missed.
-        answers_j: Energy of 1,000 answers by model, in J.
-        missed: What it began with that missed its own target.
-        curve: Where its accuracy rose: (energy in J, accuracy).
+        reached: True if it reached the target.
+        steps: Optimizer steps to the target; all steps if it missed.
+        samples: Training samples to the target, or all; with a model per head, those of each model.
+        energy_j: Energy to the target including the share of the upfront cost, in J; all energy of
+            training if it missed.
+        upfront_j: Full energy of the pretraining or teacher and the preparation, in J.
+        share_j: The share of it that this training pays, in J.
+        best_accuracy: The best of all evaluations; with several heads, that of the worst head.
+        books_j: All energy by purpose, in J.
+        heads_j: Energy to the target of each head, in J; None if missed.
+        answers_j: Energy of 1,000 inferences by model, in J.
+        missed: Pretrainings or teachers that missed their own targets.
+        curve: Points at which the accuracy rose: (energy in J, accuracy).
     """
 
     arm: str
@@ -73,38 +74,38 @@ class Row:
     curve: tuple[tuple[float, float], ...] = ()
 
     @property
-    def own_j(self) -> float:
-        """Energy to the target of its own training alone, in J."""
+    def training_j(self) -> float:
+        """Energy to the target without the share of the upfront cost, in J."""
         return self.energy_j - self.share_j
 
     @property
-    def spent_j(self) -> float:
-        """All energy that it burnt, in J."""
+    def total_j(self) -> float:
+        """Energy for all purposes, in J."""
         return sum(self.books_j.values())
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What makes it the same training in another run."""
+        """Identity of the training, equal in another run of the experiment."""
         return (self.arm, self.role, tuple(sorted(self.setup.items())), self.seed)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Row:
-        """Read what `asdict` wrote."""
+        """Read the output of `asdict`."""
         curve = tuple((energy_j, accuracy) for energy_j, accuracy in data["curve"])
         return cls(**{**data, "missed": tuple(data["missed"]), "curve": curve})
 
 
 @dataclass(frozen=True)
 class Raw:
-    """All that a summary is made of.
+    """The complete input of a summary.
 
     Attributes:
-        experiment: What was asked.
+        experiment: The plan.
         rows: All trainings.
-        skipped: Why an arm was not trained, by its name.
-        source: Where the joules come from, as plain data; empty without any training.
-        packages: Versions of what made the numbers.
-        words: Words of the command beside the experiment's.
+        skipped: Reasons why arms were not trained, by name.
+        source: Provenance of the energies, as plain data; empty without any training.
+        packages: Versions of the packages that were used.
+        words: Overrides from the command line, in addition to the experiment's.
     """
 
     experiment: Experiment
@@ -114,8 +115,8 @@ class Raw:
     packages: Mapping[str, str] = field(default_factory=dict)
     words: tuple[str, ...] = ()
 
-    def of(self, arm: str, role: str | None = None) -> list[Row]:
-        """The trainings of an arm, of one role or all."""
+    def select(self, arm: str, role: str | None = None) -> list[Row]:
+        """Return the trainings of an arm, in one role or in all."""
         return [row for row in self.rows if row.arm == arm and role in (None, row.role)]
 
     def to_text(self) -> str:
@@ -133,15 +134,15 @@ class Raw:
 
     @classmethod
     def from_text(cls, text: str) -> Raw:
-        """Read what `to_text` wrote.
+        """Read the output of `to_text`.
 
         Raises:
-            ConfigError: If it is none of ours.
+            ConfigError: If the text has another format.
         """
         try:
             head, *rows = (json.loads(line) for line in text.splitlines())
-            known = {_FORMAT: Experiment.from_dict}
-            head |= {"experiment": known[head.pop("format")](head["experiment"])}
+            readers = {_FORMAT: Experiment.from_dict}
+            head |= {"experiment": readers[head.pop("format")](head["experiment"])}
             head |= {"rows": tuple(map(Row.from_dict, rows)), "words": tuple(head["words"])}
             return cls(**head)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -152,7 +153,7 @@ def read_raw(folder: Path) -> Raw:
     """Read the raw data of an experiment from the folder of its summary.
 
     Raises:
-        ConfigError: If there is none, or it is none of ours.
+        ConfigError: If there is none, or it has another format.
         StorageError: If it cannot be read.
     """
     path = folder / RAW
@@ -166,25 +167,25 @@ def read_raw(folder: Path) -> Raw:
         raise StorageError(f"{path} cannot be read: {error}") from error
 
 
-def rows_of(
+def rows_from_study(
     study: StudyRecord, arm: Arm, role: str, setup: Mapping[str, Any] | None = None
 ) -> list[Row]:
-    """The trainings of an arm's study that are over, one for each setup and seed.
+    """Return the finished trainings of an arm's study, one per configuration and seed.
 
-    Of one that was trained again after a failure the valid training counts.
+    A training that failed and was repeated is represented by the repetition.
 
     Args:
         study: The study.
         arm: The arm.
-        role: The role of its trainings.
-        setup: What they have in common beside the arm's words; None reads it of each.
+        role: The role of the trainings.
+        setup: The configuration of all trainings; None takes it from the parameters of each.
     """
-    found: dict[tuple[Any, ...], Row] = {}
+    rows: dict[tuple[Any, ...], Row] = {}
     for trial, result in study.results:
         if trial.state in ("complete", "pruned"):
             row = _row(trial, result, arm.name, role, setup)
-            found.setdefault(row.key, row)
-    return list(found.values())
+            rows.setdefault(row.key, row)
+    return list(rows.values())
 
 
 def _row(
@@ -206,19 +207,21 @@ def _row(
         end=result.end,
         target=result.target,
         reached=result.reached,
-        steps=(end.steps if end else 0) or 0,  # our own trainings count theirs
+        steps=(end.steps if end else 0) or 0,  # every training of an experiment counts its steps
         samples=(end.samples if end else 0) or 0,
         energy_j=_rounded(end.training_j if end else result.cost_j),
-        upfront_j=_rounded(sum(each.total_j for each in result.upfront)),
+        upfront_j=_rounded(sum(cost.total_j for cost in result.upfront)),
         share_j=_rounded(result.upfront_j),
         best_accuracy=_rounded(result.best_accuracy),
-        books_j={p: _rounded(energy.total_j) for p, energy in result.books.items()},
+        books_j={purpose: _rounded(energy.total_j) for purpose, energy in result.books.items()},
         heads_j={
-            head: None if at is None else _rounded(at.training_j)
-            for head, at in head_hits(result).items()
+            head: None if hit is None else _rounded(hit.training_j)
+            for head, hit in head_hits(result).items()
         },
-        answers_j={m: _rounded(j) for m, j in result.inference_j_per_1000.items()},
-        missed=tuple(each.name for each in result.upfront if each.missed),
+        answers_j={
+            model: _rounded(energy_j) for model, energy_j in result.inference_j_per_1000.items()
+        },
+        missed=tuple(cost.name for cost in result.upfront if cost.missed),
         curve=tuple(_rising(zip(curve.training_j, curve.accuracy, strict=True)))
         if len(trial.values) > 1
         else (),
@@ -226,6 +229,7 @@ def _row(
 
 
 def _rising(points: Iterable[tuple[float, float]]) -> Iterable[tuple[float, float]]:
+    """Yield the points at which the accuracy exceeds all earlier ones."""
     best = -1.0
     for energy_j, accuracy in points:
         if accuracy > best:

@@ -1,4 +1,4 @@
-"""Run an experiment: one study after the other, each by the command that anybody could type."""
+"""Run an experiment: its studies one after the other, each by the usual multirun command."""
 
 from __future__ import annotations
 
@@ -19,165 +19,173 @@ from rich.console import Console
 from energyopt.core.units import time_left
 from energyopt.errors import ConfigError
 from energyopt.experiments.collect import (
-    State,
-    finished,
-    grid_words,
-    keep_state,
+    ExperimentState,
+    n_trainings,
+    read_finished_study,
     study_name,
+    study_overrides,
     summary_dir,
+    write_state,
 )
 from energyopt.experiments.plan import Arm, Experiment, read_experiment
-from energyopt.experiments.rows import GRID, Row, rows_of
-from energyopt.experiments.selection import chosen
+from energyopt.experiments.rows import GRID, Row, rows_from_study
+from energyopt.experiments.selection import choose_setups
 from energyopt.experiments.summary import summarize_here
 from energyopt.report.console import say
 from energyopt.storage import DEFAULT_STORAGE
 from energyopt.storage.identity import check_name
 from energyopt.utils import failpoints
+from energyopt.utils.paths import STORAGE_VARIABLE
 from energyopt.utils.process import die_with_parent
 
 _KEYS = ("experiment", "size", "study", "storage")
-# What the plan of an experiment says itself.
-_PLANNED = ("seed", "sampler", "n_trials", "objective", "paradigm")
-_SWEPT = re.compile(r"(choice|range|interval|int|float|str|tag|sort|shuffle|glob)\(")
-_FLAGS = ("-m", "--multirun")
+# Keys that the plan of an experiment sets.
+_PLANNED_KEYS = ("seed", "sampler", "n_trials", "objective", "paradigm")
+_SWEEP = re.compile(r"(choice|range|interval|int|float|str|tag|sort|shuffle|glob)\(")
+_MULTIRUN_FLAGS = ("-m", "--multirun")
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the words ask for.
+class ExperimentRequest:
+    """The parsed command line of an experiment.
 
     Attributes:
-        name: The experiment.
-        prefix: With which the names of its studies begin.
-        storage: Where they are kept.
-        words: Overrides of all its trainings.
-        large: Whether the larger workload is asked for.
-        config_dir: A folder of the user's own configs.
+        name: Name of the experiment.
+        prefix: Beginning of the names of its studies.
+        storage: The storage of its studies.
+        overrides: Overrides for all its trainings.
+        large: Use the larger workload.
+        config_dir: A folder of user configs.
     """
 
     name: str
     prefix: str
     storage: str
-    words: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
     large: bool = False
     config_dir: Path | None = None
 
     @classmethod
-    def read(cls, words: Sequence[str]) -> Request:
-        """Read the words of the command line.
+    def parse(cls, arguments: Sequence[str]) -> ExperimentRequest:
+        """Parse the arguments of the command line.
 
         Raises:
-            ConfigError: If they ask for what an experiment cannot do.
+            ConfigError: If an argument is not allowed for an experiment.
         """
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         overrides: list[str] = []
         config_dir: Path | None = None
         multirun = False
-        rest = iter(words)
-        for word in rest:
-            key, equals, value = word.partition("=")
-            if word in _FLAGS:
+        remaining = iter(arguments)
+        for argument in remaining:
+            key, equals, value = argument.partition("=")
+            if argument in _MULTIRUN_FLAGS:
                 multirun = True
             elif key == "--config-dir":
-                config_dir = Path(value if equals else next(rest, ""))
-            elif word.startswith("-") or key.lstrip("+").partition(".")[0] == "hydra":
+                config_dir = Path(value if equals else next(remaining, ""))
+            elif argument.startswith("-") or key.lstrip("+").partition(".")[0] == "hydra":
                 raise ConfigError(
-                    f"{word} is not for an experiment; it takes -m, --config-dir and key=value "
+                    f"{argument} is not for an experiment; it takes -m, --config-dir and key=value "
                     "words of its trainings"
                 )
             elif key in _KEYS:
-                found[key] = value
+                values[key] = value
             else:
-                overrides.append(_checked(word))
-        name = found["experiment"]
+                overrides.append(_check_override(argument))
+        name = values["experiment"]
         if not multirun:
             raise ConfigError(f"experiment={name} is several studies: run it with -m")
-        size = found.get("size", "usual")
+        size = values.get("size", "usual")
         if size not in ("usual", "large"):
             raise ConfigError(f"size={size} is neither usual nor large")
-        prefix = found.get("study", name)
+        prefix = values.get("study", name)
         if prefix:
             check_name(prefix)
         return cls(
             name=name,
             prefix=prefix,
-            storage=found.get("storage", os.environ.get("ENERGYOPT_STORAGE", DEFAULT_STORAGE)),
-            words=tuple(overrides),
+            storage=values.get("storage", os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE)),
+            overrides=tuple(overrides),
             large=size == "large",
             config_dir=config_dir,
         )
 
 
-def _checked(word: str) -> str:
-    key, value = _key(word), word.partition("=")[2]
-    if key in _PLANNED:
-        raise ConfigError(f"{word}: {key} is part of an experiment's plan; leave it out")
-    if _SWEPT.match(value):
+def _check_override(override: str) -> str:
+    key, value = _key(override), override.partition("=")[2]
+    if key in _PLANNED_KEYS:
+        raise ConfigError(f"{override}: {key} is part of an experiment's plan; leave it out")
+    if _SWEEP.match(value):
         raise ConfigError(
-            f"{word}: an experiment has its own axes; give one value, or write an experiment of "
-            "your own (docs/experiments.md)"
+            f"{override}: an experiment has its own axes; give one value, or write an experiment "
+            "of your own (docs/experiments.md)"
         )
-    return word
+    return override
 
 
-def run(words: Sequence[str]) -> None:
-    """Run what is missing of an experiment, and summarize it.
+def run(arguments: Sequence[str]) -> None:
+    """Run the missing trainings of an experiment, and summarize it.
 
     Args:
-        words: The command line's.
+        arguments: The arguments of the command line.
 
     Raises:
         EnergyoptError: If it cannot be run.
-        SystemExit: After an interrupt, or where a study failed, with its code.
+        SystemExit: After an interrupt or a failed study, with its exit code.
     """
-    request = Request.read(words)
+    request = ExperimentRequest.parse(arguments)
     failpoints.arm()
     experiment = read_experiment(request.name, request.config_dir, large=request.large)
-    _refuse_planned(request, experiment)
-    _Run(request, experiment, Console()).run()
+    _check_overrides(request, experiment)
+    _ExperimentRun(request, experiment, Console()).run()
 
 
-def _refuse_planned(request: Request, experiment: Experiment) -> None:
-    """Refuse to change what tells the arms apart: their summary would be of something else."""
+def _check_overrides(request: ExperimentRequest, experiment: Experiment) -> None:
+    """Raise ConfigError for an override of a key in which the arms differ.
+
+    The arms would then no longer be what the summary says they are.
+    """
     searched = {key for arm in experiment.arms for key in arm.grid}
-    of_all = set.intersection(*(set(arm.words) for arm in experiment.arms))
-    told = {
-        _key(word): arm.name for arm in experiment.arms for word in arm.words if word not in of_all
+    common = set.intersection(*(set(arm.words) for arm in experiment.arms))
+    arm_by_key = {
+        _key(override): arm.name
+        for arm in experiment.arms
+        for override in arm.words
+        if override not in common
     }
-    for word in request.words:
-        key = _key(word)
+    for override in request.overrides:
+        key = _key(override)
         if key in searched:
-            does = f"searches {key}"
-        elif key in told:
-            does = f"sets {key} for its arm {told[key]}"
+            use = f"searches {key}"
+        elif key in arm_by_key:
+            use = f"sets {key} for its arm {arm_by_key[key]}"
         else:
             continue
         raise ConfigError(
-            f"{word}: experiment {experiment.name} {does}; leave it out, or write an experiment "
+            f"{override}: experiment {experiment.name} {use}; leave it out, or write an experiment "
             "of your own (docs/experiments.md)"
         )
 
 
-def _key(word: str) -> str:
-    return word.lstrip("+~").partition("=")[0]
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 @dataclass
 class _Clock:
-    """How long what is left will take, from what was trained."""
+    """Estimates the remaining time from the mean time of the trainings so far."""
 
-    trainings: int = 0
-    spent_s: float = 0.0
-    left: int = 0
+    n_done: int = 0
+    elapsed_s: float = 0.0
+    n_remaining: int = 0
 
     def estimate(self) -> str:
-        return time_left(self.spent_s, self.trainings, self.left)
+        return time_left(self.elapsed_s, self.n_done, self.n_remaining)
 
 
 @dataclass
-class _Run:
-    request: Request
+class _ExperimentRun:
+    request: ExperimentRequest
     experiment: Experiment
     console: Console
     skipped: dict[str, str] = field(default_factory=dict)
@@ -187,73 +195,74 @@ class _Run:
         request, experiment = self.request, self.experiment
         self._say(f"experiment {experiment.name}: {experiment.about}")
         for arm in experiment.arms:
-            reason = self._missing(arm)
+            reason = self._missing_data(arm)
             if reason is not None:
                 self.skipped[arm.name] = reason
                 self._say(f"arm {arm.name} is skipped: {reason}")
         arms = [arm for arm in experiment.arms if arm.name not in self.skipped]
-        state = State(experiment, request.words, dict(self.skipped))
-        keep_state(state, summary_dir(request.prefix))
-        grids = {arm.name: self._done(arm, GRID) for arm in arms}
-        self._expect(arms, grids)
-        for at, arm in enumerate(arms, 1):
-            where = f"arm {at} of {len(arms)}, {arm.name}"
-            grids[arm.name] = self._study(arm, GRID, None, f"{where}: to choose its setup")
-        for at, arm in enumerate(arms, 1):
-            for role, setup in chosen(experiment, grids[arm.name] or []).items():
-                where = f"arm {at} of {len(arms)}, {arm.name}"
-                self._study(arm, role, setup, f"{where}: its {role} setup with new seeds")
+        state = ExperimentState(experiment, request.overrides, dict(self.skipped))
+        write_state(state, summary_dir(request.prefix))
+        grids = {arm.name: self._read_finished(arm, GRID) for arm in arms}
+        self._count_trainings(arms, grids)
+        labels = {arm.name: f"arm {i} of {len(arms)}, {arm.name}" for i, arm in enumerate(arms, 1)}
+        for arm in arms:
+            label = f"{labels[arm.name]}: to choose its setup"
+            grids[arm.name] = self._run_study(arm, GRID, None, label)
+        for arm in arms:
+            for role, setup in choose_setups(experiment, grids[arm.name] or []).items():
+                label = f"{labels[arm.name]}: its {role} setup with new seeds"
+                self._run_study(arm, role, setup, label)
         self.console.print()
         summarize_here(request.prefix, request.storage, self.console)
 
-    def _expect(self, arms: Sequence[Arm], grids: Mapping[str, list[Row] | None]) -> None:
-        again = {"training": 3, "paradigms": 4}.get(self.experiment.kind, 1)
+    def _count_trainings(self, arms: Sequence[Arm], grids: Mapping[str, list[Row] | None]) -> None:
+        """Estimate the number of remaining trainings; which roles there are is not known yet."""
+        n_roles = {"training": 3, "paradigms": 4}.get(self.experiment.kind, 1)
         for arm in arms:
             if grids[arm.name] is None:
-                self.clock.left += arm.setups * len(self.experiment.seeds)
-            self.clock.left += again * len(self.experiment.again)
+                self.clock.n_remaining += n_trainings(self.experiment, arm, GRID)
+            self.clock.n_remaining += n_roles * len(self.experiment.again)
 
-    def _study(
-        self, arm: Arm, role: str, setup: Mapping[str, Any] | None, where: str
-    ) -> list[Row] | None:
-        """Run what is missing of a study; its trainings."""
-        trainings = self._trainings(arm, role)
-        rows = self._done(arm, role, setup)
+    def _run_study(
+        self, arm: Arm, role: str, setup: Mapping[str, Any] | None, label: str
+    ) -> list[Row]:
+        """Run the missing trainings of a study, and return all of them."""
+        n_study = n_trainings(self.experiment, arm, role)
+        rows = self._read_finished(arm, role, setup)
         if rows is None:
-            self._say(f"\n{where}, {trainings} trainings{self.clock.estimate()}")
-            began = time.monotonic()
-            self._launch(
-                grid_words(self.experiment, arm, role, setup, self.request.words), arm, role
-            )
-            self.clock.trainings += trainings
-            self.clock.spent_s += time.monotonic() - began
+            self._say(f"\n{label}, {n_study} trainings{self.clock.estimate()}")
+            start_s = time.monotonic()
+            self._launch(self._overrides(arm, role, setup), arm, role)
+            self.clock.n_done += n_study
+            self.clock.elapsed_s += time.monotonic() - start_s
             failpoints.at("studied")
             rows = self._read(arm, role, setup)
-        self.clock.left = max(0, self.clock.left - trainings)
+        self.clock.n_remaining = max(0, self.clock.n_remaining - n_study)
         return rows
 
-    def _trainings(self, arm: Arm, role: str) -> int:
-        if role == GRID:
-            return arm.setups * len(self.experiment.seeds)
-        return len(self.experiment.again)
+    def _overrides(self, arm: Arm, role: str, setup: Mapping[str, Any] | None) -> list[str]:
+        return study_overrides(self.experiment, arm, role, setup, self.request.overrides)
 
-    def _done(
+    def _read_finished(
         self, arm: Arm, role: str, setup: Mapping[str, Any] | None = None
     ) -> list[Row] | None:
-        """The trainings of a study that needs no more; None of one that does."""
-        words = grid_words(self.experiment, arm, role, setup, self.request.words)
-        name = study_name(self.request.prefix, arm.name, role)
-        study = finished(self.request.storage, name, words, self._trainings(arm, role))
-        return None if study is None else rows_of(study, arm, role, setup)
+        """Return the trainings of a study; None if some are missing."""
+        study = read_finished_study(
+            self.request.storage,
+            study_name(self.request.prefix, arm.name, role),
+            self._overrides(arm, role, setup),
+            n_trainings(self.experiment, arm, role),
+        )
+        return None if study is None else rows_from_study(study, arm, role, setup)
 
     def _read(self, arm: Arm, role: str, setup: Mapping[str, Any] | None) -> list[Row]:
         from energyopt.storage.reader import read_study
 
         name = study_name(self.request.prefix, arm.name, role)
-        return rows_of(read_study(self.request.storage, name), arm, role, setup)
+        return rows_from_study(read_study(self.request.storage, name), arm, role, setup)
 
-    def _missing(self, arm: Arm) -> str | None:
-        """Why an arm's data is not there, in a sentence; None where it is."""
+    def _missing_data(self, arm: Arm) -> str | None:
+        """Return why an arm's data is missing; None if it is available."""
         if not arm.needs:
             return None
         from energyopt.config.trial_factory import TrialFactory
@@ -261,27 +270,27 @@ class _Run:
 
         config = compose_here(arm.needs, self.request.config_dir)
         try:
-            with TrialFactory(config, folders_here(self.request.config_dir)) as setup:
-                _ = setup.task
+            with TrialFactory(config, folders_here(self.request.config_dir)) as factory:
+                _ = factory.task
         except ConfigError as error:
             return str(error)
         return None
 
-    def _launch(self, words: Sequence[str], arm: Arm, role: str) -> None:
-        """Run a study in a process of its own, which shows what it does."""
+    def _launch(self, overrides: Sequence[str], arm: Arm, role: str) -> None:
+        """Run a study in a process of its own, which prints its own progress."""
         name = study_name(self.request.prefix, arm.name, role)
-        command = [sys.executable, "-m", "energyopt", "-m", *words, f"study={name}"]
-        env = os.environ | {"ENERGYOPT_STORAGE": self.request.storage}
+        command = [sys.executable, "-m", "energyopt", "-m", *overrides, f"study={name}"]
+        env = os.environ | {STORAGE_VARIABLE: self.request.storage}
         if self.request.config_dir is not None:
             command += ["--config-dir", str(self.request.config_dir)]
         parent = os.getpid()
         process = subprocess.Popen(  # noqa: S603  # our own program, no shell
             command,
             env=env,
-            # Where the experiment is killed, a study ends as after Ctrl-C.
+            # If the experiment is killed, the study stops as after Ctrl-C.
             preexec_fn=lambda: die_with_parent(parent, signal.SIGTERM),  # noqa: PLW1509
         )
-        with _passing_on(process):
+        with _forward_signals(process):
             code = process.wait()
         if code < 0:
             raise SystemExit(128 - code)
@@ -295,23 +304,26 @@ class _Run:
 
 
 @contextmanager
-def _passing_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Signals are for the study, which closes its books; a terminal gives it Ctrl-C itself."""
+def _forward_signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Forward SIGTERM to the study, which stores its energies before it ends.
 
-    def pass_on(number: int, _: object) -> None:
+    SIGINT is only ignored here: a terminal sends Ctrl-C to the study, too.
+    """
+
+    def forward(number: int, _: object) -> None:
         with suppress(ProcessLookupError):
             process.send_signal(number)
 
-    before = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, pass_on),
-        signal.SIGINT: signal.signal(signal.SIGINT, _wait),
+    previous = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, forward),
+        signal.SIGINT: signal.signal(signal.SIGINT, _ignore),
     }
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _wait(number: int, frame: object) -> None:
-    """Ctrl-C: the study has it, too, and ends."""
+def _ignore(number: int, frame: object) -> None:
+    """Ignore Ctrl-C here: the study receives it as well and ends."""

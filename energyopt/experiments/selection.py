@@ -1,4 +1,4 @@
-"""Which setups of an arm are trained again with new seeds, from the trainings of its grid."""
+"""Choose the configurations of an arm's grid that are trained again with new seeds."""
 
 from __future__ import annotations
 
@@ -14,76 +14,68 @@ PARADIGM = "paradigm"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A setup with its trainings.
+class GridCell:
+    """A configuration of a grid with its trainings.
 
     Attributes:
-        setup: Its values by key.
-        rows: Its trainings, one a seed.
+        setup: Values by key.
+        rows: The trainings, one per seed.
     """
 
     setup: Mapping[str, Any]
     rows: tuple[Row, ...]
 
     @property
-    def reached(self) -> int:
-        """With how many seeds it reached the target."""
+    def n_reached(self) -> int:
+        """Number of seeds with which it reached the target."""
         return sum(row.reached for row in self.rows)
 
     @property
-    def always(self) -> bool:
-        """Whether it did with each."""
-        return self.reached == len(self.rows)
+    def always_reached(self) -> bool:
+        """True if it reached the target with every seed."""
+        return self.n_reached == len(self.rows)
 
     @property
     def mean_j(self) -> float:
-        """Mean energy of its trainings, in J: to the target, or spent in vain."""
+        """Mean training energy, in J: to the target, or in total where it was missed."""
         return math.fsum(row.energy_j for row in self.rows) / len(self.rows)
 
-    @property
-    def mean_steps(self) -> float:
-        """Mean optimizer steps likewise."""
-        return sum(row.steps for row in self.rows) / len(self.rows)
 
-
-def cells(rows: Iterable[Row]) -> list[Cell]:
-    """Trainings by setup, in the order of the first of each."""
-    found: dict[tuple[Any, ...], list[Row]] = {}
+def group_cells(rows: Iterable[Row]) -> list[GridCell]:
+    """Group trainings by configuration, in order of first occurrence."""
+    rows_by_setup: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        found.setdefault(tuple(row.setup.items()), []).append(row)
-    return [Cell(each[0].setup, tuple(each)) for each in found.values()]
+        rows_by_setup.setdefault(tuple(row.setup.items()), []).append(row)
+    return [GridCell(group[0].setup, tuple(group)) for group in rows_by_setup.values()]
 
 
-def chosen(experiment: Experiment, grid: Sequence[Row]) -> dict[str, Mapping[str, Any]]:
-    """The setups that are trained again, by the role for which they were chosen.
+def choose_setups(experiment: Experiment, grid: Sequence[Row]) -> dict[str, Mapping[str, Any]]:
+    """Return the configurations to train again, by their role.
 
-    The best is the cheapest of those that reach the target with all seeds; without one that with
-    which most seeds do. What no seed reaches is not trained again.
+    The best is the one that reaches the target with most seeds; of several, the cheapest. A
+    configuration that reaches it with no seed is never the best.
 
     Args:
-        experiment: What is asked.
+        experiment: The plan.
         grid: The trainings of an arm's grid.
     """
-    there = cells(grid)
+    cells = group_cells(grid)
     if experiment.kind == "paradigms":
-        options = dict.fromkeys(cell.setup[PARADIGM] for cell in there)
-        best = {o: _best([c for c in there if c.setup[PARADIGM] == o]) for o in options}
-        return {str(option): cell.setup for option, cell in best.items() if cell is not None}
-    found = _best(there)
-    if found is None:
-        return {}
-    if experiment.kind != "training":
-        return {"best": found.setup}
-    default = next((c for c in there if c.setup == dict(experiment.default)), None)
-    worst = max((cell for cell in there if cell.always), key=_cost, default=None)
-    roles = {"best": found, "default": default, "worst": worst}
+        options = dict.fromkeys(cell.setup[PARADIGM] for cell in cells)
+        roles: dict[str, GridCell | None] = {
+            str(o): _find_best([c for c in cells if c.setup[PARADIGM] == o]) for o in options
+        }
+    else:
+        roles = {"best": _find_best(cells)}
+    if experiment.kind == "training" and roles["best"] is not None:
+        roles["default"] = next((c for c in cells if c.setup == dict(experiment.default)), None)
+        always = (cell for cell in cells if cell.always_reached)
+        roles["worst"] = max(always, key=lambda cell: cell.mean_j, default=None)
     return {role: cell.setup for role, cell in roles.items() if cell is not None}
 
 
-def _best(there: Sequence[Cell]) -> Cell | None:
-    best = min(there, key=lambda cell: (-cell.reached / len(cell.rows), cell.mean_j), default=None)
-    return best if best is not None and best.reached else None
-
-
-def _cost(cell: Cell) -> float:
-    return cell.mean_j
+def _find_best(cells: Sequence[GridCell]) -> GridCell | None:
+    best = min(
+        cells, key=lambda cell: (-cell.n_reached / len(cell.rows), cell.mean_j), default=None
+    )
+    return best if best is not None and best.n_reached else None

@@ -1,4 +1,4 @@
-"""The summary of an experiment: its screen, its files, and where both come from."""
+"""Summarize an experiment: print the summary and write its files."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from energyopt.errors import StorageError
 from energyopt.experiments.collect import gather, summary_dir
 from energyopt.experiments.multitask import summarize_shared
 from energyopt.experiments.paradigms import summarize_paradigms
-from energyopt.experiments.plan import Kind
+from energyopt.experiments.plan import ExperimentKind
 from energyopt.experiments.power_of_training import summarize_training
-from energyopt.experiments.results import Summary, short
-from energyopt.experiments.rows import RAW, Raw
+from energyopt.experiments.results import ExperimentSummary, rounded
+from energyopt.experiments.rows import GRID, RAW, Raw
 from energyopt.experiments.transfer import summarize_recycled
 from energyopt.report.console import say
 from energyopt.report.tables import rows_of
 from energyopt.utils.files import refuse_existing, written_whole
 
 WIDTH = 80
-"""Columns of the table in a file."""
+"""Width of summary.txt, in characters."""
 
-_KINDS: Mapping[Kind, Callable[[Raw, str], Summary]] = {
+_SUMMARIZERS: Mapping[ExperimentKind, Callable[[Raw, str], ExperimentSummary]] = {
     "training": summarize_training,
     "recycled": summarize_recycled,
     "shared": summarize_shared,
@@ -38,20 +38,20 @@ _KINDS: Mapping[Kind, Callable[[Raw, str], Summary]] = {
 }
 
 
-def summarize(raw: Raw) -> Summary:
-    """Summarize an experiment by what it asks."""
-    return _KINDS[raw.experiment.kind](raw, caption(raw))
+def summarize(raw: Raw) -> ExperimentSummary:
+    """Summarize an experiment by the rules of its kind."""
+    return _SUMMARIZERS[raw.experiment.kind](raw, caption(raw))
 
 
 def caption(raw: Raw) -> str:
-    """Where the joules come from, for figures."""
+    """Return the provenance of the energies, for figures."""
     if not raw.source:
         return "nothing was trained"
     return f"energy {raw.source['kind']} by {raw.source['meter']}"
 
 
-def screen(summary: Summary) -> RenderableType:
-    """What is shown of a summary."""
+def screen(summary: ExperimentSummary) -> RenderableType:
+    """Return the terminal output of a summary."""
     parts: list[RenderableType] = [Text(_heading(summary), style="bold"), Text()]
     for table in summary.tables:
         parts += [Text(table.title, style="bold"), rows_of(table.columns, table.rows), Text()]
@@ -59,40 +59,40 @@ def screen(summary: Summary) -> RenderableType:
     return Group(*parts)
 
 
-def _heading(summary: Summary) -> str:
-    of = summary.raw.experiment
-    return f"{of.name}: {of.about}"
+def _heading(summary: ExperimentSummary) -> str:
+    experiment = summary.raw.experiment
+    return f"{experiment.name}: {experiment.about}"
 
 
 def _footing(raw: Raw) -> list[str]:
-    """Where the numbers come from, and what they cost."""
+    """Return lines about provenance, method and cost of the numbers."""
     if not raw.source:
         return ["Nothing was trained."]
-    of = raw.source
-    spent = {role: sum(row.spent_j for row in raw.rows if (row.role == "grid") is is_grid)
-             for role, is_grid in (("grid", True), ("again", False))}  # fmt: skip
+    source = raw.source
+    grid_j = sum(row.total_j for row in raw.rows if row.role == GRID)
+    again_j = sum(row.total_j for row in raw.rows if row.role != GRID)
     return [
         f"Intervals are {100 * CONFIDENCE:g} %, Student's, of paired new seeds: not those that "
         "chose the setups.",
-        f"All {len(raw.rows)} trainings burnt {joules(spent['grid'] + spent['again'])}: "
-        f"{joules(spent['grid'])} to choose, {joules(spent['again'])} to compare.",
+        f"All {len(raw.rows)} trainings burnt {joules(grid_j + again_j)}: "
+        f"{joules(grid_j)} to choose, {joules(again_j)} to compare.",
         "Ratios and joules to a target are of training alone: evaluations, loading and what a "
         "process burns before its first step are left out.",
-        f"Joules are {of['kind'].upper()} by {of['meter']} ({of['scope']}) on {of['device']}; "
-        f"{of['uncertainty']}.",
+        f"Joules are {source['kind'].upper()} by {source['meter']} ({source['scope']}) on "
+        f"{source['device']}; {source['uncertainty']}.",
     ]
 
 
-def text_of(summary: Summary) -> str:
-    """The screen as plain text, 80 columns wide."""
+def text_of(summary: ExperimentSummary) -> str:
+    """Return the terminal output as plain text, 80 columns wide."""
     file = io.StringIO()
     console = Console(file=file, width=WIDTH, no_color=True, force_terminal=False, highlight=False)
     console.print(screen(summary))
     return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
 
 
-def data_of(summary: Summary) -> dict[str, Any]:
-    """The summary as plain data."""
+def data_of(summary: ExperimentSummary) -> dict[str, Any]:
+    """Return the summary as plain data."""
     raw = summary.raw
     return {
         "experiment": raw.experiment.name,
@@ -104,14 +104,14 @@ def data_of(summary: Summary) -> dict[str, Any]:
         "words": list(raw.words),
         "skipped": dict(raw.skipped),
         "trainings": len(raw.rows),
-        "spent_j": short(sum(row.spent_j for row in raw.rows)),
+        "spent_j": rounded(sum(row.total_j for row in raw.rows)),
         "rows": list(map(dict, summary.records)),
         **summary.more,
     }
 
 
-def files_of(summary: Summary) -> dict[str, str]:
-    """The content of all files by name."""
+def files_of(summary: ExperimentSummary) -> dict[str, str]:
+    """Return the contents of all files by name."""
     data = data_of(summary)
     return {
         RAW: summary.raw.to_text(),
@@ -122,47 +122,50 @@ def files_of(summary: Summary) -> dict[str, str]:
     }
 
 
-def _csv(summary: Summary) -> str:
-    """Each record in a line; what is nested gets names with dots."""
+def _csv(summary: ExperimentSummary) -> str:
+    """Return the records as CSV; nested keys are joined by dots."""
     provenance = summary.raw.source
-    flat = [_flat(record) for record in summary.records]
-    of = {"provenance": provenance.get("kind", ""), "meter": provenance.get("meter", "")}
+    flat = [_flatten(record) for record in summary.records]
+    source_columns = {
+        "provenance": provenance.get("kind", ""),
+        "meter": provenance.get("meter", ""),
+    }
     columns = list(dict.fromkeys(key for record in flat for key in record))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*columns, *of])
+    writer.writerow([*columns, *source_columns])
     for record in flat:
-        writer.writerow([*(record.get(column, "") for column in columns), *of.values()])
+        writer.writerow([*(record.get(column, "") for column in columns), *source_columns.values()])
     return file.getvalue()
 
 
-def _flat(record: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def _flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in record.items():
-        name = f"{before}{key}"
+        name = f"{prefix}{key}"
         if isinstance(value, Mapping) and key != "setup":
-            flat |= _flat(value, f"{name}.")
+            flat |= _flatten(value, f"{name}.")
         elif isinstance(value, Mapping):
             flat[name] = " ".join(f"{k}={v}" for k, v in value.items())
         elif isinstance(value, list):
-            if not any(isinstance(each, Mapping) for each in value):
+            if not any(isinstance(item, Mapping) for item in value):
                 flat[name] = " ".join(map(str, value))
         else:
             flat[name] = value
     return flat
 
 
-def write(summary: Summary, folder: Path, *, force: bool) -> list[Path]:
+def write(summary: ExperimentSummary, folder: Path, *, force: bool) -> list[Path]:
     """Write all files of a summary.
 
     Args:
         summary: The summary.
-        folder: Where to; made if it is not there.
-        force: Whether files that exist are replaced.
+        folder: The output folder; created if missing.
+        force: Overwrite existing files.
 
     Raises:
-        ConfigError: If one exists.
-        StorageError: If one cannot be written.
+        ConfigError: If a file exists and `force` is not set.
+        StorageError: If a file cannot be written.
     """
     files = files_of(summary)
     paths = [folder / name for name in files]
@@ -170,33 +173,35 @@ def write(summary: Summary, folder: Path, *, force: bool) -> list[Path]:
         for path in paths:
             refuse_existing(path, force=force)
         for path, text in zip(paths, files.values(), strict=True):
-            with written_whole(path, force=force) as fresh:
-                fresh.write_text(text, encoding="utf-8", newline="")
+            with written_whole(path, force=force) as temporary:
+                temporary.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
     return paths
 
 
 def summarize_here(prefix: str, storage: str, console: Console) -> None:
-    """Summarize the studies of an experiment, show it, and write its files to the usual place."""
+    """Summarize the studies of an experiment, and write its files to the default folder."""
     show_and_write(gather(prefix, storage), summary_dir(prefix), console, force=True)
 
 
-def show_and_write(raw: Raw, folder: Path | None, console: Console, *, force: bool) -> Summary:
-    """Summarize trainings, show it, and write its files.
+def show_and_write(
+    raw: Raw, folder: Path | None, console: Console, *, force: bool
+) -> ExperimentSummary:
+    """Summarize trainings, print the summary, and write its files.
 
     Args:
         raw: The trainings.
-        folder: Where to; None writes nothing.
-        console: Where to show it.
-        force: Whether files that exist are replaced.
+        folder: The output folder; None writes nothing.
+        console: Where to print the summary.
+        force: Overwrite existing files.
 
     Returns:
-        What was shown.
+        The summary.
 
     Raises:
-        ConfigError: If a file exists.
-        StorageError: If one cannot be written.
+        ConfigError: If a file exists and `force` is not set.
+        StorageError: If a file cannot be written.
     """
     summary = summarize(raw)
     console.print(screen(summary))

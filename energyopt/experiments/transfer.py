@@ -1,7 +1,9 @@
-"""Recycled knowledge: fine-tuning against training from scratch, and when a source pays back.
+"""Summary of a transfer experiment: fine-tuning against training from scratch.
 
-At each n, what a training saves against one from scratch, E_scratch - E_finetune - E_pre / n, has a
-mean over seeds and an interval. Fieller's interval of n is where that of the saving holds zero.
+If n trainings share a pretraining, each saves E_scratch - E_finetune - E_pre / n compared with one
+from scratch. This saving has a mean over seeds and a Student's t interval for every n. The
+pretraining pays back at the n at which the saving is zero, and the interval of that n consists of
+all n at which the interval of the saving contains zero (Fieller's theorem for a ratio of means).
 """
 
 from __future__ import annotations
@@ -15,32 +17,35 @@ from typing import Any
 
 from energyopt.analysis.paired_ratio import Ratio, quantile
 from energyopt.core.accounting import payback_n, recycled_j
-from energyopt.core.units import joules
 from energyopt.experiments.figures import Panel
 from energyopt.experiments.plan import Comparison
 from energyopt.experiments.results import (
     BANDS,
     BEST,
-    Summary,
+    ExperimentSummary,
     Table,
-    by_seed,
-    compared,
+    arm_record,
+    comparison_title,
     energy_j,
-    hindrance,
-    interval,
+    energy_ratio,
+    energy_text,
+    find_obstacle,
+    mean,
     ratio_data,
+    ratio_text,
+    ratio_verdict,
+    rounded,
     setup_text,
-    short,
-    verdict,
+    values_by_seed,
 )
 from energyopt.experiments.rows import Raw, Row
 
 REUSES = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
-"""Numbers of trainings that share a source, of the curve over n."""
+"""Numbers of trainings that share a pretraining, for the curve over n."""
 
-_HALVINGS = 60
+_HALVINGS = 60  # of the interval (0, 1]: more than the 53 bits of a double
 
-_SAID = {
+_VERDICT_TEXTS = {
     "saves": "a free source saves joules",
     "costs more": "even a free source costs joules",
     "not told apart": "no saving is shown, even if the source is free",
@@ -49,12 +54,12 @@ _SAID = {
 
 @dataclass(frozen=True, slots=True)
 class Payback:
-    """Trainings from which a pretraining has paid back.
+    """Number of trainings after which a pretraining pays back, with its 95 % interval.
 
     Attributes:
-        n: By the means; None for never.
-        low: The least that is not excluded; None where every n is.
-        high: The number from which it surely has; None where no number is sure.
+        n: The number by the mean energies; None for never.
+        low: Lower end of the interval; None if no number is in it.
+        high: Upper end of the interval; None if it has none.
     """
 
     n: int | None
@@ -64,25 +69,25 @@ class Payback:
     def __str__(self) -> str:
         if self.n is None and self.low is None:
             return "never"
-        n, low, high = ("never" if at is None else str(at) for at in (self.n, self.low, self.high))
+        n, low, high = ("never" if x is None else str(x) for x in (self.n, self.low, self.high))
         return f"{n} [{low}, {high}]"
 
 
-def summarize_recycled(raw: Raw, caption: str) -> Summary:
-    """Summarize pairs of arms: one from scratch, one that begins with a source.
+def summarize_recycled(raw: Raw, caption: str) -> ExperimentSummary:
+    """Summarize pairs of arms: one from scratch, one that starts from a pretrained model.
 
     Args:
         raw: The trainings.
-        caption: Where the joules come from, in words.
+        caption: Provenance of the energies, for the figure.
     """
-    records = [_record(raw, each) for each in raw.experiment.comparisons]
+    records = [_record(raw, comparison) for comparison in raw.experiment.comparisons]
     seeds = len(raw.experiment.again)
     table = Table(
         f"The best setup of each arm with {seeds} new seeds; tuned: if the source is free",
         ("source to target", "scratch", "tuned", "tuned / scratch", "paid back after"),
         tuple(map(_row, records)),
     )
-    return Summary(
+    return ExperimentSummary(
         raw=raw,
         tables=(table,),
         lines=tuple(_lines(records)),
@@ -93,18 +98,18 @@ def summarize_recycled(raw: Raw, caption: str) -> Summary:
 
 def _record(raw: Raw, comparison: Comparison) -> dict[str, Any]:
     (scratch_arm,), (tuned_arm,) = comparison.arms["scratch"], comparison.arms["pretrained"]
-    scratch, tuned = raw.of(scratch_arm, BEST), raw.of(tuned_arm, BEST)
-    hindered = hindrance(raw, comparison.names)
-    status, reason = hindered or ("compared", "")
+    scratch, tuned = raw.select(scratch_arm, BEST), raw.select(tuned_arm, BEST)
+    obstacle = find_obstacle(raw, comparison.names)
+    status, reason = obstacle or ("compared", "")
     record: dict[str, Any] = {
         "name": comparison.name,
         "control": comparison.control,
         "status": status,
         "reason": reason,
         "seeds": min(len(scratch), len(tuned)),
-        "scratch": _side(scratch),
-        "pretrained": _side(tuned),
-        "pretrain_j": short(_mean([row.upfront_j for row in tuned])),
+        "scratch": arm_record(scratch, _training_j),
+        "pretrained": arm_record(tuned, _training_j),
+        "pretrain_j": rounded(mean([row.upfront_j for row in tuned])),
         "sources_missed": sum(bool(row.missed) for row in tuned),
         "ratio_free": ratio_data(None),
         "ratio_paid": ratio_data(None),
@@ -112,112 +117,104 @@ def _record(raw: Raw, comparison: Comparison) -> dict[str, Any]:
         "payback": {"n": None, "low": None, "high": None},
         "curve": [],
     }
-    if hindered is None:
-        record |= _compared(scratch, tuned)
+    if obstacle is None:
+        record |= _comparison_data(scratch, tuned)
     return record
 
 
-def _side(rows: Sequence[Row]) -> dict[str, Any]:
-    """What one arm needs, with new seeds."""
-    return {
-        "setup": dict(rows[0].setup) if rows else {},
-        "reached": sum(row.reached for row in rows),
-        "energy_j": short(_mean([row.own_j for row in rows])),
-        "steps": [row.steps for row in rows],
-    }
+def _training_j(row: Row) -> float:
+    return row.training_j
 
 
-def _compared(scratch: Sequence[Row], tuned: Sequence[Row]) -> dict[str, Any]:
-    base = by_seed(scratch, energy_j)
-    fine = by_seed(tuned, lambda row: row.own_j)
-    pre = by_seed(tuned, lambda row: row.upfront_j)
-    seeds = sorted(base.keys() & fine.keys())
-    free = compared(fine, base)
-    back = payback(*([column[seed] for seed in seeds] for column in (pre, base, fine)))
-    curve = [(n, _at(n, pre, fine, base)) for n in REUSES]
+def _comparison_data(scratch: Sequence[Row], tuned: Sequence[Row]) -> dict[str, Any]:
+    scratch_j = values_by_seed(scratch, energy_j)
+    finetune_j = values_by_seed(tuned, _training_j)
+    pretrain_j = values_by_seed(tuned, lambda row: row.upfront_j)
+    seeds = sorted(scratch_j.keys() & finetune_j.keys())
+
+    def paid_ratio(n: float) -> Ratio | None:
+        """Return the ratio of one of n trainings that share a pretraining to one from scratch."""
+        paid_j = {s: recycled_j(pretrain_j[s], finetune_j[s], n) for s in finetune_j}
+        return energy_ratio(paid_j, scratch_j)
+
+    free = energy_ratio(finetune_j, scratch_j)
+    columns = (pretrain_j, scratch_j, finetune_j)
     return {
         "ratio_free": ratio_data(free),
-        "ratio_paid": ratio_data(_at(1, pre, fine, base)),
-        "verdict_free": verdict(free, "saves", "costs more"),
-        "payback": asdict(back),
-        "curve": [{"n": n, **ratio_data(at)} for n, at in curve],
+        "ratio_paid": ratio_data(paid_ratio(1)),
+        "verdict_free": ratio_verdict(free, "saves", "costs more"),
+        "payback": asdict(payback(*([column[seed] for seed in seeds] for column in columns))),
+        "curve": [{"n": n, **ratio_data(paid_ratio(n))} for n in REUSES],
     }
 
 
 def payback(
     pretrain_j: Sequence[float], scratch_j: Sequence[float], finetune_j: Sequence[float]
 ) -> Payback:
-    """Tell from which number of trainings a pretraining has paid back.
+    """Compute after how many trainings a pretraining pays back.
 
     Args:
-        pretrain_j: Energy of the pretraining with each seed, in J; above 0.
-        scratch_j: Of a training from scratch, with the same seeds, in J.
-        finetune_j: Of a fine-tuning, likewise.
+        pretrain_j: Energy of the pretraining for each seed, in J; above 0.
+        scratch_j: Energy of a training from scratch for each seed, in J.
+        finetune_j: Energy of a fine-tuning for each seed, in J.
 
     Raises:
-        ValueError: If there are fewer than two seeds, or not the same number of each.
+        ValueError: If there are fewer than two seeds, or the lengths differ.
     """
     trios = list(zip(pretrain_j, scratch_j, finetune_j, strict=True))
-    half = quantile(len(trios) - 1) / math.sqrt(len(trios)) if len(trios) > 1 else math.nan
-    if math.isnan(half):
+    if len(trios) < 2:  # noqa: PLR2004  # one value has no standard deviation
         raise ValueError("an interval takes two seeds at least")
+    t_over_root_n = quantile(len(trios) - 1) / math.sqrt(len(trios))
 
-    def saving(share: float) -> tuple[float, float]:
-        """Mean and half the interval, if each training pays this share of the pretraining."""
-        each = [scratch - tuned - share * pre for pre, scratch, tuned in trios]
-        return statistics.fmean(each), half * statistics.stdev(each)
+    def saving_bound(share: float, sign: int) -> float:
+        """Return an end of the interval of the mean saving: mean +- t * sd / sqrt(seeds).
 
-    point = payback_n(*(statistics.fmean(column) for column in zip(*trios, strict=True)))
+        Args:
+            share: The share of the pretraining that each training pays, 1 / n.
+            sign: 1 for the upper end, -1 for the lower end.
+        """
+        savings_j = [scratch - tuned - share * pre for pre, scratch, tuned in trios]
+        return statistics.fmean(savings_j) + sign * t_over_root_n * statistics.stdev(savings_j)
+
     return Payback(
-        n=point,
-        low=_least_n(lambda share: sum(saving(share))),
-        high=_least_n(lambda share: saving(share)[0] - saving(share)[1]),
+        n=payback_n(*(statistics.fmean(column) for column in zip(*trios, strict=True))),
+        low=_least_n(lambda share: saving_bound(share, 1)),
+        high=_least_n(lambda share: saving_bound(share, -1)),
     )
 
 
 def _least_n(bound: Callable[[float], float]) -> int | None:
-    """The least n at which a bound of the saving is above zero; None for none."""
+    """Return the least n at which a bound of the saving is positive, by bisection of 1 / n.
+
+    Args:
+        bound: The bound as a function of 1 / n.
+
+    Returns:
+        The number, or None if the bound is not positive even for a free pretraining.
+    """
     if bound(0.0) <= 0:
         return None
     if bound(1.0) > 0:
         return 1
-    below, above = 0.0, 1.0  # shares: above zero at the first, not at the second
+    positive, not_positive = 0.0, 1.0  # shares with that sign of the bound
     for _ in range(_HALVINGS):
-        middle = (below + above) / 2
+        middle = (positive + not_positive) / 2
         if bound(middle) > 0:
-            below = middle
+            positive = middle
         else:
-            above = middle
-    n = 1 / above
-    whole = round(n)
-    return whole if math.isclose(n, whole, rel_tol=1e-9) else math.ceil(n)
-
-
-def _at(
-    n: float, pre: Mapping[int, float], fine: Mapping[int, float], base: Mapping[int, float]
-) -> Ratio | None:
-    """One of n trainings that share a source, against one from scratch."""
-    return compared({seed: recycled_j(pre[seed], fine[seed], n) for seed in fine}, base)
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
+            not_positive = middle
+    n = 1 / not_positive
+    # Rounding errors must not push an exact integer to the next one.
+    nearest = round(n)
+    return nearest if math.isclose(n, nearest, rel_tol=1e-9) else math.ceil(n)
 
 
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
-    name = record["name"] + (" (control)" if record["control"] else "")
-    sides = [_energy(record, side) for side in ("scratch", "pretrained")]
+    energies = (energy_text(record[arm]) for arm in ("scratch", "pretrained"))
+    cells = (comparison_title(record), *energies)
     if record["status"] != "compared":
-        return (name, *sides, record["status"], "-")
-    return (name, *sides, interval(record["ratio_free"]), str(Payback(**record["payback"])))
-
-
-def _energy(record: Mapping[str, Any], side: str) -> str:
-    of = record[side]
-    if of["energy_j"] is None:
-        return "-"
-    missed = of["reached"] < len(of["steps"])
-    return f"{'>' if missed else ''}{joules(of['energy_j'])}"
+        return (*cells, record["status"], "-")
+    return (*cells, ratio_text(record["ratio_free"]), str(Payback(**record["payback"])))
 
 
 def _lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -227,14 +224,13 @@ def _lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
             lines.append(f"{record['name']}: {record['status']}; {record['reason']}")
             continue
         setups = "; ".join(
-            f"{side} {setup_text(record[side]['setup'])}" for side in ("scratch", "pretrained")
+            f"{arm} {setup_text(record[arm]['setup'])}" for arm in ("scratch", "pretrained")
         )
         missed = record["sources_missed"]
         sources = f", {missed} sources missed their own target" if missed else ""
-        alone = f"a training that pays for its source alone: {interval(record['ratio_paid'])}x"
-        lines.append(
-            f"{record['name']}: {_SAID[record['verdict_free']]}; {alone} ({setups}){sources}."
-        )
+        paid = f"a training that pays for its source alone: {ratio_text(record['ratio_paid'])}x"
+        verdict = _VERDICT_TEXTS[record["verdict_free"]]
+        lines.append(f"{record['name']}: {verdict}; {paid} ({setups}){sources}.")
     return lines
 
 
@@ -244,8 +240,8 @@ def _draw(records: Sequence[Mapping[str, Any]], caption: str) -> str:
     panels = [
         Panel(
             record["name"],
-            _note(record),
-            [at for at in record["curve"] if at["value"] is not None],
+            _panel_note(record),
+            [point for point in record["curve"] if point["value"] is not None],
         )
         for record in records
     ]
@@ -253,7 +249,7 @@ def _draw(records: Sequence[Mapping[str, Any]], caption: str) -> str:
     return draw_panels(title, f"{caption}; {BANDS}", "n: runs per pretraining", panels)
 
 
-def _note(record: Mapping[str, Any]) -> str:
+def _panel_note(record: Mapping[str, Any]) -> str:
     control = "control; " if record["control"] else ""
     if record["status"] != "compared":
         return f"{control}{record['status']}"
