@@ -54,7 +54,7 @@ class ConfigWords:
         plus = prefix[: len(prefix) - len(prefix.lstrip("+"))]
         key, equals, _ = prefix[len(plus) :].partition("=")
         candidates = self._values_of(key) if equals else self._keys(key)
-        return {f"{plus}{override}": about for override, about in candidates.items()}
+        return {f"{plus}{override}": text for override, text in candidates.items()}
 
     def _values_of(self, key: str) -> dict[str, str]:
         candidates: Mapping[str, str]
@@ -65,7 +65,7 @@ class ConfigWords:
         else:
             defaults = {k.name: k.value for k in (*self._root_keys(), *self._group_keys(key))}
             candidates = dict.fromkeys(_BOOLEANS if defaults.get(key) in _BOOLEANS else (), "")
-        return {f"{key}={value}": about for value, about in candidates.items()}
+        return {f"{key}={value}": text for value, text in candidates.items()}
 
     def _keys(self, prefix: str) -> dict[str, str]:
         if "." in prefix:

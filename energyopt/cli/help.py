@@ -32,6 +32,8 @@ def fill_in(text: str) -> str:
 
 def _key_line(key: Key) -> str:
     value = "..." if "${" in key.value else key.value
-    about = f"{', '.join(SAMPLERS)}, or {{_target_: ...}}" if key.name == "sampler" else key.comment
+    description = (
+        f"{', '.join(SAMPLERS)}, or {{_target_: ...}}" if key.name == "sampler" else key.comment
+    )
     override = f"{key.name}={value}"
-    return f"{override:<{_COLUMN - 2}}  {about}"
+    return f"{override:<{_COLUMN - 2}}  {description}"

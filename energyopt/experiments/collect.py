@@ -186,11 +186,11 @@ def gather(prefix: str, storage: str) -> Raw:
         grid_rows = _sort_by_grid(arm, rows_from_study(grid, arm, GRID))
         rows += grid_rows
         for role, setup in choose_setups(state.experiment, grid_rows).items():
-            again = _read_study(storage, study_name(prefix, arm.name, role))
-            if again is not None:
-                studies.append(again)
-                again_rows = rows_from_study(again, arm, role, setup)
-                rows += sorted(again_rows, key=lambda row: row.seed)
+            retrained = _read_study(storage, study_name(prefix, arm.name, role))
+            if retrained is not None:
+                studies.append(retrained)
+                retrained_rows = rows_from_study(retrained, arm, role, setup)
+                rows += sorted(retrained_rows, key=lambda row: row.seed)
     return Raw(state.experiment, tuple(rows), skipped, *_source_of(studies), tuple(state.words))
 
 

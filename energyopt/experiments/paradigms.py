@@ -55,9 +55,9 @@ def summarize_paradigms(raw: Raw, caption: str) -> ExperimentSummary:
         lines = [f"{name} was skipped: {raw.skipped[name]}."]
     front = _pareto_front(raw.select(name, GRID))
     lines.append(_front_line(front))
-    more = {"front": [dict(point) for point in front]}
+    extra = {"front": [dict(point) for point in front]}
     draw = partial(_draw, curves, target, caption)
-    return ExperimentSummary(raw, (table,), tuple(lines), tuple(records), draw, more)
+    return ExperimentSummary(raw, (table,), tuple(lines), tuple(records), draw, extra)
 
 
 def _draw(

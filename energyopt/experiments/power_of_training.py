@@ -45,7 +45,7 @@ def summarize_training(raw: Raw, caption: str) -> ExperimentSummary:
     energy_spread = spread(
         [[row.energy_j if row.reached else None for row in cell.rows] for cell in cells]
     )
-    again = [_again_record(raw, name, role, setup) for role, setup in roles.items()]
+    retrained = [_retrained_record(raw, name, role, setup) for role, setup in roles.items()]
     draw = partial(_draw, raw, cells, arm.grid, roles, caption)
     return ExperimentSummary(
         raw=raw,
@@ -54,11 +54,11 @@ def summarize_training(raw: Raw, caption: str) -> ExperimentSummary:
             Table(
                 f"Trained again with {len(raw.experiment.again)} new seeds",
                 ("cell", "setup", "energy", "reached", "times the best's"),
-                tuple(map(_again_row, again)),
+                tuple(map(_retrained_row, retrained)),
             ),
         ),
         lines=_lines(raw, name, energy_spread),
-        records=(*map(_cell_record, cells), *again),
+        records=(*map(_cell_record, cells), *retrained),
         draw=draw if len(arm.grid) == _N_AXES else None,
     )
 
@@ -104,7 +104,7 @@ def _cell_record(cell: GridCell) -> dict[str, Any]:
     }
 
 
-def _again_record(raw: Raw, name: str, role: str, setup: Mapping[str, Any]) -> dict[str, Any]:
+def _retrained_record(raw: Raw, name: str, role: str, setup: Mapping[str, Any]) -> dict[str, Any]:
     rows, best = raw.select(name, role), raw.select(name, BEST)
     obstacle = find_obstacle(raw, [name], role) or find_obstacle(raw, [name])
     ratio = None
@@ -125,7 +125,7 @@ def _again_record(raw: Raw, name: str, role: str, setup: Mapping[str, Any]) -> d
     }
 
 
-def _again_row(record: dict[str, Any]) -> tuple[str, ...]:
+def _retrained_row(record: dict[str, Any]) -> tuple[str, ...]:
     reached = f"{record['reached']}/{record['seeds']}"
     times = "1" if record["name"] == BEST else ratio_text(record["ratio"])
     return (record["name"], setup_text(record["setup"]), energy_text(record), reached, times)

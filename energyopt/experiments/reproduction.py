@@ -25,19 +25,19 @@ class RatioPair:
 
     Attributes:
         name: Name of the ratio.
-        before: Its data in the older run.
-        now: Its data in the newer run.
+        older: Its data in the older run.
+        newer: Its data in the newer run.
     """
 
     name: str
-    before: Mapping[str, Any]
-    now: Mapping[str, Any]
+    older: Mapping[str, Any]
+    newer: Mapping[str, Any]
 
     @property
     def agrees(self) -> bool:
         """True if the intervals overlap."""
         return bool(
-            self.now["low"] <= self.before["high"] and self.before["low"] <= self.now["high"]
+            self.newer["low"] <= self.older["high"] and self.older["low"] <= self.newer["high"]
         )
 
 
@@ -46,7 +46,7 @@ class Reproduction:
     """Comparison of two runs of an experiment.
 
     Attributes:
-        grid: Pairs of trainings of the grids that both runs have: (before, now).
+        grid: Pairs of trainings of the grids that both runs have: (older, newer).
         n_unpaired: Number of trainings of the grids that only one run has.
         ratios: The ratios that both runs have.
         machine: Differences of machine, packages and overrides; without any, the trainings of a
@@ -62,9 +62,9 @@ class Reproduction:
     def differing(self) -> list[tuple[Row, Row]]:
         """Pairs of trainings with different steps, or of which only one reached the target."""
         return [
-            (before, now)
-            for before, now in self.grid
-            if (before.reached, before.steps) != (now.reached, now.steps)
+            (older, newer)
+            for older, newer in self.grid
+            if (older.reached, older.steps) != (newer.reached, newer.steps)
         ]
 
     @property
@@ -74,42 +74,45 @@ class Reproduction:
         return bool(self.grid) and same_steps and all(pair.agrees for pair in self.ratios)
 
 
-def compare(before: ExperimentSummary, now: ExperimentSummary) -> Reproduction:
+def compare(older: ExperimentSummary, newer: ExperimentSummary) -> Reproduction:
     """Compare two runs of an experiment.
 
     Raises:
         ConfigError: If they are runs of different experiments.
     """
-    names = before.raw.experiment.name, now.raw.experiment.name
+    names = older.raw.experiment.name, newer.raw.experiment.name
     if names[0] != names[1]:
         raise ConfigError(f"{names[1]} cannot be compared with {names[0]}, another experiment")
-    grid_before, grid_now = _grid(before.raw), _grid(now.raw)
-    ratios_before, ratios_now = dict(_ratios(before.records)), dict(_ratios(now.records))
+    older_grid, newer_grid = _grid(older.raw), _grid(newer.raw)
+    older_ratios, newer_ratios = dict(_ratios(older.records)), dict(_ratios(newer.records))
     return Reproduction(
-        grid=tuple((row, grid_now[key]) for key, row in grid_before.items() if key in grid_now),
-        n_unpaired=len(grid_before.keys() ^ grid_now.keys()),
+        grid=tuple((row, newer_grid[key]) for key, row in older_grid.items() if key in newer_grid),
+        n_unpaired=len(older_grid.keys() ^ newer_grid.keys()),
         ratios=tuple(
-            RatioPair(name, data, ratios_now[name])
-            for name, data in ratios_before.items()
-            if name in ratios_now
+            RatioPair(name, data, newer_ratios[name])
+            for name, data in older_ratios.items()
+            if name in newer_ratios
         ),
-        machine=tuple(_differences(before.raw, now.raw)),
+        machine=tuple(_differences(older.raw, newer.raw)),
     )
 
 
-def screen(reproduction: Reproduction, before: str) -> RenderableType:
+def screen(reproduction: Reproduction, older_folder: str) -> RenderableType:
     """Return the terminal output of a comparison.
 
     Args:
         reproduction: The comparison.
-        before: Folder of the older run.
+        older_folder: Folder of the older run.
     """
     verdict = "agrees with" if reproduction.agrees else "DOES NOT agree with"
-    lines = [Text(f"This run {verdict} {before}.", style="bold"), *map(Text, _lines(reproduction))]
+    lines = [
+        Text(f"This run {verdict} {older_folder}.", style="bold"),
+        *map(Text, _lines(reproduction)),
+    ]
     if not reproduction.ratios:
         return Group(Text(), *lines)
     rows = [
-        (pair.name, ratio_text(pair.before), ratio_text(pair.now), "yes" if pair.agrees else "NO")
+        (pair.name, ratio_text(pair.older), ratio_text(pair.newer), "yes" if pair.agrees else "NO")
         for pair in reproduction.ratios
     ]
     return Group(Text(), *lines, rows_of(("ratio", "before", "now", "intervals meet"), rows))
@@ -124,17 +127,17 @@ def _lines(reproduction: Reproduction) -> Iterator[str]:
         f"Of {len(reproduction.grid)} trainings of the grids in both, {n_same} took the same steps "
         f"to the same end{f'; {n_unpaired} are in one alone' if n_unpaired else ''}."
     )
-    for before, now in differing[:_MAX_SHOWN]:
+    for older, newer in differing[:_MAX_SHOWN]:
         yield (
-            f"  {before.arm} {setup_text(before.setup)} seed={before.seed}: {_end(before)} "
-            f"before, {_end(now)} now"
+            f"  {older.arm} {setup_text(older.setup)} seed={older.seed}: {_end(older)} "
+            f"before, {_end(newer)} now"
         )
     if len(differing) > _MAX_SHOWN:
         yield f"  and {len(differing) - _MAX_SHOWN} more"
     logs = [
-        math.log(now.energy_j / before.energy_j)
-        for before, now in reproduction.grid
-        if before.energy_j > 0 and now.energy_j > 0
+        math.log(newer.energy_j / older.energy_j)
+        for older, newer in reproduction.grid
+        if older.energy_j > 0 and newer.energy_j > 0
     ]
     if logs:
         # The geometric mean, which treats 2x and 0.5x as equally far from 1.
@@ -158,15 +161,15 @@ def _ratios(records: tuple[Mapping[str, Any], ...]) -> Iterator[tuple[str, Mappi
                 yield f"{record['name']}{key.removeprefix('ratio').replace('_', ', ')}", value
 
 
-def _differences(before: Raw, now: Raw) -> Iterator[str]:
+def _differences(older: Raw, newer: Raw) -> Iterator[str]:
     """Yield the differences of device, package versions and overrides."""
-    devices = before.source.get("device"), now.source.get("device")
+    devices = older.source.get("device"), newer.source.get("device")
     if devices[0] != devices[1]:
         yield f"{devices[0]} before, {devices[1]} now"
-    for name in sorted(before.packages.keys() | now.packages.keys()):
-        versions = before.packages.get(name, "none"), now.packages.get(name, "none")
+    for name in sorted(older.packages.keys() | newer.packages.keys()):
+        versions = older.packages.get(name, "none"), newer.packages.get(name, "none")
         if versions[0] != versions[1]:
             yield f"{name} {versions[0]} before, {versions[1]} now"
-    if before.words != now.words:
-        texts = (" ".join(raw.words) or "no words" for raw in (before, now))
+    if older.words != newer.words:
+        texts = (" ".join(raw.words) or "no words" for raw in (older, newer))
         yield " before, ".join(texts) + " now"

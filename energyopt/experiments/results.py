@@ -41,7 +41,7 @@ class ExperimentSummary:
         lines: Sentences below the tables.
         records: The rows as plain data, for spreadsheets and programs.
         draw: Function that draws the figure as SVG; None if there is no figure.
-        more: Further keys of the JSON file.
+        extra: Further keys of the JSON file.
     """
 
     raw: Raw
@@ -49,7 +49,7 @@ class ExperimentSummary:
     lines: tuple[str, ...]
     records: tuple[Mapping[str, Any], ...]
     draw: Callable[[], str] | None
-    more: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def values_by_seed(rows: Sequence[Row], value: Callable[[Row], float]) -> dict[int, float]:
@@ -107,16 +107,18 @@ def find_obstacle(raw: Raw, names: Sequence[str], role: str = BEST) -> tuple[str
             return "skipped", f"{name}: {raw.skipped[name]}"
     missed = []
     for name in names:
-        grid, again = raw.select(name, GRID), raw.select(name, role)
+        grid, retrained = raw.select(name, GRID), raw.select(name, role)
         if grid and not any(row.reached for row in grid):
             missed.append(f"{name} reached its target in none of {len(grid)} trainings")
             continue
         n_planned = len(raw.experiment.again)
-        if len(again) < n_planned:
-            return "unfinished", f"{name}: {len(again)} of {n_planned} trainings with new seeds"
-        n_reached = sum(row.reached for row in again)
-        if n_reached < len(again):
-            missed.append(f"{name} reached its target with {n_reached} of {len(again)} new seeds")
+        if len(retrained) < n_planned:
+            return "unfinished", f"{name}: {len(retrained)} of {n_planned} trainings with new seeds"
+        n_reached = sum(row.reached for row in retrained)
+        if n_reached < len(retrained):
+            missed.append(
+                f"{name} reached its target with {n_reached} of {len(retrained)} new seeds"
+            )
     return ("missed", "; ".join(missed)) if missed else None
 
 

@@ -120,7 +120,7 @@ class Raw:
         return [row for row in self.rows if row.arm == arm and role in (None, row.role)]
 
     def to_text(self) -> str:
-        """The file's content: a line of what was asked, then one a training."""
+        """Return the content of the file: a line with the plan, then a line per training."""
         head = {
             "format": _FORMAT,
             "experiment": self.experiment.to_dict(),

@@ -106,7 +106,7 @@ def data_of(summary: ExperimentSummary) -> dict[str, Any]:
         "trainings": len(raw.rows),
         "spent_j": rounded(sum(row.total_j for row in raw.rows)),
         "rows": list(map(dict, summary.records)),
-        **summary.more,
+        **summary.extra,
     }
 
 

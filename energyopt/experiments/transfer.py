@@ -58,8 +58,8 @@ class Payback:
 
     Attributes:
         n: The number by the mean energies; None for never.
-        low: Lower end of the interval; None if no number is in it.
-        high: Upper end of the interval; None if it has none.
+        low: Lower end of the interval; None if the interval is empty.
+        high: Upper end of the interval; None if it is unbounded.
     """
 
     n: int | None

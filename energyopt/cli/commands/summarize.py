@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     from energyopt.experiments.rows import read_raw
     from energyopt.experiments.summary import show_and_write, summarize
 
-    before = None if args.against is None else summarize(read_raw(args.against))
+    older = None if args.against is None else summarize(read_raw(args.against))
     if args.folder is not None:
         raw, out, force = read_raw(args.folder), args.out, args.force
     else:
@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> None:
         out = summary_dir(args.name) if args.out is None else args.out
         force = args.force or args.out is None
     console = Console()
-    now = show_and_write(raw, out, console, force=force)
-    if before is not None:
-        comparison = reproduction.compare(before, now)
+    summary = show_and_write(raw, out, console, force=force)
+    if older is not None:
+        comparison = reproduction.compare(older, summary)
         console.print(reproduction.screen(comparison, str(args.against)))
         sys.exit(0 if comparison.agrees else 1)
