@@ -1,1 +1,1 @@
-"""Fronts and studies as files."""
+"""Export fronts and studies to files."""

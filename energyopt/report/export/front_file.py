@@ -1,4 +1,4 @@
-"""Fronts as files: CSV for spreadsheets, JSON for programs, Markdown for people."""
+"""Write fronts to files: CSV for spreadsheets, JSON for programs, Markdown for people."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ Format = Literal["csv", "json", "md"]
 Cell = str | int | float | bool | None
 
 _UNITS = {"energy": "J", "time": "s", "accuracy": "1"}
-# What a spreadsheet takes for the start of a formula, or skips in front of one.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Characters that start a formula in a spreadsheet, or that it skips before one.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_front(
     points: Sequence[FrontPoint], study: StudyRecord, path: Path, *, force: bool = False
 ) -> None:
-    """Write a front to a file, all of it or nothing.
+    """Write a front to a file atomically.
 
     Args:
         points: The front.
         study: The study it belongs to.
         path: A file ending in `.csv`, `.json` or `.md`.
-        force: Whether a file that exists is replaced.
+        force: Whether to replace an existing file.
 
     Raises:
         ConfigError: The suffix is unknown, or the file exists.
@@ -55,21 +55,21 @@ def write_front(
 
 
 def format_of(path: Path) -> Format:
-    """Tell a file's format from its suffix.
+    """Return the format of a file by its suffix.
 
     Raises:
-        ConfigError: The suffix is none of the known ones.
+        ConfigError: The suffix is unknown.
     """
     formats: tuple[Format, ...] = get_args(Format)
-    for each in formats:
-        if path.suffix.lower() == f".{each}":
-            return each
-    allowed = ", ".join(f".{each}" for each in formats)
+    for fmt in formats:
+        if path.suffix.lower() == f".{fmt}":
+            return fmt
+    allowed = ", ".join(f".{fmt}" for fmt in formats)
     raise ConfigError(f"{path} ends in {path.suffix or 'no suffix'!r}; use one of {allowed}.")
 
 
 def render_front(points: Sequence[FrontPoint], study: StudyRecord, fmt: Format) -> str:
-    """Write a front as text, with what it is a front of."""
+    """Return a front as text, with a description of what it is a front of."""
     if fmt == "csv":
         return _csv(points, study)
     if fmt == "json":
@@ -79,13 +79,13 @@ def render_front(points: Sequence[FrontPoint], study: StudyRecord, fmt: Format) 
 
 def _csv(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     keys = _param_keys(points)
-    of = front_of(points, study)
+    description = front_of(points, study)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     columns = [*_COLUMNS, *(f"params_{key}" for key in keys), "overrides", "front_of"]
     writer.writerow(csv_cell(name) for name in columns)
     for point in points:
-        writer.writerow(csv_cell(cell) for cell in (*_cells(point, keys), of))
+        writer.writerow(csv_cell(cell) for cell in (*_cells(point, keys), description))
     return file.getvalue()
 
 
@@ -112,17 +112,19 @@ def _json(points: Sequence[FrontPoint], study: StudyRecord) -> str:
 
 
 def _books(summary: Summary) -> dict[str, Any]:
-    """What the search cost, and after how many trainings it has paid back; None for never."""
-    found = summary.against_default
-    ends = (math.inf, math.inf) if found is None else found.break_even(summary.search_energy_j)
+    """Return the search energy by purpose and outcome, and the break-even; None for never."""
+    savings = summary.against_default
+    interval = (
+        (math.inf, math.inf) if savings is None else savings.break_even(summary.search_energy_j)
+    )
     return {
-        "by_purpose_j": {key: part for key, part in summary.parts_j.items() if part},
-        "by_fate_j": {key: part for key, part in summary.fates_j.items() if part},
+        "by_purpose_j": {key: energy_j for key, energy_j in summary.parts_j.items() if energy_j},
+        "by_fate_j": {key: energy_j for key, energy_j in summary.fates_j.items() if energy_j},
         "break_even": {
             "trainings": summary.break_even,
-            "interval": [None if math.isinf(end) else end for end in ends],
-            "confidence": None if found is not None and found.assumed else CONFIDENCE,
-            "basis": None if found is None else found.basis,
+            "interval": [None if math.isinf(end) else end for end in interval],
+            "confidence": None if savings is not None and savings.assumed else CONFIDENCE,
+            "basis": None if savings is None else savings.basis,
             "reason": summary.break_even_reason,
         },
     }
@@ -173,15 +175,15 @@ def _param_keys(points: Sequence[FrontPoint]) -> list[str]:
 
 
 def plain(value: Any) -> Cell:
-    """Turn a parameter into what all formats can hold."""
+    """Convert a parameter to a value that all formats can hold."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def csv_cell(cell: Cell) -> Cell:
-    """Keep text from being taken for a formula by a spreadsheet."""
-    if isinstance(cell, str) and cell.startswith(_FORMULA) and not _is_number(cell):
+    """Quote text that a spreadsheet would run as a formula (CSV injection)."""
+    if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) and not _is_number(cell):
         return f"'{cell}"
     return cell
 
@@ -195,7 +197,7 @@ def _is_number(text: str) -> bool:
 
 
 def markdown_cell(cell: Cell) -> str:
-    """The cell, in which nothing is markup."""
+    """Return a cell as Markdown text, with its markup escaped."""
     if cell is None:
         return ""
     text = f"{cell:.6g}" if isinstance(cell, float) else str(cell)
@@ -203,7 +205,7 @@ def markdown_cell(cell: Cell) -> str:
 
 
 def code(text: str) -> str:
-    """Quote text as code, in a fence of more backticks than it has in a row."""
+    """Quote text as Markdown code, in a fence longer than any run of backticks in it."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     pad = " " if "`" in text else ""
     return f"{fence}{pad}{' '.join(text.splitlines())}{pad}{fence}"

@@ -1,4 +1,4 @@
-"""A study as a folder of plain files: JSON to read back, tables for pandas and spreadsheets."""
+"""Export a study as a folder: JSON to import again, tables for pandas and spreadsheets."""
 
 from __future__ import annotations
 
@@ -47,45 +47,47 @@ Row = Mapping[str, Cell]
 
 
 def write_folder(plain: PlainStudy, folder: Path, *, force: bool = False) -> StudyRecord:
-    """Write a study into a new folder, all of it or nothing, and read it back.
+    """Write a study to a new folder atomically, and read it back.
 
     Args:
         plain: The study.
-        folder: Where to.
-        force: Whether an export that is there is replaced.
+        folder: The folder to create.
+        force: Whether to replace an existing export.
 
     Returns:
-        What was read back.
+        The study as read back.
 
     Raises:
-        ConfigError: If the folder is there, or holds what is not an export's.
+        ConfigError: If the folder exists, or holds files that are not of an export.
         StorageError: If it cannot be written.
     """
-    _refuse(folder, force=force)
+    _check_replaceable(folder, force=force)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        # On the same file system as the folder, so that renaming is atomic.
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            study = _fill(beside / folder.name, plain)
-            if force and folder.exists():  # else it came meanwhile, and renaming fails
-                folder.rename(beside / "before")
-            (beside / folder.name).rename(folder)
+            study = _fill(temporary / folder.name, plain)
+            if force and folder.exists():  # without force, renaming onto it fails
+                folder.rename(temporary / "before")
+            (temporary / folder.name).rename(folder)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         reason = error.strerror or error
         raise StorageError(f"{folder} cannot be written: {reason}; choose another --out") from error
     return study
 
 
-def _refuse(folder: Path, *, force: bool) -> None:
+def _check_replaceable(folder: Path, *, force: bool) -> None:
+    """Raise unless the folder is missing, or an export that may be replaced."""
     if not os.path.lexists(folder):
         return
     if not force:
         raise ConfigError(f"{folder} exists; add --force to replace it, or give another --out")
     if folder.is_symlink() or not folder.is_dir():
         raise ConfigError(f"{folder} is no folder; give another --out")
-    others = sorted(each.name for each in folder.iterdir() if each.name not in FILES)
+    others = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
     if others:
         raise ConfigError(
             f"{folder} holds {others[0]}, which is no file of an export, and was left as it is; "
@@ -95,7 +97,7 @@ def _refuse(folder: Path, *, force: bool) -> None:
 
 def _fill(folder: Path, plain: PlainStudy) -> StudyRecord:
     folder.mkdir()
-    folder.chmod(0o777 & ~umask())  # as any folder of this user's
+    folder.chmod(0o777 & ~umask())  # mkdtemp creates its folders for this user only
     (folder / STUDY).write_text(f"{to_line(plain.study, indent=2)}\n", encoding="utf-8")
     for name, lines in ((TRIALS, plain.trials), (CONFIRMATIONS, plain.confirmations)):
         with (folder / name).open("w", encoding="utf-8") as file:
@@ -111,7 +113,7 @@ def _fill(folder: Path, plain: PlainStudy) -> StudyRecord:
 
 
 def _write_table(path: Path, rows: Iterable[Row]) -> None:
-    """A table whose columns are all that any row has."""
+    """Write a CSV file with the columns of all rows; a row may lack some."""
     rows = list(rows)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -121,7 +123,7 @@ def _write_table(path: Path, rows: Iterable[Row]) -> None:
 
 
 def trial_row(trial: TrialRecord, metrics: Iterable[str]) -> Row:
-    """Flatten a trial into the columns of trials.csv.
+    """Return a trial as a row of trials.csv.
 
     Args:
         trial: The trial.
@@ -163,7 +165,7 @@ def _result_cells(result: TrialResult) -> Row:
 
 
 def _source_cells(result: TrialResult) -> Row:
-    """Where its joules come from."""
+    """Return the columns with the source of a training's energies."""
     provenance = result.start.provenance
     return {
         "provenance": provenance.kind,
@@ -179,23 +181,23 @@ def _curve_rows(trial: TrialRecord) -> Iterator[Row]:
     if trial.result is None:
         return
     result, kind = trial.result, trial.result.start.provenance.kind
-    training_j, training_s = result.upfront_j, sum(each.share_s for each in result.upfront)
-    for number, at in enumerate(result.checkpoints):
-        training_j += at.training.total_j
-        training_s += at.training.time_s
+    training_j, training_s = result.upfront_j, sum(cost.share_s for cost in result.upfront)
+    for number, checkpoint in enumerate(result.checkpoints):
+        training_j += checkpoint.training.total_j
+        training_s += checkpoint.training.time_s
         yield {
             "trial": trial.number,
             "evaluation": number,
-            "samples": at.samples,
-            "steps": at.steps,
-            "epoch": at.epoch,
-            "accuracy": at.accuracy,
-            "loss": plain_cell(at.loss),
+            "samples": checkpoint.samples,
+            "steps": checkpoint.steps,
+            "epoch": checkpoint.epoch,
+            "accuracy": checkpoint.accuracy,
+            "loss": plain_cell(checkpoint.loss),
             "training_j": training_j,
             "training_s": training_s,
-            **_window_cells("window", at.training),
-            **_window_cells("evaluation", at.evaluation),
-            **{f"accuracy_{head}": accuracy for head, accuracy in at.heads.items()},
+            **_window_cells("window", checkpoint.training),
+            **_window_cells("evaluation", checkpoint.evaluation),
+            **{f"accuracy_{head}": accuracy for head, accuracy in checkpoint.heads.items()},
             "provenance": kind,
         }
 
@@ -206,15 +208,15 @@ def _window_cells(name: str, energy: Energy) -> Row:
 
 
 def _ledger_rows(study: StudyRecord) -> Iterator[Row]:
-    """Everything that the study burnt: the sum of `total_j` is its search energy."""
+    """Yield all energy used by the study: the sum of `total_j` is its search energy."""
     trials = [("trial", trial.number, trial.result) for trial in study.trials]
-    confirming = [("confirmation", each.number, each.result) for each in study.confirmations]
-    for what, number, result in (*trials, *confirming):
+    confirmations = [("confirmation", c.number, c.result) for c in study.confirmations]
+    for kind, number, result in (*trials, *confirmations):
         if result is None:
             continue
         for purpose, energy in result.books.items():
             yield {
-                "of": what,
+                "of": kind,
                 "number": number,
                 "purpose": purpose,
                 "total_j": energy.total_j,
@@ -227,22 +229,22 @@ def _ledger_rows(study: StudyRecord) -> Iterator[Row]:
 
 
 def _readme(study: StudyRecord, plain: PlainStudy) -> str:
-    """Explain an export in Markdown.
+    """Return the README of an export, in Markdown.
 
     Args:
         study: The study.
-        plain: The same as plain data.
+        plain: The study as plain data.
     """
-    about = plain.study
+    header = plain.study
     provenance = "none yet" if study.provenance is None else markdown_cell(str(study.provenance))
     return "\n\n".join(
         (
             f"# Study {code(study.name)}",
-            f"Written by {about['written_by']}, format {about['format']} {about['version']}: "
+            f"Written by {header['written_by']}, format {header['format']} {header['version']}: "
             f"{len(study.trials)} trials, {len(study.confirmations)} confirming trainings. "
             f"Where the joules come from: {provenance}.",
             *map(markdown_cell, book_lines(summarize(study))),
-            "\n".join(f"- `{name}`: {what}." for name, what in _ABOUT_FILES.items()),
+            "\n".join(f"- `{name}`: {description}." for name, description in _ABOUT_FILES.items()),
             "Units are in the names: J, s, W, Hz, degC. What was not measured is empty or null, "
             "never 0; a number that is none is `{\"$float\": \"nan\"}`. A trial that missed its "
             "target has no `energy_to_target_j`; its value is what it burnt in vain.",
