@@ -16,7 +16,7 @@ import pytest
 from energyopt.analysis.confirmation_stats import confirmed_setups
 from energyopt.core.study_record import Confirmation, StudyRecord
 from energyopt.errors import StudyError
-from energyopt.report.confirmation_view import confirmed_lines
+from energyopt.report.confirmation_view import confirmation_lines
 from energyopt.workflows.confirm import ConfirmRequest, finalists, interleaved
 from tests.conftest import OWN_MODEL, TINY, Program, Wait, gone, trials_of
 from tests.toys import result, study, trial
@@ -112,7 +112,7 @@ def confirmed(energies: dict[int, list[float | None]]) -> StudyRecord:
 
 
 def lines(energies: dict[int, list[float | None]]) -> list[str]:
-    return list(confirmed_lines(confirmed_setups(confirmed(energies))))
+    return list(confirmation_lines(confirmed_setups(confirmed(energies))))
 
 
 def test_a_setup_wins_where_the_interval_excludes_one():

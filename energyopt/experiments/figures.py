@@ -23,7 +23,7 @@ from energyopt.report.html.figure import (
     to_svg,
 )
 from energyopt.report.html.parameter_figures import band_scale, cell_layers
-from energyopt.report.html.theme import CHEAPER, DEARER, UNCLEAR, series
+from energyopt.report.html.theme import CHEAPER, MORE_EXPENSIVE, UNCLEAR, series
 
 Domain = tuple[float, float]
 
@@ -144,7 +144,7 @@ def draw_bars(title: str, caption: str, x_title: str, bars: Sequence[Bar]) -> st
             "low": _clamped(bar.low, domain),
             "high": _clamped(bar.high, domain),
             "words": f"{bar.value:.2f}",
-            "color": DEARER if bar.low > 1 else CHEAPER if bar.high < 1 else UNCLEAR,
+            "color": MORE_EXPENSIVE if bar.low > 1 else CHEAPER if bar.high < 1 else UNCLEAR,
         }
         for bar in bars
         if bar.value is not None and bar.low is not None and bar.high is not None

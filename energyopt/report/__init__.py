@@ -1,1 +1,1 @@
-"""What a study found, for people: fronts, summaries, tables and exports."""
+"""Present a study to people: terminal, HTML report, dashboard and exports."""

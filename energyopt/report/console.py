@@ -1,4 +1,4 @@
-"""Say something: on a terminal wrapped at words, in a file a line is a line."""
+"""Print text: wrapped at words on a terminal, unwrapped in a file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _COMMAND_WIDTH = 78
 
 
 def say(console: Console, text: str, *, style: str = "") -> None:
-    """Print text; what a user's code has put into it cannot drive the terminal.
+    """Print text, with control characters replaced: it may come from user code.
 
     Args:
-        console: Where to.
-        text: Lines. Where one begins with a label or blanks, what is wrapped stands under its text.
-        style: How it looks, of rich.
+        console: The console to print on.
+        text: Lines. If one begins with a label or blanks, its continuations are indented likewise.
+        style: Style of rich.
     """
     lines = [printable(line) for line in text.split("\n")]
     if drawn_over(console):
@@ -30,34 +30,34 @@ def say(console: Console, text: str, *, style: str = "") -> None:
 
 
 def drawn_over(console: Console) -> bool:
-    """Whether people look at a terminal, on which lines can be drawn over.
+    """Return True if the console is a terminal on which lines can be drawn over.
 
-    Colours may be wanted in a file, too (FORCE_COLOR); what moves a cursor never is.
+    FORCE_COLOR makes rich treat a file as a terminal; cursor movements would garble that file.
     """
     return console.is_terminal and not console.is_dumb_terminal and console.file.isatty()
 
 
 def waiting(console: Console, text: str) -> AbstractContextManager[object]:
-    """Show that something short is being waited for, where people look."""
+    """Show a spinner while waiting for something short, on a terminal only."""
     return console.status(text) if drawn_over(console) else nullcontext()
 
 
 def printable(text: str) -> str:
-    """Keep control characters out of the terminal: a database can come from anywhere."""
+    """Replace control characters: text of a database must not drive the terminal."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def command_lines(words: Sequence[str], width: int) -> list[str]:
-    """A command in pieces that can be pasted: a shell joins them at the backslash.
+def command_lines(arguments: Sequence[str], width: int) -> list[str]:
+    """Return a command as lines ending in backslashes, which a shell joins when pasted.
 
     Args:
-        words: What follows `python -m energyopt`.
-        width: Characters of a line; a word that is longer stays whole.
+        arguments: Arguments after `python -m energyopt`.
+        width: Characters of a line; a longer argument is not broken.
     """
     lines = [f"  {COMMAND}"]
-    for word in (printable(shlex.quote(each)) for each in words):
-        if len(lines[-1]) + len(word) + len(" " + " \\") > min(width, _COMMAND_WIDTH):
+    for argument in (printable(shlex.quote(argument)) for argument in arguments):
+        if len(lines[-1]) + len(argument) + len(" " + " \\") > min(width, _COMMAND_WIDTH):
             lines[-1] += " \\"
             lines.append("   ")
-        lines[-1] += f" {word}"
+        lines[-1] += f" {argument}"
     return lines

@@ -1,4 +1,4 @@
-"""Warnings about measuring conditions: a short word on each row, and here what to do."""
+"""Meaning and remedy of each warning flag; tables show only the flag."""
 
 from __future__ import annotations
 
@@ -74,9 +74,10 @@ REMEDIES: Mapping[str, str] = {
 
 
 def explain_flag(flag: str) -> str:
-    """What a flag means and what to do about it; a user's own flag is said as it is."""
+    """Return the meaning and remedy of a flag; a flag of user code is returned unchanged."""
     if flag in REMEDIES:
         return f"{flag}: {REMEDIES[flag]}"
-    of, _, own = flag.partition("_")
-    known = of in ("source", "teacher") and own in REMEDIES
-    return f"{flag}: of the {of}'s training: {REMEDIES[own]}" if known else flag
+    run, _, run_flag = flag.partition("_")
+    if run in ("source", "teacher") and run_flag in REMEDIES:
+        return f"{flag}: of the {run}'s training: {REMEDIES[run_flag]}"
+    return flag

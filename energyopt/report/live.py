@@ -1,4 +1,4 @@
-"""Progress of a study while it runs: live on a terminal, a line a trial in a log."""
+"""Progress of a running study: live on a terminal, one line per trial in a log."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,20 +30,18 @@ from energyopt.report.sentences import source_lines
 
 _REFRESHES_PER_S = 4
 _LINE_EVERY_S = 600.0
-_SOON_S = 60.0
-_EPOCHS = ("training", "evaluation")  # windows that each epoch has
+_SHORT_S = 60.0  # of a shorter study a log needs no time left
+_EPOCH_PURPOSES = ("training", "evaluation")  # of the windows that each epoch has
 
 
 class Progress:
-    """Shows how far something is: drawn over on a terminal, a line now and then in a log.
-
-    A context manager.
+    """Context manager that shows progress: live on a terminal, a line now and then in a log.
 
     Args:
-        console: Where to.
-        draw: Makes what a terminal shows.
-        line: Makes the line of a log; empty where there is nothing to say.
-        every_s: How long a log is left alone, in s.
+        console: The console to show it on.
+        draw: Returns the live display of a terminal.
+        line: Returns the line of a log; empty if there is nothing to report.
+        every_s: Time between two lines of a log, in s.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Progress:
         self._console = console
         self._line = line
         self._every_s = every_s
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._live: Live | None = None
         if drawn_over(console):
@@ -68,7 +67,7 @@ class Progress:
 
     @property
     def drawn(self) -> bool:
-        """Whether it is drawn over: then not all that happens needs a line of its own."""
+        """True if it is shown live: then most events need no line of their own."""
         return self._live is not None
 
     def __enter__(self) -> Self:
@@ -87,11 +86,11 @@ class Progress:
         if self._live is not None:
             self._live.stop()
         else:
-            self._over.set()
+            self._stopped.set()
             self._thread.join()
 
     def _write(self) -> None:
-        while not self._over.wait(self._every_s):
+        while not self._stopped.wait(self._every_s):
             if line := self._line():
                 say(self._console, line)
 
@@ -103,13 +102,32 @@ class _Running:
     since_s: float
 
 
-class LiveStudy:
-    """Shows a study that runs. A context manager; what is told it is what it shows.
+class _ShowsProgress:
+    """Base of context managers that show progress while entered."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __enter__(self) -> Self:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.__exit__(kind, error, trace)
+
+
+class LiveStudy(_ShowsProgress):
+    """Context manager that shows a running study from the events it is notified of.
 
     Args:
-        n_trials: The study's total.
-        console: Where to show; live if it is a terminal.
-        provenance: Of the joules, where it was said already; else the first trial's is.
+        n_trials: Total number of trials.
+        console: The console to show it on; live if it is a terminal.
+        provenance: Source of energies, if printed already; else that of the first trial is printed.
     """
 
     def __init__(
@@ -122,90 +140,79 @@ class LiveStudy:
         self._running: dict[int, _Running] = {}
         self._counted = self._begun_before = 0
         self._paused: set[int] = set()
-        self._spent: dict[int, float] = {}
+        self._energy_by_trial_j: dict[int, float] = {}
         self._warned: set[str] = set()
         self._best: TrialRecord | None = None
-        self._progress = Progress(console, self._render, self._log_line)
-
-    def __enter__(self) -> Self:
-        self._progress.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.__exit__(kind, error, trace)
+        # Last: rich draws once when it is constructed.
+        super().__init__(Progress(console, self._render, self._log_line))
 
     def take_up(self, counted: int, trials: Sequence[TrialRecord]) -> None:
-        """Begin with the trials that the study already has."""
+        """Start with the trials that the study already has."""
         self._counted = counted
         self._paused = {trial.number for trial in trials if trial.state == "paused"}
         self._begun_before = self._begun
         for trial in trials:
-            self._account(trial)
+            self._add_result(trial)
 
     def started(self, number: int, params: Mapping[str, Any], journal: Path) -> None:
-        """A trial began, or goes on."""
+        """Show a trial that started or resumed."""
         self._running[number] = _Running(setup(params), JournalReader(journal), time.monotonic())
 
     def paused(self, trial: TrialRecord) -> None:
-        """A trial paused: it may go on later."""
+        """Show a trial that paused: it may resume later."""
         self._running.pop(trial.number, None)
         self._paused.add(trial.number)
-        self._meet(trial)
-        self._account(trial)
+        self._print_source_and_warnings(trial)
+        self._add_result(trial)
         if not self._progress.drawn:
             self._print_line(trial)
 
     def ended(self, trial: TrialRecord, counted: int | None = None) -> None:
-        """A trial ended.
+        """Show a trial that ended.
 
         Args:
             trial: The trial.
-            counted: How many have, where others add to them.
+            counted: Number of ended trials, if other processes end some too.
         """
         self._running.pop(trial.number, None)
-        self._meet(trial)
+        self._print_source_and_warnings(trial)
         self._counted = self._counted + 1 if counted is None else counted
         self._paused.discard(trial.number)
-        self._account(trial)
+        self._add_result(trial)
         if not self._progress.drawn or trial.state == "failed":
             self._print_line(trial)
 
-    def mind(self, flags: Sequence[str]) -> None:
-        """Say doubtful measuring conditions, each once, with what to do about it."""
+    def warn(self, flags: Sequence[str]) -> None:
+        """Print warnings about the measuring conditions, each once, with its remedy."""
         for flag in flags:
             if flag not in self._warned:
                 self._warned.add(flag)
                 self.note(f"mind: {explain_flag(flag)}")
 
     def note(self, text: str) -> None:
-        """Say something above the progress."""
+        """Print text above the progress."""
         say(self._console, text)
 
-    def _meet(self, trial: TrialRecord) -> None:
-        """Say where joules come from, once, and what is doubtful about a trial's."""
+    def _print_source_and_warnings(self, trial: TrialRecord) -> None:
+        """Print the source of energies, once, and the warnings of a trial."""
         if trial.result is not None and self._provenance is None:
             self._provenance = trial.result.start.provenance
             self.note(source_lines(self._provenance))
-        self.mind(() if trial.result is None else trial.result.flags)
+        self.warn(() if trial.result is None else trial.result.flags)
 
     @property
     def _begun(self) -> int:
-        """Trials that have ended, or come to a pause."""
+        """Number of trials that ended or paused."""
         return self._counted + len(self._paused)
 
     @property
-    def _spent_j(self) -> float:
-        return sum(self._spent.values())
+    def _energy_j(self) -> float:
+        return sum(self._energy_by_trial_j.values())
 
-    def _account(self, trial: TrialRecord) -> None:
+    def _add_result(self, trial: TrialRecord) -> None:
         if trial.result is None:
             return
-        self._spent[trial.number] = trial.result.spent_j  # all executions of it
+        self._energy_by_trial_j[trial.number] = trial.result.spent_j  # of all its executions
         energy_j = trial.result.energy_to_target_j
         if trial.result.valid and energy_j is not None:
             best = (
@@ -215,117 +222,109 @@ class LiveStudy:
                 self._best = trial
 
     def _print_line(self, trial: TrialRecord) -> None:
-        words = setup(trial.params)
-        text = f"{self._so_far} trial {trial.number}: {_outcome(trial)}"
-        text += f" ({words})" if words else ""
-        if self._spent_j:
-            text += f"; {joules(self._spent_j)} so far"
-        if time.monotonic() - self._began_s > _SOON_S:  # else whoever reads a log need not wait
-            text += self._left
+        params = setup(trial.params)
+        text = f"{self._counter} trial {trial.number}: {_outcome(trial)}"
+        text += f" ({params})" if params else ""
+        if self._energy_j:
+            text += f"; {joules(self._energy_j)} so far"
+        if time.monotonic() - self._began_s > _SHORT_S:
+            text += self._time_left
         say(self._console, text, style="red" if trial.state == "failed" else "")
 
     def _log_line(self) -> str:
-        """What runs, for a log."""
-        now = "; ".join(_now(f"trial {number}", run) for number, run in self._running_now())
-        return f"{self._so_far} {now}{self._left}" if now else ""
+        """Return the running trials as a line of a log."""
+        trials = "; ".join(
+            _training_line(f"trial {number}", run) for number, run in self._running_now()
+        )
+        return f"{self._counter} {trials}{self._time_left}" if trials else ""
 
     @property
-    def _so_far(self) -> str:
+    def _counter(self) -> str:
         return f"[{self._begun}/{self._n_trials}]"
 
     @property
-    def _left(self) -> str:
-        """How long it will take, from the trials that this run has begun."""
+    def _time_left(self) -> str:
+        """Time left, extrapolated from the trials that this run has started."""
         elapsed_s = time.monotonic() - self._began_s
         begun_here = self._begun - self._begun_before
         return time_left(elapsed_s, begun_here, self._n_trials - self._begun)
 
     def _running_now(self) -> list[tuple[int, _Running]]:
-        return sorted(self._running.items())  # a copy: a thread of its own draws it
+        return sorted(self._running.items())  # a copy: another thread draws it
 
     def _render(self) -> RenderableType:
         parts: list[RenderableType] = [self._bar()]
         if self._best is not None:
             line = f"best  {_outcome(self._best)} ({setup(self._best.params)})"
             parts.append(Text(line, style="green", overflow="ellipsis", no_wrap=True))
-        parts.extend(_dim(_now(f"trial {number}", run)) for number, run in self._running_now())
+        parts.extend(
+            _dim(_training_line(f"trial {number}", run)) for number, run in self._running_now()
+        )
         return Group(*parts)
 
     def _bar(self) -> RenderableType:
         elapsed_s = time.monotonic() - self._began_s
-        now = {
+        journal_j = {
             number: total(w.energy for w in run.reader.journal.windows).total_j
             for number, run in self._running_now()
         }
-        # The journal of a trial that goes on knows what it has burnt before, too.
-        now_j = sum(max(of - self._spent.get(number, 0.0), 0.0) for number, of in now.items())
+        # The journal of a resumed trial includes the energy of its earlier executions.
+        running_j = sum(
+            max(energy_j - self._energy_by_trial_j.get(number, 0.0), 0.0)
+            for number, energy_j in journal_j.items()
+        )
         row = Table.grid(padding=(0, 1))
         row.add_row(
             ProgressBar(self._n_trials, self._begun, width=24),
             Text(
-                f"{self._begun}/{self._n_trials} trials, {joules(self._spent_j + now_j)} so far, "
-                f"{roughly(elapsed_s)}{self._left}"
+                f"{self._begun}/{self._n_trials} trials, {joules(self._energy_j + running_j)} "
+                f"so far, {roughly(elapsed_s)}{self._time_left}"
             ),
         )
         return row
 
 
-class LiveTrial:
-    """Shows one training while it runs, on a terminal. A context manager.
+class LiveTrial(_ShowsProgress):
+    """Context manager that shows one training run while it runs.
 
     Args:
         journal: The trial's journal.
-        console: Where to show.
+        console: The console to show it on.
     """
 
     def __init__(self, journal: Path, console: Console) -> None:
-        self._run = _Running("", JournalReader(journal), time.monotonic())
-        self._progress = Progress(
-            console,
-            lambda: _dim(_now("training", self._run)),
-            lambda: _now("training", self._run),
-        )
-
-    def __enter__(self) -> Self:
-        self._progress.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.__exit__(kind, error, trace)
+        run = _Running("", JournalReader(journal), time.monotonic())
+        line = partial(_training_line, "training", run)
+        super().__init__(Progress(console, lambda: _dim(line()), line))
 
 
 def _dim(line: str) -> Text:
     return Text(line, style="dim", overflow="ellipsis", no_wrap=True)
 
 
-def _now(what: str, run: _Running) -> str:
-    """One training that runs, in a line."""
-    with suppress(JournalError):  # whoever needs all of it says so; this only shows
+def _training_line(name: str, run: _Running) -> str:
+    """Return a training run in progress as a line."""
+    with suppress(JournalError):  # a damaged journal is reported when the trial ends
         run.reader.read()
     journal = run.reader.journal
-    line = f"now   {what}{': ' if run.setup else ''}{run.setup}"
+    line = f"now   {name}{': ' if run.setup else ''}{run.setup}"
     if not journal.checkpoints:
-        doing = journal.now or "starting"
-        line += f"  {doing}, {roughly(time.monotonic() - run.since_s)}"
+        activity = journal.now or "starting"
+        line += f"  {activity}, {roughly(time.monotonic() - run.since_s)}"
     elif journal.start is not None:
-        at = journal.checkpoints[-1]
-        spent_j = total(w.energy for w in journal.windows).total_j
-        trained_s = sum(w.energy.time_s for w in journal.windows if w.purpose in _EPOCHS)
-        left = time_left(trained_s, at.epoch, journal.start.epochs - at.epoch)
+        last = journal.checkpoints[-1]
+        energy_j = total(w.energy for w in journal.windows).total_j
+        trained_s = sum(w.energy.time_s for w in journal.windows if w.purpose in _EPOCH_PURPOSES)
+        remaining = time_left(trained_s, last.epoch, journal.start.epochs - last.epoch)
         line += (
-            f"  epoch {at.epoch:.3g}/{journal.start.epochs:g}, accuracy {at.accuracy:.3f}, "
-            f"{joules(spent_j)}{left.replace('about', 'at most')}"
+            f"  epoch {last.epoch:.3g}/{journal.start.epochs:g}, accuracy {last.accuracy:.3f}, "
+            f"{joules(energy_j)}{remaining.replace('about', 'at most')}"
         )
     return line
 
 
 def _outcome(trial: TrialRecord) -> str:
-    """How a trial ended, in a few words."""
+    """Return the outcome of a trial in short."""
     if trial.state == "failed":
         return f"failed: {trial.reason}"
     if trial.result is None:
@@ -336,13 +335,13 @@ def _outcome(trial: TrialRecord) -> str:
 
 
 def result_line(result: TrialResult) -> str:
-    """A trial's outcome: "1.2 J to 0.95, best accuracy 0.972", or that it missed."""
+    """Return a trial's outcome: "1.2 J to 0.95, best accuracy 0.972", or that it missed."""
     best = f"best accuracy {result.best_accuracy:.3f}"
     paused = f"{result.reason}, " if result.end == "paused" else ""
     if result.energy_to_target_j is not None:
         return f"{paused}{joules(result.energy_to_target_j)} to {result.target:g}, {best}"
     if paused:
         return f"{paused}{best}" if len(result.curve) else result.reason
-    early = result.end in ("diverged", "stopped")
-    how = f"stopped ({result.reason})" if early else f"missed {result.target:g}"
-    return f"{how}, {best}, {joules(result.training_j)} spent training"
+    ended_early = result.end in ("diverged", "stopped")
+    outcome = f"stopped ({result.reason})" if ended_early else f"missed {result.target:g}"
+    return f"{outcome}, {best}, {joules(result.training_j)} spent training"

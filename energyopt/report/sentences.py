@@ -1,24 +1,27 @@
-"""Sentences for the terminal: what a study found, what it cost, how it was measured."""
+"""Sentences about a study: its results, its energy, and how that was measured."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from energyopt.analysis.break_even import Savings
 from energyopt.analysis.pareto import FrontPoint
 from energyopt.analysis.pretraining_value import recycled_line
 from energyopt.analysis.recommendation import WITHIN
 from energyopt.analysis.summary import Counts, Fate, Summary
 from energyopt.core.conditions import PowerProfile
+from energyopt.core.study_record import TrialRecord
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, percent, quantity, setup
 from energyopt.report.flags import explain_flag
 
 COUNTED = "This counts the energy of trials only: start-up and the sampler are not metered."
 
-_FEW = 3
+_MAX_PROFILES = 3
 
-_SPENT: Mapping[str, str] = {
+_OUTCOMES: Mapping[str, str] = {
     "reached": "reached the target",
     "missed": "missed it",
     "stopped": "stopped",
@@ -28,7 +31,7 @@ _SPENT: Mapping[str, str] = {
     "lost": "lost",
     "confirmation": "confirming",
 }
-_FATES: Mapping[Fate, str] = {
+_MISSES: Mapping[Fate, str] = {
     "missed": "trained to the end",
     "stopped": "stopped early",
     "failed": "failed",
@@ -37,7 +40,7 @@ _FATES: Mapping[Fate, str] = {
 
 
 def summary_lines(summary: Summary) -> tuple[str, ...]:
-    """Write a summary as sentences."""
+    """Return a summary as sentences."""
     lines = [_trials_line(summary)]
     if summary.target is not None:
         lines += [
@@ -48,26 +51,26 @@ def summary_lines(summary: Summary) -> tuple[str, ...]:
     lines += [*book_lines(summary), recycled_line(summary.recycled)]
     if summary.target is not None or summary.provenance is not None:
         lines.append(_measuring_line(summary.provenance))
-    lines += [_profile_line(trial, profile) for trial, profile in summary.profiles[:_FEW]]
+    lines += [_profile_line(trial, profile) for trial, profile in summary.profiles[:_MAX_PROFILES]]
     lines.append(_flags_line(summary.flags))
     return tuple(line for line in lines if line)
 
 
 def book_lines(summary: Summary) -> tuple[str, ...]:
-    """Write what a search cost and when it pays back."""
+    """Return the search energy and the break-even as sentences."""
     if summary.provenance is None:
         return ()
-    lines = (_search_line(summary), _fates_line(summary), _break_even_line(summary))
+    lines = (_search_line(summary), _outcomes_line(summary), _break_even_line(summary))
     return tuple(line for line in (*lines, _net_line(summary)) if line)
 
 
 def source(provenance: Provenance) -> str:
-    """Say in short where joules come from: "estimated by cpu-time 4 W/core"."""
+    """Return the source of energies in short: "estimated by cpu-time 4 W/core"."""
     return f"{provenance.kind} by {provenance.meter}"
 
 
 def source_lines(provenance: Provenance, flags: Sequence[str] = ()) -> str:
-    """Say at the start of a run where its joules come from, and what is doubtful about them."""
+    """Return the source of a run's energies in full, and its warnings."""
     lines = [
         f"energy    {provenance.kind.upper()} by {provenance.meter}, {provenance.scope}",
         f"          {provenance.uncertainty}",
@@ -78,23 +81,23 @@ def source_lines(provenance: Provenance, flags: Sequence[str] = ()) -> str:
 
 
 def hardware_lines(result: TrialResult) -> list[str]:
-    """Say at which limit a trial's GPUs worked, what they draw at rest, and how warm they were."""
-    found = result.conditions
+    """Return the power limit, idle power and temperature of a trial's GPUs as sentences."""
+    conditions = result.conditions
     lines = []
-    if found.profile is not None:
+    if conditions.profile is not None:
         tried = ", ".join(
-            f"{at.limit_w:g} W {joules(at.step_j)} {duration(at.step_s)}"
-            for at in found.profile.points
+            f"{point.limit_w:g} W {joules(point.step_j)} {duration(point.step_s)}"
+            for point in conditions.profile.points
         )
-        chosen = f"{found.profile.chosen_w:g} W, by {found.profile.policy}"
+        chosen = f"{conditions.profile.chosen_w:g} W, by {conditions.profile.policy}"
         lines.append(f"Power limit: {chosen}; a step at {tried}.")
-    elif found.limit_w is not None:
-        lines.append(f"Power limit: {found.limit_w:g} W.")
-    if found.idle_w is not None:
+    elif conditions.limit_w is not None:
+        lines.append(f"Power limit: {conditions.limit_w:g} W.")
+    if conditions.idle_w is not None:
         net = f", {joules(result.energy_net_j)} of training beyond it"
-        lines.append(f"At rest: {quantity(found.idle_w, 'W')}{net}.")
-    if found.temperature_before_c is not None and found.temperature_after_c is not None:
-        before, after = found.temperature_before_c, found.temperature_after_c
+        lines.append(f"At rest: {quantity(conditions.idle_w, 'W')}{net}.")
+    if conditions.temperature_before_c is not None and conditions.temperature_after_c is not None:
+        before, after = conditions.temperature_before_c, conditions.temperature_after_c
         lines.append(f"Temperature: {before:g} degC before, {after:g} after.")
     return lines
 
@@ -114,7 +117,7 @@ def _cheapest_line(summary: Summary, target: float) -> str:
     point = summary.recommended
     if point is not None:
         return (
-            f"Cheapest setup reaching {accuracy(target)}: {_setup_of(point)} - "
+            f"Cheapest setup reaching {accuracy(target)}: {point_text(point)} - "
             f"{joules(point.energy_j)} to target (trial {point.trial}, epoch {point.epoch:.4g})."
         )
     if not summary.front:
@@ -122,18 +125,18 @@ def _cheapest_line(summary: Summary, target: float) -> str:
     best = summary.front[-1]
     return (
         f"No trial reached {accuracy(target)}. The best accuracy was {accuracy(best.accuracy)} "
-        f"({_setup_of(best)}; {joules(best.energy_j)}, trial {best.trial}, "
+        f"({point_text(best)}; {joules(best.energy_j)}, trial {best.trial}, "
         f"epoch {best.epoch:.4g})."
     )
 
 
 def _advice_line(summary: Summary) -> str:
-    """What is expected to be cheapest, where that is not the setup that was."""
+    """Return the configuration expected to be cheapest, if another one was measured cheapest."""
     point, advice = summary.advised, summary.advice
     if point is None or advice is None:
         return ""
     return (
-        f"Luck aside, {_setup_of(point)} is expected to need the least, "
+        f"Luck aside, {point_text(point)} is expected to need the least, "
         f"{joules(advice.energy_j)} (trial {point.trial}; by the model within {percent(WITHIN)} "
         f"of the best with probability {percent(advice.probability)})."
     )
@@ -142,7 +145,7 @@ def _advice_line(summary: Summary) -> str:
 def _worst_line(summary: Summary, target: float) -> str:
     counts, worst = summary.counts, summary.worst
     if worst is None:
-        return _rest(counts)
+        return _missed_text(counts)
     if counts.reached == 1:
         line = f"Trial {worst.trial} is the only one that reached {accuracy(target)}"
     else:
@@ -151,22 +154,24 @@ def _worst_line(summary: Summary, target: float) -> str:
             f"The worst setup that reached {accuracy(target)} cost{times} "
             f"({joules(worst.energy_j)}, trial {worst.trial}; one seed each)"
         )
-    rest = _rest(counts)
-    return f"{line}; {rest}" if rest else f"{line}."
+    missed = _missed_text(counts)
+    return f"{line}; {missed}" if missed else f"{line}."
 
 
-def _rest(counts: Counts) -> str:
-    """What became of the trials that did not reach the target."""
-    others = {fate: counts.fates[fate] for fate in _FATES if counts.fates.get(fate)}
-    if not others:
+def _missed_text(counts: Counts) -> str:
+    """Return how many trials missed the target, by outcome."""
+    missed = {outcome: counts.fates[outcome] for outcome in _MISSES if counts.fates.get(outcome)}
+    if not missed:
         return ""
-    words = ", ".join(f"{number} {_FATES[fate]}" for fate, number in others.items())
+    parts = ", ".join(f"{number} {_MISSES[outcome]}" for outcome, number in missed.items())
     finished = count(counts.finished, "trial")
-    return f"{sum(others.values())} of {finished} missed the target ({words})."
+    return f"{sum(missed.values())} of {finished} missed the target ({parts})."
 
 
 def _search_line(summary: Summary) -> str:
-    parts = ", ".join(f"{each} {joules(part)}" for each, part in summary.parts_j.items() if part)
+    parts = ", ".join(
+        f"{purpose} {joules(energy_j)}" for purpose, energy_j in summary.parts_j.items() if energy_j
+    )
     line = f"The search cost {joules(summary.search_energy_j)}"
     if parts:
         line += f" ({parts})"
@@ -175,54 +180,61 @@ def _search_line(summary: Summary) -> str:
     return line + "."
 
 
-def _fates_line(summary: Summary) -> str:
-    """What became of the trials that burnt it, where there is more to say than the target."""
-    spent = {fate: part for fate, part in summary.fates_j.items() if part}
-    if not spent.keys() - {"reached"}:
+def _outcomes_line(summary: Summary) -> str:
+    """Return the energy by outcome of its trials, unless all reached the target."""
+    energy_j = {outcome: part_j for outcome, part_j in summary.fates_j.items() if part_j}
+    if not energy_j.keys() - {"reached"}:
         return ""
-    parts = (f"{joules(spent[fate])} {words}" for fate, words in _SPENT.items() if fate in spent)
+    parts = (
+        f"{joules(energy_j[key])} {text}" for key, text in _OUTCOMES.items() if key in energy_j
+    )
     return f"By fate: {', '.join(parts)}."
 
 
 def _break_even_line(summary: Summary) -> str:
-    found = summary.against_default
-    if summary.break_even is None or summary.default is None or found is None:
+    savings = summary.against_default
+    if summary.break_even is None or summary.default is None or savings is None:
         return f"Break-even: none, because {summary.break_even_reason}."
     trainings = count(math.ceil(summary.break_even), "training")
-    soonest, latest = found.break_even(summary.search_energy_j)
-    last = "never" if math.isinf(latest) else f"{math.ceil(latest)}"
-    single = ", one seed each" if found.single else ""
+    single = ", one seed each" if savings.single else ""
     return (
         f"Break-even: the search pays back after {trainings} against the default setup "
-        f"(trial {summary.default.trial}: {joules(found.default_j)} to target; the recommended "
-        f"one saves {percent(summary.saving)} of it{single}); from {math.ceil(soonest)} to {last} "
-        f"{found.confidence}. {COUNTED}"
+        f"(trial {summary.default.trial}: {joules(savings.default_j)} to target; the recommended "
+        f"one saves {percent(summary.saving)} of it{single}); "
+        f"{break_even_interval(savings, summary.search_energy_j)}. {COUNTED}"
     )
 
 
+def break_even_interval(savings: Savings, search_j: float) -> str:
+    """Return the interval of the break-even: "from 3 to never with 95 % confidence, ..."."""
+    soonest, latest = savings.break_even(search_j)
+    last = "never" if math.isinf(latest) else f"{math.ceil(latest)}"
+    return f"from {math.ceil(soonest)} to {last} {savings.confidence}"
+
+
 def _net_line(summary: Summary) -> str:
-    """What the planned trainings save beyond the search."""
-    found, reuse = summary.against_default, summary.reuse
-    if found is None or reuse is None:
+    """Return the energy that the planned training runs save beyond the search energy."""
+    savings, reuse = summary.against_default, summary.reuse
+    if savings is None or reuse is None:
         return ""
-    net_j, least_j, most_j = found.net_j(summary.search_energy_j, reuse)
+    net_j, least_j, most_j = savings.net_j(summary.search_energy_j, reuse)
     verb = "save" if net_j >= 0 else "lose"
     return (
         f"Over {reuse:g} trainings search and recommended setup {verb} {joules(abs(net_j))} "
-        f"({joules(least_j)} to {joules(most_j)} saved {found.confidence})."
+        f"({joules(least_j)} to {joules(most_j)} saved {savings.confidence})."
     )
 
 
 def _profile_line(trial: int, profile: PowerProfile) -> str:
-    at = {point.limit_w: point for point in profile.points}
-    best, highest = at[profile.chosen_w], profile.points[0]
+    points = {point.limit_w: point for point in profile.points}
+    best, highest = points[profile.chosen_w], profile.points[0]
     line = f"Power limit: {best.limit_w:g} W for batch size {profile.shape.get('batch_size')}"
     if best == highest:
-        return f"{line}, the highest of {len(at)} tried (trial {trial})."
-    saved, slower = 1 - best.step_j / highest.step_j, best.step_s / highest.step_s - 1
+        return f"{line}, the highest of {len(points)} tried (trial {trial})."
+    saved_share, slower_share = 1 - best.step_j / highest.step_j, best.step_s / highest.step_s - 1
     return (
-        f"{line}, of {len(at)} tried (trial {trial}): {percent(saved)} less energy and "
-        f"{percent(slower)} more time a step than at {highest.limit_w:g} W."
+        f"{line}, of {len(points)} tried (trial {trial}): {percent(saved_share)} less energy and "
+        f"{percent(slower_share)} more time a step than at {highest.limit_w:g} W."
     )
 
 
@@ -238,12 +250,24 @@ def _measuring_line(provenance: Provenance | None) -> str:
 def _flags_line(flags: Mapping[str, int]) -> str:
     if not flags:
         return ""
-    words = "; ".join(f"{explain_flag(flag)} ({count(n, 'trial')})" for flag, n in flags.items())
-    return f"Conditions to mind: {words}."
+    warnings = "; ".join(f"{explain_flag(flag)} ({count(n, 'trial')})" for flag, n in flags.items())
+    return f"Conditions to mind: {warnings}."
 
 
-def _setup_of(point: FrontPoint) -> str:
-    words = setup(point.params)
+def point_text(point: FrontPoint) -> str:
+    """Return the configuration of a point in a sentence."""
     if not point.default:
-        return words or "the fixed setup"
-    return f"the default setup ({words})" if words else "the default setup"
+        return params_text(point.params)
+    values = setup(point.params)
+    return f"the default setup ({values})" if values else "the default setup"
+
+
+def trial_text(trial: TrialRecord) -> str:
+    """Return the number and the configuration of a trial."""
+    default = " (default)" if trial.default else ""
+    return f"trial {trial.number}{default}: {params_text(trial.params)}"
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """Return the searched hyperparameters of a trial, or that none were searched."""
+    return setup(params) or "the fixed setup"

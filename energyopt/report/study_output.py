@@ -1,4 +1,4 @@
-"""What a study says on the terminal: its banner before, its answer at the end."""
+"""Terminal output of a study: the banner at its start, the result at its end."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def banner(
     n_trials: int,
     counted: int,
 ) -> str:
-    """What is searched, and where its joules will come from.
+    """Return the lines printed before a study: what it searches, and its source of energies.
 
     Args:
         name: The study's name.
-        target: Accuracy to reach.
-        setup: Task and model, in words.
-        space: The axes, in words.
-        sampler: Its name.
-        provenance: Of the joules; None while the first trial has not said.
-        n_trials: The study's total.
-        counted: Trials that it already has.
+        target: Target accuracy.
+        setup: Task and model, as text.
+        space: The search space, as text.
+        sampler: Name of the sampler.
+        provenance: Source of energies; None if only the first trial will tell.
+        n_trials: Total number of trials.
+        counted: Number of trials finished by earlier runs.
     """
     lines = [f"energyopt {__version__}, study {name}: {setup}, to {target:g} validation accuracy"]
     if provenance is None:
@@ -49,8 +49,8 @@ def banner(
     else:
         lines.append(source_lines(provenance))
     lines.append(f"search    {sampler} over {space}")
-    done = f", {counted} of them done before" if counted else ""
-    lines.append(f"trials    {n_trials}{done}")
+    earlier = f", {counted} of them done before" if counted else ""
+    lines.append(f"trials    {n_trials}{earlier}")
     return "\n".join(lines)
 
 
@@ -60,38 +60,43 @@ def print_end(
     storage: str,
     folder: Path,
 ) -> None:
-    """The summary, and the commands to type next."""
+    """Print the summary, and commands to continue with."""
     summary = summarize(study)
     console.print()
-    console.print(summary_panel(summary), crop=False)  # a command must stay whole
+    console.print(summary_panel(summary), crop=False)  # cropping would cut commands
     if not summary.front:
         return
     console.print()
-    for words, why in _next(study, storage, folder, reached=summary.recommended is not None):
-        for line in command_lines(words, console.width):
+    reached = summary.recommended is not None
+    for arguments, purpose in _next_commands(study, storage, folder, reached=reached):
+        for line in command_lines(arguments, console.width):
             console.print(Text(line, style="bold"), soft_wrap=True)
-        say(console, f"      {why}", style="dim")
+        say(console, f"      {purpose}", style="dim")
 
 
-def words_to_vouch_for(study: StudyRecord, trial: TrialRecord | None = None) -> tuple[str, ...]:
-    """Words of a study that name code: from a database they are not run unless typed again."""
-    own = () if trial is None else trial.overrides
-    return tuple(word for word in (*study.overrides, *own) if names_code(word))
+def untrusted_overrides(study: StudyRecord, trial: TrialRecord | None = None) -> tuple[str, ...]:
+    """Return overrides that name code: stored in a database, they only run if typed again."""
+    overrides = (*study.overrides, *(() if trial is None else trial.overrides))
+    return tuple(override for override in overrides if names_code(override))
 
 
-def _next(
+def _next_commands(
     study: StudyRecord, storage: str, folder: Path, *, reached: bool
 ) -> Iterator[tuple[list[str], str]]:
-    """The words of commands that lead on from a study, and what each is for."""
-    usual = os.environ.get("ENERGYOPT_STORAGE", DEFAULT_STORAGE)  # never printed: a password
-    elsewhere = [] if storage == usual else ["--storage", storage]
-    front = ["pareto", study.name, "--out", "front.csv", *elsewhere]
+    """Yield arguments and purpose of commands that continue with the results of a study."""
+    # A URL from the environment may contain a password, so it is not printed.
+    default_storage = os.environ.get("ENERGYOPT_STORAGE", DEFAULT_STORAGE)
+    storage_option = [] if storage == default_storage else ["--storage", storage]
+    front = ["pareto", study.name, "--out", "front.csv", *storage_option]
     yield front, "the front, each point with its overrides"
     if reached:
-        vouched = words_to_vouch_for(study)
-        words = ["retrain", study.name, *vouched, "--out", "model.safetensors", *elsewhere]
-        yield words, "train the cheapest setup again"
+        overrides = untrusted_overrides(study)
+        out = ["--out", "model.safetensors"]
+        yield (
+            ["retrain", study.name, *overrides, *out, *storage_option],
+            "train the cheapest setup again",
+        )
     if "sampler=grid" not in study.overrides:
-        more = [f"study={study.name}", f"n_trials={2 * len(study.trials)}"]
-        words = ["-m", *study.overrides, *study.sweep, *more]
-        yield words, f"search on; the runs so far are in {folder}"
+        size = [f"study={study.name}", f"n_trials={2 * len(study.trials)}"]
+        arguments = ["-m", *study.overrides, *study.sweep, *size]
+        yield arguments, f"search on; the runs so far are in {folder}"

@@ -1,7 +1,7 @@
 """Tables for the terminal.
 
-All text goes into `rich.text.Text`, which reads no markup: a study, a parameter or a reason
-can hold any characters.
+All text goes into `rich.text.Text`, which does not interpret markup: the name of a study, a
+parameter or a reason can hold any characters.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class StudyRow:
 
     Attributes:
         name: Its name.
-        trials: Number of its trials that are over.
-        reached: How many reached the target.
-        best_j: The least energy-to-target, in J; None if no trial reached the target.
-        search_energy_j: All energy that the study burnt, in J.
-        provenance: Where the joules come from; None before the first.
+        trials: Number of its finished trials.
+        reached: Number of trials that reached the target.
+        best_j: The least energy to target, in J; None if no trial reached the target.
+        search_energy_j: All energy used by the study, in J.
+        provenance: Source of its energies; None before the first trial.
     """
 
     name: str
@@ -54,7 +54,7 @@ class StudyRow:
 
 
 def study_row(study: StudyRecord) -> StudyRow:
-    """Make the row of a study."""
+    """Return the row of a study."""
     hits = [] if study.target is None else at_target(study, study.target)
     return StudyRow(
         name=study.name,
@@ -67,8 +67,8 @@ def study_row(study: StudyRecord) -> StudyRow:
 
 
 def studies_table(rows: Iterable[StudyRow]) -> RenderableType:
-    """List studies, one a row, each with the provenance of its joules."""
-    table = _table(left=("study",), right=("trials", "reached", "cheapest", "search"))
+    """Return a table of studies, each with the source of its energies."""
+    table = _table(text=("study",), numbers=("trials", "reached", "cheapest", "search"))
     table.add_column(_text("joules are"), overflow="fold")
     for row in rows:
         joules_are = "-" if row.provenance is None else source(row.provenance)
@@ -89,20 +89,20 @@ def studies_table(rows: Iterable[StudyRow]) -> RenderableType:
 
 def front_table(
     points: Sequence[FrontPoint],
-    of: str | None = None,
+    front_of: str | None = None,
     *,
     study: str = "NAME",
     target: float | None = None,
     limit: int | None = 15,
 ) -> RenderableType:
-    """Show a front, by rising energy, with the provenance of its joules.
+    """Return a table of a front by rising energy, with the source of its energies.
 
     Args:
         points: The front.
-        of: What it is a front of (`front_of`); in general words if None.
+        front_of: Description of what it is a front of; a general one if None.
         study: Name of the study, for the command that shows all points.
-        target: Accuracy whose cheapest point is marked.
-        limit: The most rows; longer fronts are thinned evenly. None shows all.
+        target: Accuracy at which to mark the cheapest point.
+        limit: Maximum number of rows; longer fronts are thinned evenly. None shows all.
     """
     if not points:
         return _text(
@@ -110,14 +110,16 @@ def front_table(
             f"`{COMMAND} show {shlex.quote(study)}`."
         )
     marked = next(
-        (at for at, point in enumerate(points) if target is not None and point.accuracy >= target),
+        (i for i, point in enumerate(points) if target is not None and point.accuracy >= target),
         None,
     )
     ends = {0, len(points) - 1}
-    shown = _thin(len(points), limit, ends if marked is None else ends | {marked})
-    rows = [(points[at], at == marked) for at in shown]
+    shown = _thin_indices(len(points), limit, ends if marked is None else ends | {marked})
+    rows = [(points[i], i == marked) for i in shown]
     sources = "; ".join(dict.fromkeys(source(point.provenance) for point in points))
-    heading = f"Front: {of or _general(points[0])} (validation accuracy; {sources})"
+    heading = (
+        f"Front: {front_of or _general_description(points[0])} (validation accuracy; {sources})"
+    )
     parts: list[RenderableType] = [
         _text(heading, style=_HEADING),
         _FirstThatFits(_front_rows(rows, spread=True), _front_rows(rows, spread=False)),
@@ -133,12 +135,13 @@ def front_table(
 def curve_table(
     result: TrialResult, *, heading: str = "Curve", limit: int | None = 20
 ) -> RenderableType:
-    """Show one trial's curve: what its training cost so far, and what it reached.
+    """Return a table of a trial's curve: training energy so far and accuracy.
 
     Args:
         result: The trial's record.
-        heading: What to call it, such as "Curve of trial 7".
-        limit: The most rows; longer curves are thinned, never the target, the best or the last.
+        heading: Its heading, such as "Curve of trial 7".
+        limit: Maximum number of rows; longer curves are thinned, but keep the target, the best and
+            the last row.
     """
     provenance = source(result.start.provenance)
     title = f"{heading}: target {accuracy(result.target)} (validation accuracy; {provenance})"
@@ -147,11 +150,11 @@ def curve_table(
     if not curve:
         return Group(_text(title, style=_HEADING), _text(f"No evaluation was made. {end}"))
     marks = _curve_marks(result, curve)
-    table = _table(right=("epoch", "samples", "training energy", "time", "accuracy"))
+    table = _table(numbers=("epoch", "samples", "training energy", "time", "accuracy"))
     table.add_column("")
-    shown = _thin(len(curve), limit, {*marks, len(curve) - 1})
-    for at in shown:
-        point = curve[at]
+    shown = _thin_indices(len(curve), limit, {*marks, len(curve) - 1})
+    for i in shown:
+        point = curve[i]
         _row(
             table,
             f"{point.epoch:.4g}",
@@ -159,8 +162,8 @@ def curve_table(
             joules(point.training_j),
             duration(point.training_s),
             f"{point.accuracy:.4f}",
-            " ".join(marks.get(at, ())),
-            marked="target" in marks.get(at, ()),
+            " ".join(marks.get(i, ())),
+            marked="target" in marks.get(i, ()),
         )
     hidden = len(curve) - len(shown)
     verb = "is" if hidden == 1 else "are"
@@ -169,7 +172,7 @@ def curve_table(
 
 
 def summary_panel(summary: Summary) -> RenderableType:
-    """Show a study: its front, then what it recommends, what it cost and how it was measured."""
+    """Return a study's front, recommendation, search energy and source of energies."""
     parts: list[RenderableType] = []
     if summary.front:
         table = front_table(
@@ -177,47 +180,47 @@ def summary_panel(summary: Summary) -> RenderableType:
         )
         parts += [table, Text()]
     elif summary.told:
-        parts += [told_table(summary.told, summary.metrics), Text()]
+        parts += [best_values_table(summary.told, summary.metrics), Text()]
     parts += [_text(line) for line in summary_lines(summary)]
     if summary.recommended is not None:
         parts += [_text("Train the cheapest setup again:"), _Command(summary.recommended.overrides)]
     return Group(*parts)
 
 
-def told_table(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> RenderableType:
-    """Show what trials of any app told their study: the values no other trial beats."""
-    tables = (_told_rows(trials, metrics, spread=spread) for spread in (True, False))
+def best_values_table(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> RenderableType:
+    """Return the objective values that no other trial beats, for a study of any app."""
+    tables = (_value_rows(trials, metrics, spread=spread) for spread in (True, False))
     return Group(_text("Best told values", style=_HEADING), _FirstThatFits(*tables))
 
 
 def books_text(study: StudyRecord, *, reuse: float | None = None) -> RenderableType:
-    """Say what a study cost, and when that pays back."""
+    """Return the search energy of a study and its break-even."""
     return Group(*(_text(line) for line in book_lines(summarize(study, reuse=reuse))))
 
 
 def command_text(overrides: Sequence[str]) -> RenderableType:
-    """The command of a training, in pieces that can be pasted."""
+    """Return the command of a training run, on lines that can be pasted."""
     return _Command(overrides)
 
 
 def rows_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> RenderableType:
-    """A table of text: the first column is on the left and wraps, numbers are on the right."""
-    table = _table(left=columns[:1], right=columns[1:])
+    """Return a table of text: the first column is left-aligned and wraps, others right-aligned."""
+    table = _table(text=columns[:1], numbers=columns[1:])
     for row in rows:
         _row(table, *row)
     return table
 
 
-def _general(point: FrontPoint) -> str:
+def _general_description(point: FrontPoint) -> str:
     if point.kind_of_point == "final":
         return "told values of feasible trials"
     return "accuracy against training energy, over all checkpoints"
 
 
 def _front_rows(rows: Sequence[tuple[FrontPoint, bool]], *, spread: bool) -> Table:
-    """Make the rows of a front, with one column a parameter or all in one column."""
+    """Return a table of points, with one column per parameter or all in one column."""
     keys = list(dict.fromkeys(key for point, _ in rows for key in point.params))
-    table = _table(right=("energy", "accuracy"))
+    table = _table(numbers=("energy", "accuracy"))
     _add_setup(table, keys, spread=spread)
     for name in ("trial", "epoch"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -234,10 +237,10 @@ def _front_rows(rows: Sequence[tuple[FrontPoint, bool]], *, spread: bool) -> Tab
     return table
 
 
-def _told_rows(trials: Sequence[TrialRecord], metrics: Sequence[Metric], *, spread: bool) -> Table:
-    """Make the rows of told values, with one column a parameter or all in one column."""
+def _value_rows(trials: Sequence[TrialRecord], metrics: Sequence[Metric], *, spread: bool) -> Table:
+    """Return a table of trials, with one column per parameter or all in one column."""
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    table = _table(right=("trial",))
+    table = _table(numbers=("trial",))
     for metric in metrics:
         heading = _text(f"{metric.name} ({metric.direction})")
         table.add_column(heading, justify="right", overflow="fold")
@@ -263,7 +266,7 @@ def _setup_cells(params: Mapping[str, Any], keys: Sequence[str], *, spread: bool
 
 
 def _curve_marks(result: TrialResult, curve: Sequence[CurvePoint]) -> dict[int, tuple[str, ...]]:
-    best = max(range(len(curve)), key=lambda at: curve[at].accuracy)
+    best = max(range(len(curve)), key=lambda i: curve[i].accuracy)
     marks: dict[int, tuple[str, ...]] = {best: ("best",)}
     if result.hit is not None:
         hit = curve.index(result.hit)
@@ -271,31 +274,33 @@ def _curve_marks(result: TrialResult, curve: Sequence[CurvePoint]) -> dict[int, 
     return marks
 
 
-def _thin(count: int, limit: int | None, keep: Collection[int]) -> list[int]:
-    """Choose at most `limit` of `count` rows, evenly; those to keep are always among them."""
-    if limit is None or count <= limit:
-        return list(range(count))
-    others = [at for at in range(count) if at not in keep]
-    free = max(limit - len(keep), 0)
-    return sorted({*keep, *(others[(2 * k + 1) * len(others) // (2 * free)] for k in range(free))})
+def _thin_indices(n_rows: int, limit: int | None, required: Collection[int]) -> list[int]:
+    """Choose at most `limit` of `n_rows` rows evenly, in addition to the required ones."""
+    if limit is None or n_rows <= limit:
+        return list(range(n_rows))
+    others = [i for i in range(n_rows) if i not in required]
+    n_free = max(limit - len(required), 0)
+    # The middles of n_free equal parts of the other rows.
+    chosen = (others[(2 * k + 1) * len(others) // (2 * n_free)] for k in range(n_free))
+    return sorted({*required, *chosen})
 
 
 class _FirstThatFits:
-    """Shows the first table that fits the console; the last one where none does."""
+    """Renderable: the first table that fits the console, or the last one if none does."""
 
     def __init__(self, *tables: Table) -> None:
-        self.tables = tables
+        self._tables = tables
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         unlimited = options.update_width(_UNLIMITED_WIDTH)
-        for table in self.tables:
+        for table in self._tables:
             if Measurement.get(console, unlimited, table).maximum <= options.max_width:
                 yield table
                 return
-        yield self.tables[-1]
+        yield self._tables[-1]
 
 
-def _table(*, left: Sequence[str] = (), right: Sequence[str] = ()) -> Table:
+def _table(*, text: Sequence[str] = (), numbers: Sequence[str] = ()) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
@@ -303,9 +308,9 @@ def _table(*, left: Sequence[str] = (), right: Sequence[str] = ()) -> Table:
         show_edge=False,
         header_style=_HEADING,
     )
-    for name in left:
+    for name in text:
         table.add_column(_text(name), overflow="fold")
-    for name in right:
+    for name in numbers:
         table.add_column(_text(name), justify="right", no_wrap=True)
     return table
 
@@ -315,14 +320,14 @@ def _row(table: Table, *cells: object, marked: bool = False) -> None:
 
 
 class _Command:
-    """A command line in pieces that can be pasted: a shell joins them at the backslash."""
+    """Renderable: a command on lines that can be pasted."""
 
     def __init__(self, overrides: Sequence[str]) -> None:
-        self.words = overrides
+        self._overrides = overrides
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # Segments and not text: rich would cut a word that is longer than a line.
-        for line in command_lines(self.words, options.max_width):
+        # Segments instead of text: rich would break an override that is longer than a line.
+        for line in command_lines(self._overrides, options.max_width):
             yield Segment(line)
             yield Segment.line()
 

@@ -115,7 +115,7 @@ class StudySweeper:
             provenance = app.ready.provenance if app.ready else None
             with LiveStudy(n_trials, console, provenance) as live:
                 live.take_up(store.counted(), store.read().trials)
-                live.mind(app.ready.flags if app.ready else ())
+                live.warn(app.ready.flags if app.ready else ())
                 for note in notes:
                     live.note(note)
                 self._coordinate(coordinator, store, n_trials, next_point, live)

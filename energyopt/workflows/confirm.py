@@ -14,7 +14,7 @@ from energyopt.analysis.recommendation import advise
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import joules
 from energyopt.errors import StudyError
-from energyopt.report.confirmation_view import confirmed_screen
+from energyopt.report.confirmation_view import confirmation_view
 from energyopt.search.schedule import setup_of
 from energyopt.storage.confirmations import Confirmations
 from energyopt.storage.reader import read_study
@@ -71,7 +71,7 @@ def confirm(storage: str, name: str, request: ConfirmRequest, console: Console) 
     study = read_study(storage, name)
     console.print()
     setups = confirmed_setups(study, {run.overrides for run in plan})
-    console.print(confirmed_screen(study, setups))
+    console.print(confirmation_view(study, setups))
     cost = f"Confirming cost {joules(study.confirmation_j)} until now: search energy of the study."
     console.print(Text(cost))
 

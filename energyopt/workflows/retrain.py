@@ -17,7 +17,7 @@ from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.errors import ConfigError, StorageError, StudyError
 from energyopt.jobs.compose import compose_here, folders_here
 from energyopt.report.console import say
-from energyopt.report.study_output import words_to_vouch_for
+from energyopt.report.study_output import untrusted_overrides
 from energyopt.storage.identity import check_name
 from energyopt.utils.files import private_files, refuse_existing, written_whole
 from energyopt.utils.signals import interrupting
@@ -128,7 +128,7 @@ def overrides_for(
     """
     stored = [override for override in trained_as(study, trial) if not override.startswith("--")]
     typed = {*request.overrides, f"--config-dir={request.config_dir}"}
-    untyped = [override for override in words_to_vouch_for(study, trial) if override not in typed]
+    untyped = [override for override in untrusted_overrides(study, trial) if override not in typed]
     if untyped:
         raise ConfigError(
             f"study {study.name} was run with {' '.join(untyped)}; nothing that a database names "

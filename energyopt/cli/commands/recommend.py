@@ -42,14 +42,18 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Print the recommended configurations, as a table or as JSON."""
     disable_gc()
-    from energyopt.report.recommendation_view import advised, recommended_data, recommended_screen
+    from energyopt.report.recommendation_view import (
+        rank_setups,
+        recommendation_data,
+        recommendation_view,
+    )
     from energyopt.storage.exchange.reader import study_at
 
     study = study_at(args.storage, args.study)
-    candidates, target = advised(study, args.target, within=args.within)
+    ranked, target = rank_setups(study, args.target, within=args.within)
     if args.json:
-        data = recommended_data(study, candidates, target, args.within)
+        data = recommendation_data(study, ranked, target, args.within)
         sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
         return
-    screen = recommended_screen(study, candidates, target, args.within)
+    screen = recommendation_view(study, ranked, target, args.within)
     Console().print(screen, crop=False, soft_wrap=False)  # a command must stay whole

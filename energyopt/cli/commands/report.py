@@ -63,15 +63,15 @@ def run(args: argparse.Namespace) -> None:
     from energyopt.analysis.cost_factors import Factors
     from energyopt.report.console import say
     from energyopt.report.html.sections import report
-    from energyopt.report.html.write import refuse_full, report_dir, write_report
+    from energyopt.report.html.write import check_empty, report_dir, write_report
     from energyopt.storage.exchange.reader import study_at
 
     study = study_at(args.storage, args.study)
     factors = Factors.of(study.plans, vars(args))
     folder = report_dir(study.name) if args.out is None else args.out
     force = args.force or args.out is None
-    refuse_full(folder, force=force)
+    check_empty(folder, force=force)
     content = report(study, args.target, reuse=args.reuse, factors=factors, over=args.over)
-    page = write_report(content, folder, force=force, own=args.out is None)
+    page = write_report(content, folder, force=force, remove_older=args.out is None)
     counts = f"{len(content.figures)} figures and {len(content.grids)} tables beside it"
     say(Console(), f"{page}  ({counts})")

@@ -1,4 +1,4 @@
-"""Where joules went: by use, by trial, by power limit, and by luck."""
+"""Figures of energy: by use, by trial, by power limit, and over repeated seeds."""
 
 from __future__ import annotations
 
@@ -23,31 +23,35 @@ from energyopt.report.html.figure import (
     log_scale,
     short,
     tooltip,
-    trial_words,
+    trial_label,
 )
 from energyopt.report.html.theme import CHOSEN, KINDS, USE_COLORS
 
-_FEW = 10  # trials, below which their bars would be too wide
+_FEW = 10  # trials; with fewer, automatic bars would be too wide
 _BAR_PX = 40
 
 
 def uses_figure(uses: Mapping[Use, Energy]) -> Figure:
-    """What the whole search was spent on: a bar each."""
-    spent = {use: energy.total_j for use, energy in uses.items()}
-    whole = sum(spent.values())
+    """Draw the energy of the whole search by use, a bar each."""
+    use_j = {use: energy.total_j for use, energy in uses.items()}
+    search_j = sum(use_j.values())
     rows: list[Row] = [
-        {"use": USES[use], "j": part, "words": f"{joules(part)}, {100 * part / whole:.1f} %"}
-        for use, part in spent.items()
+        {
+            "use": USES[use],
+            "j": energy_j,
+            "words": f"{joules(energy_j)}, {100 * energy_j / search_j:.1f} %",
+        }
+        for use, energy_j in use_j.items()
     ]
     order = [row["use"] for row in rows]
-    most = max((row["j"] for row in rows), default=1.0)
+    max_j = max((row["j"] for row in rows), default=1.0)
     base = alt.Chart(data(rows)).encode(
         y=alt.Y("use:N", sort=order, title=None, axis=alt.Axis(labelLimit=240)),
         x=alt.X(
             "j:Q",
             title="energy",
             axis=joules_axis(5),
-            scale=alt.Scale(domainMax=most * 1.25),
+            scale=alt.Scale(domainMax=max_j * 1.25),
         ),
         tooltip=tooltip(use="for", words="energy"),
     )
@@ -61,20 +65,20 @@ def uses_figure(uses: Mapping[Use, Energy]) -> Figure:
         "Where the joules of the search went",
         "A bar for each use of the energy of the whole search; the table says the same.",
         chart,
-        least_px=520,
+        min_width_px=520,
     )
 
 
 def trials_figure(study: StudyRecord, target: float | None) -> Figure:
-    """The same, stacked for each trial."""
-    places = {use: at for at, use in enumerate(USES)}
+    """Draw the energy of each trial, stacked by use."""
+    use_index = {use: index for index, use in enumerate(USES)}
     rows = [
-        {"t": trial.number, "n": places[use], "j": short(energy.total_j)}
+        {"t": trial.number, "n": use_index[use], "j": short(energy.total_j)}
         for trial in study.trials
         for use, energy in trial_uses(trial, target).items()
     ]
-    seen = {row["n"] for row in rows}
-    order = [name for at, name in enumerate(USES.values()) if at in seen]
+    indices = {row["n"] for row in rows}
+    order = [name for index, name in enumerate(USES.values()) if index in indices]
     base = alt.Chart(data(rows))
     bars = base.mark_bar(size=_BAR_PX) if len(study.trials) < _FEW else base.mark_bar()
     bars = bars.transform_calculate(
@@ -97,7 +101,7 @@ def trials_figure(study: StudyRecord, target: float | None) -> Figure:
         "The same by trial",
         "Stacked bars: what each trial spent its energy on; the table of all trials says it.",
         chart,
-        least_px=480,
+        min_width_px=480,
     )
 
 
@@ -110,40 +114,43 @@ def _use_color(order: Sequence[str], *, legend: bool) -> alt.Color:
 
 
 def power_figures(trial: int, profile: PowerProfile) -> Iterator[Figure]:
-    """Energy of a step against the power limit, and its time."""
+    """Draw energy and time of an optimizer step against the power limit."""
     rows = [
         {
-            "w": at.limit_w,
-            "j": at.step_j,
-            "s": at.step_s,
-            "energy": joules(at.step_j),
-            "time": duration(at.step_s),
-            "power": quantity(at.power_w, "W"),
-            "chosen": "chosen" if at.limit_w == profile.chosen_w else "tried",
+            "w": point.limit_w,
+            "j": point.step_j,
+            "s": point.step_s,
+            "energy": joules(point.step_j),
+            "time": duration(point.step_s),
+            "power": quantity(point.power_w, "W"),
+            "chosen": "chosen" if point.limit_w == profile.chosen_w else "tried",
         }
-        for at in profile.points
+        for point in profile.points
     ]
-    of = f"batch size {profile.shape.get('batch_size')} (trial {trial})"
-    yield _power_figure(rows, "j", "energy", f"Energy of a step, {of}", trial)
-    yield _power_figure(rows, "s", "time", f"Time of a step, {of}", trial)
+    batch = f"batch size {profile.shape.get('batch_size')} (trial {trial})"
+    yield _power_figure(rows, "j", "energy", f"Energy of a step, {batch}", trial)
+    yield _power_figure(rows, "s", "time", f"Time of a step, {batch}", trial)
 
 
-def _power_figure(rows: list[Row], field: str, what: str, title: str, trial: int) -> Figure:
-    looks = {"tried": CHOSEN[0], "chosen": CHOSEN[1]}
-    colors, shapes = ([look[at] for look in looks.values()] for at in (0, 1))
+def _power_figure(
+    rows: list[Row], field: str, quantity_name: str, title: str, trial: int
+) -> Figure:
+    choices, (colors, shapes) = ["tried", "chosen"], zip(*CHOSEN, strict=True)
     axis = joules_axis(5) if field == "j" else alt.Axis(labelExpr=SECONDS, tickCount=5)
     base = alt.Chart(data(rows)).encode(
         x=alt.X("w:Q", title="power limit, W", scale=alt.Scale(zero=False, padding=16)),
-        y=alt.Y(f"{field}:Q", title=f"{what} of a step", scale=alt.Scale(zero=False), axis=axis),
+        y=alt.Y(
+            f"{field}:Q", title=f"{quantity_name} of a step", scale=alt.Scale(zero=False), axis=axis
+        ),
         tooltip=tooltip(w="limit, W", energy="a step", time="takes", power="mean power"),
     )
     marks = base.mark_point(filled=True, size=110, opacity=1).encode(
-        color=alt.Color("chosen:N", scale=alt.Scale(domain=list(looks), range=colors)),
-        shape=alt.Shape("chosen:N", scale=alt.Scale(domain=list(looks), range=shapes)),
+        color=alt.Color("chosen:N", scale=alt.Scale(domain=choices, range=list(colors))),
+        shape=alt.Shape("chosen:N", scale=alt.Scale(domain=choices, range=list(shapes))),
     )
     chart = alt.layer(base.mark_line(style="quiet", strokeWidth=1.5), marks)
     return Figure(
-        f"power_{trial}_{what}",
+        f"power_{trial}_{quantity_name}",
         title,
         f"{title} at each power limit that was tried; the table says the same.",
         chart.properties(height=240),
@@ -151,24 +158,25 @@ def _power_figure(rows: list[Row], field: str, what: str, title: str, trial: int
 
 
 def noise_figure(setups: Sequence[Repeated]) -> Figure:
-    """Each repetition of a setup, its geometric mean and interval."""
+    """Draw the repetitions of each configuration, their geometric mean and its interval."""
     rows, means = [], []
-    for each in setups:
-        name = f"{trial_words(each.trial)}{' again' if each.confirming else ''}"
-        kind = KINDS["confirming" if each.confirming else "reached"].name
+    for repeated in setups:
+        label = trial_label(repeated.trial.number, default=repeated.trial.default)
+        name = f"{label} again" if repeated.confirming else label
+        kind = KINDS["confirming" if repeated.confirming else "reached"].name
         rows += [
-            {"setup": name, "e": e, "kind": kind, "energy": joules(e)} for e in each.energies_j
+            {"setup": name, "e": e, "kind": kind, "energy": joules(e)} for e in repeated.energies_j
         ]
-        found = each.energy
-        if found is not None and found.low is not None and found.high is not None:
-            words = f"{joules(found.mean)} ({joules(found.low)} to {joules(found.high)})"
+        energy = repeated.energy
+        if energy is not None and energy.low is not None and energy.high is not None:
+            text = f"{joules(energy.mean)} ({joules(energy.low)} to {joules(energy.high)})"
             means.append(
                 {
                     "setup": name,
-                    "low": found.low,
-                    "high": found.high,
-                    "e": found.mean,
-                    "words": words,
+                    "low": energy.low,
+                    "high": energy.high,
+                    "e": energy.mean,
+                    "words": text,
                 }
             )
     order = list(dict.fromkeys(str(row["setup"]) for row in rows))

@@ -1,4 +1,4 @@
-"""What the figures of a report have in common: one definition each, for the page and for a file."""
+"""Chart parts shared by all figures: each serves the page and the SVG file alike."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Any
 
 import altair as alt
 
-from energyopt.core.study_record import TrialRecord
 from energyopt.report.html.theme import KINDS, PRINTED, Look
 
 WIDTH = 760
-"""Of a figure as a file, in pixels."""
+"""Width of a figure as a file, in pixels."""
 
 # Writes labels as the rest of energyopt does: 100 mJ.
 _LABEL = "replace(format(datum.value, '~s'), regexp('^([-0-9.]+)'), '$1 ')"
 _JOULES = f"{_LABEL} + 'J'"
 
 SECONDS = f"{_LABEL} + 's'"
-"""Writes the labels of an axis of times in s."""
+"""Vega expression for the labels of an axis of times in s."""
 
 Row = dict[str, Any]
 AnyChart = alt.LayerChart | alt.FacetChart | alt.ConcatChart
@@ -30,20 +29,20 @@ class Figure:
     """A figure of a report.
 
     Attributes:
-        name: Of its file.
-        title: What it is called.
-        words: What it shows, for those who do not see it.
-        chart: Of Vega-Lite, without a width.
-        log: Whether its energies can be shown on a linear scale, too.
-        least_px: Width below which it is scrolled.
+        name: Name of its file, without suffix.
+        title: Heading.
+        description: Alternative text, for screen readers.
+        chart: Vega-Lite chart without a width.
+        log: Whether the reader can switch its energy axis between logarithmic and linear.
+        min_width_px: Width below which it is scrolled.
     """
 
     name: str
     title: str
-    words: str
+    description: str
     chart: alt.LayerChart | alt.FacetChart
     log: bool = False
-    least_px: int = 280
+    min_width_px: int = 280
 
 
 def to_svg(chart: AnyChart) -> str:
@@ -54,7 +53,7 @@ def to_svg(chart: AnyChart) -> str:
 
 
 def joules_axis(ticks: int = 6, values: Sequence[float] = ()) -> alt.Axis:
-    """An axis of energies in J, with their prefixes; `values` are its ticks where given."""
+    """Return an axis of energies in J with SI prefixes; `values`, if given, are its ticks."""
     axis = alt.Axis(labelExpr=_JOULES, tickCount=ticks, labelOverlap=True, labelSeparation=8)
     if values:
         axis.values = list(values)
@@ -62,17 +61,17 @@ def joules_axis(ticks: int = 6, values: Sequence[float] = ()) -> alt.Axis:
 
 
 def log_scale(padding: float = 8) -> alt.Scale:
-    """A logarithmic scale that ends a little beyond what it shows."""
+    """Return a logarithmic scale that ends a little beyond the data."""
     return alt.Scale(type="log", nice=False, padding=padding)
 
 
 def kind_color(kinds: Sequence[str]) -> alt.Color:
-    """Colours by kind, for a field of that name."""
+    """Return colours for the field `kind`."""
     return look_color([KINDS[kind] for kind in kinds])
 
 
 def kind_shape(kinds: Sequence[str]) -> alt.Shape:
-    """Shapes by kind, so that nothing is told by colour alone."""
+    """Return shapes for the field `kind`: a colour-blind reader tells kinds apart by them."""
     return look_shape([KINDS[kind] for kind in kinds])
 
 
@@ -89,26 +88,26 @@ def look_shape(looks: Sequence[Look], columns: int = 2) -> alt.Shape:
 
 
 def tooltip(*names: str, **titles: str) -> list[alt.Tooltip]:
-    """What is said of a mark that is pointed at.
+    """Return the fields shown when a reader points at a mark.
 
     Args:
-        *names: Fields that are called as they are named.
-        **titles: Fields, and what to call them.
+        *names: Fields titled by their own names.
+        **titles: Title of each further field.
     """
-    all_of_them = dict.fromkeys(names) | titles
-    return [alt.Tooltip(f"{name}:N", title=title or name) for name, title in all_of_them.items()]
+    fields = {name: name for name in names} | titles
+    return [alt.Tooltip(f"{name}:N", title=title) for name, title in fields.items()]
 
 
 def data(rows: list[Row]) -> alt.InlineData:
-    """Rows as the data of a chart."""
+    """Return rows as the data of a chart."""
     return alt.InlineData(values=rows)
 
 
-def trial_words(trial: TrialRecord) -> str:
-    """What to call a trial."""
-    return f"{trial.number} (default)" if trial.default else str(trial.number)
+def trial_label(number: int, *, default: bool) -> str:
+    """Return a trial's number, marked if it is the default configuration."""
+    return f"{number} (default)" if default else str(number)
 
 
 def short(value: float) -> float:
-    """Six digits: more than a figure shows, and a third of the file."""
+    """Round to six digits: more than a figure shows, and a third of the file's size."""
     return float(f"{value:.6g}")

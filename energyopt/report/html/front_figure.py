@@ -1,4 +1,4 @@
-"""Accuracy against training energy: all curves, where each ended, the front, the target."""
+"""Figure of accuracy against training energy: curves, their ends, Pareto front and target."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import altair as alt
 
 from energyopt.analysis.curves import Drawn
 from energyopt.analysis.pareto import FrontPoint, at_target
-from energyopt.analysis.summary import fate
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
-from energyopt.core.units import joules, setup
+from energyopt.core.units import joules
 from energyopt.report.html.figure import (
     Figure,
     Row,
@@ -23,21 +22,22 @@ from energyopt.report.html.figure import (
     log_scale,
     short,
     tooltip,
-    trial_words,
+    trial_label,
 )
-from energyopt.report.html.theme import KINDS
+from energyopt.report.html.theme import KINDS, trial_kind
+from energyopt.report.sentences import params_text
 
-_MANY = 60  # trainings, from which on their marks are small
+_MANY = 60  # training runs; with more the marks are small
 
-_SAID = ("trial", "setup", "energy", "accuracy", "epoch")
+_TOOLTIP_FIELDS = ("trial", "setup", "energy", "accuracy", "epoch")
 
-Training = tuple[TrialRecord, TrialResult]
+_TrainedTrial = tuple[TrialRecord, TrialResult]
 
 
 def front_figure(
     study: StudyRecord, target: float | None, drawn: Drawn, front: Sequence[FrontPoint]
 ) -> Figure:
-    """Accuracy against training energy: all curves, where each ended, the front, the target."""
+    """Draw accuracy against training energy: curves, their ends, the front and the target."""
     trials = [(trial, result) for trial, result in study.results if trial.number in drawn.curves]
     kinds = _kinds(study, trials, target)
     x = alt.X("e:Q", title="training energy so far", scale=log_scale(), axis=joules_axis())
@@ -54,45 +54,46 @@ def front_figure(
     if target is None:
         chart = alt.layer(*curves, *points)
     else:
-        # Below the points, which would else not be pointed at.
+        # Below the points: layers above would take the pointer from them.
         chart = alt.layer(*curves, *_target_layers(front, x, y), *points)
         cheapest = next(iter(at_target(study, target)), None)
-        at = (0.0, 0.0) if cheapest is None else (cheapest[2].training_j, cheapest[2].accuracy)
-        values = {"target": target, "best_e": at[0], "best_a": at[1]}
+        best_j, best_accuracy = (
+            (0.0, 0.0) if cheapest is None else (cheapest[2].training_j, cheapest[2].accuracy)
+        )
+        values = {"target": target, "best_e": best_j, "best_a": best_accuracy}
         params = [alt.param(name=name, value=value) for name, value in values.items()]
         chart = chart.add_params(*params)
-    words = (
+    description = (
         f"{len(drawn.curves)} curves of validation accuracy against training energy, their front "
         f"of {len(front)} points, and the target as a line. The tables below say the same."
     )
     chart = chart.properties(height=420)
-    return Figure("front", "All trainings and their front", words, chart, log=True)
+    return Figure("front", "All trainings and their front", description, chart, log=True)
 
 
-def _kinds(study: StudyRecord, trials: Sequence[Training], target: float | None) -> list[str]:
-    """The kinds that there can be, whatever target is looked at."""
+def _kinds(study: StudyRecord, trials: Sequence[_TrainedTrial], target: float | None) -> list[str]:
+    """Return the kinds that can occur at any target."""
     if target is None:
         return ["curve"]
-    found = {"reached", *(_otherwise(trial) for trial, _ in trials)}
+    kinds = {"reached", *(_unreached_kind(trial) for trial, _ in trials)}
     if study.confirmations:
-        found.add("confirming")
-    return [kind for kind in KINDS if kind in found]
+        kinds.add("confirming")
+    return [kind for kind in KINDS if kind in kinds]
 
 
-def _otherwise(trial: TrialRecord) -> str:
-    """What a trial is where it did not reach a target."""
-    found = fate(trial, math.inf)
-    return str(found) if found in KINDS else "open"
+def _unreached_kind(trial: TrialRecord) -> str:
+    """Return the kind of a trial at a target it did not reach: none reaches infinity."""
+    return trial_kind(trial, math.inf)
 
 
-def _about(trial: TrialRecord, result: TrialResult, target: float | None) -> Row:
-    """What tells which kind a trial is, at any target."""
-    kind = "curve" if target is None else _otherwise(trial)
+def _kind_fields(trial: TrialRecord, result: TrialResult, target: float | None) -> Row:
+    """Return the fields from which `_kind_at_target` computes a trial's kind."""
+    kind = "curve" if target is None else _unreached_kind(trial)
     return {"t": trial.number, "b": _best(result), "kind": KINDS[kind].name}
 
 
-def _seen_from(chart: alt.Chart, target: float | None) -> alt.Chart:
-    """With the kind of each trial as seen from the target that is looked at."""
+def _kind_at_target(chart: alt.Chart, target: float | None) -> alt.Chart:
+    """Compute the kind of each trial at the page's current target."""
     if target is None:
         return chart
     reached = KINDS["reached"].name
@@ -100,35 +101,35 @@ def _seen_from(chart: alt.Chart, target: float | None) -> alt.Chart:
 
 
 def _curve_layer(
-    trials: Sequence[Training], drawn: Drawn, target: float | None, kinds: Sequence[str]
+    trials: Sequence[_TrainedTrial], drawn: Drawn, target: float | None, kinds: Sequence[str]
 ) -> alt.Chart:
     rows = [
         {"t": trial.number, "e": short(point.training_j), "a": point.accuracy}
         for trial, _ in trials
         for point in drawn.curves[trial.number]
     ]
-    about = data([_about(trial, result, target) for trial, result in trials])
-    look = alt.LookupData(data=about, key="t", fields=["b", "kind"])
-    faint = max(0.1, min(0.6, _MANY / 2 / max(len(trials), 1)))  # the more, the fainter
-    chart = alt.Chart(data(rows)).mark_line(strokeWidth=1.2, opacity=faint)
-    chart = _seen_from(chart.transform_lookup(lookup="t", from_=look), target)
+    kind_data = data([_kind_fields(trial, result, target) for trial, result in trials])
+    lookup = alt.LookupData(data=kind_data, key="t", fields=["b", "kind"])
+    opacity = max(0.1, min(0.6, _MANY / 2 / max(len(trials), 1)))  # many lines would merge
+    chart = alt.Chart(data(rows)).mark_line(strokeWidth=1.2, opacity=opacity)
+    chart = _kind_at_target(chart.transform_lookup(lookup="t", from_=lookup), target)
     return chart.encode(detail="t:N", color=kind_color(kinds))
 
 
 def _ends_layer(
-    trials: Sequence[Training], drawn: Drawn, target: float | None, kinds: Sequence[str]
+    trials: Sequence[_TrainedTrial], drawn: Drawn, target: float | None, kinds: Sequence[str]
 ) -> alt.Chart:
-    """Where each curve ended."""
+    """Return a layer with a mark at the end of each curve."""
     rows = []
     for trial, result in trials:
         point = drawn.curves[trial.number][-1]
         rows.append(
             {
-                **_about(trial, result, target),
+                **_kind_fields(trial, result, target),
                 "e": short(point.training_j),
                 "a": point.accuracy,
-                "trial": trial_words(trial),
-                "setup": setup(trial.params) or "the fixed setup",
+                "trial": trial_label(trial.number, default=trial.default),
+                "setup": params_text(trial.params),
                 "energy": joules(point.training_j),
                 "accuracy": f"{point.accuracy:.4f}, best {_best(result):.4f}",
                 "epoch": f"{point.epoch:.4g}",
@@ -138,25 +139,26 @@ def _ends_layer(
     chart = alt.Chart(data(rows)).mark_point(
         filled=True, size=70 if len(trials) <= _MANY else 30, opacity=0.9
     )
-    return _seen_from(chart, target).encode(
+    return _kind_at_target(chart, target).encode(
         color=kind_color(kinds),
         shape=kind_shape(kinds),
-        tooltip=tooltip(*_SAID, "ended", kind="it"),
+        tooltip=tooltip(*_TOOLTIP_FIELDS, "ended", kind="it"),
     )
 
 
 def _confirmed_layers(study: StudyRecord) -> Iterator[alt.Chart]:
     rows = []
-    for each in study.confirmations:
-        if each.result is None or each.state != "complete" or not len(each.result.curve):
+    for confirmation in study.confirmations:
+        result = confirmation.result
+        if result is None or confirmation.state != "complete" or not len(result.curve):
             continue
-        point = each.result.hit or each.result.curve[len(each.result.curve) - 1]
+        point = result.hit or result.curve[-1]
         rows.append(
             {
                 "e": short(point.training_j),
                 "a": point.accuracy,
                 "kind": KINDS["confirming"].name,
-                "trial": f"{each.trial}, again with seed {each.seed}",
+                "trial": f"{confirmation.trial}, again with seed {confirmation.seed}",
                 "energy": joules(point.training_j),
                 "accuracy": f"{point.accuracy:.4f}",
             }
@@ -174,8 +176,8 @@ def _front_layers(front: Sequence[FrontPoint]) -> Iterator[alt.Chart]:
         {
             "e": short(point.energy_j),
             "a": point.accuracy,
-            "trial": f"{point.trial} (default)" if point.default else str(point.trial),
-            "setup": setup(point.params) or "the fixed setup",
+            "trial": trial_label(point.trial, default=point.default),
+            "setup": params_text(point.params),
             "energy": joules(point.energy_j),
             "accuracy": f"{point.accuracy:.4f}",
             "epoch": f"{point.epoch:.4g}",
@@ -185,11 +187,11 @@ def _front_layers(front: Sequence[FrontPoint]) -> Iterator[alt.Chart]:
     chart = alt.Chart(data(rows))
     yield chart.mark_line(interpolate="step-after", style="front")
     marks = chart.mark_point(filled=True, size=34, opacity=1, style="front-point", shape="circle")
-    yield marks.encode(tooltip=tooltip(*_SAID))
+    yield marks.encode(tooltip=tooltip(*_TOOLTIP_FIELDS))
 
 
-def _default_layers(trials: Sequence[Training], drawn: Drawn) -> Iterator[alt.Chart]:
-    """The default's curve, dashed, with its name where it begins."""
+def _default_layers(trials: Sequence[_TrainedTrial], drawn: Drawn) -> Iterator[alt.Chart]:
+    """Yield the default configuration's curve, dashed, and its label at the first point."""
     default = next((trial for trial, _ in trials if trial.default), None)
     if default is not None:
         rows = [
@@ -203,7 +205,7 @@ def _default_layers(trials: Sequence[Training], drawn: Drawn) -> Iterator[alt.Ch
 
 
 def _target_layers(front: Sequence[FrontPoint], x: alt.X, y: alt.Y) -> Iterator[alt.Chart]:
-    """The target, and a ring around the cheapest training at it: none where best_e is 0."""
+    """Yield the target line, and a ring around the cheapest run; best_e = 0 hides the ring."""
     line = alt.Chart(data([{}])).transform_calculate(a="target")
     yield line.mark_rule(strokeDash=[6, 4], strokeWidth=1.5, style="ink").encode(y=y)
     yield line.mark_text(
@@ -214,11 +216,11 @@ def _target_layers(front: Sequence[FrontPoint], x: alt.X, y: alt.Y) -> Iterator[
         text=alt.expr("'target ' + format(target, '.6~g')"),
         style="words",
     ).encode(x=alt.value(0), y=y)
-    # Where there is none it lies unseen on a point that is there: scales ask for some place.
-    unseen = front[0]
+    # A hidden ring still takes part in the scales, so it lies on a point of the front.
+    hidden = front[0]
     ring = alt.Chart(data([{}])).transform_calculate(
-        e=f"best_e > 0 ? best_e : {unseen.energy_j!r}",
-        a=f"best_e > 0 ? best_a : {unseen.accuracy!r}",
+        e=f"best_e > 0 ? best_e : {hidden.energy_j!r}",
+        a=f"best_e > 0 ? best_a : {hidden.accuracy!r}",
     )
     yield ring.mark_point(
         size=220, strokeWidth=2, filled=False, opacity=alt.expr("best_e > 0 ? 1 : 0"), style="front"

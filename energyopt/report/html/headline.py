@@ -1,4 +1,4 @@
-"""The answer of a report: the recommended setup against the default, what finding it cost."""
+"""Top of a report: the recommended configuration against the default, and the search energy."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from energyopt.analysis.summary import Summary
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
 from energyopt.core.units import accuracy, count, joules, percent, setup
-from energyopt.report.html.tables import Column, Grid
-from energyopt.report.sentences import COUNTED
+from energyopt.report.html.tables import Column, Grid, accuracy_column, energy_column
+from energyopt.report.sentences import COUNTED, break_even_interval, point_text
 from energyopt.search.schedule import setup_of
 
-_LONG = 60  # characters of a setup in a headline
+_MAX_NAME_CHARS = 60  # a longer configuration is called by its trial in the headline
 
 _KINDS = {
     "measured": "These joules were read from sensors",
@@ -30,7 +30,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A number with its name and a remark."""
+    """A number with its name and a note."""
 
     name: str
     value: str
@@ -39,15 +39,15 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What stands at the top of a report.
+    """The top of a report.
 
     Attributes:
-        headline: The finding in a sentence.
-        lead: What to know beside it, in sentences.
-        cards: The numbers that matter.
-        overrides: The words of the recommended training; empty without any.
-        energies: The energies as a table, with what is derived of them.
-        derived: What that was derived by, in words; empty if it was not asked for.
+        headline: The result in a sentence.
+        lead: Further sentences.
+        cards: The main numbers.
+        overrides: Overrides of the recommended training run; empty if there is none.
+        energies: The energies as a table, with carbon and price derived from them.
+        derived: The factors that those were derived with; empty if there are none.
     """
 
     headline: str
@@ -61,20 +61,20 @@ class Answer:
 def answer(
     study: StudyRecord, summary: Summary, setups: Sequence[Repeated], factors: Factors
 ) -> Answer:
-    """Say what a study found.
+    """Build the top of a study's report.
 
     Args:
         study: The study.
-        summary: The same in numbers.
-        setups: Its setups that were trained more than once.
-        factors: What joules are worth.
+        summary: Its summary.
+        setups: Its configurations that were trained more than once.
+        factors: Carbon intensity, price and PUE.
     """
     best = summary.advised or summary.recommended
-    again = _confirmed(best, setups)
+    confirmed = _confirmed(best, setups)
     return Answer(
         headline=_headline(summary, best),
         lead=tuple(_lead(study, summary, best)),
-        cards=tuple(_cards(summary, best, again)),
+        cards=tuple(_cards(summary, best, confirmed)),
         overrides=() if best is None else best.overrides,
         energies=_energies(list(_rows(summary, best, setups)), factors, summary.against_default),
         derived=factors.line(),
@@ -82,20 +82,17 @@ def answer(
 
 
 def name_of(point: FrontPoint) -> str:
-    """What to call a setup in a sentence: by its values, where they are few."""
-    words = setup(point.params)
-    if len(words) > _LONG and not point.default:
+    """Return the name of a configuration in a sentence: its values, unless they are long."""
+    if len(setup(point.params)) > _MAX_NAME_CHARS and not point.default:
         return f"the setup of trial {point.trial}"
-    if point.default:
-        return f"the default setup ({words})" if words else "the default setup"
-    return words or "the fixed setup"
+    return point_text(point)
 
 
 def scope_lines(study: StudyRecord) -> list[str]:
-    """Where joules come from and what they cover, in plain words: a line for each source."""
+    """Return a line for each source of energies in a study: its meter and what it covers."""
     sources: dict[tuple[str, ...], Provenance] = {}
     results = [trial.result for trial in study.trials if trial.result is not None]
-    results += [each.result for each in study.confirmations if each.result is not None]
+    results += [c.result for c in study.confirmations if c.result is not None]
     for result in results:
         sources.setdefault(result.start.provenance.binding, result.start.provenance)
     if not sources:
@@ -114,40 +111,40 @@ def _scope_line(source: Provenance) -> str:
 
 
 def _confirmed(best: FrontPoint | None, setups: Sequence[Repeated]) -> Repeated | None:
-    """The trainings that confirmed it, if none of them missed the target."""
+    """Return the runs that confirm a configuration, if none of them missed the target."""
     if best is None:
         return None
-    of = setup_of(best.params)
+    key = setup_of(best.params)
     return next(
-        (s for s in setups if s.confirming and not s.missed and setup_of(s.trial.params) == of),
+        (s for s in setups if s.confirming and not s.missed and setup_of(s.trial.params) == key),
         None,
     )
 
 
 def _headline(summary: Summary, best: FrontPoint | None) -> str:
     if best is None or summary.target is None:
-        return _without_answer(summary)
+        return _headline_without_best(summary)
     target = accuracy(summary.target)
     if best.default:
         return f"The default setup is the cheapest that was found to reach {target}."
     if summary.saving is not None and summary.saving > 0:
         saved = percent(summary.saving)
-        found = summary.against_default
-        single = " (one seed each)" if found is not None and found.single else ""
+        savings = summary.against_default
+        single = " (one seed each)" if savings is not None and savings.single else ""
         return (
-            f"{_begun(best)} reaches {target} with {saved} less energy than the default "
+            f"{_capitalized_name(best)} reaches {target} with {saved} less energy than the default "
             f"setup{single}."
         )
-    return f"{_begun(best)} reaches {target} with the least energy that was found."
+    return f"{_capitalized_name(best)} reaches {target} with the least energy that was found."
 
 
-def _begun(point: FrontPoint) -> str:
-    """What to call it at the start of a sentence; a config key stays as it is."""
+def _capitalized_name(point: FrontPoint) -> str:
+    """Return its name at the start of a sentence; a config key stays in lower case."""
     name = name_of(point)
     return f"T{name[1:]}" if name.startswith("the ") else name
 
 
-def _without_answer(summary: Summary) -> str:
+def _headline_without_best(summary: Summary) -> str:
     trials = summary.counts.trials
     if not trials:
         return "This study has no trials yet."
@@ -162,7 +159,7 @@ def _without_answer(summary: Summary) -> str:
 
 def _lead(study: StudyRecord, summary: Summary, best: FrontPoint | None) -> Iterator[str]:
     cheapest = summary.recommended
-    if best is not None and len(setup(best.params)) > _LONG:
+    if best is not None and len(setup(best.params)) > _MAX_NAME_CHARS:
         yield f"That is {setup(best.params)}."
     if summary.advised is not None and cheapest is not None:
         yield (
@@ -173,43 +170,42 @@ def _lead(study: StudyRecord, summary: Summary, best: FrontPoint | None) -> Iter
         point = summary.front[-1]
         yield f"That was {name_of(point)}, after {joules(point.energy_j)} (trial {point.trial})."
     if summary.counts.finished < summary.counts.trials:
-        still = summary.counts.trials - summary.counts.finished
-        of = f"{count(still, 'trial')} of {summary.counts.trials}"
-        be = "is" if still == 1 else "are"
-        if summary.counts.states.get("paused", 0) == still:
-            yield f"{of} {be} paused, and can go on: this is how it stands now."
+        unfinished = summary.counts.trials - summary.counts.finished
+        trials = f"{count(unfinished, 'trial')} of {summary.counts.trials}"
+        verb = "is" if unfinished == 1 else "are"
+        if summary.counts.states.get("paused", 0) == unfinished:
+            yield f"{trials} {verb} paused, and can go on: this is how it stands now."
         else:
-            yield f"{of} {be} not over: this is how it stands now."
+            yield f"{trials} {verb} not over: this is how it stands now."
     yield from scope_lines(study)
     if summary.target is not None:
         yield "Accuracies are those of validation, unless a test is named."
 
 
-def _cards(summary: Summary, best: FrontPoint | None, again: Repeated | None) -> Iterator[Card]:
+def _cards(summary: Summary, best: FrontPoint | None, confirmed: Repeated | None) -> Iterator[Card]:
     if best is not None:
-        yield _energy_card(summary, best, again)
-        yield _accuracy_card(best, again)
-    found = summary.against_default
-    if found is not None and best is not None and not best.default:
-        low_j, high_j = found.value_j - found.half_j, found.value_j + found.half_j
-        note = f"{joules(low_j)} to {joules(high_j)} {found.confidence}"
-        if again is None:  # else it has a mean of several seeds, which is said below
-            note += f"; the default needs {joules(found.default_j)}"
-        yield Card("saved by each training", joules(found.value_j), note)
+        yield _energy_card(summary, best, confirmed)
+        yield _accuracy_card(best, confirmed)
+    savings = summary.against_default
+    if savings is not None and best is not None and not best.default:
+        low_j, high_j = savings.value_j - savings.half_j, savings.value_j + savings.half_j
+        note = f"{joules(low_j)} to {joules(high_j)} {savings.confidence}"
+        if confirmed is None:  # otherwise the table below gives its mean over several seeds
+            note += f"; the default needs {joules(savings.default_j)}"
+        yield Card("saved by each training", joules(savings.value_j), note)
     if summary.provenance is not None:
         yield Card("cost of the search", joules(summary.search_energy_j), _search_note(summary))
         if best is not None:
             yield _break_even_card(summary)
 
 
-def _energy_card(summary: Summary, best: FrontPoint, again: Repeated | None) -> Card:
+def _energy_card(summary: Summary, best: FrontPoint, confirmed: Repeated | None) -> Card:
     name = f"energy to {accuracy(summary.target or 0.0)}"
-    found = None if again is None else again.energy
-    if found is not None:
-        return Card(
-            name, joules(found.mean), f"{_ends(found)}{count(found.count, 'seed')} to confirm it"
-        )
-    seen = f"its training used {joules(best.energy_j)} (trial {best.trial})"
+    energy = None if confirmed is None else confirmed.energy
+    if energy is not None:
+        note = f"{_interval_text(energy)}{count(energy.count, 'seed')} to confirm it"
+        return Card(name, joules(energy.mean), note)
+    single_run = f"its training used {joules(best.energy_j)} (trial {best.trial})"
     if summary.advice is None:
         return Card(
             name, joules(best.energy_j), f"one training, so no interval (trial {best.trial})"
@@ -217,27 +213,27 @@ def _energy_card(summary: Summary, best: FrontPoint, again: Repeated | None) -> 
     low_j, high_j = summary.advice.interval_j
     note = (
         f"expected; {joules(low_j)} to {joules(high_j)} with 95 % confidence by the model, which "
-        f"is too narrow for small trainings; {seen}"
+        f"is too narrow for small trainings; {single_run}"
     )
     return Card(name, joules(summary.advice.energy_j), note)
 
 
-def _accuracy_card(best: FrontPoint, again: Repeated | None) -> Card:
-    """Of the test where it was measured, else of validation."""
-    tests, seen = ((), ()) if again is None else (again.tests, again.accuracies)
-    found = arithmetic(tests or seen)
-    if found is None:
+def _accuracy_card(best: FrontPoint, confirmed: Repeated | None) -> Card:
+    """Return the test accuracy where it was measured, else the validation accuracy."""
+    tests, validations = ((), ()) if confirmed is None else (confirmed.tests, confirmed.accuracies)
+    mean = arithmetic(tests or validations)
+    if mean is None:
         note = "of one training, so no interval; `confirm` trains with more seeds and tests"
         return Card("validation accuracy", f"{best.accuracy:.4f}", note)
     name = "test accuracy" if tests else "validation accuracy"
-    ends = "" if found.low is None else f"{found.low:.4f} to {found.high:.4f}, "
-    return Card(name, f"{found.mean:.4f}", f"{ends}{count(found.count, 'seed')}")
+    interval = "" if mean.low is None else f"{mean.low:.4f} to {mean.high:.4f}, "
+    return Card(name, f"{mean.mean:.4f}", f"{interval}{count(mean.count, 'seed')}")
 
 
-def _ends(found: Interval) -> str:
-    if found.low is None or found.high is None:
+def _interval_text(energy: Interval) -> str:
+    if energy.low is None or energy.high is None:
         return ""
-    return f"{joules(found.low)} to {joules(found.high)} with 95 % confidence; "
+    return f"{joules(energy.low)} to {joules(energy.high)} with 95 % confidence; "
 
 
 def _search_note(summary: Summary) -> str:
@@ -249,19 +245,16 @@ def _search_note(summary: Summary) -> str:
 
 def _break_even_card(summary: Summary) -> Card:
     name = "pays back after"
-    found = summary.against_default
-    if summary.break_even is None or found is None:
+    savings = summary.against_default
+    if summary.break_even is None or savings is None:
         return Card("break-even", "none", f"because {summary.break_even_reason}")
-    soonest, latest = found.break_even(summary.search_energy_j)
-    last = "never" if math.isinf(latest) else f"{math.ceil(latest)}"
     value = count(math.ceil(summary.break_even), "training")
-    ends = f"from {math.ceil(soonest)} to {last} {found.confidence}"
-    return Card(name, value, f"{ends}. {COUNTED}")
+    return Card(name, value, f"{break_even_interval(savings, summary.search_energy_j)}. {COUNTED}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """An energy, in J, with its interval and the accuracy that goes with it, where known."""
+    """An energy, in J, with its interval and the accuracy it bought, where known."""
 
     name: str
     energy_j: float
@@ -271,43 +264,43 @@ class _Row:
 
 
 def _rows(summary: Summary, best: FrontPoint | None, setups: Sequence[Repeated]) -> Iterator[_Row]:
-    """The energies that matter."""
-    found, default = summary.against_default, summary.default
-    compared = best is not None and not best.default and found is not None
+    """Yield the energies of the configurations, of the search, and what is saved."""
+    default = summary.default
+    savings = None if best is None or best.default else summary.against_default
     if best is not None:
         name = "the default setup" if best.default else "the recommended setup"
-        energy_j = found.other_j if compared and found is not None else best.energy_j
+        energy_j = best.energy_j if savings is None else savings.other_j
         yield _training(name, energy_j, best, setups)
-    if compared and found is not None and default is not None:
-        yield _training("the default setup", found.default_j, default, setups)
-        low_j, high_j = found.value_j - found.half_j, found.value_j + found.half_j
-        yield _Row("saved by each training, on average", found.value_j, low_j, high_j)
+    if savings is not None and default is not None:
+        yield _training("the default setup", savings.default_j, default, setups)
+        low_j, high_j = savings.value_j - savings.half_j, savings.value_j + savings.half_j
+        yield _Row("saved by each training, on average", savings.value_j, low_j, high_j)
     if summary.provenance is not None:
         yield _Row("the whole search", summary.search_energy_j)
-    if compared and found is not None and summary.reuse is not None:
-        net = found.net_j(summary.search_energy_j, summary.reuse)
+    if savings is not None and summary.reuse is not None:
+        net = savings.net_j(summary.search_energy_j, summary.reuse)
         yield _Row(f"saved by {summary.reuse:g} trainings beyond the search", *net)
 
 
 def _training(
     setup_name: str, energy_j: float, point: FrontPoint, setups: Sequence[Repeated]
 ) -> _Row:
-    """That of one seed, or the geometric mean of those that confirm it, as `confirm` says it."""
-    name, again = f"a training with {setup_name}", _confirmed(point, setups)
-    found = None if again is None else again.energy
-    if found is None:
+    """Return the energy of a run: the geometric mean of its confirmations, if it has some."""
+    name, confirmed = f"a training with {setup_name}", _confirmed(point, setups)
+    energy = None if confirmed is None else confirmed.energy
+    if energy is None:
         return _Row(name, energy_j, accuracy=point.accuracy)
-    return _Row(f"{name}, geometric mean", found.mean, found.low, found.high, point.accuracy)
+    return _Row(f"{name}, geometric mean", energy.mean, energy.low, energy.high, point.accuracy)
 
 
-def _energies(rows: Sequence[_Row], factors: Factors, found: Savings | None) -> Grid:
-    """The same as a table, with the columns that were asked for."""
+def _energies(rows: Sequence[_Row], factors: Factors, savings: Savings | None) -> Grid:
+    """Return the energies as a table, with columns for carbon and price if configured."""
     columns = [
         Column("of", "energy of"),
-        Column("energy_j", "joules", joules, number=True),
-        Column("low_j", "from", joules, number=True),
-        Column("high_j", "to", joules, number=True),
-        Column("accuracy", "accuracy", lambda value: f"{value:.4f}", number=True),
+        energy_column("energy_j", "joules"),
+        energy_column("low_j", "from"),
+        energy_column("high_j", "to"),
+        accuracy_column("accuracy", "accuracy"),
         Column("energy_wh", "watt-hours", lambda wh: watt_hours(wh * 3600), number=True),
     ]
     cells = [
@@ -327,5 +320,7 @@ def _energies(rows: Sequence[_Row], factors: Factors, found: Savings | None) -> 
         for row, line in zip(rows, cells, strict=True):
             line.append(factors.price(row.energy_j))
     caption = "The same against the default, and in other units; from and to: 95 % confidence"
-    caption += f", of a saving {found.confidence}." if found is not None and found.assumed else "."
+    caption += (
+        f", of a saving {savings.confidence}." if savings is not None and savings.assumed else "."
+    )
     return Grid("answer", caption, tuple(columns), tuple(map(tuple, cells)))

@@ -12,8 +12,8 @@
   const digits = (value) => String(Number(value.toPrecision(6)));
   const trials = (count) => `${count} ${count === 1 ? "trial" : "trials"}`;
 
-  /* What each training needed to a target: its first evaluation at or above it. Of a curve only the
-     points that are better than all before are here, as [J, accuracy] and in words. */
+  /* Energy of each training run to a target: at its first evaluation at or above it. The data hold
+     only the points of a curve that beat all earlier ones, as [J, accuracy] and as text. */
 
   function hitOf(row, level) {
     const point = row.points.find(([, accuracy]) => accuracy >= level);
@@ -36,8 +36,8 @@
 
   const nameOf = (row) => row.setup + (row.default ? " (default)" : "");
 
-  function cellsOf({ row, hit }, at) {
-    if (hit) return [String(at + 1), nameOf(row), ...hit.words, String(row.trial), "reached"];
+  function cellsOf({ row, hit }, index) {
+    if (hit) return [String(index + 1), nameOf(row), ...hit.words, String(row.trial), "reached"];
     return ["", nameOf(row), row.used, "-", "-", String(row.trial), row.otherwise];
   }
 
@@ -46,10 +46,10 @@
     if (!table) return;
     const shown = all ? rows : rows.slice(0, data.shown);
     const body = document.createElement("tbody");
-    shown.forEach((each, at) => {
+    shown.forEach((ranking, index) => {
       const line = body.insertRow();
-      line.className = each.hit ? (at === 0 ? "best" : "") : "missed";
-      cellsOf(each, at).forEach((text, column) => {
+      line.className = ranking.hit ? (index === 0 ? "best" : "") : "missed";
+      cellsOf(ranking, index).forEach((text, column) => {
         const cell = line.insertCell();
         cell.textContent = text;
         if (column !== 1 && column !== 6) cell.className = "number";
@@ -64,14 +64,14 @@
     more.textContent = all ? `Show the first ${data.shown}` : `Show all ${rows.length}`;
   }
 
-  function say(rows) {
-    const reached = rows.filter((each) => each.hit).length;
+  function showResult(rows) {
+    const reached = rows.filter(({ hit }) => hit).length;
     const best = rows[0];
-    const words = reached
+    const text = reached
       ? `To ${digits(target)}: ${nameOf(best.row)} needed the least, ${best.hit.words[0]} ` +
         `(trial ${best.row.trial}); ${reached} of ${trials(rows.length)} reached it.`
       : `No trial reached ${digits(target)}.`;
-    byId("target-says").textContent = words;
+    byId("target-says").textContent = text;
   }
 
   function moveLine(rows) {
@@ -94,7 +94,7 @@
     range.setAttribute("aria-valuetext", digits(level));
     const rows = ranked(target);
     showRanking(rows);
-    say(rows);
+    showResult(rows);
     moveLine(rows);
   }
 
@@ -123,7 +123,7 @@
     moveTo(data.target);
   }
 
-  /* The line in the figure can be dragged, too. */
+  /* The target line in the figure can be dragged. */
   function listenToDrags() {
     const element = document.querySelector("[data-figure=front]");
     if (!element || target === null) return;
@@ -168,9 +168,9 @@
     element.style.minWidth = `${element.dataset.least}px`;
     const options = { renderer: "svg", actions: false, config: data.config };
     if (views[name]) views[name].finalize();
-    const made = await window.vegaEmbed(element, spec, options);
-    views[name] = made.view;
-    element.querySelector("svg").setAttribute("aria-hidden", "true"); // its words are the element's
+    const embedded = await window.vegaEmbed(element, spec, options);
+    views[name] = embedded.view;
+    element.querySelector("svg").setAttribute("aria-hidden", "true"); // the element has the description
     if (name === "front" && target !== null) moveLine(ranked(target));
   }
 
@@ -200,15 +200,15 @@
     });
   }
 
-  /* On paper nothing can be opened; what is long is a file anyway. */
+  /* Paper has no buttons, so all tables print open except long ones, which are files anyway. */
   function printAll() {
     let opened = [];
     window.addEventListener("beforeprint", () => {
       opened = [...document.querySelectorAll("details:not([open], .long)")];
-      for (const each of opened) each.open = true;
+      for (const details of opened) details.open = true;
     });
     window.addEventListener("afterprint", () => {
-      for (const each of opened) each.open = false;
+      for (const details of opened) details.open = false;
     });
   }
 

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs no network."""
+"""Render a report as one HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from energyopt.report.html.theme import SHOWN
 
 _FOLDER = Path(__file__).resolve().parent
 _UNIT = re.compile(r"(?<=\d) (?=%|[nµmkMGT]?(?:J|W|Wh|s|gCO2e)\b|trainings?\b)")
-_RANKED = 12  # rows before one asks for more
-_RANKED_STILL = 50  # where there is no script to ask
+_RANKED = 12  # rows until the reader clicks "Show all"
+_RANKED_STILL = 50  # rows where no script runs, so there is no button
 
 
 def svg_of(figure: Figure) -> str:
-    """A figure as a file."""
+    """Return a figure as the text of an SVG file."""
     return to_svg(figure.chart.properties(width=WIDTH))
 
 
-def render(made: Report, pictures: Mapping[str, str]) -> str:
-    """Write the page.
+def render(report: Report, pictures: Mapping[str, str]) -> str:
+    """Return the page as HTML.
 
     Args:
-        made: The report.
-        pictures: Its figures as SVG, by name, for where no script runs.
+        report: The report.
+        pictures: Its figures as SVG, by name, shown where no script runs.
     """
     import jinja2
 
@@ -47,27 +47,27 @@ def render(made: Report, pictures: Mapping[str, str]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["words"] = _words
+    environment.filters["sentence"] = _sentence
     style, script = ((_FOLDER / name).read_text("utf-8") for name in ("page.css", "page.js"))
     return environment.get_template("page.html").render(
-        made=made,
+        report=report,
         version=__version__,
-        command=f"{COMMAND} {shlex.join(made.answer.overrides)}",
-        target=made.summary.target,
-        target_words=None if made.summary.target is None else accuracy(made.summary.target),
-        ranked=_ranked(made),
-        levels=_levels(made),
-        # Ours alone is marked safe; what a database says is escaped by the template or by _json.
+        command=f"{COMMAND} {shlex.join(report.answer.overrides)}",
+        target=report.summary.target,
+        target_text=None if report.summary.target is None else accuracy(report.summary.target),
+        ranked=_ranked(report),
+        levels=_levels(report),
+        # Only our own text is marked safe; the template or _json escapes text of a database.
         style=_safe(style),
         script=_safe(script),
         vega=_safe(_bundle()),
-        data=_safe(_json(_data(made))),
-        pictures={name: _address(svg) for name, svg in pictures.items()},
+        data=_safe(_json(_data(report))),
+        pictures={name: _data_url(svg) for name, svg in pictures.items()},
     )
 
 
-def _words(text: str) -> Any:
-    """Words of a sentence: what is in backticks is code, a number stays with its unit."""
+def _sentence(text: str) -> Any:
+    """Mark up a sentence: backticks become code, and no line breaks between number and unit."""
     from markupsafe import escape
 
     safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
@@ -77,12 +77,12 @@ def _words(text: str) -> Any:
 def _safe(text: str) -> Any:
     from markupsafe import Markup
 
-    return Markup(text)  # noqa: S704  # see its callers
+    return Markup(text)  # noqa: S704  # callers pass only escaped or own text
 
 
 @functools.cache
 def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that names no address."""
+    """Return Vega, Vega-Lite and Vega-Embed as one script that loads nothing else."""
     import vl_convert
 
     text = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
@@ -90,19 +90,19 @@ def _bundle() -> str:
 
 
 def _json(data: Any) -> str:
-    """JSON for a script element: no character of it can end the element or begin a comment."""
+    """Encode JSON for a script element: no character can end the element or begin a comment."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _address(svg: str) -> str:
+def _data_url(svg: str) -> str:
     return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
 
 
-def _data(made: Report) -> dict[str, Any]:
-    """What the script works with: numbers to compare, and the same in words to show."""
+def _data(report: Report) -> dict[str, Any]:
+    """Return the data of the page's script: numbers to compare, and as text to show."""
     return {
-        "target": made.summary.target,
+        "target": report.summary.target,
         "shown": _RANKED,
         "config": SHOWN,
         "ranking": [
@@ -112,19 +112,19 @@ def _data(made: Report) -> dict[str, Any]:
                 "default": row.default,
                 "otherwise": row.otherwise,
                 "used": _used(row),
-                "points": [[_ordered(p.training_j), p.accuracy, *_point(p)] for p in row.rises],
+                "points": [[_sortable(p.training_j), p.accuracy, *_point(p)] for p in row.rises],
             }
-            for row in made.ranking
+            for row in report.ranking
         ],
         "figures": {
             figure.name: figure.chart.properties(width="container").to_dict()
-            for figure in made.figures
+            for figure in report.figures
         },
     }
 
 
-def _ordered(energy_j: float) -> float:
-    """Enough digits to tell two energies apart, and fewer than all."""
+def _sortable(energy_j: float) -> float:
+    """Round to ten digits: enough to order two energies, in a smaller page than all digits."""
     return float(f"{energy_j:.10g}")
 
 
@@ -136,42 +136,42 @@ def _point(point: CurvePoint) -> tuple[str, str, str]:
     return joules(point.training_j), f"{point.accuracy:.4f}", f"{point.epoch:.4g}"
 
 
-def _levels(made: Report) -> dict[str, float] | None:
-    """The accuracies between which the target can be moved."""
-    seen = [accuracy for row in made.ranking for accuracy in row.rises.accuracy if accuracy > 0]
-    target = made.summary.target
-    if target is None or not seen:
+def _levels(report: Report) -> dict[str, float] | None:
+    """Return the range in which the target can be moved, and its first value."""
+    accuracies = [a for row in report.ranking for a in row.rises.accuracy if a > 0]
+    target = report.summary.target
+    if target is None or not accuracies:
         return None
-    low, high = min(*seen, target), min(1.0, max(*seen, target))
+    low, high = min(*accuracies, target), min(1.0, max(*accuracies, target))
     return {"low": math.floor(low * 1000) / 1000, "high": high, "value": target}
 
 
-def _ranked(made: Report) -> list[dict[str, str]]:
-    """The ranking at the study's target, for where no script runs, and until it does."""
-    target = made.summary.target
+def _ranked(report: Report) -> list[dict[str, str]]:
+    """Return the ranking at the study's target, shown until the script runs."""
+    target = report.summary.target
     if target is None:
         return []
-    hits = [(row, row.rises.first_at(target)) for row in made.ranking]
-    hits.sort(key=_order)
-    return [_ranked_row(at, *hit) for at, hit in enumerate(hits[:_RANKED_STILL])]
+    hits = [(row, row.rises.first_at(target)) for row in report.ranking]
+    hits.sort(key=_rank_key)
+    return [_ranked_row(rank, *hit) for rank, hit in enumerate(hits[:_RANKED_STILL], start=1)]
 
 
-def _order(of: tuple[Ranked, CurvePoint | None]) -> tuple[bool, float, float, int]:
-    """As `at_target` orders them; what missed the target comes last, by number."""
-    row, hit = of
+def _rank_key(ranked: tuple[Ranked, CurvePoint | None]) -> tuple[bool, float, float, int]:
+    """Order as `at_target` does; trials that missed the target come last, by number."""
+    row, hit = ranked
     if hit is None:
         return (True, 0.0, 0.0, row.trial)
     return (False, hit.training_j, -hit.accuracy, row.trial)
 
 
-def _ranked_row(at: int, row: Ranked, hit: CurvePoint | None) -> dict[str, str]:
-    energy, reached, epoch = (_used(row), "-", "-") if hit is None else _point(hit)
+def _ranked_row(rank: int, row: Ranked, hit: CurvePoint | None) -> dict[str, str]:
+    energy, accuracy_text, epoch = (_used(row), "-", "-") if hit is None else _point(hit)
     return {
-        "rank": "" if hit is None else str(at + 1),
+        "rank": "" if hit is None else str(rank),
         "setup": row.setup + (" (default)" if row.default else ""),
         "energy": energy,
-        "accuracy": reached,
+        "accuracy": accuracy_text,
         "epoch": epoch,
         "trial": str(row.trial),
-        "became": row.otherwise if hit is None else "reached",
+        "outcome": row.otherwise if hit is None else "reached",
     }

@@ -1,4 +1,4 @@
-"""All that a report says and shows, made of a study's record alone."""
+"""Text, figures and tables of a report, made from a study's record only."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from energyopt.analysis.heat_map import heat_map, searched, strip
 from energyopt.analysis.importance import Importances, importances
 from energyopt.analysis.provenance import facts
 from energyopt.analysis.seed_noise import Repeated, noise_of, repeated_setups
-from energyopt.analysis.summary import Summary, fate, summarize
+from energyopt.analysis.summary import Summary, summarize
 from energyopt.core.curve import Curve
 from energyopt.core.study_record import StudyRecord
-from energyopt.core.units import accuracy, count, joules, percent, setup
+from energyopt.core.units import accuracy, count, joules, percent
 from energyopt.errors import ConfigError
-from energyopt.report.confirmation_view import confirmed_lines
+from energyopt.report.confirmation_view import confirmation_lines
 from energyopt.report.html import energy_figures, front_figure, parameter_figures
 from energyopt.report.html import tables as grids
 from energyopt.report.html.figure import Figure
 from energyopt.report.html.headline import Answer, answer
 from energyopt.report.html.tables import Grid
-from energyopt.report.sentences import hardware_lines, summary_lines
+from energyopt.report.sentences import hardware_lines, params_text, summary_lines
 
-_MOST_PROFILES = 4  # that are drawn; the table has all
-_MOST_REPEATED = 30  # setups in the figure of repetitions; the table has all
+_MAX_PROFILES = 4  # in figures; the table has all
+_MAX_REPEATED = 30  # configurations in the figure of repetitions; the table has all
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Section:
     Attributes:
         name: Its anchor.
         title: Its heading.
-        lines: What it says.
-        figures: What it shows.
+        lines: Its paragraphs.
+        figures: Its figures.
         grids: Its tables.
     """
 
@@ -53,16 +53,16 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """What a trial needed to any target.
+    """Energy of a trial to any target: a row of the ranking.
 
     Attributes:
         trial: Its number.
-        setup: Its setup, in words.
-        default: Whether that is the default.
-        otherwise: What it is where it did not reach a target, in words.
-        used_j: All that its training used, in J; None without a curve.
-        rises: The points of its curve that are more accurate than all before: the first one at or
-            above a target is among them.
+        setup: Its hyperparameters, as text.
+        default: Whether it is the default configuration.
+        otherwise: Its outcome at a target that it did not reach.
+        used_j: All energy of its training, in J; None without a curve.
+        rises: The points of its curve with a higher accuracy than all earlier ones; the first
+            point at or above any target is one of them.
     """
 
     trial: int
@@ -79,12 +79,12 @@ class Report:
 
     Attributes:
         study: The study.
-        summary: The same in numbers.
-        answer: What stands at its top.
-        sentences: What `show` says.
-        ranking: What each trial needed to any target.
+        summary: Its summary.
+        answer: The top of the page.
+        sentences: The lines that `show` prints.
+        ranking: Energy of each trial to any target.
         sections: Its parts, in order.
-        files: Tables that are files alone.
+        files: Tables that are only files, not on the page.
     """
 
     study: StudyRecord
@@ -97,12 +97,12 @@ class Report:
 
     @property
     def figures(self) -> list[Figure]:
-        """All its figures."""
+        """All its figures, in order."""
         return [figure for section in self.sections for figure in section.figures]
 
     @property
     def grids(self) -> list[Grid]:
-        """All its tables, those that are files alone included."""
+        """All its tables, including those that are only files."""
         shown = [grid for section in self.sections for grid in section.grids]
         return [self.answer.energies, *shown, *self.files]
 
@@ -115,18 +115,18 @@ def report(
     factors: Factors | None = None,
     over: Sequence[str] | None = None,
 ) -> Report:
-    """Make the report of a study.
+    """Build the report of a study.
 
     Args:
         study: The study.
-        target: Accuracy to look at; the study's own if None.
-        reuse: How many trainings are planned with what was found.
-        factors: What joules are worth elsewhere; nothing if None.
-        over: The two parameters of the heat map; the learning rate and the batch size if None and
-            both were searched, else the first two.
+        target: Target accuracy; the study's own if None.
+        reuse: Number of training runs planned with the recommended configuration.
+        factors: Carbon intensity, price and PUE; none if None.
+        over: The two parameters of the heat map; if None the learning rate and the batch size
+            where both were searched, else the first two.
 
     Raises:
-        ConfigError: If these are no two parameters that were searched.
+        ConfigError: If `over` are not two parameters that were searched.
     """
     summary = summarize(study, target, reuse=reuse)
     target = summary.target
@@ -153,38 +153,32 @@ def report(
 
 
 def ranking(study: StudyRecord) -> Iterator[Ranked]:
-    """What each trial needed to any target."""
+    """Yield the energy of each trial to any target."""
     curves = {trial.number: (result, curve) for trial, result, curve in rises(study)}
     for trial in study.trials:
         result, curve = curves.get(trial.number, (None, Curve()))
         used_j = None if result is None or not len(curve) else result.curve.training_j[-1]
-        otherwise = _otherwise(fate(trial, math.inf), trial.state)
-        name = setup(trial.params) or "the fixed setup"
-        yield Ranked(trial.number, name, trial.default, otherwise, used_j, curve)
+        otherwise = grids.outcome_text(trial, math.inf)  # a target that none reaches
+        text = params_text(trial.params)
+        yield Ranked(trial.number, text, trial.default, otherwise, used_j, curve)
 
 
-def _otherwise(found: str | None, state: str) -> str:
-    """What a trial is where it did not reach a target, in words."""
-    return {"stopped": "stopped early"}.get(found or state, found or state)
-
-
-def _front_section(study: StudyRecord, some: StudyRecord, summary: Summary) -> Section:
-    """The front of a study, with the curves of some of its trials."""
+def _front_section(study: StudyRecord, sample: StudyRecord, summary: Summary) -> Section:
+    """Return the front of a study, with the curves of a sample of its trials."""
+    best_values = (grids.best_values_grid(summary),) if summary.told else ()
     if not summary.front:
-        told = (grids.told_grid(summary),) if summary.told else ()
         lines = ("No trial has a curve of accuracy against energy.",) if study.trials else ()
-        return Section("front", "Accuracy against energy", lines, (), told)
-    drawn = drawn_curves(some, summary.target, summary.front)
-    shown = front_figure.front_figure(some, summary.target, drawn, summary.front)
+        return Section("front", "Accuracy against energy", lines, (), best_values)
+    drawn = drawn_curves(sample, summary.target, summary.front)
+    figure = front_figure.front_figure(sample, summary.target, drawn, summary.front)
     tables = [grids.front_grid(summary.front, summary.front_of)]
-    own = {metric.name for metric in summary.metrics} - {"energy_to_target_j", "accuracy"}
-    if own and summary.told:
-        tables.append(grids.told_grid(summary))
+    if {metric.name for metric in summary.metrics} - {"energy_to_target_j", "accuracy"}:
+        tables += best_values
     return Section(
         "front",
         "Accuracy against energy",
-        tuple(_front_lines(summary, drawn, len(some.trials))),
-        (shown,),
+        tuple(_front_lines(summary, drawn, len(sample.trials))),
+        (figure,),
         tuple(tables),
     )
 
@@ -205,21 +199,22 @@ def _front_lines(summary: Summary, drawn: Drawn, shown: int) -> Iterator[str]:
             "front, the cheapest at the target, and others evenly. Numbers, front and tables are "
             "of all."
         )
-    curveless = shown - len(drawn.curves)
-    if curveless:
-        verb = "has" if curveless == 1 else "have"
-        yield f"{count(curveless, 'trial')} {verb} no curve to compare (failed, lost or not begun)."
+    n_without_curve = shown - len(drawn.curves)
+    if n_without_curve:
+        verb = "has" if n_without_curve == 1 else "have"
+        trials = count(n_without_curve, "trial")
+        yield f"{trials} {verb} no curve to compare (failed, lost or not begun)."
 
 
 def _axes(study: StudyRecord, over: Sequence[str] | None) -> Sequence[str]:
-    """The parameters over which energy is shown: two, or one if no more were searched."""
-    there = searched(study)
+    """Return the parameters of the heat map: two, or one if no more were searched."""
+    parameters = searched(study)
     if over is None:
-        return there[:2]
-    if not set(over) <= set(there) or len(set(over)) != len(over):
+        return parameters[:2]
+    if not set(over) <= set(parameters) or len(set(over)) != len(over):
         raise ConfigError(
             f"--over {' '.join(over)}: two parameters that took several values are needed; "
-            f"there are: {', '.join(there) or 'none'}"
+            f"there are: {', '.join(parameters) or 'none'}"
         )
     return over
 
@@ -229,17 +224,17 @@ def _parameters_section(
 ) -> Section | None:
     if not keys:
         return None
-    found = importances(study, target)
-    shown: list[Figure] = []
+    importance = importances(study, target)
+    figures: list[Figure] = []
     tables: list[Grid] = []
-    if found.parameters:
-        shown.append(parameter_figures.importance_figure(found))
-        tables.append(grids.importance_grid(found))
-    lines = list(_importance_lines(found))
+    if importance.parameters:
+        figures.append(parameter_figures.importance_figure(importance))
+        tables.append(grids.importance_grid(importance))
+    lines = list(_importance_lines(importance))
     if target is not None and len(keys) > 1:
         cells = heat_map(study, target, keys[0], keys[1])
         if cells.cells:
-            shown.append(parameter_figures.heat_map_figure(cells, target))
+            figures.append(parameter_figures.heat_map_figure(cells, target))
             tables.append(grids.heat_map_grid(cells))
             lines.append(
                 "A cell shows the least energy of its trainings to the target; where all missed "
@@ -247,33 +242,35 @@ def _parameters_section(
             )
     elif target is not None:
         marks = list(strip(study, target, keys[0]))
-        shown.append(parameter_figures.strip_figure(keys[0], marks, target))
+        figures.append(parameter_figures.strip_figure(keys[0], marks, target))
         lines.append("What missed the target lies at what it used: it would have needed more.")
     return Section(
-        "parameters", "Which parameters matter", tuple(lines), tuple(shown), tuple(tables)
+        "parameters", "Which parameters matter", tuple(lines), tuple(figures), tuple(tables)
     )
 
 
-def _importance_lines(found: Importances) -> Iterator[str]:
-    if found.parameters:
+def _importance_lines(importance: Importances) -> Iterator[str]:
+    if importance.parameters:
         yield (
-            f"Importance by PED-ANOVA: how differently the best {found.best} of "
-            f"{count(found.trainings, 'training')} lie in the space from all of them. It is of "
-            "this space and these trainings, and says nothing of a direction."
+            f"Importance by PED-ANOVA: how differently the best {importance.best} of "
+            f"{count(importance.trainings, 'training')} lie in the space from all of them. It is "
+            "of this space and these trainings, and says nothing of a direction."
         )
-    reasons = {"energy": found.energy_reason, "accuracy": found.accuracy_reason}
+    reasons = {"energy": importance.energy_reason, "accuracy": importance.accuracy_reason}
     if reasons["energy"] and reasons["energy"] == reasons["accuracy"]:
         yield f"No importance is said: {reasons['energy']}."
     else:
-        yield from (f"Nothing is said for {of}: {why}." for of, why in reasons.items() if why)
-    if found.partly:
+        for objective, reason in reasons.items():
+            if reason:
+                yield f"Nothing is said for {objective}: {reason}."
+    if importance.partly:
         yield (
-            f"{', '.join(found.partly)}: only a part of the trainings had it, so its share is also "
-            "that of having it."
+            f"{', '.join(importance.partly)}: only a part of the trainings had it, so its share is "
+            "also that of having it."
         )
 
 
-def _joules_section(study: StudyRecord, some: StudyRecord, summary: Summary) -> Section | None:
+def _joules_section(study: StudyRecord, sample: StudyRecord, summary: Summary) -> Section | None:
     uses = study_uses(study, summary.target)
     if not uses:
         return None
@@ -281,44 +278,46 @@ def _joules_section(study: StudyRecord, some: StudyRecord, summary: Summary) -> 
         "joules",
         "Where the joules went",
         tuple(_joules_lines(summary, uses)),
-        (energy_figures.uses_figure(uses), energy_figures.trials_figure(some, summary.target)),
+        (energy_figures.uses_figure(uses), energy_figures.trials_figure(sample, summary.target)),
         (grids.uses_grid(uses), grids.trials_grid(study, summary.target)),
     )
 
 
 def _joules_lines(summary: Summary, uses: dict[Use, Any]) -> Iterator[str]:
-    whole_j = summary.search_energy_j
-    yield f"The search burnt {joules(whole_j)}, as metered in its trials: the parts add up to that."
-    if "useful" in uses and summary.target is not None and whole_j:
-        share = uses["useful"].total_j / whole_j
+    search_j = summary.search_energy_j
+    yield (
+        f"The search burnt {joules(search_j)}, as metered in its trials: the parts add up to that."
+    )
+    if "useful" in uses and summary.target is not None and search_j:
+        share = uses["useful"].total_j / search_j
         yield (
             f"{percent(share)} of it trained setups up to {accuracy(summary.target)}. The rest is "
             "what a search costs, not waste: a trial that misses says where not to look."
         )
     by_device = devices_j(uses)
-    parts = ", ".join(f"{name} {joules(part)}" for name, part in by_device.items())
+    parts = ", ".join(f"{name} {joules(energy_j)}" for name, energy_j in by_device.items())
     unmetered = [name for name in DEVICES.values() if name not in by_device]
-    left_out = f" Not metered: {', '.join(unmetered)}." if unmetered else ""
-    yield f"By device: {parts}.{left_out}"
+    not_metered = f" Not metered: {', '.join(unmetered)}." if unmetered else ""
+    yield f"By device: {parts}.{not_metered}"
 
 
 def _power_section(summary: Summary) -> Section | None:
     if not summary.profiles:
         return None
-    shown = [
+    figures = [
         figure
-        for trial, profile in summary.profiles[:_MOST_PROFILES]
+        for trial, profile in summary.profiles[:_MAX_PROFILES]
         for figure in energy_figures.power_figures(trial, profile)
     ]
     lines = [
         "A lower limit slows each step and can still save energy; it does not change what is "
         "learnt. Each limit was tried for some seconds within a training."
     ]
-    if len(summary.profiles) > _MOST_PROFILES:
+    if len(summary.profiles) > _MAX_PROFILES:
         profiles = count(len(summary.profiles), "profile")
-        lines.append(f"{_MOST_PROFILES} of {profiles} are drawn; the table has all.")
+        lines.append(f"{_MAX_PROFILES} of {profiles} are drawn; the table has all.")
     tables = (grids.power_grid(summary),)
-    return Section("power", "Power limits", tuple(lines), tuple(shown), tables)
+    return Section("power", "Power limits", tuple(lines), tuple(figures), tables)
 
 
 def _noise_section(
@@ -326,27 +325,28 @@ def _noise_section(
 ) -> Section | None:
     if summary.target is None or not summary.front:
         return None
-    noise, seen = noise_of(study, summary.target)
-    target, by = accuracy(summary.target), f"{100 * noise:.2g} %"
+    # The standard deviation of log(energy) is, for small values, the relative one.
+    seed_sd, measured = noise_of(study, summary.target)
+    target, seed_effect = accuracy(summary.target), f"{100 * seed_sd:.2g} %"
     lines = [
-        f"The seed alone moves the energy to {target} by about {by} (standard deviation, as its "
-        "repetitions show). Smaller differences say nothing."
-        if seen
+        f"The seed alone moves the energy to {target} by about {seed_effect} (standard deviation, "
+        "as its repetitions show). Smaller differences say nothing."
+        if measured
         else f"How much the seed alone moves the energy to {target} is not known here: too few "
-        f"setups were repeated. Intervals assume {by} (standard deviation), which is too little: "
-        "repeats of small trainings varied by a fifth to a third. Differences of that size say "
-        "nothing."
+        f"setups were repeated. Intervals assume {seed_effect} (standard deviation), which is too "
+        "little: repeats of small trainings varied by a fifth to a third. Differences of that size "
+        "say nothing."
     ]
-    if not any(each.confirming for each in setups):
+    if not any(repeated.confirming for repeated in setups):
         lines.append(
             "No setup was confirmed yet: `energyopt confirm` trains the best ones again with new "
             "seeds."
         )
-    lines += confirmed_lines([c for c in confirmed_setups(study) if c.target == summary.target])
-    reached = [each for each in setups if each.energies_j]
-    shown = (energy_figures.noise_figure(reached[:_MOST_REPEATED]),) if reached else ()
+    lines += confirmation_lines([c for c in confirmed_setups(study) if c.target == summary.target])
+    reached = [repeated for repeated in setups if repeated.energies_j]
+    figures = (energy_figures.noise_figure(reached[:_MAX_REPEATED]),) if reached else ()
     tables = (grids.noise_grid(setups),) if setups else ()
-    return Section("noise", "Noise", tuple(lines), shown, tables)
+    return Section("noise", "Noise", tuple(lines), figures, tables)
 
 
 def _conditions_section(study: StudyRecord, summary: Summary) -> Section | None:
@@ -358,15 +358,15 @@ def _conditions_section(study: StudyRecord, summary: Summary) -> Section | None:
     best = summary.advised or summary.recommended
     if best is not None:
         trial = next(trial for trial in study.trials if trial.number == best.trial)
-        found = [] if trial.result is None else hardware_lines(trial.result)
-        lines += [f"Recommended setup (trial {trial.number}): {line}" for line in found]
+        hardware = [] if trial.result is None else hardware_lines(trial.result)
+        lines += [f"Recommended setup (trial {trial.number}): {line}" for line in hardware]
     tables = (grids.conditions_grid(summary),) if summary.flags else ()
     return Section("conditions", "Measuring conditions", tuple(lines), (), tables)
 
 
 def _record_section(study: StudyRecord) -> Section | None:
-    found = facts(study)
-    if not found:
+    record = facts(study)
+    if not record:
         return None
     trainings = sum(t.result is not None for t in study.trials)
     trainings += sum(c.result is not None for c in study.confirmations)
@@ -375,5 +375,5 @@ def _record_section(study: StudyRecord) -> Section | None:
         "rows."
     )
     return Section(
-        "record", "Hardware and software", (line,), (), (grids.record_grid(found, trainings),)
+        "record", "Hardware and software", (line,), (), (grids.record_grid(record, trainings),)
     )

@@ -1,10 +1,11 @@
-"""The tables of a report: one definition each, for the page and for a CSV file."""
+"""Tables of a report: each serves the page and a CSV file alike."""
 
 from __future__ import annotations
 
 import csv
 import io
 import shlex
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +23,12 @@ from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import duration, joules, percent, quantity, setup
 from energyopt.report.export.front_file import csv_cell, plain
 from energyopt.report.flags import explain_flag
+from energyopt.report.sentences import params_text
 
 SHOWN = 50
-"""Rows on the page of a table that can be long; its file has all."""
+"""Rows of a long table on the page; its file has all."""
 
-
-_WIDE = 9  # columns that a sheet of paper holds
+_MAX_PRINTED_COLUMNS = 9  # more do not fit a sheet of paper
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class Column:
 
     Attributes:
         key: Its name in a file, with the unit as suffix.
-        title: The same on the page.
-        text: Writes a value for people.
-        number: Whether it is aligned as numbers are.
+        title: Its heading on the page.
+        text: Formats a value for the page.
+        number: Whether it is right-aligned.
     """
 
     key: str
@@ -52,12 +53,12 @@ class Grid:
     """A table of plain values.
 
     Attributes:
-        name: Of its file.
-        caption: What it shows.
+        name: Name of its file, without suffix.
+        caption: Its caption.
         columns: Its columns.
-        rows: Its rows, a value a column; None for what is not known.
-        shown: Rows on the page; the file has all.
-        on_page: Columns on the page; the file has all.
+        rows: Its rows, one value per column; None if unknown.
+        shown: Number of rows on the page; None for all.
+        on_page: Number of columns on the page; None for all.
     """
 
     name: str
@@ -69,17 +70,17 @@ class Grid:
 
     @property
     def page_columns(self) -> tuple[Column, ...]:
-        """The columns on the page."""
+        """Columns on the page."""
         return self.columns[: self.on_page]
 
     @property
     def long(self) -> bool:
-        """Whether it is too much for paper."""
-        return len(self.page_columns) > _WIDE or len(self.rows) > SHOWN
+        """True if it is too large for paper."""
+        return len(self.page_columns) > _MAX_PRINTED_COLUMNS or len(self.rows) > SHOWN
 
     @property
     def page_rows(self) -> list[list[str]]:
-        """The rows on the page, as text."""
+        """Rows on the page, as text."""
         return [
             [
                 "-" if value is None else column.text(value)
@@ -89,7 +90,7 @@ class Grid:
         ]
 
     def to_csv(self) -> str:
-        """The file's content."""
+        """Return the content of its CSV file."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(csv_cell(column.key) for column in self.columns)
@@ -98,7 +99,8 @@ class Grid:
         return file.getvalue()
 
 
-def _energy(key: str, title: str) -> Column:
+def energy_column(key: str, title: str) -> Column:
+    """Return a column of energies in J."""
     return Column(key, title, joules, number=True)
 
 
@@ -106,15 +108,16 @@ def _count(key: str, title: str) -> Column:
     return Column(key, title, str, number=True)
 
 
-def _accuracy(key: str, title: str) -> Column:
+def accuracy_column(key: str, title: str) -> Column:
+    """Return a column of accuracies."""
     return Column(key, title, lambda value: f"{value:.4f}", number=True)
 
 
-def front_grid(front: Sequence[FrontPoint], of: str) -> Grid:
-    """The front: each further point of accuracy, and what it costs."""
+def front_grid(front: Sequence[FrontPoint], front_of: str) -> Grid:
+    """Return the points of a Pareto front; `front_of` says what it is a front of."""
     columns = (
-        _energy("energy_j", "energy"),
-        _accuracy("accuracy", "accuracy"),
+        energy_column("energy_j", "energy"),
+        accuracy_column("accuracy", "accuracy"),
         Column("setup", "setup"),
         _count("trial", "trial"),
         Column("epoch", "epoch", lambda value: f"{value:.4g}", number=True),
@@ -128,7 +131,7 @@ def front_grid(front: Sequence[FrontPoint], of: str) -> Grid:
         (
             point.energy_j,
             point.accuracy,
-            setup(point.params) or "the fixed setup",
+            params_text(point.params),
             point.trial,
             point.epoch,
             point.time_s,
@@ -139,23 +142,23 @@ def front_grid(front: Sequence[FrontPoint], of: str) -> Grid:
         )
         for point in front
     )
-    return Grid("front", f"The front: {of}.", columns, tuple(rows), on_page=7)
+    return Grid("front", f"The front: {front_of}.", columns, tuple(rows), on_page=7)
 
 
 def trials_grid(study: StudyRecord, target: float | None) -> Grid:
-    """All trials: what became of each, and where its joules went, by use and by device."""
-    used = [trial_uses(trial, target) for trial in study.trials]
-    uses = [use for use in USES if any(use in of for of in used)]
+    """Return all trials with their outcomes, and their energy by use and by device."""
+    energy_by_trial = [trial_uses(trial, target) for trial in study.trials]
+    uses = [use for use in USES if any(use in energies for energies in energy_by_trial)]
     keys = list(dict.fromkeys(key for trial in study.trials for key in trial.params))
     columns = (
         _count("trial", "trial"),
         Column("setup", "setup"),
         Column("outcome", "outcome"),
-        _energy("energy_to_target_j", "to target"),
-        _accuracy("best_accuracy", "best accuracy"),
-        _energy("spent_j", "spent in all"),
-        *(_energy(f"{use}_j", USES[use]) for use in uses),
-        *(_energy(f"spent_{part}", f"on the {name}") for part, name in DEVICES.items()),
+        energy_column("energy_to_target_j", "to target"),
+        accuracy_column("best_accuracy", "best accuracy"),
+        energy_column("spent_j", "spent in all"),
+        *(energy_column(f"{use}_j", USES[use]) for use in uses),
+        *(energy_column(f"spent_{part}", f"on the {name}") for part, name in DEVICES.items()),
         Column("provenance", "joules are"),
         Column("state", "state"),
         Column("reason", "reason"),
@@ -171,12 +174,11 @@ def trials_grid(study: StudyRecord, target: float | None) -> Grid:
 
 
 def _trial_row(study: StudyRecord, trial: TrialRecord, target: float | None) -> dict[str, Any]:
-    """The values of a trial, by column."""
+    """Return the values of a trial by column key."""
     row: dict[str, Any] = {
         "trial": trial.number,
-        "setup": (setup(trial.params) or "the fixed setup")
-        + (" (default)" if trial.default else ""),
-        "outcome": became(trial, target),
+        "setup": params_text(trial.params) + (" (default)" if trial.default else ""),
+        "outcome": outcome_text(trial, target),
         "state": trial.state,
         "reason": trial.reason,
         "default": trial.default,
@@ -185,14 +187,14 @@ def _trial_row(study: StudyRecord, trial: TrialRecord, target: float | None) -> 
     }
     if trial.result is None:
         return row
-    used = trial_uses(trial, target)
-    spent = total(used.values())
+    energies = trial_uses(trial, target)
+    energy_of_trial = total(energies.values())
     row |= {
         "spent_j": trial.result.spent_j,
         "provenance": trial.result.start.provenance.kind,
         "flags": " ".join(trial.result.flags),
-        **{f"{use}_j": energy.total_j for use, energy in used.items()},
-        **{f"spent_{part}": getattr(spent, part) for part in DEVICES},
+        **{f"{use}_j": energy.total_j for use, energy in energies.items()},
+        **{f"spent_{part}": getattr(energy_of_trial, part) for part in DEVICES},
     }
     if trial.result.valid and len(trial.result.curve):
         hit = None if target is None else trial.result.first_at(target)
@@ -201,15 +203,14 @@ def _trial_row(study: StudyRecord, trial: TrialRecord, target: float | None) -> 
     return row
 
 
-def became(trial: TrialRecord, target: float | None) -> str:
-    """What became of a trial, in a word."""
-    words = {"stopped": "stopped early"}
-    found = fate(trial, target)
-    return str(trial.state) if found is None else words.get(found, str(found))
+def outcome_text(trial: TrialRecord, target: float | None) -> str:
+    """Return the outcome of a trial as seen from a target; its state if it has none yet."""
+    outcome = fate(trial, target)
+    return "stopped early" if outcome == "stopped" else str(outcome or trial.state)
 
 
 def curves_grid(study: StudyRecord) -> Grid:
-    """Every evaluation of every trial that may be compared."""
+    """Return every evaluation of every trial whose energy can be compared."""
     columns = tuple(
         Column(key, key)
         for key in (
@@ -240,64 +241,70 @@ def curves_grid(study: StudyRecord) -> Grid:
     return Grid("curves", "Every evaluation.", columns, tuple(rows))
 
 
-def importance_grid(found: Importances) -> Grid:
-    """Importances as numbers."""
+def importance_grid(importances: Importances) -> Grid:
+    """Return the importance of each parameter for energy and for accuracy."""
     columns = (
         Column("parameter", "parameter"),
         Column("importance_for_energy", "for energy to the target", percent, number=True),
         Column("importance_for_accuracy", "for accuracy", percent, number=True),
     )
-    rows = ((key, found.energy.get(key), found.accuracy.get(key)) for key in found.parameters)
+    rows = (
+        (key, importances.energy.get(key), importances.accuracy.get(key))
+        for key in importances.parameters
+    )
     return Grid("importance", "Importance of each parameter.", columns, tuple(rows))
 
 
-def heat_map_grid(found: HeatMap) -> Grid:
-    """The cells of a heat map."""
+def heat_map_grid(heat_map: HeatMap) -> Grid:
+    """Return the cells of a heat map."""
     columns = (
-        Column(f"{found.across.key}", found.across.key, number=True),
-        Column(f"{found.down.key}", found.down.key, number=True),
-        _energy("energy_to_target_j", "least energy to the target"),
-        _energy("spent_without_reaching_j", "most spent without reaching it"),
+        Column(heat_map.across.key, heat_map.across.key, number=True),
+        Column(heat_map.down.key, heat_map.down.key, number=True),
+        energy_column("energy_to_target_j", "least energy to the target"),
+        energy_column("spent_without_reaching_j", "most spent without reaching it"),
         _count("trainings", "trainings"),
         _count("reached", "reached"),
         _count("trial", "trial"),
     )
     rows = (
         (
-            found.across.labels[cell.across],
-            found.down.labels[cell.down],
+            heat_map.across.labels[cell.across],
+            heat_map.down.labels[cell.down],
             cell.energy_j,
             cell.spent_j or None,
             cell.trainings,
             cell.reached,
             cell.trial,
         )
-        for cell in found.cells
+        for cell in heat_map.cells
     )
     return Grid("heat_map", "Each cell in which there was a training.", columns, tuple(rows))
 
 
 def uses_grid(uses: Mapping[Use, Any]) -> Grid:
-    """What the joules of the whole search were used for, by device."""
+    """Return the energy of the whole search by use and by device."""
     parts = [part for part in DEVICES if any(getattr(e, part) is not None for e in uses.values())]
-    whole = sum(energy.total_j for energy in uses.values())
+    search_j = sum(energy.total_j for energy in uses.values())
     columns = (
         Column("use", "for"),
-        _energy("energy_j", "energy"),
+        energy_column("energy_j", "energy"),
         Column("share", "share", percent, number=True),
-        *(_energy(part.replace("_j", "_energy_j"), f"on the {DEVICES[part]}") for part in parts),
+        *(
+            energy_column(part.replace("_j", "_energy_j"), f"on the {DEVICES[part]}")
+            for part in parts
+        ),
     )
     rows = [
         (
             USES[use],
             e.total_j,
-            e.total_j / whole if whole else None,
+            e.total_j / search_j if search_j else None,
             *(getattr(e, part) for part in parts),
         )
         for use, e in uses.items()
     ]
     sums = (sum(getattr(e, part) or 0.0 for e in uses.values()) for part in parts)
-    rows.append(("all of it", whole, 1.0 if whole else None, *sums))
+    rows.append(("all of it", search_j, 1.0 if search_j else None, *sums))
     return Grid(
         "joules",
         "What the joules of the search were for, and where they were drawn.",
@@ -307,12 +314,12 @@ def uses_grid(uses: Mapping[Use, Any]) -> Grid:
 
 
 def power_grid(summary: Summary) -> Grid:
-    """Every power limit that was tried."""
+    """Return energy and time of an optimizer step at every power limit that was tried."""
     columns = (
         _count("trial", "trial"),
         Column("batch_size", "batch size", number=True),
         Column("limit_w", "limit", lambda w: quantity(w, "W"), number=True),
-        _energy("step_j", "energy of a step"),
+        energy_column("step_j", "energy of a step"),
         Column("step_s", "time of a step", duration, number=True),
         Column("power_w", "mean power", lambda w: quantity(w, "W"), number=True),
         _count("steps", "steps measured"),
@@ -322,46 +329,46 @@ def power_grid(summary: Summary) -> Grid:
         (
             trial,
             profile.shape.get("batch_size"),
-            at.limit_w,
-            at.step_j,
-            at.step_s,
-            at.power_w,
-            at.steps,
-            at.limit_w == profile.chosen_w,
+            point.limit_w,
+            point.step_j,
+            point.step_s,
+            point.power_w,
+            point.steps,
+            point.limit_w == profile.chosen_w,
         )
         for trial, profile in summary.profiles
-        for at in profile.points
+        for point in profile.points
     )
     return Grid("power", "What a step cost at each power limit.", columns, tuple(rows))
 
 
 def noise_grid(setups: Sequence[Repeated]) -> Grid:
-    """Setups that were trained several times."""
+    """Return the configurations that were trained more than once."""
     columns = (
         _count("trial", "trial"),
         Column("setup", "setup"),
         Column("trained", "trained"),
-        _energy("energy_j", "energy to the target"),
-        _energy("low_j", "from"),
-        _energy("high_j", "to"),
+        energy_column("energy_j", "energy to the target"),
+        energy_column("low_j", "from"),
+        energy_column("high_j", "to"),
         Column("reached", "reached", number=True),
-        _accuracy("accuracy", "accuracy at the target"),
-        _accuracy("test_accuracy", "test accuracy"),
+        accuracy_column("accuracy", "accuracy at the target"),
+        accuracy_column("test_accuracy", "test accuracy"),
     )
     rows = []
-    for each in setups:
-        found = each.energy
+    for repeated in setups:
+        energy = repeated.energy
         rows.append(
             (
-                each.trial.number,
-                setup(each.trial.params) or "the fixed setup",
-                "to confirm" if each.confirming else "in the search",
-                found and found.mean,
-                found and found.low,
-                found and found.high,
-                f"{len(each.energies_j)}/{each.trainings}",
-                sum(each.accuracies) / len(each.accuracies) if each.accuracies else None,
-                sum(each.tests) / len(each.tests) if each.tests else None,
+                repeated.trial.number,
+                params_text(repeated.trial.params),
+                "to confirm" if repeated.confirming else "in the search",
+                energy and energy.mean,
+                energy and energy.low,
+                energy and energy.high,
+                f"{len(repeated.energies_j)}/{repeated.trainings}",
+                statistics.fmean(repeated.accuracies) if repeated.accuracies else None,
+                statistics.fmean(repeated.tests) if repeated.tests else None,
             )
         )
     caption = "Setups that were trained more than once: geometric mean and 95 % interval."
@@ -369,7 +376,7 @@ def noise_grid(setups: Sequence[Repeated]) -> Grid:
 
 
 def conditions_grid(summary: Summary) -> Grid:
-    """Every warning flag, with what it means."""
+    """Return every warning flag with its meaning."""
     columns = (
         Column("flag", "flag"),
         _count("trials", "trials"),
@@ -381,8 +388,8 @@ def conditions_grid(summary: Summary) -> Grid:
     return Grid("conditions", "Warnings about the measuring conditions.", columns, tuple(rows))
 
 
-def record_grid(found: Sequence[Fact], trainings: int) -> Grid:
-    """Hardware and software."""
+def record_grid(facts: Sequence[Fact], trainings: int) -> Grid:
+    """Return the hardware and software of `trainings` training runs."""
     columns = (
         Column("what", "what"),
         Column("value", "value"),
@@ -390,12 +397,12 @@ def record_grid(found: Sequence[Fact], trainings: int) -> Grid:
             "trainings", "trainings", lambda n: "all" if n == trainings else str(n), number=True
         ),
     )
-    rows = tuple((fact.what, fact.value, fact.trainings) for fact in found)
+    rows = tuple((fact.what, fact.value, fact.trainings) for fact in facts)
     return Grid("record", "What the trainings ran on and with.", columns, rows)
 
 
-def told_grid(summary: Summary) -> Grid:
-    """The told values that no other trial beats, in the study's own objectives."""
+def best_values_grid(summary: Summary) -> Grid:
+    """Return the objective values that no other trial beats."""
     columns = (
         _count("trial", "trial"),
         *(

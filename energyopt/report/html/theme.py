@@ -1,4 +1,4 @@
-"""Colours and shapes of a report: one meaning each, told apart without colour too."""
+"""Colours and shapes of a report: one meaning each, distinguishable without colour."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from itertools import cycle
 from typing import Any
 
 from energyopt.analysis.energy_breakdown import USES
+from energyopt.analysis.summary import fate
+from energyopt.core.study_record import TrialRecord
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How trainings of one kind look.
+    """Legend entry of one kind of training runs.
 
     Attributes:
-        name: What it says in a legend.
-        color: Readable on white and on black: at least 3 to 1 on both.
-        shape: A point's, in Vega's words.
+        name: Text in the legend.
+        color: A contrast of at least 3:1 on white and on black (WCAG 2.1, graphical objects).
+        shape: Vega's name of the point's shape.
     """
 
     name: str
@@ -33,7 +35,7 @@ KINDS: Mapping[str, Look] = {
     "confirming": Look("confirming", "#c44f8b", "diamond"),
     "curve": Look("a training", "#3f86cf", "circle"),
 }
-"""Kinds of trainings with a curve; `curve` where there is no target to tell them by."""
+"""Kinds of training runs that have a curve; `curve` is for studies without a target."""
 
 _USE_COLORS = {
     "useful": "#0d8f7f",
@@ -50,19 +52,19 @@ _USE_COLORS = {
     "confirming": "#c44f8b",
 }
 USE_COLORS: Mapping[str, str] = {USES[use]: _USE_COLORS[use] for use in USES}
-"""By what `USES` calls it."""
+"""Colour of each use of energy, by its name in `USES`."""
 
-OF = ("#c96a12", "#3f86cf")
-"""Of what matters for energy, and for accuracy."""
+IMPORTANCE_COLORS = ("#c96a12", "#3f86cf")
+"""Of importance for energy, and for accuracy."""
 CHOSEN = (("#7a8490", "circle"), ("#0d8f7f", "diamond"))
-"""Colour and shape of what was tried, and of what was chosen."""
+"""Colour and shape of a power limit that was tried, and of the chosen one."""
 SHADES = ("#fdeed9", "#f3b27a", "#d9682b", "#8f2d0c")
-"""Of cells: darker is dearer."""
+"""Of heat map cells: darker is more expensive."""
 ON_SHADES = ("#3a1505", "#ffffff")
-"""Words on pale and on dark cells."""
+"""Text colour on pale and on dark cells."""
 
-CHEAPER, DEARER, UNCLEAR = "#0d8f7f", "#c96a12", "#7a8490"
-"""Of intervals of a ratio: below 1, above it, around it."""
+CHEAPER, MORE_EXPENSIVE, UNCLEAR = "#0d8f7f", "#c96a12", "#7a8490"
+"""Of confidence intervals of a ratio: below 1, above 1, including 1."""
 _SERIES = (
     ("#0d8f7f", "circle"),
     ("#c96a12", "square"),
@@ -74,22 +76,28 @@ _SERIES = (
 
 
 def series(names: Iterable[str]) -> list[Look]:
-    """Return a look for each of the kinds that only the data name, in their order."""
+    """Return a look for each name, in order: for kinds that only the data define."""
     return [Look(name, *look) for name, look in zip(names, cycle(_SERIES), strict=False)]
+
+
+def trial_kind(trial: TrialRecord, target: float) -> str:
+    """Return the kind of a trial that has a curve, as seen from a target; a key of `KINDS`."""
+    outcome = fate(trial, target)
+    return str(outcome) if outcome in KINDS else "open"
 
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
 def theme(ink: str, quiet: str, grid: str, paper: str, accent: str) -> dict[str, Any]:
-    """Vega-Lite's config for figures on a background.
+    """Return Vega-Lite's config for figures on a background.
 
     Args:
-        ink: Colour of words and of what matters.
-        quiet: Of axes and their words.
-        grid: Of lines behind.
-        paper: Of the background.
-        accent: Of the front.
+        ink: Colour of text and of emphasised marks.
+        quiet: Colour of axes and their labels.
+        grid: Colour of grid lines.
+        paper: Colour of the background.
+        accent: Colour of the Pareto front.
     """
     axis = {
         "domainColor": grid,
@@ -105,7 +113,7 @@ def theme(ink: str, quiet: str, grid: str, paper: str, accent: str) -> dict[str,
         "tickSize": 4,
     }
     return {
-        "aria": False,  # each figure has its words, and a table beside it
+        "aria": False,  # the page gives each figure a description, and a table with its data
         "background": paper,
         "font": FONT,
         "padding": 4,
@@ -146,6 +154,6 @@ def theme(ink: str, quiet: str, grid: str, paper: str, accent: str) -> dict[str,
 
 
 PRINTED = theme("#1c2430", "#5a6675", "#dfe4ea", "#ffffff", "#1c2430")
-"""Of files."""
+"""Theme of SVG files."""
 SHOWN = theme("var(--ink)", "var(--quiet)", "var(--grid)", "transparent", "var(--ink)")
-"""On the page: its style sheet knows light, dark and paper, so that nothing is drawn again."""
+"""Theme of the page: CSS variables switch light, dark and print without drawing again."""

@@ -1,4 +1,4 @@
-"""A report as files: the page, its figures, its tables."""
+"""Write a report as files: the page, its figures, its tables."""
 
 from __future__ import annotations
 
@@ -15,53 +15,54 @@ PAGE = "report.html"
 
 
 def report_dir(study: str) -> Path:
-    """Where the report of a study goes if nothing else is said.
+    """Return the default folder of a study's report.
 
     Raises:
-        ConfigError: If the study's name is no name of a folder: a database can hold any.
+        ConfigError: If the study's name cannot name a folder; a database can hold any text.
     """
     if study in ("", ".", "..") or "/" in study or "\0" in study:
         raise ConfigError(f"study {study!r} is no name of a folder; give --out DIR")
     return Path("studies") / study / "report"
 
 
-def write_report(made: Report, folder: Path, *, force: bool, own: bool = False) -> Path:
+def write_report(report: Report, folder: Path, *, force: bool, remove_older: bool = False) -> Path:
     """Write all files of a report.
 
     Args:
-        made: The report.
-        folder: Where to; made if it is not there.
-        force: Whether a folder that holds something is written into.
-        own: Whether the folder is for reports alone, so that what an earlier one left goes.
+        report: The report.
+        folder: Target folder, created if missing.
+        force: Whether to write into a folder that is not empty.
+        remove_older: Whether to remove figures and tables of earlier reports; only for a folder
+            that holds nothing else.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
-        ConfigError: If the folder holds something, or is none.
+        ConfigError: If the folder is not empty, or is not a folder.
         StorageError: If a file cannot be written.
     """
-    refuse_full(folder, force=force)
-    pictures = {figure.name: svg_of(figure) for figure in made.figures}
+    check_empty(folder, force=force)
+    pictures = {figure.name: svg_of(figure) for figure in report.figures}
     files = {f"figures/{name}.svg": svg for name, svg in pictures.items()}
-    files |= {f"tables/{grid.name}.csv": grid.to_csv() for grid in made.grids}
-    files[PAGE] = render(made, pictures)
+    files |= {f"tables/{grid.name}.csv": grid.to_csv() for grid in report.grids}
+    files[PAGE] = render(report, pictures)
     try:
         for name, text in files.items():
             with written_whole(folder / name, force=True) as fresh:
                 fresh.write_text(text, encoding="utf-8", newline="")
-        if own:
+        if remove_older:
             _remove_older(folder, files)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from error
     return folder / PAGE
 
 
-def refuse_full(folder: Path, *, force: bool) -> None:
-    """Refuse a folder that holds something, or what is none.
+def check_empty(folder: Path, *, force: bool) -> None:
+    """Check that a folder is missing or empty.
 
     Raises:
-        ConfigError: If it does, unless by force.
+        ConfigError: If it is not empty and not forced, or is not a folder.
     """
     if os.path.lexists(folder) and not folder.is_dir():
         raise ConfigError(f"--out {folder} is no folder; give another")
@@ -72,7 +73,7 @@ def refuse_full(folder: Path, *, force: bool) -> None:
 
 
 def _remove_older(folder: Path, files: Collection[str]) -> None:
-    """Remove figures and tables that the present report does not have."""
+    """Remove figures and tables of earlier reports that this one does not have."""
     for path in (*folder.glob("figures/*.svg"), *folder.glob("tables/*.csv")):
         if path.relative_to(folder).as_posix() not in files:
-            path.unlink(missing_ok=True)  # another run may have been first
+            path.unlink(missing_ok=True)  # a concurrent report may remove it first
