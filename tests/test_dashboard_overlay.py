@@ -21,7 +21,7 @@ from energyopt.core.trial_result import TrialResult
 from energyopt.objectives import EnergyToTarget, EnergyVsAccuracy
 from energyopt.report.dashboard import overlay as module
 from energyopt.report.dashboard.artifacts import Artifacts
-from energyopt.report.dashboard.overlay import Overlay, Shown, asking_for
+from energyopt.report.dashboard.overlay import Overlay, Shown, requested_study
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.database import open_database, read_only
 from energyopt.storage.identity import Identity
@@ -97,7 +97,7 @@ def test_of_one_objective_the_best_is_feasible(tmp_path: Path) -> None:
 def test_figures_notes_and_units_are_added_to_the_study_that_is_asked_for(shown: Overlay) -> None:
     (study,) = shown.get_all_studies()
     assert not any(key.startswith("dashboard:") for key in study.system_attrs)
-    with asking_for(1):
+    with requested_study(1):
         (study,) = shown.get_all_studies()
     added = study.system_attrs
     assert added["study:metric_names"] == ["energy to target [J]", "best accuracy"]
@@ -112,7 +112,7 @@ def test_figures_notes_and_units_are_added_to_the_study_that_is_asked_for(shown:
 
 def test_looking_changes_no_byte(database: Path, shown: Overlay) -> None:
     before = hashlib.sha256(database.read_bytes()).hexdigest()
-    with asking_for(1):
+    with requested_study(1):
         shown.get_all_studies()
     shown.get_all_trials(1)
     shown.get_study_system_attrs(1)
@@ -165,8 +165,8 @@ def test_it_is_made_again_when_the_study_has_changed(
     assert "3 trials" in said()
     filled(database, REACHED)
     assert "3 trials" in said()  # not looked again yet
-    monkeypatch.setattr(module, "_LOOK_S", 0.0)
-    monkeypatch.setattr(module, "_SHARE", 1e9)
+    monkeypatch.setattr(module, "_MIN_CHECK_S", 0.0)
+    monkeypatch.setattr(module, "_MAX_READ_SHARE", 1e9)
     assert "4 trials" in said()
     made = shown._added[1].attributes
     said()
@@ -180,7 +180,7 @@ def test_another_programs_study_is_shown_as_it_is(tmp_path: Path) -> None:
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
         storage = opened(tmp_path / "theirs.db")
         overlay = Overlay(storage)
-        with asking_for(1):
+        with requested_study(1):
             (found,) = overlay.get_all_studies()
         assert found.system_attrs == {}
         assert [trial.user_attrs for trial in overlay.get_all_trials(1)] == [{}, {}]

@@ -54,4 +54,6 @@ def run(args: argparse.Namespace) -> None:
         access = "changes and deletes studies" if args.write else "only shows"
         Console().print(Text(f"{url}  ({access}; Ctrl-C ends it)"), soft_wrap=True)
 
-    serve(args.storage, args.host, args.port, study=args.study, write=args.write, say=print_url)
+    serve(
+        args.storage, args.host, args.port, study=args.study, write=args.write, print_text=print_url
+    )

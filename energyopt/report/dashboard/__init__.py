@@ -1,1 +1,1 @@
-"""Optuna's dashboard, with what it does not know of a study of ours."""
+"""Optuna's dashboard, with energyopt's figures and notes added."""

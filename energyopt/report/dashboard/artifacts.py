@@ -1,4 +1,4 @@
-"""The config and the record of each trial as files of Optuna's dashboard."""
+"""Config and record of each trial as artifacts of Optuna's dashboard."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from energyopt.storage.identity import IDENTITY
 from energyopt.storage.tables import TRIALS, has_rows
 
 _FILES = ("config.json", "result.json")
-_NAMED = re.compile(r"(\d{1,9})-([01])")
+_ARTIFACT_ID = re.compile(r"(\d{1,9})-([01])")
 
 
 def artifacts_of(trial: FrozenTrial) -> dict[str, str]:
-    """Attributes of a trial that tell the dashboard which files there are."""
-    found = {}
-    for number, name in enumerate(_FILES):
-        artifact = f"{trial._trial_id}-{number}"  # noqa: SLF001  # no other way
-        about = {"artifact_id": artifact, "filename": name, "mimetype": "application/json"}
-        found[f"artifacts:{artifact}"] = json.dumps({**about, "encoding": None})
-    return found
+    """Return the trial attributes in which the dashboard looks up artifacts."""
+    attributes = {}
+    for index, name in enumerate(_FILES):
+        artifact_id = f"{trial._trial_id}-{index}"  # noqa: SLF001  # no other way
+        artifact = {"artifact_id": artifact_id, "filename": name, "mimetype": "application/json"}
+        attributes[f"artifacts:{artifact_id}"] = json.dumps({**artifact, "encoding": None})
+    return attributes
 
 
 class Artifacts:
-    """The config and the record of each trial as files, read from the database when asked for.
+    """Read-only artifact store: reads config and record of a trial from the database on request.
 
     Args:
         storage: The database.
@@ -40,39 +40,39 @@ class Artifacts:
         self._storage = storage
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """Read one.
+        """Open an artifact.
 
         Raises:
-            ArtifactNotFound: If there is none.
+            ArtifactNotFound: If the database has no such trial.
         """
-        named = _NAMED.fullmatch(artifact_id)
-        if named is None:
+        match = _ARTIFACT_ID.fullmatch(artifact_id)
+        if match is None:
             raise ArtifactNotFound
         with self._storage.engine.connect() as connection:
             if not has_rows(connection):
                 raise ArtifactNotFound
-            found = sa.text("SELECT study_id, number FROM trials WHERE trial_id = :id")
-            ids = connection.execute(found, {"id": int(named[1])}).one_or_none()
+            query = sa.text("SELECT study_id, number FROM trials WHERE trial_id = :id")
+            ids = connection.execute(query, {"id": int(match[1])}).one_or_none()
             if ids is None:
                 raise ArtifactNotFound
-            query = sa.select(TRIALS.c.overrides, TRIALS.c.result)
-            of = (TRIALS.c.study_id == ids.study_id) & (TRIALS.c.number == ids.number)
-            row = connection.execute(query.where(of)).one_or_none()
+            is_trial = (TRIALS.c.study_id == ids.study_id) & (TRIALS.c.number == ids.number)
+            columns = sa.select(TRIALS.c.overrides, TRIALS.c.result)
+            row = connection.execute(columns.where(is_trial)).one_or_none()
         if row is None:
             raise ArtifactNotFound
         result = json.loads(row.result or "null")
-        data = result if named[2] == "1" else self._config(ids.study_id, json.loads(row.overrides))
+        data = result if match[2] == "1" else self._config(ids.study_id, json.loads(row.overrides))
         return io.BytesIO(json.dumps(data, indent=1).encode())
 
     def _config(self, study_id: int, overrides: list[str]) -> dict[str, Any]:
-        question = self._storage.get_study_user_attrs(study_id).get(IDENTITY, {})
+        identity = self._storage.get_study_user_attrs(study_id).get(IDENTITY, {})
         return {
-            "overrides": [*question.get("overrides", ()), *overrides],
-            "config_of_study": question.get("config"),
+            "overrides": [*identity.get("overrides", ()), *overrides],
+            "config_of_study": identity.get("config"),
         }
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> NoReturn:
-        """Nothing is written.
+        """Refuse to write.
 
         Raises:
             PermissionError: Always.
@@ -80,7 +80,7 @@ class Artifacts:
         raise PermissionError(artifact_id, content_body)
 
     def remove(self, artifact_id: str) -> NoReturn:
-        """Nothing is removed.
+        """Refuse to remove.
 
         Raises:
             PermissionError: Always.

@@ -1,7 +1,7 @@
-"""Figures of a study for Optuna's dashboard, as the plain data that plotly.js draws.
+"""Figures of a study for Optuna's dashboard, as JSON data for plotly.js.
 
-Pure functions of the record. Their colours are readable on white and on black, since the dashboard
-has both; text of a database is escaped, since plotly takes some tags.
+Pure functions of the record. Colours are readable on white and on black, the dashboard's two
+themes; text from a database is escaped, because plotly.js interprets some HTML tags.
 """
 
 from __future__ import annotations
@@ -16,46 +16,46 @@ from energyopt.analysis.energy_breakdown import USES, study_uses, trial_uses
 from energyopt.analysis.heat_map import HeatMap, heat_map, searched
 from energyopt.analysis.hypervolume import growth
 from energyopt.analysis.pareto import curve_front
-from energyopt.analysis.summary import fate
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import joules, percent, setup
-from energyopt.report.html.theme import FONT, KINDS, SHADES, USE_COLORS
+from energyopt.report.html.theme import FONT, KINDS, SHADES, USE_COLORS, trial_kind
 
 Figure = Mapping[str, Any]
 
 _INK, _GRID = "#7a8490", "rgba(122,132,144,0.25)"
 _SYMBOLS = {"reached": "circle", "missed": "x", "stopped": "square", "open": "triangle-right"}
-_MOST_POINTS = 2000  # of all curves: the page asks for them every few seconds
-_MOST_BARS = 200
+_MAX_POINTS = 2000  # of all curves: the page loads them every few seconds
+_MAX_BARS = 200
 
 
 def figures(study: StudyRecord) -> dict[str, Figure]:
-    """All figures of a study that there is something to draw for, by an id for the page."""
+    """Return the figures of a study that have data, by their id on the page."""
     if not study.results:
         return {}
-    made = {
+    drawn = {
         "energyopt-1-front": _front(study),
         "energyopt-2-ledger": _ledger(study),
         "energyopt-3-ledger-by-trial": _ledger_by_trial(study),
         "energyopt-4-heat-map": _heat_map(study),
         "energyopt-5-hypervolume": _hypervolume(study),
     }
-    return {name: figure for name, figure in made.items() if figure is not None}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def _front(study: StudyRecord) -> Figure:
-    """All curves with where each ended, the front, and the target."""
+    """Draw all curves and their ends, the Pareto front, and the target."""
     front = curve_front(study)
-    drawn = drawn_curves(study, study.target, front, _MOST_POINTS)
+    drawn = drawn_curves(study, study.target, front, _MAX_POINTS)
     groups: defaultdict[str, list[TrialRecord]] = defaultdict(list)
     for trial, _ in study.results:
         if trial.number in drawn.curves:
-            groups[_kind(trial, study.target)].append(trial)
+            kind = "curve" if study.target is None else trial_kind(trial, study.target)
+            groups[kind].append(trial)
     traces: list[Mapping[str, Any]] = []
     for kind in (kind for kind in KINDS if kind in groups):
         look = KINDS[kind]
-        # One line a kind: None parts the curves.
-        points = [at for trial in groups[kind] for at in (*drawn.curves[trial.number], None)]
+        # One trace per kind keeps the legend short: None interrupts the line between curves.
+        points = [point for trial in groups[kind] for point in (*drawn.curves[trial.number], None)]
         traces.append(
             {
                 "type": "scatter",
@@ -66,8 +66,8 @@ def _front(study: StudyRecord) -> Figure:
                 "hoverinfo": "skip",
                 "opacity": 0.4,
                 "line": {"color": look.color, "width": 1},
-                "x": [None if at is None else at.training_j for at in points],
-                "y": [None if at is None else at.accuracy for at in points],
+                "x": [None if point is None else point.training_j for point in points],
+                "y": [None if point is None else point.accuracy for point in points],
             }
         )
         ends = [(trial, drawn.curves[trial.number][-1]) for trial in groups[kind]]
@@ -79,9 +79,9 @@ def _front(study: StudyRecord) -> Figure:
                 "legendgroup": kind,
                 "hoverinfo": "text",
                 "marker": {"color": look.color, "symbol": _SYMBOLS.get(kind, "circle"), "size": 9},
-                "x": [at.training_j for _, at in ends],
-                "y": [at.accuracy for _, at in ends],
-                "text": [_words(trial, at.training_j, at.accuracy) for trial, at in ends],
+                "x": [end.training_j for _, end in ends],
+                "y": [end.accuracy for _, end in ends],
+                "text": [_hover_text(trial, end.training_j, end.accuracy) for trial, end in ends],
             }
         )
     by_number = {trial.number: trial for trial in study.trials}
@@ -96,7 +96,8 @@ def _front(study: StudyRecord) -> Figure:
             "x": [point.energy_j for point in front],
             "y": [point.accuracy for point in front],
             "text": [
-                _words(by_number[point.trial], point.energy_j, point.accuracy) for point in front
+                _hover_text(by_number[point.trial], point.energy_j, point.accuracy)
+                for point in front
             ],
         }
     )
@@ -125,15 +126,15 @@ def _front(study: StudyRecord) -> Figure:
 
 
 def _ledger(study: StudyRecord) -> Figure:
-    """What the joules of the search were used for."""
+    """Draw the energy of the search by use."""
     uses = {USES[use]: energy.total_j for use, energy in study_uses(study, study.target).items()}
-    whole_j = sum(uses.values())
+    search_j = sum(uses.values())
     bars = {
         "type": "bar",
         "orientation": "h",
         "y": list(uses),
         "x": list(uses.values()),
-        "text": [f"{joules(part)}, {percent(part / whole_j)}" for part in uses.values()],
+        "text": [f"{joules(use_j)}, {percent(use_j / search_j)}" for use_j in uses.values()],
         "textposition": "auto",
         "hoverinfo": "y+text",
         "marker": {"color": [USE_COLORS[use] for use in uses]},
@@ -145,8 +146,8 @@ def _ledger(study: StudyRecord) -> Figure:
 
 
 def _ledger_by_trial(study: StudyRecord) -> Figure:
-    """The same by trial, of the last ones."""
-    trials = [trial for trial in study.trials if trial.result is not None][-_MOST_BARS:]
+    """Draw the energy of the last trials by use."""
+    trials = [trial for trial in study.trials if trial.result is not None][-_MAX_BARS:]
     columns: defaultdict[str, dict[int, float]] = defaultdict(dict)
     for trial in trials:
         for use, energy in trial_uses(trial, study.target).items():
@@ -163,38 +164,38 @@ def _ledger_by_trial(study: StudyRecord) -> Figure:
         for use in USES.values()
         if use in columns
     ]
-    last = f" (the last {_MOST_BARS})" if len(trials) == _MOST_BARS else ""
+    last = f" (the last {_MAX_BARS})" if len(trials) == _MAX_BARS else ""
     layout = _layout(study, f"Energy ledger by trial{last}", x="trial", y="energy [J]")
     layout["barmode"] = "stack"
     return {"data": bars, "layout": layout}
 
 
 def _heat_map(study: StudyRecord) -> Figure | None:
-    """Energy to the target over the first two parameters."""
+    """Draw energy to the target over the first two parameters."""
     keys = searched(study)
     if study.target is None or len(keys) < 2:  # noqa: PLR2004  # axes
         return None
-    found = heat_map(study, study.target, *keys[:2])
-    rows = list(_cell_rows(found))
-    cells = {
+    cells = heat_map(study, study.target, *keys[:2])
+    rows = list(_cell_rows(cells))
+    trace = {
         "type": "heatmap",
-        "x": [html.escape(label) for label in found.across.labels],
-        "y": [html.escape(label) for label in found.down.labels],
+        "x": [html.escape(label) for label in cells.across.labels],
+        "y": [html.escape(label) for label in cells.down.labels],
         "z": [[energy_j for energy_j, _ in row] for row in rows],
-        "text": [[words for _, words in row] for row in rows],
+        "text": [[text for _, text in row] for row in rows],
         "texttemplate": "%{text}",
         "hoverinfo": "x+y+text",
         "hoverongaps": False,
         "xgap": 2,
         "ygap": 2,
-        "colorscale": [[at / (len(SHADES) - 1), shade] for at, shade in enumerate(SHADES)],
+        "colorscale": [[i / (len(SHADES) - 1), shade] for i, shade in enumerate(SHADES)],
         "colorbar": {"title": {"text": "J"}},
     }
     title = f"Heat map: least energy to {study.target:g}"
-    across, down = (html.escape(axis.key) for axis in (found.across, found.down))
+    across, down = (html.escape(axis.key) for axis in (cells.across, cells.down))
     layout = _layout(study, title, x=across, y=down)
     layout["xaxis"]["type"] = layout["yaxis"]["type"] = "category"
-    missed = [cell for cell in found.cells if cell.energy_j is None]
+    missed = [cell for cell in cells.cells if cell.energy_j is None]
     layout["annotations"] = [
         {
             "x": cell.across,
@@ -205,14 +206,14 @@ def _heat_map(study: StudyRecord) -> Figure | None:
         }
         for cell in missed
     ]
-    return {"data": [cells], "layout": layout}
+    return {"data": [trace], "layout": layout}
 
 
-def _cell_rows(found: HeatMap) -> Iterator[list[tuple[float | None, str]]]:
-    """Of each row the least energy and what to write in each cell; None where all missed."""
-    cells = {(cell.across, cell.down): cell for cell in found.cells}
-    for down in range(len(found.down.labels)):
-        row = [cells.get((across, down)) for across in range(len(found.across.labels))]
+def _cell_rows(cells: HeatMap) -> Iterator[list[tuple[float | None, str]]]:
+    """Yield each row as least energy and text of its cells; None where all runs missed."""
+    by_position = {(cell.across, cell.down): cell for cell in cells.cells}
+    for down in range(len(cells.down.labels)):
+        row = [by_position.get((across, down)) for across in range(len(cells.across.labels))]
         yield [
             (None, "")
             if cell is None or cell.energy_j is None
@@ -222,11 +223,11 @@ def _cell_rows(found: HeatMap) -> Iterator[list[tuple[float | None, str]]]:
 
 
 def _hypervolume(study: StudyRecord) -> Figure:
-    """How much of the front there was after how many joules."""
+    """Draw the share of the final hypervolume against the search energy."""
     steps = growth(study)
     line = {
         "type": "scatter",
-        "mode": "lines+markers" if len(steps) <= _MOST_BARS else "lines",
+        "mode": "lines+markers" if len(steps) <= _MAX_BARS else "lines",
         "line": {"color": KINDS["curve"].color, "shape": "hv"},
         "x": [step.search_j for step in steps],
         "y": [100 * step.share for step in steps],
@@ -241,16 +242,9 @@ def _hypervolume(study: StudyRecord) -> Figure:
     return {"data": [line], "layout": layout}
 
 
-def _kind(trial: TrialRecord, target: float | None) -> str:
-    if target is None:
-        return "curve"
-    found = fate(trial, target)
-    return str(found) if found in KINDS else "open"
-
-
-def _words(trial: TrialRecord, energy_j: float, accuracy: float) -> str:
-    words = f"trial {trial.number}: {joules(energy_j)}, accuracy {accuracy:.4f}"
-    return f"{words}<br>{html.escape(setup(trial.params))}<br>{html.escape(trial.reason)}"
+def _hover_text(trial: TrialRecord, energy_j: float, accuracy: float) -> str:
+    text = f"trial {trial.number}: {joules(energy_j)}, accuracy {accuracy:.4f}"
+    return f"{text}<br>{html.escape(setup(trial.params))}<br>{html.escape(trial.reason)}"
 
 
 def _layout(study: StudyRecord, title: str, *, x: str = "", y: str = "") -> dict[str, Any]:

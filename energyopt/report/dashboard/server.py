@@ -1,7 +1,7 @@
-"""Optuna's dashboard for people on this machine: it has no login, so this guards its door.
+"""Serve Optuna's dashboard to users of this machine. It has no login, so requests are checked.
 
-What runs in a browser can reach any port of this machine, on behalf of any page that is open in
-it. Pages of others send their own name as Host (also after DNS rebinding) or as Origin.
+A browser lets any open page send requests to any port of this machine. Foreign pages send their
+own name as Host (also after DNS rebinding) or as Origin, so requests with another name are refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from energyopt.errors import ConfigError
 from energyopt.report.dashboard.artifacts import Artifacts
-from energyopt.report.dashboard.overlay import Overlay, asking_for
+from energyopt.report.dashboard.overlay import Overlay, requested_study
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.database import open_database, read_only
 from energyopt.storage.reader import read_study
@@ -25,21 +25,21 @@ from energyopt.storage.reader import read_study
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_READING = ("GET", "HEAD")
+_READ_METHODS = ("GET", "HEAD")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HTTP_PORT = 80
-_SHARING = "access-control-allow-origin"
-_STUDY = re.compile(r"/(?:api/studies|artifacts|csv)/(\d+)")
+_CORS_HEADER = "access-control-allow-origin"
+_STUDY_PATH = re.compile(r"/(?:api/studies|artifacts|csv)/(\d+)")
 
 
 class Guard:
-    """Lets through what the person who started the dashboard asks for.
+    """WSGI middleware that refuses requests of foreign pages.
 
     Args:
-        app: What is guarded.
-        host: Where it listens.
-        port: Likewise.
-        write: Whether more than reading is let through, for pages of the dashboard itself.
+        app: The application to protect.
+        host: Host it listens on.
+        port: Port it listens on.
+        write: Whether pages of the dashboard itself may send requests that change studies.
     """
 
     def __init__(self, app: WSGIApplication, host: str, port: int, *, write: bool) -> None:
@@ -55,19 +55,19 @@ class Guard:
         host = environ.get("HTTP_HOST", "").lower()
         if not self._is_ours(host):
             return _refuse(start_response, "403 Forbidden", "this Host is not served here")
-        if environ["REQUEST_METHOD"] not in _READING:
+        if environ["REQUEST_METHOD"] not in _READ_METHODS:
             if not self._write:
-                says = "this dashboard only shows; start it with --write to change studies"
-                return _refuse(start_response, "405 Method Not Allowed", says)
+                reason = "this dashboard only shows; start it with --write to change studies"
+                return _refuse(start_response, "405 Method Not Allowed", reason)
             if urlsplit(environ.get("HTTP_ORIGIN", "")).netloc.lower() != host:
-                says = "only pages of this dashboard may change studies"
-                return _refuse(start_response, "403 Forbidden", says)
+                reason = "only pages of this dashboard may change studies"
+                return _refuse(start_response, "403 Forbidden", reason)
 
         def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
-            # Optuna lets the pages of others read artifacts.
-            kept = [each for each in headers if each[0].lower() != _SHARING]
-            # In a frame of another's page, clicks would come from ours.
-            return start_response(status, [*kept, ("X-Frame-Options", "DENY")], *error)
+            # Optuna's CORS header would let foreign pages read artifacts.
+            safe = [(name, value) for name, value in headers if name.lower() != _CORS_HEADER]
+            # Against clickjacking: a foreign page could show the dashboard in a frame.
+            return start_response(status, [*safe, ("X-Frame-Options", "DENY")], *error)
 
         return self._app(environ, start)
 
@@ -80,12 +80,12 @@ class Guard:
         return name in self._names or (self._remote and _is_address(name.strip("[]")))
 
 
-class Reader:
-    """Answers who reads over the overlay, and who writes without it.
+class Router:
+    """WSGI application that reads through the overlay and writes to the database itself.
 
     Args:
-        reading: The dashboard over an overlay.
-        writing: The same over the database itself; None where nothing is written.
+        reading: The dashboard on an overlay.
+        writing: The dashboard on the database; None if read-only.
     """
 
     def __init__(self, reading: WSGIApplication, writing: WSGIApplication | None) -> None:
@@ -94,37 +94,37 @@ class Reader:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        if self._writing is not None and environ["REQUEST_METHOD"] not in _READING:
+        if self._writing is not None and environ["REQUEST_METHOD"] not in _READ_METHODS:
             return self._writing(environ, start_response)
-        found = _STUDY.match(environ.get("PATH_INFO", ""))
-        with asking_for(int(found[1]) if found else None):
+        match = _STUDY_PATH.match(environ.get("PATH_INFO", ""))
+        with requested_study(int(match[1]) if match else None):
             return self._reading(environ, start_response)
 
 
 def serve(
-    where: str,
+    storage: str,
     host: str,
     port: int,
     *,
     study: str | None,
     write: bool,
-    say: Callable[[str], None],
+    print_text: Callable[[str], None],
 ) -> None:
     """Show the studies of a storage in a browser, until interrupted.
 
     Args:
-        where: A file or a SQLAlchemy URL.
-        host: Where to listen.
-        port: Likewise; 0 takes a free one.
-        study: The study whose page is named; None names that of all.
+        storage: A file or a SQLAlchemy URL.
+        host: Host to listen on.
+        port: Port to listen on; 0 takes a free one.
+        study: Study whose page to print; None prints the page of all studies.
         write: Whether studies may be changed.
-        say: Is told the address, once it answers.
+        print_text: Called with the address once the server answers.
 
     Raises:
-        ConfigError: If the package is missing, or it cannot listen there.
+        ConfigError: If the package is missing, or the port cannot be used.
         StorageError: If the database cannot be read.
         StudyError: If there is no such study.
-        KeyboardInterrupt: At the end.
+        KeyboardInterrupt: When the user ends it.
     """
     try:
         with quiet_optuna():
@@ -133,41 +133,40 @@ def serve(
         raise ConfigError(
             f"the dashboard cannot be imported ({error}); pip install 'energyopt[dashboard]'"
         ) from error
-    storage = open_database(where, create=False)
+    database = open_database(storage, create=False)
     if study is not None:
-        read_study(where, study)  # says which there are
-    page = "" if study is None else f"studies/{storage.get_study_id_from_name(study)}"
-    # For writing as a study does: its lock is taken early, and waited for.
-    storage = open_database(where, create=True) if write else read_only(storage)
-    reading = wsgi(Overlay(storage), artifact_store=Artifacts(storage))
-    app = Reader(reading, wsgi(storage) if write else None)
+        read_study(storage, study)  # its error lists the existing studies
+    page = "" if study is None else f"studies/{database.get_study_id_from_name(study)}"
+    # A writing database locks as a study does: it takes the lock early, and waits for it.
+    database = open_database(storage, create=True) if write else read_only(database)
+    reading = wsgi(Overlay(database), artifact_store=Artifacts(database))
+    app = Router(reading, wsgi(database) if write else None)
     with _listening(host, port) as server, quiet_optuna():
         port = server.server_port
         server.set_app(Guard(app, host, port, write=write))
-        say(f"http://{_in_url(host)}:{port}/dashboard/{page}")
+        print_text(f"http://{_in_url(host)}:{port}/dashboard/{page}")
         server.serve_forever()
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
+    """Return True if only this machine can reach the host."""
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def _listening(host: str, port: int) -> _Server:
     try:
-        return _Server((host, port), _Quiet)
+        return _Server((host, port), _QuietHandler)
     except OSError as error:
-        another = "choose another with --port, or 0 for a free one"
         raise ConfigError(
             f"the dashboard cannot listen on {host}, port {port}: {error.strerror or error}; "
-            f"{another}"
+            "choose another with --port, or 0 for a free one"
         ) from error
     except OverflowError as error:
         raise ConfigError(f"--port {port}: a port is a number from 0 to 65535") from error
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # a browser that keeps a connection must not keep us
+    daemon_threads = True  # an open connection of a browser must not delay the exit
 
     def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
         if ":" in address[0]:
@@ -178,22 +177,22 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
-        # HTTPServer would ask the network for the name of the address.
+        # HTTPServer.server_bind would look the name up in DNS, which can take seconds.
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
 
 
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # its name there
-        """Say nothing: the terminal is for what the user has to know."""
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # name in the base class
+        """Log no requests: the terminal shows only what the user has to know."""
 
 
-def _refuse(start_response: StartResponse, status: str, says: str) -> Iterable[bytes]:
+def _refuse(start_response: StartResponse, status: str, reason: str) -> Iterable[bytes]:
     headers = [("Content-Type", "text/plain; charset=utf-8")]
     if status.startswith("405"):
-        headers.append(("Allow", ", ".join(_READING)))
+        headers.append(("Allow", ", ".join(_READ_METHODS)))
     start_response(status, headers)
-    return [f"{says}\n".encode()]
+    return [f"{reason}\n".encode()]
 
 
 def _is_address(host: str) -> bool:
