@@ -37,7 +37,7 @@ PATTERNS: dict[str, str] = {
     r"\b(the )?told (values?|setups?)\b|\bwhat is told\b": "objective values, reported",
     r"\b(some|no|any)body('s)?\b": "a user, another process",
     r'"""(What|Whether|How many|How much|The same)\b': "an imperative: Return ..., Check ...",
-    r"\bbe it\b|\bas one likes\b|\bof old\b|\bfor reading alone\b": "whether, freely, older, read-only",
+    r"\bbe it\b|\bas one likes\b|\bof old\b|\bfor reading alone\b": "whether, older, read-only",
 }
 
 
