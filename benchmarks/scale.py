@@ -145,7 +145,7 @@ def coordinate(
     began = Stopwatch()
     store = StudyStore.open(where, name, IDENTITY, lambda _: SAMPLERS[sampler]())
     total = store.counted() + trials if total is None else total
-    known = Calibration.of(result for _, result in store.read().results)
+    calibration = Calibration.of(result for _, result in store.read().results)
     dimensions = (Dimension(key, f"+{key}", axis, _words(axis)) for key, axis in SPACE.items())
     space = Space((), SWEEP, tuple(dimensions))
     with tempfile.TemporaryDirectory() as folder:
@@ -155,8 +155,8 @@ def coordinate(
             space=space,
             adapter=adapter,
             limits=Limits(n_trials=total),
-            known=known,
-            spool=Outbox(Path(folder), adapter.recipe, journals=False),
+            calibration=calibration,
+            outbox=Outbox(Path(folder), adapter.recipe, journals=False),
         )
         live = LiveStudy(total, Console(file=io.StringIO()))
         opening_s = began.read().cpu_s

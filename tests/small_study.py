@@ -166,10 +166,10 @@ def run(
     in_steps = schedule is not None
     adapter = InSteps(folder, n_jobs) if in_steps else AtOnce(folder, n_jobs)
     with only_coordinator(where, NAME) as sole:
-        spool = Outbox(folder, adapter.recipe, journals=in_steps)
+        outbox = Outbox(folder, adapter.recipe, journals=in_steps)
         store = StudyStore.open(
             *(where, NAME, IDENTITY, RandomSampler),
-            remains=spool.remains,
+            remains=outbox.remains,
             process=process,
             sole=sole,
         )
@@ -181,8 +181,8 @@ def run(
                 space=SPACE,
                 adapter=adapter,
                 limits=Limits(n_trials=n_trials, storage_wait_s=0.0, **limits),
-                known=Calibration(),
-                spool=spool,
+                calibration=Calibration(),
+                outbox=outbox,
                 schedule=schedule,
             ).run(n_trials, None, LiveStudy(n_trials, Console(file=io.StringIO())))
         finally:

@@ -27,20 +27,20 @@ class Adapter(Protocol):
 
     @property
     def n_slots(self) -> int:
-        """How many trials can run at a time, however many are asked for."""
+        """Number of trials that can run at a time."""
 
     def dimensions(self, groups: Mapping[str, Value]) -> Sequence[Dimension]:
-        """Return the dimensions that exist under a choice of groups, beside the groups."""
+        """Return the dimensions that exist under a choice of groups, without the groups."""
 
     def suggest_more(self, trial: Trial) -> Mapping[str, Value]:
-        """Let the user's own code suggest values that the space does not hold."""
+        """Call the user's code that suggests values outside of the space. Returns them."""
 
     def recipe(self, params: Mapping[str, Value], *, n_repeats: int = 0) -> tuple[str, ...]:
-        """Return what reproduces a trial; it is stored with the trial.
+        """Return the overrides that reproduce a trial; they are stored with it.
 
         Args:
             params: Its values, by key.
-            n_repeats: How often they were trained before: another seed is taken then.
+            n_repeats: Number of earlier trainings of these values; it selects another seed.
         """
 
     def folder(self, number: int) -> Path:
@@ -50,11 +50,11 @@ class Adapter(Protocol):
         """Run a trial to its end, or to a pause; called from threads unless `in_process`.
 
         Raises:
-            LauncherError: If what runs the trials is gone, and this trial with it.
+            LauncherError: If the launcher died, and this trial with it.
         """
 
     def stop(self) -> None:
         """End all trials that run."""
 
     def clean_up(self) -> None:
-        """Put back what a killed trial may have left."""
+        """Restore the settings that a killed trial may have left."""

@@ -1,4 +1,4 @@
-"""Compose configs of jobs, and learn from them which axes of a space exist."""
+"""Composition of job configs, which shows which axes of a space exist."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Composer:
     Args:
         loader: Hydra's.
         config: The multirun's own config.
-        space: What is searched.
+        space: The search space.
     """
 
     def __init__(self, loader: ConfigLoader, config: DictConfig, space: Space) -> None:
@@ -34,21 +34,21 @@ class Composer:
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self._assumed: dict[str, Value] = {}
 
-    def compose(self, words: Sequence[str]) -> DictConfig:
-        """The config of a job, its hydra node included."""
-        key = tuple(words)
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """Return the config of a job, its hydra node included."""
+        key = tuple(overrides)
         if key not in self._composed:
             self._composed[key] = self._loader.load_sweep_config(
-                self._config, [*self._space.fixed, *words]
+                self._config, [*self._space.fixed, *overrides]
             )
         return self._composed[key]
 
     def default(self) -> DictConfig:
-        """The config of the default setup's groups, where they may be chosen."""
+        """Return the config of the default configuration's groups."""
         return self.compose(self._space.words(self._default_groups()))
 
     def present(self, groups: Mapping[str, Value]) -> tuple[Dimension, ...]:
-        """The axes that exist under a choice of groups."""
+        """Return the axes that exist under a choice of groups."""
         scalars = self._space.scalars
         if all(d.always for d in scalars):
             return scalars
@@ -56,10 +56,10 @@ class Composer:
         return tuple(d for d in scalars if d.always or _exists(cfg, d.key))
 
     def baseline(self, choice: Mapping[str, Value] | None = None) -> dict[str, Value]:
-        """The default setup, clipped into the space.
+        """Return the default configuration, clipped into the space.
 
         Args:
-            choice: Groups that take another option.
+            choice: Options of groups that differ from the default.
         """
         params = self._default_groups() | dict(choice or {})
         cfg = self.compose(self._space.words(params))
@@ -69,12 +69,12 @@ class Composer:
         }
 
     def assume(self, key: str, value: Value) -> None:
-        """Say what the default setup has where its config leaves it open (null)."""
+        """Set the default of a key whose config leaves it open (null)."""
         if OmegaConf.select(self.default(), key) is None:
             self._assumed[key] = value
 
     def moved(self, params: Mapping[str, Value]) -> list[str]:
-        """The words of the default setup that lay outside the space."""
+        """Return the overrides of the default configuration that lay outside the space."""
         cfg = self.default()
         return [
             f"{d.key}={OmegaConf.select(cfg, d.key)}"
@@ -83,7 +83,7 @@ class Composer:
         ]
 
     def check(self) -> None:
-        """Refuse an axis whose key exists in no choice.
+        """Check that each axis' key exists in some choice of groups.
 
         Raises:
             ConfigError: Naming the key.

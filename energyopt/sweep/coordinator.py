@@ -1,7 +1,6 @@
 """The one process that touches study and sampler: ask, launch, tell, without a barrier.
 
-It knows parameters and outcomes. What a training is, how it is launched, and what its configs are
-is the adapter's business.
+It knows parameters and outcomes only. Training, launching and configs belong to the adapter.
 """
 
 from __future__ import annotations
@@ -38,19 +37,19 @@ from energyopt.utils import failpoints
 from energyopt.utils.signals import Interrupted, deferring, interrupting
 
 _Done = TypeVar("_Done")
-_AGAIN_S = (0.1, 2.0)  # first and longest pause before a storage is running again
+_RETRY_S = (0.1, 2.0)  # first and longest pause between two tries of a storage
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a run of a study ends before its time, and how patient it is.
+    """Failures that end a run of a study early, and its patience.
 
     Attributes:
         n_trials: The study's total.
-        max_failures: Failed trials that end the run; None never.
-        max_failure_rate: Share of n_trials that may fail; None any.
-        heartbeat_s: Time between signs of life, in s.
-        storage_wait_s: How long a storage that does not answer is tried again, in s.
+        max_failures: Number of failed trials that ends the run; None for no limit.
+        max_failure_rate: Share of n_trials that may fail; None for any.
+        heartbeat_s: Time between heartbeats, in s.
+        storage_wait_s: Time for which a storage that does not answer is retried, in s.
     """
 
     n_trials: int
@@ -62,7 +61,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class _RunningTrial:
-    """A trial on its way: what reproduces it, and what it is told for this part of it."""
+    """A running trial: the overrides that reproduce it, and its context for this run."""
 
     trial: Trial
     recipe: tuple[str, ...]
@@ -77,18 +76,18 @@ class Coordinator:
 
     Args:
         store: The study.
-        space: What is searched.
+        space: The search space.
         adapter: Runs the trials.
-        limits: When the run ends before its time.
-        known: What the study's trials have found out about the hardware; jobs are told.
-        spool: Keeps what cannot be told.
-        schedule: Says which trial trains next, and for how long; None begins one after the
+        limits: When the run ends early.
+        calibration: Hardware measurements of the study's trials; passed to jobs.
+        outbox: Keeps outcomes that the storage cannot take.
+        schedule: Chooses which trial trains next, and for how long; None begins one after the
             other, each to its end.
-        standing: What the study's trials did, for rules that stop the next; None without rules.
-        budget: What the study may spend.
+        history_builder: Builds the history that stopping rules see; None without rules.
+        budget: Limits of the study's energy and time.
 
     Attributes:
-        failure: Why the run was ended before its time; None if it was not.
+        failure: Why the run was ended early; None if it was not.
     """
 
     def __init__(
@@ -98,29 +97,29 @@ class Coordinator:
         space: Space,
         adapter: Adapter,
         limits: Limits,
-        known: Calibration,
-        spool: Outbox,
+        calibration: Calibration,
+        outbox: Outbox,
         schedule: Schedule | None = None,
-        standing: HistoryBuilder | None = None,
+        history_builder: HistoryBuilder | None = None,
         budget: Budget = Budget(),  # noqa: B008  # frozen
     ) -> None:
         self._store = store
         self._space = space
         self._adapter = adapter
         self._limits = limits
-        self._known = known
-        self._spool = spool
+        self._calibration = calibration
+        self._outbox = outbox
         self._schedule = schedule
-        self._standing = standing
+        self._history_builder = history_builder
         self._budget = budget
-        # Answers of jobs, and the news of a signal: nothing else ends a wait.
+        # Answers of jobs, and interrupts: nothing else ends a wait.
         self._answers: queue.SimpleQueue[tuple[_RunningTrial, _Answer] | Interrupted]
         self._answers = queue.SimpleQueue()
         self._running: dict[int, _RunningTrial] = {}
         self._failures = 0
         self._interrupt: Interrupted | None = None
-        self._away: StorageUnavailableError | None = None
-        self._beat_s = time.monotonic()
+        self._storage_error: StorageUnavailableError | None = None
+        self._last_beat_s = time.monotonic()
         self.failure: str | None = None
 
     def run(
@@ -133,92 +132,92 @@ class Coordinator:
 
         Args:
             n_trials: The study's total.
-            next_point: Given the setups that there are, the next one; None for suggestions.
-            live: Is told what happens.
+            next_point: Returns the next point, given the existing ones; None asks the sampler.
+            live: Shows what happens.
 
         Raises:
-            Interrupted: By a signal, after the books are in order.
-            LauncherError: If the launcher is gone; the trials it took with it run again next time.
-            StorageError: If the storage stayed away; what it could not be told is kept beside.
-            StudyError: If a trial's joules do not belong into this study, another run has taken
-                this one for dead, or the schedule says what cannot be.
+            Interrupted: By a signal, once the energy used so far is stored.
+            LauncherError: If the launcher died; its trials are run again by the next run.
+            StorageError: If the storage stayed unavailable; outcomes are kept in the outbox.
+            StudyError: If a trial's energy comes from another meter than the study's, another run
+                took over this run's trials, or the schedule returns an impossible step.
         """
-        steps = TrialQueue(
+        trial_queue = TrialQueue(
             self._store,
             self._schedule,
-            self._spool,
+            self._outbox,
             n_trials=n_trials,
             next_point=next_point,
             say=live.note,
             budget=self._budget,
             progress=self._progress,
         )
-        self._spool.begin()
-        with deferring(self._hear):
+        self._outbox.begin()
+        with deferring(self._on_interrupt):
             try:
-                self._loop(steps, live)
+                self._loop(trial_queue, live)
             except BaseException as error:
-                self._adapter.stop()  # first: what they burnt until then belongs into the books
+                self._adapter.stop()  # first: the energy that trials used until then is stored
                 died = isinstance(error, LauncherError)
                 for running in list(self._running.values()):
-                    with contextlib.suppress(EnergyoptError):  # the next run reaps it
-                        self._lose(running, died=died)
+                    with contextlib.suppress(EnergyoptError):  # the next run reconciles it
+                        self._release(running, died=died)
                 raise
             finally:
-                self._spool.end()
-        if self._away is not None:
-            raise self._away
+                self._outbox.end()
+        if self._storage_error is not None:
+            raise self._storage_error
 
-    def _hear(self, interrupt: Interrupted) -> None:
-        self._interrupt = interrupt  # for a wait for the storage
+    def _on_interrupt(self, interrupt: Interrupted) -> None:
+        self._interrupt = interrupt  # ends a wait for the storage
         self._answers.put(interrupt)
 
-    def _loop(self, steps: TrialQueue, live: LiveStudy) -> None:
+    def _loop(self, trial_queue: TrialQueue, live: LiveStudy) -> None:
         while True:
-            while self._has_room() and self._begin(steps, live):
+            while self._has_room() and self._begin(trial_queue, live):
                 pass
             if not self._running:
-                self._conclude(steps, live)
+                self._conclude(trial_queue, live)
                 return
             self._tell(*self._wait(live), live)
 
-    def _begin(self, steps: TrialQueue, live: LiveStudy) -> bool:
-        """Start one more trial; False if there is none, or no storage to ask for it."""
+    def _begin(self, trial_queue: TrialQueue, live: LiveStudy) -> bool:
+        """Start one more trial. Returns False if there is none, or no storage."""
         try:
-            taken = self._patiently(steps.next, live)
-            if taken is None:
+            queued = self._retry(trial_queue.next, live)
+            if queued is None:
                 return False
-            running = self._patiently(lambda: self._setup(taken), live)
-        except StorageUnavailableError as away:
-            self._away = away  # trials that run go on: what they find is kept beside
+            running = self._retry(lambda: self._prepare(queued), live)
+        except StorageUnavailableError as error:
+            self._storage_error = error  # running trials continue: their outcomes go to the outbox
             return False
         failpoints.at("suggested")
         self._start(running, live)
         return True
 
-    def _conclude(self, steps: TrialQueue, live: LiveStudy) -> None:
-        """End what is paused, if the study is complete; say so if its budget is spent."""
-        if self.failure is not None or self._away is not None:
+    def _conclude(self, trial_queue: TrialQueue, live: LiveStudy) -> None:
+        """End paused trials if the study is complete; report a spent budget."""
+        if self.failure is not None or self._storage_error is not None:
             return
-        if steps.over is not None:
-            live.note(f"the study ends here: {steps.over}")
+        if trial_queue.over is not None:
+            live.note(f"the study ends here: {trial_queue.over}")
         try:
-            concluded = self._patiently(steps.conclude, live)
-        except StorageUnavailableError as away:
-            self._away = away  # the next run does it
+            concluded = self._retry(trial_queue.conclude, live)
+        except StorageUnavailableError as error:
+            self._storage_error = error  # the next run does it
             return
         if concluded:
             trials = "1 paused trial" if concluded == 1 else f"{concluded} paused trials"
             live.note(f"{trials} will not go on: others are better with the same joules")
 
     def _has_room(self) -> bool:
-        is_open = self.failure is None and self._away is None
+        is_open = self.failure is None and self._storage_error is None
         return is_open and len(self._running) < self._adapter.n_slots
 
     def _wait(self, live: LiveStudy) -> tuple[_RunningTrial, _Answer]:
-        """The next answer; until then, say that this run lives."""
+        """Return the next answer, and send heartbeats until it comes."""
         while True:
-            due_s = self._beat_s + self._limits.heartbeat_s - time.monotonic()
+            due_s = self._last_beat_s + self._limits.heartbeat_s - time.monotonic()
             if due_s <= 0:
                 self._beat(live)
                 continue
@@ -231,65 +230,65 @@ class Coordinator:
             return answer
 
     def _beat(self, live: LiveStudy) -> None:
-        self._beat_s = time.monotonic()
+        self._last_beat_s = time.monotonic()
         try:
             self._store.beat(self._progress())
-        except StorageUnavailableError as away:
-            live.note(f"mind: {away}; trials go on")
+        except StorageUnavailableError as error:
+            live.note(f"mind: {error}; trials go on")
 
     def _progress(self) -> dict[int, TrialResult]:
-        """What the trials that run have burnt until now."""
-        found = {number: self._spool.progress(number) for number in self._running}
-        return {number: result for number, result in found.items() if result is not None}
+        """Return the records so far of the running trials, by number."""
+        records = {number: self._outbox.progress(number) for number in self._running}
+        return {number: record for number, record in records.items() if record is not None}
 
-    def _patiently(self, work: Callable[[], _Done], live: LiveStudy) -> _Done:
-        """Do what takes the storage, again and again while it does not answer.
+    def _retry(self, work: Callable[[], _Done], live: LiveStudy) -> _Done:
+        """Call `work`, and retry it while the storage does not answer.
 
         Raises:
-            StorageAway: If it stayed away for too long.
+            StorageUnavailableError: If it stayed unavailable for too long.
             Interrupted: If a signal came meanwhile.
         """
-        wait_s = 0.0 if self._away else self._limits.storage_wait_s
-        until_s, pause_s = time.monotonic() + wait_s, 0.0
+        wait_s = 0.0 if self._storage_error else self._limits.storage_wait_s
+        deadline_s, pause_s = time.monotonic() + wait_s, 0.0
         while True:
             try:
                 return work()
-            except StorageUnavailableError as away:
-                if time.monotonic() >= until_s:
+            except StorageUnavailableError as error:
+                if time.monotonic() >= deadline_s:
                     raise
                 if not pause_s:
-                    live.note(f"mind: {away}; it is tried again for {wait_s:g} s")
-            pause_s = min(max(2 * pause_s, _AGAIN_S[0]), _AGAIN_S[1])
+                    live.note(f"mind: {error}; it is tried again for {wait_s:g} s")
+            pause_s = min(max(2 * pause_s, _RETRY_S[0]), _RETRY_S[1])
             time.sleep(pause_s)
             if self._interrupt is not None:
                 raise self._interrupt
 
-    def _setup(self, taken: QueuedTrial) -> _RunningTrial:
-        """Choose a trial's parameters; done again, it chooses what is not chosen yet."""
-        trial, until_j = taken.trial, taken.until_j
-        if taken.words is not None:
-            context = RunContext(params=trial.params, pause_at_j=until_j, resume=True)
-            return _RunningTrial(trial, taken.words, context)
+    def _prepare(self, queued: QueuedTrial) -> _RunningTrial:
+        """Choose a trial's parameters; a retry chooses only those that are still missing."""
+        trial, pause_at_j = queued.trial, queued.pause_at_j
+        if queued.overrides is not None:
+            context = RunContext(params=trial.params, pause_at_j=pause_at_j, resume=True)
+            return _RunningTrial(trial, queued.overrides, context)
         with self._store.storage_errors():
             params = {d.key: _suggest(trial, d) for d in self._space.groups}
             for dimension in self._adapter.dimensions(params):
                 params[dimension.key] = _suggest(trial, dimension)
             params |= self._adapter.suggest_more(trial)
-        recipe = self._adapter.recipe(params, n_repeats=taken.again)
-        if until_j is not None:
+        recipe = self._adapter.recipe(params, n_repeats=queued.n_repeats)
+        if pause_at_j is not None:
             self._store.keep_overrides(trial, recipe)
-        return _RunningTrial(trial, recipe, RunContext(params=params, pause_at_j=until_j))
+        return _RunningTrial(trial, recipe, RunContext(params=params, pause_at_j=pause_at_j))
 
     def _start(self, running: _RunningTrial, live: LiveStudy) -> None:
         number = running.trial.number
         self._running[number] = running
         if not running.context.resume:
-            self._spool.clear(number)
+            self._outbox.clear(number)
         live.started(number, running.trial.params, self._adapter.folder(number) / JOURNAL)
         context = replace(
             running.context,
-            calibration=self._known,
-            history=None if self._standing is None else self._standing.rivals,
+            calibration=self._calibration,
+            history=None if self._history_builder is None else self._history_builder.rivals,
         )
 
         def run() -> None:
@@ -298,7 +297,7 @@ class Coordinator:
         if not self._adapter.in_process:
             threading.Thread(target=run, daemon=True).start()
             return
-        with interrupting():  # the job itself must hear it
+        with interrupting():  # the job itself must get the signal
             run()
 
     def _run_trial(self, number: int, recipe: Sequence[str], context: RunContext) -> _Answer:
@@ -316,14 +315,14 @@ class Coordinator:
         number, outcome = running.trial.number, self._with_record(running, answer)
         refusal = None
         try:
-            refusal = self._patiently(lambda: self._bind(outcome), live)
+            refusal = self._retry(lambda: self._bind(outcome), live)
             if refusal is not None:
                 outcome = failed(str(refusal))
-            self._patiently(lambda: self._keep_or_tell(running, outcome), live)
-        except StorageUnavailableError as away:
-            self._keep(running, outcome, away, live)
+            self._retry(lambda: self._store_outcome(running, outcome), live)
+        except StorageUnavailableError as error:
+            self._keep(running, outcome, error, live)
         del self._running[number]
-        if self._away is None:
+        if self._storage_error is None:
             record = _as_record(running, outcome)
             if outcome.state == "paused":
                 live.paused(record)
@@ -332,22 +331,22 @@ class Coordinator:
         if refusal is not None:
             raise refusal
         if outcome.result is not None and outcome.result.valid:
-            self._known = self._known.learn(outcome.result)
-            if self._standing is not None:
-                self._standing.add(number, running.trial.params, outcome.result)
+            self._calibration = self._calibration.learn(outcome.result)
+            if self._history_builder is not None:
+                self._history_builder.add(number, running.trial.params, outcome.result)
         if outcome.state == "failed":
             self._adapter.clean_up()
             self._count_failure(outcome.reason)
 
-    def _keep_or_tell(self, running: _RunningTrial, outcome: Outcome) -> None:
+    def _store_outcome(self, running: _RunningTrial, outcome: Outcome) -> None:
         if outcome.state == "paused":
             self._store.pause(running.trial, outcome, running.recipe)
         else:
             self._store.tell(running.trial, outcome, running.recipe)
-            self._spool.forget_pause(running.trial.number)
+            self._outbox.forget_pause(running.trial.number)
 
     def _counted(self) -> int | None:
-        """How many trials the study has, where others add to them."""
+        """Return the number of finished trials where other runs add some; else None."""
         if not self._store.is_shared:
             return None
         with contextlib.suppress(StorageUnavailableError):
@@ -358,20 +357,20 @@ class Coordinator:
         self,
         running: _RunningTrial,
         outcome: Outcome,
-        away: StorageUnavailableError,
+        error: StorageUnavailableError,
         live: LiveStudy,
     ) -> None:
-        """Keep beside what the storage cannot be told, and ask it for no more trials."""
-        path = self._spool.keep(running.trial, running.recipe, outcome)
-        text = f"{away}; trial {running.trial.number} is kept in {path}, the same command tells it"
+        """Keep an outcome in the outbox, and ask the storage for no more trials."""
+        path = self._outbox.keep(running.trial, running.recipe, outcome)
+        text = f"{error}; trial {running.trial.number} is kept in {path}, the same command tells it"
         live.note(text)
-        self._away = StorageUnavailableError(text)
+        self._storage_error = StorageUnavailableError(text)
 
     def _with_record(self, running: _RunningTrial, outcome: Outcome) -> Outcome:
-        """Add to a failure what the trial's journal says of it."""
+        """Add the record of the trial's journal to a failure."""
         if outcome.state != "failed" or not self._adapter.keeps_journals:
             return outcome
-        result = self._spool.result(running.trial.number, "failed", outcome.reason)
+        result = self._outbox.result(running.trial.number, "failed", outcome.reason)
         return failed(outcome.reason, result)
 
     def _bind(self, outcome: Outcome) -> StudyError | None:
@@ -385,30 +384,32 @@ class Coordinator:
 
     def _count_failure(self, reason: str) -> None:
         self._failures += 1
-        rate, most = self._limits.max_failure_rate, self._limits.max_failures
+        rate, max_failures = self._limits.max_failure_rate, self._limits.max_failures
         if rate is not None and self._failures > rate * self._limits.n_trials:
             self.failure = f"max_failure_rate={rate} is passed; the last trial failed: {reason}"
-        elif most is not None and self._failures >= most:
-            self.failure = f"max_failures={most} is reached; the last trial failed: {reason}"
+        elif max_failures is not None and self._failures >= max_failures:
+            self.failure = (
+                f"max_failures={max_failures} is reached; the last trial failed: {reason}"
+            )
 
-    def _lose(self, running: _RunningTrial, *, died: bool) -> None:
-        """Give up a trial that runs: its joules are kept, its setup is queued again."""
+    def _release(self, running: _RunningTrial, *, died: bool) -> None:
+        """Give up a running trial: store its energy, and queue its parameters again."""
         end: End = "lost" if died else "interrupted"
         reason = "what ran it died" if died else "interrupted"
-        result = self._spool.result(running.trial.number, end, reason)
-        pause = self._spool.pause(running.trial.number)
+        result = self._outbox.result(running.trial.number, end, reason)
+        pause = self._outbox.pause(running.trial.number)
         self._store.lose(running.trial, running.recipe, end, reason, result, paused=pause)
 
 
 def _suggest(trial: Trial, dimension: Dimension) -> Value:
-    at = dimension.distribution
-    if isinstance(at, CategoricalDistribution):
-        chosen: Value = trial.suggest_categorical(dimension.key, at.choices)
-        return chosen
-    if isinstance(at, IntDistribution):
-        return trial.suggest_int(dimension.key, at.low, at.high, step=at.step, log=at.log)
-    assert isinstance(at, FloatDistribution)  # noqa: S101  # for the type checker
-    return trial.suggest_float(dimension.key, at.low, at.high, step=at.step, log=at.log)
+    key, axis = dimension.key, dimension.distribution
+    if isinstance(axis, CategoricalDistribution):
+        choice: Value = trial.suggest_categorical(key, axis.choices)
+        return choice
+    if isinstance(axis, IntDistribution):
+        return trial.suggest_int(key, axis.low, axis.high, step=axis.step, log=axis.log)
+    assert isinstance(axis, FloatDistribution)  # noqa: S101  # for the type checker
+    return trial.suggest_float(key, axis.low, axis.high, step=axis.step, log=axis.log)
 
 
 def _as_record(running: _RunningTrial, outcome: Outcome) -> TrialRecord:

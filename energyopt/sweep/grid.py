@@ -15,20 +15,20 @@ def plan_grid(space: Space, composer: Composer, n_trials: int) -> tuple[int, Nex
     """Plan a trial for each point of a space.
 
     Args:
-        space: What is searched.
-        composer: Says which dimensions exist under a choice of groups.
-        n_trials: The most trials.
+        space: The search space.
+        composer: Knows which dimensions exist under a choice of groups.
+        n_trials: Maximum number of trials.
 
     Returns:
-        How many trials there will be, what gives the next point, and what to say of it.
+        The number of trials, the function that returns the next point, and lines to print.
     """
     points: list[Point] = []
     for values in itertools.product(*(d.grid() for d in space.dimensions)):
-        whole = dict(zip((d.key for d in space.dimensions), values, strict=True))
-        present = composer.present({d.key: whole[d.key] for d in space.groups})
+        params = dict(zip((d.key for d in space.dimensions), values, strict=True))
+        present = composer.present({d.key: params[d.key] for d in space.groups})
         keys = {d.key for d in (*space.groups, *present)}
-        point = {key: value for key, value in whole.items() if key in keys}
-        if point not in points:  # it may differ only in keys that do not exist there
+        point = {key: value for key, value in params.items() if key in keys}
+        if point not in points:  # points may differ only in keys that do not exist there
             points.append(point)
 
     def next_point(trained: Sequence[Point]) -> Point | None:
@@ -37,8 +37,8 @@ def plan_grid(space: Space, composer: Composer, n_trials: int) -> tuple[int, Nex
 
     if len(points) <= n_trials:
         return len(points), next_point, []
-    note = (
+    line = (
         f"the grid has {len(points)} points, n_trials={n_trials} trains the first of them; "
         f"n_trials={len(points)} trains all"
     )
-    return n_trials, next_point, [note]
+    return n_trials, next_point, [line]

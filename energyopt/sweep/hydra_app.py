@@ -1,4 +1,4 @@
-"""Another Hydra app: its jobs return values, and keep nothing that is ours."""
+"""Another Hydra app: its jobs return values, and keep no journals."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from energyopt.sweep.results_file import write_results
 
 @dataclass(frozen=True, slots=True)
 class Multirun:
-    """What Hydra hands to a sweeper.
+    """The objects that Hydra hands to a sweeper.
 
     Attributes:
         context: Hydra's, with the config loader.
-        task_function: What each job runs.
+        task_function: Called by each job.
         config: The multirun's own config.
     """
 
@@ -54,17 +54,17 @@ class Multirun:
 class HydraApp:
     """Runs the jobs of a Hydra app through its launcher; see `Adapter`.
 
-    What our own app does beyond that is in `OwnApp`.
+    `OwnApp` extends it for our own app.
 
     Args:
-        multirun: What Hydra hands over.
-        options: Of the sweep.
-        space: What is searched.
-        composer: Says which dimensions exist under a choice of groups.
+        multirun: The objects of Hydra.
+        options: Options of the sweep.
+        space: The search space.
+        composer: Knows which dimensions exist under a choice of groups.
 
     Attributes:
         name: The study's name, once `identify` was called.
-        ready: What the preflight found; None where there was none.
+        ready: Result of the preflight; None without one.
     """
 
     keeps_journals = False
@@ -82,35 +82,35 @@ class HydraApp:
 
     @cached_property
     def output_folder(self) -> Path:
-        """Where each trial has a folder; it may be named after the study, so `identify` first."""
+        """Folder of the trials' folders; it may hold the study's name, so call `identify` first."""
         return Path(str(OmegaConf.select(self._config, "hydra.sweep.dir")))
 
     @cached_property
     def storage(self) -> str:
-        """Where the study is stored: a file or a SQLAlchemy URL."""
+        """Storage of the study: a file or a SQLAlchemy URL."""
         return str(self._options.storage or self.output_folder / "study.db")
 
-    # What is asked -------------------------------------------------------------------------
+    # The study -------------------------------------------------------------------------
 
     def check_space(self) -> None:
-        """Refuse what may not be swept; another app may sweep anything."""
+        """Check that the swept keys may be swept; another app may sweep anything."""
 
     def identify(self) -> Identity:
-        """Return what the study asks."""
+        """Return the study's identity."""
         space = self._space
         return Identity(self._options.metrics, space.fixed, space.sweep, None, None)
 
     @property
     def outcome_of_pause(self) -> Callable[[TrialResult], Outcome]:
-        """What is told to the study of a trial that paused."""
+        """Function from the record of a paused trial to its outcome."""
         return paused
 
     @property
     def has_rules(self) -> bool:
-        """Whether rules may stop a trial, which are told what the earlier ones did."""
+        """True if stopping rules are configured; they need the history of the study."""
         return False
 
-    # What is run ---------------------------------------------------------------------------
+    # The run ---------------------------------------------------------------------------
 
     def make_launcher(self) -> None:
         """Make the launcher that the config asks for.
@@ -131,42 +131,42 @@ class HydraApp:
         return None if self._local is None else self._local.fork()
 
     def open(self, stack: ExitStack) -> None:
-        """Have the server ended at the end."""
+        """Close the server when the stack is closed."""
         if self._local is not None:
             stack.callback(self._local.close)
 
     def check_machine(self, console: Console) -> None:
-        """Find out beforehand what would fail every trial; jobs of another app just begin."""
+        """Check for what would fail every trial; another app has no such check."""
 
     def prepare(self, store: StudyStore) -> None:
-        """Keep with a new or continued study what belongs to it."""
+        """Store the settings of a new or continued study; another app has none."""
 
     def plan_default(self, store: StudyStore) -> list[str]:
-        """Queue the default configuration first; what to say of that."""
+        """Queue the default configuration first. Returns lines to print about it."""
         del store
         return []
 
     def notes(self) -> list[str]:
-        """What to say of the machine before the first trial."""
+        """Return lines about the machine to print before the first trial."""
         return []
 
     def print_banner(self, console: Console, n_trials: int, counted: int) -> None:
-        """Say what is searched, before the first trial."""
+        """Print what is searched, before the first trial."""
 
     def print_end(self, console: Console, study: StudyRecord) -> None:
-        """Show what was found."""
+        """Write the results file."""
         del console
         write_results(study, self.output_folder)
 
     def jobs_left(self) -> str | None:
-        """What to say of jobs that a cluster still runs; None where there are none."""
+        """Return a line about jobs that a cluster still runs; None without any."""
         return external_launchers.going_on(self._config)
 
-    # What the coordinator asks for: see `Adapter` --------------------------------------------
+    # What the coordinator calls: see `Adapter` --------------------------------------------
 
     @property
     def n_slots(self) -> int:
-        """How many trials can run at a time."""
+        """Number of trials that can run at a time."""
         return 1 if self.in_process else self._options.n_jobs
 
     def dimensions(self, groups: Mapping[str, Value]) -> Sequence[Dimension]:
@@ -184,10 +184,10 @@ class HydraApp:
 
     def recipe(self, params: Mapping[str, Value], *, n_repeats: int = 0) -> tuple[str, ...]:
         """Return the overrides that set the values."""
-        del n_repeats  # another app's seed is its own affair
+        del n_repeats  # another app handles its own seed
         keys = {dimension.key for dimension in self._space.dimensions}
-        more = (override_for(key, value) for key, value in params.items() if key not in keys)
-        return (*self._space.words(params), *more)
+        extra = (override_for(key, value) for key, value in params.items() if key not in keys)
+        return (*self._space.words(params), *extra)
 
     def folder(self, number: int) -> Path:
         """Return the folder of a trial."""
@@ -195,11 +195,11 @@ class HydraApp:
 
     def run(self, number: int, recipe: Sequence[str], context: RunContext) -> Outcome:
         """Run a job; its values are the outcome."""
-        del context  # a job of another app does not ask for it yet
+        del context  # jobs of another app do not read it yet
         return self._launch(number, recipe)
 
     def stop(self) -> None:
-        """End the jobs of our own launcher; those that run elsewhere are not ours to end."""
+        """End the jobs of our own launcher; other launchers keep theirs."""
         if self._local is not None:
             self._local.close()
 
@@ -218,8 +218,8 @@ class HydraApp:
     def _returned(self, number: int, overrides: Sequence[str]) -> JobReturn:
         try:
             (returned,) = self._launcher.launch([list(overrides)], initial_job_idx=number)
-        # The one place that catches all: a launcher raises whatever its cluster does, and a job
-        # in this process may call sys.exit.
+        # Catches everything: a launcher passes on any exception of its cluster, and a job in this
+        # process may call sys.exit.
         except (Exception, SystemExit) as error:
             return JobReturn(status=JobStatus.FAILED, _return_value=error)
         return returned

@@ -1,4 +1,4 @@
-"""Results that could not be told: kept beside a trial's journal, and told by the next run."""
+"""Outcomes that could not be stored: kept next to a trial's journal, stored by the next run."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from energyopt.storage.reconciliation import TrialRemnant
 from energyopt.training.checkpointing import NAME as PAUSED
 
 NAME = "untold.json"
-"""A spooled result's file name in a job's folder."""
+"""Name of the file in a job's folder that keeps such an outcome."""
 
 _SPARE = ".spare"
 _SPARE_BYTES = 1 << 20
-_CLOCKS_S = 60.0  # how far those of two hosts may be apart
+_MAX_CLOCK_SKEW_S = 60.0  # between two hosts
 
 
 class Outbox:
-    """What a run leaves of its trials outside of the database.
+    """The files in which a run leaves its trials outside of the database.
 
     Args:
-        folder: Where each trial has a folder, named by its number.
-        recipe: What reproduces a trial with given parameters.
+        folder: Holds a folder for each trial, named by its number.
+        recipe: Returns the overrides that reproduce a trial with given parameters.
         journals: Whether jobs keep journals.
-        told: What is told of a trial that paused.
+        outcome_of_pause: Returns the outcome of a paused trial.
     """
 
     def __init__(
@@ -44,28 +44,28 @@ class Outbox:
         recipe: Callable[[Mapping[str, Any]], tuple[str, ...]],
         *,
         journals: bool,
-        told: Callable[[TrialResult], Outcome] = paused,
+        outcome_of_pause: Callable[[TrialResult], Outcome] = paused,
     ) -> None:
         self._folder = folder
         self._recipe = recipe
         self._journals = journals
-        self._told = told
+        self._outcome_of_pause = outcome_of_pause
 
     def begin(self) -> None:
-        """Set space aside, so that a full disk does not cost a result."""
-        with contextlib.suppress(OSError):  # then there is none
+        """Reserve space, so that a full disk does not cost a result."""
+        with contextlib.suppress(OSError):  # then nothing is reserved
             self._folder.mkdir(parents=True, exist_ok=True)
             with (self._folder / _SPARE).open("wb") as file:
                 if hasattr(os, "posix_fallocate"):  # not on macOS
                     os.posix_fallocate(file.fileno(), 0, _SPARE_BYTES)
 
     def end(self) -> None:
-        """Give the space back."""
+        """Free the reserved space."""
         with contextlib.suppress(OSError):
             (self._folder / _SPARE).unlink(missing_ok=True)
 
     def clear(self, number: int) -> None:
-        """Remove what an earlier study of this name left in a new trial's folder."""
+        """Remove the files of an earlier study of this name from a new trial's folder."""
         for name in (NAME, JOURNAL, PAUSED) if self._journals else (NAME,):
             with contextlib.suppress(OSError):
                 (self._folder / str(number) / name).unlink(missing_ok=True)
@@ -73,64 +73,64 @@ class Outbox:
     def result(
         self, number: int, end: End = "lost", reason: str = "it did not end"
     ) -> TrialResult | None:
-        """The record of a trial that gave none, from its journal; None if it keeps none.
+        """Return a trial's record from its journal; None if it keeps none.
 
         Raises:
-            JournalError: If a newer energyopt wrote that.
+            JournalError: If a newer energyopt wrote the journal.
         """
         if not self._journals:
             return None
         return JournalReader(self._journal(number)).read().result(end, reason)
 
     def progress(self, number: int) -> TrialResult | None:
-        """The record of a trial that runs: what it has burnt, and its curve up to a pause."""
+        """Return the record of a running trial: its energy so far, and its curve up to a pause."""
         if not self._journals:
             return None
         try:
             journal = JournalReader(self._journal(number)).read()
-        except JournalError:  # whoever brings it to its end says so
+        except JournalError:  # reported when the trial ends
             return None
         return journal.paused_result("it goes on") or journal.result("lost", "it did not end")
 
-    def can_go_on(self, number: int) -> bool:
-        """Whether what a paused trial goes on with is in its folder here."""
+    def can_resume(self, number: int) -> bool:
+        """Return True if the training state of a paused trial is in its folder here."""
         return (self._folder / str(number) / PAUSED).exists()
 
     def forget_pause(self, number: int) -> None:
-        """Remove what a trial that has ended would have gone on with."""
+        """Remove the training state of a trial that has ended."""
         if not self._journals:
             return
         folder = self._folder / str(number)
         with contextlib.suppress(OSError):
-            for path in (folder / PAUSED, *folder.glob(f".{PAUSED}.*")):  # and what was cut short
+            for path in (folder / PAUSED, *folder.glob(f".{PAUSED}.*")):  # and partly written ones
                 path.unlink(missing_ok=True)
 
     def pause(self, number: int) -> Outcome | None:
-        """How far a trial came at its last pause, if it can go on from that.
+        """Return a trial's outcome at its last pause, if it can resume from there.
 
         Raises:
             JournalError: If a newer energyopt wrote its journal.
         """
-        if not self._journals or not self.can_go_on(number):
+        if not self._journals or not self.can_resume(number):
             return None
         reason = "it can go on from where it paused"
         result = JournalReader(self._journal(number)).read().paused_result(reason)
         if result is None:
             return None
         try:
-            return self._told(result)
-        except TrialError:  # an objective that does not like it; it will say so in the end
+            return self._outcome_of_pause(result)
+        except TrialError:  # an objective that rejects the record will do so again at the end
             return paused(result)
 
     def keep(self, trial: Trial, overrides: Sequence[str], outcome: Outcome) -> Path:
-        """Keep how a trial ended for the next run.
+        """Write a trial's outcome to a file for the next run. Returns its path.
 
         Raises:
-            StorageError: If that cannot be written either.
+            StorageError: If it cannot be written either.
         """
         path = self._folder / str(trial.number) / NAME
         data = {
-            "began": _began(trial),
+            "began": _start_time(trial),
             "overrides": list(overrides),
             "outcome": outcome.to_dict(),
             "result": outcome.result and outcome.result.to_dict(),
@@ -147,35 +147,35 @@ class Outbox:
         return path
 
     def remains(self, trial: FrozenTrial) -> TrialRemnant:
-        """What there is of a trial that a dead run left.
+        """Return the remnant of a trial whose run crashed.
 
         Raises:
             JournalError: If a newer energyopt wrote its journal.
         """
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             data = json.loads((self._folder / str(trial.number) / NAME).read_text())
-            if data["began"] == _began(trial):
+            if data["began"] == _start_time(trial):
                 result = data["result"] and TrialResult.from_dict(data["result"])
                 outcome = Outcome.from_dict(data["outcome"], result)
                 return TrialRemnant(tuple(data["overrides"]), outcome, result)
         recipe = self._recipe(trial.params)
-        if not self._is_of(trial):
+        if not self._has_journal_of(trial):
             return TrialRemnant(recipe)
         return TrialRemnant(recipe, None, self.result(trial.number), self.pause(trial.number))
 
     def _journal(self, number: int) -> Path:
         return self._folder / str(number) / JOURNAL
 
-    def _is_of(self, trial: FrozenTrial) -> bool:
-        """Whether a journal is not one of a study that had this name before."""
+    def _has_journal_of(self, trial: FrozenTrial) -> bool:
+        """Return True if the journal is this trial's, not one of an earlier study of the name."""
         try:
             written_s = self._journal(trial.number).stat().st_mtime
         except OSError:
             return False
         began = trial.datetime_start
-        return began is None or written_s > began.timestamp() - _CLOCKS_S
+        return began is None or written_s > began.timestamp() - _MAX_CLOCK_SKEW_S
 
 
-def _began(trial: Trial | FrozenTrial) -> str:
-    """What tells a trial from one of the same number in a study that was deleted."""
+def _start_time(trial: Trial | FrozenTrial) -> str:
+    """Return when a trial began: it differs from that of its number in a deleted study."""
     return str(trial.datetime_start)

@@ -50,22 +50,22 @@ class OwnApp(HydraApp):
     """Runs the jobs of our own app; see `HydraApp`."""
 
     keeps_journals = True
-    _told: Callable[[TrialResult], Outcome]
+    _judge: Callable[[TrialResult], Outcome]
 
-    # What is asked -------------------------------------------------------------------------
+    # The study -------------------------------------------------------------------------
 
     def check_space(self) -> None:
-        """Refuse dimensions along which trials cannot be compared."""
+        """Check that trials can be compared along all dimensions."""
         refuse_unsweepable(self._space, grid=self._options.grid)
 
     def identify(self) -> Identity:
-        """Return what the study asks; the multirun's config is told the study's name."""
+        """Return the study's identity, and set the study's name in the multirun's config."""
         cfg = self._composer.default().copy()
         with open_dict(cfg):
             choices = cfg.pop("hydra").runtime.choices
         check_roots(cfg)
         objective = TrialFactory(cfg, config_folders(self._config)).objective
-        self._told = partial(judge, objective=objective)
+        self._judge = partial(judge, objective=objective)
         command = command_words(self._config)
         identity = identify(cfg, self._space, objective.metrics, command)
         self.name = self._options.study_name or name_study(choices, identity)
@@ -75,30 +75,30 @@ class OwnApp(HydraApp):
 
     @property
     def outcome_of_pause(self) -> Callable[[TrialResult], Outcome]:
-        """What is told to the study of a trial that paused."""
-        return self._told
+        """Function from the record of a paused trial to its outcome."""
+        return self._judge
 
     @property
     def has_rules(self) -> bool:
-        """Whether rules may stop a trial."""
+        """True if stopping rules are configured."""
         return bool(OmegaConf.select(self._config, "stopping.rules"))
 
-    # What is run ---------------------------------------------------------------------------
+    # The run ---------------------------------------------------------------------------
 
     def make_launcher(self) -> None:
-        """Make the launcher; another one than ours does not end what takes too long."""
+        """Make the launcher; only our own supports `trial_timeout_s`."""
         super().make_launcher()
         if self._local is None:
             external_launchers.refuse_timeout(self._config)
 
     def fork(self) -> ForkedJob | None:
-        """Fork a server that is warm for our own trials, and puts back their power limits."""
+        """Fork a server that is warm for our own trials and restores their power limits."""
         if self._local is None:
             return None
         return self._local.fork(partial(warm_up, self._config), partial(restore_limits, _DEATH_S))
 
     def open(self, stack: ExitStack) -> None:
-        """Put back what killed jobs left, now and at the end."""
+        """Restore the power limits of killed jobs, now and at the end."""
         stack.callback(restore_limits, _DEATH_S)
         super().open(stack)
         self._restored = restore_limits()
@@ -112,39 +112,39 @@ class OwnApp(HydraApp):
             self.ready = preflight.check()
 
     def prepare(self, store: StudyStore) -> None:
-        """Bind the study to where its energy comes from; keep what is planned after it."""
+        """Bind the study to its meter and device, and store the report settings."""
         if self.ready is not None:
             store.bind(self.ready.provenance)
-        said = self._composer.default().get("report") or {}
-        store.keep_plans(ReportSettings.from_dict({**said, "reuse": self._options.reuse}))
+        report = self._composer.default().get("report") or {}
+        store.keep_plans(ReportSettings.from_dict({**report, "reuse": self._options.reuse}))
 
     def plan_default(self, store: StudyStore) -> list[str]:
         """Queue the default configuration as trial 0."""
         params = self._composer.baseline()
         if not store.plan_first(params):
             return []
-        note = f"trial 0 is the default setup: {setup_words(params)}"
+        text = f"trial 0 is the default setup: {setup_words(params)}"
         moved = self._composer.moved(params)
         if moved:
-            note += f" (moved into the space from {', '.join(moved)})"
-        return [note]
+            text += f" (moved into the space from {', '.join(moved)})"
+        return [text]
 
     def notes(self) -> list[str]:
-        """What to say of the GPUs before the first trial."""
+        """Return lines about the GPUs to print before the first trial."""
         notes = list(self._restored)
-        rivals = self.ready.rivals if self.ready else None
-        if rivals is None:
+        max_parallel = self.ready.rivals if self.ready else None
+        if max_parallel is None:
             return notes
         n_jobs, idle_s = self._options.n_jobs, OmegaConf.select(self._config, "hardware.idle_s")
-        if n_jobs > rivals:
-            trials = "1 trial" if rivals == 1 else f"{rivals} trials"
+        if n_jobs > max_parallel:
+            trials = "1 trial" if max_parallel == 1 else f"{max_parallel} trials"
             notes.append(f"n_jobs={n_jobs}, but there are GPUs for {trials} at a time")
         if idle_s:
             notes.append(f"power at rest is measured for {idle_s:g} s, once for each GPU and limit")
         return notes
 
     def print_banner(self, console: Console, n_trials: int, counted: int) -> None:
-        """Say what is searched, and where its energy will come from."""
+        """Print what is searched and where its energy comes from."""
         choices = self._config.hydra.runtime.choices
         swept = {dimension.key for dimension in self._space.groups}
         fixed = [f"{g} {choices.get(g)}" for g in ("task", "model") if g not in swept]
@@ -162,16 +162,16 @@ class OwnApp(HydraApp):
         say(console, text)
 
     def print_end(self, console: Console, study: StudyRecord) -> None:
-        """Show the summary, and the commands to type next."""
+        """Print the summary, and the commands to type next."""
         print_end(console, study, self.storage, self.output_folder)
 
-    # What the coordinator asks for: see `Adapter` --------------------------------------------
+    # What the coordinator calls: see `Adapter` --------------------------------------------
 
     @property
     def n_slots(self) -> int:
-        """How many trials can run at a time: there may be fewer GPUs than are asked for."""
-        rivals = (self.ready and self.ready.rivals) or sys.maxsize
-        return min(super().n_slots, rivals)
+        """Number of trials that can run at a time: there may be fewer GPUs than `n_jobs`."""
+        max_parallel = (self.ready and self.ready.rivals) or sys.maxsize
+        return min(super().n_slots, max_parallel)
 
     def recipe(self, params: Mapping[str, Value], *, n_repeats: int = 0) -> tuple[str, ...]:
         """Return the overrides that set the values; repetitions take later seeds."""
@@ -181,20 +181,20 @@ class OwnApp(HydraApp):
         return (*overrides, override_for("seed", self._config.seed + n_repeats))
 
     def run(self, number: int, recipe: Sequence[str], context: RunContext) -> Outcome:
-        """Run a trial, which is told its context."""
+        """Run a trial with its context."""
         folder = self.folder(number)
         try:
-            told = self._told_by(replace(context, folder=folder.absolute()), number)
+            overrides = self._context_overrides(replace(context, folder=folder.absolute()), number)
         except OSError as error:
             raise TrialError(f"{folder} cannot be written: {error.strerror}") from error
-        return self._launch(number, [*recipe, *told])
+        return self._launch(number, [*recipe, *overrides])
 
     def clean_up(self) -> None:
-        """Put back the power limits that a killed trial left."""
+        """Restore the power limits that a killed trial left."""
         restore_limits()
 
     def _build(self, overrides: Sequence[str]) -> object:
-        """Run a preflight job; what it returned or raised."""
+        """Run a preflight job. Returns its value or exception."""
         context = RunContext(preflight=True).to_variable(self.output_folder)
         returned = self._returned(
             0,
@@ -208,7 +208,7 @@ class OwnApp(HydraApp):
         )
         return returned._return_value  # noqa: SLF001  # the property prints a traceback
 
-    def _told_by(self, context: RunContext, number: int) -> tuple[str, ...]:
+    def _context_overrides(self, context: RunContext, number: int) -> tuple[str, ...]:
         """Return the overrides that give a job its context, and the study's name."""
         context = replace(context, target=float(self._config.target))
         variable = context.to_variable(self.folder(number))
@@ -218,10 +218,10 @@ class OwnApp(HydraApp):
         )
 
     def _custom_search_space(self) -> Callable[[Trial], Any] | None:
-        """The user's own function, if somebody vouches for it."""
+        """Return the user's own function, if it may be named."""
         function = self._options.custom_search_space
         if function is None:
             return None
         trusted = list(self._config.trusted_targets)
-        found = trusted_target(str(function), config_folders(self._config), trusted)
-        return partial(found, self._config)
+        suggest = trusted_target(str(function), config_folders(self._config), trusted)
+        return partial(suggest, self._config)

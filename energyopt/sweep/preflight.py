@@ -1,7 +1,7 @@
-"""What is found out before a study of our own app begins: whether its trials can run at all.
+"""The check before a study of our own app begins: whether its trials can run at all.
 
-A preflight job builds everything and trains nothing, in a process of its own: what would fail every
-trial ends the run before there is a study.
+A preflight job builds everything and trains nothing, in its own process: an error that would fail
+every trial ends the run before the study exists.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Preflight:
     """Checks the default configuration, and each other option that a group may take.
 
     Args:
-        config: The multirun's own.
-        space: What is searched.
+        config: The multirun's own config.
+        space: The search space.
         composer: Knows the default configuration.
-        run: Runs a preflight job with overrides; what it returned or raised.
-        console: Where to say that it waits.
+        run: Runs a preflight job with overrides; returns its value or exception.
+        console: Where to print that it waits.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class Preflight:
         self._console = console
 
     def check(self) -> Readiness:
-        """Run the preflight jobs; what that of the default configuration found.
+        """Run the preflight jobs. Returns the result of the default configuration's.
 
         Raises:
-            EnergyoptError: What would fail every trial, or every one with such an option.
+            EnergyoptError: If every trial would fail, or every trial with one option.
         """
         default = self._composer.baseline()
         ready = self._check(default)
@@ -68,15 +68,15 @@ class Preflight:
         return ready
 
     def _check(self, params: Mapping[str, Value]) -> Readiness:
-        """Build a configuration once; where its GPUs are held, wait as long as the config says."""
+        """Build a configuration; if its GPUs are held, wait as long as the config says."""
         try:
             return self._build(params, "++hardware.lease_wait_s=0")
-        except GpusBusyError as taken:
+        except GpusBusyError as error:
             wait_s = OmegaConf.select(self._config, "hardware.lease_wait_s")
             if not wait_s:
                 raise
-            held = str(taken).partition(": energy counters")[0]
-            say(self._console, f"{held}: waiting {wait_s:g} s for it")
+            reason = str(error).partition(": energy counters")[0]
+            say(self._console, f"{reason}: waiting {wait_s:g} s for it")
         return self._build(params)
 
     def _build(self, params: Mapping[str, Value], *overrides: str) -> Readiness:
@@ -88,19 +88,21 @@ class Preflight:
         raise StudyError(f"the default setup cannot be built: {outcome_of_error(value).reason}")
 
     def _check_limits(self, ready: Readiness) -> None:
-        """Refuse a sweep of power limits that the GPUs do not take.
+        """Check that the GPUs accept all dimension power limits.
 
         Raises:
             ConfigError: Naming the range.
         """
-        swept = next((d for d in self._space.scalars if d.key == POWER_LIMIT), None)
-        if swept is None or ready.limits_w is None:
+        dimension = next((d for d in self._space.scalars if d.key == POWER_LIMIT), None)
+        if dimension is None or ready.limits_w is None:
             return
         low_w, high_w = ready.limits_w
-        wrong = [v for v in swept.ends() if isinstance(v, int | float) and not low_w <= v <= high_w]
+        wrong = [
+            v for v in dimension.ends() if isinstance(v, int | float) and not low_w <= v <= high_w
+        ]
         if wrong:
             raise ConfigError(
-                f"{swept.describe()}: {wrong[0]} is outside {low_w:g} to {high_w:g} W of "
+                f"{dimension.describe()}: {wrong[0]} is outside {low_w:g} to {high_w:g} W of "
                 f"{ready.gpu}; choose limits in the range"
             )
         if ready.limit_w is not None:  # the default configuration leaves the limit as it is

@@ -1,4 +1,4 @@
-"""`optimization_results.yaml`: what hydra-optuna-sweeper leaves beside its runs."""
+"""The file `optimization_results.yaml`, as hydra-optuna-sweeper writes it next to its runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What searches a study: its sampler, its schedule and its budget, from what a multirun says."""
+"""The sampler, the schedule and the budget of a study, made from a multirun's config."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from energyopt.sweep.options import Options
 
 
 class SamplerFactory:
-    """Makes what searches.
+    """Makes the sampler, the schedule and the budget of a study.
 
     Args:
-        options: Of the sweep.
+        options: Options of the sweep.
         config: The multirun's own config.
-        space: What is searched.
-        composer: Says which keys exist under a choice of groups.
+        space: The search space.
+        composer: Knows which keys exist under a choice of groups.
     """
 
     def __init__(
@@ -36,50 +36,50 @@ class SamplerFactory:
         self._config = config
         self._space = space
         self._composer = composer
-        self._own = options.app is not None
+        self._is_own_app = options.app is not None
 
     def sampler(self, existing: int) -> BaseSampler:
-        """The sampler of a study.
+        """Return the sampler of a study.
 
         Args:
-            existing: How many trials and runs there were before.
+            existing: Number of trials and runs before this one.
 
         Raises:
             ConfigError: If it cannot be made.
         """
         node = sampler_node(self._options.sampler)
-        if self._own:
+        if self._is_own_app:
             check_unpickling(node, existing)
-        seed = self._config.seed if self._own else node.get("seed")
-        offers = {"seed": continued_seed(seed, existing)} | self._offers()
-        sampler: BaseSampler = make_sampler(node, offers, self._config)
+        seed = self._config.seed if self._is_own_app else node.get("seed")
+        arguments = {"seed": continued_seed(seed, existing)} | self._study_arguments()
+        sampler: BaseSampler = make_sampler(node, arguments, self._config)
         return sampler
 
-    def _offers(self) -> dict[str, Any]:
-        """What a sampler of our own is told of the study."""
-        if not self._own:
+    def _study_arguments(self) -> dict[str, Any]:
+        """Return the constructor arguments that describe the study to our own samplers."""
+        if not self._is_own_app:
             return {}
         return {
             "target": float(self._config.target),
             "epochs": float(self._config.epochs),
             "space": {d.key: d.distribution for d in self._space.dimensions},
-            "present": self._present,
+            "present": self._existing_params,
             "reuse": self._options.reuse,
         }
 
-    def _present(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The keys of a setup that exist under its choice of groups."""
+    def _existing_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters whose keys exist under their choice of groups."""
         groups = {d.key: params[d.key] for d in self._space.groups}
         keys = {*groups, *(d.key for d in self._composer.present(groups))}
         return {key: value for key, value in params.items() if key in keys}
 
     def schedule(self, sampler: BaseSampler) -> Schedule | None:
-        """What says which trial trains next: the one that is asked for, or the sampler itself.
+        """Return the configured schedule, or the sampler itself if it is one.
 
         Raises:
             ConfigError: If it cannot be made.
         """
-        if not self._own:
+        if not self._is_own_app:
             return None
         node = OmegaConf.select(self._config, "stopping.schedule")
         if node == "auto":
@@ -103,12 +103,12 @@ class SamplerFactory:
         return schedule
 
     def budget(self, sampler: BaseSampler, schedule: Schedule | None) -> Budget:
-        """What the study may spend; a sampler that is the schedule looks at `reuse` itself."""
+        """Return the budget; a sampler that is the schedule weighs `reuse` itself."""
         options = self._options
         estimate: Estimate = lambda _: None  # noqa: E731
         if isinstance(sampler, ValueEstimator):
             estimate = sampler.worth
-        elif self._own:
+        elif self._is_own_app:
             estimate = partial(worth_of_next, target=float(self._config.target))
         return Budget(
             most_j=options.search_budget_j,

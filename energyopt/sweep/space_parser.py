@@ -1,4 +1,4 @@
-"""Hydra's sweep grammar: from the overrides of a multirun to a search space."""
+"""The parser of Hydra's sweep grammar: from a multirun's overrides to a search space."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from energyopt.search.space import Dimension, Space, Value
 
 
 def parse_space(arguments: Sequence[str], loader: ConfigLoader) -> Space:
-    """Split command-line words into fixed ones and the axes of a space.
+    """Split command-line overrides into fixed ones and the axes of a space.
 
     Args:
-        arguments: Words, such as "lr=tag(log,interval(1e-4,1e-1))".
+        arguments: Overrides, such as "lr=tag(log,interval(1e-4,1e-1))".
         loader: Hydra's, which knows the config groups.
 
     Raises:
@@ -61,22 +61,22 @@ def _dimension(override: Override, loader: ConfigLoader) -> Dimension:
     tags = sweep.tags if isinstance(sweep, Sweep) else set()
     allowed = {"log"} if isinstance(sweep, IntervalSweep) else set()
     if tags - allowed:
-        what = "intervals can be tagged log" if allowed else "only intervals can be tagged"
+        remedy = "intervals can be tagged log" if allowed else "only intervals can be tagged"
         raise ConfigError(
-            f"{key}: the tag {', '.join(sorted(tags - allowed))} means nothing here; {what}"
+            f"{key}: the tag {', '.join(sorted(tags - allowed))} means nothing here; {remedy}"
         )
     try:
         if isinstance(sweep, IntervalSweep):
             return Dimension(key, element, _interval(key, sweep))
         if isinstance(sweep, RangeSweep):
             return Dimension(key, element, _range(key, sweep))
-        words = _choices(key, override)
+        texts = _choices(key, override)
     except ConfigError:
         raise
-    except ValueError as error:  # Optuna's own words on impossible bounds
+    except ValueError as error:  # Optuna's message on impossible bounds
         raise ConfigError(f"{key}: {error}") from error
     is_group = bool(loader.get_group_options(override.key_or_group))
-    return Dimension(key, element, CategoricalDistribution(list(words)), words, is_group)
+    return Dimension(key, element, CategoricalDistribution(list(texts)), texts, is_group)
 
 
 def _interval(key: str, sweep: IntervalSweep) -> BaseDistribution:
@@ -97,15 +97,15 @@ def _interval(key: str, sweep: IntervalSweep) -> BaseDistribution:
 
 
 def _range(key: str, sweep: RangeSweep) -> BaseDistribution:
-    # Hydra's range: the stop is exclusive. The order of a discrete axis means nothing here.
+    # As in Hydra's range, the stop is exclusive; the order of a discrete axis does not matter.
     ends = (sweep.start, sweep.stop, sweep.step)
-    said = f"{key}=range({sweep.start},{sweep.stop},{sweep.step})"
+    override = f"{key}=range({sweep.start},{sweep.stop},{sweep.step})"
     start, stop, step = (Decimal(str(end)) for end in ends)
     if step == 0 or not (start.is_finite() and stop.is_finite() and step.is_finite()):
-        raise ConfigError(f"{said}: two finite ends and a step other than 0 are needed")
+        raise ConfigError(f"{override}: two finite ends and a step other than 0 are needed")
     count = math.ceil((stop - start) / step)
     if count < 1:
-        raise ConfigError(f"{said} is empty: the stop is exclusive")
+        raise ConfigError(f"{override} is empty: the stop is exclusive")
     low, high = sorted((start, start + (count - 1) * step))
     if all(isinstance(end, int) for end in ends):
         return IntDistribution(int(low), int(high), step=int(abs(step)))
@@ -113,24 +113,24 @@ def _range(key: str, sweep: RangeSweep) -> BaseDistribution:
 
 
 def _choices(key: str, override: Override) -> dict[Value, str]:
-    """The choices in the order given (shuffling would break a resumed study), with their words."""
+    """Return the choices with their override texts, in the given order: a study resumes by it."""
     sweep = override.value()
     if isinstance(sweep, ChoiceSweep):
         elements = list(sweep.list)
-    else:  # a glob; the option that only holds a place for one's own code is no choice
+    else:  # a glob; the placeholder for the user's own code is no choice
         elements = [option for option in override.sweep_iterator() if option != "own"]
-    words: dict[Value, str] = {}
+    texts: dict[Value, str] = {}
     for element in elements:
-        value, word = value_and_text(key, element)
-        if value in words:  # 1, 1.0 and true are equal, and a categorical cannot hold both
+        value, text = value_and_text(key, element)
+        if value in texts:  # 1, 1.0 and true are equal, and a categorical cannot hold both
             raise ConfigError(
-                f"{key}: the choices {value!r} and {_equal(words, value)!r} are equal; drop one"
+                f"{key}: the choices {value!r} and {_equal(texts, value)!r} are equal; drop one"
             )
-        words[value] = word
-    if not words:
+        texts[value] = text
+    if not texts:
         raise ConfigError(f"{key}={override.get_value_string()} leaves nothing to choose from")
-    return words
+    return texts
 
 
-def _equal(words: Mapping[Value, str], value: Value) -> Value:
-    return next(known for known in words if known == value)
+def _equal(choices: Mapping[Value, str], value: Value) -> Value:
+    return next(choice for choice in choices if choice == value)

@@ -1,4 +1,4 @@
-"""What a study of our own app asks: its identity, its name, and what it may not sweep."""
+"""The identity and the name of a study of our own app, and the keys that it may not sweep."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from energyopt.search.sweep_keys import ROOT_KEYS
 from energyopt.storage.identity import Identity
 
 POWER_LIMIT = "hardware.power_limit_w"
-"""The one key of the hardware that may be searched."""
+"""The only key of the hardware that may be searched."""
 
-# May differ between the runs of one study.
-_NOT_ASKED = (
+# Keys that may differ between the runs of one study.
+_NOT_IDENTIFYING = (
     *(name for name, key in ROOT_KEYS.items() if not key.asked),
     *("trusted_targets", "report", "trial_timeout_s", "knowledge"),
-    # How a start waits, and what is measured beside the training.
+    # Waiting at the start, and what is measured in addition to the training.
     *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict"),
 )
 
-# Keys that came later, with what they say where nothing is said: a study of before asks the same.
-_SINCE: Mapping[str, Any] = {
+# Keys added later, with their defaults: at its default a key leaves the identity of a study as it
+# was before the key existed.
+_ADDED_KEYS: Mapping[str, Any] = {
     "inference_s": None,
     "paradigm.targets": None,
     "paradigm.precision": "fp32",
@@ -52,15 +53,15 @@ _UNSWEEPABLE: Mapping[str, str] = {
 
 
 def refuse_unsweepable(space: Space, *, grid: bool) -> None:
-    """Refuse axes that would compare what cannot be compared.
+    """Check that trials can be compared along all axes.
 
     Raises:
         ConfigError: Naming the axis and the reason.
     """
     for dimension in space.dimensions:
-        group, _, place = dimension.key.partition("@")
-        # task@paradigm.source.task and its like are options of the paradigm.
-        root = (place if place.startswith("paradigm.") else group).partition(".")[0]
+        group, _, package = dimension.key.partition("@")
+        # task@paradigm.source.task and the like are options of the paradigm.
+        root = (package if package.startswith("paradigm.") else group).partition(".")[0]
         root = root.partition("/")[0]
         if root == "hydra":
             raise ConfigError(f"{dimension.key} cannot be swept: {_WHOLE}")
@@ -80,27 +81,27 @@ def identify(
     command: Sequence[str] = (),
     moved: Mapping[str, str] = MOVED,
 ) -> Identity:
-    """What a study asks, from the composed default config and the space.
+    """Return a study's identity, from the composed default config and the space.
 
     Args:
-        cfg: The config of a job with the fixed words alone, without the hydra node.
-        space: What is searched.
+        cfg: The config of a job with only the fixed overrides, without the hydra node.
+        space: The search space.
         metrics: The objectives.
-        command: Words that say where the configs are.
-        moved: Where code is now that studies name as it was called before.
+        command: Flags that name the config folders.
+        moved: The current path of code that studies name by an older one.
     """
     config: Any = OmegaConf.to_container(cfg, resolve=True)
-    for key in _NOT_ASKED:
+    for key in _NOT_IDENTIFYING:
         node, name = _node(config, key)
         node.pop(name, None)
-    for key, default in _SINCE.items():
+    for key, default in _ADDED_KEYS.items():
         node, name = _node(config, key)
         if name in node and node[name] == default:
             del node[name]
     config = as_stored(config, moved)
     return Identity(
         metrics=tuple(metrics),
-        overrides=(*command, *(word for word in space.fixed if not _is_not_asked(word))),
+        overrides=(*command, *(o for o in space.fixed if _is_identifying(o))),
         sweep=space.sweep,
         config=config,
         target=float(cfg.target),
@@ -108,40 +109,40 @@ def identify(
 
 
 def _node(config: Any, key: str) -> tuple[dict[str, Any], str]:
-    """Where a key is, and its last part; an empty place where there is none."""
+    """Return the node that holds a key, or an empty one, and the key's last part."""
     *groups, name = key.split(".")
     for group in groups:
         config = config.get(group, {})
     return config, name
 
 
-def _is_not_asked(word: str) -> bool:
-    key = word.lstrip("+").partition("=")[0]
-    return key in _NOT_ASKED or key.partition(".")[0] in _NOT_ASKED
+def _is_identifying(override: str) -> bool:
+    key = override.lstrip("+").partition("=")[0]
+    return key not in _NOT_IDENTIFYING and key.partition(".")[0] not in _NOT_IDENTIFYING
 
 
 def name_study(choices: Mapping[str, str], identity: Identity) -> str:
-    """A name made from the task, the model and a hash of what is asked.
+    """Return a name made from the task, the model and a hash of the identity.
 
     Args:
         choices: Hydra's chosen option of each group.
-        identity: What is asked.
+        identity: The study's identity.
     """
-    asked = json.dumps([identity.config, sorted(identity.sweep)], sort_keys=True, default=str)
-    digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
-    swept = [word for word in identity.sweep if word.startswith("model=")]
-    model = "models" if swept else choices.get("model", "own")
+    text = json.dumps([identity.config, sorted(identity.sweep)], sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    is_swept = any(override.startswith("model=") for override in identity.sweep)
+    model = "models" if is_swept else choices.get("model", "own")
     # An option may lie in a subfolder of its group: "nets/small".
     return re.sub(r"[^A-Za-z0-9._+-]", "-", f"{choices.get('task', 'own')}-{model}-{digest}")
 
 
 def command_words(config: DictConfig) -> tuple[str, ...]:
-    """The flags that say where a multirun's configs are, if they are not ours alone."""
-    words = [
+    """Return the flags that name a multirun's config folders, if it uses other than ours."""
+    flags = [
         f"--config-dir={source.path}"
         for source in config.hydra.runtime.config_sources
         if source.provider == "command-line" and source.schema == "file"
     ]
     if config.hydra.job.config_name != "config":
-        words += [f"--config-name={config.hydra.job.config_name}", "hydra.mode=RUN"]
-    return tuple(words)
+        flags += [f"--config-name={config.hydra.job.config_name}", "hydra.mode=RUN"]
+    return tuple(flags)

@@ -1,4 +1,4 @@
-"""Hydra's side of a study: from the overrides of a multirun to a coordinator, and to the answer."""
+"""Hydra's side of a study: from the overrides of a multirun to a coordinator and the results."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ _A_DAY_S = 86_400.0
 
 
 class StudySweeper:
-    """Runs a study for Hydra's multirun: it creates one, or continues it.
+    """Creates or continues a study for Hydra's multirun.
 
-    `fork` comes first, then `run`.
+    Call `fork` first, then `run`.
 
     Args:
-        given: The keys of `Options`.
+        sweep_keys: Values of the keys of `Options`.
         hydra_context: Hydra's, with the config loader.
         task_function: What each job runs.
         config: The multirun's own config.
         arguments: Its overrides.
 
     Raises:
-        EnergyoptError: If what is asked cannot be run; nothing is left behind then.
+        EnergyoptError: If the study cannot be run; nothing is written then.
     """
 
     def __init__(
         self,
-        given: Mapping[str, Any],
+        sweep_keys: Mapping[str, Any],
         arguments: Sequence[str],
         *,
         hydra_context: HydraContext,
@@ -65,7 +65,7 @@ class StudySweeper:
     ) -> None:
         setup_globals()
         failpoints.arm()
-        self._options = options = Options.read(given)
+        self._options = options = Options.read(sweep_keys)
         self._config = config
         self._console = Console()
         self._space = parse_space(options.words(arguments), hydra_context.config_loader)
@@ -76,12 +76,11 @@ class StudySweeper:
         self._check_space()
         refuse_kept_password(OmegaConf.to_container(config, resolve=False))
         self._composer.check()
-        self._searching = SamplerFactory(options, config, self._space, self._composer)
+        self._samplers = SamplerFactory(options, config, self._space, self._composer)
         self._identity = self._app.identify()
         check_name(self._app.name)
-        self._searching.schedule(
-            self._searching.sampler(0)
-        )  # what cannot be made leaves no study behind
+        # Before the study exists: a schedule that cannot be made must leave none.
+        self._samplers.schedule(self._samplers.sampler(0))
         self._refuse_shared_pickles()
         self._app.make_launcher()
 
@@ -89,12 +88,12 @@ class StudySweeper:
         """Fork the server of the jobs, before anything here has threads or connections.
 
         Returns:
-            None in this process; in that of a job, the job, which the caller is to run.
+            None in this process; in the process of a job, that job: the caller must run it.
         """
         return self._app.fork()
 
     def run(self) -> None:
-        """Run what is missing of the study, and show it.
+        """Run the missing trials of the study, and print its results.
 
         Raises:
             EnergyoptError: If it cannot be run, or no trial completed.
@@ -105,12 +104,12 @@ class StudySweeper:
             app.open(stack)
             sole = stack.enter_context(only_coordinator(app.storage, app.name))
             app.check_machine(console)
-            store, spool = self._open_study(stack, sole=sole)
+            store, outbox = self._open_study(stack, sole=sole)
             app.prepare(store)
-            settled = store.reap()
-            coordinator = self._coordinator(store, spool)
+            n_reconciled = store.reap()
+            coordinator = self._coordinator(store, outbox)
             n_trials, next_point, notes = self._plan(store)
-            notes = [*app.notes(), *_study_notes(store, settled), *notes]
+            notes = [*app.notes(), *_study_notes(store, n_reconciled), *notes]
             app.print_banner(console, n_trials, store.counted())
             provenance = app.ready.provenance if app.ready else None
             with LiveStudy(n_trials, console, provenance) as live:
@@ -134,7 +133,7 @@ class StudySweeper:
             )
 
     def _refuse_shared_pickles(self) -> None:
-        """Submitit keeps jobs and answers as pickles: who can write them runs code as this user."""
+        """Check that only this user can write submitit's pickles: loading one runs its code."""
         key = "hydra.launcher.submitit_folder"
         folder = OmegaConf.select(self._config, key)
         if folder is not None:
@@ -142,26 +141,29 @@ class StudySweeper:
 
     def _open_study(self, stack: ExitStack, *, sole: bool) -> tuple[StudyStore, Outbox]:
         app = self._app
-        spool = Outbox(
-            app.output_folder, app.recipe, journals=app.keeps_journals, told=app.outcome_of_pause
+        outbox = Outbox(
+            app.output_folder,
+            app.recipe,
+            journals=app.keeps_journals,
+            outcome_of_pause=app.outcome_of_pause,
         )
-        # Jobs in this process keep it from saying that it lives.
+        # Jobs in this process block its heartbeats.
         grace_s = _A_DAY_S if app.in_process else BEATS_OF_GRACE * self._options.heartbeat_s
         store = StudyStore.open(
             app.storage,
             app.name,
             self._identity,
-            self._searching.sampler,
-            remains=spool.remains,
+            self._samplers.sampler,
+            remains=outbox.remains,
             grace_s=grace_s,
             sole=sole,
         )
-        stack.callback(_quietly, store.close)
-        return store, spool
+        stack.callback(_suppress_storage_errors, store.close)
+        return store, outbox
 
-    def _coordinator(self, store: StudyStore, spool: Outbox) -> Coordinator:
+    def _coordinator(self, store: StudyStore, outbox: Outbox) -> Coordinator:
         options, study = self._options, store.read()
-        schedule = self._searching.schedule(store.sampler)
+        schedule = self._samplers.schedule(store.sampler)
         return Coordinator(
             store=store,
             space=self._space,
@@ -173,15 +175,15 @@ class StudySweeper:
                 heartbeat_s=options.heartbeat_s,
                 storage_wait_s=options.storage_wait_s,
             ),
-            known=Calibration.of(result for _, result in study.results),
-            spool=spool,
+            calibration=Calibration.of(result for _, result in study.results),
+            outbox=outbox,
             schedule=schedule,
-            standing=HistoryBuilder(study.trials) if self._app.has_rules else None,
-            budget=self._searching.budget(store.sampler, schedule),
+            history_builder=HistoryBuilder(study.trials) if self._app.has_rules else None,
+            budget=self._samplers.budget(store.sampler, schedule),
         )
 
     def _plan(self, store: StudyStore) -> tuple[int, NextPoint | None, list[str]]:
-        """The number of trials that there can be, what plans them, and what to say of them."""
+        """Return the number of trials, what plans their points, and lines to print."""
         if self._options.grid:
             return plan_grid(self._space, self._composer, self._options.n_trials)
         return self._options.n_trials, None, self._app.plan_default(store)
@@ -198,14 +200,14 @@ class StudySweeper:
             coordinator.run(n_trials, next_point, live)
         except Interrupted as interrupt:
             paused = store.paused()
-            more = f", {paused} more paused" if paused else ""
+            suffix = f", {paused} more paused" if paused else ""
             live.note(
                 f"interrupted: {store.counted()} of {n_trials} trials are kept in study "
-                f"{self._app.name}{more}; the same command goes on from there"
+                f"{self._app.name}{suffix}; the same command goes on from there"
             )
-            left = self._app.jobs_left()
-            if left is not None:
-                live.note(left)
+            cluster_jobs = self._app.jobs_left()
+            if cluster_jobs is not None:
+                live.note(cluster_jobs)
             raise SystemExit(interrupt.exit_code) from None
 
     def _end(self, store: StudyStore, failure: str | None) -> None:
@@ -219,24 +221,24 @@ class StudySweeper:
             raise StudyError(f"no trial of study {name} completed{because}")
 
 
-def _study_notes(store: StudyStore, settled: int) -> list[str]:
-    """What is to be said of the study before the first trial of this run."""
+def _study_notes(store: StudyStore, n_reconciled: int) -> list[str]:
+    """Return the lines to print about the study before the first trial of this run."""
     notes = [] if store.note is None else [store.note]
-    if settled:
-        trials = "1 trial" if settled == 1 else f"{settled} trials"
+    if n_reconciled:
+        trials = "1 trial" if n_reconciled == 1 else f"{n_reconciled} trials"
         notes.append(f"{trials} of a run that died: what they burnt counts")
     paused = store.paused()
     if paused:
         trials = "1 trial is" if paused == 1 else f"{paused} trials are"
         notes.append(f"{trials} paused, and may go on")
-    others = store.others()
-    if others:
-        who = ", ".join(map(str, others))
-        notes.append(f"the study is shared with {who}: together they train n_trials")
+    other_runs = store.others()
+    if other_runs:
+        runs = ", ".join(map(str, other_runs))
+        notes.append(f"the study is shared with {runs}: together they train n_trials")
     return notes
 
 
-def _quietly(work: Callable[[], None]) -> None:
-    """Say nothing if the storage is gone: what it was not told, the next run finds out."""
+def _suppress_storage_errors(work: Callable[[], None]) -> None:
+    """Ignore a storage that is gone: the next run reconciles what it misses."""
     with suppress(StorageError):
         work()

@@ -1,4 +1,4 @@
-"""What a study trains next: trials that begin, and paused ones that go on."""
+"""The queue of a run: new trials, and paused ones to resume."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ NextPoint = Callable[[Sequence[Point]], Point | None]
 
 @dataclass(frozen=True, slots=True)
 class QueuedTrial:
-    """A trial that this run is to train.
+    """A trial for this run to train.
 
     Attributes:
         trial: Optuna's.
-        until_j: Training energy at which it pauses, in J: see `Step`.
-        words: Its words, where it goes on; None where it begins, and has no setup yet.
-        again: How often its setup was trained before, where it begins.
+        pause_at_j: Training energy at which it pauses, in J: see `Step`.
+        overrides: Its overrides if it resumes; None for a new trial, which has no parameters yet.
+        n_repeats: Number of earlier trainings of the same parameters, for a new trial.
     """
 
     trial: Trial
-    until_j: float | None = None
-    words: tuple[str, ...] | None = None
-    again: int = 0
+    pause_at_j: float | None = None
+    overrides: tuple[str, ...] | None = None
+    n_repeats: int = 0
 
 
 class TrialQueue:
@@ -40,23 +40,24 @@ class TrialQueue:
 
     Args:
         store: The study.
-        schedule: Says which, and for how long; None begins each and trains it to its end.
-        spool: Knows what a paused trial goes on with.
+        schedule: Chooses the trial and how long it trains; None begins each and trains it to its
+            end.
+        outbox: Knows which paused trials can resume here.
         n_trials: The study's total.
-        next_point: Given the setups that there are, the next one; None for suggestions.
-        say: Is told what a person should know.
-        budget: What the study may spend.
-        progress: Says what the trials that run here have burnt until now, by number.
+        next_point: Returns the next point, given the existing ones; None asks the sampler.
+        say: Called with lines for people.
+        budget: Limits of the study's energy and time.
+        progress: Returns the records so far of the trials that run here, by number.
 
     Attributes:
-        over: Why no further trial is taken, though there may be more; None if one may be.
+        over: Why no further trial is taken although the total is not reached; else None.
     """
 
     def __init__(
         self,
         store: StudyStore,
         schedule: Schedule | None,
-        spool: Outbox,
+        outbox: Outbox,
         *,
         n_trials: int,
         next_point: NextPoint | None,
@@ -66,21 +67,21 @@ class TrialQueue:
     ) -> None:
         self._store = store
         self._schedule = schedule
-        self._spool = spool
+        self._outbox = outbox
         self._n_trials = n_trials
         self._next_point = next_point
         self._say = say
         self._budget = budget
         self._progress = progress
-        self._elsewhere: set[int] = set()  # of which it was said
-        self._satisfied = False  # the schedule, before the total
+        self._reported: set[int] = set()  # already reported
+        self._satisfied = False  # the schedule ended the study before its total
         self.over: str | None = None
 
     def next(self) -> QueuedTrial | None:
-        """The next trial; None if there is none, be it for now.
+        """Return the next trial, or None if none can start now.
 
         Raises:
-            StudyError: If the schedule resumes what does not wait.
+            StudyError: If the schedule resumes a trial that is not paused.
         """
         if self._is_over():
             return None
@@ -97,22 +98,22 @@ class TrialQueue:
                     self._satisfied = getattr(self._schedule, "final", False)
                 return None
             if step.resume is None:
-                taken = self._begin(step) if can_begin else None
-                if taken is not None or not can_begin:
-                    return taken
-                can_begin = False  # another run has begun the last
+                queued = self._begin(step) if can_begin else None
+                if queued is not None or not can_begin:
+                    return queued
+                can_begin = False  # another run began the last one
             else:
-                self._check(step.resume, observed)
-                waiting = self._store.resume(step.resume)
-                if waiting is not None:  # else another run was first
-                    return QueuedTrial(waiting.trial, step.until_j, waiting.overrides)
+                self._check_paused(step.resume, observed)
+                resumed = self._store.resume(step.resume)
+                if resumed is not None:  # else another run was first
+                    return QueuedTrial(resumed.trial, step.until_j, resumed.overrides)
 
     def conclude(self) -> int:
-        """End what waits in a study that is complete; how many did.
+        """End the paused trials of a complete study. Returns their number.
 
-        It is where all its trials began, and none runs, here or elsewhere, after the schedule
-        said that nothing is worth its joules; before its total, if that was its final word. Where
-        a budget is spent they wait: a larger one goes on with them.
+        A study is complete when all its trials have begun and none runs, here or elsewhere, once
+        the schedule has nothing more to train; a schedule with `final` may say so before the
+        total. When a budget is spent, paused trials stay: a larger budget resumes them.
         """
         if self._schedule is None:
             return 0
@@ -121,50 +122,50 @@ class TrialQueue:
         observed = self._store.observed()
         if any(trial.state == "running" for trial in observed):
             return 0
-        waiting = [trial.number for trial in observed if trial.state == "paused"]
-        concluded = self._store.conclude_paused(filter(self._spool.can_go_on, waiting))
-        over = [trial.number for trial in observed if trial.state == "ended"]
-        for number in (*concluded, *over):  # also of trials whose run died when they had ended
-            self._spool.forget_pause(number)
+        paused = [trial.number for trial in observed if trial.state == "paused"]
+        concluded = self._store.conclude_paused(filter(self._outbox.can_resume, paused))
+        ended = [trial.number for trial in observed if trial.state == "ended"]
+        for number in (*concluded, *ended):  # also trials whose run died just after they ended
+            self._outbox.forget_pause(number)
         return len(concluded)
 
     def spent_j(self) -> float:
-        """All energy that the study burnt until now, in J; see `Books`."""
+        """Return all energy that the study has used so far, in J; see `Books`."""
         return self._store.spent_j(self._progress())
 
     def took_s(self) -> float:
-        """The time in which runs were at work on it, in s."""
+        """Return the time during which runs worked on the study, in s."""
         return self._store.took_s()
 
     def observed(self) -> list[TrialSnapshot]:
-        """Its trials."""
+        """Return snapshots of all trials of the study."""
         return self._store.observed()
 
     def _is_over(self) -> bool:
-        """Whether the budget is spent; it is not asked where nothing would begin or go on."""
+        """Return True if the budget is spent; it is only checked if a trial could start."""
         if self.over is None and self._budget != Budget():
-            waits = self._schedule is not None and self._store.paused() > 0
-            if waits or self._store.can_begin(self._n_trials):
+            can_resume = self._schedule is not None and self._store.paused() > 0
+            if can_resume or self._store.can_begin(self._n_trials):
                 self.over = self._budget.over(self)
         return self.over is not None
 
     def _begin(self, step: Step) -> QueuedTrial | None:
         trial = self._store.ask(self._n_trials, self._next_point)
-        return None if trial is None else QueuedTrial(trial, step.until_j, again=step.again)
+        return None if trial is None else QueuedTrial(trial, step.until_j, n_repeats=step.again)
 
     def _observed(self) -> list[TrialSnapshot]:
-        """All trials; one that can go on elsewhere alone is nothing to resume here."""
+        """Return all trials; one that only another host can resume counts as running."""
         observed = self._store.observed()
         paused = {trial.number for trial in observed if trial.state == "paused"}
-        elsewhere = {number for number in paused if not self._spool.can_go_on(number)}
-        new = sorted(elsewhere - self._elsewhere)
-        if new:
-            self._elsewhere |= elsewhere
-            trials = "trial " + ", ".join(map(str, new))
+        remote = {number for number in paused if not self._outbox.can_resume(number)}
+        unreported = sorted(remote - self._reported)
+        if unreported:
+            self._reported |= remote
+            trials = "trial " + ", ".join(map(str, unreported))
             self._say(f"{trials} paused in another folder or on another host, and stays so here")
-        return [replace(t, state="running") if t.number in elsewhere else t for t in observed]
+        return [replace(t, state="running") if t.number in remote else t for t in observed]
 
-    def _check(self, number: int, observed: Sequence[TrialSnapshot]) -> None:
+    def _check_paused(self, number: int, observed: Sequence[TrialSnapshot]) -> None:
         if not any(trial.number == number and trial.state == "paused" for trial in observed):
             raise StudyError(
                 f"{type(self._schedule).__name__} resumes trial {number}, which does not wait; a "
