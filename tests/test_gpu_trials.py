@@ -194,7 +194,7 @@ def test_the_gpu_is_free_afterwards(gpu: FakeNvml, tmp_path: Path):
 def test_a_preflight_says_what_there_is(gpu: FakeNvml):
     with TrialFactory(composed(*WORDS)) as setup:
         ready = check_readiness(setup)
-    assert (ready.rivals, ready.limit_w, ready.limits_w) == (1, 300, (100, 300))
+    assert (ready.max_parallel, ready.limit_w, ready.limits_w) == (1, 300, (100, 300))
     assert ready.provenance.scope == "GPU board"
 
 

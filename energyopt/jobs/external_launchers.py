@@ -1,4 +1,4 @@
-"""Trials that other launchers run: what holds for them, and what cannot be done for them."""
+"""Rules for trials that other launchers run: joblib, submitit, Hydra's basic launcher."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SUBMITTED, _RESULT = "_submitted.pkl", "_0_result.pkl"  # submitit's files of a
 
 
 def runs_here(launcher: Launcher, config: DictConfig) -> bool:
-    """Whether trials run in the coordinator's own process: joblib, too, where it has one worker.
+    """Return True if trials run in the coordinator's process, as with joblib's single worker.
 
-    Two of them there at a time would count each other's joules.
+    Two trials in one process would count each other's energy.
     """
     name = type(launcher).__name__
     if name == "JoblibLauncher":
@@ -25,26 +25,26 @@ def runs_here(launcher: Launcher, config: DictConfig) -> bool:
     return name == "BasicLauncher"
 
 
-def refuse_timeout(config: DictConfig) -> None:
-    """Refuse `trial_timeout_s`, which only our own launcher keeps.
+def check_timeout(config: DictConfig) -> None:
+    """Check that `trial_timeout_s` is null: only our own launcher supports it.
 
     Raises:
-        ConfigError: Naming what to do instead.
+        ConfigError: Naming the alternative.
     """
     timeout_s, launcher = OmegaConf.select(config, "trial_timeout_s"), _launcher(config)
     if timeout_s is None:
         return
-    instead = "leave it null"
+    remedy = "leave it null"
     if launcher.startswith("submitit"):
-        instead += " and set hydra.launcher.timeout_min"
+        remedy += " and set hydra.launcher.timeout_min"
     raise ConfigError(
         f"trial_timeout_s={timeout_s:g}: hydra/launcher={launcher} does not end trials that take "
-        f"too long, only hydra/launcher=energyopt does; {instead}"
+        f"too long, only hydra/launcher=energyopt does; {remedy}"
     )
 
 
-def going_on(config: DictConfig) -> str | None:
-    """What to say of the jobs that a cluster goes on with; None where there are none."""
+def describe_running_jobs(config: DictConfig) -> str | None:
+    """Return a line about jobs that the cluster still runs; None without any."""
     if _launcher(config) != "submitit_slurm":
         return None
     folder = Path(str(config.hydra.launcher.submitit_folder).replace("%j", "*"))

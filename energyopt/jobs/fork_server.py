@@ -1,10 +1,10 @@
 """The fork server: one warm process from which each job is forked.
 
 It is forked itself before the coordinator has threads or database connections, so that it inherits
-the config and the task function: nothing is pickled, no `__main__` guard is needed. It pays imports
-once, one job costs a fork and a composition, and a crash costs one job.
+the config and the task function: nothing is pickled, no `__main__` guard is needed. Imports happen
+once, a job costs a fork and a composition, and a crash ends one job only.
 
-Nobody's stack lies under a job: `start` returns in the process of each job, to where it was called.
+A job has a short stack: `start` returns in the process of each job, to its caller.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from types import FrameType
 from typing import NoReturn
 
 from energyopt.errors import LauncherError
-from energyopt.jobs.worker import Job, JobRunner, be_a_job, send
+from energyopt.jobs.worker import Job, JobRunner, send, setup_job_process
 from energyopt.utils.process import die_with_parent, kill_groups
 
 LATE = 1 << 9
-"""Instead of an exit code: the job was ended because it took too long."""
+"""Reported instead of an exit code: the job was ended because it took too long."""
 
-_TO_ALL = (signal.SIGTERM, signal.SIGHUP)  # what a terminal or a cluster sends to a whole group
+_TO_ALL = (signal.SIGTERM, signal.SIGHUP)  # a terminal or a cluster sends these to a whole group
 _READ = 1 << 16
-_PATIENCE_S = 1.0
-_CLEAN_UP_S = 4.0  # a driver takes its time to let go of a dead process
+_EXIT_WAIT_S = 1.0
+_CLEAN_UP_S = 4.0  # a driver releases a dead process late
 _POLL_S = 0.01
 _LONG_S = 3600.0  # no poll waits for more than some days
 _GONE = "the server that runs the trials died; the same command goes on from what is kept"
@@ -43,12 +43,12 @@ _GONE = "the server that runs the trials died; the same command goes on from wha
 
 @dataclass(frozen=True, slots=True)
 class ForkedJob:
-    """What the process of a job has to do.
+    """The work of a job's process.
 
     Attributes:
-        program: What all jobs share.
-        job: This one.
-        channel: Descriptor on which it answers.
+        program: Shared by all jobs.
+        job: The job.
+        channel: Descriptor on which the process answers.
     """
 
     program: JobRunner
@@ -81,11 +81,11 @@ class ForkServer:
         self._pid = pid
         self._control = control
         self._lock = threading.Lock()
-        self._patience_s = _PATIENCE_S
+        self._exit_wait_s = _EXIT_WAIT_S
 
     def run(self, job: Job) -> tuple[bytes, int]:
-        """Run a job; its answer (possibly cut short) and its exit code."""
-        self._patience_s = _CLEAN_UP_S  # from now on there may be something to clean up
+        """Run a job. Returns its answer, possibly truncated, and its exit code."""
+        self._exit_wait_s = _CLEAN_UP_S  # from now on the server may have to clean up
         ours, theirs = socket.socketpair()
         status_ours, status_theirs = os.pipe()
         with ours, theirs, os.fdopen(status_ours, "rb", buffering=0) as status:
@@ -97,7 +97,7 @@ class ForkServer:
             finally:
                 theirs.close()
                 os.close(status_theirs)
-            with contextlib.suppress(OSError):  # it died: its status says how
+            with contextlib.suppress(OSError):  # the job died: its status says how
                 ours.sendall(pickle.dumps(job))
                 ours.shutdown(socket.SHUT_WR)
             return _receive(ours, status.fileno())
@@ -105,10 +105,10 @@ class ForkServer:
     def close(self) -> None:
         """End the server and its jobs, and wait for it."""
         self._control.close()
-        until_s = time.monotonic() + self._patience_s
+        deadline_s = time.monotonic() + self._exit_wait_s
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(self._pid, os.WNOHANG) == (0, 0):
-                if time.monotonic() > until_s:  # it still warms up, or hangs
+                if time.monotonic() > deadline_s:  # it still warms up, or hangs
                     os.kill(self._pid, signal.SIGKILL)
                     os.waitpid(self._pid, 0)
                     return
@@ -116,7 +116,7 @@ class ForkServer:
 
 
 def _receive(answer: socket.socket, status: int) -> tuple[bytes, int]:
-    """Collect the answer until the exit status arrives, and what is left of it then."""
+    """Return the whole answer and the exit code, once the exit status has arrived."""
     data = bytearray()
     with selectors.DefaultSelector() as ready:
         ready.register(answer, selectors.EVENT_READ)
@@ -145,13 +145,13 @@ def start(
     """Fork the server.
 
     Args:
-        program: What its jobs do.
-        warm_up: Run once in the server, to pay what each job would pay again.
+        program: Runs its jobs.
+        warm_up: Run once in the server, so that jobs do not repeat it.
         clean_up: Run by the server after it has killed jobs: the coordinator may be dead.
 
     Returns:
-        In this process the server; in the process of each job, later, that job. Its caller must
-        do nothing but run it.
+        In this process the server; in the process of each job, later, that job: the caller must
+        run it and do nothing else.
     """
     control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sys.stdout.flush()
@@ -173,7 +173,7 @@ def start(
 
 
 def _exit(code: int) -> NoReturn:
-    """End a forked process here: it never returns to what was its parent's business."""
+    """End a forked process without returning into its parent's code."""
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -187,30 +187,30 @@ def _serve(
     clean_up: Callable[[], object] | None,
     coordinator: int,
 ) -> ForkedJob | None:
-    """Fork a process for each request until the coordinator is gone; there, return its job.
+    """Fork a process for each request until the coordinator is gone. Returns there its job.
 
-    From then on it lives to end its jobs, with what they started, and so must not be killed
-    together with the coordinator, be it by a signal to all of them.
+    The server outlives the coordinator to end its jobs and their children, so a signal to the
+    whole process group must not kill it.
     """
     server = os.getpid()
-    be_a_job()
+    setup_job_process()
     for number in _TO_ALL:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, for the jobs, too
-            signal.signal(number, _stay)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup holds for the jobs as well
+            signal.signal(number, _ignore_signal)
     die_with_parent(coordinator)
     program.remember_configs()
     if warm_up is not None:
         warm_up()
-    sys.stdout.flush()  # or each job would say it again
+    sys.stdout.flush()  # or each job would print it again
     gc.collect()
-    gc.freeze()  # what is warm stays shared: no collection in a job writes to its pages
+    gc.freeze()  # keeps the warm pages shared: no collection in a job writes to them
     running: dict[int, _Running] = {}  # by pidfd
     with selectors.DefaultSelector() as ready:
         ready.register(control, selectors.EVENT_READ)
         ready.register(os.pidfd_open(coordinator), selectors.EVENT_READ)
         die_with_parent(coordinator, 0)
         while True:
-            for key, _ in ready.select(_end_late(running.values())):
+            for key, _ in ready.select(_kill_late(running.values())):
                 if key.fd in running:
                     ready.unregister(key.fd)
                     _report(key.fd, running.pop(key.fd))
@@ -219,49 +219,49 @@ def _serve(
                 if key.fd == control.fileno():
                     request, descriptors, _, _ = socket.recv_fds(control, 16, 2)
                 if not request:  # the coordinator closed the socket, or died
-                    _end_all([job.pid for job in running.values()], clean_up)
+                    _kill_all([job.pid for job in running.values()], clean_up)
                     return None
                 channel, status = descriptors
                 pid = os.fork()
                 if pid == 0:
                     os.close(status)
-                    return _begin(control, program, channel, running, server)
+                    return _become_job(control, program, channel, running, server)
                 os.close(channel)
-                with contextlib.suppress(OSError):  # it has done so, too: whoever is first
+                with contextlib.suppress(OSError):  # the job does so as well: whichever is first
                     os.setpgid(pid, pid)
                 pidfd = os.pidfd_open(pid)
                 running[pidfd] = _Running(pid, status, time.monotonic() + program.timeout_s)
                 ready.register(pidfd, selectors.EVENT_READ)
 
 
-def _stay(_number: int, _frame: FrameType | None) -> None:
-    """Go on: a handler that does nothing can be told from a signal that somebody ignores."""
+def _ignore_signal(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing; unlike SIG_IGN, a job can tell this handler from a user's nohup."""
 
 
 @dataclass(slots=True)
 class _Running:
-    """A job of the server: its process, where its exit status goes, and when it is too late."""
+    """A job of the server: its process, the descriptor for its exit status, and its deadline."""
 
     pid: int
     status: int
-    until_s: float
+    deadline_s: float
     late: bool = False
 
 
-def _end_late(jobs: Iterable[_Running]) -> float:
-    """Kill the jobs whose time is over; in how many s to look again."""
+def _kill_late(jobs: Iterable[_Running]) -> float:
+    """Kill the jobs past their deadline. Returns the time until the next deadline, in s."""
     now_s, next_s = time.monotonic(), _LONG_S
     for job in jobs:
-        if not job.late and job.until_s <= now_s:
+        if not job.late and job.deadline_s <= now_s:
             job.late = True
             kill_groups([job.pid])
         elif not job.late:
-            next_s = min(next_s, job.until_s - now_s)
+            next_s = min(next_s, job.deadline_s - now_s)
     return next_s
 
 
-def _end_all(pids: Sequence[int], clean_up: Callable[[], object] | None) -> None:
-    """Kill the jobs, and do for them what they cannot do any more."""
+def _kill_all(pids: Sequence[int], clean_up: Callable[[], object] | None) -> None:
+    """Kill the jobs, and clean up after them."""
     kill_groups(pids)
     for pid in pids:
         os.waitpid(pid, 0)
@@ -269,14 +269,14 @@ def _end_all(pids: Sequence[int], clean_up: Callable[[], object] | None) -> None
         clean_up()
 
 
-def _begin(
+def _become_job(
     control: socket.socket,
     program: JobRunner,
     channel: int,
     running: Mapping[int, _Running],
     server: int,
 ) -> ForkedJob:
-    """Make this forked process that of a job: alone with its channel, and in a group of its own."""
+    """Set this forked process up as a job: with its channel only, and in its own group."""
     control.close()
     for pidfd, other in running.items():
         os.close(pidfd)
@@ -284,7 +284,7 @@ def _begin(
     die_with_parent(server)
     os.setpgid(0, 0)  # so that what the job starts can be ended with it
     for number in _TO_ALL:
-        if signal.getsignal(number) is _stay:
+        if signal.getsignal(number) is _ignore_signal:
             signal.signal(number, signal.SIG_DFL)
     with os.fdopen(os.dup(channel), "rb") as request:
         job = pickle.load(request)  # noqa: S301  # from our own coordinator
@@ -292,9 +292,9 @@ def _begin(
 
 
 def _report(pidfd: int, job: _Running) -> None:
-    kill_groups(
-        [job.pid]
-    )  # what it left running; while it is not waited for, its number is its own
+    """Kill what a job left running, and write its exit code for the coordinator."""
+    # Its children, before it is waited for: until then no other process can have its number.
+    kill_groups([job.pid])
     _, wait_status = os.waitpid(job.pid, 0)
     code = LATE if job.late else os.waitstatus_to_exitcode(wait_status)
     with contextlib.suppress(BrokenPipeError):

@@ -1,4 +1,4 @@
-"""What a job of our own app does: build a setup, train once, judge the result."""
+"""The job of our own app: build a configuration, train once, judge the result."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from energyopt.training.trial import run_trial
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What a preflight job found.
+    """The result of a preflight job.
 
     Attributes:
         provenance: Where the joules will come from.
-        flags: What is doubtful about them, as short words.
+        flags: Warnings about them, as short words.
         gpu: Model of the GPUs that a trial holds; empty where none is held.
-        rivals: How many trials can have GPUs at the same time; None where none is held.
+        max_parallel: Number of trials that can hold GPUs at the same time; None without GPUs.
         limit_w: The power limit in force, in W; None without GPUs.
-        limits_w: The lowest and the highest that can be set, in W; None likewise.
+        limits_w: The lowest and the highest limit that can be set, in W; None without GPUs.
     """
 
     provenance: Provenance
     flags: tuple[str, ...] = ()
     gpu: str = ""
-    rivals: int | None = None
+    max_parallel: int | None = None
     limit_w: float | None = None
     limits_w: tuple[float, float] | None = None
 
@@ -54,10 +54,10 @@ def job(cfg: DictConfig) -> Outcome | Readiness:
     """Run one job of a study.
 
     Returns:
-        What is told to the study; for a preflight job what it found.
+        The outcome for the study; for a preflight job its readiness.
 
     Raises:
-        EnergyoptError: If the setup cannot be built or metered.
+        EnergyoptError: If the configuration cannot be built or metered.
     """
     context = RunContext.from_environment()
     if context.preflight:
@@ -77,8 +77,11 @@ def _open_journal(path: Path, *, resume: bool) -> tuple[JournalWriter, ResumeSta
     if not resume:
         return JournalWriter(path, again=True), None
     state = load(path.with_name(PAUSED))
-    place = {"pause": state.get("pause"), "samples": state["samples"]}  # that of old has no number
-    journal = JournalWriter(path, again=True, **place)
+    pause_point = {
+        "pause": state.get("pause"),
+        "samples": state["samples"],
+    }  # states from older versions have no number
+    journal = JournalWriter(path, again=True, **pause_point)
     if journal.resumed is None:
         raise TrialError(f"the paused trial cannot go on: {path} does not say what it measured")
     return journal, ResumeState(journal.resumed, state)
@@ -87,7 +90,7 @@ def _open_journal(path: Path, *, resume: bool) -> tuple[JournalWriter, ResumeSta
 def check_readiness(setup: TrialFactory) -> Readiness:
     """Build everything and train nothing."""
     setup.check_limit()
-    _ = setup.rules  # what cannot be built is known now
+    _ = setup.rules  # builds them: a mistake must show now
     start = setup.start
     setup.assume()
     setup.make_paradigm()
@@ -101,7 +104,7 @@ def check_readiness(setup: TrialFactory) -> Readiness:
         provenance=start.provenance,
         flags=start.flags,
         gpu=gpus[0].name if gpus else "",
-        rivals=setup.rig.rivals,
+        max_parallel=setup.rig.rivals,
         limit_w=start.machine.limit_w if start.machine else None,
         limits_w=(max(lows), min(highs)) if lows and highs else None,
     )
@@ -112,9 +115,9 @@ class ReadyTrial:
     """A trial that can begin: its GPUs are held, its power limit is set.
 
     Attributes:
-        start: What is known beforehand.
+        start: The record of the trial's start.
         train: Trains it; see `run_trial`.
-        paradigm: What is trained, once it is built.
+        paradigm: The trained paradigm, once it is built.
     """
 
     start: TrialStart
@@ -130,15 +133,15 @@ def ready_trial(
     keep: Keep | None = None,
     resumed: ResumeState | None = None,
 ) -> Iterator[ReadyTrial]:
-    """Hold what a trial of a setup needs, from before its first window to after its last.
+    """Hold the GPUs and the power limit of a trial from before its first window to after its last.
 
-    Its `train` is called directly by who asked for it, so that the stack of a training is short.
+    The caller calls its `train` directly, so that the stack of a training is short.
 
     Args:
-        setup: What to train.
-        journal: Where its progress is kept.
-        keep: Keeps what it takes to resume after a pause; None never pauses.
-        resumed: The pause that it resumes from, at the power limit that it had.
+        setup: Builds the objects of the trial.
+        journal: Records its progress.
+        keep: Saves the training state at a pause; None never pauses.
+        resumed: The pause from which it resumes, at the power limit of that time.
     """
 
     def make_paradigm() -> Paradigm:
@@ -169,17 +172,17 @@ def ready_trial(
 
 
 def journal_path() -> Path:
-    """The journal of the Hydra job that runs here."""
+    """Return the path of the journal of the Hydra job that runs in this process."""
     return Path(HydraConfig.get().runtime.output_dir) / NAME
 
 
 def warm_up(config: DictConfig) -> None:
-    """Pay once what each forked trial would pay again: imports, and the first optimizer.
+    """Do once what each forked trial would repeat: imports, and the first optimizer.
 
-    With one thread: a server warmed with two deadlocks children that use two.
+    One thread only: a server warmed with two threads deadlocks children that use two.
 
     Args:
-        config: The multirun's own.
+        config: The multirun's own config.
     """
     import torch
 
@@ -201,10 +204,10 @@ def warm_up(config: DictConfig) -> None:
 
 
 def restore_limits(wait_s: float = 0.0) -> list[str]:
-    """Put back the power limits that killed jobs left; what was done, in sentences.
+    """Restore the power limits that killed jobs left. Returns a sentence for each change.
 
     Args:
-        wait_s: How long to wait for jobs that are about to die, in s.
+        wait_s: Time to wait for jobs that are about to die, in s.
     """
     from energyopt.hardware.power_limit_recovery import restore_all
 
@@ -215,7 +218,7 @@ def restore_limits(wait_s: float = 0.0) -> list[str]:
 
 
 def _meters_gpus(config: DictConfig) -> bool:
-    """Whether jobs will meter GPUs; a study on an estimate never imports zeus."""
+    """Return True if jobs will meter GPUs; a study with estimates never imports zeus."""
     gpus = OmegaConf.select(config, "hardware.gpus")
-    # Not by asking the driver: what a fork inherits of that is of no use.
+    # The driver is not queried: its state would be useless in a fork.
     return any(map(Path.exists, _GPU_DEVICES)) if gpus == "auto" else gpus is not None

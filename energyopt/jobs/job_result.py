@@ -1,4 +1,4 @@
-"""What a job of any app returned or raised, as an `Outcome`."""
+"""The `Outcome` of what a job of any app returned or raised."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from energyopt.core.study_record import Metric, Outcome
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import EnergyoptError
 
-_UNANSWERED = re.compile(r"has not produced any output \(state: (\w+)\)")
-"""What submitit says of a job that died, in the middle of many lines."""
+_NO_OUTPUT = re.compile(r"has not produced any output \(state: (\w+)\)")
+"""Submitit's message about a job that died, in the middle of many lines."""
 
 _KEYS = ("objectives", "constraints", "attributes")
 
@@ -41,36 +41,36 @@ def outcome_of(returned: object, metrics: Sequence[Metric]) -> Outcome:
             _violations(parts.get("constraints")),
             _plain(parts.get("attributes")),
         )
-    except _RubbishError as rubbish:
-        return failed(f"the job returned {rubbish}")
+    except _InvalidResultError as error:
+        return failed(f"the job returned {error}")
 
 
 def outcome_of_error(error: object) -> Outcome:
     """Read what a job raised: `optuna.TrialPruned` is pruned, all else failed."""
     if isinstance(error, optuna.TrialPruned):
         return Outcome("pruned", reason=str(error) or "pruned by the job")
-    unanswered = _UNANSWERED.search(str(error))
-    if unanswered is not None:
-        return failed(f"the job of the trial ended without an answer ({unanswered[1]})")
-    words = str(error).strip().splitlines()
-    first = words[0] if words else ""
+    no_output = _NO_OUTPUT.search(str(error))
+    if no_output is not None:
+        return failed(f"the job of the trial ended without an answer ({no_output[1]})")
+    lines = str(error).strip().splitlines()
+    first = lines[0] if lines else ""
     if isinstance(error, EnergyoptError):
         return failed(first)
     return failed(f"{type(error).__name__}: {first}" if first else type(error).__name__)
 
 
 def failed(reason: str, result: TrialResult | None = None) -> Outcome:
-    """The outcome of a trial that did not come to its end, with what its journal kept."""
+    """Return the outcome of a trial that failed, with the record of its journal."""
     return Outcome("failed", reason=reason, result=result)
 
 
-class _RubbishError(ValueError):
-    """What cannot be told to a study, in words."""
+class _InvalidResultError(ValueError):
+    """A job returned something else than an outcome; the message describes it."""
 
 
 def _check_keys(parts: Mapping[Any, Any]) -> None:
     if "objectives" not in parts or any(key not in _KEYS for key in parts):
-        raise _RubbishError(
+        raise _InvalidResultError(
             f"a mapping with the keys {', '.join(map(str, parts))}; objectives is needed, "
             "constraints and attributes are allowed"
         )
@@ -80,47 +80,49 @@ def _values(objectives: object, count: int) -> tuple[float, ...]:
     values = _numbers(objectives)
     if values is None or len(values) != count:
         expected = f"{count} number{'s' if count > 1 else ''}"
-        raise _RubbishError(f"{_short(objectives)}; {expected} expected")
+        raise _InvalidResultError(f"{_short(objectives)}; {expected} expected")
     if not all(math.isfinite(value) for value in values):
-        raise _RubbishError(f"{_short(objectives)}, which is not finite")
+        raise _InvalidResultError(f"{_short(objectives)}, which is not finite")
     return values
 
 
 def _violations(constraints: Any) -> dict[str, float]:
-    named = {} if constraints is None else constraints
-    if isinstance(named, Sequence) and not isinstance(named, str):
-        named = {str(i): value for i, value in enumerate(named)}
-    values = _numbers(list(named.values())) if isinstance(named, Mapping) else None
+    violations = {} if constraints is None else constraints
+    if isinstance(violations, Sequence) and not isinstance(violations, str):
+        violations = {str(i): value for i, value in enumerate(violations)}
+    values = _numbers(list(violations.values())) if isinstance(violations, Mapping) else None
     if values is None or any(math.isnan(value) for value in values):
-        raise _RubbishError(f"the constraints {_short(constraints)}; numbers expected")
-    return dict(zip(map(str, named), values, strict=True))
+        raise _InvalidResultError(f"the constraints {_short(constraints)}; numbers expected")
+    return dict(zip(map(str, violations), values, strict=True))
 
 
 def _plain(attributes: Any) -> dict[str, Any]:
-    """What a database can keep of them."""
+    """Return the attributes as plain data that a database can store."""
     try:
         text = json.dumps({} if attributes is None else dict(attributes), default=_unpacked)
     except (TypeError, ValueError) as error:
-        raise _RubbishError(f"the attributes {_short(attributes)}; plain data expected") from error
+        raise _InvalidResultError(
+            f"the attributes {_short(attributes)}; plain data expected"
+        ) from error
     plain: dict[str, Any] = json.loads(text)
     return plain
 
 
 def _numbers(value: Any) -> tuple[float, ...] | None:
-    """The numbers of a scalar or a sequence, be they Python's, numpy's or torch's."""
+    """Return the numbers of a scalar or a sequence of Python, numpy or torch; else None."""
     value = _unpacked(value)
-    is_many = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-    items = [_unpacked(item) for item in (value if is_many else [value])]
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    items = [_unpacked(item) for item in (value if is_sequence else [value])]
     if not all(isinstance(item, numbers.Real) for item in items):
         return None
     try:
         return tuple(map(float, items))
-    except OverflowError:  # a whole number beyond all floats
+    except OverflowError:  # an integer beyond the range of floats
         return None
 
 
 def _unpacked(value: Any) -> Any:
-    """An array or tensor of numpy, torch and their like as plain numbers."""
+    """Return an array or tensor as plain numbers, and anything else as it is."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 

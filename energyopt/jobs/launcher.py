@@ -37,15 +37,15 @@ class LocalLauncher(Launcher):
     """Runs each job in a process of its own on this host; `launch` may be called from threads.
 
     Args:
-        output: "inherit" lets jobs print to the terminal, "file" keeps what they print in
-            `output.log` in the job's folder; "auto" does that in our own app, which shows
-            progress on the terminal.
+        output: "inherit" lets jobs print to the terminal, "file" redirects them to `output.log`
+            in the job's folder; "auto" means "file" in our own app, which shows progress on the
+            terminal.
         start_method: "fork" from a warm server, "spawn" a fresh interpreter a job, or "auto".
-        timeout_s: A job that takes longer, in s, is ended with all that it started; None for any
-            time. It is counted from the start of its process: waiting for a GPU is in it.
+        timeout_s: A job that takes longer, in s, is ended with its children; None for no limit.
+            It counts from the start of its process, including the wait for a GPU.
 
     Raises:
-        ConfigError: If an option is not of these.
+        ConfigError: If an option has another value.
     """
 
     def __init__(
@@ -78,21 +78,21 @@ class LocalLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take what all jobs share."""
-        own = config.hydra.sweeper.get("app") is not None
-        if own:
+        """Set what all jobs share; called by Hydra."""
+        is_own_app = config.hydra.sweeper.get("app") is not None
+        if is_own_app:
             from energyopt.jobs.job import job
 
-            task_function = job  # which the door's function would call, one frame later
+            task_function = job  # what the app's own function calls, with one stack frame less
         output = self._output
         if output == "auto":
-            output = "file" if own else "inherit"
-        self._limit = f"{'trial_' if own else 'hydra.launcher.'}timeout_s={self._timeout_s}"
+            output = "file" if is_own_app else "inherit"
+        self._limit = f"{'trial_' if is_own_app else 'hydra.launcher.'}timeout_s={self._timeout_s}"
         timeout_s = math.inf if self._timeout_s is None else self._timeout_s
         self._program = HydraJobs(hydra_context, task_function, config, output, timeout_s)
 
     def take(self, program: JobRunner) -> None:
-        """Run these jobs instead of a multirun's."""
+        """Run the jobs of a program instead of a multirun's."""
         self._program = program
 
     def fork(
@@ -103,12 +103,12 @@ class LocalLauncher(Launcher):
         """Fork the server. Call it before there are threads or database connections.
 
         Args:
-            warm_up: Run once in the server, to pay what each job would pay again.
+            warm_up: Run once in the server, so that jobs do not repeat it.
             clean_up: Run by the server after it has killed jobs: the coordinator may be dead.
 
         Returns:
             None in this process. In the process of each job, later, that job: the caller returns
-            with it to where the stack is short, and runs it.
+            with it to a short stack, and runs it.
         """
         if not self._fork or self._server is not None:
             return None
@@ -159,17 +159,17 @@ class LocalLauncher(Launcher):
     def _launch(self, job: Job) -> JobReturn:
         answer, status = self._server.run(job) if self._server else self._spawn(job)
         with contextlib.suppress(pickle.UnpicklingError, EOFError):
-            returned = pickle.load(io.BytesIO(answer))  # noqa: S301  # our own process' bytes
+            returned = pickle.load(io.BytesIO(answer))  # noqa: S301  # bytes of our own process
             if isinstance(returned, JobReturn):
                 return returned
         return JobReturn(
             overrides=list(job.overrides),
             status=JobStatus.FAILED,
-            _return_value=TrialError(f"the trial's process {self._fate(status)}"),
+            _return_value=TrialError(f"the trial's process {self._describe_exit(status)}"),
         )
 
-    def _fate(self, status: int) -> str:
-        """What became of a process, from its exit code (negative: a signal)."""
+    def _describe_exit(self, status: int) -> str:
+        """Return how a process ended, from its exit code (negative: a signal)."""
         if status == LATE:
             return f"took longer than {self._limit} and was ended"
         if status < 0:
@@ -203,7 +203,7 @@ class LocalLauncher(Launcher):
         with (
             os.fdopen(ours, "rb") as pipe,
             contextlib.suppress(BrokenPipeError),
-            process.stdin as lifeline,  # the job ends when it is closed, by our death too
+            process.stdin as lifeline,  # the job ends when it is closed, also by our death
         ):
             pickle.dump(payload, lifeline)
             lifeline.flush()
@@ -212,24 +212,24 @@ class LocalLauncher(Launcher):
                 kill_groups([process.pid])
             answer = pipe.read()
         status = process.wait()
-        kill_groups([process.pid])  # what the job left running
+        kill_groups([process.pid])  # children of the job
         self._fresh.discard(process)
         return answer, LATE if late else status
 
 
 def _is_time(value: object) -> bool:
-    """Whether it is a number of seconds above 0."""
+    """Return True for a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return 0 < value < math.inf
 
 
 def _is_late(pipe: io.BufferedReader, timeout_s: float) -> bool:
-    """Whether nothing comes in time: an answer is written at once, when the job is over."""
-    until_s = time.monotonic() + timeout_s
+    """Return True if the job does not answer in time; it writes its whole answer at its end."""
+    deadline_s = time.monotonic() + timeout_s
     with selectors.DefaultSelector() as ready:
         ready.register(pipe, selectors.EVENT_READ)
-        while not ready.select(min(until_s - time.monotonic(), _LONG_S)):
-            if time.monotonic() >= until_s:
+        while not ready.select(min(deadline_s - time.monotonic(), _LONG_S)):
+            if time.monotonic() >= deadline_s:
                 return True
     return False

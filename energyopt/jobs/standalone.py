@@ -1,4 +1,4 @@
-"""Trainings that no study asked for, each in a process of its own, as the launcher runs them."""
+"""Standalone trainings, outside of a study's trials, each in its own process."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.errors import StudyError
 from energyopt.jobs.compose import compose_here, folders_here
 from energyopt.jobs.job import ready_trial
-from energyopt.jobs.worker import OUTPUT, Job, pickled, print_into
+from energyopt.jobs.worker import OUTPUT, Job, pickled, redirect_output
 from energyopt.utils.files import private_files
 
 
 @dataclass(frozen=True, slots=True)
 class StandaloneResult:
-    """What a training was.
+    """The result of a standalone training.
 
     Attributes:
         result: Its record.
-        test_accuracy: Of the model as it ended; None if its paradigm tests none.
+        test_accuracy: Test accuracy of the final model; None if its paradigm has no test.
     """
 
     result: TrialResult
@@ -36,38 +36,38 @@ class StandaloneResult:
 
 @dataclass(frozen=True, slots=True)
 class StandaloneJobs:
-    """What all of them share; each has its words and a folder, named by its number.
+    """Runs standalone trainings; each has overrides, and a folder named by its number.
 
     Attributes:
-        folder: Where each has a folder.
+        folder: Holds the folder of each training.
         config_dir: A folder of the user's own configs.
-        beside: Where the joules come from that theirs are to be compared with.
-        timeout_s: How long one may take, in s.
+        study_provenance: Where the joules come from with which theirs are compared.
+        timeout_s: Time limit of one training, in s.
     """
 
     folder: Path
     config_dir: Path | None = None
-    beside: Provenance | None = None
+    study_provenance: Provenance | None = None
     timeout_s: float = math.inf
 
     def journal(self, number: int) -> Path:
-        """The journal of a training."""
+        """Return the path of a training's journal."""
         return self.folder / str(number) / NAME
 
     def prepare(self, number: int, context: RunContext) -> None:
-        """Make the folder of a training anew, with what it is told; see `RunContext`."""
+        """Create the folder of a training, with its context and no old journal."""
         journal = self.journal(number)
         journal.unlink(missing_ok=True)  # of a study that had this name before
         with private_files():
             context.write(journal.parent)
 
     def remember_configs(self) -> None:
-        """Nothing: each reads its own."""
+        """Do nothing: each training reads its own configs."""
 
     def run(self, job: Job) -> bytes:
-        """Train; see `Runs`."""
+        """Train; see `JobRunner.run`."""
         returned = JobReturn(overrides=list(job.overrides), status=JobStatus.FAILED)
-        # The boundary of the process: whatever user code raises (sys.exit included) is an answer.
+        # The boundary of the process: whatever user code raises, sys.exit included, is an answer.
         try:
             returned._return_value = self._train(job)  # noqa: SLF001  # as Hydra sets it
             returned.status = JobStatus.COMPLETED
@@ -78,23 +78,24 @@ class StandaloneJobs:
     def _train(self, job: Job) -> StandaloneResult:
         path = self.journal(job.number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        print_into(path.with_name(OUTPUT))
+        redirect_output(path.with_name(OUTPUT))
         journal = JournalWriter(path)
         cfg = compose_here(job.overrides, self.config_dir)
         folders = folders_here(self.config_dir)
         context = RunContext.read(path.with_name(CONTEXT))
         with TrialFactory(cfg, folders, context=context, on_wait=journal.began) as setup:
-            self._check(setup.start.provenance)
+            self._check_provenance(setup.start.provenance)
             with ready_trial(setup, journal) as trial:
                 result = trial.train()
             paradigm = trial.paradigm
             accuracy = paradigm.test() if isinstance(paradigm, SupportsTest) else None
         return StandaloneResult(result, None if accuracy is None else float(accuracy))
 
-    def _check(self, provenance: Provenance) -> None:
-        if self.beside is not None and provenance.binding != self.beside.binding:
+    def _check_provenance(self, provenance: Provenance) -> None:
+        expected = self.study_provenance
+        if expected is not None and provenance.binding != expected.binding:
             raise StudyError(
-                f"the study holds joules {' / '.join(self.beside.binding)}, this machine gives "
+                f"the study holds joules {' / '.join(expected.binding)}, this machine gives "
                 f"{' / '.join(provenance.binding)}; joules of two kinds do not mix: confirm it "
                 "where it was searched"
             )

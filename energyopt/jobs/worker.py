@@ -32,41 +32,41 @@ from energyopt.errors import TrialError
 from energyopt.utils.paths import STORAGE_VARIABLE
 
 OUTPUT = "output.log"
-"""What a job printed, in its folder, where the launcher keeps it in a file."""
+"""Name of the file in a job's folder for its output, if the launcher redirects it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job: the words that compose it and its number."""
+    """One job: its overrides and its number."""
 
     overrides: tuple[str, ...]
     number: int
 
 
 class JobRunner(Protocol):
-    """What a launcher's jobs do."""
+    """Runs the jobs of a launcher."""
 
     @property
     def timeout_s(self) -> float:
-        """How long a job may take, in s; infinite for any time."""
+        """Time limit of a job, in s; infinite for none."""
 
     def remember_configs(self) -> None:
-        """Keep in memory what jobs would read again, in a process that they are forked from."""
+        """Cache the configs in a process from which jobs are forked."""
 
     def run(self, job: Job) -> bytes:
-        """Run a job, in a process of its own; the pickled `JobReturn`."""
+        """Run a job in its own process. Returns the pickled `JobReturn`."""
 
 
 @dataclass(frozen=True, slots=True)
 class HydraJobs:
-    """What all jobs of a launcher share.
+    """Runs the jobs of a Hydra app.
 
     Attributes:
         context: Hydra's, with the config loader.
-        task_function: What each job runs.
+        task_function: Called by each job.
         config: The multirun's own config.
         output: "inherit" prints to the terminal, "file" into the job's folder.
-        timeout_s: How long a job may take, in s; infinite for any time.
+        timeout_s: Time limit of a job, in s; infinite for none.
     """
 
     context: HydraContext
@@ -76,19 +76,19 @@ class HydraJobs:
     timeout_s: float = math.inf
 
     def remember_configs(self) -> None:
-        """Keep in memory what composing a job reads; for a process that jobs are forked from."""
+        """Cache what composing a job reads, in a process from which jobs are forked."""
         loader = self.context.config_loader
         if not isinstance(loader, ConfigLoaderImpl):
             return
-        remembered = _Remembered(loader.repository)
-        loader.repository = remembered  # type: ignore[assignment]  # it answers the same
-        # A choice that only the jobs make may be missing.
+        cached = _CachedConfigs(loader.repository)
+        loader.repository = cached  # type: ignore[assignment]  # it has the same methods
+        # A value that only jobs set may be missing.
         with contextlib.suppress(HydraException, OmegaConfBaseException):
             loader.load_sweep_config(self.config, [])
-        remembered.renew()
+        cached.reload()
 
     def run(self, job: Job) -> bytes:
-        """Compose and run a job; the pickled `JobReturn` is safe to read elsewhere."""
+        """Compose and run a job. Returns a pickled `JobReturn` that any process can read."""
         try:
             returned = run_job(
                 hydra_context=self.context,
@@ -97,7 +97,7 @@ class HydraJobs:
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
             )
-        # The boundary of the process: whatever user code raises (sys.exit included) is an answer.
+        # The boundary of the process: whatever user code raises, sys.exit included, is an answer.
         except BaseException as error:
             returned = JobReturn(status=JobStatus.FAILED, _return_value=error)
         returned.cfg = returned.hydra_cfg = None  # large, and known to the coordinator
@@ -110,38 +110,40 @@ class HydraJobs:
             config.hydra.job.id = str(job.number)
             config.hydra.job.num = job.number
         if self.output == "file":
-            HydraConfig.instance().set_config(config)  # the subfolder is named by the job
+            HydraConfig.instance().set_config(
+                config
+            )  # the name of the subfolder depends on the job
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
             folder.mkdir(parents=True, exist_ok=True)
-            print_into(folder / OUTPUT)
+            redirect_output(folder / OUTPUT)
         return config
 
 
-class _Remembered(CachingConfigRepository):
-    """Hydra's configs, read once for many jobs: 40 % of composing one is reading files again.
+class _CachedConfigs(CachingConfigRepository):
+    """A cache of Hydra's configs: reading files is 40 % of composing a job.
 
-    Composing changes what it takes, so this serves one composition a process: the job's.
+    Composing modifies the cached configs, so a process may compose once only: its job.
     """
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Remembered:
-        """Hydra's copy for one composition, which may give it other sources."""
+    def __deepcopy__(self, memo: dict[int, Any]) -> _CachedConfigs:
+        """Return a copy for one composition, which may set other sources."""
         twin = copy.copy(self)
         twin.delegate = copy.copy(self.delegate)
         return twin
 
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
-        """Take other sources, in which configs are others."""
+        """Set other sources, and drop what was read from the old ones."""
         self.cache = {}
         super().initialize_sources(config_search_path)
 
-    def renew(self) -> None:
-        """Read again what a composition took and changed."""
+    def reload(self) -> None:
+        """Read the cached configs again, since a composition modified them."""
         for key in self.cache:
             self.cache[key] = self.delegate.load_config(key.removeprefix("config_path="))
 
 
-def be_a_job() -> None:
-    """Settings of a job's process: Ctrl-C is the coordinator's business; no input, no database."""
+def setup_job_process() -> None:
+    """Set up a job's process: the coordinator handles Ctrl-C; no input, no database."""
     os.environ.pop(STORAGE_VARIABLE, None)  # it may hold a password
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -150,8 +152,8 @@ def be_a_job() -> None:
     os.close(null)
 
 
-def print_into(path: Path) -> None:
-    """Let this process print into a file from now on."""
+def redirect_output(path: Path) -> None:
+    """Redirect standard output and error of this process to a file."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -161,7 +163,7 @@ def print_into(path: Path) -> None:
 
 
 def pickled(returned: JobReturn) -> bytes:
-    """An answer that is safe to read elsewhere; an exception that would not be is its words."""
+    """Return an answer as bytes; an exception that cannot be pickled becomes its text."""
     value = returned._return_value  # noqa: SLF001  # the property raises a job's exception
     if isinstance(value, BaseException):
         traceback.print_exception(value)
@@ -177,19 +179,19 @@ def pickled(returned: JobReturn) -> bytes:
 
 
 def _portable(error: BaseException) -> Exception:
-    """The exception itself where it survives pickling, else its words."""
+    """Return the exception if it survives pickling, else a `TrialError` with its text."""
     if isinstance(error, Exception):
         try:
-            copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
+            restored = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
         except Exception:  # user exceptions break pickling in any way
-            copy = None
-        if type(copy) is type(error) and str(copy) == str(error):
+            restored = None
+        if type(restored) is type(error) and str(restored) == str(error):
             return error
     return TrialError(f"{type(error).__name__}: {error}")
 
 
 def main() -> None:
-    """A fresh interpreter: read a program and a job from standard input, answer on a pipe."""
+    """Run a job in a fresh interpreter: read it from standard input, answer on a pipe."""
     answer = int(sys.argv[1])
     payload: dict[str, Any] = pickle.load(sys.stdin.buffer)  # noqa: S301  # from our parent
     sys.path[:] = payload["path"]
@@ -199,13 +201,13 @@ def main() -> None:
     setup_globals()
     Singleton.set_state(singletons)
     threading.Thread(target=_end_with, args=(os.dup(sys.stdin.fileno()),), daemon=True).start()
-    be_a_job()
+    setup_job_process()
     with os.fdopen(answer, "wb") as pipe:
         pipe.write(program.run(job))
 
 
 def _end_with(lifeline: int) -> None:
-    """End this process, and what it started, when the other end of a pipe is closed."""
+    """End this process and its children when the other end of a pipe is closed."""
     os.read(lifeline, 1)
     os.killpg(0, signal.SIGKILL)
 

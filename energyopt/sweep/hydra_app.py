@@ -160,7 +160,7 @@ class HydraApp:
 
     def jobs_left(self) -> str | None:
         """Return a line about jobs that a cluster still runs; None without any."""
-        return external_launchers.going_on(self._config)
+        return external_launchers.describe_running_jobs(self._config)
 
     # What the coordinator calls: see `Adapter` --------------------------------------------
 

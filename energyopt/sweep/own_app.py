@@ -89,7 +89,7 @@ class OwnApp(HydraApp):
         """Make the launcher; only our own supports `trial_timeout_s`."""
         super().make_launcher()
         if self._local is None:
-            external_launchers.refuse_timeout(self._config)
+            external_launchers.check_timeout(self._config)
 
     def fork(self) -> ForkedJob | None:
         """Fork a server that is warm for our own trials and restores their power limits."""
@@ -132,7 +132,7 @@ class OwnApp(HydraApp):
     def notes(self) -> list[str]:
         """Return lines about the GPUs to print before the first trial."""
         notes = list(self._restored)
-        max_parallel = self.ready.rivals if self.ready else None
+        max_parallel = self.ready.max_parallel if self.ready else None
         if max_parallel is None:
             return notes
         n_jobs, idle_s = self._options.n_jobs, OmegaConf.select(self._config, "hardware.idle_s")
@@ -170,7 +170,7 @@ class OwnApp(HydraApp):
     @property
     def n_slots(self) -> int:
         """Number of trials that can run at a time: there may be fewer GPUs than `n_jobs`."""
-        max_parallel = (self.ready and self.ready.rivals) or sys.maxsize
+        max_parallel = (self.ready and self.ready.max_parallel) or sys.maxsize
         return min(super().n_slots, max_parallel)
 
     def recipe(self, params: Mapping[str, Value], *, n_repeats: int = 0) -> tuple[str, ...]:
