@@ -1,4 +1,4 @@
-"""One sentence for whatever went wrong: what, the value, what is allowed, what to do."""
+"""One sentence for each error: what is wrong, the value, what is allowed, what to do."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _HINT = "HYDRA_FULL_ERROR=1 shows where"
 
 
 def explain(error: BaseException) -> str:
-    """Say in one sentence what went wrong.
+    """Return an error as one sentence.
 
-    Our own errors are sentences already; Hydra's and OmegaConf's are translated; what else
-    there is keeps its words, with the way to its traceback.
+    Our own errors are sentences already; Hydra's and OmegaConf's are translated; any other keeps
+    its message, with a hint to its traceback.
     """
     chain = _chain(error)
     for link in chain:
@@ -30,10 +30,10 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'}: {error.strerror}"
     text = "\n".join(dict.fromkeys(str(link) for link in chain if str(link)))
-    for pattern, say in _TRANSLATIONS.items():
-        found = re.search(pattern, text, re.MULTILINE | re.DOTALL)
-        if found:
-            return _one_line(say(found, text))
+    for pattern, translate in _TRANSLATIONS.items():
+        match = re.search(pattern, text, re.MULTILINE | re.DOTALL)
+        if match:
+            return _one_line(translate(match, text))
     if type(error).__module__.startswith(("hydra.", "omegaconf.")):
         return _one_line(" ".join(text.splitlines()[:3]) or type(error).__name__)
     first = text.splitlines()[0] if text else "no message"
@@ -43,7 +43,7 @@ def explain(error: BaseException) -> str:
 def _chain(error: BaseException) -> list[BaseException]:
     chain: list[BaseException] = []
     link: BaseException | None = error
-    while link is not None and all(link is not known for known in chain):  # NVML's cannot be ==
+    while link is not None and all(link is not e for e in chain):  # NVML's define no ==
         chain.append(link)
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return chain
@@ -53,8 +53,8 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _unknown_key(found: re.Match[str], _text: str) -> str:
-    key = found["key"]
+def _unknown_key(match: re.Match[str], _text: str) -> str:
+    key = match["key"]
     group, _, name = key.rpartition(".")
     if group == "hardware":
         near = difflib.get_close_matches(name, _hardware_keys(), n=1)
@@ -86,50 +86,50 @@ def _options(group: str) -> list[str]:
     return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
 
 
-def _unknown_choice(found: re.Match[str], _text: str) -> str:
-    """One of several options of a group, of which Hydra does not say which there are."""
-    group, _, option = found["path"].rpartition("/")
-    known = _options(group)
-    allowed = f"choose among {', '.join(known)}" if known else "there is no such group"
+def _unknown_choice(match: re.Match[str], _text: str) -> str:
+    """Return the message for one of several options of a group; Hydra does not list them."""
+    group, _, option = match["path"].rpartition("/")
+    options = _options(group)
+    allowed = f"choose among {', '.join(options)}" if options else "there is no such group"
     return f"{group}={option}: there is no such option; {allowed}"
 
 
-def _unknown_option(found: re.Match[str], text: str) -> str:
-    group, _, option = found["path"].rpartition("/")
-    listed = text.partition("Available options")[2].partition("Config search path")[0]
-    options = re.findall(r"^\t(\S+)$", listed, re.MULTILINE)
+def _unknown_option(match: re.Match[str], text: str) -> str:
+    group, _, option = match["path"].rpartition("/")
+    listing = text.partition("Available options")[2].partition("Config search path")[0]
+    options = re.findall(r"^\t(\S+)$", listing, re.MULTILINE)
     allowed = f"choose one of {', '.join(options)}" if options else "there is no such group"
     return f"{group}={option}: there is no such option; {allowed}"
 
 
-def _unknown_group(found: re.Match[str], _text: str) -> str:
+def _unknown_group(match: re.Match[str], _text: str) -> str:
     return (
-        f"{found['key']}: there is no such group or key to override; the groups are "
+        f"{match['key']}: there is no such group or key to override; the groups are "
         f"{', '.join(g for g in _groups() if g != 'hydra')}"
     )
 
 
-def _unknown_config(found: re.Match[str], _text: str) -> str:
+def _unknown_config(match: re.Match[str], _text: str) -> str:
     return (
-        f"there is no config {found['name']!r} in the config folders; check --config-name and "
+        f"there is no config {match['name']!r} in the config folders; check --config-name and "
         "--config-dir"
     )
 
 
 def _unparsed(error: OverrideParseException) -> str:
-    why = error.message.strip().splitlines()[0]
+    reason = error.message.strip().splitlines()[0]
     return _one_line(
-        f"the word {error.override} cannot be read ({why}); write key=value, and quote words with "
-        "brackets for the shell, such as 'lr=tag(log,interval(1e-4,1e-1))'"
+        f"the word {error.override} cannot be read ({reason}); write key=value, and quote words "
+        "with brackets for the shell, such as 'lr=tag(log,interval(1e-4,1e-1))'"
     )
 
 
-def _without_m(found: re.Match[str], _text: str) -> str:
-    return f"{found['word']} is a search: add -m, as in python -m energyopt -m {found['word']!r}"
+def _without_m(match: re.Match[str], _text: str) -> str:
+    return f"{match['word']} is a search: add -m, as in python -m energyopt -m {match['word']!r}"
 
 
-def _missing(found: re.Match[str], _text: str) -> str:
-    return f"{found['key']} has no value; set it with {found['key']}=..."
+def _missing(match: re.Match[str], _text: str) -> str:
+    return f"{match['key']} has no value; set it with {match['key']}=..."
 
 
 _TRANSLATIONS: Mapping[str, Callable[[re.Match[str], str], str]] = {

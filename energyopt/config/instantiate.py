@@ -1,7 +1,6 @@
-"""From a config node to an object: the only place that instantiates.
+"""From a config node to an object: the only module that instantiates.
 
-What the node names is checked first: only code that may be named is run. A mistake is a sentence
-that names the key.
+The code that a node names is checked before it runs. An error is a sentence that names the key.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from energyopt.config.trust import targets_in, trusted_target
 from energyopt.errors import ConfigError, EnergyoptError
 
 Injected = Mapping[str, Callable[[], Any]]
-"""What a constructor gets where it names it, by name; made when it is asked for."""
+"""Constructor arguments by name; each is made only if a constructor has the parameter."""
 
 
 class Instantiator:
@@ -28,14 +27,16 @@ class Instantiator:
 
     Args:
         folders: Folders whose modules may be named.
-        trusted: Packages whose code may be named beside.
-        offers: What all constructors are offered.
+        trusted: Packages whose code may be named as well.
+        injected: Arguments for all constructors.
     """
 
-    def __init__(self, folders: tuple[Path, ...], trusted: Sequence[str], offers: Injected) -> None:
+    def __init__(
+        self, folders: tuple[Path, ...], trusted: Sequence[str], injected: Injected
+    ) -> None:
         self._folders = folders
         self._trusted = trusted
-        self._offers = offers
+        self._injected = injected
 
     def find(self, target: str) -> Any:
         """Return the class or function of a `_target_`, without calling it.
@@ -45,13 +46,13 @@ class Instantiator:
         """
         return trusted_target(target, self._folders, self._trusted)
 
-    def make(self, key: str, node: Any, told: Injected | None = None) -> Any:
-        """Instantiate a config node, offering what its target names.
+    def make(self, key: str, node: Any, extra: Injected | None = None) -> Any:
+        """Instantiate a config node, and inject the arguments that its target has.
 
         Args:
-            key: Where the node is.
+            key: Key of the node.
             node: The node.
-            told: What is offered beside, or instead of, what all are.
+            extra: More injected arguments; they replace those for all constructors.
 
         Raises:
             ConfigError: If it names no code, code that may not be named, or cannot be built.
@@ -62,51 +63,51 @@ class Instantiator:
             raise ConfigError(f"{key}={options} names no code to run: it needs a _target_")
         for target in targets:
             self.find(target)
-        with _building(key, options):
+        with _constructor_errors(key, options):
             factory = instantiate(node, _convert_="all", _partial_=True)
             signature = inspect.signature(factory.func)
-            if options.get("_partial_"):  # called later, by others: a wrong keyword is known now
+            if options.get("_partial_"):  # called later, by others: check its keywords now
                 signature.bind_partial(*factory.args, **factory.keywords)
                 return factory
-        offered = {
-            name: offer()
-            for name, offer in {**self._offers, **(told or {})}.items()
+        arguments = {
+            name: make()
+            for name, make in {**self._injected, **(extra or {})}.items()
             if name in signature.parameters and name not in factory.keywords
         }
-        with _building(key, options):
-            return factory(**offered)
+        with _constructor_errors(key, options):
+            return factory(**arguments)
 
 
 @contextmanager
-def _building(key: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what a constructor says of its arguments into a sentence that names the key."""
+def _constructor_errors(key: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """Turn any exception of a constructor into a ConfigError that names the key."""
     try:
         yield
     except EnergyoptError:
         raise
     except Exception as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        given = {name: value for name, value in options.items() if not name.startswith("_")}
+        arguments = {name: value for name, value in options.items() if not name.startswith("_")}
         raise ConfigError(
-            f"{key} ({options['_target_']}) cannot be built with {given}: {message}"
+            f"{key} ({options['_target_']}) cannot be built with {arguments}: {message}"
         ) from error
 
 
 @contextmanager
-def saying(key: str) -> Iterator[None]:
-    """Say of what a mistake is one."""
+def error_context(key: str) -> Iterator[None]:
+    """Prefix ConfigErrors with the key that they are about."""
     try:
         yield
     except ConfigError as error:
-        said = str(error)
-        raise ConfigError(said if said.startswith(key) else f"{key}: {said}") from error
+        message = str(error)
+        raise ConfigError(message if message.startswith(key) else f"{key}: {message}") from error
 
 
 def plain(key: str, node: Any) -> Any:
-    """A node as plain data, resolved.
+    """Return a node as plain data, resolved.
 
     Raises:
-        ConfigError: If something in it is missing, or it is no node.
+        ConfigError: If a value is missing, or it is not a node.
     """
     try:
         return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
@@ -118,42 +119,42 @@ def plain(key: str, node: Any) -> Any:
 
 
 def value(key: str, node: DictConfig, name: str) -> Any:
-    """A value of a node as plain data.
+    """Return a value of a node as plain data.
 
     Raises:
         ConfigError: If it cannot be resolved.
     """
     try:
-        found = node[name]
+        content = node[name]
     except OmegaConfBaseException as error:
         raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
-    return plain(key, found) if OmegaConf.is_config(found) else found
+    return plain(key, content) if OmegaConf.is_config(content) else content
 
 
 def make_sampler(
-    node: dict[str, Any], offers: Mapping[str, Any], cfg: DictConfig, what: str = "sampler"
+    node: dict[str, Any], injected: Mapping[str, Any], cfg: DictConfig, what: str = "sampler"
 ) -> Any:
     """Make an Optuna sampler from a node, or a schedule.
 
     Args:
         node: A `_target_` and its options.
-        offers: What it gets of these where it names it; a None is no offer.
+        injected: Constructor arguments; only those that it has and that are not None are passed.
         cfg: The root config, for `trusted_targets`.
-        what: What it is, for the message.
+        what: Its kind, for the message.
 
     Raises:
         ConfigError: If it may not be named, or cannot be built.
     """
     target = node["_target_"]
     trusted = list(cfg.get("trusted_targets") or [])
-    made, *_ = [trusted_target(name, (Path.cwd(),), trusted) for name in targets_in(node)]
+    factory, *_ = [trusted_target(name, (Path.cwd(),), trusted) for name in targets_in(node)]
     try:
-        named = inspect.signature(made).parameters
-        offered = {
-            key: offer for key, offer in offers.items() if key in named and offer is not None
+        parameters = inspect.signature(factory).parameters
+        arguments = {
+            key: value for key, value in injected.items() if key in parameters and value is not None
         }
-        options = {key: value for key, value in node.items() if key not in offered}
-        return instantiate({**options, "_convert_": "all"}, _partial_=True)(**offered)
+        options = {key: value for key, value in node.items() if key not in arguments}
+        return instantiate({**options, "_convert_": "all"}, _partial_=True)(**arguments)
     except Exception as error:
         cause = error.__cause__ or error
         raise ConfigError(

@@ -25,8 +25,8 @@ def value_and_text(key: str, element: Any) -> tuple[Value, str]:
     """Return an element of a parsed override as a value, and as text that Hydra parses to it.
 
     Args:
-        key: What it is for, for the message.
-        element: As Hydra's parser gives it, or a plain value.
+        key: Its key, for the message.
+        element: A value as Hydra's parser returns it, or a plain value.
 
     Raises:
         ConfigError: If it is a sweep, or a number that is not finite.
@@ -36,8 +36,10 @@ def value_and_text(key: str, element: Any) -> tuple[Value, str]:
     if isinstance(element, QuotedString):
         return element.text, element.with_quotes()
     if isinstance(element, str):
-        plain = _PLAIN.fullmatch(element) and element.lower() not in _NOT_TEXT
-        return element, element if plain else QuotedString(element, Quote.single).with_quotes()
+        needs_no_quotes = _PLAIN.fullmatch(element) and element.lower() not in _NOT_TEXT
+        return element, element if needs_no_quotes else QuotedString(
+            element, Quote.single
+        ).with_quotes()
     text = Override._get_value_element_as_str(element)  # noqa: SLF001  # Hydra's only lossless way
     if isinstance(element, float) and not math.isfinite(element):
         raise ConfigError(f"{key}: the choice {text} is not finite")

@@ -1,4 +1,4 @@
-"""The root keys that people set: what each may hold, checked before anything is built."""
+"""The root keys that users set: their allowed values, checked before anything is built."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from energyopt.core.report_settings import ReportSettings
 from energyopt.errors import ConfigError
 from energyopt.search.sweep_keys import ROOT_KEYS
 
-_OF_REPORT = {each.name for each in fields(ReportSettings)} - {"reuse"}
+_REPORT_KEYS = {field.name for field in fields(ReportSettings)} - {"reuse"}
 _SECONDS = above_zero("a number of seconds").or_null()
 _RULES: Mapping[str, KeyRule] = {
     "lr": above_zero("a number"),
@@ -28,12 +28,12 @@ _RULES: Mapping[str, KeyRule] = {
     "inference_s": _SECONDS,
     "knowledge": KeyRule((str,), bool, "a folder"),
     "trial_timeout_s": _SECONDS,
-    # Those of the search are declared with the sweeper's.
+    # The keys of the search are declared with the sweeper's.
     **{name: key.rule for name, key in ROOT_KEYS.items() if key.rule is not None},
     "report": KeyRule(
         (DictConfig,),
-        lambda node: node.keys() <= _OF_REPORT,
-        f"a group of the keys {', '.join(sorted(_OF_REPORT))}",
+        lambda node: node.keys() <= _REPORT_KEYS,
+        f"a group of the keys {', '.join(sorted(_REPORT_KEYS))}",
         optional=True,
     ),
     "report.pue": at_least(1).or_null(),

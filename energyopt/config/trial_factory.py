@@ -1,7 +1,7 @@
-"""From a composed config to the objects of a trial, each built when it is first asked for.
+"""From a composed config to the objects of a trial, each built at its first use.
 
-An option gets from here what its constructor names: a model that takes `input_shape` is told
-the task's; a paradigm that takes `task` gets the data. What is not asked for is not built.
+Constructors get the arguments that they name: a model with a parameter `input_shape` gets the
+task's; a paradigm with `task` gets the data. What nothing uses is not built.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from omegaconf import DictConfig, OmegaConf
 
 from energyopt.config import prerequisites as sources
-from energyopt.config.instantiate import Instantiator, plain, saying, value
+from energyopt.config.instantiate import Instantiator, error_context, plain, value
 from energyopt.config.objective_factory import make_objective
 from energyopt.config.root_keys import check_roots
 from energyopt.core.calibration import Calibration, digest, shape_of_work
@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from energyopt.training.pretraining import PretrainingSpec
     from energyopt.training.recorder import Recorder
 
-_NO_RIG_OPTIONS = ("meter", "system")
-_OFFERED_ROOTS = ("lr", "batch_size", "epochs", "target", "seed", "num_threads")
-_INFERENCE_S = 1.0  # where somebody needs it and says nothing: ten periods of a GPU's counter
+_NO_GPU_OPTIONS = ("meter", "system")
+_INJECTED_ROOTS = ("lr", "batch_size", "epochs", "target", "seed", "num_threads")
+# Default where the objective or a teacher needs inference: ten update periods (100 ms) of a GPU's
+# energy counter, so that its quantisation is at most 10 %.
+_INFERENCE_S = 1.0
 GROUPS = (
     *("task", "model", "paradigm", "optimizer", "scheduler", "hardware", "objective", "stopping"),
 )
@@ -56,13 +58,13 @@ class TrialFactory:
 
     Args:
         cfg: The composed config of a job.
-        folders: Folders whose modules a config may name; the current one if none is given.
-        context: What a study tells the job; nothing outside of one.
-        repair: Put back a power limit that a dead process left on the trial's GPUs.
-        on_wait: Is told who is waited for, where the GPUs are held.
+        folders: Folders whose modules a config may name; the current one if empty.
+        context: What a study passes to its job; empty outside of one.
+        repair: Restore a power limit that a dead process left on the trial's GPUs.
+        on_wait: Called with a text while the GPUs are held by another process.
 
     Raises:
-        ConfigError: If a root key holds what it may not.
+        ConfigError: If the value of a root key is not allowed.
     """
 
     def __init__(
@@ -83,111 +85,119 @@ class TrialFactory:
         for folder in folders:
             if str(folder) not in sys.path:
                 sys.path.append(str(folder))
-        self._knowledge: dict[str, PretrainedModel] = {}
-        offers: Mapping[str, Callable[[], Any]] = {
+        self._pretrained: dict[str, PretrainedModel] = {}
+        injected: Mapping[str, Callable[[], Any]] = {
             "task": lambda: self.task,
             "model": lambda: self.model,
             "make_model": lambda: self.make_model,
-            "optimizer": lambda: self._maker.make("optimizer", cfg.optimizer),
-            "scheduler": lambda: self._maker.make("scheduler", cfg.scheduler),
+            "optimizer": lambda: self._instantiator.make("optimizer", cfg.optimizer),
+            "scheduler": lambda: self._instantiator.make("scheduler", cfg.scheduler),
             "input_shape": lambda: self.task.input_shape,
             "num_classes": lambda: self.task.num_classes,
             "device": lambda: self.device,
             "gpus": lambda: self.rig.boards,
-            "cpu": lambda: self._rig_options.cpu,
-            **{key: partial(cfg.__getitem__, key) for key in _OFFERED_ROOTS},
+            "cpu": lambda: self._gpu_options.cpu,
+            **{key: partial(cfg.__getitem__, key) for key in _INJECTED_ROOTS},
         }
-        self._maker = Instantiator(self._folders, list(cfg.trusted_targets), offers)
+        self._instantiator = Instantiator(self._folders, list(cfg.trusted_targets), injected)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the GPUs back."""
+        """Release the GPUs."""
         if "rig" in self.__dict__:
             self.rig.close()
 
     @property
     def device(self) -> str:
-        """Where to train: "cpu", "cuda:N" or "mps"."""
+        """Training device: "cpu", "cuda:N" or "mps"."""
         return self.rig.device
 
     @cached_property
     def rig(self) -> GpuAllocation:
-        """The GPUs that the trial holds from now on; none where none is metered."""
+        """The GPUs that the trial holds from its first use on; empty where none is metered."""
         from energyopt.hardware.gpu_selection import claim
         from energyopt.hardware.host import resolve_device
 
-        device, options = resolve_device(str(self._cfg.device)), self._rig_options
-        if self.known is not None:  # a study has begun: a GPU that is held is no fault of a setup
+        device, options = resolve_device(str(self._cfg.device)), self._gpu_options
+        if self.known is not None:  # in a study, a GPU that is held must not fail a trial
             options = replace(options, lease_wait_s=math.inf)
         return claim(options, device, repair=self._repair, on_wait=self._on_wait)
 
     @cached_property
-    def _rig_options(self) -> GpuOptions:
+    def _gpu_options(self) -> GpuOptions:
         from energyopt.hardware.gpu_options import GpuOptions
 
         node = self._cfg.hardware
-        options = {k: value(f"hardware.{k}", node, k) for k in node if k not in _NO_RIG_OPTIONS}
-        known = {field.name for field in fields(GpuOptions)}
-        wrong = sorted(options.keys() - known)
-        if wrong:
+        options = {k: value(f"hardware.{k}", node, k) for k in node if k not in _NO_GPU_OPTIONS}
+        names = {field.name for field in fields(GpuOptions)}
+        unknown = sorted(options.keys() - names)
+        if unknown:
             raise ConfigError(
-                f"hardware.{wrong[0]}: there is no such key; there are meter, "
-                f"{', '.join(sorted(known))}"
+                f"hardware.{unknown[0]}: there is no such key; there are meter, "
+                f"{', '.join(sorted(names))}"
             )
         return GpuOptions(**options)
 
     @cached_property
     def system(self) -> System | None:
-        """What is published of the named system that the trial is to run on."""
+        """Published data of the system named in the config; None without a name."""
         node = self._cfg.hardware.get("system")
-        return None if node is None else cast("System", self._maker.make("hardware.system", node))
+        return (
+            None
+            if node is None
+            else cast("System", self._instantiator.make("hardware.system", node))
+        )
 
     @property
     def known(self) -> Calibration | None:
-        """What earlier trials of the study found out about its hardware; None in no study."""
+        """Hardware measurements of the study's earlier trials; None outside of a study."""
         return self._context.calibration
 
     @cached_property
     def task(self) -> Any:
         """The data."""
-        return self._maker.make("task", self._cfg.task)
+        return self._instantiator.make("task", self._cfg.task)
 
     @cached_property
     def model(self) -> Any:
         """The network, freshly initialised."""
-        return self._maker.make("model", self._cfg.model)
+        return self._instantiator.make("model", self._cfg.model)
 
     def make_model(self, num_classes: int | None = None) -> Any:
-        """Another network of the same kind.
+        """Return another network of the same kind.
 
         Args:
             num_classes: Its number of outputs; the task's if None.
         """
-        told = {} if num_classes is None else {"num_classes": lambda: num_classes}
-        return self._maker.make("model", self._cfg.model, told)
+        extra = {} if num_classes is None else {"num_classes": lambda: num_classes}
+        return self._instantiator.make("model", self._cfg.model, extra)
 
     @cached_property
     def meter(self) -> EnergyMeter:
-        """What meters the windows."""
-        return cast(EnergyMeter, self._maker.make("hardware.meter", self._cfg.hardware.meter))
+        """The energy meter."""
+        return cast(
+            EnergyMeter, self._instantiator.make("hardware.meter", self._cfg.hardware.meter)
+        )
 
     @cached_property
     def objective(self) -> Objective:
-        """What is told to a study."""
-        return make_objective(self._maker, self._cfg.objective)
+        """The objective of the study."""
+        return make_objective(self._instantiator, self._cfg.objective)
 
     @cached_property
     def rules(self) -> Mapping[str, StoppingRule]:
-        """What may stop a trial, by name."""
+        """The stopping rules, by name."""
         node = self._cfg.stopping.rules
         if node is None:
             return {}
         if not isinstance(node, DictConfig):
             raise ConfigError(f"stopping.rules={node} is not rules by name; choose stopping=[...]")
         names = list(map(str, node))
-        rules = {name: self._maker.make(f"stopping.rules.{name}", node[name]) for name in names}
+        rules = {
+            name: self._instantiator.make(f"stopping.rules.{name}", node[name]) for name in names
+        }
         for name, rule in rules.items():
             if not hasattr(rule, "decide"):
                 raise ConfigError(
@@ -198,7 +208,7 @@ class TrialFactory:
 
     @property
     def stopping(self) -> Rules | None:
-        """The rules with what the earlier trials of the study did; None where no study says so."""
+        """The rules with the study's history; None without a history."""
         from energyopt.stopping.rules import Rules
 
         history = self._context.history
@@ -206,7 +216,7 @@ class TrialFactory:
 
     @property
     def plan(self) -> Plan:
-        """How long to train and when to evaluate."""
+        """The limits of the training, and its evaluation interval."""
         cfg = self._cfg
         return Plan(
             target=cfg.target,
@@ -221,67 +231,70 @@ class TrialFactory:
 
     @property
     def _inference_s(self) -> float | None:
-        """How long answers are asked for; also where the objective or a teacher needs them."""
-        given: float | None = self._cfg.inference_s
-        asked = getattr(self.objective, "needs_inference", False) or "teacher" in self.sources
-        return _INFERENCE_S if given is None and asked else given
+        """Seconds of inference to meter; a default where the objective or a teacher needs it."""
+        inference_s: float | None = self._cfg.inference_s
+        needed = getattr(self.objective, "needs_inference", False) or "teacher" in self.sources
+        return _INFERENCE_S if inference_s is None and needed else inference_s
 
     @property
     def start(self) -> TrialStart:
-        """What is known before the first window, with the GPUs as they are set now."""
+        """The record of the trial's start, with the current settings of the GPUs."""
         from energyopt.hardware.auto import condition_flags
 
         machine = self.rig.machine()
-        unlike = () if self.system is None else self.system.flags(machine.gpus)
+        mismatches = () if self.system is None else self.system.flags(machine.gpus)
         return TrialStart(
             target=self._cfg.target,
             epochs=self._cfg.epochs,
             seed=self._cfg.seed,
             provenance=self.meter.provenance,
-            flags=(*condition_flags(self.meter, self.device), *self.rig.flags, *unlike),
+            flags=(*condition_flags(self.meter, self.device), *self.rig.flags, *mismatches),
             machine=machine,
-            quality_periods=tuple(self._rig_options.quality_periods),
+            quality_periods=tuple(self._gpu_options.quality_periods),
         )
 
     def check_limit(self) -> None:
-        """Refuse a power limit that could not be held, or could not be seen in the joules.
+        """Check that the power limit can be set, and that the meter would see its effect.
 
         Raises:
             ConfigError: If this meter would not see it.
             PowerLimitRefusedError: If it is out of range, or may not be set.
         """
-        self._refuse_unseen_limit()
+        self._check_limit_is_metered()
         self.rig.check_limit()
 
     def limited(self) -> AbstractContextManager[PowerLimit | None]:
-        """Hold the power limit that is asked for; see `GpuAllocation.limited`.
+        """Hold the configured power limit; see `GpuAllocation.limited`.
 
         Raises:
             ConfigError: If this meter would not see it.
         """
-        self._refuse_unseen_limit()
+        self._check_limit_is_metered()
         return self.rig.limited()
 
-    def _refuse_unseen_limit(self) -> None:
-        wanted = self._rig_options.power_limit_w
+    def _check_limit_is_metered(self) -> None:
+        limit_w = self._gpu_options.power_limit_w
         provenance = self.meter.provenance
-        if wanted is not None and provenance.kind == "estimated":
+        if limit_w is not None and provenance.kind == "estimated":
             raise ConfigError(
-                f"hardware.power_limit_w={wanted}: the joules are estimated by {provenance.meter}, "
-                "which sees no effect of a power limit; choose a meter of the GPU, such as "
-                "hardware=nvidia, or leave it null"
+                f"hardware.power_limit_w={limit_w}: the joules are estimated by "
+                f"{provenance.meter}, which sees no effect of a power limit; choose a meter of "
+                "the GPU, such as hardware=nvidia, or leave it null"
             )
 
     def profiler(
         self, limit: PowerLimit | None, chosen_w: float | None = None
     ) -> PowerProfiler | None:
-        """What looks for the best power limit, or sets the one that an earlier trial found.
+        """Return the profiler of power limits, or set the limit of an earlier profile.
 
         Args:
-            limit: The limit to change; None where it may not be.
-            chosen_w: The one that a trial which goes on had before, in W.
+            limit: The limit to change; None if it may not be changed.
+            chosen_w: The limit that a resumed trial had before its pause, in W.
+
+        Returns:
+            None if no profiling is needed.
         """
-        options = self._rig_options
+        options = self._gpu_options
         if limit is None or not options.profiles:
             return None
         if chosen_w is not None:
@@ -314,15 +327,17 @@ class TrialFactory:
         )
 
     def make_paradigm(self) -> Paradigm:
-        """Load the data and build what is trained, from the seed."""
+        """Load the data and build the paradigm, from the seed."""
         import numpy as np
         import torch
 
         torch.set_num_threads(self._cfg.num_threads)
         torch.manual_seed(self._cfg.seed)
-        random.seed(self._cfg.seed)  # ours draws from neither; a user's own code may
+        random.seed(self._cfg.seed)  # our code draws from neither; a user's may
         np.random.seed(self._cfg.seed % 2**32)  # noqa: NPY002
-        paradigm = self._maker.make("paradigm", self._own_paradigm(), self._learnt())
+        paradigm = self._instantiator.make(
+            "paradigm", self._paradigm_node(), self._pretrained_arguments()
+        )
         missing = [
             name for name in ("epoch_samples", "train", "evaluate") if not hasattr(paradigm, name)
         ]
@@ -335,17 +350,17 @@ class TrialFactory:
 
     @cached_property
     def sources(self) -> Mapping[str, DictConfig]:
-        """What the paradigm starts from, by name: see `prerequisites.nodes`."""
+        """The paradigm's `source` and `teacher` nodes, by name: see `prerequisites.nodes`."""
         return sources.nodes(self._cfg.paradigm)
 
     def learn(self, recorder: Recorder) -> None:
-        """Get what the paradigm starts from: train it, take what is kept of it, or read it.
+        """Get the models that the paradigm starts from: trained now, cached, or read from a file.
 
         Args:
-            recorder: The trial's, which books what is burnt.
+            recorder: The trial's recorder, which records the energy used.
 
         Raises:
-            ConfigError: If it cannot be built, or does not fit.
+            ConfigError: If a model cannot be built, or its weights do not fit.
         """
         from energyopt.training.pretraining import train_or_load
 
@@ -361,46 +376,47 @@ class TrialFactory:
                         f"of its {name}; give its weights: paradigm.{name}.weights=..."
                     )
                 folder = self._folders[0] / str(self._cfg.knowledge)
-                with saying(f"paradigm.{name}"):
+                with error_context(f"paradigm.{name}"):
                     state, upfront = train_or_load(child.course(name), folder, recorder)
-            self._knowledge[name] = PretrainedModel(state, partial(child.model_with, state))
+            self._pretrained[name] = PretrainedModel(state, partial(child.model_with, state))
             recorder.add_upfront_cost(replace(upfront, reuse=reuse))
 
     def assume(self) -> None:
-        """Take what the paradigm starts from as learnt, to see whether all can be built."""
+        """Build everything with untrained prerequisites, to fail early."""
         self._check_sources()
         for name, node in self.sources.items():
             child = self._child(name, node)
-            with saying(f"paradigm.{name}"):
+            with error_context(f"paradigm.{name}"):
                 if node.weights is not None:
                     state, _ = self._read(name, node)
                 else:
                     child.make_paradigm()
                     state = child.model.state_dict()
-                self._knowledge[name] = PretrainedModel(state, partial(child.model_with, state))
+                self._pretrained[name] = PretrainedModel(state, partial(child.model_with, state))
 
     def _check_sources(self) -> float:
-        """How many trainings use what the paradigm starts from, once all of that can be."""
+        """Check the prerequisites. Returns the number of trainings that share them."""
         for name, node in self.sources.items():
             sources.given_j(name, node)
         return sources.reuse(self._cfg.paradigm)
 
     def course(self, name: str) -> PretrainingSpec:
-        """How what this setup trains is learnt, for another one."""
+        """Return the specification of this training as the pretraining of another."""
         from energyopt.training.pretraining import PretrainingSpec
 
         cfg, start = self._cfg, self.start
         keys = ("task", "model", "optimizer", "paradigm")
-        asked = {key: plain(key, cfg[key]) for key in keys}
-        asked |= {key: cfg[key] for key in ("lr", "batch_size", "epochs", "target", "seed")}
-        asked |= {"num_threads": cfg.num_threads, "device": self.device.partition(":")[0]}
-        asked |= {"joules": start.provenance.binding, "torch": _torch_version()}
-        asked = as_stored(asked)
+        spec = {key: plain(key, cfg[key]) for key in keys}
+        spec |= {key: cfg[key] for key in ("lr", "batch_size", "epochs", "target", "seed")}
+        spec |= {"num_threads": cfg.num_threads, "device": self.device.partition(":")[0]}
+        spec |= {"joules": start.provenance.binding, "torch": _torch_version()}
         plan = Plan(target=cfg.target, epochs=cfg.epochs, stop_at_target=True)
-        return PretrainingSpec(name, asked, self.make_paradigm, self.meter, plan, start, self.rig)
+        return PretrainingSpec(
+            name, as_stored(spec), self.make_paradigm, self.meter, plan, start, self.rig
+        )
 
     def model_with(self, state: Mapping[str, Any]) -> Any:
-        """The network with weights.
+        """Return the network with the given weights.
 
         Raises:
             ConfigError: If they do not fit.
@@ -412,13 +428,13 @@ class TrialFactory:
         return model
 
     def _child(self, name: str, node: DictConfig) -> TrialFactory:
-        """The setup of a training that this one's paradigm starts from."""
-        with saying(f"paradigm.{name}"):
+        """Return the factory of a prerequisite's training."""
+        with error_context(f"paradigm.{name}"):
             child = TrialFactory(
                 sources.config_of(self._cfg, name, node), self._folders, repair=False
             )
         child.rig = self.rig
-        # A made-up meter counts joules by the batch, and the child has its own.
+        # A simulated meter counts energy by batch, and the child has its own batch size.
         if "batch_size" not in inspect.signature(type(self.meter)).parameters:
             child.meter = self.meter
         return child
@@ -427,23 +443,25 @@ class TrialFactory:
         from energyopt.training.pretraining import read_weights
 
         path = self._folders[0] / str(node.weights)
-        state, found = read_weights(path, f"paradigm.{name}.weights")
+        state, file_digest = read_weights(path, f"paradigm.{name}.weights")
         given_j = sources.given_j(name, node)
-        upfront = UpfrontCost(name, "loaded", Energy(), given_j=given_j, fresh=False, digest=found)
+        upfront = UpfrontCost(
+            name, "loaded", Energy(), given_j=given_j, fresh=False, digest=file_digest
+        )
         return state, upfront
 
-    def _own_paradigm(self) -> Any:
-        """The paradigm's node without what is not for its constructor."""
+    def _paradigm_node(self) -> Any:
+        """Return the paradigm's node without the keys that its constructor does not take."""
         if not self.sources:
             return self._cfg.paradigm
-        own = plain("paradigm", self._cfg.paradigm)
-        return OmegaConf.create(sources.without(own, self.sources))
+        options = plain("paradigm", self._cfg.paradigm)
+        return OmegaConf.create(sources.without(options, self.sources))
 
-    def _learnt(self) -> dict[str, Callable[[], Any]]:
-        missing = sorted(self.sources.keys() - self._knowledge.keys())
+    def _pretrained_arguments(self) -> dict[str, Callable[[], Any]]:
+        missing = sorted(self.sources.keys() - self._pretrained.keys())
         if missing:
             raise TrialError(f"the {missing[0]} was not trained before the paradigm was built")
-        return {name: partial(self._knowledge.__getitem__, name) for name in self._knowledge}
+        return {name: partial(self._pretrained.__getitem__, name) for name in self._pretrained}
 
 
 def _torch_version() -> str:

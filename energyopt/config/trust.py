@@ -1,4 +1,4 @@
-"""Which code a config may name: a `_target_` is a program, so it needs somebody's word."""
+"""The code that a config may name: a `_target_` is a program, so someone must trust it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from energyopt.errors import ConfigError
 from energyopt.search.sampler_names import NAMED_SAMPLERS
 from energyopt.utils.paths import PACKAGE, conf_dir
 
-# Of energyopt the places of options alone: what runs studies takes functions, files and words of
-# others as arguments, and would do for a config what the config may not.
+# Of energyopt only the packages of options: the code that runs studies takes functions, files and
+# commands as arguments, and would do for a config what the config itself may not.
 _PART_PACKAGES = ("models", "tasks", "paradigms", "objectives", "schedulers", "stopping")
 _PART = re.compile(r"energyopt\.(\w+)")
 _LIBRARIES = ("torch.nn", "torch.optim", "optuna.samplers")
@@ -30,18 +30,18 @@ _LIBRARIES = ("torch.nn", "torch.optim", "optuna.samplers")
 def own_places() -> frozenset[str]:
     """Return the packages and modules of energyopt whose public names a config may give.
 
-    These are the packages that hold nothing but options, and the modules that our own configs and
-    the table of samplers name. No other config folder is asked: a user's configs vouch for no code
-    of ours.
+    These are the packages that hold only options, and the modules that our own configs and the
+    table of samplers name. No other config folder is read: a user's configs cannot open more of
+    our code.
 
     Raises:
-        ConfigError: If a file of ours is no YAML.
+        ConfigError: If a config of ours is not YAML.
     """
     targets = {sampler.target for sampler in NAMED_SAMPLERS.values()}
     for path in sorted(conf_dir().rglob("*.yaml")):
         text = path.read_text()
         if set(_PART.findall(text)) <= set(_PART_PACKAGES):
-            continue  # it can add nothing, and YAML is slow to read
+            continue  # it adds no target, and YAML is slow to read
         try:
             targets.update(targets_in(yaml.safe_load(text)))
         except yaml.YAMLError as error:
@@ -53,7 +53,7 @@ def own_places() -> frozenset[str]:
 def _own_module(target: str) -> str | None:
     """Return the module of energyopt that a public name of one of our configs lies in.
 
-    Only a file counts: a package would vouch for all that lies below it.
+    Only a file counts: a package would open everything below it.
     """
     top, *parts = target.split(".")
     if top != "energyopt" or any(part.startswith("_") for part in parts):
@@ -74,48 +74,47 @@ def trusted_target(
 
     Allowed: public names of our own options (`own_places`) and of a few libraries; modules in the
     given folders; and the given packages. Both the name and the object that it resolves to are
-    checked, so that `torch.nn.functional.importlib.import_module` is refused as what it is. A
-    method is never found: with the object that it asks for it would be a call of the config's own
-    choice.
+    checked, so that `torch.nn.functional.importlib.import_module` is refused as `importlib`. A
+    method is never allowed: a config could call it on an object of its choice.
 
     Args:
         target: Dotted path of a class or function.
-        folders: Whose own modules are trusted: the current folder, and --config-dir.
-        packages: What the user trusts by name (`trusted_targets`).
-        moved: Where code is now that a study may name as it was called before.
+        folders: Folders whose modules are trusted: the current one and --config-dir.
+        packages: Packages that the user trusts (`trusted_targets`).
+        moved: The current path of code that a study may name by an older one.
 
     Raises:
         ConfigError: If it may not be named, or there is no such thing.
     """
     target = target_now(target, moved)
-    _check(target, target, folders, packages)
-    found = _locate(target)
-    if not callable(found):
+    _check_allowed(target, target, folders, packages)
+    resolved = _locate(target)
+    if not callable(resolved):
         raise ConfigError(f"_target_={target} is not a class or function that can be called")
-    module = getattr(found, "__module__", None) or type(found).__module__
-    _check(f"{module}.{getattr(found, '__qualname__', '?')}", target, folders, packages)
-    return found
+    module = getattr(resolved, "__module__", None) or type(resolved).__module__
+    _check_allowed(f"{module}.{getattr(resolved, '__qualname__', '?')}", target, folders, packages)
+    return resolved
 
 
-def names_code(word: str) -> bool:
-    """Whether a command-line word can lead to code, or to a secret, that it names.
+def names_code(override: str) -> bool:
+    """Return True if an override can name code or a secret.
 
-    Such a word from a database is not run until somebody types it.
+    Such an override from a database is not run until a user types it.
     """
-    key, _, value = word.lstrip("+~").partition("=")
+    key, _, value = override.lstrip("+~").partition("=")
     other_folder = ".." in value and "." not in key.partition("@")[0]  # model=../../file
     return (
         other_folder
-        or "_target_" in word
-        or "${" in word
-        or word.startswith("--")
+        or "_target_" in override
+        or "${" in override
+        or override.startswith("--")
         or key == "trusted_targets"
         or key.startswith(("hydra.", "hydra/"))
     )
 
 
 def targets_in(node: Any) -> Iterator[str]:
-    """All `_target_` values in plain config data."""
+    """Yield all `_target_` values in plain config data."""
     if isinstance(node, dict):
         if isinstance(node.get("_target_"), str):
             yield node["_target_"]
@@ -126,7 +125,9 @@ def targets_in(node: Any) -> Iterator[str]:
             yield from targets_in(value)
 
 
-def _check(name: str, target: str, folders: Sequence[Path], packages: Sequence[str]) -> None:
+def _check_allowed(
+    name: str, target: str, folders: Sequence[Path], packages: Sequence[str]
+) -> None:
     private = name == target and any(part.startswith("_") for part in name.split("."))
     trusted = packages if private else (*own_places(), *_LIBRARIES, *packages)
     if any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted):
@@ -160,9 +161,11 @@ def _spec(module: str) -> ModuleSpec | None:
 
 
 def _is_in(spec: ModuleSpec, folders: Sequence[Path]) -> bool:
-    """Whether a top-level module lies directly in one of the folders."""
+    """Return True if a top-level module lies directly in one of the folders."""
     places = list(spec.submodule_search_locations or [])
-    if spec.has_location and spec.origin and not places:  # a frozen module's origin is no path
+    if (
+        spec.has_location and spec.origin and not places
+    ):  # the origin of a frozen module is not a path
         places = [spec.origin]
     parents = {Path(place).resolve().parent for place in places}
     return bool(parents) and parents <= {folder.resolve() for folder in folders}
@@ -175,19 +178,21 @@ def _locate(target: str) -> Callable[..., Any] | Any:
     for cut in range(len(parts) - 1, 0, -1):
         module_name = ".".join(parts[:cut])
         try:
-            found: Any = importlib.import_module(module_name)
+            resolved: Any = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
             if f"{module_name}.".startswith(f"{error.name}."):
-                continue  # that was the part which names a class
+                continue  # this part names a class
             raise ConfigError(f"_target_={target}: {error}") from error
         for part in parts[cut:]:
-            if not hasattr(found, part):
+            if not hasattr(resolved, part):
                 raise ConfigError(f"_target_={target}: {module_name} has no {part!r}")
-            if inspect.isclass(found) and inspect.isfunction(inspect.getattr_static(found, part)):
+            if inspect.isclass(resolved) and inspect.isfunction(
+                inspect.getattr_static(resolved, part)
+            ):
                 raise ConfigError(
-                    f"_target_={target} is a method of {found.__name__}; name a class, a function "
-                    "of a module, or a class method"
+                    f"_target_={target} is a method of {resolved.__name__}; name a class, a "
+                    "function of a module, or a class method"
                 )
-            found = getattr(found, part)
-        return found
+            resolved = getattr(resolved, part)
+        return resolved
     raise ConfigError(f"_target_={target}: there is no module {parts[0]!r}")

@@ -1,7 +1,7 @@
-"""Config files as they are written: keys, values, and the comments beside them.
+"""Config files as text: keys, values, and their comments.
 
-They are read as lines and not as YAML: what explains a key is its comment, and completing a word on
-a command line has no time for more.
+They are read as lines and not as YAML: comments explain the keys, and parsing YAML is too slow for
+shell completion.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Key:
     """A key of a config.
 
     Attributes:
-        name: With the keys that it lies under, joined by dots.
-        value: Its value as written; empty where keys lie under it.
-        comment: What stands beside it.
-        section: The comment that the keys from here on stand under.
+        name: Its name after those of its parents, joined by dots.
+        value: Its value as written; empty if it has children.
+        comment: The comment on its line.
+        section: The comment above its section.
     """
 
     name: str
@@ -40,47 +40,47 @@ def read_keys(path: Path) -> list[Key]:
 
 
 def read_defaults(path: Path) -> Mapping[str, str]:
-    """Read which option of each group a config begins with."""
+    """Read the default option of each group of a config."""
     return dict(_DEFAULT.findall(path.read_text()))
 
 
 def read_about(path: Path) -> str:
-    """Read the comment that a file begins with, in one line."""
-    words = []
+    """Read the comment at the beginning of a file, as one line."""
+    parts = []
     for line in path.read_text().splitlines():
         if not line.startswith("#"):
             break
-        words.append(line.lstrip("# "))
-    return " ".join(words)
+        parts.append(line.lstrip("# "))
+    return " ".join(parts)
 
 
 def _keys(lines: list[str]) -> Iterator[Key]:
-    above: list[tuple[int, str]] = []  # the keys that a line lies under, with their indents
-    section, fresh = "", True
-    for at, line in enumerate(lines):
+    parents: list[tuple[int, str]] = []  # the keys above a line in the tree, with their indents
+    section, after_blank = "", True
+    for i, line in enumerate(lines):
         text = line.strip()
-        if text.startswith("#") and at:
-            if fresh and not _MORE.match(line):
+        if text.startswith("#") and i:
+            if after_blank and not _MORE.match(line):
                 section = text.lstrip("# ")
-            fresh = False
+            after_blank = False
             continue
-        fresh = not text
-        found = _KEY.match(line)
-        if found is None:
+        after_blank = not text
+        match = _KEY.match(line)
+        if match is None:
             continue
-        indent = len(found["indent"])
-        above = [(of, key) for of, key in above if of < indent] + [(indent, found["key"])]
-        if above[0][1] in _NO_KEYS:
+        indent = len(match["indent"])
+        parents = [parent for parent in parents if parent[0] < indent] + [(indent, match["key"])]
+        if parents[0][1] in _NO_KEYS:
             continue
-        name = ".".join(key for _, key in above)
-        comment = " ".join((found["comment"] or "", *_continued(lines[at + 1 :]))).strip()
-        yield Key(name, (found["value"] or "").strip(), comment, section)
+        name = ".".join(key for _, key in parents)
+        comment = " ".join((match["comment"] or "", *_continued(lines[i + 1 :]))).strip()
+        yield Key(name, (match["value"] or "").strip(), comment, section)
 
 
 def _continued(lines: list[str]) -> Iterator[str]:
-    """The comments of the lines that follow, further in than a comment of their own would be."""
+    """Yield the comment lines that continue the comment of a key, by their deeper indent."""
     for line in lines:
-        found = _MORE.match(line)
-        if found is None:
+        match = _MORE.match(line)
+        if match is None:
             return
-        yield found["comment"].strip()
+        yield match["comment"].strip()

@@ -24,12 +24,14 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from energyopt.core.key_rule import above_zero
 from energyopt.errors import ConfigError, TrialError
 from energyopt.jobs.fork_server import LATE, ForkedJob, ForkServer, start
 from energyopt.jobs.worker import HydraJobs, Job, JobRunner
 from energyopt.utils.paths import STORAGE_VARIABLE
 from energyopt.utils.process import kill_groups
 
+_TIMEOUT = above_zero("a number of seconds").or_null()
 _LONG_S = 3600.0  # no poll waits for more than some days
 
 
@@ -60,10 +62,9 @@ class LocalLauncher(Launcher):
             raise ConfigError(
                 f"hydra.launcher.start_method={start_method}: choose auto, fork or spawn"
             )
-        if timeout_s is not None and not _is_time(timeout_s):
+        if not _TIMEOUT.permits(timeout_s):
             raise ConfigError(
-                f"hydra.launcher.timeout_s={timeout_s}: a number of seconds above 0 is needed, or "
-                "null"
+                f"hydra.launcher.timeout_s={timeout_s}: {_TIMEOUT.says} is needed, or null"
             )
         self._output = output
         self._timeout_s = timeout_s
@@ -215,13 +216,6 @@ class LocalLauncher(Launcher):
         kill_groups([process.pid])  # children of the job
         self._fresh.discard(process)
         return answer, LATE if late else status
-
-
-def _is_time(value: object) -> bool:
-    """Return True for a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return 0 < value < math.inf
 
 
 def _is_late(pipe: io.BufferedReader, timeout_s: float) -> bool:
