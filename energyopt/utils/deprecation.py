@@ -1,4 +1,4 @@
-"""Serve old names for one release, and say what took their place."""
+"""Deprecated aliases of module attributes, kept for one release."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 def deprecated_names(
     module: str, places: Mapping[str, str], *, stacklevel: int = 2
 ) -> Callable[[str], Any]:
-    """Make the `__getattr__` of a module that has lost names (PEP 562).
+    """Return a module `__getattr__` that serves renamed attributes with a warning (PEP 562).
 
     Args:
         module: The module's name.
         places: New dotted path by old name.
-        stacklevel: 2 where the module's `__getattr__` is what is returned; one more for each
-            function in between, so that a warning names the line that asked.
+        stacklevel: 2 if the module's `__getattr__` is the returned function; one more for each
+            function in between, so that the warning names the importing line.
     """
 
     def get(name: str) -> Any:

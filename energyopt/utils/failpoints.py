@@ -1,10 +1,10 @@
 """Named places at which a test kills, stops or fails this program, with real signals.
 
-    ENERGYOPT_FAILPOINT=told:kill        at the first telling of a trial's end
+    ENERGYOPT_FAILPOINT=told:kill        when the first outcome of a trial is stored
     ENERGYOPT_FAILPOINT=sql#17:fail      the 17th SQL statement of this process fails
-    ENERGYOPT_FAILPOINT=write#2:kill     at the second SQL statement that is no query
+    ENERGYOPT_FAILPOINT=write#2:kill     at the second SQL statement that is not a query
 
-Without that variable a place costs a look-up of a name.
+Without that variable a failpoint costs one look-up of a name.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _VARIABLE = "ENERGYOPT_FAILPOINT"
 _FORM = re.compile(r"(?P<name>[a-z_]+)(#(?P<nth>[1-9][0-9]*))?:(?P<action>kill|stop|fail)")
 
 
-class Injected(OSError):  # noqa: N818  # what happened, not what it is
-    """What a failpoint raises."""
+class Injected(OSError):  # noqa: N818  # it stands for any OSError
+    """The error that a failpoint raises."""
 
 
 @dataclass(slots=True)
 class _Armed:
     name: str
-    left: int
+    remaining: int
     action: str
 
 
@@ -47,36 +47,36 @@ def arm(text: str | None = None) -> None:
     """Arm a failpoint of this process and its forks.
 
     Args:
-        text: As in ENERGYOPT_FAILPOINT; None takes that, an empty one disarms.
+        text: As in ENERGYOPT_FAILPOINT; None reads that variable, an empty text disarms.
 
     Raises:
-        ConfigError: If it is none.
+        ConfigError: If it is not a failpoint.
     """
-    global _armed  # noqa: PLW0603  # one a process, as the variable is
+    global _armed  # noqa: PLW0603  # one per process, like the variable
     _armed = _read(os.environ.get(_VARIABLE, "") if text is None else text)
 
 
 def is_armed(name: str) -> bool:
-    """Whether a place may still strike: for those that cost something to be watched."""
+    """Return True if a failpoint is armed; for those that are expensive to watch."""
     return _armed is not None and _armed.name == name
 
 
 def has_struck() -> bool:
-    """Whether the armed place was passed often enough."""
-    return _armed is not None and _armed.left <= 0
+    """Return True if the armed failpoint has struck."""
+    return _armed is not None and _armed.remaining <= 0
 
 
 def at(name: str) -> None:
-    """Pass a place.
+    """Pass a failpoint.
 
     Raises:
-        Injected: If it is armed to fail.
+        Injected: If the failpoint is armed to fail.
     """
     armed = _armed
     if armed is None or armed.name != name:
         return
-    armed.left -= 1
-    if armed.left:
+    armed.remaining -= 1
+    if armed.remaining:
         return
     if armed.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Files that nobody else reads, and files that a user asks for by name."""
+"""Files that only their owner reads, and files that are written as a whole."""
 
 from __future__ import annotations
 
@@ -16,76 +16,76 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """What is made here, and by processes started here, is for its owner alone."""
-    before = os.umask(_OTHERS)
+    """Create files for their owner only, also in processes that are started here."""
+    old_umask = os.umask(_OTHERS)
     try:
         yield
     finally:
-        os.umask(before)
+        os.umask(old_umask)
 
 
 @contextmanager
 def written_whole(path: Path, *, force: bool) -> Iterator[Path]:
-    """A new file beside another, which takes its place in the end: all of it or nothing.
+    """Yield a temporary file that replaces `path` at the end: all of it or nothing.
 
-    It is made under a name that nobody could foresee, and follows no link. Its folder is made, too.
+    It has a random name, does not follow symlinks, and missing parent folders are created.
 
     Args:
-        path: What is to be written.
-        force: Whether it may be there.
+        path: The file to write.
+        force: Whether it may exist already.
 
     Yields:
-        Where to write.
+        The path of the temporary file.
 
     Raises:
-        ConfigError: If it is there.
+        ConfigError: If the file exists, without `force`.
         OSError: If it cannot be written.
     """
     refuse_existing(path, force=force)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(path.suffix, f".{path.name}.", path.parent)
     os.close(descriptor)
-    fresh = Path(name)
+    temporary = Path(name)
     try:
-        yield fresh
-        fresh.chmod(0o666 & ~umask())  # as any file of this user's
-        fresh.replace(path)
+        yield temporary
+        temporary.chmod(0o666 & ~umask())  # as any new file of this user
+        temporary.replace(path)
     finally:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
-    """Refuse a file that is there, be it a link that leads nowhere.
+    """Check that a file does not exist, not even as a dangling symlink.
 
     Raises:
-        ConfigError: If it is there, unless by force.
+        ConfigError: If it exists, without `force`.
     """
     if os.path.lexists(path) and not force:
         raise ConfigError(f"{path} exists; add --force to overwrite it, or give another file")
 
 
 def refuse_shared(folder: Path, what: str) -> None:
-    """Make a folder private, or refuse one in which others may put files.
+    """Create a private folder, or check that only this user may write to an existing one.
 
     Args:
-        folder: Made if it is not there.
+        folder: The folder.
         what: The config key that names it.
 
     Raises:
-        StorageError: If others own it or may write it, or it cannot be made.
+        StorageError: If another user owns it or may write to it, or it cannot be created.
     """
     try:
         with private_files():
             folder.mkdir(parents=True, exist_ok=True)
-        found = folder.stat()
+        status = folder.stat()
     except OSError as error:
         raise StorageError(f"{what}={folder} cannot be made: {error.strerror}") from error
-    if found.st_uid != os.geteuid():
+    if status.st_uid != os.geteuid():
         raise StorageError(
             f"{what}={folder} is another user's, who could put programs (pickles) there that run "
             "as you; give a folder of your own"
         )
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise StorageError(
             f"{what}={folder} may be written by others, who could put programs (pickles) there "
             f"that run as you; chmod go-w {folder}, or give another folder"
@@ -93,7 +93,7 @@ def refuse_shared(folder: Path, what: str) -> None:
 
 
 def umask() -> int:
-    """The rights that this user's new files do not have."""
-    before = os.umask(_OTHERS)
-    os.umask(before)
-    return before
+    """Return the permissions that new files of this user do not get."""
+    value = os.umask(_OTHERS)
+    os.umask(value)
+    return value

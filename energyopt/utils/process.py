@@ -1,4 +1,4 @@
-"""Processes: who lives, who dies with whom, and how groups of them are ended."""
+"""Identity of processes, signals at a parent's death, and ending of process groups."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _STATE, _START = 0, 19  # of /proc/PID/stat after the command's ")"
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process, told from all others that ever had its number.
+    """A process, distinguished from all others that ever had its number.
 
     Attributes:
         host: Name of its machine.
-        place: The running kernel and the process numbers of a container; empty if unknown.
+        place: Identity of the running kernel and its pid namespace; empty if unknown.
         pid: Its number there.
-        start: When it began, in the kernel's ticks since boot; empty if unknown.
+        start: Its start, in the kernel's ticks since boot; empty if unknown.
     """
 
     host: str
@@ -36,23 +36,23 @@ class Process:
 
     @classmethod
     def this(cls) -> Process:
-        """The process that asks."""
+        """Return the calling process."""
         pid = os.getpid()
         return cls(socket.gethostname(), place(), pid, _stat(pid)[1])
 
     def lives(self) -> bool | None:
-        """Whether it still runs; None where that cannot be told from here."""
-        here = place()
-        if self.place != here or (not here and self.host != socket.gethostname()):
+        """Return True if it still runs; None if that cannot be determined from here."""
+        current = place()
+        if self.place != current or (not current and self.host != socket.gethostname()):
             return None
-        if not here:  # no /proc: a number that is taken may be another's
+        if not current:  # no /proc: the number may belong to another process
             return None if _is_taken(self.pid) else False
         state, start = _stat(self.pid)
         return start == self.start and state not in ("", "Z", "X")
 
 
 def boot_id() -> str:
-    """Of the running kernel; empty where it tells none."""
+    """Return the boot id of the running kernel; empty if unknown."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:
@@ -60,7 +60,7 @@ def boot_id() -> str:
 
 
 def place() -> str:
-    """What processes share that see each other's numbers; empty where nothing tells."""
+    """Return an identity of this kernel and pid namespace; empty if unknown."""
     try:
         return f"{boot_id()}/{_NAMESPACE.readlink()}"
     except OSError:
@@ -68,7 +68,7 @@ def place() -> str:
 
 
 def kill_groups(groups: Iterable[int]) -> None:
-    """Kill all processes of the groups that are still there."""
+    """Kill all processes of the groups that still exist."""
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
@@ -78,17 +78,17 @@ def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
     """Ask Linux to send this process a signal when its parent dies.
 
     Args:
-        parent: The parent's number, as it was before this process began.
-        number: The signal; 0 for none any more.
+        parent: The parent's number, read before this process was forked.
+        number: The signal; 0 cancels.
     """
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:  # it died before we asked
+    if os.getppid() != parent:  # it died before the call
         os._exit(1)
 
 
 def _stat(pid: int) -> tuple[str, str]:
-    """State and start of a process; empty if there is none."""
+    """Return state and start of a process; empty if it does not exist."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: bookkeeping first, and never in the middle of it."""
+"""Handling of Ctrl-C, SIGTERM and SIGHUP: never in the middle of storing energy."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked to end.
+    """A signal requested the end of the program.
 
     Attributes:
-        exit_code: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, as a shell would say it.
+        exit_code: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, as in a shell.
     """
 
     def __init__(self, number: int) -> None:
@@ -26,7 +26,7 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def interrupting() -> Iterator[None]:
-    """Raise `Interrupted` where the program is: for work that keeps no books."""
+    """Raise `Interrupted` at any point: for work that stores no energy."""
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         raise Interrupted(number)
@@ -36,22 +36,22 @@ def interrupting() -> Iterator[None]:
 
 
 @contextmanager
-def deferring(tell: Callable[[Interrupted], None]) -> Iterator[None]:
-    """Tell of the first signal instead of raising; a second one ends the process at once.
+def deferring(on_interrupt: Callable[[Interrupted], None]) -> Iterator[None]:
+    """Report the first signal instead of raising; a second one ends the process at once.
 
-    What a process that ends at once leaves open, the next run closes.
+    The next run reconciles what such a process leaves.
 
     Args:
-        tell: Called from the signal's handler, so it must not take locks.
+        on_interrupt: Called from the signal handler, so it must not take locks.
     """
-    told = False
+    interrupted = False
 
     def defer(number: int, _frame: FrameType | None) -> None:
-        nonlocal told
-        if told:
+        nonlocal interrupted
+        if interrupted:
             os._exit(128 + number)
-        told = True
-        tell(Interrupted(number))
+        interrupted = True
+        on_interrupt(Interrupted(number))
 
     with _handling(defer):
         yield
@@ -62,13 +62,13 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = [n for n in _SIGNALS if not (n == signal.SIGHUP and _is_ignored(n))]  # nohup
-    before = {number: signal.signal(number, handler) for number in heard}
+    handled = [n for n in _SIGNALS if not (n == signal.SIGHUP and _is_ignored(n))]  # nohup
+    old_handlers = {number: signal.signal(number, handler) for number in handled}
     try:
         yield
     finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
+        for number, old_handler in old_handlers.items():
+            signal.signal(number, old_handler)
 
 
 def _is_ignored(number: int) -> bool:

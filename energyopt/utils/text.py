@@ -1,4 +1,4 @@
-"""Lines that are wrapped at words, the rest of a line under its text."""
+"""Wrapping of labelled lines, with continuation lines under the text."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _LIST_INDENT = 4
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """Wrap a line; what follows a label and blanks, or blanks alone, stays in its column.
+    """Wrap a line; text after a label or an indent stays in its column.
 
     Args:
-        line: Without a line break.
-        width: Characters of a line; a word that is longer stays whole.
+        line: Text without a line break.
+        width: Maximum number of characters of a line; longer words are not broken.
     """
-    label, listed = _LABEL.match(line), _LIST.match(line)
-    indent = label.end() if label else _LIST_INDENT if listed else 0
+    label, list_head = _LABEL.match(line), _LIST.match(line)
+    indent = label.end() if label else _LIST_INDENT if list_head else 0
     return textwrap.wrap(
         line,
         width,
