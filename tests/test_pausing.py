@@ -360,7 +360,7 @@ def test_a_death_before_the_state_is_in_place_leaves_the_earlier_pause(
         patched.setattr(Path, "replace", die)
         # Not the journal's: it is rewritten before the training goes on.
         patched.setattr(
-            "energyopt.core.journal.write_whole", lambda path, text: path.write_text(text)
+            "energyopt.core.journal.write_atomically", lambda path, text: path.write_text(text)
         )
         with pytest.raises(RuntimeError, match="killed"):
             folder.run(plan(100), resume=True)

@@ -27,7 +27,7 @@ def make_objective(instantiator: Instantiator, node: Any) -> Objective:
         node: The node `objective`.
 
     Raises:
-        ConfigError: If it cannot be objective, or is not an objective.
+        ConfigError: If it cannot be made, or is not an objective.
     """
     options = plain("objective", node)
     target = options.get("_target_") if isinstance(options, dict) else None

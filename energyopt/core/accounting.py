@@ -1,4 +1,4 @@
-"""Honest sums about joules: spread, recycled and shared knowledge, a life.
+"""Energy accounting: cost ratio of configurations, reuse of pretraining, multitask, life cycle.
 
 Pure functions of numbers and records.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from energyopt.core.curve import CurvePoint
 from energyopt.core.trial_result import TrialResult
 
-_TOLERANCE = 1e-9  # relative: what sums and quotients of floats are off by
+_TOLERANCE = 1e-9  # relative rounding error of sums and quotients of floats
 
 
 # Spread -------------------------------------------------------------------------------------
@@ -20,14 +20,14 @@ _TOLERANCE = 1e-9  # relative: what sums and quotients of floats are off by
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How much a badly chosen setup costs.
+    """Energy to the target of the best and the worst configuration.
 
     Attributes:
-        best_j: Mean energy to the target of the cheapest setup all of whose seeds reach it, in J;
-            None if there is none.
-        worst_j: The same of the dearest.
-        setups: Setups that count.
-        censored: Setups of which a seed missed the target: no number says what they would cost.
+        best_j: Mean energy to the target of the cheapest configuration, in J, among those that
+            reach it with all seeds; None without any.
+        worst_j: Mean energy to the target of the most expensive of them, in J.
+        setups: Number of configurations that reach the target with all seeds.
+        censored: Number of configurations with a seed that missed it: their energy is unknown.
     """
 
     best_j: float | None
@@ -37,21 +37,21 @@ class Spread:
 
     @property
     def ratio(self) -> float | None:
-        """Worst over best; None without any that counts."""
+        """Worst over best; None if no configuration counts."""
         if self.best_j is None or self.worst_j is None:
             return None
         return self.worst_j / self.best_j
 
 
 def spread(setups: Iterable[Sequence[float | None]]) -> Spread:
-    """Compare setups by their energy to the target.
+    """Compare configurations by their energy to the target.
 
     Args:
-        setups: Of each setup the energy to the target of each seed, in J; None of one that missed.
+        setups: For each configuration the energy to the target by seed, in J; None if missed.
     """
-    all_of_them = [energies for energies in map(list, setups) if energies]
+    with_seeds = [energies for energies in map(list, setups) if energies]
     means = []
-    for energies in all_of_them:
+    for energies in with_seeds:
         reached = [energy_j for energy_j in energies if energy_j is not None]
         if len(reached) == len(energies):
             means.append(math.fsum(reached) / len(reached))
@@ -59,7 +59,7 @@ def spread(setups: Iterable[Sequence[float | None]]) -> Spread:
         min(means, default=None),
         max(means, default=None),
         len(means),
-        len(all_of_them) - len(means),
+        len(with_seeds) - len(means),
     )
 
 
@@ -67,12 +67,12 @@ def spread(setups: Iterable[Sequence[float | None]]) -> Spread:
 
 
 def recycled_j(pretrain_j: float, finetune_j: float, n: float) -> float:
-    """Energy of one of n trainings that use the same pretraining: E(n) = E_pre / n + E_finetune.
+    """Return the energy of one of n trainings of a pretraining: E(n) = E_pre / n + E_finetune.
 
     Args:
         pretrain_j: Energy of the pretraining, in J.
         finetune_j: Energy of one fine-tuning, in J.
-        n: How many use it; at least 1.
+        n: Number of trainings that use it; at least 1.
 
     Raises:
         ValueError: If an energy is below 0 or n below 1.
@@ -84,10 +84,10 @@ def recycled_j(pretrain_j: float, finetune_j: float, n: float) -> float:
 
 
 def payback_n(pretrain_j: float, scratch_j: float, finetune_j: float) -> int | None:
-    """The number of trainings from which pretraining once is cheaper than training from scratch.
+    """Return the number of trainings from which one pretraining is cheaper than scratch.
 
-    n* = ceil(E_pre / (E_scratch - E_finetune)), at least 1; a quotient that is a whole number but
-    for the rounding of floats is that number. All energies are to the same target.
+    n* = ceil(E_pre / (E_scratch - E_finetune)), at least 1; a quotient that is an integer up to
+    rounding is that integer. All energies are to the same target.
 
     Args:
         pretrain_j: Energy of the pretraining, in J.
@@ -95,7 +95,7 @@ def payback_n(pretrain_j: float, scratch_j: float, finetune_j: float) -> int | N
         finetune_j: Energy of a fine-tuning, in J.
 
     Returns:
-        None where a fine-tuning saves nothing, so that it never pays back.
+        None if a fine-tuning saves nothing, so that it never pays back.
 
     Raises:
         ValueError: If an energy is below 0.
@@ -104,24 +104,24 @@ def payback_n(pretrain_j: float, scratch_j: float, finetune_j: float) -> int | N
     saved_j = scratch_j - finetune_j
     if saved_j <= 0 or not math.isfinite(quotient := pretrain_j / saved_j):
         return None
-    whole = round(quotient)
-    # The difference of two close numbers has lost digits: its error grows as they do.
+    nearest = round(quotient)
+    # Cancellation: the relative error of E_scratch - E_finetune grows with their sum over it.
     slack = _TOLERANCE * max(1.0, quotient, quotient * (scratch_j + finetune_j) / saved_j * 1e-3)
-    n = whole if abs(quotient - whole) <= slack else math.ceil(quotient)
+    n = nearest if abs(quotient - nearest) <= slack else math.ceil(quotient)
     return max(1, n)
 
 
 @dataclass(frozen=True, slots=True)
 class Recycled:
-    """What pretraining is worth, whoever pays for it.
+    """Energy of a training with pretraining, by who pays for the pretraining.
 
     Attributes:
-        own_j: A training that pays for it alone, in J.
-        shared_j: One of n that share it, in J.
-        downloaded_j: One that somebody else has paid for it, in J.
-        scratch_j: A training from scratch, in J.
-        n: Trainings that share it.
-        payback: Trainings from which it pays back; None for never.
+        own_j: Energy of a training that pays all of it, in J.
+        shared_j: Energy of one of n trainings that share it, in J.
+        downloaded_j: Energy of a training of which another user paid it, in J.
+        scratch_j: Energy of a training from scratch, in J.
+        n: Number of trainings that share it.
+        payback: Number of trainings from which it pays back; None for never.
     """
 
     own_j: float
@@ -133,7 +133,7 @@ class Recycled:
 
     @property
     def savings(self) -> Mapping[str, float]:
-        """Share of a training from scratch that is saved, by regime; below 0 where it is lost."""
+        """Saving relative to a training from scratch, by regime; negative for a loss."""
         costs = {"own": self.own_j, "shared": self.shared_j, "downloaded": self.downloaded_j}
         return {regime: 1 - cost_j / self.scratch_j for regime, cost_j in costs.items()}
 
@@ -145,7 +145,7 @@ def recycled(pretrain_j: float, scratch_j: float, finetune_j: float, n: float = 
         pretrain_j: Energy of the pretraining, in J.
         scratch_j: Energy of a training from scratch, in J; above 0.
         finetune_j: Energy of a fine-tuning to the same target, in J.
-        n: Trainings that share the pretraining.
+        n: Number of trainings that share the pretraining.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -168,20 +168,20 @@ def recycled(pretrain_j: float, scratch_j: float, finetune_j: float, n: float = 
 def head_hits(
     result: TrialResult, targets: Mapping[str, float] | None = None
 ) -> dict[str, CurvePoint | None]:
-    """The first evaluation at which each head was at or above its target; None if it was missed.
+    """Return the first evaluation at which each head was at or above its target.
 
     Args:
         result: The trial's record.
-        targets: Of each head, in [0, 1]; those that the trial had if None, its own without any.
+        targets: Target of each head, in [0, 1]; by default those of the trial.
 
     Returns:
-        By head; nothing where the task has but one.
+        The evaluations by head, None for a missed target; empty for a task with one head.
     """
     points = {point.index: point for point in result.curve}
-    asked = result.head_targets if targets is None else targets
+    head_targets = result.head_targets if targets is None else targets
     hits: dict[str, CurvePoint | None] = {}
     for name, column in result.checkpoints.heads.items():
-        target = asked.get(name, result.target)
+        target = head_targets.get(name, result.target)
         reached = (
             points[index]
             for index, accuracy in enumerate(column)
@@ -193,15 +193,14 @@ def head_hits(
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What training several heads over one trunk saves against a training for each.
+    """Saving of one training of several heads over a separate training for each.
 
     Attributes:
         multitask_j: Energy until all heads were at their targets at one evaluation, in J; None if
             they never were.
-        single_j: Energy of each separate training to the same target, in J; None of one that
-            missed it.
+        single_j: Energy of each separate training to the same target, in J; None if missed.
         accuracy_gain: Best accuracy of each head less that of its separate training.
-        missed: What missed its target, in words: without any, a saving can be said.
+        missed: Descriptions of missed targets; a saving is defined only without any.
     """
 
     multitask_j: float | None
@@ -211,7 +210,7 @@ class Shared:
 
     @property
     def saving(self) -> float | None:
-        """1 - E_multitask / sum of E_single; None where a target was missed."""
+        """1 - E_multitask / sum of E_single; None if a target was missed."""
         energies = [energy_j for energy_j in self.single_j.values() if energy_j is not None]
         if self.missed or self.multitask_j is None or not energies:
             return None
@@ -219,7 +218,7 @@ class Shared:
 
     @property
     def over_dearest(self) -> float | None:
-        """E_multitask over the dearest separate training; None where a target was missed."""
+        """E_multitask over the most expensive separate training; None if a target was missed."""
         energies = [energy_j for energy_j in self.single_j.values() if energy_j is not None]
         if self.missed or self.multitask_j is None or not energies:
             return None
@@ -233,10 +232,10 @@ def shared(multitask: TrialResult, singles: Mapping[str, TrialResult]) -> Shared
 
     Args:
         multitask: A trial of several heads.
-        singles: A trial of each head alone.
+        singles: A separate trial for each head.
 
     Raises:
-        ValueError: If they are not of the same heads.
+        ValueError: If the heads differ.
     """
     best = {name: max(column, default=0.0) for name, column in multitask.checkpoints.heads.items()}
     if not best or best.keys() != singles.keys():
@@ -267,14 +266,14 @@ def life_cycle_j(
     inference_j_per_1000: float,
     embodied_j: float = 0.0,
 ) -> float:
-    """E_life = E_search + E_train + n_inferences x E_inference, and a share of the hardware's.
+    """Return E_life = E_search + E_train + n_inferences x E_inference + E_embodied.
 
     Args:
-        search_j: All energy that the search burnt, in J.
+        search_j: All energy that the search used, in J.
         train_j: Energy of the final training, its upfront share included, in J.
-        n_inferences: Answers that the model gives.
-        inference_j_per_1000: Measured energy of 1,000 answers, in J.
-        embodied_j: Share of the energy of making the hardware, by the user's figure, in J.
+        n_inferences: Number of inferences over the life of the model.
+        inference_j_per_1000: Measured energy of 1,000 inferences, in J.
+        embodied_j: Share of the energy of making the hardware, user-specified, in J.
 
     Raises:
         ValueError: If a number is below 0.

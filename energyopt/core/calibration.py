@@ -1,7 +1,7 @@
-"""What the trials of a study have found out about its hardware, for the trials to come.
+"""Hardware measurements of a study's trials, passed on to its later trials.
 
-It travels to a job as one config value. Nothing in it is text of anybody's: numbers, under
-digests of what they are about. What comes from a database is so never read as a config.
+They travel to a job as one value. It contains only numbers, keyed by hashes, so no string from the
+database can reach Hydra's parser.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from energyopt.core.trial_result import TrialResult
 T = TypeVar("T")
 
 _DIGEST_BYTES = 8
-_MOST = 50
+_MAX_ENTRIES = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What is known of a study's hardware.
+    """Hardware measurements of a study.
 
     Attributes:
-        profiles: Points of finished power profiles, by the digest of the shape of work.
+        profiles: Points of finished power profiles, by the digest of the workload.
         idle_w: Power at rest, in W, by the digest of the GPUs and their limits.
         reference_c: Temperature at the study's first trial, in degC, by the digest of the GPUs.
     """
@@ -38,24 +38,24 @@ class Calibration:
 
     @classmethod
     def of(cls, results: Iterable[TrialResult]) -> Calibration:
-        """Collect it from trials, in their order."""
-        known = cls()
+        """Collect the measurements of trials, in their order."""
+        calibration = cls()
         for result in results:
-            known = known.learn(result)
-        return known
+            calibration = calibration.learn(result)
+        return calibration
 
     def learn(self, result: TrialResult) -> Calibration:
-        """Add what a trial found out; what was known stays."""
-        machine, found = result.start.machine, result.conditions
+        """Return a calibration with a trial's measurements added; existing ones stay."""
+        machine, conditions = result.start.machine, result.conditions
         if machine is None or not machine.gpus:
             return self
         profiles, idle_w, reference_c = {}, {}, {}
-        if found.profile is not None and found.profile.finished:
-            profiles[digest(found.profile.shape)] = found.profile.points
-        if found.idle_w is not None:
-            idle_w[place(machine, limits=True)] = found.idle_w
-        if found.temperature_before_c is not None:
-            reference_c[place(machine)] = found.temperature_before_c
+        if conditions.profile is not None and conditions.profile.finished:
+            profiles[digest(conditions.profile.shape)] = conditions.profile.points
+        if conditions.idle_w is not None:
+            idle_w[place(machine, limits=True)] = conditions.idle_w
+        if conditions.temperature_before_c is not None:
+            reference_c[place(machine)] = conditions.temperature_before_c
         return Calibration(
             _with(self.profiles, profiles),
             _with(self.idle_w, idle_w),
@@ -63,10 +63,10 @@ class Calibration:
         )
 
     def to_json(self) -> str:
-        """As text of digests and numbers."""
+        """Return the calibration as JSON of digests and numbers."""
         points = {
-            key: [[at.limit_w, at.steps, at.step_j, at.step_s] for at in of]
-            for key, of in self.profiles.items()
+            key: [[point.limit_w, point.steps, point.step_j, point.step_s] for point in profile]
+            for key, profile in self.profiles.items()
         }
         parts = {
             "profiles": points,
@@ -87,18 +87,18 @@ class Calibration:
 
 
 def place(machine: Machine, *, limits: bool = False) -> str:
-    """The digest of a trial's GPUs, with their power limits where these matter."""
+    """Return the digest of a trial's GPUs, with their power limits if these matter."""
     return digest([[gpu.uuid, gpu.limit_w if limits else None] for gpu in machine.gpus])
 
 
 def digest(what: Any) -> str:
-    """A short name of plain data that says the same for the same."""
+    """Return a short hash of plain data; equal data has equal hashes."""
     text = json.dumps(what, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def shape_of_work(device: str, model: Any, batch_size: int, paradigm: Any) -> Mapping[str, Any]:
-    """What a power profile holds for: nothing else changes what a step costs at a limit.
+    """Return all that determines the cost of a step at a power limit: a profile's workload.
 
     Args:
         device: Model of the GPUs.
@@ -110,7 +110,7 @@ def shape_of_work(device: str, model: Any, batch_size: int, paradigm: Any) -> Ma
     return {key: as_stored(part) for key, part in shape.items()}
 
 
-def _with(known: Mapping[str, T], found: Mapping[str, T]) -> dict[str, T]:
-    """What is known stays, what is new comes last; the newest entries keep a job's words short."""
-    new = {key: value for key, value in found.items() if key not in known}
-    return dict([*known.items(), *new.items()][-_MOST:])
+def _with(known: Mapping[str, T], measured: Mapping[str, T]) -> dict[str, T]:
+    """Append the new entries to the known; only the last ones are kept, to limit the size."""
+    new = {key: value for key, value in measured.items() if key not in known}
+    return dict([*known.items(), *new.items()][-_MAX_ENTRIES:])

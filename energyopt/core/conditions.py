@@ -1,6 +1,6 @@
-"""What is known of the hardware around a trial: its GPUs, what they drew at rest, their limits.
+"""Records of the hardware around a trial: its GPUs, their idle power, their limits.
 
-Frozen records, as in `trial_result`; what a driver does not tell is None, never 0.
+Frozen records, as in `trial_result`; a value that the driver does not report is None, never 0.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU as a trial found it. What a driver does not tell is None.
+    """A GPU at the start of a trial. A value that the driver does not report is None.
 
     Attributes:
         name: Its model, such as "NVIDIA H100 80GB HBM3".
-        uuid: What tells it from all others.
+        uuid: Its unique identifier.
         index: Its number among the machine's GPUs.
         limit_w: Power limit in force, as read back, in W.
         min_limit_w: The lowest that can be set, in W.
         max_limit_w: The highest, in W.
         default_limit_w: The vendor's, in W.
-        persistence: Whether the driver stays loaded without users; its counters then do, too.
+        persistence: Whether the driver, with its counters, stays loaded without users.
         sm_clock_hz: Clock of the cores at that moment, in Hz.
         max_sm_clock_hz: The fastest, in Hz.
         memory_clock_hz: Clock of the memory at that moment, in Hz.
@@ -43,12 +43,12 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a trial ran on and with.
+    """Hardware and software of a trial.
 
     Attributes:
-        gpus: The GPUs that it held.
+        gpus: The GPUs that the trial held.
         driver: Version of their driver; None without any.
-        packages: Versions of the packages that make its numbers.
+        packages: Versions of the packages that affect its numbers.
         commit: Git commit of the code in the current folder, with "-dirty" if it was changed;
             None outside a repository.
     """
@@ -60,7 +60,7 @@ class Machine:
 
     @property
     def limit_w(self) -> float | None:
-        """The lowest power limit in force, in W; None where none is told."""
+        """The lowest power limit in force, in W; None if none is reported."""
         return min((gpu.limit_w for gpu in self.gpus if gpu.limit_w is not None), default=None)
 
     @classmethod
@@ -71,7 +71,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class ProfilePoint:
-    """What training costs at one power limit.
+    """Cost of a training step at one power limit.
 
     Attributes:
         limit_w: The limit of each GPU, in W.
@@ -93,14 +93,14 @@ class ProfilePoint:
 
 @dataclass(frozen=True, slots=True)
 class PowerProfile:
-    """What training one shape of work costs at several power limits.
+    """Cost of a training step of one workload at several power limits.
 
     Attributes:
-        shape: What it holds for: device, model, batch size, and the paradigm with its precision.
+        shape: The workload: device, model, batch size, and the paradigm with its precision.
         points: The limits that were tried, from the highest downward.
-        chosen_w: The one that the policy chose, in W.
-        finished: Whether all that should be tried was; else the trial ended first.
-        policy: By what it was chosen: `power_policy`.
+        chosen_w: The limit that the policy chose, in W.
+        finished: Whether all limits were tried; else the trial ended first.
+        policy: The policy that chose it: `power_policy`.
     """
 
     shape: Mapping[str, Any]
@@ -112,23 +112,23 @@ class PowerProfile:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PowerProfile:
         """Read one from plain data."""
-        return cls(**{**data, "points": tuple(ProfilePoint(**at) for at in data["points"])})
+        return cls(**{**data, "points": tuple(ProfilePoint(**point) for point in data["points"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What was measured around a trial's training. What was not is None.
+    """Measurements around a trial's training; None if not measured.
 
     Attributes:
-        temperature_before_c: Of the hottest GPU before the first window, in degC.
-        temperature_after_c: The same after the last, in degC.
-        cool_down_s: How long the trial waited for its GPUs to cool down, in s.
-        idle_w: What its GPUs draw at rest, with their contexts open, in W.
+        temperature_before_c: Temperature of the hottest GPU before the first window, in degC.
+        temperature_after_c: Temperature of the hottest GPU after the last window, in degC.
+        cool_down_s: Time that the trial waited for its GPUs to cool down, in s.
+        idle_w: Idle power of its GPUs, with their contexts open, in W.
         limit_w: Power limit of each GPU for the rest of the training, as read back, in W.
-        profile: What several limits cost, where this trial tried them.
-        flags: Warnings that showed during the trial, as short words.
-        epoch_j: Energy of an epoch at that limit, where a trial paused before its first
-            evaluation, in J.
+        profile: The power profile, if this trial measured one.
+        flags: Warnings during the trial, as short words.
+        epoch_j: Energy of an epoch at that limit, in J, if the trial paused before its first
+            evaluation.
     """
 
     temperature_before_c: float | None = None
@@ -148,4 +148,4 @@ class Conditions:
 
 
 NOT_MEASURED = Conditions()
-"""Of a trial without GPUs, or of which nothing more is known."""
+"""Conditions of a trial without GPUs, or without measurements."""

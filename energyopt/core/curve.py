@@ -1,7 +1,7 @@
 """The curve of a trial: its evaluations, kept as columns.
 
 A study has hundreds of thousands of evaluations. They are stored, read and summed by column;
-one is an object where somebody looks at it.
+objects of single evaluations are made on access.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from energyopt.core.energy import Energies, Energy
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One evaluation, with the two windows that led to it. What was not counted is None.
+    """One evaluation, with its training and evaluation windows. What was not counted is None.
 
     Attributes:
         samples: Training samples seen since the first step.
         steps: Optimizer steps since the first.
-        epoch: How much was trained, in units of the training set.
+        epoch: Amount of training, in units of the training set.
         accuracy: Validation accuracy in [0, 1]; higher is better.
         loss: Mean training loss since the last checkpoint.
         training: Energy of the training window since the last checkpoint.
         evaluation: Energy of the evaluation window.
         heads: Validation accuracy of each head, where the task has several.
-        index: Its number in the curve, from 0: one of the same number corrects it. None where
-            nobody has numbered it yet, and in lines of old, which are told apart by samples.
+        index: Its number in the curve, from 0; a later checkpoint of the same number replaces it.
+            None before it is numbered, and in journals from older versions, whose checkpoints are
+            identified by samples.
     """
 
     samples: int | None
@@ -41,12 +42,12 @@ class Checkpoint:
     training: Energy
     evaluation: Energy
     heads: Mapping[str, float] = field(default_factory=dict)
-    index: int | None = field(default=None, compare=False)  # where it is, not what it is
+    index: int | None = field(default=None, compare=False)  # its position, not its content
 
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """A setup one could stop at: what the training cost so far, and what it reached.
+    """A point of a training to stop at: its cost so far, and its accuracy.
 
     `index` is the number of its evaluation in the trial, from 0; see `Checkpoint` for the rest.
     """
@@ -62,7 +63,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The setups along a training that one could stop at, as columns: see `CurvePoint`."""
+    """The points of a training to stop at, as columns: see `CurvePoint`."""
 
     training_j: tuple[float, ...] = ()
     training_s: tuple[float, ...] = ()
@@ -75,87 +76,87 @@ class Curve:
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, at: int) -> CurvePoint:
+    def __getitem__(self, index: int) -> CurvePoint:
         return CurvePoint(
-            self.training_j[at],
-            self.training_s[at],
-            self.accuracy[at],
-            self.samples[at],
-            self.steps[at],
-            self.epoch[at],
-            self.index[at],
+            self.training_j[index],
+            self.training_s[index],
+            self.accuracy[index],
+            self.samples[index],
+            self.steps[index],
+            self.epoch[index],
+            self.index[index],
         )
 
     def __iter__(self) -> Iterator[CurvePoint]:
         return map(self.__getitem__, range(len(self)))
 
     def only(self, counts: Sequence[bool]) -> Curve:
-        """The points that count."""
-        columns = (getattr(self, each.name) for each in fields(self))
+        """Return the curve with only the points that count."""
+        columns = (getattr(self, column.name) for column in fields(self))
         return Curve(*(tuple(itertools.compress(column, counts)) for column in columns))
 
     def in_epochs(self, epoch_j: float | None, upfront_j: float) -> tuple[float, ...]:
-        """Epochs at each point, those that its upfront energy is worth included.
+        """Return the epochs at each point, with its upfront energy converted to epochs.
 
-        Who looks ahead in epochs at a constant energy of an epoch then sees the joules.
+        Extrapolating in epochs at a constant energy per epoch then extrapolates in energy.
 
         Args:
             epoch_j: Energy of an epoch, in J.
-            upfront_j: What went into it before its first step, in J.
+            upfront_j: Energy used before its first step, in J.
         """
         if not epoch_j or not upfront_j:
             return self.epoch
         return tuple(energy_j / epoch_j for energy_j in self.training_j)
 
     def rises(self) -> list[int]:
-        """Indices of the points that are more accurate than all before."""
+        """Return the indices of the points that are more accurate than all before."""
         rises: list[int] = []
-        for at, accuracy in enumerate(self.accuracy):
+        for i, accuracy in enumerate(self.accuracy):
             if not rises or accuracy > self.accuracy[rises[-1]]:
-                rises.append(at)
+                rises.append(i)
         return rises
 
     def thinned(self, most: int, target: float) -> Curve:
-        """At most so many points: the last, the first at a target, then those that rise."""
+        """Return at most `most` points: the last, the first at a target, then those that rise."""
         if len(self) <= most:
             return self
-        hit = next((at for at, accuracy in enumerate(self.accuracy) if accuracy >= target), 0)
-        kept = {*spread(self.rises(), self.training_j, most - 2), hit, len(self) - 1}
-        others = [at for at in range(len(self)) if at not in kept]
-        kept.update(spread(others, self.training_j, most - len(kept)))
-        return self.only([at in kept for at in range(len(self))])
+        hit = next((i for i, accuracy in enumerate(self.accuracy) if accuracy >= target), 0)
+        chosen = {*spread(self.rises(), self.training_j, most - 2), hit, len(self) - 1}
+        others = [i for i in range(len(self)) if i not in chosen]
+        chosen.update(spread(others, self.training_j, most - len(chosen)))
+        return self.only([i in chosen for i in range(len(self))])
 
     def first_at(self, target: float) -> CurvePoint | None:
-        """The first point at or above a target, or None where it was missed."""
-        reached = (at for at, accuracy in enumerate(self.accuracy) if accuracy >= target)
-        at = next(reached, None)
-        return None if at is None else self[at]
+        """Return the first point at or above a target, or None if it was missed."""
+        reached = (i for i, accuracy in enumerate(self.accuracy) if accuracy >= target)
+        index = next(reached, None)
+        return None if index is None else self[index]
 
 
-def spread(at: Sequence[int], joules: Sequence[float], most: int) -> list[int]:
-    """Choose some of the points of a curve, spread over the log of their joules, ends included.
+def spread(indices: Sequence[int], joules: Sequence[float], most: int) -> list[int]:
+    """Choose points of a curve, evenly spaced in the log of their energy, ends included.
 
     Args:
-        at: Indices to choose from, increasing.
+        indices: Indices to choose from, increasing.
         joules: Energy at each index, in J; above 0.
-        most: How many to choose at most.
+        most: Maximum number of points to choose.
     """
-    if len(at) <= most:
-        return list(at)
+    if len(indices) <= most:
+        return list(indices)
     if most < 2:  # noqa: PLR2004  # no two ends
-        return list(at[len(at) - most :])
-    low, high = (math.log(joules[end]) for end in (at[0], at[-1]))
-    logs = [math.log(joules[index]) for index in at]
+        return list(indices[len(indices) - most :])
+    low, high = (math.log(joules[end]) for end in (indices[0], indices[-1]))
+    logs = [math.log(joules[index]) for index in indices]
     marks = (low + (high - low) * part / (most - 1) for part in range(1, most - 1))
-    chosen = {min(bisect.bisect_left(logs, mark), len(at) - 1) for mark in marks}
-    return [at[i] for i in sorted({0, *chosen, len(at) - 1})]
+    chosen = {min(bisect.bisect_left(logs, mark), len(indices) - 1) for mark in marks}
+    return [indices[i] for i in sorted({0, *chosen, len(indices) - 1})]
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
     """The evaluations of a trial, in order, as columns: see `Checkpoint`.
 
-    A head that was not scored at an evaluation has accuracy 0 there. The place in a column is the
+    A head that was not scored at an evaluation has accuracy 0 there. The index in a column is the
     evaluation's number.
     """
 
@@ -189,45 +190,45 @@ class Checkpoints:
     def __len__(self) -> int:
         return len(self.epoch)
 
-    def __getitem__(self, at: int) -> Checkpoint:
+    def __getitem__(self, index: int) -> Checkpoint:
         return Checkpoint(
-            self.samples[at],
-            self.steps[at],
-            self.epoch[at],
-            self.accuracy[at],
-            self.loss[at],
-            self.training[at],
-            self.evaluation[at],
-            {name: column[at] for name, column in self.heads.items()},
-            range(len(self))[at],
+            self.samples[index],
+            self.steps[index],
+            self.epoch[index],
+            self.accuracy[index],
+            self.loss[index],
+            self.training[index],
+            self.evaluation[index],
+            {name: column[index] for name, column in self.heads.items()},
+            range(len(self))[index],
         )
 
     def __iter__(self) -> Iterator[Checkpoint]:
         return map(self.__getitem__, range(len(self)))
 
     def curve(self, upfront_j: float = 0.0, upfront_s: float = 0.0) -> Curve:
-        """The evaluations with training energy and time summed from the first step.
+        """Return the evaluations with training energy and time summed from the first step.
 
-        A model whose loss is not finite is no setup to stop at, whatever it scores; and what
-        was trained before a coarse counter first moved was not trained for nothing.
+        Evaluations with a loss that is not finite are left out: the model has diverged. So are
+        those before a coarse energy counter first moved: 0 J would be too low.
 
         Args:
-            upfront_j: Energy that went into it before its first step, in J.
-            upfront_s: The same of time, in s.
+            upfront_j: Energy used before the first step, in J.
+            upfront_s: Time used before the first step, in s.
         """
-        own_j = tuple(itertools.accumulate(self.training.total_j))
-        training_j = tuple(upfront_j + at for at in own_j)
-        training_s = tuple(upfront_s + at for at in itertools.accumulate(self.training.time_s))
+        summed_j = tuple(itertools.accumulate(self.training.total_j))
+        training_j = tuple(upfront_j + energy_j for energy_j in summed_j)
+        training_s = tuple(upfront_s + s for s in itertools.accumulate(self.training.time_s))
         counted = (self.samples, self.steps, self.epoch, tuple(range(len(self))))
         curve = Curve(training_j, training_s, self.accuracy, *counted)
         counts = [
             energy_j > 0 and (loss is None or math.isfinite(loss))
-            for energy_j, loss in zip(own_j, self.loss, strict=True)
+            for energy_j, loss in zip(summed_j, self.loss, strict=True)
         ]
         return curve if all(counts) else curve.only(counts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: a list a column."""
+        """Return plain data for JSON: a list for each column."""
         return {
             "samples": self.samples,
             "steps": self.steps,
@@ -241,7 +242,7 @@ class Checkpoints:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any] | list[Mapping[str, Any]]) -> Checkpoints:
-        """Read what `to_dict` wrote, or a list of evaluations, as in records of old."""
+        """Read what `to_dict` wrote, or a list of evaluations, as older versions stored them."""
         if isinstance(data, list):
             return cls.of(map(checkpoint_from_dict, data))
         return cls(
@@ -258,7 +259,5 @@ class Checkpoints:
 
 def checkpoint_from_dict(data: Mapping[str, Any]) -> Checkpoint:
     """Read a `Checkpoint` from plain data."""
-    fields = dict(data)
-    fields["training"] = Energy.from_dict(fields["training"])
-    fields["evaluation"] = Energy.from_dict(fields["evaluation"])
-    return Checkpoint(**fields)
+    training, evaluation = (Energy.from_dict(data[part]) for part in ("training", "evaluation"))
+    return Checkpoint(**{**data, "training": training, "evaluation": evaluation})

@@ -1,4 +1,4 @@
-"""What a window cost: energy and time by device, alone or as columns of many windows."""
+"""Energy and time of windows by device, one at a time or as columns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Energy:
         gpu_j: Energy of the GPU boards, in J; None where they were not metered.
         cpu_j: Energy of the CPU packages (or its estimate), in J; None where not metered.
         dram_j: Energy of the memory, in J; None where not metered.
-        gpus_j: The same as `gpu_j` for each board, in J, in the order of `Machine.gpus`.
+        gpus_j: Energy of each GPU board, in J, in the order of `Machine.gpus`.
     """
 
     time_s: float = 0.0
@@ -64,31 +64,29 @@ class Energy:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Energy:
         """Read one from plain data."""
-        fields = dict(data)
-        fields["gpus_j"] = tuple(fields.get("gpus_j", ()))
-        return cls(**fields)
+        return cls(**{**data, "gpus_j": tuple(data.get("gpus_j", ()))})
 
 
 def total(energies: Iterable[Energy]) -> Energy:
-    """Add windows up; the sum of none is zero seconds and no metered part."""
+    """Return the sum of windows; without any, zero seconds and no metered part."""
     return sum(energies, start=Energy())
 
 
 PARTS = ("gpu_j", "cpu_j", "dram_j")
-"""The devices whose joules add up."""
+"""The parts of an `Energy` that add up to its total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Energies:
-    """Windows of one kind, as columns.
+    """Windows of one purpose, as columns.
 
     Attributes:
-        time_s: Their times, in s.
-        gpu_j: Their energies by device, in J, as in `Energy`; a column is None where no window
-            has that part.
+        time_s: Time of each window, in s.
+        gpu_j: Energy of the GPU boards in each window, in J, as in `Energy`; None if no window has
+            that part.
         cpu_j: See `gpu_j`.
         dram_j: See `gpu_j`.
-        gpus_j: A column for each board, in J; None in it where a window has no such board.
+        gpus_j: A column for each board, in J, with None for windows without that board.
     """
 
     time_s: tuple[float, ...] = ()
@@ -109,13 +107,13 @@ class Energies:
             tuple(itertools.zip_longest(*(row.gpus_j for row in rows))),
         )
 
-    def __getitem__(self, at: int) -> Energy:
+    def __getitem__(self, index: int) -> Energy:
         return Energy(
-            self.time_s[at],
-            None if self.gpu_j is None else self.gpu_j[at],
-            None if self.cpu_j is None else self.cpu_j[at],
-            None if self.dram_j is None else self.dram_j[at],
-            tuple(part for board in self.gpus_j if (part := board[at]) is not None),
+            self.time_s[index],
+            None if self.gpu_j is None else self.gpu_j[index],
+            None if self.cpu_j is None else self.cpu_j[index],
+            None if self.dram_j is None else self.dram_j[index],
+            tuple(part for board in self.gpus_j if (part := board[index]) is not None),
         )
 
     @property
@@ -125,12 +123,12 @@ class Energies:
         for column in (self.gpu_j, self.cpu_j, self.dram_j):
             if column is not None:
                 totals = [
-                    so_far + (part or 0.0) for so_far, part in zip(totals, column, strict=True)
+                    subtotal + (part or 0.0) for subtotal, part in zip(totals, column, strict=True)
                 ]
         return totals
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; a board that is all of the GPU energy is not written twice."""
+        """Return plain data for JSON; a board column equal to `gpu_j` is not repeated."""
         boards = ["gpu_j" if board == self.gpu_j else board for board in self.gpus_j]
         return {
             "time_s": self.time_s,

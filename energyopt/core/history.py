@@ -1,6 +1,6 @@
-"""A trial so far, and what the earlier ones of its study did: all that a stopping rule is told.
+"""The progress of a trial and the history of its study: the inputs of a stopping rule.
 
-What is known of earlier trials travels to a job as one config value, of numbers alone.
+The history travels to a job as one value that contains only numbers.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 from energyopt.core.curve import Curve, spread
 
-_MOST = 50
-_MOST_OF_ONE = 16  # points of a rival's curve
-_GRAIN = 16  # energies at which curves are compared when one must go
+_MAX_ENTRIES = 50  # curves, and points of the front
+_MAX_CURVE_POINTS = 16  # of one trial's curve
+_N_COMPARED = 16  # energies at which curves are compared when one must be dropped
 _DIGITS = 5
 
 Point = tuple[float, float]
-"""A setup one could stop at: training energy in J, accuracy."""
+"""A point of a training to stop at: training energy in J, accuracy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class TrialProgress:
 
     Attributes:
         epochs: Epochs trained at each evaluation.
-        joules: Training energy from the first step up to each, in J.
-        accuracy: At each, in [0, 1].
+        joules: Training energy from the first step up to each evaluation, in J.
+        accuracy: Accuracy at each evaluation, in [0, 1].
         target: Accuracy to reach, in [0, 1].
-        last_epoch: The most epochs it may train.
-        beyond: Whether accuracy other than the target's counts, too; else it ends there.
+        last_epoch: Maximum number of epochs.
+        beyond: Whether other accuracies than the target count as well; else the trial ends there.
     """
 
     epochs: tuple[float, ...]
@@ -56,12 +56,12 @@ class TrialProgress:
 
     @property
     def reached(self) -> bool:
-        """Whether the target is reached."""
+        """True if the target is reached."""
         return self.best >= self.target
 
     @property
     def end_j(self) -> float:
-        """What it will have used after all its epochs, at the energy of one until now, in J."""
+        """Expected energy after all its epochs, at the energy per epoch so far, in J."""
         return self.spent_j * max(1.0, self.last_epoch / self.epochs[-1]) if self.joules else 0.0
 
 
@@ -72,7 +72,7 @@ class BestSoFarCurve:
     Attributes:
         number: The trial's.
         joules: Training energy, in J; never falling.
-        accuracy: The best so far, in [0, 1]; never falling.
+        accuracy: Best accuracy so far, in [0, 1]; never falling.
     """
 
     number: int
@@ -81,36 +81,36 @@ class BestSoFarCurve:
 
     @classmethod
     def of(cls, number: int, curve: Curve) -> BestSoFarCurve:
-        """Thin a curve; flat parts keep points, since what rises late was not better before."""
+        """Return the thinned best-so-far curve; flat parts keep points, so that rises stay late."""
         best = tuple(itertools.accumulate(curve.accuracy, max))
-        kept = spread(range(len(curve)), curve.training_j, _MOST_OF_ONE)
-        points = [_rounded(curve.training_j[at], best[at]) for at in kept]
+        indices = spread(range(len(curve)), curve.training_j, _MAX_CURVE_POINTS)
+        points = [_rounded(curve.training_j[i], best[i]) for i in indices]
         return cls(number, tuple(j for j, _ in points), tuple(a for _, a in points))
 
     def at(self, energy_j: float) -> float:
-        """Its best accuracy with an energy, in J; between two points on their straight line."""
-        after = bisect.bisect_right(self.joules, energy_j)
-        if after == 0:
+        """Return the best accuracy at an energy, in J, by linear interpolation."""
+        right = bisect.bisect_right(self.joules, energy_j)
+        if right == 0:
             return 0.0
-        if after == len(self.joules):
+        if right == len(self.joules):
             return self.accuracy[-1]
         (low_j, high_j), (low, high) = (
-            column[after - 1 : after + 1] for column in (self.joules, self.accuracy)
+            column[right - 1 : right + 1] for column in (self.joules, self.accuracy)
         )
         return low + (high - low) * (energy_j - low_j) / (high_j - low_j)
 
 
 @dataclass(frozen=True, slots=True)
 class StudyHistory:
-    """What the earlier trials of a study did.
+    """The history of a study's earlier trials.
 
     Attributes:
-        incumbent_j: The least energy to the target, in J; None before any reached it.
-        incumbent: The trial that needed it.
+        incumbent_j: Least energy to the target, in J; None before any trial reached it.
+        incumbent: Number of that trial.
         curves: The best curves, by trial.
-        front: Setups one could stop at of which none is better than another, by energy.
-        luck: What the seed alone does to log energy to the target (standard deviation); None if
-            unknown.
+        front: Pareto front of energy and accuracy, by energy.
+        luck: Seed noise: standard deviation of the log energy to the target between seeds; None
+            if unknown.
     """
 
     incumbent_j: float | None = None
@@ -120,33 +120,33 @@ class StudyHistory:
     luck: float | None = None
 
     def learn(self, number: int, curve: Curve, target: float) -> StudyHistory:
-        """Take in how a trial went; a trial that has gone on since replaces itself."""
+        """Return the history with a trial added; a resumed trial replaces its earlier entry."""
         if not len(curve):
             return self
-        others = [rival for rival in self.curves if rival.number != number]
+        others = [earlier for earlier in self.curves if earlier.number != number]
         new = [_rounded(*point) for point in zip(curve.training_j, curve.accuracy, strict=True)]
-        known = dataclasses.replace(
+        history = dataclasses.replace(
             self,
             curves=_best([*others, BestSoFarCurve.of(number, curve)]),
             front=_thinned(front_of([*self.front, *new])),
         )
         hit = curve.first_at(target)
         if hit is None or (self.incumbent_j is not None and self.incumbent_j <= hit.training_j):
-            return known
+            return history
         incumbent_j = _rounded(hit.training_j, hit.accuracy)[0]
-        return dataclasses.replace(known, incumbent_j=incumbent_j, incumbent=number)
+        return dataclasses.replace(history, incumbent_j=incumbent_j, incumbent=number)
 
     def best_with(self, energy_j: float) -> float:
-        """The best accuracy on the front with no more than an energy, in J."""
-        at = bisect.bisect_right(self.front, (energy_j, math.inf))
-        return self.front[at - 1][1] if at else 0.0
+        """Return the best accuracy on the front with at most an energy, in J."""
+        right = bisect.bisect_right(self.front, (energy_j, math.inf))
+        return self.front[right - 1][1] if right else 0.0
 
     def to_json(self) -> str:
-        """As text of numbers."""
+        """Return the history as JSON of numbers."""
         parts = {
             "incumbent_j": self.incumbent_j,
             "incumbent": self.incumbent,
-            "curves": [[rival.number, rival.joules, rival.accuracy] for rival in self.curves],
+            "curves": [[curve.number, curve.joules, curve.accuracy] for curve in self.curves],
             "front": self.front,
             "luck": self.luck,
         }
@@ -168,9 +168,9 @@ class StudyHistory:
 
 
 def front_of(points: Iterable[Point]) -> list[Point]:
-    """The points that none is better than: by energy, each more accurate than those before."""
+    """Return the Pareto front: by energy, each point more accurate than those before."""
     front: list[Point] = []
-    for energy_j, accuracy in sorted(points, key=lambda at: (at[0], -at[1])):
+    for energy_j, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or accuracy > front[-1][1]:
             front.append((energy_j, accuracy))
     return front
@@ -178,15 +178,15 @@ def front_of(points: Iterable[Point]) -> list[Point]:
 
 def _thinned(front: Sequence[Point]) -> tuple[Point, ...]:
     joules = [energy_j for energy_j, _ in front]
-    return tuple(front[at] for at in spread(range(len(front)), joules, _MOST))
+    return tuple(front[i] for i in spread(range(len(front)), joules, _MAX_ENTRIES))
 
 
 def _best(curves: Sequence[BestSoFarCurve]) -> tuple[BestSoFarCurve, ...]:
-    """All of them, but for the least accurate one where they are too many."""
-    if len(curves) <= _MOST:
+    """Return the curves, without the least accurate one if there are too many."""
+    if len(curves) <= _MAX_ENTRIES:
         return tuple(curves)
     ends = sorted(itertools.chain.from_iterable((c.joules[0], c.joules[-1]) for c in curves))
-    energies = [ends[round(i * (len(ends) - 1) / (_GRAIN - 1))] for i in range(_GRAIN)]
+    energies = [ends[round(i * (len(ends) - 1) / (_N_COMPARED - 1))] for i in range(_N_COMPARED)]
     worst = min(curves, key=lambda curve: sum(map(curve.at, energies)))
     return tuple(curve for curve in curves if curve is not worst)
 

@@ -1,7 +1,7 @@
-"""A trial's progress, one JSON line at a time, in its own folder.
+"""A trial's journal: its progress as lines of JSON, in its own folder.
 
-Written by the job, read by the coordinator: for the live display, and for the joules of a
-trial that dies. Plain files, so that any launcher can carry the job.
+The job writes it, the coordinator reads it for the live display and for the energy of a trial that
+crashes. A plain file works with any launcher.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from energyopt.core.trial_result import (
 )
 from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import JournalError, TrialError
+from energyopt.utils.files import write_atomically
 
 NAME = "progress.jsonl"
 """The journal's file name in a job's folder."""
 
 
 Record = TrialStart | Window | Checkpoint | Conditions | PausePoint | UpfrontCost
-"""What a journal is made of."""
+"""The records of a journal."""
 
 _FORMS: tuple[tuple[type[Record], str, Callable[[Any], Record]], ...] = (
     (TrialStart, "TrialStart", start_from_dict),
@@ -45,12 +46,12 @@ _FORMS: tuple[tuple[type[Record], str, Callable[[Any], Record]], ...] = (
     (PausePoint, "Pause", PausePoint.from_dict),
     (UpfrontCost, "Upfront", UpfrontCost.from_dict),
 )
-"""Each class with the tag of its lines, and what reads them. Journals on disk say the tags: a class
-may get another name, a tag never does."""
+"""Each class with the tag of its lines and their reader. Tags are stored in journals on disk: a
+class may be renamed, a tag never."""
 
 _TAGS = {kind: tag for kind, tag, _ in _FORMS}
 _READERS = {tag: read for _, tag, read in _FORMS}
-_BEGAN = "Began"  # the tag of a line that holds no record: what the trial does now
+_BEGAN = "Began"  # tag of a line without a record: the current activity of the trial
 
 
 class JournalWriter:
@@ -58,14 +59,14 @@ class JournalWriter:
 
     Args:
         path: The file; None keeps nothing.
-        again: Whether a journal that is there already is the same trial's, whose execution was
-            cut: what that burnt is carried into the new one.
-        pause: Number of the pause that the trial goes on from; None where it begins.
-        samples: Samples at that pause, where it has no number because it is of old.
+        again: Whether an existing journal is of the same trial, whose execution was cut: the
+            energy of that is carried over into the new journal.
+        pause: Number of the pause from which the trial resumes; None for a new trial.
+        samples: Samples at that pause, if an older version left it without a number.
 
     Attributes:
-        resumed: The record up to that pause, which goes on; None where there is none.
-        carried: What was carried beyond it, as a window; nothing where there was nothing.
+        resumed: The record up to that pause; None for a new trial.
+        carried: The energy carried over from beyond it, as a window; empty without any.
     """
 
     def __init__(
@@ -83,38 +84,38 @@ class JournalWriter:
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        before = JournalReader(path).read() if again else Journal()
+        existing = JournalReader(path).read() if again else Journal()
         if pause is not None or samples is not None:
-            self.resumed = before.paused(pause, samples)
-        self.carried = before.carried(self.resumed)
+            self.resumed = existing.paused(pause, samples)
+        self.carried = existing.carried(self.resumed)
         if self.resumed is not None:
-            write_whole(path, _lines(*map(_named, (*self.resumed.records(), *self.carried))))
-        elif before.start is None or not self.carried:
+            write_atomically(path, _lines(*map(_tagged, (*self.resumed.records(), *self.carried))))
+        elif existing.start is None or not self.carried:
             path.write_text("")
-        else:  # with its start: a trial that is cut again before it begins has its record, too
-            write_whole(path, _lines(_named(before.start), *map(_named, self.carried)))
+        else:  # with its start, so that a trial that is cut again early still has a record
+            write_atomically(path, _lines(_tagged(existing.start), *map(_tagged, self.carried)))
         self._file = path.stat().st_ino
 
     def append(self, *records: Record) -> None:
-        """Append records, all of them or none."""
+        """Append records, all or none."""
         if self._path is not None:
-            self._write(*map(_named, records))
+            self._write(*map(_tagged, records))
 
-    def began(self, doing: str) -> None:
-        """Say what the trial does now, for those who wait for it."""
-        self._write({_BEGAN: doing})
+    def began(self, activity: str) -> None:
+        """Append the current activity of the trial, for the live display."""
+        self._write({_BEGAN: activity})
 
     def _write(self, *lines: Mapping[str, object]) -> None:
         if self._path is None:
             return
         with self._path.open("a") as file:
-            # A job that outlived its run: another has gone on from the same pause since.
+            # This job outlived its run: another has resumed from the same pause.
             if self.resumed is not None and os.fstat(file.fileno()).st_ino != self._file:
                 raise TrialError(f"another process goes on with this trial: {self._path}")
             file.write(_lines(*lines))
 
 
-def _named(record: Record) -> dict[str, object]:
+def _tagged(record: Record) -> dict[str, object]:
     return {_TAGS[type(record)]: dataclasses.asdict(record)}
 
 
@@ -122,35 +123,17 @@ def _lines(*lines: Mapping[str, object]) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that at each moment the old one or the new one is there, whole.
-
-    Raises:
-        OSError: If it cannot be written; the old one is there then.
-    """
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        with beside.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
-
-
 @dataclass(frozen=True, slots=True)
 class PausedRecord:
-    """The record of a trial at the moment when it paused.
+    """The record of a trial at a pause.
 
     Attributes:
-        at: Where that was.
-        start: What was known beforehand.
-        windows: All up to then.
-        checkpoints: Likewise.
-        conditions: As they were known then.
-        upfront: What its knowledge had cost before its first step.
+        at: The pause.
+        start: The record of the trial's start.
+        windows: All windows up to the pause.
+        checkpoints: All checkpoints up to the pause.
+        conditions: The conditions measured up to the pause.
+        upfront: Energy used before its first step.
     """
 
     at: PausePoint
@@ -161,14 +144,14 @@ class PausedRecord:
     upfront: tuple[UpfrontCost, ...] = ()
 
     def records(self) -> tuple[Record, ...]:
-        """All of it, for a journal that goes on."""
-        known: tuple[Record, ...] = (self.start, *self.upfront, *self.windows)
-        return (*known, *self.checkpoints, self.conditions, self.at)
+        """Return all records, for a journal that continues from the pause."""
+        windows: tuple[Record, ...] = (self.start, *self.upfront, *self.windows)
+        return (*windows, *self.checkpoints, self.conditions, self.at)
 
 
 @dataclass(slots=True)
 class Journal:
-    """What a journal holds so far."""
+    """The content of a journal so far."""
 
     start: TrialStart | None = None
     windows: list[Window] = field(default_factory=list)
@@ -179,7 +162,7 @@ class Journal:
     upfront: list[UpfrontCost] = field(default_factory=list)
 
     def result(self, end: End, reason: str) -> TrialResult | None:
-        """The record of a trial that left only its journal; None if it never started."""
+        """Return the record of a trial from its journal; None if it never started."""
         if self.start is None:
             return None
         return TrialResult.assemble(
@@ -193,23 +176,23 @@ class Journal:
         )
 
     def paused(self, index: int | None = None, samples: int | None = None) -> PausedRecord | None:
-        """The record at a pause; None where it is not known.
+        """Return the record at a pause; None if the journal has no such pause.
 
         Args:
-            index: Its number; the last one's if None.
-            samples: How many it was after, where it has no number.
+            index: Number of the pause; the last pause if None.
+            samples: Samples at the pause, if it has no number.
         """
         for paused in reversed(self.pauses):
             if index is not None:
-                found = paused.at.index == index
+                matches = paused.at.index == index
             else:
-                found = samples is None or paused.at.samples == samples
-            if found:
+                matches = samples is None or paused.at.samples == samples
+            if matches:
                 return paused
         return None
 
     def paused_result(self, reason: str) -> TrialResult | None:
-        """The record of a trial that can go on from its last pause; None if it never paused."""
+        """Return the record of a trial at its last pause; None if it never paused."""
         paused = self.paused()
         if paused is None:
             return None
@@ -224,23 +207,23 @@ class Journal:
         )
 
     def carried(self, since: PausedRecord | None = None) -> tuple[Window, ...]:
-        """All that it booked, as what a cut execution burnt; nothing where nothing was booked.
+        """Return the energy of a cut execution as one window; empty without any.
 
         Args:
-            since: A pause up to which nothing was cut.
+            since: A pause from which the trial resumes: only the energy after it was lost.
         """
         windows = self.windows[len(since.windows) if since else 0 :]
         if not windows:
             return ()
-        burnt = total(window.energy for window in windows)
-        # Without the parts of single boards: the next execution may hold others.
-        return (Window("restarted", dataclasses.replace(burnt, gpus_j=()), measured=False),)
+        energy = total(window.energy for window in windows)
+        # Without the parts of single boards: the next execution may hold other GPUs.
+        return (Window("restarted", dataclasses.replace(energy, gpus_j=()), measured=False),)
 
 
 class JournalReader:
-    """Follows a journal while it grows; a torn last line waits for the next call.
+    """Follows a journal while it grows; an incomplete last line waits for the next call.
 
-    Where the trial is executed again it follows the new journal from its beginning.
+    If the trial is executed again, it follows the new journal from its beginning.
 
     Args:
         path: The file; it need not exist yet.
@@ -252,33 +235,33 @@ class JournalReader:
         self.journal = Journal()
 
     def read(self) -> Journal:
-        """Take in what was appended since the last call.
+        """Read what was appended since the last call. Returns the whole journal.
 
         Raises:
-            JournalError: If a newer energyopt wrote it; what comes before that is taken in.
+            JournalError: If a newer energyopt wrote it; the records before that are read.
         """
         try:
             with self._path.open("rb") as file:
-                self._notice(os.fstat(file.fileno()))
+                self._reset_if_replaced(os.fstat(file.fileno()))
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
             return self.journal
-        whole = data[: data.rfind(b"\n") + 1]
-        for line in whole.splitlines(keepends=True):
-            self._take(line)
+        complete = data[: data.rfind(b"\n") + 1]
+        for line in complete.splitlines(keepends=True):
+            self._read_line(line)
             self._offset += len(line)
         return self.journal
 
-    def _notice(self, now: os.stat_result) -> None:
-        """Begin anew if it is another file than it was."""
-        if now.st_ino != self._file or now.st_size < self._offset:
-            self._file, self._offset, self.journal = now.st_ino, 0, Journal()
+    def _reset_if_replaced(self, status: os.stat_result) -> None:
+        """Start again if the file was replaced or truncated."""
+        if status.st_ino != self._file or status.st_size < self._offset:
+            self._file, self._offset, self.journal = status.st_ino, 0, Journal()
 
-    def _take(self, line: bytes) -> None:
+    def _read_line(self, line: bytes) -> None:
         try:
             ((tag, data),) = json.loads(line).items()
-        except (ValueError, AttributeError):  # damaged by a full disk or a crash, it says nothing
+        except (ValueError, AttributeError):  # damaged by a full disk or a crash: skipped
             return
         if tag == _BEGAN:
             self.journal.now = data
@@ -307,29 +290,29 @@ class JournalReader:
             case PausePoint():
                 self._add_pause(record)
 
-    def _add_pause(self, at: PausePoint) -> None:
+    def _add_pause(self, pause: PausePoint) -> None:
         journal = self.journal
-        if at.index is None:
-            at = dataclasses.replace(at, index=len(journal.pauses))
+        if pause.index is None:
+            pause = dataclasses.replace(pause, index=len(journal.pauses))
         if journal.start is not None:
             windows, checkpoints = tuple(journal.windows), tuple(journal.checkpoints)
-            now = (windows, checkpoints, journal.conditions, tuple(journal.upfront))
-            journal.pauses.append(PausedRecord(at, journal.start, *now))
+            content = (windows, checkpoints, journal.conditions, tuple(journal.upfront))
+            journal.pauses.append(PausedRecord(pause, journal.start, *content))
 
     def _add_checkpoint(self, new: Checkpoint) -> None:
-        """Add one; a later one of the same number is the same, with its joules booked anew."""
-        known = self.journal.checkpoints
-        if new.index is None:  # of old: of the same samples is the same
-            same = (old.index for old in known if old.samples == new.samples is not None)
-            new = dataclasses.replace(new, index=next(same, next_index(known)))
-        place = next((at for at, old in enumerate(known) if old.index == new.index), None)
-        if place is None:
-            known.append(new)
+        """Add a checkpoint, or replace that of the same number: its energy was corrected."""
+        existing = self.journal.checkpoints
+        if new.index is None:  # from an older version: identified by its samples
+            same = (old.index for old in existing if old.samples == new.samples is not None)
+            new = dataclasses.replace(new, index=next(same, next_index(existing)))
+        position = next((i for i, old in enumerate(existing) if old.index == new.index), None)
+        if position is None:
+            existing.append(new)
         else:
-            known[place] = new
+            existing[position] = new
 
 
 def next_index(checkpoints: Sequence[Checkpoint]) -> int:
-    """The number of the evaluation after these."""
+    """Return the number of the evaluation after these."""
     last = checkpoints[-1].index if checkpoints else -1
     return len(checkpoints) if last is None else last + 1

@@ -1,4 +1,4 @@
-"""What a key of a config may hold, and how that is said."""
+"""Rules for the values of config keys, with their description."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class KeyRule:
-    """What a key may hold.
+    """The allowed values of a key.
 
     Attributes:
-        types: Of its value; a truth value is no number.
-        allows: Whether it may be this value of one of the types.
-        says: What is needed, in words.
-        optional: Whether it may also be None, which is null in a config.
+        types: Allowed types; a bool does not count as a number.
+        allows: Returns True for an allowed value of these types.
+        says: Description of the allowed values.
+        optional: Whether None (null in a config) is allowed as well.
     """
 
     types: tuple[type, ...]
@@ -28,11 +28,11 @@ class KeyRule:
         """Return whether the key may hold the value."""
         if value is None:
             return self.optional
-        is_one = isinstance(value, self.types) and not isinstance(value, bool)
-        return is_one and self.allows(value)
+        has_type = isinstance(value, self.types) and not isinstance(value, bool)
+        return has_type and self.allows(value)
 
     def or_null(self) -> KeyRule:
-        """Return the same rule for a key that may also hold nothing."""
+        """Return the rule with None allowed as well."""
         return replace(self, optional=True)
 
 
@@ -40,20 +40,20 @@ def above_zero(what: str) -> KeyRule:
     """Return the rule of a finite number above 0.
 
     Args:
-        what: Of what it is a number, with its unit, such as "a number of seconds".
+        what: The number and its unit, such as "a number of seconds".
     """
     return KeyRule((int, float), lambda v: 0 < v < math.inf, f"{what} above 0")
 
 
 def at_least(least: float, what: str = "a number") -> KeyRule:
-    """Return the rule of a finite number that is not below another one.
+    """Return the rule of a finite number that is at least a limit.
 
     Args:
-        least: The lowest that is allowed.
+        least: The limit.
         what: As in `above_zero`.
     """
     return KeyRule((int, float), lambda v: least <= v < math.inf, f"{what} of at least {least:g}")
 
 
 COUNT = KeyRule((int,), lambda v: v >= 1, "a whole number of at least 1")
-"""How many of something."""
+"""The rule of a count."""

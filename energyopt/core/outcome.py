@@ -1,4 +1,4 @@
-"""How a trial that ended is told to its study: its state, values, constraint and attributes."""
+"""The outcome of a trial for its study: its state, values, constraint and attributes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import RAN_ITS_COURSE, TrialResult
 from energyopt.errors import TrialError
 
-_MOST_POINTS = 60  # of the curve that Optuna keeps of a trial; the whole one is in our own table
+_MAX_POINTS = 60  # of the curve in Optuna's attributes; our own table has the whole curve
 
 _ABOVE_ZERO = frozenset(
     {"energy_to_target_j", "time_to_target_s", "energy_delay_product_js", "life_cycle_j"}
 )
-"""Metrics that no training can have for nothing, whoever computes them."""
+"""Metrics that must be above 0, also those of a user's objective."""
 
 
 def judge(result: TrialResult, objective: Objective) -> Outcome:
-    """Decide what is told to the study.
+    """Return the outcome of a trial for its study.
 
-    Reached, or ran its course: complete. Stopped before the target (divergence, a stopping
-    rule): pruned. The constraint `target - best accuracy` is set on each; a missed target
-    violates it, and the energy told is a lower bound, marked `censored`. Paused: nothing yet.
+    A trial that reached its target or ran its course is complete; one that was stopped before the
+    target (divergence, a stopping rule) is pruned. Each has the constraint
+    `target - best accuracy`: a missed target violates it, and the energy value is then a lower
+    bound, marked `censored`. A paused trial has no values yet.
 
     Raises:
-        TrialError: If the objective returns other than one finite number a metric, or an energy
-            or a time that is not above 0.
+        TrialError: If the objective does not return one finite number for each metric, or returns
+            an energy or a time that is not above 0.
     """
     if result.end == "paused":
         return paused(result, _values(result, objective) if result.reached else ())
@@ -45,7 +46,7 @@ def judge(result: TrialResult, objective: Objective) -> Outcome:
 
 
 def paused(result: TrialResult, values: tuple[float, ...] = ()) -> Outcome:
-    """What is told of a trial that paused: how far it came, and values once it is at the target."""
+    """Return the outcome of a paused trial, with values once it has reached the target."""
     return Outcome(
         "paused",
         values=values,
@@ -57,12 +58,12 @@ def paused(result: TrialResult, values: tuple[float, ...] = ()) -> Outcome:
 
 
 def not_promoted(outcome: Outcome) -> Outcome:
-    """What is told of a paused trial that will not go on: it was stopped, or had reached it."""
+    """Return the outcome of a paused trial that is not resumed: pruned, or complete with values."""
     reason = "schedule: not promoted"
     result = outcome.result and replace(outcome.result, end="stopped", reason=reason)
-    told = _attributes(result) if result is not None else outcome.attributes
+    attributes = _attributes(result) if result is not None else outcome.attributes
     state: Literal["complete", "pruned"] = "complete" if outcome.values else "pruned"
-    return replace(outcome, state=state, attributes=told, reason=reason, result=result)
+    return replace(outcome, state=state, attributes=attributes, reason=reason, result=result)
 
 
 def _constraints(result: TrialResult) -> dict[str, float]:
@@ -71,14 +72,14 @@ def _constraints(result: TrialResult) -> dict[str, float]:
 
 def _values(result: TrialResult, objective: Objective) -> tuple[float, ...]:
     names = [metric.name for metric in objective.metrics]
-    given = objective(result)
+    returned = objective(result)
     try:
-        values = tuple(float(value) for value in given)
-    except (TypeError, ValueError):  # no sequence, or no numbers
+        values = tuple(float(value) for value in returned)
+    except (TypeError, ValueError):  # not a sequence, or not numbers
         values = ()
     if len(values) != len(names) or not all(math.isfinite(value) for value in values):
         raise TrialError(
-            f"{type(objective).__name__} returned {given}; one finite number for each of "
+            f"{type(objective).__name__} returned {returned}; one finite number for each of "
             f"{', '.join(names)} is expected"
         )
     for name, value in zip(names, values, strict=True):
@@ -102,7 +103,7 @@ def _attributes(result: TrialResult) -> dict[str, Any]:
         "spent_j": result.spent_j,
         "curve": _curve(result),
     }
-    attributes |= _knowledge_attributes(result)
+    attributes |= _pretraining_attributes(result)
     if result.stopped_by is not None:
         attributes["stopped_by"] = result.stopped_by
     attributes |= _gpu_attributes(result)
@@ -115,8 +116,8 @@ def _attributes(result: TrialResult) -> dict[str, Any]:
 
 
 def _curve(result: TrialResult) -> dict[str, Any]:
-    """What samplers learn from: accuracy against joules, in few points."""
-    curve = result.curve.thinned(_MOST_POINTS, result.target)
+    """Return the curve for samplers: accuracy against energy, in few points."""
+    curve = result.curve.thinned(_MAX_POINTS, result.target)
     upfront = {"upfront_j": result.upfront_j} if result.upfront else {}
     return {
         **upfront,
@@ -127,12 +128,12 @@ def _curve(result: TrialResult) -> dict[str, Any]:
     }
 
 
-def _knowledge_attributes(result: TrialResult) -> dict[str, Any]:
-    """What was known before, of heads, and of answers; nothing where there is nothing."""
+def _pretraining_attributes(result: TrialResult) -> dict[str, Any]:
+    """Return the attributes of pretraining, heads and inference; only those that exist."""
     attributes: dict[str, Any] = {}
     if result.upfront:
-        burnt = (result.booked("pretraining") + result.booked("preparation")).total_j
-        attributes |= {"upfront_j": result.upfront_j, "knowledge_j": burnt}
+        prepared_j = (result.booked("pretraining") + result.booked("preparation")).total_j
+        attributes |= {"upfront_j": result.upfront_j, "knowledge_j": prepared_j}
     hits = head_hits(result)
     if hits:
         attributes["heads_to_target_j"] = {
@@ -144,14 +145,14 @@ def _knowledge_attributes(result: TrialResult) -> dict[str, Any]:
 
 
 def _gpu_attributes(result: TrialResult) -> dict[str, Any]:
-    """What was found out about the GPUs; nothing where there are none."""
-    found = result.conditions
+    """Return the attributes of the GPUs; empty without GPUs."""
+    conditions = result.conditions
     attributes = {
-        "profiling_energy_j": result.booked("profiling").total_j if found.profile else None,
+        "profiling_energy_j": result.booked("profiling").total_j if conditions.profile else None,
         "energy_idle_j": result.energy_idle_j,
         "energy_net_j": result.energy_net_j,
-        "power_limit_w": found.limit_w,
-        "temperature_before_c": found.temperature_before_c,
-        "temperature_after_c": found.temperature_after_c,
+        "power_limit_w": conditions.limit_w,
+        "temperature_before_c": conditions.temperature_before_c,
+        "temperature_after_c": conditions.temperature_after_c,
     }
     return {key: value for key, value in attributes.items() if value is not None}

@@ -1,6 +1,6 @@
-"""The few seams of the house. Each is owned by the code that calls it; no base classes.
+"""The protocols that users implement. There are no base classes.
 
-A user's own model, task, paradigm, meter or objective fits by shape alone.
+A user's model, task, paradigm, meter or objective only needs the methods of its protocol.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 class EnergyMeter(Protocol):
     """Meters one window at a time.
 
-    A meter that cannot read raises `HardwareError` when it is built; it never reads a silent 0.
+    A meter that cannot read raises `HardwareError` when it is built; it never returns a silent 0.
     """
 
     @property
     def provenance(self) -> Provenance:
-        """Where its joules come from."""
+        """Where the joules of this meter come from."""
 
     def start(self) -> None:
-        """Open a window; pending device work is waited for first."""
+        """Open a window, after pending device work has finished."""
 
     def stop(self) -> Energy:
-        """Close the window; parts that are not metered are None."""
+        """Close the window. Returns its energy; parts that are not metered are None."""
 
 
 class TrainStep(NamedTuple):
-    """What one call of `train` did.
+    """The result of one call of `train`.
 
     Attributes:
         samples: Training samples seen.
@@ -61,17 +61,17 @@ else:
 
 @runtime_checkable
 class Paradigm(Protocol):
-    """How a model is trained and scored. It knows nothing of energy, Hydra or Optuna."""
+    """Trains and scores a model. It knows nothing of energy, Hydra or Optuna."""
 
     @property
     def epoch_samples(self) -> int:
         """Size of the training set, in samples."""
 
     def train(self, samples: int) -> TrainStep:
-        """Train on whole batches, at least that many samples."""
+        """Train on whole batches with at least `samples` samples in total."""
 
     def evaluate(self) -> float:
-        """Accuracy on the validation split, in [0, 1]; must not change what training does."""
+        """Return the validation accuracy, in [0, 1]; must not change the further training."""
 
 
 @runtime_checkable
@@ -79,38 +79,38 @@ class SupportsWarmUp(Protocol):
     """A paradigm that can pay one-time costs (lazy imports, kernels, caches) beforehand."""
 
     def warm_up(self) -> None:
-        """Run a few real steps on a throw-away copy; weights and random state stay as they are."""
+        """Run a few real steps on a temporary copy; weights and random state must not change."""
 
 
 @runtime_checkable
 class SupportsPause(Protocol):
-    """A paradigm that can be paused, and go on in another process as if it had not been.
+    """A paradigm that can be paused and resumed in another process, with the same results.
 
-    What it draws from the global random generators is kept for it.
+    The state of the global random generators is saved and restored for it.
     """
 
     def state(self) -> dict[str, Any]:
-        """All that training has changed, as tensors and plain data."""
+        """Return everything that training has changed, as tensors and plain data."""
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` of one that was built alike returned."""
+        """Restore a `state` of a paradigm that was built from the same config."""
 
 
 @runtime_checkable
 class SupportsTest(Protocol):
-    """A paradigm with a test split, for what is reported after the search."""
+    """A paradigm with a test split, for reports after the search."""
 
     def test(self) -> float:
-        """Accuracy on the test split, in [0, 1]."""
+        """Return the accuracy on the test split, in [0, 1]."""
 
 
 @runtime_checkable
 class SupportsHeads(Protocol):
-    """A paradigm that scores several heads; `evaluate` is one number for all of them."""
+    """A paradigm that scores several heads; `evaluate` returns one number for all of them."""
 
     @property
     def head_targets(self) -> Mapping[str, float]:
-        """Accuracy that each head is to reach, in [0, 1]; empty where there is but one."""
+        """Target accuracy of each head, in [0, 1]; empty for a single head."""
 
     @property
     def head_accuracies(self) -> Mapping[str, float]:
@@ -119,36 +119,36 @@ class SupportsHeads(Protocol):
 
 @runtime_checkable
 class SupportsPrepare(Protocol):
-    """A paradigm that has something to pay between loading and its first step.
+    """A paradigm with work between loading and its first step.
 
-    What it costs is a part of the energy to the target, beside the training.
+    Its energy is part of the energy to the target, in addition to the training.
     """
 
     def prepare(self) -> None:
-        """Do it; again where a paused trial goes on."""
+        """Do the work; called again when a paused trial resumes."""
 
 
 @runtime_checkable
 class SupportsInference(Protocol):
-    """A paradigm whose models can be asked, to meter what an answer costs."""
+    """A paradigm whose inference energy can be metered."""
 
     def inference(self) -> Mapping[str, Callable[[], int]]:
-        """By name, what passes samples through a model and says how many they were.
+        """Return by name functions that pass samples through a model and return their number.
 
-        The first is the model that is trained.
+        The first is the trained model.
         """
 
 
 @runtime_checkable
 class SupportsSave(Protocol):
-    """A paradigm whose trained model can be kept."""
+    """A paradigm whose trained model can be saved."""
 
     def save(self, path: Path) -> None:
         """Write the weights to a safetensors file."""
 
 
 class Tokens(tuple[int, ...]):
-    """The `input_shape` of samples that are whole numbers below `num_classes`, as characters are.
+    """The `input_shape` of samples of integers below `num_classes`, such as characters.
 
     A model of measurements refuses it.
     """
@@ -172,11 +172,11 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class PretrainedModel:
-    """What was learnt elsewhere: a source's weights, or a teacher.
+    """A pretrained model: a source's weights, or a teacher.
 
     Attributes:
         state: The weights, by name.
-        model: Makes the network that they were trained in, with them.
+        model: Makes the network in which they were trained, with these weights.
     """
 
     state: Mapping[str, torch.Tensor]
@@ -189,15 +189,15 @@ class Task(Protocol):
 
     @property
     def train(self) -> Split:
-        """What models learn from."""
+        """The training split."""
 
     @property
     def validation(self) -> Split:
-        """What the search scores on."""
+        """The validation split, on which the search scores."""
 
     @property
     def test(self) -> Split:
-        """What is reported at the end."""
+        """The test split, for reports after the search."""
 
     @property
     def input_shape(self) -> Sequence[int]:
@@ -210,10 +210,10 @@ class Task(Protocol):
 
 @runtime_checkable
 class MultiHeadTask(Protocol):
-    """A task that asks several questions about each sample.
+    """A task with several labels for each sample.
 
     Its labels have the shape (samples, heads), and its `num_classes` is the sum of all heads'
-    classes: one linear layer is then all heads, and a head's logits are its slice.
+    classes: one linear layer then holds all heads, and a head's logits are a slice of its output.
     """
 
     @property
@@ -223,7 +223,7 @@ class MultiHeadTask(Protocol):
 
 @runtime_checkable
 class Objective(Protocol):
-    """What a study minimises or maximises, computed from a trial's whole record."""
+    """The values that a study minimises or maximises, computed from a trial's whole record."""
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -231,20 +231,20 @@ class Objective(Protocol):
 
     @property
     def stops_at_target(self) -> bool:
-        """Whether training beyond the target tells it nothing."""
+        """True if training beyond the target does not change the values."""
 
     def __call__(self, result: TrialResult) -> Sequence[float]:
-        """The values; for a trial that missed the target, lower bounds from what it spent."""
+        """Return the values; lower bounds from the energy used if the trial missed the target."""
 
 
 @runtime_checkable
 class StoppingRule(Protocol):
-    """Says whether a trial is worth no more joules; a pure function of what it is told."""
+    """Decides whether a trial is worth more energy; a pure function of its arguments."""
 
     def decide(self, progress: TrialProgress, rivals: StudyHistory) -> str | None:
-        """Why to stop now, in words with numbers; None to go on.
+        """Return why to stop now, as text with numbers; None to continue.
 
         Args:
-            progress: The trial, asked after each evaluation.
-            rivals: What the earlier trials of the study did.
+            progress: The trial so far; called after each evaluation.
+            rivals: The history of the study's earlier trials.
         """

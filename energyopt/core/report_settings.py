@@ -1,23 +1,24 @@
-"""What a study's user says of the time after it: trainings planned, and what their joules mean."""
+"""Settings of a study's reports: planned trainings, PUE, carbon intensity and price."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from energyopt.core.key_rule import at_least
+
 
 @dataclass(frozen=True, slots=True)
 class ReportSettings:
-    """What the last run of a study was told, for those who read it. None is what nobody said.
+    """The report settings of the last run of a study. None is not specified.
 
     Attributes:
-        reuse: How many trainings will use what is found.
-        pue: Energy of the data centre over that of its computers.
-        carbon_g_per_kwh: Greenhouse gas of a kWh, in g of CO2 equivalent.
+        reuse: Number of trainings planned with the best configuration.
+        pue: Power usage effectiveness: energy of the data centre over that of its computers.
+        carbon_g_per_kwh: Greenhouse gas emissions per kWh, in g of CO2 equivalent.
         price_per_kwh: Price of a kWh.
-        currency: What that is in.
+        currency: Currency of the price.
     """
 
     reuse: float | None = None
@@ -27,29 +28,27 @@ class ReportSettings:
     currency: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Return plain data for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: object) -> ReportSettings:
-        """Read plain data; what is none of it is taken for unsaid: anyone may write attributes."""
-        said = data if isinstance(data, Mapping) else {}
-        currency = said.get("currency")
+        """Read plain data; invalid values become None, since anyone may write attributes."""
+        settings = data if isinstance(data, Mapping) else {}
+        currency = settings.get("currency")
         return cls(
-            reuse=_number(said, "reuse") or None,
-            pue=_number(said, "pue", 1.0),
-            carbon_g_per_kwh=_number(said, "carbon_g_per_kwh"),
-            price_per_kwh=_number(said, "price_per_kwh"),
+            reuse=_number(settings, "reuse") or None,
+            pue=_number(settings, "pue", 1.0),
+            carbon_g_per_kwh=_number(settings, "carbon_g_per_kwh"),
+            price_per_kwh=_number(settings, "price_per_kwh"),
             currency=currency if isinstance(currency, str) else None,
         )
 
 
-def _number(said: Mapping[str, Any], key: str, least: float = 0.0) -> float | None:
-    value = said.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if least <= value < math.inf else None
+def _number(settings: Mapping[str, Any], key: str, least: float = 0.0) -> float | None:
+    value: Any = settings.get(key)
+    return value if at_least(least).permits(value) else None
 
 
 NONE = ReportSettings()
-"""What nobody said."""
+"""Defaults: nothing specified."""

@@ -1,8 +1,8 @@
-"""What one run is told: plain data that travels to it in one environment variable.
+"""The context of one run: plain data that travels to it in one environment variable.
 
-The coordinator writes it, the job reads it, whatever launcher lies between them. Scripts and ranks
-that a job starts inherit it. It holds numbers and the values that were searched: no secret, and
-nothing that a config composes.
+The coordinator writes it and the job reads it, with any launcher between them. Scripts and ranks
+that a job starts inherit it. It holds numbers and the searched values: no secrets, and nothing
+that Hydra would compose.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ VARIABLE = "ENERGYOPT_RUN"
 """The environment variable: the context as JSON, or the path of a private file that holds it."""
 
 NAME = "run_context.json"
-"""That file's name, in the job's folder."""
+"""Name of that file, in the job's folder."""
 
 _MAX_INLINE = 4096  # characters; Hydra keeps a copy of each variable in the job's config
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """All that a run is told.
+    """The context of a run.
 
     Attributes:
-        folder: Where its journal is, and what it resumes from; None where nothing is kept.
+        folder: Folder of its journal and its paused state; None if nothing is kept.
         params: The searched values, by key.
-        metric: Name of what is reported.
-        mode: Whether the metric is to be "max" or "min".
-        target: Value of the metric to reach; None for none.
+        metric: Name of the reported metric.
+        mode: "max" or "min": the direction of the metric.
+        target: Value of the metric to reach; None without a target.
         pause_at_j: Training energy at which it pauses, in J; None never.
-        resume: Whether it resumes from the pause that its folder holds.
-        preflight: Whether it only builds everything, and says where its energy would come from.
-        calibration: What earlier trials found out about the hardware; None outside of a study.
-        history: What earlier trials did, for stopping rules; None without rules.
+        resume: Whether it resumes from the pause in its folder.
+        preflight: Whether it only builds everything and reports its meter.
+        calibration: Hardware measurements of earlier trials; None outside of a study.
+        history: History of earlier trials, for stopping rules; None without rules.
     """
 
     folder: Path | None = None
@@ -87,7 +87,7 @@ class RunContext:
         """Return the value of the variable; a large context goes into a private file.
 
         Args:
-            folder: The job's, made if need be.
+            folder: The job's folder; created if it does not exist.
 
         Raises:
             OSError: If the file cannot be written.
@@ -96,21 +96,21 @@ class RunContext:
         return text if len(text) <= _MAX_INLINE else str(self.write(folder))
 
     def write(self, folder: Path) -> Path:
-        """Write the context into a private file of a folder; where that is.
+        """Write the context into a private file in a folder. Returns its path.
 
         Raises:
             OSError: If it cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / NAME
-        path.unlink(missing_ok=True)  # another user's link must not be followed
+        path.unlink(missing_ok=True)  # do not follow another user's symlink
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(self.to_json())
         return path.resolve()
 
     def to_json(self) -> str:
-        """Return the context as JSON in which no "$" is left for a config to interpolate."""
+        """Return the context as JSON without "$", which a config would interpolate."""
         data = {
             "folder": None if self.folder is None else str(self.folder),
             "params": dict(self.params),

@@ -1,4 +1,4 @@
-"""The records of a study: what is told of a trial, its trials, and what was confirmed.
+"""The records of a study: outcomes, trials and confirmations.
 
 All numbers are SI with the unit as suffix (`_j`, `_s`, `_w`); a number without suffix
 has no dimension. What was not measured is None, never 0.
@@ -25,15 +25,15 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a job tells its study, whatever app it came from.
+    """The outcome of a job for its study, from our own or another app.
 
     Attributes:
-        state: "complete" with values, "pruned" or "failed" without; "paused" if it can go on.
-        values: One number an objective.
+        state: "complete" with values, "pruned" or "failed" without; "paused" if it can resume.
+        values: One number for each objective.
         constraints: Violations by name; all <= 0 means feasible.
-        attributes: Plain data to show beside the trial.
-        reason: Why it was stopped or failed, in words.
-        result: The whole record, where the job was one of ours.
+        attributes: Plain data to show with the trial.
+        reason: Why it was stopped or failed.
+        result: The whole record, if the job was of our own app.
     """
 
     state: Literal["complete", "pruned", "failed", "paused"]
@@ -48,7 +48,7 @@ class Outcome:
             raise ValueError(f"values={self.values} are not finite; report such a trial as failed")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; the record is kept beside it."""
+        """Return plain data for JSON; the record is stored separately."""
         return {
             "state": self.state,
             "values": list(self.values),
@@ -76,18 +76,18 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
-    """A trial as the store remembers it.
+    """A stored trial.
 
     Attributes:
         number: Its number in the study, from 0.
         state: "complete", "pruned", "failed", "running", "paused" or "waiting".
         params: The values that the sampler chose, by config key.
-        overrides: The same as command-line words that set them.
-        values: What was told, one number an objective; empty if not complete.
+        overrides: The overrides that set these values.
+        values: Objective values; empty if not complete.
         feasible: Whether all constraints held.
-        reason: Why it was stopped or failed, in words.
-        default: Whether it is the default setup, trained for comparison.
-        result: The whole record; None where the trial came from another app or never started.
+        reason: Why it was stopped or failed.
+        default: Whether it is the default configuration, trained for comparison.
+        result: The whole record; None if the trial is of another app or never started.
     """
 
     number: int
@@ -103,17 +103,17 @@ class TrialRecord:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """A training of a study's setup with another seed, to tell what is luck; no trial of it.
+    """A training of a trial's configuration with another seed, to measure seed noise; not a trial.
 
     Attributes:
-        number: Its number among those of the study, from 0.
-        trial: Number of the trial whose setup it is.
+        number: Its number among the confirmations of the study, from 0.
+        trial: Number of the trial whose configuration it repeats.
         seed: Its seed.
-        overrides: The command-line words that it was trained with, the seed included.
+        overrides: The overrides of the training, with the seed.
         state: "complete", "failed", "lost" (interrupted or killed), or "running".
-        reason: Why it failed or was lost, in words.
+        reason: Why it failed or was lost.
         result: Its record; None if it never started.
-        test_accuracy: Of the model as it ended; None if its paradigm tests none.
+        test_accuracy: Test accuracy of the final model; None if its paradigm has no test.
     """
 
     number: int
@@ -128,18 +128,18 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True)
 class StudyRecord:
-    """A study as the store remembers it.
+    """A stored study.
 
     Attributes:
         name: Its name.
-        metrics: The objectives, in the order of the told values.
-        overrides: The fixed command-line words that all its trials share.
-        sweep: The words that span the search space, such as "lr=interval(0,1)".
+        metrics: The objectives, in the order of the values.
+        overrides: The fixed overrides that all its trials share.
+        sweep: The overrides that span the search space, such as "lr=interval(0,1)".
         target: Accuracy to reach; None for another app's study.
         trials: All trials, by number.
-        confirmations: Trainings of its setups with other seeds, by number.
-        space: Optuna's distributions of the searched keys that had one only.
-        plans: What its last run was told of the time after the search.
+        confirmations: Repetitions of its configurations with other seeds, by number.
+        space: Optuna's distributions of the searched keys that have a single one.
+        plans: The report settings of its last run.
     """
 
     name: str
@@ -163,16 +163,16 @@ class StudyRecord:
 
     @property
     def provenance(self) -> Provenance | None:
-        """Where the joules of all trials come from; None before the first."""
+        """Where the joules of all trials come from; None before the first trial."""
         return next((t.result.start.provenance for t in self.trials if t.result), None)
 
     @property
     def search_energy_j(self) -> float:
-        """All energy that the study burnt, in J: failed, stopped and confirming included."""
+        """All energy used by the study, in J, with failed and stopped trials and confirmations."""
         trials_j = sum(t.result.spent_j for t in self.trials if t.result is not None)
         return trials_j + self.confirmation_j
 
     @property
     def confirmation_j(self) -> float:
-        """What confirming its setups burnt, in J."""
+        """Energy used by confirmations, in J."""
         return sum(c.result.spent_j for c in self.confirmations if c.result is not None)

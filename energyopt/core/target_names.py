@@ -1,8 +1,8 @@
-"""Where code is now that studies name by the `_target_` paths of their day.
+"""Current paths of code that studies name by older `_target_` paths.
 
-A study keeps its config, and is continued by those alone who ask the same; a source is kept under
-a hash of what determines it. So what is stored and compared is the first name that a piece of code
-had, for ever, however often it moves.
+A study stores its config, and only a run with an equal config continues it; a pretrained source is
+stored under a hash of its config. So the stored and compared name of a piece of code is always its
+first one, however often the code moves.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _KEY = "_target_"
 
 
 def target_now(target: str, moved: Mapping[str, str] = MOVED) -> str:
-    """Return where the code of a `_target_` path is now."""
+    """Return the current path of the code of a `_target_` path."""
     return moved.get(target, target)
 
 
 def as_stored(data: Any, moved: Mapping[str, str] = MOVED) -> Any:
     """Return plain config data in which each `_target_` has the first name of its code."""
     first: dict[str, str] = {}
-    for before, now in moved.items():
-        first.setdefault(now, before)
+    for stored, current in moved.items():
+        first.setdefault(current, stored)
     return _renamed(data, moved, first)
 
 

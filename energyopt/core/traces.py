@@ -1,4 +1,4 @@
-"""Recorded trainings: what one reached and what it cost, to be played back on a virtual clock."""
+"""Traces of recorded trainings: accuracy and cost, to be replayed on a virtual clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SAME_EPOCH = 1e-9
 
 @dataclass(slots=True)
 class Clock:
-    """Virtual time and energy: they pass where a recording is played, and nowhere else.
+    """Virtual time and energy; they advance only while a recording is replayed.
 
     Attributes:
         time_s: Time so far, in s.
@@ -24,19 +24,19 @@ class Clock:
     limit_w: float | None = None
 
     def pass_by(self, time_s: float, energy_j: float) -> None:
-        """Let time pass and energy be burnt."""
+        """Advance time and energy."""
         self.time_s += time_s
         self.energy_j += energy_j
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a training costs up to some epochs; straight lines between them, and beyond.
+    """Time and energy of a training by epoch, with linear inter- and extrapolation.
 
     Attributes:
-        epochs: Rising, from epoch 0.
-        time_s: Time up to each, in s.
-        energy_j: Energy up to each, in J.
+        epochs: Epochs of the points, increasing from 0.
+        time_s: Time up to each point, in s.
+        energy_j: Energy up to each point, in J.
     """
 
     epochs: tuple[float, ...]
@@ -45,26 +45,26 @@ class Pace:
 
     @classmethod
     def steady(cls, epoch_s: float, power_w: float) -> Pace:
-        """Each epoch costs the same.
+        """Return a pace of which each epoch has the same cost.
 
         Args:
-            epoch_s: Its time, in s.
-            power_w: Its mean power, in W.
+            epoch_s: Time of an epoch, in s.
+            power_w: Mean power, in W.
         """
         return cls((0.0, 1.0), (0.0, epoch_s), (0.0, epoch_s * power_w))
 
     def until(self, epoch: float) -> tuple[float, float]:
-        """Time in s and energy in J up to an epoch."""
-        at = min(max(bisect_right(self.epochs, epoch), 1), len(self.epochs) - 1)
-        begin, end = self.epochs[at - 1], self.epochs[at]
+        """Return the time in s and the energy in J up to an epoch."""
+        right = min(max(bisect_right(self.epochs, epoch), 1), len(self.epochs) - 1)
+        begin, end = self.epochs[right - 1], self.epochs[right]
         share = (epoch - begin) / (end - begin)
         return (
-            self.time_s[at - 1] + share * (self.time_s[at] - self.time_s[at - 1]),
-            self.energy_j[at - 1] + share * (self.energy_j[at] - self.energy_j[at - 1]),
+            self.time_s[right - 1] + share * (self.time_s[right] - self.time_s[right - 1]),
+            self.energy_j[right - 1] + share * (self.energy_j[right] - self.energy_j[right - 1]),
         )
 
     def mixed(self, other: Pace, share: float) -> Pace:
-        """The pace at a share of the way to another one of the same epochs."""
+        """Return the linear interpolation with another pace of the same epochs."""
 
         def mix(mine: tuple[float, ...], others: tuple[float, ...]) -> tuple[float, ...]:
             return tuple(a + share * (b - a) for a, b in zip(mine, others, strict=True))
@@ -74,50 +74,50 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What an epoch costs at each power limit.
+    """Pace of a training at each power limit.
 
     Attributes:
-        paces: By power limit, in W; a single one where no limits were recorded.
+        paces: Paces by power limit, in W; a single one if no limits were recorded.
     """
 
     paces: Mapping[float, Pace]
     limits_w: tuple[float, ...] = field(init=False)
-    """The recorded limits, rising, in W."""
+    """The recorded limits, increasing, in W."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "limits_w", tuple(sorted(self.paces)))
 
     def pace(self, limit_w: float | None) -> Pace:
-        """The pace at a limit: between recorded ones on a straight line; None is the highest."""
+        """Return the pace at a limit, linearly interpolated; None is the highest limit."""
         limits_w = self.limits_w
         if limit_w is None or limit_w >= limits_w[-1]:
             return self.paces[limits_w[-1]]
         if limit_w in self.paces or limit_w < limits_w[0]:
             return self.paces.get(limit_w, self.paces[limits_w[0]])
-        above = bisect_right(limits_w, limit_w)
-        low_w, high_w = limits_w[above - 1], limits_w[above]
+        right = bisect_right(limits_w, limit_w)
+        low_w, high_w = limits_w[right - 1], limits_w[right]
         share = (limit_w - low_w) / (high_w - low_w)
         return self.paces[low_w].mixed(self.paces[high_w], share)
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What one recorded training reached.
+    """Accuracy of a recorded training.
 
     Attributes:
-        epochs: Rising.
-        accuracy: At each, in [0, 1].
+        epochs: Epochs of the evaluations, increasing.
+        accuracy: Accuracy at each evaluation, in [0, 1].
     """
 
     epochs: tuple[float, ...]
     accuracy: tuple[float, ...]
 
     def at(self, epoch: float) -> float:
-        """Accuracy at the last recorded epoch that is not later; 0 before the first."""
-        known = bisect_right(self.epochs, epoch + _SAME_EPOCH)
-        return self.accuracy[known - 1] if known else 0.0
+        """Return the accuracy at the last evaluation up to an epoch; 0 before the first."""
+        count = bisect_right(self.epochs, epoch + _SAME_EPOCH)
+        return self.accuracy[count - 1] if count else 0.0
 
     def first_at(self, target: float) -> float | None:
-        """The first epoch at or above a target; None where it was missed."""
-        reached = (at for at, a in zip(self.epochs, self.accuracy, strict=True) if a >= target)
+        """Return the first epoch at or above a target; None if it was missed."""
+        reached = (e for e, a in zip(self.epochs, self.accuracy, strict=True) if a >= target)
         return next(reached, None)

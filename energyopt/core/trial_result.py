@@ -31,15 +31,15 @@ Purpose = Literal[
     "evaluation",
     "inference",
 ]
-"""What a window's energy was spent on; each has its own column in the books.
+"""The purpose of a window's energy; energy is summed by purpose.
 
-`pretraining` is the whole training of a source or a teacher, where this trial made it;
-`preparation` is what a paradigm pays before its first step, such as a teacher's passes; `inference`
-is measuring what an answer costs.
+`pretraining` is the whole training of a source or a teacher by this trial; `preparation` is a
+paradigm's work before its first step, such as a teacher's passes; `inference` is the measurement of
+the energy of inference.
 
-`restarted` is what executions of the same trial burnt that were cut before this one; `idle` is
-waiting for a GPU to cool down and measuring what it draws at rest; `profiling` is what trying
-power limits cost beyond training at the limit that was chosen.
+`restarted` is the energy of earlier executions of the trial that were cut; `idle` is waiting for a
+GPU to cool down and measuring its idle power; `profiling` is the cost of trying power limits beyond
+training at the chosen one.
 """
 
 End = Literal[
@@ -54,7 +54,7 @@ End = Literal[
     "lost",
 ]
 """How a trial ended. The first three ran their course; the last three left no valid result; one
-that is paused can go on, and what it measured so far is as valid as that of one that stopped."""
+that is paused can resume, and its measurements so far are as valid as those of a stopped one."""
 
 RAN_ITS_COURSE: frozenset[End] = frozenset({"target", "epochs", "plateau"})
 BROKEN: frozenset[End] = frozenset({"failed", "interrupted", "lost"})
@@ -71,7 +71,7 @@ class Provenance:
         scope: What the joules cover, such as "GPU board" or "CPU package + DRAM".
         device: Model of the device that trains, such as "NVIDIA H200".
         host: Name of the machine.
-        uncertainty: What is known of the error, in words.
+        uncertainty: Description of the error.
         resolution_s: Update period of the sensor, in s; 0 where it does not matter.
     """
 
@@ -86,7 +86,7 @@ class Provenance:
 
     @property
     def binding(self) -> tuple[str, str, str, str]:
-        """What all trials of a study must share: kind, meter, scope and device model."""
+        """The properties that all trials of a study share: kind, meter, scope and device model."""
         return (self.kind, self.meter, self.scope, self.device)
 
     def __str__(self) -> str:
@@ -94,22 +94,22 @@ class Provenance:
 
 
 QUALITY_PERIODS = (50.0, 100.0, 600.0)
-"""Update periods of a sensor that make a training's joules poor, short and good (5, 10 and 60 s
-for the 100 ms of a GPU)."""
+"""Length of a training, in update periods of its sensor, from which its energy is poor, short and
+ok: 5, 10 and 60 s for the 100 ms of a GPU; see `length_quality`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialStart:
-    """What is known of a trial before its first window.
+    """The record of a trial before its first window.
 
     Attributes:
         target: Accuracy to reach, in [0, 1].
-        epochs: The most epochs it may train.
+        epochs: Maximum number of epochs.
         seed: Seed of weights and data order.
         provenance: Where its joules will come from.
         flags: Warnings about the measuring conditions, as short words.
-        machine: What it runs on and with; None in records of old.
-        quality_periods: How long a training must be for its sensor: see `length_quality`.
+        machine: Its hardware and software; None in records from older versions.
+        quality_periods: Required lengths of a training for its sensor: see `length_quality`.
     """
 
     target: float
@@ -123,12 +123,12 @@ class TrialStart:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One metered window: what it was for and what it cost.
+    """One metered window: its purpose and its energy.
 
     Attributes:
-        purpose: What it was for.
-        energy: What it cost; negative where it was booked for this purpose and is not any more.
-        measured: Whether it was read from the meter; else it moves what was, between purposes.
+        purpose: Its purpose.
+        energy: Its energy; negative if it moves energy from this purpose to another.
+        measured: Whether it was read from the meter; else it moves energy between purposes.
     """
 
     purpose: Purpose
@@ -138,7 +138,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class PausePoint:
-    """Where a trial paused: what its next checkpoint will be made of, beside what is to come.
+    """A pause of a trial, with the part of its next checkpoint that came before the pause.
 
     What was not counted is None.
 
@@ -147,15 +147,15 @@ class PausePoint:
         steps: Optimizer steps since the first.
         loss_sum: Loss of all samples since the last checkpoint.
         training: Energy of the training since the last checkpoint.
-        index: Its number among the pauses of the trial, from 0. None where nobody has numbered
-            it yet, and in lines of old, which are told apart by samples.
+        index: Its number among the pauses of the trial, from 0. None before it is numbered, and in
+            journals from older versions, whose pauses are identified by samples.
     """
 
     samples: int | None
     steps: int | None
     loss_sum: float | None
     training: Energy
-    index: int | None = field(default=None, compare=False)  # where it is, not what it is
+    index: int | None = field(default=None, compare=False)  # its position, not its content
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PausePoint:
@@ -163,21 +163,21 @@ class PausePoint:
         return cls(**{**data, "training": Energy.from_dict(data["training"])})
 
 
-@dataclass(frozen=True)  # without slots: there is no place for the curve in them
+@dataclass(frozen=True)  # without slots: the cached curve needs a __dict__
 class TrialResult:
     """The record of a trial; it carries the whole curve of checkpoints.
 
     Attributes:
-        start: What was known before the first window.
+        start: The record before the first window.
         checkpoints: All evaluations, in order.
-        books: Energy by purpose: everything the trial burnt.
+        books: Energy by purpose: everything the trial used.
         end: How it ended.
-        reason: The same in words, for people.
-        conditions: What was measured around its training.
-        upfront: What its knowledge cost before its first step.
-        head_targets: Accuracy that each head was to reach, where there are several.
-        inference_j_per_1000: Energy of 1,000 answers of each model that was asked, in J; the
-            first is the one that was trained.
+        reason: Description of how it ended.
+        conditions: Measurements around its training.
+        upfront: Energy used before its first step: pretraining, teacher, preparation.
+        head_targets: Target accuracy of each head, for several heads.
+        inference_j_per_1000: Energy of 1,000 inferences of each metered model, in J; the first is
+            the trained model.
     """
 
     start: TrialStart
@@ -202,15 +202,15 @@ class TrialResult:
         conditions: Conditions = NOT_MEASURED,
         **more: Any,
     ) -> TrialResult:
-        """Book the windows by purpose and make the record.
+        """Sum the windows by purpose and make the record.
 
         Args:
-            start: What was known before the first window.
+            start: The record before the first window.
             windows: All windows.
             checkpoints: All evaluations, in order.
             end: How it ended.
-            reason: The same in words.
-            conditions: What was measured around its training.
+            reason: Description of how it ended.
+            conditions: Measurements around its training.
             **more: Its other attributes.
         """
         books: dict[Purpose, Energy] = {}
@@ -225,24 +225,24 @@ class TrialResult:
 
     @property
     def valid(self) -> bool:
-        """Whether the trial was metered to its end, so that its curve may be compared."""
+        """True if the trial was metered to its end, so that its curve may be compared."""
         return self.end not in BROKEN
 
     @cached_property
     def curve(self) -> Curve:
         """The checkpoints with training energy and time summed from the first step.
 
-        The share of what went into it before that is a part of each point.
+        Each point includes the trial's share of the energy used before that.
         """
-        return self.checkpoints.curve(self.upfront_j, sum(each.share_s for each in self.upfront))
+        return self.checkpoints.curve(self.upfront_j, sum(cost.share_s for cost in self.upfront))
 
     @property
     def upfront_j(self) -> float:
-        """What its knowledge cost before its first step, in J: its share of it."""
-        return sum(each.share_j for each in self.upfront)
+        """The trial's share of the energy used before its first step, in J."""
+        return sum(cost.share_j for cost in self.upfront)
 
     def first_at(self, target: float) -> CurvePoint | None:
-        """The first evaluation at or above a target, or None where it was missed."""
+        """Return the first evaluation at or above a target, or None if it was missed."""
         return self.curve.first_at(target)
 
     @property
@@ -252,14 +252,14 @@ class TrialResult:
 
     @property
     def reached(self) -> bool:
-        """Whether an evaluation was at or above the target."""
+        """True if an evaluation was at or above the target."""
         return self.hit is not None
 
     @property
     def energy_to_target_j(self) -> float | None:
         """Energy up to the first evaluation at the target, in J; None if missed.
 
-        That of training, and its share of what went into it before.
+        It includes the trial's share of the energy used before its first step.
         """
         return None if self.hit is None else self.hit.training_j
 
@@ -287,33 +287,36 @@ class TrialResult:
         return self.reason.partition(":")[0] if self.end == "stopped" else None
 
     def booked(self, purpose: Purpose) -> Energy:
-        """Energy spent on a purpose."""
+        """Return the energy used for a purpose."""
         return self.books.get(purpose, Energy())
 
     @property
     def training_j(self) -> float:
-        """All training energy, in J: also what came after the target."""
+        """All training energy, in J, also after the target."""
         return self.booked("training").total_j
 
     @property
     def cost_j(self) -> float:
-        """The same with its share of what went into it before, in J."""
+        """Training energy with the share of the energy used before the first step, in J."""
         return self.upfront_j + self.training_j
 
     @property
     def spent_j(self) -> float:
-        """Everything the trial burnt, in J: its share of `search_energy_j`."""
+        """All energy that the trial used, in J: its part of `search_energy_j`."""
         return sum(energy.total_j for energy in self.books.values())
 
     @property
     def energy_idle_j(self) -> float | None:
-        """What the GPUs would have drawn at rest during the training, in J; None if unknown."""
+        """Idle energy of the GPUs for the time of the training, in J; None if unknown.
+
+        E_idle = P_idle x t_training.
+        """
         idle_w = self.conditions.idle_w
         return None if idle_w is None else idle_w * self.booked("training").time_s
 
     @property
     def energy_net_j(self) -> float | None:
-        """Training energy of the GPUs beyond that, in J: beside the gross joules, not for them."""
+        """Training energy of the GPUs above idle, in J; reported in addition to the gross one."""
         idle_j, gpu_j = self.energy_idle_j, self.booked("training").gpu_j
         return None if idle_j is None or gpu_j is None else gpu_j - idle_j
 
@@ -324,11 +327,11 @@ class TrialResult:
         training_s = self.booked("training").time_s
         quality = length_quality(training_s, start.provenance, start.quality_periods)
         length = () if quality == "ok" else (f"{quality}_window",)
-        before = (flag for each in self.upfront for flag in each.warnings)
-        return (*start.flags, *self.conditions.flags, *before, *length)
+        upfront = (flag for cost in self.upfront for flag in cost.warnings)
+        return (*start.flags, *self.conditions.flags, *upfront, *length)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Return plain data for JSON."""
         return {
             "start": asdict(self.start),
             "checkpoints": self.checkpoints.to_dict(),
@@ -336,7 +339,7 @@ class TrialResult:
             "end": self.end,
             "reason": self.reason,
             "conditions": asdict(self.conditions),
-            "upfront": [each.to_dict() for each in self.upfront],
+            "upfront": [cost.to_dict() for cost in self.upfront],
             "head_targets": dict(self.head_targets),
             "inference_j_per_1000": dict(self.inference_j_per_1000),
         }
@@ -347,7 +350,7 @@ class TrialResult:
         return cls(
             start=start_from_dict(data["start"]),
             checkpoints=Checkpoints.from_dict(data["checkpoints"]),
-            books={purpose: Energy.from_dict(of) for purpose, of in data["books"].items()},
+            books={purpose: Energy.from_dict(energy) for purpose, energy in data["books"].items()},
             end=data["end"],
             reason=data["reason"],
             conditions=Conditions.from_dict(data["conditions"])
@@ -362,10 +365,10 @@ class TrialResult:
 def length_quality(
     training_s: float, provenance: Provenance, periods: Sequence[float] = QUALITY_PERIODS
 ) -> Literal["ok", "short", "poor", "invalid"]:
-    """Judge whether a trial trained long enough for its sensor.
+    """Return whether a trial trained long enough for its sensor.
 
-    A counter that moves every 100 ms is off by up to 2 % after 5 s and by 0.2 % after 60 s
-    (quantisation alone). Meters without such a period are never too short.
+    Quantisation error of one update period at most: period / time. For the 100 ms of a GPU's
+    counter that is 2 % after 5 s and 0.2 % after 60 s. Meters without a period are never too short.
 
     Args:
         training_s: Summed training time of the trial, in s.

@@ -60,7 +60,7 @@ def duration(value: float | None) -> str:
 
 
 def roughly(value: float) -> str:
-    """Write a duration, in s, that is only guessed: "40 s", "12 min", "3 h 20 min", "2 days"."""
+    """Write an estimated duration, in s: "40 s", "12 min", "3 h 20 min", "2 days"."""
     if round(value) < _MINUTE_S:
         return f"{max(round(value), 1)} s"
     minutes = round(value / _MINUTE_S)
@@ -74,12 +74,12 @@ def roughly(value: float) -> str:
 
 
 def time_left(spent_s: float, done: float, left: float) -> str:
-    """Say how long what is left will take, such as ", about 12 min left"; nothing if unknown.
+    """Return the expected remaining time, such as ", about 12 min left"; empty if unknown.
 
     Args:
-        spent_s: What has passed, in s.
-        done: How much was done in it.
-        left: How much there is to do, in the same unit.
+        spent_s: Time so far, in s.
+        done: Amount of work done in that time.
+        left: Amount of work that remains, in the same unit.
     """
     if done <= 0 or left <= 0:
         return ""

@@ -1,4 +1,4 @@
-"""What a trial's knowledge cost before its own first step: a source, a teacher, its passes."""
+"""Energy used before a trial's first step: pretraining, teacher, preparation."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any, Literal
 from energyopt.core.energy import Energy
 
 Origin = Literal["trained", "loaded", "prepared"]
-"""How it came: trained by energyopt, loaded from a file, or made for this trial alone."""
+"""Origin: trained by energyopt, loaded from a file, or prepared for this trial only."""
 
 Regime = Literal["own", "shared", "downloaded"]
-"""Who pays: this training alone, several that use the same, or somebody else."""
+"""Who pays: this training only, several trainings that share it, or another user."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpfrontCost:
-    """Energy that counts in a trial's energy to the target, beside what it trains itself.
+    """Energy that counts in a trial's energy to the target, in addition to its training.
 
     Attributes:
-        name: What it was for: "source", "teacher", "preparation".
-        origin: How it came.
-        energy: What it cost: for a training that training, without its evaluations.
-        given_j: Its energy by the user's word instead, in J.
-        reuse: How many trainings use it: each counts its share.
-        fresh: Whether this trial burnt it, so that it is in its books.
-        digest: What determines it, or the file's content, as a hash.
+        name: "source", "teacher" or "preparation".
+        origin: Its origin.
+        energy: Its energy; of a training without the evaluations.
+        given_j: User-specified energy instead, in J.
+        reuse: Number of trainings that use it; each counts its share.
+        fresh: Whether this trial used the energy itself, so that `books` include it.
+        digest: Hash of its specification, or of the file.
         samples: Training samples seen.
         steps: Optimizer steps made.
-        accuracy: The best validation accuracy on its own task; None if unknown.
-        target: Accuracy that it was to reach; None likewise.
-        provenance: Where its joules come from, in words.
-        flags: Warnings about how they were measured, as short words.
+        accuracy: Best validation accuracy on its own task; None if unknown.
+        target: Target accuracy; None if unknown.
+        provenance: Description of where its joules come from.
+        flags: Warnings about their measurement, as short words.
     """
 
     name: str
@@ -51,39 +51,39 @@ class UpfrontCost:
 
     @property
     def total_j(self) -> float:
-        """All that it cost, in J."""
+        """Its total energy, in J."""
         return self.energy.total_j + self.given_j
 
     @property
     def share_j(self) -> float:
-        """What one of the trainings that use it counts, in J."""
+        """Energy share of each training that uses it, in J."""
         return self.total_j / self.reuse
 
     @property
     def share_s(self) -> float:
-        """The same of its time, in s."""
+        """Time share of each training that uses it, in s."""
         return self.energy.time_s / self.reuse
 
     @property
     def missed(self) -> bool:
-        """Whether it was to reach an accuracy, and did not."""
+        """True if it had a target accuracy and missed it."""
         return None not in (self.accuracy, self.target) and self.accuracy < self.target  # type: ignore[operator]
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is doubtful about it, as flags of the trial."""
+        """Warnings about it, as flags of the trial."""
         missed = ("missed_target",) if self.missed else ()
         return tuple(f"{self.name}_{flag}" for flag in (*self.flags, *missed))
 
     @property
     def regime(self) -> Regime:
-        """Who pays for it."""
+        """Who pays for it: see `Regime`."""
         if self.origin == "loaded" and not self.given_j:
             return "downloaded"
         return "own" if self.reuse == 1 else "shared"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Return plain data for JSON."""
         return asdict(self)
 
     @classmethod

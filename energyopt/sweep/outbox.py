@@ -12,13 +12,14 @@ from typing import Any
 from optuna.trial import FrozenTrial, Trial
 
 from energyopt.core.journal import NAME as JOURNAL
-from energyopt.core.journal import JournalReader, write_whole
+from energyopt.core.journal import JournalReader
 from energyopt.core.outcome import paused
 from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import End, TrialResult
 from energyopt.errors import JournalError, StorageError, TrialError
 from energyopt.storage.reconciliation import TrialRemnant
 from energyopt.training.checkpointing import NAME as PAUSED
+from energyopt.utils.files import write_atomically
 
 NAME = "untold.json"
 """Name of the file in a job's folder that keeps such an outcome."""
@@ -137,11 +138,11 @@ class Outbox:
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, json.dumps(data))
+            write_atomically(path, json.dumps(data))
         except OSError:
             self.end()
             try:
-                write_whole(path, json.dumps(data))
+                write_atomically(path, json.dumps(data))
             except OSError as error:
                 raise StorageError(f"{path} cannot be written: {error.strerror}") from error
         return path

@@ -88,7 +88,7 @@ class Preflight:
         raise StudyError(f"the default setup cannot be built: {outcome_of_error(value).reason}")
 
     def _check_limits(self, ready: Readiness) -> None:
-        """Check that the GPUs accept all dimension power limits.
+        """Check that the GPUs accept all swept power limits.
 
         Raises:
             ConfigError: Naming the range.

@@ -115,8 +115,8 @@ class StudySweeper:
             with LiveStudy(n_trials, console, provenance) as live:
                 live.take_up(store.counted(), store.read().trials)
                 live.warn(app.ready.flags if app.ready else ())
-                for note in notes:
-                    live.note(note)
+                for line in notes:
+                    live.note(line)
                 self._coordinate(coordinator, store, n_trials, next_point, live)
         self._end(store, coordinator.failure)
 

@@ -24,6 +24,26 @@ def private_files() -> Iterator[None]:
         os.umask(old_umask)
 
 
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that at each moment either the old or the new one exists, complete.
+
+    The new file is on disk before it replaces the old one: a power failure loses neither.
+
+    Raises:
+        OSError: If it cannot be written; the old file is unchanged.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 @contextmanager
 def written_whole(path: Path, *, force: bool) -> Iterator[Path]:
     """Yield a temporary file that replaces `path` at the end: all of it or nothing.
