@@ -23,7 +23,7 @@ from energyopt.config import prerequisites as sources
 from energyopt.config.instantiate import Instantiator, error_context, plain, value
 from energyopt.config.objective_factory import make_objective
 from energyopt.config.root_keys import check_roots
-from energyopt.core.calibration import Calibration, digest, shape_of_work
+from energyopt.core.calibration import Calibration, shape_of_work
 from energyopt.core.energy import Energy
 from energyopt.core.protocols import EnergyMeter, Objective, Paradigm, PretrainedModel, StoppingRule
 from energyopt.core.run_context import RunContext
@@ -300,31 +300,15 @@ class TrialFactory:
         if chosen_w is not None:
             limit.set(chosen_w)
             return None
-        from energyopt.hardware.power_limit_policy import selector
-        from energyopt.training.power_profiler import PowerProfiler, limits_to_try
+        from energyopt.training.power_profiler import profiler_for
 
-        select = selector(options, len(self.rig.boards))
         shape = shape_of_work(
             self.rig.boards[0].name,
             plain("model", self._cfg.model),
             self._cfg.batch_size,
             sources.without(plain("paradigm", self._cfg.paradigm), self.sources),
         )
-        low_w, high_w = self.rig.limits_w()
-        points = self.known.profiles.get(digest(shape)) if self.known else None
-        if points and low_w <= select(points) <= high_w:
-            limit.set(select(points))
-            return None
-        return PowerProfiler(
-            set_limit_w=limit.set,
-            limits_w=limits_to_try(low_w, high_w, options.power_step_w),
-            select=select,
-            slice_s=options.profile_slice_s,
-            settle_s=options.profile_settle_s,
-            shape=shape,
-            original_w=min(limit.limit_w(), high_w),
-            policy=options.power_policy,
-        )
+        return profiler_for(self.rig, options, limit, shape, self.known)
 
     def make_paradigm(self) -> Paradigm:
         """Load the data and build the paradigm, from the seed."""
@@ -402,6 +386,8 @@ class TrialFactory:
 
     def course(self, name: str) -> PretrainingSpec:
         """Return the specification of this training as the pretraining of another."""
+        import torch
+
         from energyopt.training.pretraining import PretrainingSpec
 
         cfg, start = self._cfg, self.start
@@ -409,7 +395,7 @@ class TrialFactory:
         spec = {key: plain(key, cfg[key]) for key in keys}
         spec |= {key: cfg[key] for key in ("lr", "batch_size", "epochs", "target", "seed")}
         spec |= {"num_threads": cfg.num_threads, "device": self.device.partition(":")[0]}
-        spec |= {"joules": start.provenance.binding, "torch": _torch_version()}
+        spec |= {"joules": start.provenance.binding, "torch": str(torch.__version__)}
         plan = Plan(target=cfg.target, epochs=cfg.epochs, stop_at_target=True)
         return PretrainingSpec(
             name, as_stored(spec), self.make_paradigm, self.meter, plan, start, self.rig
@@ -462,9 +448,3 @@ class TrialFactory:
         if missing:
             raise TrialError(f"the {missing[0]} was not trained before the paradigm was built")
         return {name: partial(self._pretrained.__getitem__, name) for name in self._pretrained}
-
-
-def _torch_version() -> str:
-    import torch
-
-    return str(torch.__version__)

@@ -15,12 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from energyopt.core.calibration import Calibration, digest
 from energyopt.core.conditions import PowerProfile, ProfilePoint
 from energyopt.core.energy import Energy
 from energyopt.core.protocols import TrainStep
 from energyopt.errors import HardwareError
+
+if TYPE_CHECKING:
+    from energyopt.hardware.gpu_allocation import GpuAllocation
+    from energyopt.hardware.gpu_options import GpuOptions
+    from energyopt.hardware.power_limit import PowerLimit
 
 # A window cannot be interrupted, and the speed measured in the first small ones is unreliable: grow
 # windows by at most this factor.
@@ -193,3 +199,42 @@ class PowerProfiler:
             self.shape, tuple(self._points), chosen_w, finished, self.policy
         )
         self.set_limit_w(chosen_w)
+
+
+def profiler_for(
+    gpus: GpuAllocation,
+    options: GpuOptions,
+    limit: PowerLimit,
+    shape: Mapping[str, Any],
+    calibration: Calibration | None,
+) -> PowerProfiler | None:
+    """Return the profiler of power limits, or set the limit that an earlier profile found.
+
+    Args:
+        gpus: The GPUs that the trial holds.
+        options: How they are limited and profiled.
+        limit: The limit to change.
+        shape: Describes the work that the profile holds for; see `shape_of_work`.
+        calibration: What earlier trials of the study found out; None outside of a study.
+
+    Returns:
+        None if no profiling is needed.
+    """
+    from energyopt.hardware.power_limit_policy import selector
+
+    select = selector(options, len(gpus.boards))
+    low_w, high_w = gpus.limits_w()
+    points = calibration.profiles.get(digest(shape)) if calibration else None
+    if points and low_w <= select(points) <= high_w:
+        limit.set(select(points))
+        return None
+    return PowerProfiler(
+        set_limit_w=limit.set,
+        limits_w=limits_to_try(low_w, high_w, options.power_step_w),
+        select=select,
+        slice_s=options.profile_slice_s,
+        settle_s=options.profile_settle_s,
+        shape=shape,
+        original_w=min(limit.limit_w(), high_w),
+        policy=options.power_policy,
+    )
