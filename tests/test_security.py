@@ -82,14 +82,14 @@ HARMFUL = {
         "f": "{folder}/evil.pickle",
         "weights_only": False,
     },
-    "energyopt.config.trial_factory.Setup.__init__.__globals__.get": {"_args_": ["sys"]},
+    "energyopt.config.trial_factory.TrialFactory.__init__.__globals__.get": {"_args_": ["sys"]},
     # Code of ours that runs what it is given.
     "energyopt.config.trust.trusted_target": {
         "target": "os.system",
         "folders": [],
         "packages": ["os"],
     },
-    "energyopt.training.power_profiler.PowerProfiler._give_up": {
+    "energyopt.training.power_profiler.PowerProfiler._abandon": {
         "_args_": [
             {
                 "_target_": "energyopt.training.power_profiler.PowerProfiler",

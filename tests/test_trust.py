@@ -111,7 +111,7 @@ def test_an_alias_is_refused_as_what_it_is(here, target, package):
     "target",
     [
         "energyopt.config.trial_factory.os.system",
-        "energyopt.config.trial_factory.Setup",
+        "energyopt.config.trial_factory.TrialFactory",
         "energyopt.config.instantiate.make_sampler",
         "energyopt.config.trust.trusted_target",
         "energyopt.training.power_profiler.PowerProfiler",
