@@ -290,10 +290,12 @@ class Acquisition:
         mean, sd = curve_model.at([self.candidates[i] for i in trainable], epochs, resumed)
         trained_j = np.array([_training_j(trial) for trial in trials])[:, None]
         trained_epochs = np.array([_epochs(trial) for trial in trials])[:, None]
-        added_j = (epochs - trained_epochs) * np.maximum(self._epoch_j[trainable], _TINY_J)[:, None]
+        is_ahead = epochs > trained_epochs  # a trial past its last evaluation has nothing to gain
+        epoch_j = np.maximum(self._epoch_j[trainable], _TINY_J)[:, None]
+        added_j = np.maximum((epochs - trained_epochs) * epoch_j, _TINY_J)
         log_j, cost_j = np.log(trained_j + added_j), added_j + self._overhead_j
         log_j_sd = np.where(trained_j > 0, _KNOWN_EPOCH_SD, self._epoch_sd[trainable][:, None])
-        gains = front.improvement(mean, sd, log_j, log_j_sd)
+        gains = np.where(is_ahead, front.improvement(mean, sd, log_j, log_j_sd), 0.0)
         row, horizon = np.unravel_index(int(np.argmax(gains / cost_j)), gains.shape)
         gain, cost = float(gains[row, horizon]), float(cost_j[row, horizon])
         share = 1.0 if self._goal.target is None else _OTHER_ACCURACY_SHARE

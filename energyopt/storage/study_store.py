@@ -308,7 +308,8 @@ class StudyStore:
 
     def observed(self) -> list[TrialSnapshot]:
         """Return what a search may use of the trials that were started."""
-        return self._paused.observed(self._trials())
+        with storage_errors(self._url):
+            return self._paused.observed(self._trials())
 
     def spent_j(self, progress: Mapping[int, TrialResult] | None = None) -> float:
         """Return the energy that the study has used so far, including confirmations, in J.
