@@ -113,3 +113,43 @@ def test_each_package_says_what_it_is_for() -> None:
 
 def test_what_a_newcomer_reads_first_is_there() -> None:
     assert [name for name in READ_FIRST if not (PACKAGE / name).is_file()] == []
+
+
+# Of several modules of a room at once, or of a whole part of the program.
+OF_A_ROOM = {
+    "cli/test_commands.py",
+    "cli/test_restore.py",  # cli/commands/restore.py
+    "doctor/test_doctor.py",
+    "hardware/test_fake_nvml.py",
+    "hardware/test_meters.py",
+    "hardware/test_software.py",  # the part of host.py that names a trial's code
+    "models/test_models.py",
+    "paradigms/test_paradigms.py",
+    "report/dashboard/test_page.py",
+    "report/html/test_page.py",
+    "storage/test_optuna_contract.py",
+    "storage/test_upgrade.py",
+    "tasks/test_tasks.py",
+    "testing/test_testing.py",
+    "training/test_gpu_trials.py",
+}
+NO_ROOM_OF_THE_PACKAGE = {"benchmarks", "docs", "end_to_end", "tools"}
+
+
+def test_tests_mirror_the_package() -> None:
+    tests = ROOT / "tests"
+    mirrors = [
+        name
+        for name in (path.relative_to(tests) for path in tests.rglob("test_*.py"))
+        if len(name.parts) > 1 and name.parts[0] not in NO_ROOM_OF_THE_PACKAGE
+    ]
+    assert len(mirrors) > 80
+    without = {
+        name.as_posix()
+        for name in mirrors
+        if not any(
+            (PACKAGE / name.parent / (prefix + name.name.removeprefix("test_"))).exists()
+            for prefix in ("", "_")
+        )
+    }
+    assert without == OF_A_ROOM

@@ -1,0 +1,416 @@
+"""What a report is made of, and the command that writes it; its page is in test_page."""
+
+from __future__ import annotations
+
+import csv
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
+
+from energyopt.analysis.cost_factors import Factors, carbon, money, watt_hours
+from energyopt.analysis.curves import drawn_curves, rises, telling_trials
+from energyopt.analysis.energy_breakdown import devices_j, study_uses, trial_uses
+from energyopt.analysis.heat_map import heat_map, searched, strip
+from energyopt.analysis.importance import importances
+from energyopt.analysis.pareto import at_target, curve_front
+from energyopt.analysis.provenance import facts
+from energyopt.analysis.seed_noise import geometric, noise_of, repeated_setups
+from energyopt.analysis.summary import summarize
+from energyopt.core.conditions import Gpu, Machine
+from energyopt.core.energy import Energy
+from energyopt.core.report_settings import ReportSettings
+from energyopt.core.study_record import Confirmation, StudyRecord
+from energyopt.errors import ConfigError
+from energyopt.report.html.sections import report
+from energyopt.report.html.write import report_dir, write_report
+from tests.analysis.test_summary import mixed
+from tests.conftest import Program
+from tests.toys import result, study, trial
+
+ACCURACIES = st.floats(0, 1)
+CURVES = st.lists(st.tuples(st.integers(1, 50), ACCURACIES), min_size=1, max_size=8)
+
+
+def made(curves: Sequence[Sequence[tuple[int, float]]]) -> StudyRecord:
+    """A study of curves of (J more, accuracy)."""
+    trials = []
+    for number, steps in enumerate(curves):
+        so_far, curve = 0, []
+        for at, (more_j, accuracy) in enumerate(steps, 1):
+            so_far += more_j
+            curve.append((100 * at, float(so_far), accuracy))
+        trials.append(trial(number, result(curve, evaluation_j=1, warmup_j=2)))
+    return study(trials)
+
+
+# Uses ------------------------------------------------------------------------------------------
+
+
+@given(curves=st.lists(CURVES, max_size=5), target=ACCURACIES)
+def test_each_joule_is_used_once(
+    curves: Sequence[Sequence[tuple[int, float]]], target: float
+) -> None:
+    of = made(curves)
+    for each in of.trials:
+        assert each.result is not None
+        spent_j = sum(energy.total_j for energy in trial_uses(each, target).values())
+        assert spent_j == pytest.approx(each.result.spent_j)
+    uses = study_uses(of, target)
+    assert sum(e.total_j for e in uses.values()) == pytest.approx(of.search_energy_j)
+    assert sum(devices_j(uses).values()) == pytest.approx(of.search_energy_j)
+    useful = uses.get("useful", Energy()).total_j
+    hits = at_target(of, target)
+    assert useful == pytest.approx(sum(point.training_j for _, _, point in hits))
+
+
+def test_what_became_of_a_trial_says_what_its_training_was_for() -> None:
+    uses = {use: energy.total_j for use, energy in study_uses(mixed(), 0.9).items()}
+    assert uses == {
+        "useful": 32, "missed": 8, "stopped": 8, "failed": 8, "lost": 4,
+        "evaluation": 2, "around": 2,
+    }  # fmt: skip
+    early = result([(100, 2.0, 0.95), (200, 6.0, 0.97)])
+    (of,) = study([trial(0, early)]).trials
+    beyond = {use: energy.total_j for use, energy in trial_uses(of, 0.9).items()}
+    assert beyond == {"useful": 2, "beyond": 4}
+    assert [*trial_uses(of, None)] == ["useful"]
+    assert trial_uses(trial(1), 0.9) == {}
+
+
+def test_profiling_and_confirming_have_their_own() -> None:
+    of = result([(100, 4.0, 0.95)])
+    of = replace(of, books={**of.books, "profiling": Energy(1.0, gpu_j=3.0)})
+    again = Confirmation(0, 0, 1000, ("seed=1000",), "complete", result=result([(100, 5.0, 0.95)]))
+    whole = study_uses(replace(study([trial(0, of)]), confirmations=(again,)), 0.9)
+    assert {use: e.total_j for use, e in whole.items()} == {
+        "useful": 4, "profiling": 3, "confirming": 5,
+    }  # fmt: skip
+    assert devices_j(whole) == {"GPU": 3, "CPU": 9}
+
+
+# Curves ----------------------------------------------------------------------------------------
+
+
+@given(curves=st.lists(CURVES, max_size=5), target=ACCURACIES)
+def test_rises_rank_trials_as_whole_curves_do(
+    curves: Sequence[Sequence[tuple[int, float]]], target: float
+) -> None:
+    of = made(curves)
+    hits = [(curve.first_at(target), each.number) for each, _, curve in rises(of)]
+    found = sorted((hit.training_j, -hit.accuracy, number) for hit, number in hits if hit)
+    assert [number for _, _, number in found] == [
+        each.number for each, _, _ in at_target(of, target)
+    ]
+
+
+@given(curves=st.lists(CURVES, min_size=1, max_size=5), most=st.integers(1, 30))
+def test_thinned_curves_keep_the_front_and_the_target(
+    curves: Sequence[Sequence[tuple[int, float]]], most: int
+) -> None:
+    of = made(curves)
+    front = curve_front(of)
+    drawn = drawn_curves(of, 0.9, front, most)
+    assert drawn.points <= max(most, 3 * len(curves)) + len(front)
+    assert drawn.all_points == sum(map(len, curves))
+    for point in front:
+        assert point.samples in {at.samples for at in drawn.curves[point.trial]}
+    for each, _, hit in at_target(of, 0.9):
+        assert hit in drawn.curves[each.number]
+
+
+def test_of_many_trials_those_that_say_most_are_shown() -> None:
+    cheap = {7: 1.0, 90: 2.0}
+    of = study(
+        [
+            trial(n, result([(100, cheap.get(n, 50.0 + n), 0.95)]), default=n == 55)
+            for n in range(100)
+        ]
+    )
+    some = telling_trials(of, 0.9, curve_front(of), max_trials=10)
+    numbers = [each.number for each in some.trials]
+    assert len(numbers) == 10
+    assert {7, 90, 55} <= set(numbers)
+    assert numbers == sorted(numbers)
+    assert telling_trials(of, 0.9, curve_front(of), max_trials=100) is of
+
+
+def test_an_evaluation_that_answers_no_number_is_not_drawn() -> None:
+    of = study([trial(0, result([(100, 1.0, math.nan), (200, 2.0, 0.95)]))])
+    assert [p.samples for p in drawn_curves(of, 0.9, curve_front(of)).curves[0]] == [200]
+    ((_, _, curve),) = rises(of)
+    assert curve.samples == (200,)
+
+
+# Parameters ------------------------------------------------------------------------------------
+
+
+def _two_parameters(trials: int, *, missing: bool = False) -> StudyRecord:
+    """Energy is that of x, accuracy that of y; z is in half of the trials alone if at all."""
+    random_ = random.Random(3)
+    records = []
+    for number in range(trials):
+        params = {"x": random_.random(), "y": random_.random()}
+        if missing and number % 2:
+            params["z"] = random_.random()
+        energy_j = 1 + 100 * (params["x"] - 0.3) ** 2
+        curve = [(100, energy_j, 0.9), (200, energy_j + 1, 0.9 + 0.1 * params["y"])]
+        records.append(trial(number, result(curve), params=params))
+    space = dict.fromkeys(("x", "y", "z"), FloatDistribution(0, 1))
+    return replace(study(records), space=space)
+
+
+def test_the_parameter_that_matters_is_found_for_each_aim() -> None:
+    found = importances(_two_parameters(80))
+    assert (found.trainings, found.best) == (80, 8)
+    assert found.energy["x"] > 0.7
+    assert found.accuracy["y"] > 0.7
+    assert sum(found.energy.values()) == pytest.approx(1)
+    assert found.parameters[0] == "x"
+    assert not found.partly
+    some = importances(_two_parameters(80, missing=True))
+    assert some.partly == ("z",)
+    assert some.energy["x"] > 0.5
+
+
+def test_importance_is_not_said_where_it_would_be_noise() -> None:
+    few = importances(_two_parameters(19))
+    assert few.accuracy_reason == "too few trainings: 19, and 20 are needed"
+    assert not few.parameters
+    none = importances(_two_parameters(30), target=1.0)
+    assert "of the trainings reached 1" in none.energy_reason
+    assert none.accuracy
+    assert not none.energy
+    one = study([trial(0, result([(100, 1.0, 0.9)])), trial(1, result([(100, 1.0, 0.9)]))])
+    assert importances(one).energy_reason == "lr is the only parameter that was searched"
+
+
+def test_a_miss_counts_as_dearer_than_all_that_reached_the_target() -> None:
+    of = _two_parameters(40)
+    cheap_misses = [
+        trial(40 + n, result([(100, 0.5, 0.1)]), params={"x": 0.9, "y": 0.5}) for n in range(10)
+    ]
+    found = importances(replace(of, trials=(*of.trials, *cheap_misses)))
+    assert found.energy["x"] > found.energy["y"]
+
+
+def test_a_cell_says_the_least_energy_or_what_was_spent_in_vain() -> None:
+    trials = [
+        trial(0, result([(100, 4.0, 0.95)]), params={"lr": 0.1, "batch_size": 8}),
+        trial(1, result([(100, 2.0, 0.95)]), params={"lr": 0.1, "batch_size": 8}),
+        trial(2, result([(100, 9.0, 0.5)]), params={"lr": 0.1, "batch_size": 8}),
+        trial(3, result([(100, 5.0, 0.5)]), params={"lr": 0.2, "batch_size": 16}),
+        trial(4, result([(100, 7.0, 0.6)]), params={"lr": 0.2, "batch_size": 16}),
+        trial(5, result([(100, 1.0, 0.95)], end="failed"), params={"lr": 0.2, "batch_size": 16}),
+    ]
+    of = study(trials)
+    assert searched(of) == ("lr", "batch_size")
+    found = heat_map(of, 0.9, "lr", "batch_size")
+    assert (found.across.labels, found.down.labels) == (("0.1", "0.2"), ("8", "16"))
+    reached, missed = found.cells
+    assert (reached.energy_j, reached.trial, reached.trainings, reached.reached) == (2.0, 1, 3, 2)
+    assert (missed.energy_j, missed.spent_j, missed.trial, missed.trainings) == (None, 7.0, 4, 2)
+    assert [mark.energy_j for mark in strip(of, 0.9, "lr")] == [4.0, 2.0, None, None, None]
+
+
+def test_any_two_parameters_make_a_map() -> None:
+    of = study(
+        trial(n, result([(100, 1.0 + n, 0.95)]), params={"lr": n / 9, "a": n % 2, "b": str(n % 3)})
+        for n in range(8)
+    )
+    titles = [figure.title for figure in report(of, over=("b", "a")).figures]
+    assert "Energy to 0.9 over b and a" in titles
+    assert "Energy to 0.9 over lr and a" in [figure.title for figure in report(of).figures]
+    with pytest.raises(ConfigError, match="there are: lr, a, b"):
+        report(of, over=("a", "a"))
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=9, max_size=40, unique=True))
+def test_each_training_is_in_one_cell(values: Sequence[float]) -> None:
+    trials = [
+        trial(n, result([(100, 1.0, 0.95)]), params={"lr": value, "kind": "ab"[n % 2]})
+        for n, value in enumerate(values)
+    ]
+    found = heat_map(study(trials), 0.9, "lr", "kind")
+    assert found.across.binned
+    assert sum(cell.trainings for cell in found.cells) == len(values)
+    assert all(0 <= cell.across < len(found.across.labels) for cell in found.cells)
+
+
+# Noise, factors, machines -----------------------------------------------------------------------
+
+
+def test_repetitions_are_grouped_with_an_interval() -> None:
+    energies = (4.0, 5.0, 6.25)
+    trials = [
+        trial(n, result([(100, energy_j, 0.95)]), params={"lr": 0.1, "seed": n})
+        for n, energy_j in enumerate(energies)
+    ]
+    missed = trial(3, result([(100, 9.0, 0.5)]), params={"lr": 0.1, "seed": 3})
+    other = trial(4, result([(100, 9.0, 0.95)]), params={"lr": 0.2, "seed": 0})
+    of = study([*trials, missed, other])
+    (found,) = repeated_setups(of)
+    assert (found.energies_j, found.missed, found.trainings) == (energies, 1, 4)
+    mean = found.energy
+    assert mean is not None
+    assert mean.mean == pytest.approx(5.0)
+    assert mean.low is not None
+    assert mean.high is not None
+    assert mean.low < min(energies) < max(energies) < mean.high  # three values say little
+    assert noise_of(of) == (0.1, False)
+    more = study([*trials, trial(5, result([(100, 5.0, 0.95)]), params={"lr": 0.1, "seed": 9})])
+    noise, seen = noise_of(more)
+    assert seen
+    assert 0.1 < noise < 0.3
+    assert geometric([2.0]) is not None
+    assert geometric([]) is None
+
+
+def test_factors_are_constants_that_are_applied_to_joules() -> None:
+    of = Factors(pue=1.5, carbon_g_per_kwh=400, price_per_kwh=0.2, currency="CHF")
+    assert of.carbon_g(3.6e6) == pytest.approx(600)
+    assert of.price(3.6e6) == pytest.approx(0.3)
+    assert of.line() == (
+        "Derived from the joules by a PUE of 1.5, 400 gCO2e per kWh and 0.2 CHF per kWh, as "
+        "given; not measured."
+    )
+    assert Factors().line() == ""
+    assert Factors().price(1.0) is None
+    assert watt_hours(7200) == "2 Wh"
+    assert carbon(0.0005) == "500 µgCO2e"
+    assert money(12.345, "EUR") == "12.35 EUR"
+    assert money(0.00012345, "EUR") == "0.000123 EUR"
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        ({"pue": 0.9}, "pue=0.9: a finite number of at least 1 is needed"),
+        ({"pue": math.nan}, "pue=nan"),
+        ({"carbon_g_per_kwh": -1.0}, "carbon_g_per_kwh=-1"),
+        ({"price_per_kwh": math.inf}, "price_per_kwh=inf"),
+    ],
+)
+def test_factors_that_cannot_be_are_refused(of: dict[str, float], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Factors(**of)  # type: ignore[arg-type]
+
+
+def test_the_record_names_each_thing_once_and_what_changed_twice() -> None:
+    gpu = Gpu("H", "GPU-1", 0, min_limit_w=100.0, max_limit_w=300.0)
+    first = result([(100, 1.0, 0.95)])
+    machines = [Machine((gpu,), "550", {"torch": version}) for version in ("2.1", "2.1", "2.2")]
+    trials = [
+        trial(n, replace(first, start=replace(first.start, machine=machine)))
+        for n, machine in enumerate(machines)
+    ]
+    found = {(fact.what, fact.value): fact.trainings for fact in facts(study(trials))}
+    assert found["torch", "2.1"] == 2
+    assert found["torch", "2.2"] == 1
+    assert found["driver", "550"] == 3
+    assert found["GPU 0", "H, GPU-1, limits 100 to 300 W"] == 3
+
+
+# Files -----------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_tables_hold_all_and_are_no_formulas(tmp_path: Path) -> None:
+    params = {"=cmd": "=1+1", "lr": 0.1}
+    of = study([trial(n, result([(100, 4.0, 0.95)]), params=params) for n in range(60)])
+    write_report(report(of), tmp_path / "r", force=False)
+    rows = read(tmp_path / "r/tables/trials.csv")
+    assert len(rows) == 60
+    assert rows[0]["energy_to_target_j"] == "4.0"
+    assert rows[0]["params_=cmd"] == "'=1+1"
+    assert rows[0]["setup"] == "'=cmd==1+1 lr=0.1"
+    assert rows[0]["provenance"] == "estimated"
+    assert len(read(tmp_path / "r/tables/curves.csv")) == 60
+    for file in (tmp_path / "r/figures").glob("*.svg"):
+        assert ET.parse(file).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+        assert "var(--" not in file.read_text()  # colours of its own
+
+
+def test_a_folder_of_anybodys_is_not_written_into(tmp_path: Path) -> None:
+    of = report(study([trial(0, result([(100, 4.0, 0.95)]))]))
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty; add --force"):
+        write_report(of, tmp_path, force=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    with pytest.raises(ConfigError, match="is no folder"):
+        write_report(of, tmp_path / "notes.txt", force=True)
+    write_report(of, tmp_path, force=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "/etc"])
+def test_a_study_that_names_no_folder_needs_one(name: str) -> None:
+    with pytest.raises(ConfigError, match="is no name of a folder; give --out DIR"):
+        report_dir(name)
+
+
+def test_a_report_with_targets_of_its_own() -> None:
+    of = study(
+        [trial(0, result([(100, 2.0, 0.6), (200, 4.0, 0.95)])), trial(1, result([(100, 3.0, 0.7)]))]
+    )
+    made_of = report(of, 0.65)
+    assert made_of.answer.headline.startswith("lr=0.02 reaches 0.65")
+    assert [row.rises.first_at(0.65) is not None for row in made_of.ranking] == [True, True]
+    assert report(of, 0.99).answer.headline == "No trial reached 0.99; the best accuracy was 0.95."
+
+
+def test_what_the_search_was_told_counts_where_nothing_is_typed() -> None:
+    plans = ReportSettings(reuse=30, pue=1.2, price_per_kwh=0.3, currency="CHF")
+    told = Factors.of(plans, {"pue": None, "currency": None})
+    assert told == Factors(1.2, None, 0.3, "CHF")
+    assert Factors.of(plans, {"pue": 1.0, "currency": "EUR"}) == Factors(1.0, None, 0.3, "EUR")
+    of = replace(study([trial(0, result([(100, 2.0, 0.95)]), default=True)]), plans=plans)
+    assert summarize(of).reuse == 30
+    assert summarize(of, reuse=7).reuse == 7
+
+
+# The command -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_command_overwrites_its_own_folder_and_no_other(studied: Program) -> None:
+    studied.ok("report", "toy")
+    folder = studied.folder / "studies/toy/report"
+    (folder / "figures/of_before.svg").write_text("<svg/>")
+    ran = studied.ok("report", "toy", "--price-per-kwh", "0.3", "--currency", "CHF")
+    assert "studies/toy/report/report.html" in ran.text
+    assert not (folder / "figures/of_before.svg").exists()
+    prices = read(folder / "tables/answer.csv")
+    assert float(prices[-1]["price_chf_derived"]) == pytest.approx(
+        float(prices[-1]["energy_j"]) / 3.6e6 * 0.3
+    )
+    refused = studied("report", "toy", "--out", str(folder))
+    assert refused.code == 2
+    assert "--force" in refused.text
+
+
+@pytest.mark.slow
+def test_the_command_says_what_is_wrong(studied: Program) -> None:
+    for words, said in (
+        (("nobody",), "there is no study 'nobody'"),
+        (("toy", "--pue", "0.5"), "pue=0.5: a finite number of at least 1 is needed"),
+        (("toy", "--pue", "much"), "much is no number"),
+        (("toy", "--currency", "CHF"), "currency=CHF: there is no price that it could be of"),
+        (("toy", "--over", "lr", "momentum"), "there are: lr, batch_size"),
+        (("toy", "--out", "/proc/none"), "/proc/none cannot be written"),
+    ):
+        ran = studied("report", *words)
+        assert ran.code == 2
+        assert said in ran.text
+        assert "Traceback" not in ran.text
