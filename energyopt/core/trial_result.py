@@ -14,6 +14,7 @@ from typing import Any, Literal
 from energyopt.core.conditions import NOT_MEASURED, Conditions, Machine
 from energyopt.core.curve import Checkpoint, Checkpoints, Curve, CurvePoint
 from energyopt.core.energy import Energy
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.upfront_cost import UpfrontCost
 
 Kind = Literal["measured", "estimated", "replayed", "simulated"]
@@ -103,13 +104,14 @@ class TrialStart:
     """The record of a trial before its first window.
 
     Attributes:
-        target: Accuracy to reach, in [0, 1].
+        target: Value of the metric to reach.
         epochs: Maximum number of epochs.
         seed: Seed of weights and data order.
         provenance: Where its joules will come from.
         flags: Warnings about the measuring conditions, as short words.
         machine: Its hardware and software; None in records from older versions.
         quality_periods: Required lengths of a training for its sensor: see `length_quality`.
+        monitor: The metric that it is judged by; accuracy in records from older versions.
     """
 
     target: float
@@ -119,6 +121,7 @@ class TrialStart:
     flags: tuple[str, ...] = ()
     machine: Machine | None = None
     quality_periods: tuple[float, ...] = QUALITY_PERIODS
+    monitor: Monitor = ACCURACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +393,8 @@ def start_from_dict(data: Mapping[str, Any]) -> TrialStart:
     fields["flags"] = tuple(fields["flags"])
     fields["machine"] = fields.get("machine") and Machine.from_dict(fields["machine"])
     fields["quality_periods"] = tuple(fields.get("quality_periods", QUALITY_PERIODS))
+    if "monitor" in fields:
+        fields["monitor"] = Monitor(**fields["monitor"])
     return TrialStart(**fields)
 
 
