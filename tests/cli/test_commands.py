@@ -136,7 +136,7 @@ def test_the_main_help_fits_the_terminal(energyopt: Program) -> None:
         lines = energyopt.ok(flag, COLUMNS=str(columns)).out.splitlines()
         assert max(map(len, lines)) <= columns
         assert lines[-2:] != ["", ""]
-    assert "report STUDY           all of it as one page for a browser" in "\n".join(lines)
+    assert "report STUDY           a self-contained HTML page" in "\n".join(lines)
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])
