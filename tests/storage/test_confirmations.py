@@ -16,7 +16,8 @@ from energyopt.storage.tables import CONFIRMATIONS, RUNS
 from tests.small_study import IDENTITY, NAME
 from tests.toys import result
 
-BESIDE = {"host": "h", "place": "p", "pid": 1, "start": "", "grace_s": 1.0, "ended": True}
+HOUR_S = 3600.0
+OTHER_RUN = {"host": "h", "place": "p", "pid": 1, "start": "", "grace_s": 1.0, "ended": True}
 HIT = result([(100, 2, 0.95)])
 
 
@@ -96,13 +97,19 @@ def test_a_budget_counts_all_that_was_burnt_by_trials_of_all_runs(study: str) ->
 def test_time_is_that_in_which_any_run_was_at_work(study: str) -> None:
     store = opened(study)
     rows = [
-        dict(BESIDE, study_id=store._run.study_id, ordinal=10 + n, began_s=began_s, beat_s=beat_s)
-        for n, (began_s, beat_s) in enumerate([(100, 110), (105, 120), (107, 108), (130, 140)])
+        dict(
+            OTHER_RUN,
+            study_id=store._run.study_id,
+            ordinal=10 + n,
+            began_s=began_h * HOUR_S,
+            beat_s=beat_h * HOUR_S,
+        )
+        for n, (began_h, beat_h) in enumerate([(10, 11), (10.5, 12), (10.7, 10.8), (13, 14)])
     ]
     before_s = store.took_s()
     with store._storage.engine.begin() as connection:
         connection.execute(sa.insert(RUNS), rows)
-    assert before_s + 30 <= store.took_s() < before_s + 60
+    assert (store.took_s() - before_s) / HOUR_S == pytest.approx(3, abs=0.2)
     store.close()
 
 

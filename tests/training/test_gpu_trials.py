@@ -110,7 +110,8 @@ def test_conditions_are_on_record(gpu: FakeNvml, tmp_path: Path):
 def test_the_second_trial_cools_down_and_measures_rest_no_more(gpu: FakeNvml, tmp_path: Path):
     known = Calibration.of([run(gpu, tmp_path)])
     second = run(gpu, tmp_path, known=known)
-    assert second.conditions.cool_down_s == pytest.approx(0.05, abs=0.04)
+    assert second.conditions.cool_down_s >= 0.05
+    assert "warm_start" not in second.flags
     assert second.conditions.idle_w == known.idle_w[place(second.start.machine, limits=True)]  # type: ignore[arg-type]
     gpu.state.gpu[0].temperature_c += 5
     hot = run(gpu, tmp_path, known=known)
