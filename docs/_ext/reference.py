@@ -110,13 +110,13 @@ def front_columns() -> str:
 
 
 def public_names() -> str:
-    """What `energyopt` offers to be imported."""
+    """Return the public names of `energyopt`."""
     names = [name for name in energyopt.__all__ if name != "__version__"]
     return "\n\n".join(_public(name, getattr(energyopt, name)) for name in names)
 
 
 def loaded_study() -> str:
-    """What `load_study` returns, and what one gets from that."""
+    """Return the classes of what `load_study` returns."""
     classes = (LoadedStudy, RecommendedConfiguration, TrialRecord)
     return "\n\n".join(_public(each.__name__, each) for each in classes)
 
