@@ -97,8 +97,6 @@ def _parse(text: bytes) -> Any:
             json.dumps(data, ensure_ascii=False).encode()
     except UnicodeError as error:
         raise InvalidExportError("it is not text in UTF-8") from error
-    except RecursionError as error:
-        raise InvalidExportError("it is nested too deeply") from error
     except json.JSONDecodeError as error:
         raise InvalidExportError(f"it is not JSON: {error.msg} at column {error.colno}") from error
     return data
@@ -134,3 +132,7 @@ def _error_context(location: str) -> Iterator[None]:
         yield
     except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         raise StorageError(f"{location}: {error}; export the study again") from error
+    except RecursionError as error:
+        raise StorageError(
+            f"{location}: it is nested too deeply; export the study again"
+        ) from error

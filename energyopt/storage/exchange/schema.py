@@ -1,17 +1,22 @@
-"""Check plain data against the schema of an exported study.
+"""Check plain data against `schema.json`, the JSON Schema of an exported study.
 
-`schema.json` is a JSON Schema that any program can use. The few keywords of that language that it
-contains are checked here, so that reading a folder needs no further package.
+Exports may be hostile or huge. So checking stops at the first error, no message repeats all of the
+data, and of a column of numbers only the extremes are checked.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping
+import reprlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
 
 Part = Literal["study", "trial", "confirmation"]
 """A definition of the schema: a file, or the lines of one."""
@@ -19,18 +24,15 @@ Part = Literal["study", "trial", "confirmation"]
 Problem = tuple[str, str]
 """A key and the message that says what is wrong with it."""
 
-_MAX_SHOWN = 40  # characters of a wrong value in a message
-_TYPES: Mapping[str, Callable[[Any], bool]] = {
-    "null": lambda value: value is None,
-    "boolean": lambda value: isinstance(value, bool),
-    "string": lambda value: isinstance(value, str),
-    "object": lambda value: isinstance(value, dict),
-    "array": lambda value: isinstance(value, list),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "number": lambda value: (
-        isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
-    ),
+_LIMITS = {
+    "minimum": "below {}",
+    "maximum": "above {}",
+    "minLength": "shorter than {}",
+    "maxLength": "longer than {}",
+    "minItems": "shorter than {}",
+    "maxItems": "longer than {}",
 }
+"""How a value breaks the limit of a keyword."""
 
 
 def schema_text() -> str:
@@ -45,95 +47,80 @@ def problem(part: Part, data: object) -> Problem | None:
         part: The definition that the data must match.
         data: Data from `json.loads`.
     """
-    return next(_problems(_schema()["$defs"][part], data, ""), None)
+    error = next(_validator(part).iter_errors(data), None)
+    return None if error is None else _describe(error)
 
 
 @cache
-def _schema() -> Mapping[str, Any]:
-    schema: Mapping[str, Any] = json.loads(schema_text())
-    return schema
+def _validator(part: Part) -> Validator:
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
-
-def _problems(schema: Mapping[str, Any], data: Any, path: str) -> Iterator[Problem]:
-    if "$ref" in schema:
-        schema = _schema()["$defs"][schema["$ref"].rpartition("/")[2]]
-    if "anyOf" in schema:
-        yield from _closest_problem(schema["anyOf"], data, path)
-    yield from _value_problems(schema, data, path)
-    if isinstance(data, dict):
-        yield from _key_problems(schema, data, path)
-    if isinstance(data, list) and "items" in schema and not _all_floats(schema["items"], data):
-        for index, item in enumerate(data):
-            yield from _problems(schema["items"], item, f"{path}[{index}]")
-
-
-def _closest_problem(choices: list[Mapping[str, Any]], data: Any, path: str) -> Iterator[Problem]:
-    """Yield the problem of the choice that matches best: the one with the deepest path."""
-    problems = [next(_problems(choice, data, path), None) for choice in choices]
-    if None not in problems:
-        yield max((p for p in problems if p is not None), key=lambda problem: len(problem[0]))
-
-
-def _value_problems(schema: Mapping[str, Any], data: Any, path: str) -> Iterator[Problem]:
-    types = schema.get("type", ())
-    types = (types,) if isinstance(types, str) else types
-    if types and not any(_TYPES[type_](data) for type_ in types):
-        yield path, f"{_short(data)} is no {' or '.join(types)}"
-        return
-    allowed = [schema["const"]] if "const" in schema else schema.get("enum")
-    if allowed is not None and not any(_is_equal(data, value) for value in allowed):
-        yield path, f"{_short(data)} is none of {', '.join(map(_short, allowed))}"
-    if _TYPES["number"](data) and not _is_within(schema, data):
-        yield path, f"{_short(data)} is out of range"
-    if isinstance(data, str | list):
-        limit = "Length" if isinstance(data, str) else "Items"
-        if not schema.get(f"min{limit}", 0) <= len(data) <= schema.get(f"max{limit}", len(data)):
-            yield path, f"{_short(data)} is too short or too long"
-
-
-def _key_problems(
-    schema: Mapping[str, Any], data: Mapping[str, Any], path: str
-) -> Iterator[Problem]:
-    properties = schema.get("properties", {})
-    for key in schema.get("required", ()):
-        if key not in data:
-            yield path, f"the key {key!r} is missing"
-    others = schema.get("additionalProperties", True)
-    for key, value in data.items():
-        inner_path = f"{path}.{key}" if path else key
-        if key in properties:
-            yield from _problems(properties[key], value, inner_path)
-        elif others is False:
-            yield inner_path, "there is no such key"
-        elif others is not True:
-            yield from _problems(others, value, inner_path)
-
-
-def _all_floats(schema: Mapping[str, Any], data: list[Any]) -> bool:
-    """Return True for a column of finite numbers, as most are: they are checked at once."""
-    choices = (schema, *schema.get("anyOf", ()))
-    return (
-        any(choice.get("$ref") == "#/$defs/number" for choice in choices)
-        and all(type(item) is float for item in data)
-        and all(map(math.isfinite, data))
+    # The schema's integers become columns of integers, and its numbers are finite.
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_finite}
     )
+    keywords = {"type": _check_type, "anyOf": _check_any_of, "items": _check_items}
+    validator = extend(Draft202012Validator, keywords, type_checker=types)
+    return validator({**json.loads(schema_text()), "$ref": f"#/$defs/{part}"})
 
 
-def _is_within(schema: Mapping[str, Any], data: float) -> bool:
-    return bool(schema.get("minimum", data) <= data <= schema.get("maximum", data))
+def _is_integer(_checker: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_equal(data: Any, allowed: Any) -> bool:
-    return type(data) is type(allowed) and bool(data == allowed)
+def _is_finite(_checker: object, value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
 
 
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond the range of floats
-        return False
+def _check_type(
+    validator: Validator, types: str | Sequence[str], value: Any, _schema: object
+) -> Iterator[ValidationError]:
+    """Yield an error without the text of the value, of which a rejected choice makes no use."""
+    from jsonschema import ValidationError
+
+    allowed = [types] if isinstance(types, str) else types
+    if not any(validator.is_type(value, name) for name in allowed):
+        yield ValidationError(" or ".join(allowed))
 
 
-def _short(data: Any) -> str:
-    text = repr(data)
-    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+def _check_any_of(
+    validator: Validator, choices: Sequence[Any], value: Any, _schema: object
+) -> Iterator[ValidationError]:
+    """Yield the error of the choice that matches best: the one with the deepest path."""
+    errors = [next(validator.descend(value, choice), None) for choice in choices]
+    if None not in errors:
+        yield max(filter(None, errors), key=lambda error: len(error.path))
+
+
+def _check_items(
+    validator: Validator, items: Mapping[str, Any], value: Any, _schema: object
+) -> Iterator[ValidationError]:
+    """Yield the errors of a list; of numbers, which the schema only limits, check the extremes."""
+    if not isinstance(value, list) or not value:
+        return
+    indices: Iterable[int] = range(len(value))
+    if {type(item) for item in value} in ({int}, {float}):
+        indices = (value.index(min(value)), value.index(max(value)))
+    for index in indices:
+        yield from validator.descend(value[index], items, path=index)
+
+
+def _describe(error: ValidationError) -> Problem:
+    """Return the key and the message of an error."""
+    path = error.json_path.removeprefix("$").removeprefix(".")
+    value, rule = error.instance, error.validator_value
+    if error.validator == "required":
+        missing = next(key for key in rule if key not in value)
+        return path, f"the key {missing!r} is missing"
+    if error.validator == "additionalProperties":
+        unknown = next(key for key in value if key not in error.schema["properties"])
+        return f"{path}.{unknown}".lstrip("."), "there is no such key"
+    short_value = reprlib.repr(value)
+    if error.validator == "type":
+        return path, f"{short_value} is no {error.message}"
+    if error.validator in _LIMITS:
+        return path, f"{short_value} is {_LIMITS[error.validator].format(rule)}"
+    allowed = [rule] if error.validator == "const" else rule
+    return path, f"{short_value} is none of {', '.join(map(repr, allowed))}"

@@ -251,6 +251,7 @@ def rewritten(folder: Path, name: str, change: Callable[[str], str]) -> None:
     path.write_text(change(path.read_text()))
 
 
+_DEEP = "[" * 700 + "]" * 700  # JSON that can be parsed, and no more
 DAMAGES: dict[str, tuple[str, Callable[[str], str], str]] = {
     "foreign": ("study.json", lambda _: "[]", "study.json: this is no study that energyopt"),
     "newer": (
@@ -314,6 +315,16 @@ DAMAGES: dict[str, tuple[str, Callable[[str], str], str]] = {
         "its columns are not equally long",
     ),
     "deep": ("study.json", lambda _: "[" * 100_000, "study.json: it is nested too deeply"),
+    "deep attributes": (
+        "study.json",
+        lambda text: text.replace('"attributes": {', f'"attributes": {{"x": {_DEEP}, ', 1),
+        "study.json: it is nested too deeply",
+    ),
+    "out of range": (
+        "trials.jsonl",
+        lambda text: text.replace('"number": 3', '"number": -3'),
+        "trials.jsonl, line 4: number: -3 is below 0",
+    ),
     "digits": ("study.json", lambda _: "1" * 10_000, "study.json: "),
     "surrogate": (
         "trials.jsonl",
