@@ -34,15 +34,7 @@ def use_cpu(amount: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class MeterCase:
-    """A meter and work for it to measure.
-
-    Attributes:
-        make: Returns a meter that can open at least eight windows; called once per check.
-        work: Does an amount of work that the meter sees; one unit must be well above its
-            resolution.
-        tolerance: Largest relative error of a sum of windows: 1e-9 for a counter that `work`
-            moves by itself, 0.25 for a sensor of a machine that other processes use as well.
-    """
+    """A meter and work for it to measure; see `check_meter`."""
 
     make: Callable[[], EnergyMeter]
     work: Callable[[int], None] = use_cpu
@@ -240,8 +232,10 @@ def check_meter(
 
     Args:
         make: Returns a meter that can open at least eight windows; called once per check.
-        work: Does an amount of work that the meter sees; uses the CPU if not given.
-        tolerance: Largest relative error of a sum of windows.
+        work: Does an amount of work that the meter sees; one unit must be well above its
+            resolution. Uses the CPU if not given.
+        tolerance: Largest relative error of a sum of windows: 1e-9 for a counter that `work`
+            moves by itself, 0.25 for a sensor of a machine that other processes use as well.
         counting: Whether it measures work as it happens; False for a recording.
         skip: Names of checks to leave out.
 

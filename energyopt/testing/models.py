@@ -25,14 +25,7 @@ _RELATIVE_TOLERANCE, _RELATIVE_TOLERANCE_BATCH = 1.3e-6, 1e-4
 
 @dataclass(frozen=True, slots=True)
 class ModelCase:
-    """A model and the form of its samples.
-
-    Attributes:
-        make: Returns a model with fresh weights from torch's global generator; called with
-            `input_shape` and `num_classes` by keyword.
-        input_shape: Shape of one sample; `Tokens` for whole numbers below `num_classes`.
-        num_classes: Number of classes.
-    """
+    """A model and the form of its samples; see `check_model`."""
 
     make: Callable[..., nn.Module]
     input_shape: tuple[int, ...]
@@ -213,7 +206,8 @@ def check_model(
     """Check a model.
 
     Args:
-        make: Returns a model; called with `input_shape` and `num_classes` by keyword.
+        make: Returns a model with fresh weights from torch's global generator; called with
+            `input_shape` and `num_classes` by keyword.
         input_shape: Shape of one sample; `Tokens` for whole numbers below `num_classes`.
         num_classes: Number of classes.
         skip: Names of checks to leave out.

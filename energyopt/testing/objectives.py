@@ -16,12 +16,7 @@ _DIRECTIONS = ("minimize", "maximize")
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveCase:
-    """An objective and records to compute it from.
-
-    Attributes:
-        objective: The objective.
-        results: Records of trials, by what happened.
-    """
+    """An objective and records of trials to compute it from, by what happened."""
 
     objective: Objective
     results: Mapping[str, TrialResult]
@@ -64,31 +59,22 @@ def names_its_metrics(case: ObjectiveCase) -> None:
 @check
 def gives_a_finite_number_for_each_metric(case: ObjectiveCase) -> None:
     """Check that every trial gets one finite number per metric."""
-    for name in case.results:
-        gives_finite_numbers_for(case, name)
-
-
-def gives_finite_numbers_for(case: ObjectiveCase, name: str) -> None:
-    """Check that a trial gets one finite number per metric.
-
-    Args:
-        case: The objective and its records.
-        name: Name of the trial's record.
-    """
-    metrics, values = case.objective.metrics, case.objective(case.results[name])
-    require(
-        len(values) == len(metrics),
-        f"{len(metrics)} values for the trial that {name}",
-        f"{len(values)}: {values}",
-        "return one number per metric, in their order",
-    )
-    for metric, value in zip(metrics, values, strict=True):
+    metrics = case.objective.metrics
+    for name, result in case.results.items():
+        values = case.objective(result)
         require(
-            math.isfinite(value),
-            f"a finite {metric.name} for the trial that {name}",
-            value,
-            "return a lower bound from what it spent where a trial missed the target",
+            len(values) == len(metrics),
+            f"{len(metrics)} values for the trial that {name}",
+            f"{len(values)}: {values}",
+            "return one number per metric, in their order",
         )
+        for metric, value in zip(metrics, values, strict=True):
+            require(
+                math.isfinite(value),
+                f"a finite {metric.name} for the trial that {name}",
+                value,
+                "return a lower bound from what it spent where a trial missed the target",
+            )
 
 
 @check

@@ -34,8 +34,7 @@ from energyopt.training.checkpointing import keep_in, load, restore, state_of
 if TYPE_CHECKING:
     import torch
 
-EPOCH_SHARES = (0.01, 0.3, 1.7)
-"""Shares of an epoch to train in the checks."""
+_EPOCH_SHARES = (0.01, 0.3, 1.7)
 
 ALL_ABILITIES: tuple[type, ...] = (SupportsWarmUp, SupportsTest, SupportsSave, SupportsPause)
 """Optional protocols of a paradigm, in addition to training and evaluating."""
@@ -47,13 +46,7 @@ class Trainable(Paradigm, SupportsWarmUp, SupportsTest, SupportsSave, SupportsPa
 
 @dataclass(frozen=True, slots=True)
 class ParadigmCase:
-    """A paradigm and the abilities that it claims.
-
-    Attributes:
-        make: Returns a fresh paradigm for a seed.
-        models: Number of models that it trains at once.
-        abilities: Protocols that it has in addition to `Paradigm`.
-    """
+    """A paradigm and the abilities that it claims; see `check_paradigm`."""
 
     make: Callable[[int], Any]
     models: int = 1
@@ -91,13 +84,11 @@ def is_a_paradigm(case: ParadigmCase) -> None:
 @check
 def trains_at_least_what_is_asked_and_says_so(case: ParadigmCase) -> None:
     """Check that `train` trains at least as many samples as requested, and returns how many."""
-    for share in EPOCH_SHARES:
-        trains_at_least_a_share(case, share)
+    for share in _EPOCH_SHARES:
+        _require_share_trained(case.make(0), share)
 
 
-def trains_at_least_a_share(case: ParadigmCase, share: float) -> None:
-    """Check that `train` trains at least a share of an epoch, and returns how many samples."""
-    paradigm = case.make(0)
+def _require_share_trained(paradigm: Any, share: float) -> None:
     samples = max(1, round(share * paradigm.epoch_samples))
     result = paradigm.train(samples)
     require(

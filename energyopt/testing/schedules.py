@@ -37,12 +37,7 @@ def draw_studies(seed: int = 0) -> tuple[tuple[Curve, ...], ...]:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleCase:
-    """A schedule and the studies to simulate with it.
-
-    Attributes:
-        make: Returns a fresh schedule.
-        studies: For each study the curves of the trials that may begin.
-    """
+    """A schedule, and for each simulated study the curves of the trials that may begin."""
 
     make: Callable[[], Schedule]
     studies: Sequence[Sequence[Curve]] = field(default_factory=draw_studies)
@@ -58,12 +53,7 @@ class ScheduleCase:
 
 
 class _Study:
-    """Simulation of trials with given curves that train as a schedule decides.
-
-    Attributes:
-        trials: All trials so far.
-        used_j: Training energy of all trials, in J.
-    """
+    """Simulation of trials with given curves that train as a schedule decides."""
 
     def __init__(self, schedule: Schedule, curves: Sequence[Curve], slots: int, seed: int) -> None:
         self.trials: list[TrialSnapshot] = []

@@ -35,13 +35,7 @@ RANDOM_EXAMPLES: tuple[Example, ...] = draw_histories(100)
 
 @dataclass(frozen=True, slots=True)
 class StoppingRuleCase:
-    """A stopping rule and trials for it to decide about.
-
-    Attributes:
-        make: Returns a rule.
-        hopeless: A trial that it must stop, and the history of its study.
-        examples: Other trials, about which rules may differ.
-    """
+    """A stopping rule and trials for it to decide about; see `check_stopping_rule`."""
 
     make: Callable[[], StoppingRule]
     hopeless: tuple[TrialProgress, StudyHistory] = HOPELESS

@@ -28,17 +28,13 @@ _MAX_CLASSES = 12  # in a message
 
 @dataclass(frozen=True)  # no slots: cached_property needs a __dict__
 class TaskCase:
-    """A task to check.
-
-    Attributes:
-        make: Returns a task; most checks share the first one.
-    """
+    """A task to check; most checks share the first one that `make` returns."""
 
     make: Callable[[], Task]
 
     @cached_property
     def task(self) -> Task:
-        """The first task, shared by most checks."""
+        """The first task."""
         return self.make()
 
     @property
