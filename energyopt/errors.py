@@ -13,6 +13,9 @@ EnergyoptError                    the user can correct it; printed as one senten
 ├── TrialError                    a trial ended without a result: it raised, crashed, or is invalid
 └── LauncherError                 the process that runs the trials died: they are lost, not failed
 
+RunPaused and RunStopped leave a training's loop where its study pauses or stops it. They are no
+errors: a process that they end has exit code 0 and prints no traceback.
+
 Expected outcomes are data, not exceptions: a missed target is a `TrialResult`.
 """
 
@@ -86,3 +89,33 @@ class JournalError(EnergyoptError):
 
 class LauncherError(EnergyoptError):
     """The server that runs the trials died; its trials are lost, not failed."""
+
+
+class RunPaused(SystemExit):
+    """A study paused the training: its state is kept, and what follows the loop is left out.
+
+    Attributes:
+        reason: Description of the pause.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(0)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class RunStopped(SystemExit):
+    """A study stopped the training for good, before its planned end.
+
+    Attributes:
+        reason: Description of why it was stopped.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(0)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason

@@ -35,7 +35,25 @@ NAME = "progress.jsonl"
 """The journal's file name in a job's folder."""
 
 
-Record = TrialStart | Window | Checkpoint | Conditions | PausePoint | UpfrontCost
+@dataclass(frozen=True, slots=True)
+class TrialEnd:
+    """The end of a training that reports through `Run`, where no process returns its record.
+
+    Attributes:
+        end: How it ended.
+        reason: Description of how it ended.
+    """
+
+    end: End
+    reason: str
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TrialEnd:
+        """Read one from plain data."""
+        return cls(data["end"], str(data["reason"]))
+
+
+Record = TrialStart | Window | Checkpoint | Conditions | PausePoint | UpfrontCost | TrialEnd
 """The records of a journal."""
 
 _FORMS: tuple[tuple[type[Record], str, Callable[[Any], Record]], ...] = (
@@ -45,6 +63,7 @@ _FORMS: tuple[tuple[type[Record], str, Callable[[Any], Record]], ...] = (
     (Conditions, "Conditions", Conditions.from_dict),
     (PausePoint, "Pause", PausePoint.from_dict),
     (UpfrontCost, "Upfront", UpfrontCost.from_dict),
+    (TrialEnd, "End", TrialEnd.from_dict),
 )
 """Each class with the tag of its lines and their reader. Tags are stored in journals on disk: a
 class may be renamed, a tag never."""
@@ -160,6 +179,7 @@ class Journal:
     now: str | None = None
     pauses: list[PausedRecord] = field(default_factory=list)
     upfront: list[UpfrontCost] = field(default_factory=list)
+    end: TrialEnd | None = None
 
     def result(self, end: End, reason: str) -> TrialResult | None:
         """Return the record of a trial from its journal; None if it never started."""
@@ -289,6 +309,8 @@ class JournalReader:
                 self.journal.upfront.append(record)
             case PausePoint():
                 self._add_pause(record)
+            case TrialEnd():
+                self.journal.end = record
 
     def _add_pause(self, pause: PausePoint) -> None:
         journal = self.journal
@@ -310,6 +332,23 @@ class JournalReader:
             existing.append(new)
         else:
             existing[position] = new
+
+
+def read_result(folder: Path) -> TrialResult | None:
+    """Return the record of the training whose journal is in a folder, as far as it came.
+
+    Returns:
+        The record; its end is "lost" where the process died before it could say how it ended.
+        None if the folder has no journal, or nothing was measured.
+
+    Raises:
+        JournalError: If a newer energyopt wrote the journal.
+    """
+    journal = JournalReader(folder / NAME).read()
+    end = journal.end or TrialEnd("lost", "its process died before the training ended")
+    if end.end == "paused":
+        return journal.paused_result(end.reason)
+    return journal.result(end.end, end.reason)
 
 
 def next_index(checkpoints: Sequence[Checkpoint]) -> int:

@@ -42,6 +42,13 @@ class RunContext:
         preflight: Whether it only builds everything and reports its meter.
         calibration: Hardware measurements of earlier trials; None outside of a study.
         history: History of earlier trials, for stopping rules; None without rules.
+        epochs: Maximum number of epochs that the study trains; None leaves it to the training.
+        stop_at_target: Whether the study looks no further than the target.
+        hardware: The config group `hardware`, resolved: its meter as `_target_` and options, and
+            the options of GPUs; None for the best meter of the machine.
+        device: The device that trains, as the root key `device`.
+        leased_gpus: UUIDs of the GPUs that were leased for the run before its process began.
+        rules: The stopping rules, resolved: each name with `_target_` and options.
     """
 
     folder: Path | None = None
@@ -54,6 +61,12 @@ class RunContext:
     preflight: bool = False
     calibration: Calibration | None = None
     history: StudyHistory | None = None
+    epochs: float | None = None
+    stop_at_target: bool = False
+    hardware: Mapping[str, Any] | None = None
+    device: str = "auto"
+    leased_gpus: tuple[str, ...] = ()
+    rules: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> RunContext:
@@ -122,6 +135,12 @@ class RunContext:
             "preflight": self.preflight,
             "calibration": self.calibration and self.calibration.to_json(),
             "history": self.history and self.history.to_json(),
+            "epochs": self.epochs,
+            "stop_at_target": self.stop_at_target,
+            "hardware": None if self.hardware is None else dict(self.hardware),
+            "device": self.device,
+            "leased_gpus": list(self.leased_gpus),
+            "rules": dict(self.rules),
         }
         return json.dumps(data, separators=(",", ":")).replace("$", "\\u0024")
 
@@ -141,6 +160,7 @@ class RunContext:
                 folder=None if folder is None else Path(folder),
                 calibration=None if calibration is None else Calibration.from_json(calibration),
                 history=None if history is None else StudyHistory.from_json(history),
+                leased_gpus=tuple(data.pop("leased_gpus", ())),
                 **data,
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:

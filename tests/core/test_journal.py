@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from energyopt.core.conditions import NOT_MEASURED
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy, total
-from energyopt.core.journal import NAME, Journal, JournalReader, JournalWriter, Record
+from energyopt.core.journal import NAME, Journal, JournalReader, JournalWriter, Record, TrialEnd
 from energyopt.core.trial_result import PausePoint, Purpose, TrialResult, TrialStart, Window
 from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import JournalError
@@ -139,6 +139,7 @@ def test_each_class_of_a_record_has_the_tag_that_is_on_disk(tmp_path: Path):
         "Conditions": NOT_MEASURED,
         "Pause": PausePoint(100, 10, 0.5, Energy()),
         "Upfront": UpfrontCost("source", "trained", Energy(1.0, cpu_j=2.0)),
+        "End": TrialEnd("epochs", "trained all 4 epochs"),
     }
     assert set(map(type, records.values())) == set(get_args(Record))
     for record in records.values():
@@ -149,6 +150,7 @@ def test_each_class_of_a_record_has_the_tag_that_is_on_disk(tmp_path: Path):
     journal = JournalReader(path).read()
     assert journal.now == "loading"
     assert journal.upfront == [records["Upfront"]]
+    assert journal.end == records["End"]
     assert [paused.at for paused in journal.pauses] == [records["Pause"]]
 
 
