@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     )
     from energyopt.core.study_record import StudyRecord
     from energyopt.core.trial_result import Provenance, TrialResult
-    from energyopt.errors import EnergyoptError
+    from energyopt.errors import EnergyoptError, RunPaused, RunStopped
     from energyopt.search.joule import JouleSampler
+    from energyopt.training.run import Run
     from energyopt.workflows.load_study import load_study
 
 __version__ = "0.1.0"
@@ -31,6 +32,9 @@ __all__ = [
     "Objective",
     "Paradigm",
     "Provenance",
+    "Run",
+    "RunPaused",
+    "RunStopped",
     "StoppingRule",
     "StudyRecord",
     "TrainStep",
@@ -47,6 +51,9 @@ _MODULES = {
     "Objective": "energyopt.core.protocols",
     "Paradigm": "energyopt.core.protocols",
     "Provenance": "energyopt.core.trial_result",
+    "Run": "energyopt.training.run",
+    "RunPaused": "energyopt.errors",
+    "RunStopped": "energyopt.errors",
     "StoppingRule": "energyopt.core.protocols",
     "StudyRecord": "energyopt.core.study_record",
     "TrainStep": "energyopt.core.protocols",

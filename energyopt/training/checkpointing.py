@@ -78,7 +78,7 @@ def state_of(paradigm: object, samples: int | None, pause: int | None = None) ->
         "pause": pause,
         "samples": samples,
         "paradigm": paradigm.state(),
-        "random": _random_state(),
+        "random": random_state(),
     }
 
 
@@ -91,7 +91,7 @@ def restore(paradigm: object, state: State) -> None:
     if not isinstance(paradigm, SupportsPause):
         raise TrialError(f"{type(paradigm).__name__} has no load_state, so it cannot go on")
     paradigm.load_state(state["paradigm"])
-    _set_random_state(state["random"])
+    set_random_state(state["random"])
 
 
 def keep_in(path: Path) -> Keep:
@@ -165,7 +165,7 @@ def _check_no_code(path: Path) -> None:
         )
 
 
-def _random_state() -> dict[str, Any]:
+def random_state() -> dict[str, Any]:
     """Return the states of the global generators of the imported libraries."""
     state: dict[str, Any] = {"python": random.getstate()}
     if "numpy" in sys.modules:
@@ -182,7 +182,8 @@ def _random_state() -> dict[str, Any]:
     return state
 
 
-def _set_random_state(state: Mapping[str, Any]) -> None:
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Restore what `random_state` returned."""
     random.setstate(state["python"])
     if "numpy" in state:
         import numpy as np

@@ -123,6 +123,11 @@ class Recorder:
             Window("profiling", energy * -1, measured=False),
         )
 
+    def restate(self, start: TrialStart) -> None:
+        """Record the start again, once more of it is known."""
+        self._start = start
+        self._journal.append(start)
+
     def add(self, checkpoint: Checkpoint) -> None:
         """Record an evaluation: the next point of the curve."""
         checkpoint = dataclasses.replace(checkpoint, index=next_index(self.checkpoints))
@@ -170,11 +175,11 @@ class Recorder:
         """Mark a pause in the journal, from which the trial can be resumed."""
         self._journal.append(point)
 
-    def result(self, end: End, reason: str) -> TrialResult:
-        """Return the record of the trial.
+    def check_energy(self) -> None:
+        """Check that each part of the meter read energy during the training.
 
         Raises:
-            HardwareError: If a part of the meter read no energy during the whole training.
+            HardwareError: If a part read none.
         """
         training = self.booked("training")
         silent = silent_part(training)
@@ -183,6 +188,20 @@ class Recorder:
                 f"{self._start.provenance.meter} read 0 J of {silent} over {training.time_s:.3g} s "
                 "of training, which cannot be; train longer or choose another hardware=..."
             )
+
+    def result(self, end: End, reason: str, *, checked: bool = True) -> TrialResult:
+        """Return the record of the trial.
+
+        Args:
+            end: How it ended.
+            reason: Description of how it ended.
+            checked: Whether to call `check_energy` first.
+
+        Raises:
+            HardwareError: If a part of the meter read no energy during the whole training.
+        """
+        if checked:
+            self.check_energy()
         return TrialResult.assemble(
             self._start,
             (*self._journal.carried, *self._windows),

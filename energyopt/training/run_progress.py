@@ -1,0 +1,221 @@
+"""The learning curve of a `Run`, and when its loop ends or pauses."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from energyopt.core.checks import is_number
+from energyopt.core.curve import Checkpoint, Checkpoints
+from energyopt.core.energy import Energy
+from energyopt.core.history import TrialProgress
+from energyopt.core.metric import ACCURACY, Monitor
+from energyopt.core.run_context import RunContext
+from energyopt.core.trial_result import End, PausePoint
+from energyopt.core.units import joules
+from energyopt.errors import TrialError
+from energyopt.stopping.rules import Rules
+from energyopt.training.recorder import Recorder
+from energyopt.training.run_setup import Question
+
+_HALF = 1e-9  # of an epoch: rounding errors of fractions
+
+
+@dataclass(slots=True)
+class Counts:
+    """How much a run has trained; what its loop does not count is None.
+
+    Attributes:
+        epoch: Epochs at the last report.
+        samples: Training samples seen.
+        steps: Optimizer steps made.
+    """
+
+    epoch: float = 0.0
+    samples: int | None = None
+    steps: int | None = None
+
+    def add_step(self, samples: int) -> None:
+        """Count an optimizer step."""
+        self.samples = (self.samples or 0) + samples
+        self.steps = (self.steps or 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a report adds to the record: given to `on_report`.
+
+    Attributes:
+        epoch: Epochs trained so far.
+        value: The reported value.
+        metrics: The other metrics of the report.
+        training_j: Training energy so far, in J.
+        training_s: Training time so far, in s.
+        evaluation_j: Energy of the evaluations so far, in J.
+        samples: Training samples seen so far; None where they are not counted.
+        steps: Optimizer steps so far; None where they are not counted.
+    """
+
+    epoch: float
+    value: float
+    metrics: Mapping[str, Any]
+    training_j: float
+    training_s: float
+    evaluation_j: float
+    samples: int | None
+    steps: int | None
+
+
+class Progress:
+    """Adds reports to the record, and decides after each whether the run ends or pauses.
+
+    Args:
+        recorder: The record.
+        question: What the run is asked to reach.
+        rules: Rules that may stop it; None for none.
+        context: Of the study, which says when it pauses.
+
+    Attributes:
+        counts: How much it has trained.
+        epochs: Maximum number of epochs; None while no loop has declared it.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        question: Question,
+        rules: Rules | None,
+        context: RunContext,
+    ) -> None:
+        self._recorder = recorder
+        self._question = question
+        self._rules = rules
+        self._pause_at_j = context.pause_at_j
+        self.counts = Counts()
+        self.epochs = question.epochs
+
+    def resume(self, point: PausePoint) -> None:
+        """Continue from a pause."""
+        last = self._recorder.checkpoints[-1].epoch if self._recorder.checkpoints else 0.0
+        self.counts = Counts(last, point.samples, point.steps)
+
+    def epoch_of(self, epoch: object, body: int | None) -> float:
+        """Return the epochs trained at a report.
+
+        Args:
+            epoch: What the report says; None for one more.
+            body: Number of the epoch in whose body the report is, from 0; None in other loops.
+
+        Raises:
+            TrialError: If they are no more than at the last report.
+        """
+        last = self.counts.epoch
+        trained = epoch
+        if trained is None:
+            trained = last + 1 if body is None else body + 1
+        if is_number(trained) and trained > last:
+            return float(trained)
+        if epoch is None:
+            raise TrialError(
+                f"a second report() in epoch {body}; give both the epochs trained so far, such as "
+                f"report(..., epoch={(body or 0) + 0.5:g})"
+            )
+        raise TrialError(
+            f"report(epoch={epoch!r}) after epoch {last:g} is not allowed: it is the number of "
+            "epochs trained so far, and grows; in a loop that counts from 0 give epoch + 1, or "
+            "leave it out"
+        )
+
+    def add(self, value: float, epoch: float, training: Energy, evaluation: Energy) -> None:
+        """Record an evaluation with the energy since the last one."""
+        self.counts.epoch = epoch
+        samples, steps = self.counts.samples, self.counts.steps
+        self._recorder.add(Checkpoint(samples, steps, epoch, value, None, training, evaluation))
+
+    def end(self, value: float, epoch: float) -> tuple[End, str] | None:
+        """Return how the run ends after a report, and why; None if it continues."""
+        monitor, target = self._question.monitor, self._question.target
+        if not math.isfinite(value):
+            return "diverged", f"{monitor.name} is {value} at epoch {epoch:.3g}"
+        if self._question.stop_at_target and self._is_at_target():
+            return "target", f"{monitor.name} {value:.4g} reached the target {target:g}"
+        if self.epochs is not None and epoch >= self.epochs - _HALF:
+            return "epochs", f"trained all {epoch:.4g} epochs"
+        return self._stopped()
+
+    def natural_end(self) -> tuple[End, str]:
+        """Return how a run ended whose program ended its loop."""
+        epoch = self.counts.epoch
+        if not epoch:
+            return "failed", "it ended without a report"
+        if self.epochs is None or epoch >= self.epochs - _HALF:
+            return "epochs", f"trained all {epoch:.4g} epochs"
+        return "epochs", f"its program left the loop after {epoch:.4g} of {self.epochs:.4g} epochs"
+
+    def is_due(self) -> bool:
+        """Return True if it has used the energy at which it pauses, and the sensor has seen it."""
+        if self._pause_at_j is None:
+            return False
+        training = self._recorder.booked("training")
+        energy_j = self._recorder.upfront_j + training.total_j
+        return energy_j >= self._pause_at_j and training.time_s >= self._recorder.min_metered_s
+
+    def pause_reason(self) -> str:
+        """Describe a pause after the last report, and record the energy of an epoch."""
+        training_j = self._recorder.booked("training").total_j
+        epochs = self.counts.epoch
+        self._recorder.record_conditions(epoch_j=training_j / epochs)
+        plural = "" if epochs == 1 else "s"
+        return f"paused after {epochs:.3g} epoch{plural}, {joules(training_j)} of training"
+
+    def _is_at_target(self) -> bool:
+        monitor, target = self._question.monitor, self._question.target
+        return any(monitor.reaches(point.accuracy, target) for point in self._recorder.checkpoints)
+
+    def _stopped(self) -> tuple[End, str] | None:
+        """Apply the stopping rules."""
+        if not self._rules:
+            return None
+        upfront_j = self._recorder.upfront_j
+        curve = Checkpoints.of(self._recorder.checkpoints).curve(upfront_j)
+        if not len(curve):
+            return None
+        epoch_j = (curve.training_j[-1] - upfront_j) / curve.epoch[-1]
+        score = self._question.monitor.score
+        progress = TrialProgress(
+            curve.in_epochs(epoch_j, upfront_j),
+            curve.training_j,
+            tuple(map(score, curve.accuracy)),
+            score(self._question.target),
+            (self.epochs or curve.epoch[-1]) + upfront_j / epoch_j,
+            beyond=not self._question.stop_at_target,
+        )
+        reason = self._rules.stop(progress)
+        return None if reason is None else ("stopped", reason)
+
+
+def checked_value(value: Any, monitor: Monitor) -> float:
+    """Return a reported value as a number; NaN and infinity are allowed.
+
+    Raises:
+        TrialError: If it is something else, or no accuracy where one is expected.
+    """
+    try:
+        number = value.item() if hasattr(value, "item") else value  # of torch and NumPy
+    except (RuntimeError, ValueError, TypeError):  # more than one element
+        number = None
+    if not isinstance(number, numbers.Real) or isinstance(number, bool):
+        text = repr(value) if isinstance(value, str | bool | None) else type(value).__name__
+        raise TrialError(
+            f"report({text}) is not allowed: one number is expected, the value of {monitor.name}"
+        )
+    reported = float(number)
+    if monitor == ACCURACY and math.isfinite(reported) and not 0 <= reported <= 1:
+        raise TrialError(
+            f"report({reported}) is no accuracy, which is in [0, 1]: divide a percentage by 100, "
+            "or say what it is with Run(monitor=..., mode=...)"
+        )
+    return reported

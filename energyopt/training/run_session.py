@@ -1,0 +1,292 @@
+"""The open record of a `Run`: its windows, its pauses, its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from energyopt.core.journal import NAME, JournalWriter, TrialEnd
+from energyopt.core.run_context import RunContext
+from energyopt.core.trial_result import BROKEN, End, PausePoint, TrialResult
+from energyopt.errors import HardwareError, RunStopped, TrialError
+from energyopt.training import run_process, run_state
+from energyopt.training.checkpointing import NAME as PAUSED
+from energyopt.training.checkpointing import (
+    ResumeState,
+    merge_resumed,
+    random_state,
+    set_random_state,
+)
+from energyopt.training.conditions import check_conditions, cool_down, measure_idle
+from energyopt.training.recorder import Recorder
+from energyopt.training.run_children import PREFETCH_SHARE, ChildClock, wait_until_idle
+from energyopt.training.run_output import default_name, make_folder, print_end, say
+from energyopt.training.run_process import OpenRun, ProcessHooks
+from energyopt.training.run_progress import Point, Progress
+from energyopt.training.run_setup import Meter, Question, open_hardware, rules_of
+from energyopt.training.run_timeline import Timeline
+
+
+class RunSession:
+    """What a run holds from its creation to its end.
+
+    Args:
+        run: The run, which the end of the process closes.
+        context: Of its study; empty outside of one.
+        question: What the run is asked to reach.
+        in_study: Whether it is a job of a study.
+        name: Name that the user gave.
+        folder: Folder that the user gave.
+        meter: Meter that the user gave.
+        synchronize: Waits for pending work of the user's device.
+
+    Attributes:
+        name: Name of the run.
+        folder: Folder of its record; None if nothing is kept.
+        start_epoch: Number of the first epoch to train.
+        progress: Its learning curve.
+        timeline: Its windows.
+        checkpoint: The checkpoint of the last report.
+        is_begun: Whether the training has begun.
+        result: Its record, once it has ended.
+    """
+
+    def __init__(
+        self,
+        run: OpenRun,
+        context: RunContext,
+        question: Question,
+        *,
+        in_study: bool,
+        name: str | None,
+        folder: str | Path | None,
+        meter: Meter,
+        synchronize: Callable[[], object] | None,
+    ) -> None:
+        self._context = context
+        self._in_study = in_study
+        self.name = name or default_name()
+        self.start_epoch = 0
+        self.checkpoint: Any = None
+        self.is_begun = False
+        self.result: TrialResult | None = None
+        self._is_evaluated = False
+        self._may_pause = True
+        self._getters: dict[str, run_state.Getter] = {}
+        self._child_clock = ChildClock()
+        with ExitStack() as stack:
+            run_process.open_run(run, replaces=in_study)
+            stack.callback(run_process.forget_run, run)
+            self.folder = context.folder if in_study else make_folder(self.name, folder)
+            self._journal, resumed = self._open_journal()
+            hardware = open_hardware(context, meter, run.params, self._journal.began)
+            stack.callback(hardware.close)
+            start = hardware.start_of(question, run.params)
+            if resumed is not None:
+                start, resumed = merge_resumed(start, resumed)
+            self._start = start
+            self._gpus = hardware.gpus
+            record = None if resumed is None else resumed.record
+            self._state = None if resumed is None else resumed.state
+            self._recorder = Recorder(hardware.meter, self._journal, start, record)
+            self.progress = Progress(self._recorder, question, rules_of(context), context)
+            self.timeline = Timeline(self._recorder, synchronize)
+            if record is not None and self._state is not None:
+                self.start_epoch = self._state["epoch"]
+                self.progress.resume(record.at)
+                self.timeline.training = record.at.training
+            cool_down(self._recorder, self._gpus, start, context.calibration)
+            self._hooks = ProcessHooks(run)
+            stack.callback(self._hooks.remove)
+            self.timeline.switch("loading", "loading")
+            self._release = stack.pop_all().close
+
+    def _open_journal(self) -> tuple[JournalWriter, ResumeState | None]:
+        """Open the journal, and load the pause from which the training resumes."""
+        if self.folder is None:
+            return JournalWriter(None), None
+        path = self.folder / NAME
+        if not self._context.resume:
+            return JournalWriter(path, again=self._in_study), None
+        state = run_state.load(self.folder / PAUSED)
+        journal = JournalWriter(path, again=True, pause=state.get("pause"))
+        if journal.resumed is None or "objects" not in state:
+            raise TrialError(f"the paused training cannot resume: {path} does not hold its pause")
+        return journal, ResumeState(journal.resumed, state)
+
+    def begin(self, stateful: Mapping[str, Any]) -> Any:
+        """End the loading. Returns the checkpoint of the pause from which the training resumes.
+
+        Raises:
+            TrialError: If an object has no state that can be read and restored.
+            RunStopped: If only the loading is checked.
+        """
+        accessors = {name: run_state.accessors(name, part) for name, part in stateful.items()}
+        self._getters = {name: get for name, (get, _) in accessors.items()}
+        if self._state is not None:
+            setters = {name: put for name, (_, put) in accessors.items()}
+            run_state.restore(setters, self._state["objects"])
+        if not wait_until_idle():
+            self.flag("imports_in_training")
+        with self._hooks.working():
+            self.timeline.close()
+            measure_idle(self._recorder, self._gpus, self._start, self._context.calibration)
+            self._gpus.record_processes()
+        self.is_begun = True
+        if self._context.preflight:
+            self.finish("stopped", "preflight: it can be built")
+            raise RunStopped("preflight: it can be built")
+        self.restore_random()
+        self.timeline.switch("training")
+        return None if self._state is None else run_state.reported(self._state["checkpoint"])
+
+    def restore_random(self) -> None:
+        """Restore the random generators of torch, NumPy and Python, where a training resumes."""
+        if self._state is not None:
+            set_random_state(self._state["random"])
+
+    def declare_epochs(self, epochs: float) -> None:
+        """Record how many epochs the loop trains."""
+        self.progress.epochs = epochs
+        if epochs != self._start.epochs:
+            self._start = replace(self._start, epochs=float(epochs))
+            self._recorder.restate(self._start)
+
+    def begin_evaluation(self) -> None:
+        """Open the window of an evaluation."""
+        self._is_evaluated = True
+        self.timeline.switch("evaluation")
+        self._child_clock.start()
+
+    def end_evaluation(self) -> None:
+        """Open a window of training again."""
+        self._child_clock.stop()
+        self.timeline.switch("training")
+
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Leave the body of the context out of the windows, unless the run ends in it."""
+        with self._hooks.working():
+            purpose = self.timeline.purpose or "training"
+            self.timeline.close()
+            try:
+                yield
+            finally:
+                if self.result is None:
+                    self.timeline.switch(purpose)
+
+    def add(self, value: float, epoch: float) -> None:
+        """Record an evaluation; one that is not finite has no point on the curve."""
+        if not self._is_evaluated:
+            self.flag("evaluation_in_training")
+        if math.isfinite(value):
+            self.progress.add(value, epoch, *self.timeline.take())
+
+    def point(self, value: float, epoch: float, metrics: Mapping[str, Any]) -> Point:
+        """Return a report with the energy so far."""
+        training = self._recorder.booked("training")
+        return Point(
+            epoch=epoch,
+            value=value,
+            metrics=metrics,
+            training_j=training.total_j,
+            training_s=training.time_s,
+            evaluation_j=self._recorder.booked("evaluation").total_j,
+            samples=self.progress.counts.samples,
+            steps=self.progress.counts.steps,
+        )
+
+    def flag(self, flag: str) -> None:
+        """Record a warning, once."""
+        flags = self._recorder.conditions.flags
+        if flag not in flags:
+            self._recorder.record_conditions(flags=(*flags, flag))
+
+    def pause_reason(self) -> str | None:
+        """Return why the run pauses after its last report; None if it is not due, or cannot."""
+        if not self._may_pause or not self.progress.is_due():
+            return None
+        if self._getters or self.checkpoint is not None:
+            return self.progress.pause_reason()
+        self._may_pause = False
+        self.flag("cannot_pause")
+        say(
+            "this training cannot pause, so it trains to its end: give begin() what has a "
+            "state_dict, or report() a checkpoint"
+        )
+        return None
+
+    def leave_loop(self) -> None:
+        """End the training where the program left its loop; how the run ends shows later."""
+        if self.result is None and self._hooks.is_own_process:
+            self.timeline.close()
+
+    def keep(self, reason: str, next_epoch: int) -> None:
+        """Keep the state of the training, and end the run as paused.
+
+        Raises:
+            TrialError: If the state cannot be kept.
+            HardwareError: If what was measured cannot be.
+        """
+        if self.folder is None:
+            raise TrialError("a training without a folder cannot pause")
+        with self._hooks.working():
+            self._settle()
+            counts, index = self.progress.counts, self._recorder.next_pause
+            training, _ = self.timeline.take()
+            point = PausePoint(counts.samples, counts.steps, None, training, index)
+            with ExitStack() as saving:
+                with self._recorder.window("loading", "pausing"):
+                    state = {
+                        "pause": index,
+                        "samples": counts.samples,
+                        "epoch": next_epoch,
+                        "objects": {name: get() for name, get in self._getters.items()},
+                        "checkpoint": run_state.kept(self.checkpoint),
+                        "random": random_state(),
+                    }
+                    saving.enter_context(run_state.keep(self.folder / PAUSED, state))
+                self._recorder.pause(point)  # before the state replaces an earlier one
+            self.finish("paused", reason, settled=True)
+
+    def finish(self, end: End, reason: str, *, settled: bool = False) -> None:
+        """End the run: write how it ended, release the GPUs, leave the process as it was.
+
+        Args:
+            end: How it ended.
+            reason: Description of how it ended.
+            settled: Whether what was measured is checked already.
+
+        Raises:
+            HardwareError: In a study, if what was measured cannot be.
+        """
+        problem = None
+        with self._hooks.working():
+            try:
+                if not settled and end not in BROKEN and self.is_begun:
+                    self._settle()
+                self.timeline.close()
+            except HardwareError as error:
+                end, reason, problem = "failed", str(error), error
+            training_s = self._recorder.booked("training").time_s
+            if self._child_clock.used_s > PREFETCH_SHARE * training_s:
+                self.flag("prefetch_in_evaluation")
+            if not self._start.epochs:
+                self.declare_epochs(self.progress.counts.epoch)
+            self.result = self._recorder.result(end, reason, checked=False)
+            self._journal.append(TrialEnd(end, reason))
+            self._release()
+        if not self._in_study:
+            print_end(self.result, self.folder)
+        elif problem is not None:
+            raise problem
+
+    def _settle(self) -> None:
+        """Close the open window, and check what was measured."""
+        self.timeline.close()
+        check_conditions(self._recorder, self._gpus, self._start)
+        self._recorder.check_energy()

@@ -1,0 +1,263 @@
+"""What a `Run` needs before its first window: its question, its meter, its GPUs, its rules.
+
+Inside of a study all of it comes from the `RunContext`; outside of one the machine's best meter is
+chosen.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+from energyopt.core.checks import is_number
+from energyopt.core.metric import Mode, Monitor
+from energyopt.core.protocols import EnergyMeter, StoppingRule
+from energyopt.core.run_context import RunContext
+from energyopt.core.trial_result import TrialStart
+from energyopt.errors import ConfigError, TrialError
+from energyopt.hardware.auto import choose_meter, condition_flags
+from energyopt.hardware.gpu_allocation import GpuAllocation
+from energyopt.hardware.gpu_options import GpuOptions
+from energyopt.stopping.rules import Rules
+
+_NO_OPTIONS = ("meter", "system")  # keys of `hardware` that do not concern GPUs
+Meter = str | EnergyMeter
+"""A meter, or the device whose best meter is chosen: "auto", "cpu", "cuda", "cuda:N" or "mps"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a run is asked to reach.
+
+    Attributes:
+        monitor: The metric that it reports.
+        target: Its value to reach.
+        epochs: Maximum number of epochs; None until a loop declares it.
+        stop_at_target: Whether the run ends at the target.
+    """
+
+    monitor: Monitor
+    target: float
+    epochs: float | None
+    stop_at_target: bool
+
+
+def question_of(
+    context: RunContext,
+    *,
+    monitor: str | None,
+    mode: Mode | None,
+    target: float | None,
+    epochs: float | None,
+    stop_at_target: bool,
+) -> Question:
+    """Return what a run is asked, by its own words and those of its study.
+
+    Raises:
+        ConfigError: If they differ, or are not allowed.
+    """
+    for key, value in (("target", target), ("epochs", epochs)):
+        if value is not None and not is_number(value):
+            raise ConfigError(f"Run({key}={value!r}) is not allowed: a finite number is needed")
+    if epochs is not None and epochs <= 0:
+        raise ConfigError(f"Run(epochs={epochs!r}) is not allowed: a number above 0 is needed")
+    if context.target is None:  # no study, or one that takes what its first run declares
+        if target is None:
+            raise ConfigError(
+                "Run() does not say which value to reach; give its target, such as "
+                'Run(monitor="val_loss", mode="min", target=0.35)'
+            )
+        declared = Monitor(monitor or "accuracy", mode or "max")
+        return Question(declared, float(target), epochs or context.epochs, stop_at_target)
+    pairs = {
+        "monitor": (monitor, context.metric),
+        "mode": (mode, context.mode),
+        "target": (target, context.target),
+    }
+    for key, (own, studied) in pairs.items():
+        if own is not None and own != studied:
+            raise ConfigError(
+                f"Run({key}={own!r}) differs from the study's {key}={studied!r}; leave it out of "
+                "Run(), or search in another study"
+            )
+    return Question(
+        Monitor(context.metric, cast(Mode, context.mode)),
+        context.target,
+        epochs or context.epochs,
+        stop_at_target or context.stop_at_target,
+    )
+
+
+def refuse_rank() -> None:
+    """Refuse a second run of one training: the first rank meters all of them.
+
+    Raises:
+        TrialError: In other ranks than the first.
+    """
+    rank, ranks = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    if ranks != "1" and rank != "0":
+        raise TrialError(
+            f"a Run in rank {rank} of {ranks} would count joules twice; make it in rank 0 only"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunHardware:
+    """The meter of a run, and the GPUs that it holds until it is closed.
+
+    Attributes:
+        meter: Meters each window.
+        gpus: The GPUs; empty where none is metered.
+        flags: Warnings about them, as short words.
+        close: Releases the GPUs, and restores their power limit.
+    """
+
+    meter: EnergyMeter
+    gpus: GpuAllocation
+    flags: tuple[str, ...]
+    close: Callable[[], None]
+
+    def start_of(self, question: Question, params: Mapping[str, Any]) -> TrialStart:
+        """Return the record of the run's start."""
+        seed = params.get("seed")
+        return TrialStart(
+            target=question.target,
+            epochs=question.epochs or 0.0,
+            seed=seed if isinstance(seed, int) else 0,
+            provenance=self.meter.provenance,
+            flags=tuple(dict.fromkeys((*self.flags, *self.gpus.flags))),
+            machine=self.gpus.machine(),
+            quality_periods=tuple(self.gpus.options.quality_periods),
+            monitor=question.monitor,
+        )
+
+
+def open_hardware(
+    context: RunContext,
+    meter: Meter,
+    params: Mapping[str, Any],
+    on_wait: Callable[[str], None] | None = None,
+) -> RunHardware:
+    """Hold the GPUs of a run and build its meter.
+
+    Args:
+        context: Of the study; empty outside of one.
+        meter: The meter of a run outside of a study.
+        params: Searched values, for a meter whose constructor names them.
+        on_wait: Called with a text while the GPUs are held by another process.
+
+    Raises:
+        ConfigError: If it cannot be built as configured.
+        HardwareError: If the energy of the device cannot be read.
+    """
+    with ExitStack() as stack:
+        if not isinstance(meter, str):
+            gpus = GpuAllocation(GpuOptions(), "cpu")
+            return RunHardware(meter, gpus, (), stack.pop_all().close)
+        gpus = _gpus(context, context.device if context.hardware else meter, on_wait)
+        stack.callback(gpus.close)
+        flags: tuple[str, ...] = ()
+        if gpus.options.profiles:
+            flags = ("no_power_profile",)
+        else:
+            stack.enter_context(gpus.limited())
+        node = (context.hardware or {}).get("meter")
+        if node is None:
+            built = choose_meter(gpus.device, gpus.boards, cpu=gpus.options.cpu)
+        else:
+            injected = {**params, "device": gpus.device, "gpus": gpus.boards}
+            built = build_part(node, {**injected, "cpu": gpus.options.cpu})
+        flags = (*flags, *condition_flags(built, gpus.device))
+        return RunHardware(built, gpus, flags, stack.pop_all().close)
+    raise AssertionError  # for mypy: a stack may swallow exceptions, this one does not
+
+
+def rules_of(context: RunContext) -> Rules | None:
+    """Return the study's stopping rules with its history; None without rules or history."""
+    if context.history is None or not context.rules:
+        return None
+    rules: dict[str, StoppingRule] = {
+        name: build_part(node, {}) for name, node in context.rules.items()
+    }
+    return Rules(rules, context.history)
+
+
+def build_part(node: Mapping[str, Any], injected: Mapping[str, Any]) -> Any:
+    """Build a part that the coordinator, which checks what a config may name, asks for.
+
+    Args:
+        node: Its `_target_` and options.
+        injected: Arguments for a constructor that names them and is not given them.
+
+    Raises:
+        ConfigError: If it cannot be built.
+    """
+    options = {key: value for key, value in node.items() if not key.startswith("_")}
+    module, _, name = str(node.get("_target_")).rpartition(".")
+    try:
+        make = getattr(importlib.import_module(module), name)
+        named = inspect.signature(make).parameters
+        extra = {key: value for key, value in injected.items() if key in named}
+        return make(**{**extra, **options})
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{node.get('_target_')} cannot be built: {error}") from error
+
+
+def _gpus(context: RunContext, device: str, on_wait: Callable[[str], None] | None) -> GpuAllocation:
+    """Hold the GPUs of a run: those that its study leased for it, or as configured."""
+    from energyopt.hardware.gpu_selection import claim
+
+    resolved = _device(device, in_study=context.hardware is not None)
+    options = _gpu_options(context, resolved)
+    if context.leased_gpus:
+        return _leased(options, context.leased_gpus, resolved)
+    return claim(options, resolved, on_wait=on_wait)
+
+
+def _gpu_options(context: RunContext, device: str) -> GpuOptions:
+    if context.hardware is None:
+        ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")  # set by torchrun
+        if device.startswith("cuda") and ranks.isdecimal() and int(ranks) > 1:
+            return GpuOptions(gpus=list(range(int(ranks))), shared="flag")
+        return GpuOptions(gpus="auto", shared="flag")
+    names = {field.name for field in fields(GpuOptions)}
+    options = {key: value for key, value in context.hardware.items() if key not in _NO_OPTIONS}
+    unknown = sorted(options.keys() - names)
+    if unknown:
+        raise ConfigError(f"hardware.{unknown[0]}: there is no such key")
+    if context.calibration is not None:  # in a study, a GPU that is held must not fail a trial
+        options["lease_wait_s"] = math.inf
+    return GpuOptions(**options)
+
+
+def _device(device: str, *, in_study: bool) -> str:
+    """Return the device that trains; the CPU in a program that has not imported torch."""
+    from energyopt.hardware.host import cuda_has_begun, resolve_device
+
+    if "torch" not in sys.modules and device in ("auto", "cpu"):
+        return "cpu"
+    resolved = resolve_device(device)
+    if resolved != "cuda" or in_study:
+        return resolved
+    if cuda_has_begun():  # the user's program has chosen
+        import torch
+
+        return f"cuda:{torch.cuda.current_device()}"
+    return "cuda:0"  # leaves the program all that it sees
+
+
+def _leased(options: GpuOptions, uuids: Sequence[str], device: str) -> GpuAllocation:
+    """Return the GPUs that the study holds for this run: they are not leased again."""
+    from energyopt.hardware.nvml import all_boards, visible_boards
+
+    boards = [board for board in visible_boards(all_boards()) if board.uuid in uuids]
+    gpus = GpuAllocation(options, "cuda:0" if device == "cuda" else device, boards)
+    gpus.prepare(repair=False)
+    return gpus
