@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from energyopt.core.checks import is_number
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import Metric
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, TrialError
+
+Direction = Literal["minimize", "maximize"]
 
 
 def cost_j(result: TrialResult) -> float:
@@ -27,13 +30,21 @@ def cost_s(result: TrialResult) -> float:
 
 
 class EnergyVsAccuracy:
-    """Two objectives: less energy to the target, more accuracy. Trains beyond the target."""
+    """Two objectives: less energy to the target, a better metric. Trains beyond the target.
 
-    metrics = (Metric("energy_to_target_j", "minimize"), Metric("accuracy", "maximize"))
+    Args:
+        monitor: The metric.
+    """
+
     stops_at_target = False
 
+    def __init__(self, monitor: Monitor = ACCURACY) -> None:
+        direction: Direction = "maximize" if monitor.mode == "max" else "minimize"
+        energy = Metric("energy_to_target_j", "minimize")
+        self.metrics = (energy, Metric(monitor.name, direction))
+
     def __call__(self, result: TrialResult) -> tuple[float, ...]:
-        """Return energy to target in J and best accuracy in [0, 1]."""
+        """Return energy to target in J and the best value of the metric."""
         return cost_j(result), result.best_accuracy
 
 
@@ -125,7 +136,7 @@ class FunctionObjective:
     def __init__(
         self,
         function: Callable[[TrialResult], float | Sequence[float]],
-        metrics: Mapping[str, Literal["minimize", "maximize"]],
+        metrics: Mapping[str, Direction],
         *,
         stops_at_target: bool = False,
     ) -> None:

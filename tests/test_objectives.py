@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from energyopt.core.energy import Energy
+from energyopt.core.metric import Monitor
 from energyopt.core.outcome import judge
 from energyopt.core.protocols import Objective
+from energyopt.core.study_record import Metric
 from energyopt.core.trial_result import End, TrialResult
 from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import ConfigError, TrialError
@@ -104,6 +106,30 @@ def test_what_is_told_of_each_ending(
     assert outcome.attributes["end"] == end
     assert outcome.attributes["spent_j"] == 6
     assert (outcome.reason, outcome.result) == ("because", record)
+
+
+def test_a_metric_that_diverged_has_missed_the_target():
+    reason = "the metric accuracy is nan at epoch 3"
+    outcome = judge(result(MISSED, end="diverged", reason=reason), EnergyVsAccuracy())
+    assert (outcome.state, outcome.values) == ("complete", (4, 0.6))
+    assert outcome.attributes["censored"]
+    assert outcome.constraints["target_missed_by"] > 0
+    never = judge(result([], end="diverged", reason=reason), EnergyVsAccuracy())
+    assert (never.state, never.values) == ("pruned", ())
+    assert never.constraints["target_missed_by"] > 0
+
+
+def test_a_loss_is_minimised_and_told_under_its_name():
+    loss = Monitor("val_loss", "min")
+    objective = EnergyVsAccuracy(loss)
+    assert objective.metrics[1] == Metric("val_loss", "minimize")
+    record = result([(100, 2, 2.5), (200, 4, 1.5)])
+    record = replace(record, start=replace(record.start, monitor=loss, target=2.0))
+    outcome = judge(record, objective)
+    assert (outcome.state, outcome.values) == ("complete", (4, 1.5))
+    assert outcome.constraints["target_missed_by"] == -0.5
+    assert outcome.attributes["monitor"] == {"name": "val_loss", "mode": "min"}
+    assert outcome.attributes["curve"]["accuracy"] == [2.5, 1.5]
 
 
 def test_the_curve_is_told_in_few_points_whatever_the_ending():

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from typing import get_args
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from energyopt.config.monitor import configured_monitor
+from energyopt.core.checks import is_number
 from energyopt.core.key_rule import COUNT, KeyRule, above_zero, at_least
+from energyopt.core.metric import Mode
 from energyopt.core.report_settings import ReportSettings
 from energyopt.errors import ConfigError
 from energyopt.search.sweep_keys import ROOT_KEYS
 
+
+def _is_metric_name(text: str) -> bool:
+    """Return whether a text fits into a column's heading: printable, on one line, not too long."""
+    return bool(text.strip()) and text.isprintable() and len(text) <= _MAX_NAME
+
+
+_MAX_NAME = 60  # characters
 _REPORT_KEYS = {field.name for field in fields(ReportSettings)} - {"reuse"}
 _SECONDS = above_zero("a number of seconds").or_null()
 _RULES: Mapping[str, KeyRule] = {
     "lr": above_zero("a number"),
     "batch_size": COUNT,
     "epochs": above_zero("a number"),
-    "target": KeyRule((int, float), lambda v: 0 < v <= 1, "a number above 0 and at most 1"),
+    "target": KeyRule((int, float), is_number, "a finite number"),
+    "monitor": KeyRule(
+        (str,), _is_metric_name, "the name of a metric, such as val_loss,"
+    ).or_null(),
+    "mode": KeyRule((str,), lambda mode: mode in get_args(Mode), "min or max").or_null(),
     "seed": KeyRule((int,), lambda v: 0 <= v < 2**63, "a whole number of at least 0"),
     "num_threads": COUNT,
     "eval_every": COUNT.or_null(),
@@ -51,6 +66,9 @@ _RULES: Mapping[str, KeyRule] = {
 def check_roots(cfg: DictConfig) -> None:
     """Check the types and ranges of the root keys, without importing torch.
 
+    The range of the target depends on the metric, which a task or a paradigm may state: it is
+    checked here where the root keys state it, else by `TrialFactory.monitor`.
+
     Raises:
         ConfigError: Naming the key, its value, and what is allowed.
     """
@@ -62,3 +80,6 @@ def check_roots(cfg: DictConfig) -> None:
         if not rule.permits(value):
             or_null = " or null" if rule.optional else ""
             raise ConfigError(f"{key}={value} is not allowed: {rule.says}{or_null} is needed")
+    monitor = configured_monitor(cfg)
+    if monitor is not None:
+        monitor.check_target(cfg.target)

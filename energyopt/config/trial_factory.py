@@ -12,7 +12,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from omegaconf import DictConfig, OmegaConf
 
 from energyopt.config import prerequisites as sources
-from energyopt.config.instantiate import Instantiator, error_context, plain, value
+from energyopt.config.gpu_node import gpu_options
+from energyopt.config.instantiate import Instantiator, error_context, plain
+from energyopt.config.monitor import monitor_of
 from energyopt.config.objective_factory import make_objective
 from energyopt.config.root_keys import check_roots
 from energyopt.core.calibration import Calibration, shape_of_work
 from energyopt.core.energy import Energy
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.protocols import EnergyMeter, Objective, Paradigm, PretrainedModel, StoppingRule
 from energyopt.core.run_context import RunContext
 from energyopt.core.target_names import as_stored
@@ -43,7 +46,6 @@ if TYPE_CHECKING:
     from energyopt.training.pretraining import PretrainingSpec
     from energyopt.training.recorder import Recorder
 
-_NO_GPU_OPTIONS = ("meter", "system")
 _INJECTED_ROOTS = ("lr", "batch_size", "epochs", "target", "seed", "num_threads")
 # Default where the objective or a teacher needs inference: ten update periods (100 ms) of a GPU's
 # energy counter, so that its quantisation is at most 10 %.
@@ -97,6 +99,7 @@ class TrialFactory:
             "device": lambda: self.device,
             "gpus": lambda: self.rig.boards,
             "cpu": lambda: self._gpu_options.cpu,
+            "monitor": lambda: self.monitor,
             **{key: partial(cfg.__getitem__, key) for key in _INJECTED_ROOTS},
         }
         self._instantiator = Instantiator(self._folders, list(cfg.trusted_targets), injected)
@@ -127,33 +130,25 @@ class TrialFactory:
 
     @cached_property
     def _gpu_options(self) -> GpuOptions:
-        from energyopt.hardware.gpu_options import GpuOptions
-
-        node = self._cfg.hardware
-        options = {k: value(f"hardware.{k}", node, k) for k in node if k not in _NO_GPU_OPTIONS}
-        names = {field.name for field in fields(GpuOptions)}
-        unknown = sorted(options.keys() - names)
-        if unknown:
-            raise ConfigError(
-                f"hardware.{unknown[0]}: there is no such key; there are meter, "
-                f"{', '.join(sorted(names))}"
-            )
-        return GpuOptions(**options)
+        return gpu_options(self._cfg.hardware)
 
     @cached_property
     def system(self) -> System | None:
         """Published data of the system named in the config; None without a name."""
         node = self._cfg.hardware.get("system")
-        return (
-            None
-            if node is None
-            else cast("System", self._instantiator.make("hardware.system", node))
-        )
+        return node and cast("System", self._instantiator.make("hardware.system", node))
 
     @property
     def known(self) -> Calibration | None:
         """Hardware measurements of the study's earlier trials; None outside of a study."""
         return self._context.calibration
+
+    @cached_property
+    def monitor(self) -> Monitor:
+        """The metric: see `monitor_of`; in a study the study's, or it is refused."""
+        monitor = monitor_of(self._cfg, self._instantiator.find)
+        self._context.check_monitor(monitor)
+        return monitor
 
     @cached_property
     def task(self) -> Any:
@@ -177,9 +172,8 @@ class TrialFactory:
     @cached_property
     def meter(self) -> EnergyMeter:
         """The energy meter."""
-        return cast(
-            EnergyMeter, self._instantiator.make("hardware.meter", self._cfg.hardware.meter)
-        )
+        meter: EnergyMeter = self._instantiator.make("hardware.meter", self._cfg.hardware.meter)
+        return meter
 
     @cached_property
     def objective(self) -> Objective:
@@ -251,6 +245,7 @@ class TrialFactory:
             flags=(*condition_flags(self.meter, self.device), *self.rig.flags, *mismatches),
             machine=machine,
             quality_periods=tuple(self._gpu_options.quality_periods),
+            monitor=self.monitor,
         )
 
     def check_limit(self) -> None:
@@ -394,6 +389,8 @@ class TrialFactory:
         keys = ("task", "model", "optimizer", "paradigm")
         spec = {key: plain(key, cfg[key]) for key in keys}
         spec |= {key: cfg[key] for key in ("lr", "batch_size", "epochs", "target", "seed")}
+        if self.monitor != ACCURACY:  # entries from before other metrics existed stay valid
+            spec["monitor"] = asdict(self.monitor)
         spec |= {"num_threads": cfg.num_threads, "device": self.device.partition(":")[0]}
         spec |= {"joules": start.provenance.binding, "torch": str(torch.__version__)}
         plan = Plan(target=cfg.target, epochs=cfg.epochs, stop_at_target=True)
@@ -419,6 +416,7 @@ class TrialFactory:
             child = TrialFactory(
                 sources.config_of(self._cfg, name, node), self._folders, repair=False
             )
+            child.monitor  # noqa: B018  # checks the target
         child.rig = self.rig
         # A simulated meter counts energy by batch, and the child has its own batch size.
         if "batch_size" not in inspect.signature(type(self.meter)).parameters:

@@ -168,11 +168,11 @@ def recycled(pretrain_j: float, scratch_j: float, finetune_j: float, n: float = 
 def head_hits(
     result: TrialResult, targets: Mapping[str, float] | None = None
 ) -> dict[str, CurvePoint | None]:
-    """Return the first evaluation at which each head was at or above its target.
+    """Return the first evaluation at which each head was at its target or better.
 
     Args:
         result: The trial's record.
-        targets: Target of each head, in [0, 1]; by default those of the trial.
+        targets: Target of each head; by default those of the trial.
 
     Returns:
         The evaluations by head, None for a missed target; empty for a task with one head.
@@ -184,8 +184,8 @@ def head_hits(
         target = head_targets.get(name, result.target)
         reached = (
             points[index]
-            for index, accuracy in enumerate(column)
-            if accuracy >= target and index in points
+            for index, value in enumerate(column)
+            if result.monitor.reaches(value, target) and index in points
         )
         hits[name] = next(reached, None)
     return hits

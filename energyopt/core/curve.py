@@ -10,10 +10,11 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from energyopt.core.energy import Energies, Energy
+from energyopt.core.metric import ACCURACY, Monitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Checkpoint:
         samples: Training samples seen since the first step.
         steps: Optimizer steps since the first.
         epoch: Amount of training, in units of the training set.
-        accuracy: Validation accuracy in [0, 1]; higher is better.
+        accuracy: Value of the monitored metric as it was reported, whatever its name: the key that
+            records and files have had since the first version.
         loss: Mean training loss since the last checkpoint.
         training: Energy of the training window since the last checkpoint.
         evaluation: Energy of the evaluation window.
@@ -47,7 +49,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """A point of a training to stop at: its cost so far, and its accuracy.
+    """A point of a training to stop at: its cost so far, and its value of the monitored metric.
 
     `index` is the number of its evaluation in the trial, from 0; see `Checkpoint` for the rest.
     """
@@ -63,7 +65,10 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The points of a training to stop at, as columns: see `CurvePoint`."""
+    """The points of a training to stop at, as columns: see `CurvePoint`.
+
+    `monitor` is the metric by which they are compared.
+    """
 
     training_j: tuple[float, ...] = ()
     training_s: tuple[float, ...] = ()
@@ -72,6 +77,7 @@ class Curve:
     steps: tuple[int | None, ...] = ()
     epoch: tuple[float, ...] = ()
     index: tuple[int, ...] = ()
+    monitor: Monitor = ACCURACY
 
     def __len__(self) -> int:
         return len(self.index)
@@ -92,8 +98,20 @@ class Curve:
 
     def only(self, counts: Sequence[bool]) -> Curve:
         """Return the curve with only the points that count."""
-        columns = (getattr(self, column.name) for column in fields(self))
-        return Curve(*(tuple(itertools.compress(column, counts)) for column in columns))
+        columns: dict[str, Any] = {
+            name: tuple(itertools.compress(getattr(self, name), counts)) for name in _COLUMNS
+        }
+        return replace(self, **columns)
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """The values as scores: a higher one is better."""
+        return tuple(map(self.monitor.score, self.accuracy))
+
+    @property
+    def best(self) -> float | None:
+        """The best finite value; None without any."""
+        return self.monitor.best(filter(math.isfinite, self.accuracy))
 
     def in_epochs(self, epoch_j: float | None, upfront_j: float) -> tuple[float, ...]:
         """Return the epochs at each point, with its upfront energy converted to epochs.
@@ -109,10 +127,10 @@ class Curve:
         return tuple(energy_j / epoch_j for energy_j in self.training_j)
 
     def rises(self) -> list[int]:
-        """Return the indices of the points that are more accurate than all before."""
+        """Return the indices of the points that are better than all before."""
         rises: list[int] = []
-        for i, accuracy in enumerate(self.accuracy):
-            if not rises or accuracy > self.accuracy[rises[-1]]:
+        for i, value in enumerate(self.accuracy):
+            if not rises or self.monitor.is_better(value, self.accuracy[rises[-1]]):
                 rises.append(i)
         return rises
 
@@ -120,17 +138,23 @@ class Curve:
         """Return at most `most` points: the last, the first at a target, then those that rise."""
         if len(self) <= most:
             return self
-        hit = next((i for i, accuracy in enumerate(self.accuracy) if accuracy >= target), 0)
+        hit = next(self._reached(target), 0)
         chosen = {*spread(self.rises(), self.training_j, most - 2), hit, len(self) - 1}
         others = [i for i in range(len(self)) if i not in chosen]
         chosen.update(spread(others, self.training_j, most - len(chosen)))
         return self.only([i in chosen for i in range(len(self))])
 
     def first_at(self, target: float) -> CurvePoint | None:
-        """Return the first point at or above a target, or None if it was missed."""
-        reached = (i for i, accuracy in enumerate(self.accuracy) if accuracy >= target)
-        index = next(reached, None)
+        """Return the first point at a target or better, or None if it was missed."""
+        index = next(self._reached(target), None)
         return None if index is None else self[index]
+
+    def _reached(self, target: float) -> Iterator[int]:
+        """Yield the indices of the points at a target or better."""
+        return (i for i, value in enumerate(self.accuracy) if self.monitor.reaches(value, target))
+
+
+_COLUMNS = tuple(column.name for column in fields(Curve) if column.name != "monitor")
 
 
 def spread(indices: Sequence[int], joules: Sequence[float], most: int) -> list[int]:
@@ -206,7 +230,9 @@ class Checkpoints:
     def __iter__(self) -> Iterator[Checkpoint]:
         return map(self.__getitem__, range(len(self)))
 
-    def curve(self, upfront_j: float = 0.0, upfront_s: float = 0.0) -> Curve:
+    def curve(
+        self, upfront_j: float = 0.0, upfront_s: float = 0.0, *, monitor: Monitor = ACCURACY
+    ) -> Curve:
         """Return the evaluations with training energy and time summed from the first step.
 
         Evaluations with a loss that is not finite are left out: the model has diverged. So are
@@ -215,12 +241,13 @@ class Checkpoints:
         Args:
             upfront_j: Energy used before the first step, in J.
             upfront_s: Time used before the first step, in s.
+            monitor: The metric.
         """
         summed_j = tuple(itertools.accumulate(self.training.total_j))
         training_j = tuple(upfront_j + energy_j for energy_j in summed_j)
         training_s = tuple(upfront_s + s for s in itertools.accumulate(self.training.time_s))
         counted = (self.samples, self.steps, self.epoch, tuple(range(len(self))))
-        curve = Curve(training_j, training_s, self.accuracy, *counted)
+        curve = Curve(training_j, training_s, self.accuracy, *counted, monitor=monitor)
         counts = [
             energy_j > 0 and (loss is None or math.isfinite(loss))
             for energy_j, loss in zip(summed_j, self.loss, strict=True)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from energyopt.core.curve import Curve, spread
+from energyopt.core.metric import ACCURACY, Monitor
 
 _MAX_ENTRIES = 50  # curves, and points of the front
 _MAX_CURVE_POINTS = 16  # of one trial's curve
@@ -21,20 +22,24 @@ _N_COMPARED = 16  # energies at which curves are compared when one must be dropp
 _DIGITS = 5
 
 Point = tuple[float, float]
-"""A point of a training to stop at: training energy in J, accuracy."""
+"""A point of a training to stop at: training energy in J, score of the metric."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialProgress:
     """A trial up to its latest evaluation.
 
+    The metric is given as a score, of which more is better: an accuracy as it is, the value of
+    another metric as well, or its negative where less is better (`monitor.value` reverses it).
+
     Attributes:
         epochs: Epochs trained at each evaluation.
         joules: Training energy from the first step up to each evaluation, in J.
-        accuracy: Accuracy at each evaluation, in [0, 1].
-        target: Accuracy to reach, in [0, 1].
+        accuracy: Score at each evaluation.
+        target: Score to reach.
         last_epoch: Maximum number of epochs.
-        beyond: Whether other accuracies than the target count as well; else the trial ends there.
+        beyond: Whether other scores than the target count as well; else the trial ends there.
+        monitor: The metric.
     """
 
     epochs: tuple[float, ...]
@@ -43,6 +48,7 @@ class TrialProgress:
     target: float
     last_epoch: float
     beyond: bool = True
+    monitor: Monitor = ACCURACY
 
     @property
     def spent_j(self) -> float:
@@ -51,8 +57,8 @@ class TrialProgress:
 
     @property
     def best(self) -> float:
-        """The best accuracy so far."""
-        return max(self.accuracy, default=0.0)
+        """The best score so far."""
+        return max(self.accuracy, default=self.monitor.worst)
 
     @property
     def reached(self) -> bool:
@@ -67,31 +73,35 @@ class TrialProgress:
 
 @dataclass(frozen=True, slots=True)
 class BestSoFarCurve:
-    """The best accuracy of an earlier trial against joules.
+    """The best score of an earlier trial against joules.
 
     Attributes:
         number: The trial's.
         joules: Training energy, in J; never falling.
-        accuracy: Best accuracy so far, in [0, 1]; never falling.
+        accuracy: Best score so far; never falling.
+        before: Score before the first evaluation.
     """
 
     number: int
     joules: tuple[float, ...]
     accuracy: tuple[float, ...]
+    before: float = 0.0
 
     @classmethod
     def of(cls, number: int, curve: Curve) -> BestSoFarCurve:
         """Return the thinned best-so-far curve; flat parts keep points, so that rises stay late."""
-        best = tuple(itertools.accumulate(curve.accuracy, max))
+        best = tuple(itertools.accumulate(curve.scores, max))
         indices = spread(range(len(curve)), curve.training_j, _MAX_CURVE_POINTS)
-        points = [_rounded(curve.training_j[i], best[i]) for i in indices]
-        return cls(number, tuple(j for j, _ in points), tuple(a for _, a in points))
+        monitor = curve.monitor
+        points = [_rounded(curve.training_j[i], best[i], monitor) for i in indices]
+        joules, scores = tuple(j for j, _ in points), tuple(score for _, score in points)
+        return cls(number, joules, scores, monitor.worst)
 
     def at(self, energy_j: float) -> float:
-        """Return the best accuracy at an energy, in J, by linear interpolation."""
+        """Return the best score at an energy, in J, by linear interpolation."""
         right = bisect.bisect_right(self.joules, energy_j)
         if right == 0:
-            return 0.0
+            return self.before
         if right == len(self.joules):
             return self.accuracy[-1]
         (low_j, high_j), (low, high) = (
@@ -108,9 +118,10 @@ class StudyHistory:
         incumbent_j: Least energy to the target, in J; None before any trial reached it.
         incumbent: Number of that trial.
         curves: The best curves, by trial.
-        front: Pareto front of energy and accuracy, by energy.
+        front: Pareto front of energy and score, by energy.
         luck: Seed noise: standard deviation of the log energy to the target between seeds; None
             if unknown.
+        worst: Score before a first evaluation; see `TrialProgress` for scores.
     """
 
     incumbent_j: float | None = None
@@ -118,28 +129,37 @@ class StudyHistory:
     curves: tuple[BestSoFarCurve, ...] = ()
     front: tuple[Point, ...] = ()
     luck: float | None = None
+    worst: float = ACCURACY.worst
 
     def learn(self, number: int, curve: Curve, target: float) -> StudyHistory:
-        """Return the history with a trial added; a resumed trial replaces its earlier entry."""
+        """Return the history with a trial added; a resumed trial replaces its earlier entry.
+
+        Args:
+            number: The trial's.
+            curve: Its curve.
+            target: Value of the metric to reach.
+        """
         if not len(curve):
             return self
         others = [earlier for earlier in self.curves if earlier.number != number]
-        new = [_rounded(*point) for point in zip(curve.training_j, curve.accuracy, strict=True)]
+        pairs = zip(curve.training_j, curve.scores, strict=True)
+        new = [_rounded(energy_j, score, curve.monitor) for energy_j, score in pairs]
         history = dataclasses.replace(
             self,
             curves=_best([*others, BestSoFarCurve.of(number, curve)]),
             front=_thinned(front_of([*self.front, *new])),
+            worst=curve.monitor.worst,
         )
         hit = curve.first_at(target)
         if hit is None or (self.incumbent_j is not None and self.incumbent_j <= hit.training_j):
             return history
-        incumbent_j = _rounded(hit.training_j, hit.accuracy)[0]
+        incumbent_j = _rounded(hit.training_j, hit.accuracy, curve.monitor)[0]
         return dataclasses.replace(history, incumbent_j=incumbent_j, incumbent=number)
 
     def best_with(self, energy_j: float) -> float:
-        """Return the best accuracy on the front with at most an energy, in J."""
+        """Return the best score on the front with at most an energy, in J."""
         right = bisect.bisect_right(self.front, (energy_j, math.inf))
-        return self.front[right - 1][1] if right else 0.0
+        return self.front[right - 1][1] if right else self.worst
 
     def to_json(self) -> str:
         """Return the history as JSON of numbers."""
@@ -149,6 +169,7 @@ class StudyHistory:
             "curves": [[curve.number, curve.joules, curve.accuracy] for curve in self.curves],
             "front": self.front,
             "luck": self.luck,
+            "worst": self.worst if math.isfinite(self.worst) else None,
         }
         return json.dumps(parts, separators=(",", ":"))
 
@@ -156,23 +177,26 @@ class StudyHistory:
     def from_json(cls, text: str) -> StudyHistory:
         """Read what `to_json` wrote."""
         data = json.loads(text)
+        worst = -math.inf if data["worst"] is None else data["worst"]
         return cls(
             data["incumbent_j"],
             data["incumbent"],
             tuple(
-                BestSoFarCurve(n, tuple(js), tuple(accuracy)) for n, js, accuracy in data["curves"]
+                BestSoFarCurve(n, tuple(js), tuple(scores), worst)
+                for n, js, scores in data["curves"]
             ),
-            tuple((energy_j, accuracy) for energy_j, accuracy in data["front"]),
+            tuple((energy_j, score) for energy_j, score in data["front"]),
             data["luck"],
+            worst,
         )
 
 
 def front_of(points: Iterable[Point]) -> list[Point]:
-    """Return the Pareto front: by energy, each point more accurate than those before."""
+    """Return the Pareto front: by energy, each point with a higher score than those before."""
     front: list[Point] = []
-    for energy_j, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or accuracy > front[-1][1]:
-            front.append((energy_j, accuracy))
+    for energy_j, score in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or score > front[-1][1]:
+            front.append((energy_j, score))
     return front
 
 
@@ -182,14 +206,22 @@ def _thinned(front: Sequence[Point]) -> tuple[Point, ...]:
 
 
 def _best(curves: Sequence[BestSoFarCurve]) -> tuple[BestSoFarCurve, ...]:
-    """Return the curves, without the least accurate one if there are too many."""
+    """Return the curves, without the worst one if there are too many."""
     if len(curves) <= _MAX_ENTRIES:
         return tuple(curves)
     ends = sorted(itertools.chain.from_iterable((c.joules[0], c.joules[-1]) for c in curves))
     energies = [ends[round(i * (len(ends) - 1) / (_N_COMPARED - 1))] for i in range(_N_COMPARED)]
-    worst = min(curves, key=lambda curve: sum(map(curve.at, energies)))
+    lowest = min(curve.accuracy[0] for curve in curves)
+
+    def total(curve: BestSoFarCurve) -> float:
+        scores = map(curve.at, energies)
+        return sum(score if math.isfinite(score) else lowest for score in scores)
+
+    worst = min(curves, key=total)
     return tuple(curve for curve in curves if curve is not worst)
 
 
-def _rounded(energy_j: float, accuracy: float) -> Point:
-    return float(f"{energy_j:.{_DIGITS}g}"), round(accuracy, _DIGITS)
+def _rounded(energy_j: float, score: float, monitor: Monitor) -> Point:
+    # Digits of a metric of any range may lie far behind those that all its values share.
+    rounded = round(score, _DIGITS) if monitor == ACCURACY else score
+    return float(f"{energy_j:.{_DIGITS}g}"), rounded

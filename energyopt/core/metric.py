@@ -6,13 +6,16 @@ asks the `Monitor`, so that it need not know whether more or less is better.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from energyopt.errors import ConfigError
+from energyopt.errors import ConfigError, TrialError
 
 Mode = Literal["min", "max"]
+
+_ADVICE = "for another metric name it and its direction, such as monitor=val_loss mode=min"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,16 @@ class Monitor:
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise ConfigError(f"mode={self.mode!r} is not allowed: choose min or max")
+
+    @property
+    def is_share(self) -> bool:
+        """True for an accuracy: a share in [0, 1], 0 before anything is learnt."""
+        return self.name == ACCURACY.name
+
+    @property
+    def worst(self) -> float:
+        """The score of a training that has not been evaluated."""
+        return 0.0 if self == ACCURACY else -math.inf
 
     def score(self, value: float) -> float:
         """Return the value if more is better, else its negative: a higher score is better."""
@@ -50,6 +63,38 @@ class Monitor:
     def best(self, values: Iterable[float]) -> float | None:
         """Return the best of the values; None without any."""
         return max(values, key=self.score, default=None)
+
+    def missed_by(self, best: float | None, target: float) -> float:
+        """Return by how much the best value misses the target; at most 0 where it reaches it."""
+        if best is not None:
+            return self.score(target) - self.score(best)
+        return target if self == ACCURACY else max(abs(target), 1.0)
+
+    def check_value(self, value: float) -> None:
+        """Check that an evaluation returned a possible value.
+
+        Raises:
+            TrialError: If it is an accuracy outside of [0, 1].
+        """
+        if self.is_share and math.isfinite(value) and not 0 <= value <= 1:
+            raise TrialError(
+                f"evaluate() returned {value}; an accuracy in [0, 1] is expected, higher is better "
+                f"(divide a percentage by 100); {_ADVICE}"
+            )
+
+    def check_target(self, target: float) -> None:
+        """Check that the target is a value of the metric.
+
+        Raises:
+            ConfigError: If it is not.
+        """
+        if not math.isfinite(target):
+            raise ConfigError(f"target={target} is not allowed: a finite number is needed")
+        if self.is_share and not 0 < target <= 1:
+            raise ConfigError(
+                f"target={target} is not allowed: a number above 0 and at most 1 is needed for an "
+                f"accuracy; {_ADVICE}"
+            )
 
 
 ACCURACY = Monitor()

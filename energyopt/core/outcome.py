@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from energyopt.core.accounting import head_hits
+from energyopt.core.metric import ACCURACY
 from energyopt.core.protocols import Objective
 from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import RAN_ITS_COURSE, TrialResult
 from energyopt.errors import TrialError
+
+MONITOR = "monitor"
+"""Attribute of a trial: its metric, where it is not the accuracy."""
 
 _MAX_POINTS = 60  # of the curve in Optuna's attributes; our own table has the whole curve
 
@@ -24,9 +28,11 @@ def judge(result: TrialResult, objective: Objective) -> Outcome:
     """Return the outcome of a trial for its study.
 
     A trial that reached its target or ran its course is complete; one that was stopped before the
-    target (divergence, a stopping rule) is pruned. Each has the constraint
-    `target - best accuracy`: a missed target violates it, and the energy value is then a lower
-    bound, marked `censored`. A paused trial has no values yet.
+    target (divergence of the loss, a stopping rule) is pruned. A trial whose metric diverged has
+    missed the target: it is complete where it has a finite value, else pruned. Each has the
+    constraint `target - best value` (its negative where less is better): a missed target violates
+    it, and the energy value is then a lower bound, marked `censored`. A paused trial has no values
+    yet.
 
     Raises:
         TrialError: If the objective does not return one finite number for each metric, or returns
@@ -34,7 +40,8 @@ def judge(result: TrialResult, objective: Objective) -> Outcome:
     """
     if result.end == "paused":
         return paused(result, _values(result, objective) if result.reached else ())
-    complete = result.reached or result.end in RAN_ITS_COURSE
+    has_missed = result.end in RAN_ITS_COURSE or result.metric_diverged
+    complete = result.reached or (has_missed and result.best_value is not None)
     return Outcome(
         state="complete" if complete else "pruned",
         values=_values(result, objective) if complete else (),
@@ -67,7 +74,7 @@ def not_promoted(outcome: Outcome) -> Outcome:
 
 
 def _constraints(result: TrialResult) -> dict[str, float]:
-    return {"target_missed_by": result.target - result.best_accuracy}
+    return {"target_missed_by": result.monitor.missed_by(result.best_value, result.target)}
 
 
 def _values(result: TrialResult, objective: Objective) -> tuple[float, ...]:
@@ -97,12 +104,15 @@ def _attributes(result: TrialResult) -> dict[str, Any]:
         "meter": result.start.provenance.meter,
         "end": result.end,
         "censored": not result.reached,
-        "best_accuracy": result.best_accuracy,
         "training_j": result.training_j,
         "evaluation_j": result.booked("evaluation").total_j,
         "spent_j": result.spent_j,
         "curve": _curve(result),
     }
+    if result.monitor != ACCURACY:
+        attributes[MONITOR] = asdict(result.monitor)
+    if result.best_value is not None:
+        attributes["best_accuracy"] = result.best_value  # of any metric: see `Checkpoint`
     attributes |= _pretraining_attributes(result)
     if result.stopped_by is not None:
         attributes["stopped_by"] = result.stopped_by
@@ -116,7 +126,7 @@ def _attributes(result: TrialResult) -> dict[str, Any]:
 
 
 def _curve(result: TrialResult) -> dict[str, Any]:
-    """Return the curve for samplers: accuracy against energy, in few points."""
+    """Return the curve for samplers: the metric against energy, in few points."""
     curve = result.curve.thinned(_MAX_POINTS, result.target)
     upfront = {"upfront_j": result.upfront_j} if result.upfront else {}
     return {

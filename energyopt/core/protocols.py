@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from energyopt.core.energy import Energy
 from energyopt.core.history import StudyHistory, TrialProgress
+from energyopt.core.metric import Monitor
 from energyopt.core.study_record import Metric
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.utils.deprecation import deprecated_names
@@ -71,7 +72,24 @@ class Paradigm(Protocol):
         """Train on whole batches with at least `samples` samples in total."""
 
     def evaluate(self) -> float:
-        """Return the validation accuracy, in [0, 1]; must not change the further training."""
+        """Return the monitored metric on the validation split; must not change the training.
+
+        By default that is the accuracy, in [0, 1]; see `SupportsMonitor` for others. NaN or
+        infinity ends the trial as diverged.
+        """
+
+
+@runtime_checkable
+class SupportsMonitor(Protocol):
+    """A task or a paradigm that states which metric `evaluate` returns; a task's counts first.
+
+    It is an attribute of the class, since a trial's record begins before anything is built. Where
+    neither states one, the root keys `monitor` and `mode` do; without them it is the accuracy.
+    """
+
+    @property
+    def monitor(self) -> Monitor:
+        """Name and direction of the metric."""
 
 
 @runtime_checkable
@@ -101,7 +119,7 @@ class SupportsTest(Protocol):
     """A paradigm with a test split, for reports after the search."""
 
     def test(self) -> float:
-        """Return the accuracy on the test split, in [0, 1]."""
+        """Return the monitored metric on the test split."""
 
 
 @runtime_checkable
@@ -110,7 +128,7 @@ class SupportsHeads(Protocol):
 
     @property
     def head_targets(self) -> Mapping[str, float]:
-        """Target accuracy of each head, in [0, 1]; empty for a single head."""
+        """Target of each head; empty for a single head."""
 
     @property
     def head_accuracies(self) -> Mapping[str, float]:

@@ -12,11 +12,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from energyopt.core.calibration import Calibration
 from energyopt.core.history import StudyHistory
-from energyopt.errors import TrialError
+from energyopt.core.metric import Mode, Monitor
+from energyopt.errors import ConfigError, TrialError
 
 VARIABLE = "ENERGYOPT_RUN"
 """The environment variable: the context as JSON, or the path of a private file that holds it."""
@@ -36,7 +37,7 @@ class RunContext:
         params: The searched values, by key.
         metric: Name of the reported metric.
         mode: "max" or "min": the direction of the metric.
-        target: Value of the metric to reach; None without a target.
+        target: Value of the metric to reach; None without a target, or outside of a study.
         pause_at_j: Training energy at which it pauses, in J; None never.
         resume: Whether it resumes from the pause in its folder.
         preflight: Whether it only builds everything and reports its meter.
@@ -67,6 +68,23 @@ class RunContext:
     device: str = "auto"
     leased_gpus: tuple[str, ...] = ()
     rules: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def monitor(self) -> Monitor:
+        """The metric."""
+        return Monitor(self.metric, cast("Mode", self.mode))
+
+    def check_monitor(self, monitor: Monitor) -> None:
+        """Check that a job has the metric of its study.
+
+        Raises:
+            ConfigError: If it has another one.
+        """
+        if self.target is not None and monitor != self.monitor:
+            raise ConfigError(
+                f"this trial has monitor={monitor.name} mode={monitor.mode}, and its study has "
+                f"monitor={self.metric} mode={self.mode}; values of two metrics cannot be compared"
+            )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> RunContext:

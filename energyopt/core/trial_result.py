@@ -57,6 +57,12 @@ End = Literal[
 """How a trial ended. The first three ran their course; the last three left no valid result; one
 that is paused can resume, and its measurements so far are as valid as those of a stopped one."""
 
+METRIC_DIVERGED = "the metric "
+"""Beginning of the reason of a trial whose metric was NaN or infinite."""
+
+TARGET_AT_FIRST_EVALUATION = "target_at_first_evaluation"
+"""Flag of a trial whose first evaluation was at the target already."""
+
 RAN_ITS_COURSE: frozenset[End] = frozenset({"target", "epochs", "plateau"})
 BROKEN: frozenset[End] = frozenset({"failed", "interrupted", "lost"})
 
@@ -178,7 +184,7 @@ class TrialResult:
         reason: Description of how it ended.
         conditions: Measurements around its training.
         upfront: Energy used before its first step: pretraining, teacher, preparation.
-        head_targets: Target accuracy of each head, for several heads.
+        head_targets: Target of each head, for several heads.
         inference_j_per_1000: Energy of 1,000 inferences of each metered model, in J; the first is
             the trained model.
     """
@@ -223,8 +229,13 @@ class TrialResult:
 
     @property
     def target(self) -> float:
-        """Accuracy to reach, in [0, 1]."""
+        """Value of the metric to reach."""
         return self.start.target
+
+    @property
+    def monitor(self) -> Monitor:
+        """The metric that it is judged by."""
+        return self.start.monitor
 
     @property
     def valid(self) -> bool:
@@ -237,7 +248,8 @@ class TrialResult:
 
         Each point includes the trial's share of the energy used before that.
         """
-        return self.checkpoints.curve(self.upfront_j, sum(cost.share_s for cost in self.upfront))
+        upfront_s = sum(cost.share_s for cost in self.upfront)
+        return self.checkpoints.curve(self.upfront_j, upfront_s, monitor=self.monitor)
 
     @property
     def upfront_j(self) -> float:
@@ -245,17 +257,17 @@ class TrialResult:
         return sum(cost.share_j for cost in self.upfront)
 
     def first_at(self, target: float) -> CurvePoint | None:
-        """Return the first evaluation at or above a target, or None if it was missed."""
+        """Return the first evaluation at a target or better, or None if it was missed."""
         return self.curve.first_at(target)
 
     @property
     def hit(self) -> CurvePoint | None:
-        """The first evaluation at or above the trial's own target."""
+        """The first evaluation at the trial's own target or better."""
         return self.first_at(self.target)
 
     @property
     def reached(self) -> bool:
-        """True if an evaluation was at or above the target."""
+        """True if an evaluation was at the target or better."""
         return self.hit is not None
 
     @property
@@ -272,9 +284,19 @@ class TrialResult:
         return None if self.hit is None else self.hit.training_s
 
     @property
+    def best_value(self) -> float | None:
+        """The best value of the metric of all evaluations; None without any."""
+        return self.curve.best
+
+    @property
     def best_accuracy(self) -> float:
-        """The best validation accuracy of all evaluations; 0 without any."""
-        return max(self.curve.accuracy, default=0.0)
+        """The best value of the metric of all evaluations; 0 without any."""
+        return self.best_value or 0.0
+
+    @property
+    def metric_diverged(self) -> bool:
+        """True if it ended because an evaluation was NaN or infinite: it missed the target."""
+        return self.end == "diverged" and self.reason.startswith(METRIC_DIVERGED)
 
     @property
     def epoch_j(self) -> float | None:

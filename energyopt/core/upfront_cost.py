@@ -29,8 +29,10 @@ class UpfrontCost:
         digest: Hash of its specification, or of the file.
         samples: Training samples seen.
         steps: Optimizer steps made.
-        accuracy: Best validation accuracy on its own task; None if unknown.
-        target: Target accuracy; None if unknown.
+        accuracy: Best value of the metric on its own task; None if unknown.
+        target: Target; None if unknown.
+        missed_target: Whether it missed that; None in costs from older versions, whose metric is
+            the accuracy.
         provenance: Description of where its joules come from.
         flags: Warnings about their measurement, as short words.
     """
@@ -48,6 +50,7 @@ class UpfrontCost:
     target: float | None = None
     provenance: str = ""
     flags: tuple[str, ...] = ()
+    missed_target: bool | None = None
 
     @property
     def total_j(self) -> float:
@@ -66,7 +69,9 @@ class UpfrontCost:
 
     @property
     def missed(self) -> bool:
-        """True if it had a target accuracy and missed it."""
+        """True if it had a target and missed it."""
+        if self.missed_target is not None:
+            return self.missed_target
         return None not in (self.accuracy, self.target) and self.accuracy < self.target  # type: ignore[operator]
 
     @property

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from energyopt.config.trial_factory import TrialFactory
 from energyopt.core.journal import NAME, JournalWriter
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.outcome import judge
 from energyopt.core.protocols import Paradigm
 from energyopt.core.run_context import RunContext
@@ -37,6 +38,7 @@ class Readiness:
         max_parallel: Number of trials that can hold GPUs at the same time; None without GPUs.
         limit_w: The power limit in force, in W; None without GPUs.
         limits_w: The lowest and the highest limit that can be set, in W; None without GPUs.
+        monitor: The metric of its evaluations.
     """
 
     provenance: Provenance
@@ -45,6 +47,7 @@ class Readiness:
     max_parallel: int | None = None
     limit_w: float | None = None
     limits_w: tuple[float, float] | None = None
+    monitor: Monitor = ACCURACY
 
 
 _GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
@@ -107,6 +110,7 @@ def check_readiness(setup: TrialFactory) -> Readiness:
         max_parallel=setup.rig.rivals,
         limit_w=start.machine.limit_w if start.machine else None,
         limits_w=(max(lows), min(highs)) if lows and highs else None,
+        monitor=start.monitor,
     )
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from energyopt.core.metric import ACCURACY
 from energyopt.core.protocols import Split, Task, TrainStep
 from energyopt.paradigms import _backbone  # a config could name what is imported from it
 from energyopt.paradigms._batches import Loop, evaluation_slices, infer
@@ -62,6 +63,8 @@ class Multitask:
     targets: Mapping[str, float] | None = None
     precision: PrecisionName = "fp32"
     compile: bool = False
+
+    monitor = ACCURACY
 
     _part = ""
     """Name of the module to train; empty for all. A subclass that freezes the rest sets it."""

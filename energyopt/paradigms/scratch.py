@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from energyopt.core.metric import ACCURACY
 from energyopt.core.protocols import Task, TrainStep
 from energyopt.errors import ConfigError
 from energyopt.paradigms import _backbone  # a config could name what is imported from it
@@ -44,6 +45,8 @@ class Scratch:
         precision: "fp32", "bf16" or "amp".
         compile: Whether to compile the network (torch.compile), as part of the warm-up.
     """
+
+    monitor = ACCURACY
 
     def __init__(
         self,

@@ -67,6 +67,10 @@ REMEDIES: Mapping[str, str] = {
         "the teacher's training missed its target, and is used as it is; raise "
         "paradigm.teacher.epochs, or lower paradigm.teacher.target"
     ),
+    "target_at_first_evaluation": (
+        "the first evaluation was at the target already, so the energy to it says little; set a "
+        "target that takes some training, or evaluate more often (eval_every)"
+    ),
     "short_window": _TOO_SHORT.format("100 to 600", "good to about 2 %"),
     "poor_window": _TOO_SHORT.format("50 to 100", "good to a few percent"),
     "invalid_window": _TOO_SHORT.format("fewer than 50", "rough"),

@@ -18,6 +18,7 @@ from optuna.trial import Trial
 from rich.console import Console
 
 from energyopt.config.overrides import override_for
+from energyopt.core.metric import ACCURACY
 from energyopt.core.outcome import paused
 from energyopt.core.run_context import RunContext
 from energyopt.core.study_record import Outcome, StudyRecord
@@ -65,9 +66,11 @@ class HydraApp:
     Attributes:
         name: The study's name, once `identify` was called.
         ready: Result of the preflight; None without one.
+        monitor: The metric by which trials are compared, once `check_machine` was called.
     """
 
     keeps_journals = False
+    monitor = ACCURACY
 
     def __init__(
         self, multirun: Multirun, options: Options, space: Space, composer: Composer
@@ -96,7 +99,7 @@ class HydraApp:
         """Check that the swept keys may be swept; another app may sweep anything."""
 
     def identify(self) -> Identity:
-        """Return the study's identity."""
+        """Return the study's identity, with the metrics that are known before any job."""
         space = self._space
         return Identity(self._options.metrics, space.fixed, space.sweep, None, None)
 
@@ -137,6 +140,10 @@ class HydraApp:
 
     def check_machine(self, console: Console) -> None:
         """Check for what would fail every trial; another app has no such check."""
+
+    def identity_with_metrics(self, identity: Identity) -> Identity:
+        """Return the identity with the names of its metrics, which a job may have to say."""
+        return identity
 
     def prepare(self, store: StudyStore) -> None:
         """Store the settings of a new or continued study; another app has none."""

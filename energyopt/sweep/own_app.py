@@ -13,14 +13,16 @@ from omegaconf import OmegaConf, open_dict
 from optuna.trial import Trial
 from rich.console import Console
 
+from energyopt.config.monitor import configured_monitor
 from energyopt.config.overrides import override_for
 from energyopt.config.root_keys import check_roots
 from energyopt.config.trial_factory import TrialFactory
 from energyopt.config.trust import trusted_target
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.outcome import judge
 from energyopt.core.report_settings import ReportSettings
 from energyopt.core.run_context import VARIABLE, RunContext
-from energyopt.core.study_record import Outcome, StudyRecord
+from energyopt.core.study_record import Metric, Outcome, StudyRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import setup as setup_words
 from energyopt.errors import TrialError
@@ -64,14 +66,28 @@ class OwnApp(HydraApp):
         with open_dict(cfg):
             choices = cfg.pop("hydra").runtime.choices
         check_roots(cfg)
-        objective = TrialFactory(cfg, config_folders(self._config)).objective
-        self._judge = partial(judge, objective=objective)
-        command = command_words(self._config)
-        identity = identify(cfg, self._space, objective.metrics, command)
+        self._default = cfg
+        metrics = self._set_monitor(configured_monitor(cfg) or ACCURACY)
+        identity = identify(cfg, self._space, metrics, command_words(self._config))
         self.name = self._options.study_name or name_study(choices, identity)
         with open_dict(self._config):
             self._config.study = self.name
         return identity
+
+    def _set_monitor(self, monitor: Monitor) -> Sequence[Metric]:
+        """Set the metric by which trials are compared. Returns the objectives of the study."""
+        factory = TrialFactory(self._default, config_folders(self._config))
+        factory.monitor = self.monitor = monitor
+        self._judge = partial(judge, objective=factory.objective)
+        return factory.objective.metrics
+
+    def identity_with_metrics(self, identity: Identity) -> Identity:
+        """Return the identity with the name of the metric that a task or a paradigm states."""
+        if self.ready is not None:
+            monitor = self.ready.monitor
+        else:  # no job has run; importing the task and torch here disturbs no launcher but ours
+            monitor = TrialFactory(self._default, config_folders(self._config)).monitor
+        return replace(identity, metrics=tuple(self._set_monitor(monitor)))
 
     @property
     def outcome_of_pause(self) -> Callable[[TrialResult], Outcome]:
@@ -210,7 +226,8 @@ class OwnApp(HydraApp):
 
     def _context_overrides(self, context: RunContext, number: int) -> tuple[str, ...]:
         """Return the overrides that give a job its context, and the study's name."""
-        context = replace(context, target=float(self._config.target))
+        monitor, target = self.monitor, float(self._config.target)
+        context = replace(context, metric=monitor.name, mode=monitor.mode, target=target)
         variable = context.to_variable(self.folder(number))
         return (
             override_for("study", self.name),

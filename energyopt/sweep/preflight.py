@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from energyopt.core.metric import Monitor
 from energyopt.errors import ConfigError, EnergyoptError, GpusBusyError, StudyError
 from energyopt.jobs.job import Readiness
 from energyopt.jobs.job_result import outcome_of_error
@@ -18,6 +19,14 @@ from energyopt.report.console import say
 from energyopt.search.space import Space, Value
 from energyopt.sweep.composer import Composer
 from energyopt.sweep.study_identity import POWER_LIMIT
+
+
+def _check_same_monitor(monitor: Monitor, default: Monitor) -> None:
+    if monitor != default:
+        raise ConfigError(
+            f"it has monitor={monitor.name} mode={monitor.mode}, and the default configuration "
+            f"monitor={default.name} mode={default.mode}"
+        )
 
 
 class Preflight:
@@ -58,7 +67,8 @@ class Preflight:
                 if option == default[dimension.key]:
                     continue
                 try:
-                    self._check(self._composer.baseline({dimension.key: option}))
+                    other = self._check(self._composer.baseline({dimension.key: option}))
+                    _check_same_monitor(other.monitor, ready.monitor)
                 except EnergyoptError as error:
                     raise ConfigError(
                         f"{dimension.word(option)} cannot be trained here ({error}); leave it out "

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.samplers import BaseSampler
 
 from energyopt.config.instantiate import make_sampler
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.errors import ConfigError
 from energyopt.search.budget import Budget, Estimate, ValueEstimator, worth_of_next
 from energyopt.search.samplers import check_unpickling, continued_seed, sampler_node
@@ -27,6 +28,9 @@ class SamplerFactory:
         config: The multirun's own config.
         space: The search space.
         composer: Knows which keys exist under a choice of groups.
+
+    Attributes:
+        monitor: The metric of the study; None as long as only a job knows it.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class SamplerFactory:
         self._space = space
         self._composer = composer
         self._is_own_app = options.app is not None
+        self.monitor: Monitor | None = None
 
     def sampler(self, existing: int) -> BaseSampler:
         """Return the sampler of a study.
@@ -60,7 +65,8 @@ class SamplerFactory:
         if not self._is_own_app:
             return {}
         return {
-            "target": float(self._config.target),
+            "target": None if self.monitor is None else float(self._config.target),
+            "monitor": self.monitor,
             "epochs": float(self._config.epochs),
             "space": {d.key: d.distribution for d in self._space.dimensions},
             "present": self._existing_params,
@@ -109,7 +115,8 @@ class SamplerFactory:
         if isinstance(sampler, ValueEstimator):
             estimate = sampler.worth
         elif self._is_own_app:
-            estimate = partial(worth_of_next, target=float(self._config.target))
+            monitor = self.monitor or ACCURACY
+            estimate = partial(worth_of_next, target=monitor.score(float(self._config.target)))
         return Budget(
             most_j=options.search_budget_j,
             most_s=options.search_budget_s,

@@ -10,6 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from energyopt.config.monitor import configured_monitor
+from energyopt.core.metric import ACCURACY
 from energyopt.core.study_record import Metric
 from energyopt.core.target_names import MOVED, as_stored
 from energyopt.errors import ConfigError
@@ -32,6 +34,8 @@ _NOT_IDENTIFYING = (
 # was before the key existed.
 _ADDED_KEYS: Mapping[str, Any] = {
     "inference_s": None,
+    "monitor": None,
+    "mode": None,
     "paradigm.targets": None,
     "paradigm.precision": "fp32",
     "paradigm.compile": False,
@@ -40,6 +44,7 @@ _ADDED_KEYS: Mapping[str, Any] = {
 _WHOLE = "it belongs to the whole study"
 _OTHERS_OF_THE_STUDY = (
     *("trial_timeout_s", "report", "stopping", "trusted_targets", "knowledge", "inference_s"),
+    *("monitor", "mode"),
 )
 _UNSWEEPABLE: Mapping[str, str] = {
     **dict.fromkeys((*ROOT_KEYS, *_OTHERS_OF_THE_STUDY), _WHOLE),
@@ -94,6 +99,8 @@ def identify(
     for key in _NOT_IDENTIFYING:
         node, name = _node(config, key)
         node.pop(name, None)
+    if configured_monitor(cfg) == ACCURACY:  # the same question as without the keys
+        config |= {"monitor": None, "mode": None}
     for key, default in _ADDED_KEYS.items():
         node, name = _node(config, key)
         if name in node and node[name] == default:

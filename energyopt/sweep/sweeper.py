@@ -104,6 +104,8 @@ class StudySweeper:
             app.open(stack)
             sole = stack.enter_context(only_coordinator(app.storage, app.name))
             app.check_machine(console)
+            self._identity = app.identity_with_metrics(self._identity)
+            self._samplers.monitor = app.monitor
             store, outbox = self._open_study(stack, sole=sole)
             app.prepare(store)
             n_reconciled = store.reap()

@@ -13,13 +13,13 @@ class Plan:
     """The length of a trial, and when it is evaluated.
 
     Attributes:
-        target: Accuracy to reach, in [0, 1].
+        target: Value of the metric to reach.
         epochs: Maximum number of epochs.
         max_samples: Samples after which it ends in any case; None for no limit.
         eval_every: Samples between evaluations, the same for all batch sizes; None is a
             quarter of an epoch until the target is reached and an epoch after it (four
             evaluations an epoch cost 22-44 % of a small network's time).
-        patience: Evaluations without a better accuracy, after the target, that end the trial;
+        patience: Evaluations without a better value, after the target, that end the trial;
             None trains all epochs.
         stop_at_target: End at the first evaluation at the target.
         pause_at_j: Training energy at which it pauses, its share of pretraining included, in J; 0

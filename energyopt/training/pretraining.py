@@ -161,8 +161,9 @@ def _train(
         digest=entry.name,
         samples=last.samples or 0,
         steps=last.steps or 0,
-        accuracy=result.best_accuracy,
+        accuracy=result.best_value,
         target=spec.plan.target,
+        missed_target=not result.reached,
         provenance=str(spec.start.provenance),
         flags=result.flags,
     )

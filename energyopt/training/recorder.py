@@ -144,6 +144,10 @@ class Recorder:
         self.conditions = dataclasses.replace(self.conditions, **conditions)
         self._journal.append(self.conditions)
 
+    def add_flag(self, flag: str) -> None:
+        """Record a warning about the measuring conditions."""
+        self.record_conditions(flags=(*self.conditions.flags, flag))
+
     def add_upfront_cost(self, upfront: UpfrontCost) -> None:
         """Record the cost of pretraining; a resumed trial keeps the cost from its first start."""
         if all(upfront.name != recorded.name for recorded in self.upfront):

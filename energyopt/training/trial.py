@@ -11,6 +11,7 @@ from energyopt.core.curve import Checkpoint, Checkpoints
 from energyopt.core.energy import Energy
 from energyopt.core.history import TrialProgress
 from energyopt.core.journal import JournalWriter
+from energyopt.core.metric import Monitor
 from energyopt.core.protocols import (
     EnergyMeter,
     Paradigm,
@@ -20,7 +21,15 @@ from energyopt.core.protocols import (
     SupportsWarmUp,
     TrainStep,
 )
-from energyopt.core.trial_result import End, PausePoint, Purpose, TrialResult, TrialStart
+from energyopt.core.trial_result import (
+    METRIC_DIVERGED,
+    TARGET_AT_FIRST_EVALUATION,
+    End,
+    PausePoint,
+    Purpose,
+    TrialResult,
+    TrialStart,
+)
 from energyopt.core.units import joules
 from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import TrialError
@@ -76,7 +85,7 @@ def run_trial(
             records its cost; None where it starts from scratch.
 
     Returns:
-        The record with the whole curve. A missed target or a diverged loss is not an error.
+        The record with the whole curve. A missed target, a diverged loss or metric are not errors.
 
     Raises:
         TrialError: If the paradigm breaks its contract.
@@ -95,6 +104,7 @@ def run_trial(
         recorder,
         profiler,
         rules,
+        monitor=start.monitor,
         resume_point=resume_point,
         may_pause=keep is not None,
     )
@@ -167,6 +177,7 @@ class _Loop:
         profiler: PowerProfiler | None,
         rules: Rules | None,
         *,
+        monitor: Monitor,
         resume_point: PausePoint | None,
         may_pause: bool,
     ) -> None:
@@ -182,7 +193,7 @@ class _Loop:
         self._last_sample = plan.last_sample(self._epoch_samples)
         self._samples = self._steps = 0
         self._interval = TrainingInterval()
-        self._best = max((checkpoint.accuracy for checkpoint in recorder.checkpoints), default=0.0)
+        self._monitor = monitor
         self._may_pause = may_pause and plan.pause_at_j is not None
         self.ended: tuple[End, str] | None = None
         if resume_point is not None:
@@ -228,8 +239,10 @@ class _Loop:
             self._profile(step)
         at_mark = self._samples >= self._mark
         if at_mark:
-            self._evaluate()
-            self.ended = _end(self._recorder.checkpoints, self._plan, self._last_sample)
+            self.ended = self._evaluate()
+            if self.ended is None:
+                checkpoints = self._recorder.checkpoints
+                self.ended = _end(checkpoints, self._plan, self._last_sample, self._monitor)
             self.ended = self.ended or self._stopped()
         if self.ended is None and (at_mark or was_profiling):
             self.ended = self._pause()
@@ -269,7 +282,7 @@ class _Loop:
 
     def _set_mark(self) -> None:
         """Choose where to evaluate next; the training up to there is one interval."""
-        reached = self._best >= self._plan.target
+        reached = any(map(self._reaches, self._recorder.checkpoints))
         self._mark = self._plan.next_evaluation(self._samples, self._epoch_samples, reached=reached)
         if self._is_profiling:
             self._tried.append(self._interval)
@@ -282,44 +295,61 @@ class _Loop:
         if profiler.over:
             self._record_profile(profiler)
 
-    def _evaluate(self) -> None:
-        """Evaluate the paradigm, and begin the next interval."""
+    def _reaches(self, checkpoint: Checkpoint) -> bool:
+        return self._monitor.reaches(checkpoint.accuracy, self._plan.target)
+
+    def _evaluate(self) -> tuple[End, str] | None:
+        """Evaluate the paradigm, and begin the next interval.
+
+        Returns:
+            How and why the trial ends if the metric is not finite; it is no point of the curve.
+        """
         interval, self._interval = self._interval, TrainingInterval()
         with self._recorder.window("evaluation"):
-            accuracy = float(self._paradigm.evaluate())
-        _check_accuracy(accuracy)
+            value = float(self._paradigm.evaluate())
+        epoch = self._samples / self._epoch_samples
+        if not math.isfinite(value):
+            return (
+                "diverged",
+                f"{METRIC_DIVERGED}{self._monitor.name} is {value} at epoch {epoch:.3g}",
+            )
+        self._monitor.check_value(value)
         paradigm = self._paradigm
         heads = paradigm.head_accuracies if isinstance(paradigm, SupportsHeads) else {}
-        self._best = max(self._best, accuracy)
         self._recorder.add(
             Checkpoint(
                 samples=self._samples,
                 steps=self._steps,
-                epoch=self._samples / self._epoch_samples,
-                accuracy=accuracy,
+                epoch=epoch,
+                accuracy=value,
                 loss=interval.loss_sum / interval.samples,
                 training=interval.training(self._step),
                 evaluation=self._recorder.last(),
                 heads=dict(heads),
             )
         )
+        first, *later = self._recorder.checkpoints
+        if not later and self._reaches(first):
+            self._recorder.add_flag(TARGET_AT_FIRST_EVALUATION)
+        return None
 
     def _stopped(self) -> tuple[End, str] | None:
         """Apply the stopping rules, once the energy of a step is known."""
         if not self._rules or self._is_profiling:
             return None
         upfront_j = self._recorder.upfront_j
-        curve = Checkpoints.of(self._recorder.checkpoints).curve(upfront_j)
+        curve = Checkpoints.of(self._recorder.checkpoints).curve(upfront_j, monitor=self._monitor)
         if not len(curve):
             return None
         epoch_j = (curve.training_j[-1] - upfront_j) / curve.epoch[-1]
         progress = TrialProgress(
             curve.in_epochs(epoch_j, upfront_j),
             curve.training_j,
-            curve.accuracy,
-            self._plan.target,
+            curve.scores,
+            self._monitor.score(self._plan.target),
             self._last_sample / self._epoch_samples + upfront_j / epoch_j,
             beyond=not self._plan.stop_at_target,
+            monitor=self._monitor,
         )
         reason = self._rules.stop(progress)
         return None if reason is None else ("stopped", reason)
@@ -342,9 +372,7 @@ class _Loop:
             return None
         if not isinstance(self._paradigm, SupportsPause):
             self._may_pause = False
-            self._recorder.record_conditions(
-                flags=(*self._recorder.conditions.flags, "cannot_pause")
-            )
+            self._recorder.add_flag("cannot_pause")
             return None
         training_j = self._recorder.booked("training").total_j
         epochs = self._samples / self._epoch_samples
@@ -376,22 +404,26 @@ class _Loop:
         self._tried = []
 
 
-def _end(checkpoints: list[Checkpoint], plan: Plan, last_sample: int) -> tuple[End, str] | None:
+def _end(
+    checkpoints: list[Checkpoint], plan: Plan, last_sample: int, monitor: Monitor
+) -> tuple[End, str] | None:
     """Return how the trial ended at its latest checkpoint, and why; None if it continues."""
     latest = checkpoints[-1]
     growth = _growth(checkpoints[0].loss, latest.loss, plan.max_loss_growth)
     if growth is not None:
         return "diverged", f"the training loss {growth} epoch {latest.epoch:.3g}"
-    hits = [i for i, point in enumerate(checkpoints) if point.accuracy >= plan.target]
+    hits = [
+        i for i, point in enumerate(checkpoints) if monitor.reaches(point.accuracy, plan.target)
+    ]
     if hits and plan.stop_at_target:
-        return "target", f"accuracy {latest.accuracy:.4g} reached the target {plan.target:g}"
+        return "target", f"{monitor.name} {latest.accuracy:.4g} reached the target {plan.target:g}"
     if latest.samples is not None and latest.samples >= last_sample:
         return "epochs", f"trained all {latest.epoch:.4g} epochs"
     if hits and plan.patience is not None:
         since_hit = checkpoints[hits[0] :]
-        best = max(range(len(since_hit)), key=lambda i: since_hit[i].accuracy)
+        best = max(range(len(since_hit)), key=lambda i: monitor.score(since_hit[i].accuracy))
         if len(since_hit) - 1 - best >= plan.patience:
-            return "plateau", f"no better accuracy in {plan.patience} evaluations"
+            return "plateau", f"no better {monitor.name} in {plan.patience} evaluations"
     return None
 
 
@@ -419,12 +451,4 @@ def _check_step(step: TrainStep) -> None:
         raise TrialError(
             f"train() returned samples={step.samples}, steps={step.steps}; "
             "it must train at least one batch and say so"
-        )
-
-
-def _check_accuracy(accuracy: float) -> None:
-    if not 0 <= accuracy <= 1:
-        raise TrialError(
-            f"evaluate() returned {accuracy}; an accuracy in [0, 1] is expected, "
-            "higher is better (divide a percentage by 100)"
         )

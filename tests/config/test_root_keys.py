@@ -20,7 +20,9 @@ INF, NAN = float("inf"), float("nan")
     [
         ("lr", [0, -1, INF, NAN, "fast", "0.1", True, None, [1]], NUMBER),
         ("epochs", [0, -1, INF, NAN, "3", None], NUMBER),
-        ("target", [0, -0.1, 1.01, 95, NAN, "high", True, None], f"{NUMBER} and at most 1"),
+        ("target", [NAN, INF, -INF, "high", True, None], "a finite number"),
+        ("monitor", ["", " ", "a\nb", "x" * 61, 3, True], "a name, such as val_loss, or null"),
+        ("mode", ["maximize", "MIN", "", 1, True], "min or max or null"),
         ("seed", [-1, 1.5, 2**63, None, True, "7"], "a whole number of at least 0"),
         ("batch_size", [0, -8, 16.0, "16", True, None, [16]], WHOLE),
         ("num_threads", [0, 1.5, None], WHOLE),
@@ -52,6 +54,20 @@ def test_a_root_key_holds_only_what_it_may(key, refused, says):
         with pytest.raises(ConfigError) as caught:
             TrialFactory(config)
         assert str(caught.value) == f"{key}={value} is not allowed: {says} is needed"
+
+
+@pytest.mark.parametrize("target", [0, -0.1, 1.01, 95])
+@pytest.mark.parametrize("words", [(), ("monitor=accuracy",), ("monitor=accuracy", "mode=max")])
+def test_the_target_of_an_accuracy_is_a_share(words, target):
+    with pytest.raises(ConfigError, match=r"at most 1 is needed for an accuracy; .*monitor=val_"):
+        _ = TrialFactory(composed(f"target={target}", *words)).monitor
+
+
+def test_a_metric_has_a_name_and_a_direction():
+    with pytest.raises(ConfigError, match=r"^monitor=val_loss needs mode=min"):
+        TrialFactory(composed("monitor=val_loss"))
+    with pytest.raises(ConfigError, match=r"^mode=min needs the name"):
+        TrialFactory(composed("mode=min"))
 
 
 def test_a_root_key_that_was_deleted_is_missed():

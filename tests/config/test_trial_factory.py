@@ -293,7 +293,7 @@ def test_rules_are_combined_in_the_order_given_and_are_asked_in_a_study_alone():
 def test_a_wrong_keyword_of_a_meter_or_an_objective_names_it():
     with pytest.raises(ConfigError, match=r"^hardware\.meter \(.* argument 'watts'"):
         _ = setup("+hardware.meter.watts=4").meter
-    with pytest.raises(ConfigError, match=r"^objective \(.*EnergyVsAccuracy.* no arguments"):
+    with pytest.raises(ConfigError, match=r"^objective \(.*EnergyVsAccuracy.* argument 'weight'"):
         _ = setup("+objective.weight=4").objective
 
 

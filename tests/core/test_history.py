@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from energyopt.core.curve import Curve
 from energyopt.core.history import BestSoFarCurve, StudyHistory, TrialProgress, front_of
+from energyopt.core.metric import Monitor
 from tests.curves import CURVES, TARGET, curve, progress, rivals_of, steady
 
 
@@ -63,11 +65,23 @@ def test_a_trial_that_went_on_replaces_itself():
 @given(st.lists(CURVES, max_size=6), st.none() | st.floats(0, 2))
 def test_it_survives_its_journey_and_carries_nobodys_text(curves: list[Curve], luck: float | None):
     known = rivals_of(curves)
-    known = StudyHistory(known.incumbent_j, known.incumbent, known.curves, known.front, luck)
+    known = replace(known, luck=luck)
     text = known.to_json()
     assert StudyHistory.from_json(text) == known
-    words = {"incumbent_j", "incumbent", "curves", "front", "luck", "null", "e"}
+    words = {"incumbent_j", "incumbent", "curves", "front", "luck", "worst", "null", "e"}
     assert set(re.findall(r"[^\W\d_]\w*", text)) <= words
+
+
+@given(st.lists(CURVES, max_size=6), st.floats(0, 400))
+def test_a_metric_and_its_mirror_image_have_one_history(curves: list[Curve], energy_j: float):
+    more, less = Monitor("gain", "max"), Monitor("loss", "min")
+    of_gain, of_loss = StudyHistory(), StudyHistory()
+    for number, gain in enumerate(replace(one, monitor=more) for one in curves):
+        mirrored = tuple(-value for value in gain.accuracy)
+        loss = replace(gain, accuracy=mirrored, monitor=less)
+        of_gain, of_loss = of_gain.learn(number, gain, 0.9), of_loss.learn(number, loss, -0.9)
+    assert of_gain == of_loss == StudyHistory.from_json(of_loss.to_json())
+    assert of_gain.best_with(energy_j) == of_loss.best_with(energy_j)
 
 
 def test_it_stays_short_and_keeps_the_best():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from energyopt.core.energy import total
 from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.core.journal import JournalReader, JournalWriter
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.protocols import TrainStep
 from energyopt.core.trial_result import Purpose, TrialResult, TrialStart
 from energyopt.errors import HardwareError, TrialError
@@ -33,6 +35,7 @@ def run(
     journal: Path | None = None,
     factor: float = 1.0,
     rules: Rules | None = None,
+    monitor: Monitor = ACCURACY,
     **script: Any,
 ) -> TrialResult:
     counter = Counter()
@@ -40,7 +43,7 @@ def run(
         lambda: Scripted(counter, accuracies, **script),
         ToyMeter(counter, factor),
         plan,
-        TrialStart(plan.target, plan.epochs, seed=0, provenance=ESTIMATED),
+        TrialStart(plan.target, plan.epochs, seed=0, provenance=ESTIMATED, monitor=monitor),
         JournalWriter(journal),
         rules=rules,
     )
@@ -328,10 +331,63 @@ def test_a_paradigm_that_cannot_be_built_has_cost_something_too(tmp_path: Path):
 # What it refuses ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("accuracy", [-0.01, 1.01, 93.0, math.nan, math.inf])
+@pytest.mark.parametrize("accuracy", [-0.01, 1.01, 93.0])
 def test_an_accuracy_that_is_no_share_is_refused(accuracy: float):
-    with pytest.raises(TrialError, match=r"in \[0, 1\]"):
+    with pytest.raises(TrialError, match=r"in \[0, 1\].*such as monitor=val_loss mode=min"):
         run([accuracy])
+
+
+# Another metric than the accuracy ----------------------------------------------------------
+
+LOSS = Monitor("val_loss", "min")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("monitor", "target"), [(ACCURACY, 0.9), (LOSS, 0.1)])
+def test_a_metric_that_is_not_finite_ends_the_trial_as_diverged(
+    monitor: Monitor, target: float, value: float
+):
+    result = run([0.5, value], replace(BIG, target=target), monitor=monitor)
+    assert (result.end, result.best_value, len(result.checkpoints)) == ("diverged", 0.5, 1)
+    assert result.reason == f"the metric {monitor.name} is {value} at epoch 0.5"
+    assert result.spent_j > run([0.5], Plan(target=0.9, epochs=0.25)).spent_j
+
+
+def test_a_metric_that_was_never_finite_leaves_an_empty_curve():
+    result = run([math.nan])
+    assert (result.end, result.best_value, result.best_accuracy) == ("diverged", None, 0)
+    assert result.spent_j > 0
+
+
+def test_less_of_a_loss_is_better():
+    plan = Plan(target=0.4, epochs=3, patience=2)
+    result = run([2.5, 0.4, 0.3, 0.35, 0.3, 0.2], plan, monitor=LOSS)
+    assert (result.end, result.best_value) == ("plateau", 0.3)
+    assert result.reason == "no better val_loss in 2 evaluations"
+    assert result.hit is not None
+    assert (result.hit.accuracy, result.hit.index) == (0.4, 1)
+    stopped = run([2.5, 0.3], replace(plan, stop_at_target=True), monitor=LOSS)
+    assert stopped.reason == "val_loss 0.3 reached the target 0.4"
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=8), st.floats(-5, 5), st.booleans())
+def test_a_metric_and_its_mirror_image_train_alike(
+    values: list[float], target: float, stop_at_target: bool
+):
+    plan = Plan(target, epochs=3, patience=1, stop_at_target=stop_at_target)
+    gain = run(values, plan, monitor=Monitor("gain", "max"))
+    loss = run(
+        [-value for value in values], replace(plan, target=-target), monitor=Monitor("loss", "min")
+    )
+    assert (gain.end, gain.checkpoints.samples) == (loss.end, loss.checkpoints.samples)
+    assert gain.books == loss.books
+    assert gain.energy_to_target_j == loss.energy_to_target_j
+    assert gain.flags == loss.flags
+
+
+def test_a_target_at_the_first_evaluation_is_pointed_out():
+    assert "target_at_first_evaluation" in run([0.95]).flags
+    assert "target_at_first_evaluation" not in run([0.5, 0.95]).flags
 
 
 class Lazy(Scripted):
