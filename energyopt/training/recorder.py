@@ -145,8 +145,9 @@ class Recorder:
         self._journal.append(self.conditions)
 
     def add_flag(self, flag: str) -> None:
-        """Record a warning about the measuring conditions."""
-        self.record_conditions(flags=(*self.conditions.flags, flag))
+        """Record a warning about the measuring conditions, once."""
+        if flag not in self.conditions.flags:
+            self.record_conditions(flags=(*self.conditions.flags, flag))
 
     def add_upfront_cost(self, upfront: UpfrontCost) -> None:
         """Record the cost of pretraining; a resumed trial keeps the cost from its first start."""

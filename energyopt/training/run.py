@@ -286,7 +286,11 @@ class Run:
             return
         ended_by = end_by(error)
         if ended_by is None:
-            self._keep_pause()
+            try:
+                self._keep_pause()
+            except BaseException as failure:
+                self.close(failure)
+                raise
         if self._session.result is None:
             end = ended_by or self._pending or self._session.progress.natural_end()
             self._session.finish(*end)

@@ -21,7 +21,8 @@ from energyopt.stopping.rules import Rules
 from energyopt.training.recorder import Recorder
 from energyopt.training.run_setup import Question
 
-_HALF = 1e-9  # of an epoch: rounding errors of fractions
+_AT_FIRST = "target_at_first_evaluation"
+_ROUNDING = 1e-9  # of an epoch: rounding errors of fractions
 
 
 @dataclass(slots=True)
@@ -134,15 +135,17 @@ class Progress:
         self.counts.epoch = epoch
         samples, steps = self.counts.samples, self.counts.steps
         self._recorder.add(Checkpoint(samples, steps, epoch, value, None, training, evaluation))
+        if len(self._recorder.checkpoints) == 1 and self._is_at_target():
+            self._recorder.add_flag(_AT_FIRST)
 
     def end(self, value: float, epoch: float) -> tuple[End, str] | None:
         """Return how the run ends after a report, and why; None if it continues."""
         monitor, target = self._question.monitor, self._question.target
         if not math.isfinite(value):
-            return "diverged", f"{monitor.name} is {value} at epoch {epoch:.3g}"
+            return "diverged", f"the metric {monitor.name} is {value} at epoch {epoch:.3g}"
         if self._question.stop_at_target and self._is_at_target():
             return "target", f"{monitor.name} {value:.4g} reached the target {target:g}"
-        if self.epochs is not None and epoch >= self.epochs - _HALF:
+        if self.epochs is not None and epoch >= self.epochs - _ROUNDING:
             return "epochs", f"trained all {epoch:.4g} epochs"
         return self._stopped()
 
@@ -151,7 +154,7 @@ class Progress:
         epoch = self.counts.epoch
         if not epoch:
             return "failed", "it ended without a report"
-        if self.epochs is None or epoch >= self.epochs - _HALF:
+        if self.epochs is None or epoch >= self.epochs - _ROUNDING:
             return "epochs", f"trained all {epoch:.4g} epochs"
         return "epochs", f"its program left the loop after {epoch:.4g} of {self.epochs:.4g} epochs"
 

@@ -131,14 +131,14 @@ class RunSession:
             setters = {name: put for name, (_, put) in accessors.items()}
             run_state.restore(setters, self._state["objects"])
         if not wait_until_idle():
-            self.flag("imports_in_training")
+            self._recorder.add_flag("imports_in_training")
         with self._hooks.working():
             self.timeline.close()
             measure_idle(self._recorder, self._gpus, self._start, self._context.calibration)
             self._gpus.record_processes()
         self.is_begun = True
         if self._context.preflight:
-            self.finish("stopped", "preflight: it can be built")
+            self.finish("stopped", "preflight: it can be built", settled=True)
             raise RunStopped("preflight: it can be built")
         self.restore_random()
         self.timeline.switch("training")
@@ -182,7 +182,7 @@ class RunSession:
     def add(self, value: float, epoch: float) -> None:
         """Record an evaluation; one that is not finite has no point on the curve."""
         if not self._is_evaluated:
-            self.flag("evaluation_in_training")
+            self._recorder.add_flag("evaluation_in_training")
         if math.isfinite(value):
             self.progress.add(value, epoch, *self.timeline.take())
 
@@ -200,12 +200,6 @@ class RunSession:
             steps=self.progress.counts.steps,
         )
 
-    def flag(self, flag: str) -> None:
-        """Record a warning, once."""
-        flags = self._recorder.conditions.flags
-        if flag not in flags:
-            self._recorder.record_conditions(flags=(*flags, flag))
-
     def pause_reason(self) -> str | None:
         """Return why the run pauses after its last report; None if it is not due, or cannot."""
         if not self._may_pause or not self.progress.is_due():
@@ -213,7 +207,7 @@ class RunSession:
         if self._getters or self.checkpoint is not None:
             return self.progress.pause_reason()
         self._may_pause = False
-        self.flag("cannot_pause")
+        self._recorder.add_flag("cannot_pause")
         say(
             "this training cannot pause, so it trains to its end: give begin() what has a "
             "state_dict, or report() a checkpoint"
@@ -274,7 +268,7 @@ class RunSession:
                 end, reason, problem = "failed", str(error), error
             training_s = self._recorder.booked("training").time_s
             if self._child_clock.used_s > PREFETCH_SHARE * training_s:
-                self.flag("prefetch_in_evaluation")
+                self._recorder.add_flag("prefetch_in_evaluation")
             if not self._start.epochs:
                 self.declare_epochs(self.progress.counts.epoch)
             self.result = self._recorder.result(end, reason, checked=False)
