@@ -53,8 +53,24 @@ REMEDIES: Mapping[str, str] = {
         "the system of this name (hardware.system.limits_w); it is another variant"
     ),
     "cannot_pause": (
-        "its paradigm cannot be paused (it has no state and load_state), so the trial went on to "
-        "its end"
+        "its paradigm cannot be paused (it has no state and load_state), or its Run was given no "
+        "state (begin) and no checkpoint (report), so the trial trained to its end"
+    ),
+    "evaluation_in_training": (
+        "the loop has no `with run.evaluation():`, so the energy of its validation counts as "
+        "training"
+    ),
+    "imports_in_training": (
+        "a child process still computed at begin(), so the energy of its imports may count as "
+        "training; start loader workers before begin()"
+    ),
+    "prefetch_in_evaluation": (
+        "child processes from before an evaluation computed during it for more than 2 % of the "
+        "training time: loader workers that prefetch, whose energy counts as evaluation"
+    ),
+    "no_power_profile": (
+        "hardware.power_limit_w=profile is not supported in a loop of one's own, so the present "
+        "power limit stays"
     ),
     "moved": (
         "the trial was paused on another GPU than it went on, so its joules are of two boards"

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from energyopt.hardware.host import descendants
 
 _STATE, _TIMES = 0, slice(11, 13)  # of /proc/PID/stat after the command's ")": user, system
+_BUSY_STATES = ("R", "D")  # running or ready to run, waiting for a disk
 _POLL_S = 0.1
+_IDLE_POLLS = 2
 _BUSY_SHARE = 0.2  # of a core; below it a child waits for work
 _MAX_WAIT_S = 10.0
 PREFETCH_SHARE = 0.02
@@ -23,14 +25,13 @@ def wait_until_idle(max_wait_s: float = _MAX_WAIT_S) -> bool:
         False if a child was still busy at the end of the time.
     """
     until_s = time.monotonic() + max_wait_s
-    before = _fields()
-    while before:
-        time.sleep(_POLL_S)
-        after = _fields()
-        if not _is_busy(before, after):
-            return True
+    before, n_idle = _fields(), 0
+    while before and n_idle < _IDLE_POLLS:
         if time.monotonic() >= until_s:
             return False
+        time.sleep(_POLL_S)
+        after = _fields()
+        n_idle = 0 if _is_busy(before, after) else n_idle + 1
         before = after
     return True
 
@@ -78,9 +79,10 @@ def _cpu_s(fields: Mapping[int, Sequence[str]]) -> dict[int, float]:
 
 
 def _is_busy(before: Mapping[int, Sequence[str]], after: Mapping[int, Sequence[str]]) -> bool:
-    """Return whether a child computed, waited for a disk, or was born between two moments."""
+    """Return whether a child computes, waits for a disk, or was born between two moments."""
     old_s, new_s = _cpu_s(before), _cpu_s(after)
     return any(
-        after[child][_STATE] == "D" or used_s - old_s.get(child, -_POLL_S) > _BUSY_SHARE * _POLL_S
+        after[child][_STATE] in _BUSY_STATES
+        or used_s - old_s.get(child, -_POLL_S) > _BUSY_SHARE * _POLL_S
         for child, used_s in new_s.items()
     )

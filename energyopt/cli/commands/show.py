@@ -1,8 +1,10 @@
-"""`energyopt show`: print the summary of a study."""
+"""`energyopt show`: print the summary of a study, or the record of one run."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 
@@ -20,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     command = command_parser(
         "show",
         "What a study found and what it cost: the summary that its run ended with.",
-        ["demo", "demo --target 0.9", "demo --reuse 300"],
+        ["demo", "demo --target 0.9", "demo --reuse 300", "outputs/train/2026-01-31/12-00-00"],
     )
     add_study(command)
     add_target(command, "look at")
@@ -29,8 +31,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the summary of the study."""
+    """Print the summary of the study, or of the run whose folder is given."""
     disable_gc()
+    from energyopt.core.journal import NAME
+
+    if (Path(args.study) / NAME).is_file():
+        _show_run(Path(args.study), args.target)
+        return
     from energyopt.analysis.summary import summarize
     from energyopt.report.tables import summary_panel
     from energyopt.storage.exchange.reader import study_at
@@ -38,3 +45,17 @@ def run(args: argparse.Namespace) -> None:
     study = study_at(args.storage, args.study)
     summary = summarize(study, args.target, reuse=args.reuse)
     Console().print(summary_panel(summary), crop=False)  # a command must stay whole
+
+
+def _show_run(folder: Path, target: float | None) -> None:
+    """Print the record of a run that a program of the user's own left in a folder."""
+    from energyopt.core.journal import read_result
+    from energyopt.errors import StudyError
+    from energyopt.workflows.train import print_result
+
+    result = read_result(folder)
+    if result is None:
+        raise StudyError(f"the run in {folder} ended before anything was measured")
+    if target is not None:
+        result = replace(result, start=replace(result.start, target=target))
+    print_result(result, Console())
