@@ -85,6 +85,12 @@ def _constructor_errors(key: str, options: Mapping[str, Any]) -> Iterator[None]:
         yield
     except EnergyoptError:
         raise
+    except SystemExit as error:
+        raise ConfigError(
+            f"{key} ({options['_target_']}) ends the program when it is called (SystemExit: "
+            f"{error.code}), as a script does that reads its own command line; name a class or "
+            "function that takes its options as arguments"
+        ) from error
     except Exception as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         arguments = {name: value for name, value in options.items() if not name.startswith("_")}

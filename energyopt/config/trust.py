@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from energyopt.core.target_names import MOVED, target_now
-from energyopt.errors import ConfigError
+from energyopt.errors import ConfigError, EnergyoptError
 from energyopt.search.sampler_names import NAMED_SAMPLERS
 from energyopt.utils.paths import PACKAGE, conf_dir
 
@@ -177,12 +177,9 @@ def _locate(target: str) -> Callable[..., Any] | Any:
         raise ConfigError(f"_target_={target} is not module.name, such as my_net.build")
     for cut in range(len(parts) - 1, 0, -1):
         module_name = ".".join(parts[:cut])
-        try:
-            resolved: Any = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if f"{module_name}.".startswith(f"{error.name}."):
-                continue  # this part names a class
-            raise ConfigError(f"_target_={target}: {error}") from error
+        resolved: Any = _imported(module_name, target)
+        if resolved is None:
+            continue  # this part names a class
         for part in parts[cut:]:
             if not hasattr(resolved, part):
                 raise ConfigError(f"_target_={target}: {module_name} has no {part!r}")
@@ -196,3 +193,25 @@ def _locate(target: str) -> Callable[..., Any] | Any:
             resolved = getattr(resolved, part)
         return resolved
     raise ConfigError(f"_target_={target}: there is no module {parts[0]!r}")
+
+
+def _imported(module_name: str, target: str) -> Any:
+    """Return a module of that name, None if there is none."""
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if f"{module_name}.".startswith(f"{error.name}."):
+            return None
+        raise ConfigError(f"_target_={target}: {error}") from error
+    except EnergyoptError:
+        raise
+    except SystemExit as error:
+        raise ConfigError(
+            f"_target_={target}: importing {module_name} ends the program (SystemExit: "
+            f"{error.code}), as a script does that reads its own command line; put what it runs "
+            'under `if __name__ == "__main__":`, and name a class or function of it'
+        ) from error
+    except Exception as error:
+        raise ConfigError(
+            f"_target_={target}: importing {module_name} raises {type(error).__name__}: {error}"
+        ) from error

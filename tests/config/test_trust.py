@@ -287,3 +287,23 @@ def test_targets_are_found_at_any_depth():
     }
     assert list(targets_in(node)) == ["a", "b", "c", "d"]
     assert list(targets_in(3)) == list(targets_in([])) == list(targets_in({})) == []
+
+
+def test_a_script_that_reads_its_own_command_line_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reads = "from argparse import ArgumentParser\nArgumentParser().parse_args(['--lr=1'])\n"
+    (here / "own_script.py").write_text(reads)
+    refused = refusal("own_script.Net", here)
+    assert "importing own_script ends the program (SystemExit: 2)" in refused
+    assert 'put what it runs under `if __name__ == "__main__":`' in refused
+    assert "unrecognized arguments: --lr=1" in capsys.readouterr().err
+
+
+def test_a_module_that_raises_is_named_with_its_error(here: Path) -> None:
+    (here / "own_mistake.py").write_text("rate = undefined\n")
+    refused = refusal("own_mistake.Net", here)
+    assert refused == (
+        "_target_=own_mistake.Net: importing own_mistake raises NameError: name 'undefined' is "
+        "not defined"
+    )
