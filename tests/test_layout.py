@@ -117,6 +117,7 @@ def test_what_a_newcomer_reads_first_is_there() -> None:
 
 # Of several modules of a room at once, or of a whole part of the program.
 OF_A_ROOM = {
+    "cli/test_check.py",  # cli/commands/check.py
     "cli/test_commands.py",
     "cli/test_restore.py",  # cli/commands/restore.py
     "doctor/test_doctor.py",

@@ -134,7 +134,7 @@ def require_error(function: Callable[[], object], expected: str, remedy: str) ->
 def require_protocols(part: object, protocols: Iterable[type]) -> None:
     """Require that a part has the methods and attributes of protocols."""
     for protocol in protocols:
-        missing = [name for name in _members(protocol) if not hasattr(part, name)]
+        missing = [name for name in members_of(protocol) if not hasattr(part, name)]
         require(
             isinstance(part, protocol),
             f"a {protocol.__name__} (energyopt.core.protocols)",
@@ -143,7 +143,8 @@ def require_protocols(part: object, protocols: Iterable[type]) -> None:
         )
 
 
-def _members(protocol: type) -> list[str]:
+def members_of(protocol: type) -> list[str]:
+    """Return the names of a protocol's methods and attributes."""
     return sorted(name for name in vars(protocol) if not name.startswith("_") or name == "__call__")
 
 

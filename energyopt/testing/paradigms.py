@@ -24,6 +24,7 @@ from energyopt.testing._check import (
     Check,
     check,
     check_unless,
+    members_of,
     require,
     require_protocols,
     run_checks,
@@ -57,8 +58,9 @@ def _needs(*abilities: type) -> Callable[[ParadigmCase], str | None]:
     """Return a function that says why a case is skipped: it lacks an ability."""
 
     def why_skipped(case: ParadigmCase) -> str | None:
-        missing = [ability.__name__ for ability in abilities if ability not in case.abilities]
-        return f"the paradigm is no {' and no '.join(missing)}" if missing else None
+        missing = [ability for ability in abilities if ability not in case.abilities]
+        names = [f"{name}()" for ability in missing for name in members_of(ability)]
+        return f"it has no {' and no '.join(names)}" if names else None
 
     return why_skipped
 

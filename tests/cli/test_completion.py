@@ -73,6 +73,8 @@ def test_bash_completes_what_is_typed(studied: Program) -> None:
         "energyopt --conf": ["--config-dir", "--config-name"],
         "energyopt retrain toy --trial 3 batch": ["batch_size="],
         "energyopt doctor hardware=nvi": ["nvidia "],
+        "energyopt check my_loop.Loop model=cnn": ["cnn", "cnn1d"],
+        "energyopt check --kind sche": ["schedule "],
     }
     for line, answer in zip(asked, tab(studied.folder, *asked), strict=True):
         assert answer == asked[line], line

@@ -32,6 +32,7 @@ COMMANDS = (
     "export",
     "import",
     "dashboard",
+    "check",
     "doctor",
     "restore",
     "completion",
