@@ -68,7 +68,7 @@ def retrain(study: StudyRecord, request: RetrainRequest, console: Console) -> No
     with (
         private_files(),
         interrupting(),
-        _trial_factory(overrides, request.config_dir, console) as factory,
+        _trial_factory(overrides, request, console) as factory,
         show_trial(factory, folder / NAME, console) as ready,
     ):
         result = ready.train()
@@ -80,7 +80,7 @@ def retrain(study: StudyRecord, request: RetrainRequest, console: Console) -> No
     else:
         line = "This paradigm has no test(): no test accuracy."
     say(console, line, style="bold")
-    if request.out is not None:
+    if request.out is not None and isinstance(paradigm, SupportsSave):
         _save(paradigm, request.out, force=request.force)
         say(console, f"Model: {request.out}")
 
@@ -147,16 +147,28 @@ def overrides_for(
     return join_overrides(stored, changes)
 
 
+class _SavingFactory(TrialFactory):
+    """Refuses a paradigm whose model cannot be saved, when it is built: before it trains."""
+
+    def make_paradigm(self) -> Paradigm:
+        paradigm = super().make_paradigm()
+        if not isinstance(paradigm, SupportsSave):
+            raise ConfigError(
+                f"--out: {type(paradigm).__name__} has no save(path), so its model cannot be kept; "
+                "give it one, or retrain without --out"
+            )
+        return paradigm
+
+
 def _trial_factory(
-    overrides: tuple[str, ...], config_dir: Path | None, console: Console
+    overrides: tuple[str, ...], request: RetrainRequest, console: Console
 ) -> TrialFactory:
-    cfg, folders = compose_here(overrides, config_dir), folders_here(config_dir)
-    return TrialFactory(cfg, folders, on_wait=printer(console))
+    cfg, folders = compose_here(overrides, request.config_dir), folders_here(request.config_dir)
+    factory = TrialFactory if request.out is None else _SavingFactory
+    return factory(cfg, folders, on_wait=printer(console))
 
 
-def _save(paradigm: Paradigm | None, out: Path, *, force: bool) -> None:
-    if not isinstance(paradigm, SupportsSave):
-        raise ConfigError("this paradigm has no save(path): the model cannot be kept")
+def _save(paradigm: SupportsSave, out: Path, *, force: bool) -> None:
     try:
         with written_whole(out, force=force) as temporary:
             paradigm.save(temporary)
