@@ -140,6 +140,8 @@ class StudyRecord:
         confirmations: Repetitions of its configurations with other seeds, by number.
         space: Optuna's distributions of the searched keys that have a single one.
         plans: The report settings of its last run.
+        app: Name of the other app whose jobs report to it; None for our own, and for returned
+            values.
     """
 
     name: str
@@ -151,6 +153,7 @@ class StudyRecord:
     confirmations: tuple[Confirmation, ...] = ()
     space: Mapping[str, Any] = field(default_factory=dict)
     plans: ReportSettings = NONE
+    app: str | None = None
 
     @property
     def results(self) -> tuple[tuple[TrialRecord, TrialResult], ...]:

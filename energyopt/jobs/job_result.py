@@ -39,9 +39,9 @@ def outcome_of(returned: object, metrics: Sequence[Metric]) -> Outcome:
             "complete",
             _values(parts["objectives"], len(metrics)),
             _violations(parts.get("constraints")),
-            _plain(parts.get("attributes")),
+            plain_attributes(parts.get("attributes")),
         )
-    except _InvalidResultError as error:
+    except InvalidResultError as error:
         return failed(f"the job returned {error}")
 
 
@@ -64,13 +64,13 @@ def failed(reason: str, result: TrialResult | None = None) -> Outcome:
     return Outcome("failed", reason=reason, result=result)
 
 
-class _InvalidResultError(ValueError):
+class InvalidResultError(ValueError):
     """A job returned something else than an outcome; the message describes it."""
 
 
 def _check_keys(parts: Mapping[Any, Any]) -> None:
     if "objectives" not in parts or any(key not in _KEYS for key in parts):
-        raise _InvalidResultError(
+        raise InvalidResultError(
             f"a mapping with the keys {', '.join(map(str, parts))}; objectives is needed, "
             "constraints and attributes are allowed"
         )
@@ -80,9 +80,9 @@ def _values(objectives: object, count: int) -> tuple[float, ...]:
     values = _numbers(objectives)
     if values is None or len(values) != count:
         expected = f"{count} number{'s' if count > 1 else ''}"
-        raise _InvalidResultError(f"{_short(objectives)}; {expected} expected")
+        raise InvalidResultError(f"{shortened(objectives)}; {expected} expected")
     if not all(math.isfinite(value) for value in values):
-        raise _InvalidResultError(f"{_short(objectives)}, which is not finite")
+        raise InvalidResultError(f"{shortened(objectives)}, which is not finite")
     return values
 
 
@@ -92,17 +92,21 @@ def _violations(constraints: Any) -> dict[str, float]:
         violations = {str(i): value for i, value in enumerate(violations)}
     values = _numbers(list(violations.values())) if isinstance(violations, Mapping) else None
     if values is None or any(math.isnan(value) for value in values):
-        raise _InvalidResultError(f"the constraints {_short(constraints)}; numbers expected")
+        raise InvalidResultError(f"the constraints {shortened(constraints)}; numbers expected")
     return dict(zip(map(str, violations), values, strict=True))
 
 
-def _plain(attributes: Any) -> dict[str, Any]:
-    """Return the attributes as plain data that a database can store."""
+def plain_attributes(attributes: Any) -> dict[str, Any]:
+    """Return the attributes as plain data that a database can store.
+
+    Raises:
+        InvalidResultError: If they are something else.
+    """
     try:
         text = json.dumps({} if attributes is None else dict(attributes), default=_unpacked)
     except (TypeError, ValueError) as error:
-        raise _InvalidResultError(
-            f"the attributes {_short(attributes)}; plain data expected"
+        raise InvalidResultError(
+            f"the attributes {shortened(attributes)}; plain data expected"
         ) from error
     plain: dict[str, Any] = json.loads(text)
     return plain
@@ -126,6 +130,7 @@ def _unpacked(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _short(value: object) -> str:
+def shortened(value: object) -> str:
+    """Return a value as a short text, for a message."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004

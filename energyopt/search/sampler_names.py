@@ -38,7 +38,7 @@ _NSGA = {
 }
 # Options and aliases are those of hydra-optuna-sweeper, so its apps need not change any key.
 NAMED_SAMPLERS: Mapping[str, NamedSampler] = {
-    "joule": NamedSampler("energyopt.search.joule.JouleSampler", others=False),
+    "joule": NamedSampler("energyopt.search.joule.JouleSampler"),
     "tpe": NamedSampler(
         "optuna.samplers.TPESampler",
         {"seed": None, "n_startup_trials": 10, "n_ei_candidates": 24},

@@ -64,6 +64,15 @@ class SweepKeys:
         sampler: A short name, or a node with a `_target_`.
         direction: "minimize" or "maximize", or a list of them, one for each objective.
         metric_names: Names of the objectives; None numbers them.
+        monitor: Name of the metric that the jobs of another app report with `energyopt.Run`; with
+            `mode`, `target` and `epochs` None, the run of the default configuration declares it.
+        mode: "max" if more of it is better, "min" if less is.
+        target: Value of it to reach.
+        epochs: Most epochs that a job trains.
+        hardware: What meters the jobs of another app: an option of the group `hardware`, or its
+            keys.
+        stopping: Options of the group `stopping`, one or several, for jobs that report; None for
+            what goes with the sampler.
         storage: A file or a SQLAlchemy URL.
         study_name: The study's name; None generates one.
         n_trials: Total number of trials of the study.
@@ -85,6 +94,12 @@ class SweepKeys:
     sampler: Any = _root("tpe", asked=True)  # noqa: RUF009  # returns a field
     direction: Any = "minimize"
     metric_names: Sequence[str] | None = None
+    monitor: str | None = None
+    mode: str | None = None
+    target: float | None = None
+    epochs: float | None = None
+    hardware: Any = "auto"
+    stopping: Any = None
     storage: str | None = _root(None)
     study_name: str | None = _root(None, name="study")
     n_trials: int = _root(20, COUNT)

@@ -34,7 +34,8 @@ class Identity:
         sweep: The overrides that span the search space.
         config: The resolved config without what may change (budgets, storage); None for
             another app, whose config is not compared.
-        target: Accuracy to reach; None for another app.
+        target: Accuracy to reach; None for another app whose jobs return values.
+        app: Name of another app whose jobs report; else None.
     """
 
     metrics: tuple[Metric, ...]
@@ -42,6 +43,7 @@ class Identity:
     sweep: tuple[str, ...]
     config: Mapping[str, Any] | None
     target: float | None
+    app: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -50,6 +52,7 @@ class Identity:
             "sweep": list(self.sweep),
             "config": self.config,
             "target": self.target,
+            **({} if self.app is None else {"app": self.app}),
         }
 
 

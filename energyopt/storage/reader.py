@@ -17,7 +17,7 @@ from energyopt.core.report_settings import ReportSettings
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.errors import StudyError
 from energyopt.storage.confirmations import confirmations_of
-from energyopt.storage.database import opened_to_read, storage_url
+from energyopt.storage.database import opened_to_read, sqlite_file, storage_url
 from energyopt.storage.exchange.folder import STUDY
 from energyopt.storage.identity import IDENTITY, PLANS, metrics_of, no_such_study
 from energyopt.storage.optuna_tables import StoredTrial, space_of, stored_trials
@@ -68,6 +68,24 @@ def study_names(where: str) -> list[str]:
         return sorted(optuna.get_all_study_names(storage))
 
 
+def read_identity(where: str, name: str) -> dict[str, Any] | None:
+    """Return the stored identity of a study; None if there is no such study.
+
+    Raises:
+        StorageError: If the database cannot be read.
+    """
+    url = storage_url(where)
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        return None
+    with opened_to_read(where) as storage:
+        if name not in optuna.get_all_study_names(storage):
+            return None
+        attributes = optuna.load_study(study_name=name, storage=storage).user_attrs
+        identity: dict[str, Any] = attributes.get(IDENTITY, {})
+        return identity
+
+
 def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:
     """Read an open study."""
     identity = study.user_attrs.get(IDENTITY, {})
@@ -85,6 +103,7 @@ def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:
         confirmations=confirmations,
         space=space,
         plans=ReportSettings.from_dict(study.user_attrs.get(PLANS)),
+        app=identity.get("app"),
     )
 
 

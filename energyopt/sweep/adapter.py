@@ -18,12 +18,16 @@ class Adapter(Protocol):
 
     Attributes:
         in_process: Whether trials run in this process, one at a time.
-        keeps_journals: Whether a trial keeps a journal in its folder, and so can be followed,
-            paused, and accounted for where it dies.
     """
 
     in_process: bool
-    keeps_journals: bool
+
+    @property
+    def keeps_journals(self) -> bool:
+        """True if a trial keeps a journal in its folder.
+
+        So it can be followed, paused, and accounted for where it dies.
+        """
 
     @property
     def n_slots(self) -> int:
@@ -45,6 +49,9 @@ class Adapter(Protocol):
 
     def folder(self, number: int) -> Path:
         """Return the folder of a trial."""
+
+    def has_run(self, number: int) -> bool:
+        """Return True if a trial ran before the study was opened: its journal is to be kept."""
 
     def run(self, number: int, recipe: Sequence[str], context: RunContext) -> Outcome:
         """Run a trial to its end, or to a pause; called from threads unless `in_process`.

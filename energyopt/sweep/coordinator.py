@@ -282,7 +282,7 @@ class Coordinator:
     def _start(self, running: _RunningTrial, live: LiveStudy) -> None:
         number = running.trial.number
         self._running[number] = running
-        if not running.context.resume:
+        if not running.context.resume and not self._adapter.has_run(number):
             self._outbox.clear(number)
         live.started(number, running.trial.params, self._adapter.folder(number) / JOURNAL)
         context = replace(

@@ -1,10 +1,11 @@
-"""Another Hydra app: its jobs return values, and keep no journals."""
+"""What all Hydra apps share as adapters of a study: the launcher, the folders, the recipes."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -18,23 +19,21 @@ from optuna.trial import Trial
 from rich.console import Console
 
 from energyopt.config.overrides import override_for
-from energyopt.core.metric import ACCURACY
-from energyopt.core.outcome import paused
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.run_context import RunContext
 from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.core.trial_result import TrialResult
-from energyopt.errors import LauncherError
+from energyopt.errors import LauncherError, TrialError
 from energyopt.jobs import external_launchers
 from energyopt.jobs.fork_server import ForkedJob
-from energyopt.jobs.job import Readiness
-from energyopt.jobs.job_result import outcome_of, outcome_of_error
+from energyopt.jobs.job import Readiness, restore_limits
 from energyopt.jobs.launcher import LocalLauncher
 from energyopt.search.space import Dimension, Space, Value
 from energyopt.storage.identity import Identity
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.composer import Composer
 from energyopt.sweep.options import Options
-from energyopt.sweep.results_file import write_results
+from energyopt.sweep.training_goal import TrainingGoal
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,15 @@ class Multirun:
     config: DictConfig
 
 
-class HydraApp:
+def value_of(returned: JobReturn) -> Any:
+    """Return the value of a job, or its exception, which Hydra's property would raise."""
+    return returned._return_value  # noqa: SLF001
+
+
+class HydraApp(ABC):
     """Runs the jobs of a Hydra app through its launcher; see `Adapter`.
 
-    `OwnApp` extends it for our own app.
+    `OwnApp` extends it for our own app, `OtherApp` for any other.
 
     Args:
         multirun: The objects of Hydra.
@@ -69,8 +73,7 @@ class HydraApp:
         monitor: The metric by which trials are compared, once `check_machine` was called.
     """
 
-    keeps_journals = False
-    monitor = ACCURACY
+    monitor: Monitor = ACCURACY
 
     def __init__(
         self, multirun: Multirun, options: Options, space: Space, composer: Composer
@@ -93,25 +96,35 @@ class HydraApp:
         """Storage of the study: a file or a SQLAlchemy URL."""
         return str(self._options.storage or self.output_folder / "study.db")
 
+    @property
+    @abstractmethod
+    def goal(self) -> TrainingGoal | None:
+        """The goal of its trainings; None where its jobs return values."""
+
+    @property
+    def keeps_journals(self) -> bool:
+        """True if its jobs report, and so can be followed, paused, and accounted for."""
+        return self.goal is not None
+
     # The study -------------------------------------------------------------------------
 
+    @abstractmethod
     def check_space(self) -> None:
-        """Check that the swept keys may be swept; another app may sweep anything."""
+        """Check that the swept keys may be swept."""
 
+    @abstractmethod
     def identify(self) -> Identity:
         """Return the study's identity, with the metrics that are known before any job."""
-        space = self._space
-        return Identity(self._options.metrics, space.fixed, space.sweep, None, None)
 
     @property
+    @abstractmethod
     def outcome_of_pause(self) -> Callable[[TrialResult], Outcome]:
         """Function from the record of a paused trial to its outcome."""
-        return paused
 
     @property
+    @abstractmethod
     def has_rules(self) -> bool:
         """True if stopping rules are configured; they need the history of the study."""
-        return False
 
     # The run ---------------------------------------------------------------------------
 
@@ -123,11 +136,16 @@ class HydraApp:
         """
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self._multirun.context,
-            task_function=self._multirun.task_function,
+            task_function=self._task_function,
             config=self._config,
         )
         self._local: LocalLauncher | None = getattr(self._launcher, "local", None)
         self.in_process = external_launchers.runs_here(self._launcher, self._config)
+
+    @property
+    def _task_function(self) -> TaskFunction:
+        """What jobs call."""
+        return self._multirun.task_function
 
     def fork(self) -> ForkedJob | None:
         """Fork the server of the jobs, where the launcher has one; see `LocalLauncher.fork`."""
@@ -138,32 +156,33 @@ class HydraApp:
         if self._local is not None:
             stack.callback(self._local.close)
 
+    @abstractmethod
     def check_machine(self, console: Console) -> None:
-        """Check for what would fail every trial; another app has no such check."""
+        """Check for what would fail every trial."""
 
+    @abstractmethod
     def identity_with_metrics(self, identity: Identity) -> Identity:
         """Return the identity with the names of its metrics, which a job may have to say."""
-        return identity
 
+    @abstractmethod
     def prepare(self, store: StudyStore) -> None:
-        """Store the settings of a new or continued study; another app has none."""
+        """Store the settings of a new or continued study."""
 
+    @abstractmethod
     def plan_default(self, store: StudyStore) -> list[str]:
         """Queue the default configuration first. Returns lines to print about it."""
-        del store
-        return []
 
+    @abstractmethod
     def notes(self) -> list[str]:
         """Return lines about the machine to print before the first trial."""
-        return []
 
+    @abstractmethod
     def print_banner(self, console: Console, n_trials: int, counted: int) -> None:
         """Print what is searched, before the first trial."""
 
+    @abstractmethod
     def print_end(self, console: Console, study: StudyRecord) -> None:
-        """Write the results file."""
-        del console
-        write_results(study, self.output_folder)
+        """Print or write the results."""
 
     def jobs_left(self) -> str | None:
         """Return a line about jobs that a cluster still runs; None without any."""
@@ -200,10 +219,14 @@ class HydraApp:
         """Return the folder of a trial."""
         return self.output_folder / str(number)
 
+    def has_run(self, number: int) -> bool:
+        """Return True if a trial ran before the study was opened: its journal is to be kept."""
+        del number
+        return False
+
+    @abstractmethod
     def run(self, number: int, recipe: Sequence[str], context: RunContext) -> Outcome:
-        """Run a job; its values are the outcome."""
-        del context  # jobs of another app do not read it yet
-        return self._launch(number, recipe)
+        """Run a trial with its context."""
 
     def stop(self) -> None:
         """End the jobs of our own launcher; other launchers keep theirs."""
@@ -211,16 +234,36 @@ class HydraApp:
             self._local.close()
 
     def clean_up(self) -> None:
-        """Do nothing: jobs of another app set no power limits."""
+        """Restore the power limits that a killed trial left."""
+        restore_limits()
 
-    def _launch(self, number: int, overrides: Sequence[str]) -> Outcome:
-        returned = self._returned(number, [*self._space.fixed, *overrides])
-        value = returned._return_value  # noqa: SLF001  # the property prints a traceback
-        if isinstance(value, LauncherError):
-            raise value
-        if returned.status == JobStatus.COMPLETED:
-            return outcome_of(value, self._options.metrics)
-        return outcome_of_error(value)
+    def _run_job(
+        self, number: int, overrides: Sequence[str], variables: Mapping[str, str]
+    ) -> JobReturn:
+        """Run a job with environment variables. Returns its answer.
+
+        Raises:
+            LauncherError: If the launcher died.
+        """
+        variable_overrides = [
+            override_for(f"++hydra.job.env_set.{key}", value) for key, value in variables.items()
+        ]
+        returned = self._returned(number, [*self._space.fixed, *overrides, *variable_overrides])
+        if isinstance(value_of(returned), LauncherError):
+            raise value_of(returned)
+        return returned
+
+    def _variable(self, number: int, context: RunContext) -> str:
+        """Return the value of the variable that gives a job its context.
+
+        Raises:
+            TrialError: If the folder of the job cannot be written.
+        """
+        folder = self.folder(number)
+        try:
+            return replace(context, folder=folder.absolute()).to_variable(folder)
+        except OSError as error:
+            raise TrialError(f"{folder} cannot be written: {error.strerror}") from error
 
     def _returned(self, number: int, overrides: Sequence[str]) -> JobReturn:
         try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from omegaconf import OmegaConf
 
 from energyopt.config.overrides import override_for
+from energyopt.core.checks import is_number
+from energyopt.core.metric import Mode
 from energyopt.core.study_record import Metric
 from energyopt.errors import ConfigError
 from energyopt.search.sweep_keys import DECLARED, SweepKey, SweepKeys
@@ -41,8 +43,14 @@ class Options(SweepKeys):
         if options.study_name is not None:
             options = dataclasses.replace(options, study_name=str(options.study_name))
         for key in DECLARED:
-            _check(key, getattr(options, key.name), is_own_app=options.app is not None)
+            _check(key, getattr(options, key.name))
+        _check_goal(options)
         return options
+
+    @property
+    def is_goal_stated(self) -> bool:
+        """True if the config states a part of what the jobs of another app report."""
+        return any(v is not None for v in (self.monitor, self.mode, self.target, self.epochs))
 
     @property
     def grid(self) -> bool:
@@ -81,8 +89,8 @@ class Options(SweepKeys):
         return [*arguments, *(_sweep_override(key, value) for key, value in unset.items())]
 
 
-def _check(key: SweepKey, value: object, *, is_own_app: bool) -> None:
-    """Check that a key may hold a value, and that energy limits have energies to limit.
+def _check(key: SweepKey, value: object) -> None:
+    """Check that a key may hold a value.
 
     Raises:
         ConfigError: Naming the key.
@@ -90,10 +98,23 @@ def _check(key: SweepKey, value: object, *, is_own_app: bool) -> None:
     if key.rule is not None and not key.rule.permits(value):
         or_null = ", or null" if key.rule.optional else ""
         raise ConfigError(f"{key.name}={value}: {key.rule.says} is needed{or_null}")
-    if key.needs_joules and value is not None and not is_own_app:
+
+
+def _check_goal(options: Options) -> None:
+    """Check the keys that state what the jobs of another app report.
+
+    Raises:
+        ConfigError: Naming the key.
+    """
+    if options.mode not in (None, *get_args(Mode)):
+        raise ConfigError(f"hydra.sweeper.mode={options.mode}: choose min or max")
+    if options.target is not None and not is_number(options.target):
         raise ConfigError(
-            f"{key.name}={value}: the trials of another app tell no joules; leave it null, "
-            "search_budget_s is a budget there, too"
+            f"hydra.sweeper.target={options.target}: a finite number is needed, or null"
+        )
+    if options.epochs is not None and not (is_number(options.epochs) and options.epochs > 0):
+        raise ConfigError(
+            f"hydra.sweeper.epochs={options.epochs}: a number above 0 is needed, or null"
         )
 
 

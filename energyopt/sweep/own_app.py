@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf, open_dict
 from optuna.trial import Trial
 from rich.console import Console
@@ -25,17 +26,17 @@ from energyopt.core.run_context import VARIABLE, RunContext
 from energyopt.core.study_record import Metric, Outcome, StudyRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import setup as setup_words
-from energyopt.errors import TrialError
 from energyopt.jobs import external_launchers
 from energyopt.jobs.compose import config_folders
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import restore_limits, warm_up
+from energyopt.jobs.job_result import outcome_of, outcome_of_error
 from energyopt.report.console import say, waiting
 from energyopt.report.study_output import banner, print_end
 from energyopt.search.space import Value
 from energyopt.storage.identity import Identity
 from energyopt.storage.study_store import StudyStore
-from energyopt.sweep.hydra_app import HydraApp
+from energyopt.sweep.hydra_app import HydraApp, value_of
 from energyopt.sweep.preflight import Preflight
 from energyopt.sweep.study_identity import (
     command_words,
@@ -43,6 +44,7 @@ from energyopt.sweep.study_identity import (
     name_study,
     refuse_unsweepable,
 )
+from energyopt.sweep.training_goal import TrainingGoal
 
 _DEATH_S = 3.0  # a driver takes its time to let go of a killed process
 _PREFLIGHT = "preflight"
@@ -51,8 +53,13 @@ _PREFLIGHT = "preflight"
 class OwnApp(HydraApp):
     """Runs the jobs of our own app; see `HydraApp`."""
 
-    keeps_journals = True
     _judge: Callable[[TrialResult], Outcome]
+
+    @property
+    def goal(self) -> TrainingGoal:
+        """The goal that the root keys state."""
+        cfg = self._config
+        return TrainingGoal(self.monitor, float(cfg.target), float(cfg.epochs))
 
     # The study -------------------------------------------------------------------------
 
@@ -198,16 +205,11 @@ class OwnApp(HydraApp):
 
     def run(self, number: int, recipe: Sequence[str], context: RunContext) -> Outcome:
         """Run a trial with its context."""
-        folder = self.folder(number)
-        try:
-            overrides = self._context_overrides(replace(context, folder=folder.absolute()), number)
-        except OSError as error:
-            raise TrialError(f"{folder} cannot be written: {error.strerror}") from error
-        return self._launch(number, [*recipe, *overrides])
-
-    def clean_up(self) -> None:
-        """Restore the power limits that a killed trial left."""
-        restore_limits()
+        variables = {VARIABLE: self._variable(number, self.goal.give(context))}
+        returned = self._run_job(number, [*recipe, override_for("study", self.name)], variables)
+        if returned.status == JobStatus.COMPLETED:
+            return outcome_of(value_of(returned), self._options.metrics)
+        return outcome_of_error(value_of(returned))
 
     def _build(self, overrides: Sequence[str]) -> object:
         """Run a preflight job. Returns its value or exception."""
@@ -222,17 +224,7 @@ class OwnApp(HydraApp):
                 f"++hydra.sweep.subdir={_PREFLIGHT}",
             ],
         )
-        return returned._return_value  # noqa: SLF001  # the property prints a traceback
-
-    def _context_overrides(self, context: RunContext, number: int) -> tuple[str, ...]:
-        """Return the overrides that give a job its context, and the study's name."""
-        monitor, target = self.monitor, float(self._config.target)
-        context = replace(context, metric=monitor.name, mode=monitor.mode, target=target)
-        variable = context.to_variable(self.folder(number))
-        return (
-            override_for("study", self.name),
-            override_for(f"++hydra.job.env_set.{VARIABLE}", variable),
-        )
+        return value_of(returned)
 
     def _custom_search_space(self) -> Callable[[Trial], Any] | None:
         """Return the user's own function, if it may be named."""

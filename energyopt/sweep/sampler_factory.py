@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,14 +10,16 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.samplers import BaseSampler
 
 from energyopt.config.instantiate import make_sampler
-from energyopt.core.metric import ACCURACY, Monitor
+from energyopt.core.metric import Monitor
 from energyopt.errors import ConfigError
 from energyopt.search.budget import Budget, Estimate, ValueEstimator, worth_of_next
 from energyopt.search.samplers import check_unpickling, continued_seed, sampler_node
 from energyopt.search.schedule import Schedule
 from energyopt.search.space import Space
 from energyopt.sweep.composer import Composer
+from energyopt.sweep.group_options import stopping_options
 from energyopt.sweep.options import Options
+from energyopt.sweep.training_goal import TrainingGoal
 
 
 class SamplerFactory:
@@ -28,18 +30,23 @@ class SamplerFactory:
         config: The multirun's own config.
         space: The search space.
         composer: Knows which keys exist under a choice of groups.
-
-    Attributes:
-        monitor: The metric of the study; None as long as only a job knows it.
+        goal: Returns the goal of the trainings; None while nothing states it, and for jobs that
+            return values.
     """
 
     def __init__(
-        self, options: Options, config: DictConfig, space: Space, composer: Composer
+        self,
+        options: Options,
+        config: DictConfig,
+        space: Space,
+        composer: Composer,
+        goal: Callable[[], TrainingGoal | None],
     ) -> None:
         self._options = options
         self._config = config
         self._space = space
         self._composer = composer
+        self._goal = goal
         self._is_own_app = options.app is not None
         self.monitor: Monitor | None = None
 
@@ -62,12 +69,13 @@ class SamplerFactory:
 
     def _study_arguments(self) -> dict[str, Any]:
         """Return the constructor arguments that describe the study to our own samplers."""
-        if not self._is_own_app:
+        goal = self._goal()
+        if goal is None:
             return {}
         return {
-            "target": None if self.monitor is None else float(self._config.target),
+            "target": None if self.monitor is None else goal.target,
             "monitor": self.monitor,
-            "epochs": float(self._config.epochs),
+            "epochs": goal.epochs,
             "space": {d.key: d.distribution for d in self._space.dimensions},
             "present": self._existing_params,
             "reuse": self._options.reuse,
@@ -85,9 +93,12 @@ class SamplerFactory:
         Raises:
             ConfigError: If it cannot be made.
         """
-        if not self._is_own_app:
+        if self._goal() is None:
             return None
-        node = OmegaConf.select(self._config, "stopping.schedule")
+        if self._is_own_app:
+            node = OmegaConf.select(self._config, "stopping.schedule")
+        else:
+            node = OmegaConf.create(stopping_options(self._options.stopping)).schedule
         if node == "auto":
             return sampler if isinstance(sampler, Schedule) else None
         if node is None:
@@ -98,9 +109,8 @@ class SamplerFactory:
                 "stopping=halving has one"
             )
         options: Any = OmegaConf.to_container(node, resolve=True)
-        schedule = make_sampler(
-            options, {"seed": self._config.seed}, self._config, "stopping.schedule"
-        )
+        seed = self._config.seed if self._is_own_app else None
+        schedule = make_sampler(options, {"seed": seed}, self._config, "stopping.schedule")
         if not isinstance(schedule, Schedule):
             raise ConfigError(
                 f"stopping.schedule._target_={node._target_} has no next_step; a schedule has "
@@ -108,15 +118,20 @@ class SamplerFactory:
             )
         return schedule
 
+    def first_pause_j(self) -> float | None:
+        """Return the training energy at which a run before the study pauses, in J; None never."""
+        is_auto = stopping_options(self._options.stopping)["schedule"] == "auto"
+        return 0.0 if is_auto and isinstance(self.sampler(0), Schedule) else None
+
     def budget(self, sampler: BaseSampler, schedule: Schedule | None) -> Budget:
         """Return the budget; a sampler that is the schedule weighs `reuse` itself."""
         options = self._options
         estimate: Estimate = lambda _: None  # noqa: E731
         if isinstance(sampler, ValueEstimator):
             estimate = sampler.worth
-        elif self._is_own_app:
-            monitor = self.monitor or ACCURACY
-            estimate = partial(worth_of_next, target=monitor.score(float(self._config.target)))
+        elif (goal := self._goal()) is not None:
+            score = goal.monitor.score(goal.target)
+            estimate = partial(worth_of_next, target=score)
         return Budget(
             most_j=options.search_budget_j,
             most_s=options.search_budget_s,

@@ -15,8 +15,10 @@ from rich.console import Console
 from energyopt.core.calibration import Calibration
 from energyopt.errors import ConfigError, StorageError, StudyError
 from energyopt.jobs.fork_server import ForkedJob
+from energyopt.report.console import say, waiting
 from energyopt.report.live import LiveStudy
 from energyopt.search.history_builder import HistoryBuilder
+from energyopt.search.space import Value
 from energyopt.storage.credentials import refuse_kept_password, refuse_password
 from energyopt.storage.identity import check_name
 from energyopt.storage.run_leases import BEATS_OF_GRACE, only_coordinator
@@ -24,8 +26,9 @@ from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.composer import Composer
 from energyopt.sweep.coordinator import Coordinator, Limits
 from energyopt.sweep.grid import plan_grid
-from energyopt.sweep.hydra_app import HydraApp, Multirun
+from energyopt.sweep.hydra_app import Multirun
 from energyopt.sweep.options import Options
+from energyopt.sweep.other_app import OtherApp
 from energyopt.sweep.outbox import Outbox
 from energyopt.sweep.own_app import OwnApp
 from energyopt.sweep.sampler_factory import SamplerFactory
@@ -71,12 +74,14 @@ class StudySweeper:
         self._space = parse_space(options.words(arguments), hydra_context.config_loader)
         self._composer = Composer(hydra_context.config_loader, config, self._space)
         multirun = Multirun(hydra_context, task_function, config)
-        app = HydraApp if options.app is None else OwnApp
-        self._app = app(multirun, options, self._space, self._composer)
+        app = OtherApp if options.app is None else OwnApp
+        self._app: OtherApp | OwnApp = app(multirun, options, self._space, self._composer)
         self._check_space()
         refuse_kept_password(OmegaConf.to_container(config, resolve=False))
         self._composer.check()
-        self._samplers = SamplerFactory(options, config, self._space, self._composer)
+        self._samplers = SamplerFactory(
+            options, config, self._space, self._composer, lambda: self._app.goal
+        )
         self._identity = self._app.identify()
         check_name(self._app.name)
         # Before the study exists: a schedule that cannot be made must leave none.
@@ -104,6 +109,7 @@ class StudySweeper:
             app.open(stack)
             sole = stack.enter_context(only_coordinator(app.storage, app.name))
             app.check_machine(console)
+            self._settle()
             self._identity = app.identity_with_metrics(self._identity)
             self._samplers.monitor = app.monitor
             store, outbox = self._open_study(stack, sole=sole)
@@ -140,6 +146,24 @@ class StudySweeper:
         folder = OmegaConf.select(self._config, key)
         if folder is not None:
             refuse_shared(Path(str(folder).partition("%")[0]), key)  # %j becomes the job's number
+
+    def _settle(self) -> None:
+        """Learn what the trials of another app report: see `OtherApp.settle`."""
+        if not isinstance(self._app, OtherApp):
+            return
+        try:
+            with waiting(self._console, "running the default configuration"):
+                self._app.settle(self._samplers.first_pause_j(), self._first_point())
+        except Interrupted as interrupt:
+            say(self._console, "interrupted in the default configuration: there is no study yet")
+            raise SystemExit(interrupt.exit_code) from None
+
+    def _first_point(self) -> Mapping[str, Value] | None:
+        """Return the first point of a grid; None where points are suggested."""
+        if not self._options.grid:
+            return None
+        _, next_point, _ = plan_grid(self._space, self._composer, self._options.n_trials)
+        return next_point([])
 
     def _open_study(self, stack: ExitStack, *, sole: bool) -> tuple[StudyStore, Outbox]:
         app = self._app

@@ -60,11 +60,18 @@ def test_budgets_that_are_none_are_refused(key, value):
         Options.read({"app": "energyopt", key: value})
 
 
-def test_another_app_can_have_a_budget_of_time_alone():
-    assert Options.read({"search_budget_s": 60}).search_budget_s == 60
-    for key in ("search_budget_j", "reuse"):
-        with pytest.raises(ConfigError, match=f"^{key}=60: the trials of another app tell no"):
-            Options.read({key: 60})
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("mode", "up", "choose min or max"),
+        ("target", "low", "a finite number is needed, or null"),
+        ("target", float("nan"), "a finite number is needed, or null"),
+        ("epochs", 0, "a number above 0 is needed, or null"),
+    ],
+)
+def test_an_impossible_goal_is_refused(key, value, says):
+    with pytest.raises(ConfigError, match=rf"^hydra\.sweeper\.{key}={value}: {says}"):
+        Options.read({key: value})
 
 
 @pytest.mark.parametrize(

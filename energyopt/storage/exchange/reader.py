@@ -91,6 +91,7 @@ def record_from(plain: PlainStudy, folder: Path) -> StudyRecord:
         overrides=tuple(identity.get("overrides", ())),
         sweep=tuple(identity.get("sweep", ())),
         target=identity.get("target"),
+        app=identity.get("app"),
         trials=tuple(trials),
         confirmations=tuple(confirmations),
         space=unique_distributions(

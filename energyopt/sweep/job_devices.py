@@ -1,0 +1,119 @@
+"""The energy counters that a job of another app reads, leased before its process starts.
+
+A counter belongs to a GPU or to the CPU packages: two jobs that read the same one would each count
+the energy of both. The job's code may begin CUDA as soon as it is imported, so the coordinator
+leases for it, and the job's `Run` meters what its context names.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Any
+
+from energyopt.errors import HardwareError
+from energyopt.hardware.cuda_visible_devices import VARIABLE, set_visible
+from energyopt.hardware.gpu_options import GpuOptions
+from energyopt.hardware.host import cuda_has_begun
+from energyopt.hardware.lease import take_some
+from energyopt.hardware.nvml import Board, all_boards, visible_boards
+from energyopt.hardware.zeus import rapl_readable
+
+_CPU = "cpu-packages"  # one lease for all of them: a process runs on any
+_OF_METERS = ("meter", "system")
+_READS_CPU = ("energyopt.hardware.zeus.RaplMeter", "energyopt.hardware.auto.choose_meter")
+
+
+class JobDevices:
+    """Leases the counters of one job at a time.
+
+    Args:
+        hardware: The group `hardware`, resolved.
+    """
+
+    def __init__(self, hardware: Mapping[str, Any]) -> None:
+        self._meter = str((hardware.get("meter") or {}).get("_target_"))
+        options = {key: value for key, value in hardware.items() if key not in _OF_METERS}
+        self._options = GpuOptions(**options)
+        self._held: tuple[str, ...] | None = None
+
+    @property
+    def max_parallel(self) -> int:
+        """Number of jobs that can hold counters at the same time."""
+        if self._boards:
+            return max(len(self._boards) // self._count, 1)
+        return 1 if self._reads_cpu else sys.maxsize
+
+    @contextmanager
+    def lease(self) -> Iterator[tuple[str, ...]]:
+        """Hold the counters of a job; wait until they are free.
+
+        Yields:
+            The UUIDs of its GPUs; empty where it has none.
+
+        Raises:
+            HardwareError: If they cannot be leased.
+        """
+        if self._held is not None:
+            yield self._held
+            return
+        names = {board.uuid: str(board) for board in self._boards}
+        count = self._count
+        if not names:
+            names, count = ({_CPU: "the CPU"}, 1) if self._reads_cpu else ({}, 0)
+        with ExitStack() as stack:
+            leases = take_some(names, count, float("inf")) if names else []
+            for lease in leases:
+                stack.callback(lease.release)
+            yield tuple(lease.uuid for lease in leases if lease.uuid != _CPU)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the same counters for all jobs, which run in this process.
+
+        CUDA sees what it saw when it began, so they are chosen before.
+        """
+        with self.lease() as gpus:
+            if gpus and not cuda_has_begun():
+                set_visible(gpus)
+            self._held = gpus
+            yield
+
+    @cached_property
+    def _boards(self) -> list[Board]:
+        """The GPUs that jobs may hold; empty where none is to be metered, or can be."""
+        gpus = self._options.gpus
+        if gpus is None:
+            return []
+        try:
+            boards = visible_boards(all_boards())
+        except HardwareError:
+            if gpus != "auto":
+                raise
+            return []
+        if not isinstance(gpus, str | int):
+            boards = [b for b in boards if b.index in gpus or b.uuid in gpus]
+        return [board for board in boards if self._options.fits(board.name)]
+
+    @property
+    def _count(self) -> int:
+        """Number of GPUs of a job."""
+        gpus = self._options.gpus
+        if isinstance(gpus, int):
+            return gpus
+        return 1 if gpus is None or isinstance(gpus, str) else len(gpus)
+
+    @property
+    def _reads_cpu(self) -> bool:
+        return self._options.cpu or (self._meter in _READS_CPU and rapl_readable())
+
+
+def visible_to(gpus: tuple[str, ...]) -> dict[str, str]:
+    """Return the environment variables that let a job see its GPUs alone."""
+    if not gpus:
+        return {}
+    order = os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    return {VARIABLE: ",".join(gpus), "CUDA_DEVICE_ORDER": order}

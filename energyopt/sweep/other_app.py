@@ -1,0 +1,300 @@
+"""Another Hydra app: its jobs report through `energyopt.Run`, or return values.
+
+Where nothing states what they report, the default configuration runs before the study exists: what
+its `Run` declares becomes the study's goal, and the run its first trial.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property, partial, wraps
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import TaskFunction
+from omegaconf import DictConfig
+from rich.console import Console
+
+from energyopt.core.calibration import Calibration
+from energyopt.core.journal import NAME as JOURNAL
+from energyopt.core.journal import read_result
+from energyopt.core.outcome import judge, paused
+from energyopt.core.report_settings import ReportSettings
+from energyopt.core.run_context import VARIABLE, RunContext
+from energyopt.core.study_record import Outcome, StudyRecord
+from energyopt.core.trial_result import BROKEN, TrialResult
+from energyopt.core.units import setup as setup_words
+from energyopt.errors import ConfigError, EnergyoptError
+from energyopt.jobs.job_result import failed, outcome_of, outcome_of_error
+from energyopt.objectives import EnergyVsAccuracy
+from energyopt.search.space import Value
+from energyopt.search.sweep_keys import DECLARED
+from energyopt.storage.identity import Identity
+from energyopt.storage.reader import read_identity
+from energyopt.storage.study_store import StudyStore
+from energyopt.sweep.group_options import hardware_options, stopping_options
+from energyopt.sweep.hydra_app import HydraApp, value_of
+from energyopt.sweep.job_devices import JobDevices, visible_to
+from energyopt.sweep.job_record import outcome_of_attributes, with_returned_record
+from energyopt.sweep.results_file import write_results
+from energyopt.sweep.training_goal import TrainingGoal
+from energyopt.training.checkpointing import NAME as PAUSED
+from energyopt.training.run_process import call_task
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRun:
+    """A job that ran before the study was opened: its first trial.
+
+    Attributes:
+        recipe: The overrides that set its values.
+        outcome: Its outcome.
+    """
+
+    recipe: tuple[str, ...]
+    outcome: Outcome
+
+
+class OtherApp(HydraApp):
+    """Runs the jobs of another app; see `HydraApp`."""
+
+    _settled: TrainingGoal | None = None
+    _first_run: FirstRun | None = None
+
+    @property
+    def goal(self) -> TrainingGoal | None:
+        """The goal of its trainings; None where its jobs return values."""
+        return self._settled or TrainingGoal.stated(self._options)
+
+    # The study -------------------------------------------------------------------------
+
+    def check_space(self) -> None:
+        """Do nothing: another app may sweep anything."""
+
+    def identify(self) -> Identity:
+        """Return the study's identity, with the metrics that are known before any job."""
+        space, goal = self._space, self.goal
+        if goal is None:
+            return Identity(self._options.metrics, space.fixed, space.sweep, None, None)
+        app = str(self._config.hydra.job.name)
+        return Identity(
+            EnergyVsAccuracy(goal.monitor).metrics,
+            space.fixed,
+            space.sweep,
+            goal.to_config(),
+            goal.target,
+            app=app,
+        )
+
+    def identity_with_metrics(self, identity: Identity) -> Identity:
+        """Return the identity with the goal, which the first job may have declared."""
+        del identity
+        if self.goal is not None:
+            self.monitor = self.goal.monitor
+        return self.identify()
+
+    def settle(self, pause_at_j: float | None, first_point: Mapping[str, Value] | None) -> None:
+        """Learn the goal of the study, if nothing states it.
+
+        A study that exists has one. For a new one the default configuration runs.
+
+        Args:
+            pause_at_j: Training energy at which that run pauses, in J; None never.
+            first_point: The first planned point, to run instead; None without a plan.
+
+        Raises:
+            EnergyoptError: If it declares something else than the config states, or cannot run.
+        """
+        if self.goal is not None:
+            return
+        identity = read_identity(self.storage, self.name)
+        if identity is not None:
+            self._settled = TrainingGoal.stored(identity)
+            if self.goal is not None:
+                self.goal.check_stated(self._options, f"study {self.name} has")
+        elif self._options.custom_search_space is None:
+            params = self._composer.baseline() if first_point is None else first_point
+            self._run_first(params, pause_at_j)
+        if self.goal is None:
+            self._check_returned()
+
+    def _run_first(self, params: Mapping[str, Value], pause_at_j: float | None) -> None:
+        for name in (JOURNAL, PAUSED):  # of an earlier study in this folder
+            (self.folder(0) / name).unlink(missing_ok=True)
+        recipe = self.recipe(params)
+        context = RunContext(params=params, pause_at_j=pause_at_j, calibration=Calibration())
+        returned, time_s = self._train(0, recipe, context, is_metered=True)
+        record = read_result(self.folder(0))
+        if record is not None:
+            self._settled = TrainingGoal.declared(record.start, self._options)
+        self._first_run = FirstRun(recipe, self._outcome(0, returned, time_s))
+
+    def _check_returned(self) -> None:
+        """Check that nothing is asked of jobs that return values which only reports give.
+
+        Raises:
+            ConfigError: Naming the key.
+        """
+        first = None if self._first_run is None else self._first_run.outcome
+        if self._options.is_goal_stated:
+            because = f" ({first.reason})" if first is not None and first.reason else ""
+            raise ConfigError(
+                "hydra.sweeper states a part of monitor, mode, target and epochs, and no job made "
+                f"an energyopt.Run that declares the rest{because}: state all four, or none"
+            )
+        if first is not None and first.result is not None:
+            return  # it returned its joules
+        for key in DECLARED:
+            value = getattr(self._options, key.name)
+            if key.needs_joules and value is not None:
+                raise ConfigError(
+                    f"{key.name}={value}: the jobs report no joules; make an energyopt.Run in "
+                    "them, or leave it null: search_budget_s is a budget there, too"
+                )
+
+    @property
+    def outcome_of_pause(self) -> Callable[[TrialResult], Outcome]:
+        """Function from the record of a paused trial to its outcome."""
+        if self.goal is None:
+            return paused
+        return partial(judge, objective=EnergyVsAccuracy(self.goal.monitor))
+
+    @property
+    def has_rules(self) -> bool:
+        """True if stopping rules are configured; they need the history of the study."""
+        return self.goal is not None and bool(self._rules)
+
+    @cached_property
+    def _rules(self) -> Mapping[str, Any]:
+        return stopping_options(self._options.stopping).get("rules") or {}
+
+    @cached_property
+    def _hardware(self) -> Mapping[str, Any]:
+        return hardware_options(self._options.hardware)
+
+    @cached_property
+    def _devices(self) -> JobDevices:
+        return JobDevices(self._hardware)
+
+    # The run ---------------------------------------------------------------------------
+
+    @property
+    def _task_function(self) -> TaskFunction:
+        """What jobs call: the app's function, which a pause of its `Run` may leave."""
+        function = self._multirun.task_function
+
+        @wraps(function)
+        def call(cfg: DictConfig) -> Any:
+            return call_task(function, cfg)
+
+        return call
+
+    def open(self, stack: ExitStack) -> None:
+        """Hold the energy counters of jobs in this process before any of them begins CUDA."""
+        super().open(stack)
+        if self.in_process:
+            stack.enter_context(self._devices.hold())
+
+    def check_machine(self, console: Console) -> None:
+        """Do nothing: `settle` runs a first job, where it is needed."""
+
+    def prepare(self, store: StudyStore) -> None:
+        """Store the settings of a new or continued study."""
+        if self.goal is not None:
+            store.keep_plans(ReportSettings.from_dict({"reuse": self._options.reuse}))
+
+    def plan_default(self, store: StudyStore) -> list[str]:
+        """Queue the default configuration first. Returns lines to print about it."""
+        if self._first_run is None and self.goal is None:
+            return []
+        params = self._composer.baseline()
+        if not store.plan_first(params):
+            return []
+        ran_first = ", which ran first" if self._first_run is not None else ""
+        return [f"trial 0 is the default configuration{ran_first}: {setup_words(params)}"]
+
+    def notes(self) -> list[str]:
+        """Return lines about the machine to print before the first trial."""
+        n_jobs, max_parallel = self._options.n_jobs, self._devices.max_parallel
+        if self.goal is None or n_jobs <= max_parallel:
+            return []
+        trials = "1 trial" if max_parallel == 1 else f"{max_parallel} trials"
+        return [f"n_jobs={n_jobs}, but there are energy counters for {trials} at a time"]
+
+    def print_banner(self, console: Console, n_trials: int, counted: int) -> None:
+        """Print what is searched, before the first trial."""
+
+    def print_end(self, console: Console, study: StudyRecord) -> None:
+        """Write the results file."""
+        del console
+        write_results(study, self.output_folder)
+
+    # What the coordinator calls: see `Adapter` --------------------------------------------
+
+    @property
+    def n_slots(self) -> int:
+        """Number of trials that can run at a time."""
+        if self.goal is None:
+            return super().n_slots
+        return min(super().n_slots, self._devices.max_parallel)
+
+    def has_run(self, number: int) -> bool:
+        """Return True if a trial ran before the study was opened; `run` returns its outcome."""
+        return number == 0 and self._first_run is not None
+
+    def run(self, number: int, recipe: Sequence[str], context: RunContext) -> Outcome:
+        """Run a job; the record of its `Run` is the outcome, or what it returned."""
+        first, self._first_run = self._first_run, None
+        if number == 0 and first is not None and first.recipe == tuple(recipe):
+            return first.outcome
+        is_metered = self.goal is not None
+        returned, time_s = self._train(number, recipe, context, is_metered=is_metered)
+        return self._outcome(number, returned, time_s)
+
+    def _train(
+        self, number: int, recipe: Sequence[str], context: RunContext, *, is_metered: bool
+    ) -> tuple[JobReturn, float]:
+        """Run a job with its context and its GPUs. Returns its answer, and how long it took."""
+        if self.goal is not None:
+            context = self.goal.give(context)
+        if self.has_rules:
+            context = replace(context, rules=self._rules)
+        with self._devices.lease() if is_metered else nullcontext(()) as gpus:
+            context = replace(context, hardware=self._hardware, leased_gpus=gpus)
+            variables = {VARIABLE: self._variable(number, context), **visible_to(gpus)}
+            began_s = time.monotonic()
+            returned = self._run_job(number, recipe, variables)
+            return returned, time.monotonic() - began_s
+
+    def _outcome(self, number: int, returned: JobReturn, time_s: float) -> Outcome:
+        value, record = value_of(returned), read_result(self.folder(number))
+        if record is not None:
+            return self._outcome_of_run(record, value)
+        if returned.status != JobStatus.COMPLETED:
+            return outcome_of_error(value)
+        if self.goal is None:
+            return with_returned_record(outcome_of(value, self._options.metrics), time_s)
+        return outcome_of_attributes(value, self.goal, time_s)
+
+    def _outcome_of_run(self, record: TrialResult, value: object) -> Outcome:
+        goal = self.goal
+        if goal is None:
+            return failed(
+                f"the job made an energyopt.Run, but study {self.name} is of returned values; give "
+                "another hydra.sweeper.study_name, and state monitor, mode, target and epochs "
+                "below hydra.sweeper",
+                record,
+            )
+        refusal = goal.refusal(record.start)
+        if refusal is not None:
+            return failed(refusal, record)
+        if record.end in BROKEN:
+            is_said = isinstance(value, Exception)
+            return failed(outcome_of_error(value).reason if is_said else record.reason, record)
+        try:
+            return judge(record, EnergyVsAccuracy(goal.monitor))
+        except EnergyoptError as error:
+            return failed(str(error), record)
