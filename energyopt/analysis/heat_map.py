@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from energyopt.core.checks import is_number
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import setting
 
@@ -140,7 +140,7 @@ def _cell(across: int, down: int, marks: Sequence[Mark]) -> Cell:
 def _axis(key: str, values: Sequence[Any]) -> tuple[Axis, Any]:
     """Return an axis, and a function that returns the index of a value on it."""
     distinct = {repr(value): value for value in values}
-    are_numbers = all(_is_number(value) for value in distinct.values())
+    are_numbers = all(is_number(value) for value in distinct.values())
     if not are_numbers or len(distinct) <= _MAX_VALUES:
         order = sorted(distinct, key=(lambda text: distinct[text]) if are_numbers else str)
         indices = {text: i for i, text in enumerate(order)}
@@ -163,7 +163,3 @@ def _edges(values: Sequence[float]) -> list[float]:
 
 def _bin(edges: Sequence[float], value: float) -> int:
     return next((i for i, edge in enumerate(edges[1:-1]) if value < edge), len(edges) - 2)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

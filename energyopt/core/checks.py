@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import TypeGuard
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Return whether a value is a finite int or float, and not a bool."""
-    # Comparing, unlike math.isfinite(), also works for ints that are too large for a float.
+    # Unlike math.isfinite(), comparing refuses ints that are too large for a float.
     is_real = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_real and abs(value) < math.inf  # type: ignore[arg-type]
+    return is_real and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
 
 
 def is_whole_number(value: object, minimum: int = 0) -> TypeGuard[int]:

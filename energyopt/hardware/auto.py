@@ -31,7 +31,7 @@ def choose_meter(
         return NvmlMeter(gpus, device, cpu=cpu)
     if cpu and device != "cpu":
         raise ConfigError(
-            f"hardware.cpu=true: beside {device} the CPU is not metered; leave it false"
+            f"hardware.cpu=true: with device={device} the CPU is not metered; set it to false"
         )
     if device.startswith("cuda"):
         return AmdMeter(device)

@@ -23,9 +23,6 @@ def visible_positions(uuids: Sequence[str], variable: str | None) -> list[int]:
         uuids: UUIDs of all GPUs that NVML lists, in its order.
         variable: The value of CUDA_VISIBLE_DEVICES; None if it is not set.
 
-    Returns:
-        Positions in `uuids`.
-
     Raises:
         HardwareError: If it names MIG slices, which have no energy counter of their own.
 

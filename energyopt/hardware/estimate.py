@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
 import resource
 import time
 
+from energyopt.core.checks import is_number
 from energyopt.core.energy import Energy
 from energyopt.core.trial_result import Provenance
 from energyopt.errors import ConfigError
 from energyopt.hardware.host import descendants, device_model, hostname
 
-_VERSION = "model 1"
 # Fields of /proc/PID/stat after the command's ")": utime, stime, cutime, cstime.
 _CLOCK_TICKS_FIELDS = slice(11, 15)
 
@@ -38,11 +37,7 @@ class CpuTimeMeter:
     """
 
     def __init__(self, watts_per_core: float = 4.0, device: str = "cpu") -> None:
-        if not (
-            isinstance(watts_per_core, int | float)
-            and math.isfinite(watts_per_core)
-            and watts_per_core > 0
-        ):
+        if not is_number(watts_per_core) or watts_per_core <= 0:
             raise ConfigError(
                 f"hardware.meter.watts_per_core={watts_per_core}: a positive number of W is needed"
             )
@@ -51,7 +46,7 @@ class CpuTimeMeter:
         self.provenance = Provenance(
             kind="estimated",
             meter=f"cpu-time x {watts_per_core:g} W/core",
-            version=_VERSION,
+            version="model 1",
             scope="CPU time of the trial's processes",
             device=device_model(device),
             host=hostname(),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from energyopt.core.checks import is_number, is_whole_number
 from energyopt.core.trial_result import QUALITY_PERIODS
 from energyopt.errors import ConfigError
 
@@ -86,8 +87,8 @@ class GpuOptions:
         for key in ("cpu", "strict"):
             self._check(key, isinstance(getattr(self, key), bool), "true or false")
         wait_s = self.lease_wait_s
-        is_number = _is_number(wait_s) or wait_s == math.inf
-        self._check("lease_wait_s", is_number and wait_s >= 0, "a number of at least 0")
+        fits = wait_s == math.inf or (is_number(wait_s) and wait_s >= 0)
+        self._check("lease_wait_s", fits, "a number of at least 0")
         for key, low, high in (
             ("power_eta", 0.0, 1.0),
             ("power_slowdown", 1.0, math.inf),
@@ -103,13 +104,13 @@ class GpuOptions:
         ):
             value = getattr(self, key)
             upper = "" if math.isinf(high) else f" and at most {high:g}"
-            fits = _is_number(value) and low <= value <= high
+            fits = is_number(value) and low <= value <= high
             self._check(key, fits, f"a number of at least {low:g}{upper}")
         periods = self.quality_periods
         is_rising = (
             isinstance(periods, Sequence)
             and len(periods) == len(QUALITY_PERIODS)
-            and all(map(_is_number, periods))
+            and all(map(is_number, periods))
             and list(periods) == sorted(periods)
         )
         self._check("quality_periods", is_rising, "three rising numbers, such as [50, 100, 600],")
@@ -121,20 +122,16 @@ class GpuOptions:
 
     def fits(self, name: str) -> bool:
         """Return True if a GPU of this name is acceptable."""
-        return self.gpu_name is None or bool(re.search(_whole_words(self.gpu_name), name))
+        whole_words = rf"(?<!\w)(?:{self.gpu_name})(?!\w)"
+        return self.gpu_name is None or bool(re.search(whole_words, name))
 
     def _check_gpus(self) -> None:
         gpus = self.gpus
         if isinstance(gpus, Sequence) and not isinstance(gpus, str):
-            fits = bool(gpus) and all(
-                isinstance(g, str) or (isinstance(g, int) and not isinstance(g, bool) and g >= 0)
-                for g in gpus
-            )
-            fits = fits and len(set(gpus)) == len(gpus)
-        elif isinstance(gpus, int) and not isinstance(gpus, bool):
-            fits = gpus >= 1
+            are_gpus = all(isinstance(gpu, str) or is_whole_number(gpu) for gpu in gpus)
+            fits = are_gpus and len(set(gpus)) == len(gpus) > 0
         else:
-            fits = gpus in (None, "auto")
+            fits = gpus in (None, "auto") or is_whole_number(gpus, 1)
         allowed = "auto, a number of GPUs, a list such as [0, 1] or [GPU-8f2c...], or null"
         self._check("gpus", fits, allowed)
 
@@ -146,10 +143,10 @@ class GpuOptions:
 
     def _check_limit(self) -> None:
         limit_w = self.power_limit_w
-        fits = limit_w in (None, PROFILE) or (_is_number(limit_w) and float(limit_w) > 0)
+        fits = limit_w in (None, PROFILE) or (is_number(limit_w) and limit_w > 0)
         self._check("power_limit_w", fits, "null, a number of W, or profile")
         cap_w = self.max_power_limit_w
-        fits = cap_w is None or (_is_number(cap_w) and cap_w > 0)
+        fits = cap_w is None or (is_number(cap_w) and cap_w > 0)
         self._check("max_power_limit_w", fits, "null or a number of W above 0")
         if cap_w is not None and isinstance(limit_w, int | float):
             allowed = f"at most hardware.max_power_limit_w={cap_w:g}"
@@ -163,11 +160,3 @@ class GpuOptions:
             raise ConfigError(
                 f"hardware.{key}={getattr(self, key)} is not allowed: {allowed} is needed"
             )
-
-
-def _whole_words(pattern: str) -> str:
-    return rf"(?<!\w)(?:{pattern})(?!\w)"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -92,8 +92,8 @@ def resolve_device(device: str) -> str:
                 f"device={device}: torch {torch.__version__} sees no CUDA device; install a CUDA "
                 "build of torch (and a driver that fits it), or choose cpu or auto"
             )
-        seen = f"torch {torch.__version__} sees {cuda_devices} CUDA devices"
-        raise ConfigError(f"device={device}: {seen}; choose cpu, auto or a lower index")
+        visible = f"torch {torch.__version__} sees {cuda_devices} CUDA devices"
+        raise ConfigError(f"device={device}: {visible}; choose cpu, auto or a lower index")
     raise ConfigError(f"device={device} is not known; choose auto, cpu, cuda, cuda:N or mps")
 
 
@@ -104,10 +104,9 @@ def cuda_has_begun() -> bool:
 
 
 def descendants(pid: int) -> dict[int, Sequence[str]]:
-    """Return the running descendants of a process, with their fields of /proc/PID/stat.
+    """Return the fields of /proc/PID/stat, from the third, of a process's running descendants.
 
-    Returns:
-        The fields after the process's name, by process; empty where there is no /proc.
+    Empty where there is no /proc.
     """
     children = _listed_children if _CHILDREN.exists() else _children_by_parent().get
     fields: dict[int, Sequence[str]] = {}
@@ -169,11 +168,7 @@ def package_versions() -> Mapping[str, str]:
 def commit(folder: Path) -> str | None:
     """Return the Git commit of a folder's code, with "-dirty" if tracked files differ.
 
-    Args:
-        folder: The folder; its repository may begin above it.
-
-    Returns:
-        The commit; None outside a repository, or without git.
+    None outside a repository, or without git.
     """
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
     command += ["--exclude=*"]  # no tags: the name must be a commit

@@ -19,9 +19,10 @@ from pathlib import Path
 
 from energyopt.errors import GpusBusyError, HardwareError
 from energyopt.hardware.host import user_name
+from energyopt.utils.locks import try_lock
 
 _POLL_S = 0.2
-_LOCK_ATTEMPTS = 3  # a process that reads a lease's owner locks it for a moment
+_LOCK_RETRIES = 2  # a process that reads a lease's owner locks it for a moment
 _LOCK_RETRY_S = 0.01
 _ENVIRONMENT = "ENERGYOPT_RUN_DIR"
 
@@ -78,28 +79,18 @@ def open_plain(path: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The holder of a lease.
-
-    Attributes:
-        pid: Its process.
-        user: Name of its user.
-        what: Its activity, such as the folder that it runs in.
-    """
+    """The holder of a lease."""
 
     pid: int
     user: str
-    what: str
+    what: str  # its activity, such as the folder that it runs in
 
     def __str__(self) -> str:
         return f"process {self.pid} of {self.user} ({self.what})"
 
 
 class Lease:
-    """A GPU held for this process.
-
-    Args:
-        uuid: UUID of the GPU.
-    """
+    """A GPU, of this UUID, held for this process."""
 
     def __init__(self, uuid: str) -> None:
         self.uuid = uuid
@@ -113,11 +104,19 @@ class Lease:
         """Take the lease, if it is free; return True if it was.
 
         Raises:
-            HardwareError: If its file cannot be opened.
+            HardwareError: If its file cannot be opened or locked.
         """
         make_run_dir()
         descriptor = _open(self._path)
-        if not _lock(descriptor):
+        try:
+            is_taken = _lock(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            raise HardwareError(
+                f"the lease {self._path} cannot be locked: {error.strerror}; set {_ENVIRONMENT} to "
+                "a folder on a local disk that all users of these GPUs may write"
+            ) from error
+        if not is_taken:
             os.close(descriptor)
             return False
         self._descriptor = descriptor
@@ -133,7 +132,7 @@ class Lease:
         """Release the lease; its file stays, since a new file would be another lock."""
         if self._descriptor is not None:
             _held.discard(self._descriptor)
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # a fork may still have the file open
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -144,12 +143,9 @@ class Lease:
         except OSError:
             return None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return _read_owner(descriptor)
+            return None if try_lock(descriptor, shared=True) else _read_owner(descriptor)
         finally:
             os.close(descriptor)
-        return None
 
 
 _held: set[int] = set()
@@ -166,14 +162,11 @@ os.register_at_fork(after_in_child=_close_in_fork)
 
 
 def _lock(descriptor: int) -> bool:
-    for attempt in range(_LOCK_ATTEMPTS):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(_LOCK_RETRY_S if attempt < _LOCK_ATTEMPTS - 1 else 0)
-        else:
+    for _ in range(_LOCK_RETRIES):
+        if try_lock(descriptor):
             return True
-    return False
+        time.sleep(_LOCK_RETRY_S)
+    return try_lock(descriptor)
 
 
 def take_some(
@@ -252,4 +245,4 @@ def _read_owner(descriptor: int) -> Owner:
     try:
         return Owner(**json.loads(os.pread(descriptor, 4096, 0)))
     except (ValueError, TypeError):  # it has just been taken, or could not be written
-        return Owner(0, "somebody", "no more is known")
+        return Owner(0, "another user", "no more is known")

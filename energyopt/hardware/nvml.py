@@ -32,15 +32,10 @@ _READ_BACK_W = 1.0  # boards round limits
 
 @dataclass(frozen=True, slots=True)
 class GpuProcess:
-    """A process that computes on a GPU.
+    """A process that computes on a GPU."""
 
-    Attributes:
-        pid: Its number on the driver's host; in a container it may have another.
-        name: Its program, if the driver reports it.
-    """
-
-    pid: int
-    name: str
+    pid: int  # on the driver's host; in a container it may have another
+    name: str  # its program; empty if the driver does not report it
 
     def __str__(self) -> str:
         return f"{self.name} ({self.pid})" if self.name else f"process {self.pid}"
@@ -60,8 +55,9 @@ class Board:
         self.index = index
         self._is_daemon_checked = False
         with _hardware_errors(f"GPU {index}"):
-            import pynvml
+            import pynvml  # large: a machine without GPUs does not need it
 
+            self._nvml: Any = pynvml
             self._handle: Any = pynvml.nvmlDeviceGetHandleByIndex(index)
             self.uuid: str = pynvml.nvmlDeviceGetUUID(self._handle)
             self.name: str = pynvml.nvmlDeviceGetName(self._handle)
@@ -73,29 +69,25 @@ class Board:
 
     def meter_problem(self) -> str | None:
         """Say why its energy cannot be metered; None if it can."""
-        import pynvml
-
-        mig_mode = _ask(lambda: pynvml.nvmlDeviceGetMigMode(self._handle))
-        if mig_mode is not None and mig_mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE:
+        mig_mode = _ask(lambda: self._nvml.nvmlDeviceGetMigMode(self._handle))
+        if mig_mode is not None and mig_mode[0] == self._nvml.NVML_DEVICE_MIG_ENABLE:
             return "it is cut into MIG slices, which share one energy counter; switch MIG off"
-        virtualization = _ask(lambda: pynvml.nvmlDeviceGetVirtualizationMode(self._handle))
-        if virtualization == pynvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU:
+        virtualization = _ask(lambda: self._nvml.nvmlDeviceGetVirtualizationMode(self._handle))
+        if virtualization == self._nvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU:
             return "it is a virtual GPU, which has no energy counter of its own"
-        architecture = _ask(lambda: pynvml.nvmlDeviceGetArchitecture(self._handle))
-        if architecture is not None and architecture < pynvml.NVML_DEVICE_ARCH_VOLTA:
+        architecture = _ask(lambda: self._nvml.nvmlDeviceGetArchitecture(self._handle))
+        if architecture is not None and architecture < self._nvml.NVML_DEVICE_ARCH_VOLTA:
             return "it has no energy counter (Volta and newer have one)"
         try:
-            counter_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
-        except pynvml.NVMLError as error:
+            counter_mj = self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+        except self._nvml.NVMLError as error:
             return f"its energy counter cannot be read: {error}"
         return None if counter_mj > 0 else "its energy counter stays at 0"
 
     def counter_j(self) -> float:
         """Return the energy since its driver was loaded, in J (Volta and newer)."""
-        import pynvml
-
         with _hardware_errors(str(self)):
-            return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1000
+            return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1000
 
     # Its state -----------------------------------------------------------------------------
 
@@ -106,44 +98,37 @@ class Board:
         power like older ones (NVML API Reference, `nvmlDeviceGetPowerUsage`). The error is
         about 5 % of the reading and differs by board (Yang et al., SC'24, arXiv:2312.02741).
         """
-        import pynvml
-
-        return _ask_scaled(lambda: pynvml.nvmlDeviceGetPowerUsage(self._handle), 1e-3)
+        return _ask_scaled(lambda: self._nvml.nvmlDeviceGetPowerUsage(self._handle), 1e-3)
 
     def temperature_c(self) -> float | None:
         """Return the temperature of the GPU, in degC; None if it cannot be read."""
-        import pynvml
-
-        sensor = pynvml.NVML_TEMPERATURE_GPU
-        reading_c = _ask_scaled(lambda: pynvml.nvmlDeviceGetTemperatureV(self._handle, sensor))
+        nvml, handle = self._nvml, self._handle
+        sensor = nvml.NVML_TEMPERATURE_GPU
+        reading_c = _ask_scaled(lambda: nvml.nvmlDeviceGetTemperatureV(handle, sensor))
         if reading_c is None:  # older drivers
-            reading_c = _ask_scaled(lambda: pynvml.nvmlDeviceGetTemperature(self._handle, sensor))
+            reading_c = _ask_scaled(lambda: nvml.nvmlDeviceGetTemperature(handle, sensor))
         return reading_c
 
     def processes(self) -> list[GpuProcess] | None:
         """Return the processes that compute on it; None if the driver does not list them."""
-        import pynvml
-
         unlisted = (
-            pynvml.NVMLError_NotSupported,
-            pynvml.NVMLError_FunctionNotFound,
-            pynvml.NVMLError_NoPermission,
+            self._nvml.NVMLError_NotSupported,
+            self._nvml.NVMLError_FunctionNotFound,
+            self._nvml.NVMLError_NoPermission,
         )
         with _hardware_errors(f"the processes on {self}"):
             try:
-                running = pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
+                running = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
             except unlisted:
                 return None
         return [GpuProcess(process.pid, _process_name(process.pid)) for process in running]
 
     def record(self) -> Gpu:
         """Return its identity, limits and clocks, as they are set now."""
-        import pynvml
-
-        handle = self._handle
-        limits = _ask(lambda: pynvml.nvmlDeviceGetPowerManagementLimitConstraints(handle))
+        nvml, handle = self._nvml, self._handle
+        limits = _ask(lambda: nvml.nvmlDeviceGetPowerManagementLimitConstraints(handle))
         low_w, high_w = (None, None) if limits is None else (mw / 1000 for mw in limits)
-        persistence = _ask(lambda: pynvml.nvmlDeviceGetPersistenceMode(handle))
+        persistence = _ask(lambda: nvml.nvmlDeviceGetPersistenceMode(handle))
 
         def clock_hz(read: Callable[..., float], clock: int) -> float | None:
             return _ask_scaled(lambda: read(handle, clock), _MHZ)
@@ -152,16 +137,16 @@ class Board:
             name=self.name,
             uuid=self.uuid,
             index=self.index,
-            limit_w=_ask_scaled(lambda: pynvml.nvmlDeviceGetPowerManagementLimit(handle), 1e-3),
+            limit_w=_ask_scaled(lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle), 1e-3),
             min_limit_w=low_w,
             max_limit_w=high_w,
             default_limit_w=_ask_scaled(
-                lambda: pynvml.nvmlDeviceGetPowerManagementDefaultLimit(handle), 1e-3
+                lambda: nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle), 1e-3
             ),
             persistence=None if persistence is None else bool(persistence),
-            sm_clock_hz=clock_hz(pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_SM),
-            max_sm_clock_hz=clock_hz(pynvml.nvmlDeviceGetMaxClockInfo, pynvml.NVML_CLOCK_SM),
-            memory_clock_hz=clock_hz(pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_MEM),
+            sm_clock_hz=clock_hz(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
+            max_sm_clock_hz=clock_hz(nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_SM),
+            memory_clock_hz=clock_hz(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_MEM),
         )
 
     # Its power limit -----------------------------------------------------------------------
@@ -172,10 +157,8 @@ class Board:
         Raises:
             PowerLimitRefusedError: If the GPU has no power limit.
         """
-        import pynvml
-
         with _limit_errors(self):
-            return float(pynvml.nvmlDeviceGetPowerManagementLimit(self._handle)) / 1000
+            return float(self._nvml.nvmlDeviceGetPowerManagementLimit(self._handle)) / 1000
 
     def limits_w(self) -> tuple[float, float]:
         """Return the lowest and the highest limit that it accepts, in W.
@@ -183,17 +166,12 @@ class Board:
         Raises:
             PowerLimitRefusedError: If the GPU has no power limit.
         """
-        import pynvml
-
         with _limit_errors(self):
-            low, high = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(self._handle)
+            low, high = self._nvml.nvmlDeviceGetPowerManagementLimitConstraints(self._handle)
         return low / 1000, high / 1000
 
     def set_limit_w(self, limit_w: float) -> None:
         """Set the power limit, and read it back.
-
-        Args:
-            limit_w: The limit, in W.
 
         Raises:
             PowerLimitRefusedError: If it is refused, or not in force afterwards.
@@ -220,13 +198,12 @@ class Board:
         return None
 
     def _send_limit(self, limit_mw: int) -> None:
-        import pynvml
         from zeus.utils.zeusd import ZeusdConfig
 
         with _limit_errors(self):
             config = ZeusdConfig.from_env()
             if config is None:
-                pynvml.nvmlDeviceSetPowerManagementLimit(self._handle, limit_mw)
+                self._nvml.nvmlDeviceSetPowerManagementLimit(self._handle, limit_mw)
                 return
             daemon = _connect(config)
             if not daemon.can_control_gpu:
@@ -239,8 +216,6 @@ class Board:
 
     def _check_daemon(self, daemon: Any) -> None:
         """Refuse a zeusd that numbers GPUs differently, as it may outside our container."""
-        import pynvml
-
         if self._is_daemon_checked:
             return
         if not daemon.can_read_gpu:
@@ -249,7 +224,7 @@ class Board:
                 "by their numbers; an administrator has to start it with the group gpu-read, too"
             )
         daemon_mj = daemon.get_gpu_energy([self.index])[self.index]
-        local_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+        local_mj = self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
         # Both count since the driver was loaded: one board agrees, two hardly ever do.
         if abs(daemon_mj - local_mj) > _MAX_COUNTER_GAP_MJ:
             raise PowerLimitRefusedError(
@@ -305,17 +280,11 @@ def has_driver() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Zeusd:
-    """The daemon that sets power limits for users without the permission.
+    """The daemon that sets power limits for users without the permission."""
 
-    Attributes:
-        endpoint: Its socket, or host and port.
-        groups: What this user may do: any of "gpu-read", "gpu-control" and "cpu-read".
-        open_to_all: True if everyone who can reach it may do so.
-    """
-
-    endpoint: str
-    groups: tuple[str, ...]
-    open_to_all: bool = False
+    endpoint: str  # its socket, or host and port
+    groups: tuple[str, ...]  # what this user may do: "gpu-read", "gpu-control", "cpu-read"
+    open_to_all: bool = False  # everyone who can reach it may do so
 
 
 def zeusd() -> Zeusd | None:

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 from energyopt.errors import HardwareError, PowerLimitRefusedError
@@ -53,9 +53,6 @@ class PowerLimit:
     def set(self, limit_w: float) -> None:
         """Change the limit of all GPUs.
 
-        Args:
-            limit_w: The limit, in W.
-
         Raises:
             PowerLimitRefusedError: If it is out of range or may not be set.
         """
@@ -70,12 +67,7 @@ class PowerLimit:
         """Return the lowest limit in force, in W."""
         return min(board.limit_w() for board in self._boards)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._restore()
 
     def _restore(self) -> None:

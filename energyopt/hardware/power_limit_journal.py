@@ -17,6 +17,7 @@ from typing import Protocol
 from energyopt.errors import PowerLimitRefusedError
 from energyopt.hardware.host import user_name
 from energyopt.hardware.lease import make_run_dir, open_plain, run_dir
+from energyopt.utils.files import write_atomically
 from energyopt.utils.process import boot_id
 
 _SUFFIX = ".limit.json"
@@ -40,17 +41,11 @@ class PowerLimitedGpu(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StalePowerLimit:
-    """A power limit that a process has changed and not (or not yet) restored.
+    """A power limit that a process has changed and not (or not yet) restored."""
 
-    Attributes:
-        uuid: UUID of the GPU.
-        user: User of the process.
-        previous_w: The limit before the change, in W; None if this user cannot restore it.
-    """
-
-    uuid: str
-    user: str
-    previous_w: float | None
+    uuid: str  # of the GPU
+    user: str  # of the process
+    previous_w: float | None  # None if this user cannot restore it
 
 
 def changed_limits() -> list[StalePowerLimit]:
@@ -93,23 +88,14 @@ def describe_foreign(user: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PowerLimitEntry:
-    """The journal of one GPU.
-
-    Attributes:
-        uuid: UUID of the GPU.
-        previous_w: Its limit before we changed it, in W.
-        held_w: The limits that we have set since, in W.
-        boot_id: Identifies the boot of the machine: a reboot resets limits to their defaults.
-        pid: The process that changed the limit.
-        user: User of that process.
-    """
+    """The journal of one GPU."""
 
     uuid: str
-    previous_w: float
-    held_w: tuple[float, ...]
-    boot_id: str
-    pid: int
-    user: str
+    previous_w: float  # the limit before we changed it
+    held_w: tuple[float, ...]  # the limits that we have set since
+    boot_id: str  # a reboot resets limits to their defaults
+    pid: int  # the process that changed the limit
+    user: str  # of that process
 
     @classmethod
     def open(cls, board: PowerLimitedGpu) -> PowerLimitEntry:
@@ -171,17 +157,10 @@ class PowerLimitEntry:
         """
         make_run_dir()
         path = _path(self.uuid)
-        new_path = path.with_name(f"{path.name}.{os.getpid()}")
         data = {**asdict(self), "held_w": [*self.held_w, held_w]}
         try:
-            new_path.unlink(missing_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            with os.fdopen(os.open(new_path, flags, 0o644), "w") as file:
-                os.fchmod(file.fileno(), 0o644)  # whatever the umask: other users may read it
-                json.dump(data, file)
-                file.flush()
-                os.fsync(file.fileno())
-            new_path.replace(path)
+            # Whatever the umask: other users may read it.
+            write_atomically(path, json.dumps(data), permissions=0o644)
             _sync_folder(path.parent)
         except OSError as error:
             raise PowerLimitRefusedError(

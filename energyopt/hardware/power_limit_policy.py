@@ -18,10 +18,6 @@ def selector(options: GpuOptions, gpus: int) -> Select:
     n of GPUs, and the highest profiled limit P_max: it prices time at full power. "max_slowdown"
     takes the lowest limit with t <= factor x t(P_max).
 
-    Args:
-        options: `power_policy` and its parameters.
-        gpus: Number of GPUs whose limit is set.
-
     Source: Zeus (`zeus.optimizer.power_limit`, `zeus.utils.metric.zeus_cost`); You et al.,
     "Zeus: Understanding and Optimizing GPU Energy Consumption of DNN Training", NSDI 2023.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from energyopt.errors import HardwareError
@@ -22,19 +22,12 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """Outcome of restoring a limit that a dead process changed.
-
-    Attributes:
-        uuid: UUID of the GPU.
-        previous_w: The limit before that process, in W; None if only another user may restore it.
-        refusal: Why it could not be set; None if it is in force.
-        holder: Holder of the GPU, whose run will restore it; None if it is free.
-    """
+    """Outcome of restoring a limit that a dead process changed."""
 
     uuid: str
-    previous_w: float | None
-    refusal: str | None = None
-    holder: str | None = None
+    previous_w: float | None  # before that process; None if only another user may restore it
+    refusal: str | None = None  # why it could not be set
+    holder: str | None = None  # of the GPU, whose run will restore it
 
     def __str__(self) -> str:
         if self.holder is not None:
@@ -50,14 +43,8 @@ class Restored:
 def restore_all(*, requested: bool = False, wait_s: float = 0.0) -> list[Restored]:
     """Restore all power limits that dead processes changed; GPUs that are held are left alone.
 
-    Looks into the folder of journals first: without any, the driver is not loaded.
-
-    Args:
-        requested: The user requested it: root then follows other users' journals, too.
-        wait_s: How long to wait for GPUs whose trial is about to end, in s.
-
-    Returns:
-        As `restore_stale` does.
+    Looks into the folder of journals first: without any, the driver is not loaded. Arguments and
+    outcomes are those of `restore_stale`.
     """
     if not changed_limits():
         return []
@@ -65,16 +52,16 @@ def restore_all(*, requested: bool = False, wait_s: float = 0.0) -> list[Restore
         boards = all_boards()
     except HardwareError:  # reported below for each journal
         boards = []
-    return restore_stale(by_uuid(boards), requested=requested, wait_s=wait_s)
+    return restore_stale(boards, requested=requested, wait_s=wait_s)
 
 
 def restore_stale(
-    find: Callable[[str], PowerLimitedGpu], *, requested: bool = False, wait_s: float = 0.0
+    boards: Iterable[PowerLimitedGpu], *, requested: bool = False, wait_s: float = 0.0
 ) -> list[Restored]:
     """Restore all limits that dead processes changed.
 
     Args:
-        find: Returns the GPU of a UUID; raises `HardwareError` if it is not there.
+        boards: The GPUs of this machine.
         requested: The user requested it: root then follows other users' journals, too, and
             limits that cannot be restored are reported.
         wait_s: How long to wait for GPUs whose trial is about to end, in s.
@@ -82,6 +69,7 @@ def restore_stale(
     Returns:
         An outcome for each limit; GPUs whose lease is held are left out unless requested.
     """
+    gpus = {board.uuid: board for board in boards}
     deadline_s = time.monotonic() + wait_s
     outcomes = []
     for limit in changed_limits():
@@ -99,24 +87,13 @@ def restore_stale(
                 holder = str(lease.owner() or "it has ended meanwhile")
                 outcomes.append(Restored(uuid, entry.previous_w, holder=holder))
             continue
+        refusal = None if uuid in gpus else f"there is no GPU {uuid} on this machine (now)"
         try:
-            restore_from(entry, find(uuid))
+            if uuid in gpus:
+                restore_from(entry, gpus[uuid])
         except HardwareError as error:
-            outcomes.append(Restored(uuid, entry.previous_w, str(error)))
-        else:
-            outcomes.append(Restored(uuid, entry.previous_w))
+            refusal = str(error)
         finally:
             lease.release()
+        outcomes.append(Restored(uuid, entry.previous_w, refusal))
     return outcomes
-
-
-def by_uuid(boards: Iterable[PowerLimitedGpu]) -> Callable[[str], PowerLimitedGpu]:
-    """Return a function that finds a GPU by its UUID, for `restore_stale`."""
-    gpus = {board.uuid: board for board in boards}
-
-    def find(uuid: str) -> PowerLimitedGpu:
-        if uuid not in gpus:
-            raise HardwareError(f"there is no GPU {uuid} on this machine (now)")
-        return gpus[uuid]
-
-    return find

@@ -108,13 +108,10 @@ class NvmlMeter(_ZeusMeter):
         self._window = _Window(gpus=self._gpus, cpu_indices=packages, device=device)
         boards = "GPU board" if len(gpus) == 1 else f"{len(gpus)} GPU boards"
         names = " + ".join(dict.fromkeys(board.name for board in gpus))
-        self.provenance = Provenance(
-            kind="measured",
+        self.provenance = _measured(
             meter="NVML energy counter" + (" + RAPL" if cpu else ""),
-            version=_zeus_version(),
             scope=f"{boards} + {_rapl_scope(dram=dram)}" if cpu else boards,
             device=names if device.startswith("cuda") else device_model(device),
-            host=hostname(),
             uncertainty="about 5 % by board; the counter moves every 100 ms",
             resolution_s=_NVML_PERIOD_S,
         )
@@ -148,13 +145,10 @@ class RaplMeter(_ZeusMeter):
     def __init__(self, device: str = "cpu") -> None:
         packages, dram = _rapl_zones()
         self._window = _Window(cpu_indices=packages, device=device)
-        self.provenance = Provenance(
-            kind="measured",
+        self.provenance = _measured(
             meter="RAPL",
-            version=_zeus_version(),
             scope=_rapl_scope(dram=dram),
             device=device_model(device),
-            host=hostname(),
             uncertainty="follows the plug on Intel; modelled on some AMD processors; trials that "
             "run at the same time each book the whole package",
             resolution_s=_RAPL_PERIOD_S,
@@ -191,13 +185,10 @@ class AmdMeter(_ZeusMeter):
         if not has_counter:
             raise HardwareError(f"{name} has no energy counter; choose hardware=estimate")
         self._window = _Window(amd_index=index, cpu_indices=[], device=device)
-        self.provenance = Provenance(
-            kind="measured",
+        self.provenance = _measured(
             meter="AMD SMI energy counter (untested)",
-            version=_zeus_version(),
             scope="GPU board",
             device=name,
-            host=hostname(),
             uncertainty="untested path of Zeus: compare it with another meter first",
             resolution_s=_NVML_PERIOD_S,
         )
@@ -231,13 +222,10 @@ class SocMeter(_ZeusMeter):
 
             kind = type(get_soc()).__name__
         self._window = _Window(cpu_indices=[], device=device)
-        self.provenance = Provenance(
-            kind="measured",
+        self.provenance = _measured(
             meter=f"{kind} counters (untested)",
-            version=_zeus_version(),
             scope="CPU + GPU + DRAM of the chip",
             device=device_model(device),
-            host=hostname(),
             uncertainty="untested path of Zeus: compare it with another meter first",
             resolution_s=_NVML_PERIOD_S,
         )
@@ -267,11 +255,7 @@ class SocMeter(_ZeusMeter):
 class _Window:
     """One Zeus window, timed by a monotonic clock: Zeus uses `time.time()`, which can step back.
 
-    Args:
-        gpus: NVIDIA GPUs to meter.
-        amd_index: Index of an AMD GPU instead, as Zeus counts.
-        cpu_indices: Indices of RAPL zones to meter, as Zeus counts.
-        device: The training device, whose pending work is waited for.
+    It meters NVIDIA GPUs or an AMD GPU, and RAPL zones; the indices are those of Zeus.
     """
 
     _KEY = "energyopt"
@@ -421,5 +405,7 @@ def _hardware_errors(what: str, remedy: str) -> Iterator[None]:
         raise HardwareError(f"{what}: {error}; {remedy}") from error
 
 
-def _zeus_version() -> str:
-    return f"zeus {importlib.metadata.version('zeus')}"
+def _measured(**facts: Any) -> Provenance:
+    """Return the provenance of energies that Zeus measures on this machine."""
+    version = f"zeus {importlib.metadata.version('zeus')}"
+    return Provenance(kind="measured", version=version, host=hostname(), **facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+
+from energyopt.core.checks import is_number
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Any]
@@ -121,13 +123,6 @@ class Encoding:
                 share = scale(float(point[key])) + _NEIGHBOUR_SD * rng.standard_normal()
                 neighbour[key] = _value_at(axis, float(np.clip(share, 0.0, 1.0)), rng)
         return neighbour
-
-
-def is_number(choice: object) -> TypeGuard[int | float]:
-    """Return True if a choice is a finite number, and so lies on a scale."""
-    if isinstance(choice, bool) or not isinstance(choice, int | float):
-        return False
-    return math.isfinite(choice)
 
 
 def _scale(axis: BaseDistribution) -> Callable[[float], float] | None:

@@ -26,8 +26,9 @@ from optuna.distributions import (
 )
 from scipy.linalg import solve_triangular
 
+from energyopt.core.checks import is_number
 from energyopt.search.curve_observations import CurveObservations, Scale
-from energyopt.search.encoding import Array, Encoding, Params, is_number
+from energyopt.search.encoding import Array, Encoding, Params
 from energyopt.search.gp import PosteriorGP, matern
 from energyopt.search.level_model import LevelModel, Posterior, propagate, wiener_variance
 from energyopt.search.schedule import TrialSnapshot

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from energyopt.core.checks import is_number
 from energyopt.core.conditions import NOT_MEASURED
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy, total
@@ -259,13 +259,9 @@ def _checked(energy: object) -> Energy:
     parts = {name: getattr(energy, name) for name in ("time_s", "gpu_j", "cpu_j", "dram_j")}
     parts |= {f"gpus_j[{i}]": part for i, part in enumerate(energy.gpus_j)}
     for name, value in parts.items():
-        if value is not None and not (_is_number(value) and math.isfinite(value) and value >= 0):
+        if value is not None and not (is_number(value) and value >= 0):
             raise HardwareError(
                 f"the meter read {name}={value!r}, which cannot be; "
                 "its counter may have been reset (driver reload) during the window"
             )
     return energy
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

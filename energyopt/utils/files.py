@@ -24,17 +24,21 @@ def private_files() -> Iterator[None]:
         os.umask(old_umask)
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, permissions: int | None = None) -> None:
     """Write a file so that at each moment either the old or the new one exists, complete.
 
-    The new file is on disk before it replaces the old one: a power failure loses neither.
+    The new file is on disk before it replaces the old one: a power failure loses neither. No link
+    is followed. Its permissions are those of any new file of this user if None.
 
     Raises:
         OSError: If it cannot be written; the old file is unchanged.
     """
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary.unlink(missing_ok=True)
     try:
-        with temporary.open("w") as file:
+        with temporary.open("x") as file:  # fails for a link that another user creates meanwhile
+            if permissions is not None:
+                os.fchmod(file.fileno(), permissions)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -49,13 +53,6 @@ def written_whole(path: Path, *, force: bool) -> Iterator[Path]:
     """Yield a temporary file that replaces `path` at the end: all of it or nothing.
 
     It has a random name, does not follow symlinks, and missing parent folders are created.
-
-    Args:
-        path: The file to write.
-        force: Whether it may exist already.
-
-    Yields:
-        The path of the temporary file.
 
     Raises:
         ConfigError: If the file exists, without `force`.
@@ -86,10 +83,6 @@ def refuse_existing(path: Path, *, force: bool) -> None:
 
 def refuse_shared(folder: Path, what: str) -> None:
     """Create a private folder, or check that only this user may write to an existing one.
-
-    Args:
-        folder: The folder.
-        what: The config key that names it.
 
     Raises:
         StorageError: If another user owns it or may write to it, or it cannot be created.

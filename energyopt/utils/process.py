@@ -20,19 +20,12 @@ _STATE, _START = 0, 19  # of /proc/PID/stat after the command's ")"
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process, distinguished from all others that ever had its number.
-
-    Attributes:
-        host: Name of its machine.
-        place: Identity of the running kernel and its pid namespace; empty if unknown.
-        pid: Its number there.
-        start: Its start, in the kernel's ticks since boot; empty if unknown.
-    """
+    """A process, distinguished from all others that ever had its number."""
 
     host: str
-    place: str
+    place: str  # identity of the running kernel and its pid namespace; empty if unknown
     pid: int
-    start: str
+    start: str  # in the kernel's ticks since boot; empty if unknown
 
     @classmethod
     def this(cls) -> Process:

@@ -11,12 +11,7 @@ _LIST_INDENT = 4
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """Wrap a line; text after a label or an indent stays in its column.
-
-    Args:
-        line: Text without a line break.
-        width: Maximum number of characters of a line; longer words are not broken.
-    """
+    """Wrap a line, but not longer words; text after a label or an indent stays in its column."""
     label, list_head = _LABEL.match(line), _LIST.match(line)
     indent = label.end() if label else _LIST_INDENT if list_head else 0
     return textwrap.wrap(

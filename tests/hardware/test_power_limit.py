@@ -19,7 +19,7 @@ from energyopt.hardware.lease import Lease, make_run_dir, run_dir
 from energyopt.hardware.nvml import Board, all_boards
 from energyopt.hardware.power_limit import PowerLimit, restore
 from energyopt.hardware.power_limit_journal import stale_limits
-from energyopt.hardware.power_limit_recovery import by_uuid, restore_all, restore_stale
+from energyopt.hardware.power_limit_recovery import restore_all, restore_stale
 from tests import fake_nvml, fake_zeusd
 from tests.fake_nvml import FakeNvml
 
@@ -280,15 +280,14 @@ def test_another_users_journal_is_followed_by_root_alone_and_only_when_asked(
     entry.write_text(text)
     os.chown(entry, 65534, 65534)
     assert stale_limits() == []
-    find = by_uuid([board])
-    assert restore_stale(find) == []
+    assert restore_stale([board]) == []
     # What was before is told there alone: it is not written over, nor forgotten.
     with pytest.raises(PowerLimitRefusedError, match=r"a run of nobody.*root.*energyopt restore"):
         restore(board)
     with pytest.raises(PowerLimitRefusedError, match="a run of nobody"):
         PowerLimit([board], 200).__enter__()
     assert board.limit_w() == 150
-    assert [each.refusal for each in restore_stale(find, requested=True)] == [None]
+    assert [each.refusal for each in restore_stale([board], requested=True)] == [None]
     assert board.limit_w() == 250
 
 
@@ -296,9 +295,8 @@ def test_what_is_held_is_said_to_those_who_ask(gpus: FakeNvml, board: Board):
     lease = Lease(board.uuid)
     assert lease.take()
     with PowerLimit([board], 150):
-        find = by_uuid([board])
-        assert restore_stale(find) == []
-        (found,) = restore_stale(find, requested=True)
+        assert restore_stale([board]) == []
+        (found,) = restore_stale([board], requested=True)
         assert f"is what a run holds: process {os.getpid()}" in str(found)
 
 
@@ -319,7 +317,7 @@ def test_a_gpu_that_is_gone_is_said(gpus: FakeNvml, board: Board):
     with PowerLimit([board], 150):
         text = entry.read_text()
     entry.write_text(text)
-    (found,) = restore_stale(by_uuid([]))
+    (found,) = restore_stale([])
     assert "there is no GPU" in str(found)
     assert entry.exists()
 

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import json
 import reprlib
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
 
+from energyopt.core.checks import is_number
+
 if TYPE_CHECKING:
     from jsonschema import ValidationError
-    from jsonschema.protocols import Validator
 
 Part = Literal["study", "trial", "confirmation"]
 """A definition of the schema: a file, or the lines of one."""
 
 Problem = tuple[str, str]
 """A key and the message that says what is wrong with it."""
+
+Validator = Any  # of jsonschema, whose stubs lack `descend`
 
 _LIMITS = {
     "minimum": "below {}",
@@ -58,20 +60,17 @@ def _validator(part: Part) -> Validator:
 
     # The schema's integers become columns of integers, and its numbers are finite.
     types = Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {"integer": _is_integer, "number": _is_finite}
+        {"integer": _is_integer, "number": lambda _, value: is_number(value)}
     )
     keywords = {"type": _check_type, "anyOf": _check_any_of, "items": _check_items}
-    validator = extend(Draft202012Validator, keywords, type_checker=types)
+    validator: Any = extend(  # type: ignore[no-untyped-call]
+        Draft202012Validator, keywords, type_checker=types
+    )
     return validator({**json.loads(schema_text()), "$ref": f"#/$defs/{part}"})
 
 
 def _is_integer(_checker: object, value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_finite(_checker: object, value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
 
 
 def _check_type(
@@ -110,12 +109,14 @@ def _check_items(
 def _describe(error: ValidationError) -> Problem:
     """Return the key and the message of an error."""
     path = error.json_path.removeprefix("$").removeprefix(".")
-    value, rule = error.instance, error.validator_value
+    value: Any = error.instance
+    rule: Any = error.validator_value
+    schema: Any = error.schema
     if error.validator == "required":
         missing = next(key for key in rule if key not in value)
         return path, f"the key {missing!r} is missing"
     if error.validator == "additionalProperties":
-        unknown = next(key for key in value if key not in error.schema["properties"])
+        unknown = next(key for key in value if key not in schema["properties"])
         return f"{path}.{unknown}".lstrip("."), "there is no such key"
     short_value = reprlib.repr(value)
     if error.validator == "type":
