@@ -25,12 +25,6 @@ _MODELS_BY_DIMENSIONS = {
 def require_int(model: str, option: str, value: object, minimum: int = 1) -> None:
     """Check a whole-number option.
 
-    Args:
-        model: Name of the model, for the message.
-        option: Name of the option, for the message.
-        value: The option's value.
-        minimum: The smallest allowed value.
-
     Raises:
         ConfigError: If `value` is not an int of at least `minimum`.
     """
@@ -44,7 +38,7 @@ def require_int(model: str, option: str, value: object, minimum: int = 1) -> Non
 def require_shape(
     model: str, input_shape: Sequence[int], num_classes: int, dimensions: int, minimum: int = 1
 ) -> tuple[int, ...]:
-    """Check that a task's samples have the form a model needs.
+    """Return the shape of a task's samples, if it has the form that a model needs.
 
     Args:
         model: Name of the model, for the message.
@@ -52,9 +46,6 @@ def require_shape(
         num_classes: Number of classes, at least 2.
         dimensions: Dimensions the shape must have.
         minimum: The smallest size of all dimensions but the first.
-
-    Returns:
-        The shape as a tuple.
 
     Raises:
         ConfigError: If the samples do not fit; names the models that do.
@@ -75,23 +66,20 @@ def require_shape(
 
 def fitting_models(shape: Sequence[int]) -> str:
     """Return the models that take samples of a shape, as in "choose ..."."""
-    *others, last = _MODELS_BY_DIMENSIONS.get(len(shape), ("mlp",))
-    return " or ".join(filter(None, (", ".join(others), last)))
+    *first, last = _MODELS_BY_DIMENSIONS.get(len(shape), ("mlp",))
+    return " or ".join(filter(None, (", ".join(first), last)))
 
 
 def checked_shape(
     model: str, input_shape: Sequence[int], num_classes: int, *, tokens: bool = False
 ) -> tuple[int, ...]:
-    """Check that sizes are positive and that there are at least two classes.
+    """Return a shape, if its sizes are positive and there are at least two classes.
 
     Args:
         model: Name of the model, for the message.
         input_shape: Shape of one sample.
         num_classes: Number of classes.
         tokens: Whether the model takes whole numbers instead of measurements.
-
-    Returns:
-        The shape as a tuple.
 
     Raises:
         ConfigError: If a size or the number of classes is not possible, or the samples are
@@ -115,11 +103,6 @@ def checked_shape(
 def require_patch(model: str, patch: int, time: int) -> None:
     """Check that a sequence divides into patches.
 
-    Args:
-        model: Name of the model, for the message.
-        patch: Time steps a token.
-        time: Time steps of a sample.
-
     Raises:
         ConfigError: If `patch` does not divide `time`.
     """
@@ -133,15 +116,7 @@ def require_patch(model: str, patch: int, time: int) -> None:
 
 
 def fold_time(inputs: torch.Tensor, patch: int) -> torch.Tensor:
-    """Gather neighbouring time steps into tokens.
-
-    Args:
-        inputs: Of shape (batch, channels, time).
-        patch: Time steps a token; divides `time`.
-
-    Returns:
-        A tensor of shape (batch, time / patch, channels * patch).
-    """
+    """Gather time steps: (batch, channels, time) -> (batch, time / patch, channels * patch)."""
     batch, channels, time = inputs.shape
     tokens = inputs.reshape(batch, channels, time // patch, patch)
     return tokens.transpose(1, 2).flatten(2)

@@ -25,9 +25,6 @@ class CharTransformer(nn.Module):
         width: Size of a token; the feed-forward layer is twice as wide.
         depth: Encoder layers.
         heads: Attention heads; divides `width`.
-
-    Raises:
-        ConfigError: If the samples are not characters or an option is not possible.
     """
 
     def __init__(

@@ -23,9 +23,6 @@ class CNN(nn.Module):
         input_shape: Shape of one sample: (channels, height, width), at least 2x2.
         num_classes: Number of classes.
         width: Channels of the first convolution; the second has twice as many.
-
-    Raises:
-        ConfigError: If the samples are not images or the width is not possible.
     """
 
     def __init__(self, *, input_shape: Sequence[int], num_classes: int, width: int = 8) -> None:

@@ -19,9 +19,6 @@ class CNN1d(nn.Module):
         num_classes: Number of classes.
         width: Channels of the first convolution; the second has twice as many.
         kernel_size: Time steps that a convolution sees; odd.
-
-    Raises:
-        ConfigError: If the samples are not sequences or an option is not possible.
     """
 
     def __init__(

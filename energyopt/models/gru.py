@@ -21,9 +21,6 @@ class GRU(nn.Module):
         width: Units of the state.
         depth: Recurrent layers.
         patch: Time steps read at once; divides `time`. 1 is the textbook form.
-
-    Raises:
-        ConfigError: If the samples are not sequences or an option is not possible.
     """
 
     def __init__(

@@ -20,9 +20,6 @@ class MLP(nn.Module):
         num_classes: Number of classes.
         width: Units of each hidden layer.
         depth: Hidden layers; 0 makes it a linear classifier.
-
-    Raises:
-        ConfigError: If an option is not possible.
     """
 
     def __init__(

@@ -24,9 +24,6 @@ class ResNet18(nn.Module):
         input_shape: Shape of one sample: (channels, height, width).
         num_classes: Number of classes.
         width: Channels of the first stage.
-
-    Raises:
-        ConfigError: If the samples are not images or the width is not possible.
     """
 
     def __init__(self, *, input_shape: Sequence[int], num_classes: int, width: int = 64) -> None:

@@ -23,9 +23,6 @@ class Transformer(nn.Module):
         depth: Encoder layers.
         heads: Attention heads; divides `width`.
         patch: Time steps a token; divides `time`.
-
-    Raises:
-        ConfigError: If the samples are not sequences or an option is not possible.
     """
 
     def __init__(

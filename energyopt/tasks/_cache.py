@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from energyopt.utils.files import written_whole
 
 Arrays = Mapping[str, NDArray[Any]]
 """Arrays by name, none of dtype object."""
@@ -38,7 +39,7 @@ def cached(
     """Read arrays from the cache, or compute and store them.
 
     The file's name contains a digest of the options and of the sizes and times of the sources, so
-    any change leads to a new file. Files are replaced atomically: if two processes write the same
+    any change leads to a new file. A file is written as a whole: if two processes write the same
     one, the last wins, and a crash leaves no partial file. An unreadable file is computed again;
     if the cache cannot be written, nothing is stored.
 
@@ -47,9 +48,6 @@ def cached(
         make: Computes the arrays.
         options: Everything else that they depend on, JSON-serializable.
         sources: The files (or folders) that they are computed from.
-
-    Returns:
-        The arrays that `make` returned, now or earlier.
     """
     stats = [(str(path.resolve()), path.stat()) for path in sources]
     key = [dict(options), [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]]
@@ -58,18 +56,6 @@ def cached(
     with suppress(*_UNREADABLE), path.open("rb") as file, np.load(file, allow_pickle=False) as npz:
         return {array: npz[array] for array in npz.files}
     arrays = dict(make())
-    with suppress(OSError):
-        _write(path, arrays)
+    with suppress(OSError), written_whole(path, force=True) as temporary:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
     return arrays
-
-
-def _write(path: Path, arrays: Arrays) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(".part", f".{path.stem}.", path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -21,21 +21,13 @@ _LARGEST_SIDE = 4096
 
 
 class Lists(NamedTuple):
-    """Labels of all images, sorted by file name.
-
-    Attributes:
-        names: Image files, of shape (images,).
-        attributes: Names of the attributes, of shape (attributes,).
-        values: 1 where an image has an attribute, else 0, of shape (images, attributes).
-        identity: Number of the person, of shape (images,).
-        partition: 0 train, 1 validation, 2 test, of shape (images,).
-    """
+    """Labels of all images, sorted by file name."""
 
     names: NDArray[np.str_]
-    attributes: NDArray[np.str_]
-    values: NDArray[np.int8]
-    identity: NDArray[np.int64]
-    partition: NDArray[np.int64]
+    attributes: NDArray[np.str_]  # names, of shape (attributes,)
+    values: NDArray[np.int8]  # 1 where an image has an attribute, of shape (images, attributes)
+    identity: NDArray[np.int64]  # number of the person
+    partition: NDArray[np.int64]  # 0 train, 1 validation, 2 test
 
 
 def read_lists(attributes: Path, identities: Path, partitions: Path) -> Lists:
@@ -118,7 +110,7 @@ def _rows(path: Path, lines: Iterator[str]) -> dict[str, list[str]]:
     rows: dict[str, list[str]] = {}
     for name, *values in map(str.split, lines):
         if name in rows or "/" in name or "\\" in name:
-            problem = "twice" if name in rows else "which is no name of an image"
+            problem = "twice" if name in rows else "which is not the name of an image"
             raise ConfigError(f"{path} lists {name} {problem}: replace it by a whole copy.")
         rows[name] = values
     return rows
@@ -139,16 +131,10 @@ def _table(
 
 
 def read_images(folder: Path, names: Sequence[str], size: int) -> NDArray[np.uint8]:
-    """Read images from their files or from the cache, cropped to the central square.
+    """Read images, or their cache, as bytes of shape (images, 3, size, size), red first.
 
-    Args:
-        folder: Folder of the images. The cache depends on its modification time, so an image that
-            is changed in place goes unnoticed.
-        names: The files, in this order.
-        size: Pixels per side after scaling.
-
-    Returns:
-        Bytes of shape (images, 3, size, size), red first.
+    They are cropped to the central square and scaled. The cache depends on the time of the folder,
+    so an image that is changed in place goes unnoticed.
 
     Raises:
         ConfigError: If one is missing or damaged, or Pillow is.

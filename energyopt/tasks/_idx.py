@@ -25,15 +25,11 @@ _MAGIC_UBYTE = 0x0800
 
 
 def read_idx_images(paths: list[Path], num_classes: int) -> tuple[Split, Split]:
-    """Read the four files of a data set.
+    """Read the training part and the test part of a data set.
 
     Args:
         paths: Training images, training labels, test images, test labels.
         num_classes: Number of classes; labels must be below it.
-
-    Returns:
-        The training part and the test part: uint8 images of shape (samples, 1, height, width) and
-        int64 labels.
 
     Raises:
         ConfigError: If a file is damaged, or they do not fit together.
@@ -51,7 +47,7 @@ def read_idx_images(paths: list[Path], num_classes: int) -> tuple[Split, Split]:
 
 
 def _read_pair(images_path: Path, labels_path: Path, num_classes: int) -> Split:
-    """Read one pair of files and check that they fit together."""
+    """Read uint8 images of shape (samples, 1, height, width) and their labels."""
     images = read_idx(images_path, dimensions=3)
     labels = read_idx(labels_path, dimensions=1).long()
     if len(images) != len(labels):
@@ -69,13 +65,6 @@ def _read_pair(images_path: Path, labels_path: Path, num_classes: int) -> Split:
 
 def read_idx(path: Path, dimensions: int) -> torch.Tensor:
     """Read an IDX file of unsigned bytes, as described at http://yann.lecun.com/exdb/mnist.
-
-    Args:
-        path: The file, gzipped if its suffix is .gz.
-        dimensions: Number of dimensions that its array must have.
-
-    Returns:
-        A uint8 tensor of the shape in the header.
 
     Raises:
         ConfigError: If it is not an IDX file with these dimensions, or truncated.

@@ -18,15 +18,10 @@ BOTH = "both"
 
 
 class LabelSelection(NamedTuple):
-    """The heads that a task is built with, out of all that its data has labels for.
+    """The heads that a task is built with, out of all that its data has labels for."""
 
-    Attributes:
-        heads: The number of classes of each selected head; a task with one has no `heads`.
-        columns: Columns of the selected heads in the labels of all heads.
-    """
-
-    heads: Mapping[str, int]
-    columns: tuple[int, ...]
+    heads: Mapping[str, int]  # number of classes by name
+    columns: tuple[int, ...]  # in the labels of all heads
 
     @property
     def is_multi_head(self) -> bool:
@@ -39,23 +34,12 @@ class LabelSelection(NamedTuple):
         return sum(self.heads.values())
 
     def select(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return the labels of the selected heads.
-
-        Args:
-            labels: Labels of all heads, of shape (samples, all heads).
-
-        Returns:
-            Labels of shape (samples, heads), or (samples,) for a single head.
-        """
+        """Return the columns of the selected heads; a single one of shape (samples,)."""
         return labels[:, list(self.columns)] if self.is_multi_head else labels[:, self.columns[0]]
 
 
 def select_labels(label: str, heads: Mapping[str, int]) -> LabelSelection:
-    """Read the option `label`: the name of a head, or "both" for all.
-
-    Args:
-        label: The option's value.
-        heads: The number of classes of each head that the data has labels for.
+    """Read the option `label`: the name of a head that the data has labels for, or "both" for all.
 
     Raises:
         ConfigError: If there is no such head.

@@ -36,13 +36,10 @@ class LocalData:
     installed: str | None = None
 
     def find(self, root: str | Path | None) -> list[Path]:
-        """Find the data set.
+        """Return a path for each of `files`, all in one folder.
 
         Args:
             root: Folder to search; None takes that of the environment, then that of the package.
-
-        Returns:
-            A path for each of `files`, all in one folder.
 
         Raises:
             ConfigError: If no folder holds all of them.

@@ -47,17 +47,11 @@ _MAX_GAP_S = 0.1  # between samples of one stretch
 
 
 class SubjectRecording(NamedTuple):
-    """The recording of one subject.
+    """The recording of one subject."""
 
-    Attributes:
-        samples: Measurements of shape (time, channels).
-        activity: Code of the activity, of shape (time,).
-        bout: Number of the uninterrupted stretch of one activity, of shape (time,).
-    """
-
-    samples: NDArray[np.float32]
-    activity: NDArray[np.int64]
-    bout: NDArray[np.int64]
+    samples: NDArray[np.float32]  # of shape (time, channels)
+    activity: NDArray[np.int64]  # code, of shape (time,)
+    bout: NDArray[np.int64]  # number of the uninterrupted stretch of one activity, of shape (time,)
 
 
 def columns_of(sensors: Sequence[str], signals: Sequence[str]) -> list[int]:

@@ -81,13 +81,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 
 def read_pickled_dict(path: Path) -> dict[bytes, Any]:
-    """Read a pickled dict of plain values and byte arrays without running code from the file.
-
-    Args:
-        path: The file, written by Python 2 or 3.
-
-    Returns:
-        The dict, with bytes as keys and uint8 arrays.
+    """Read a dict that Python 2 or 3 pickled, with bytes as keys and uint8 arrays.
 
     Raises:
         ConfigError: If the file cannot be read, holds another object, or names other code.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import torch
 from energyopt.core.checks import is_number, is_whole_number
 from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
+from energyopt.tasks._labels import LabelSelection
 
 
 class Splits(NamedTuple):
@@ -20,6 +22,31 @@ class Splits(NamedTuple):
     train: Split
     validation: Split
     test: Split
+
+
+class DataSet:
+    """Base of the tasks that hold a data set in memory; see `core.protocols.Task`.
+
+    Constructors raise `ConfigError` if a file is missing or damaged, or an option is not possible.
+
+    Attributes:
+        train: Inputs of shape (samples, *input_shape) and labels, as `validation` and `test`. Other
+            inputs than `Tokens` are standardised per channel by the training part.
+        num_classes: Number of classes; the sum of all heads' classes.
+        heads: Number of classes of each head, by name; only if there are several.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    input_shape: Sequence[int]
+    num_classes: int
+    heads: Mapping[str, int]
+
+    def _set_heads(self, selection: LabelSelection) -> None:
+        self.num_classes = selection.num_classes
+        if selection.is_multi_head:
+            self.heads = selection.heads
 
 
 def check_int(name: str, value: object, minimum: int) -> None:
@@ -42,11 +69,29 @@ def check_share(name: str, value: object, below: float) -> None:
         raise ConfigError(f"task.{name}={value} must be a number above 0 and below {below:g}.")
 
 
-def sklearn_data_file(name: str) -> Path:
-    """Find a data file inside the installed scikit-learn without importing it (1.3 s).
+def check_selection(
+    name: str, values: object, allowed: Sequence[object], minimum: int = 1, *, or_null: bool = False
+) -> None:
+    """Check an option that is a list of some of the allowed values.
 
-    Args:
-        name: File name in `sklearn/datasets/data`.
+    Raises:
+        ConfigError: If it is not a list, is too short, or has other values or one twice.
+    """
+    selection = list(values) if isinstance(values, Sequence) and not isinstance(values, str) else []
+    options = [(type(option), option) for option in allowed]  # True == 1 in Python
+    are_allowed = all((type(value), value) in options for value in selection)
+    if not are_allowed or len(selection) < minimum:
+        null = ", or null for all" if or_null else ""
+        raise ConfigError(
+            f"task.{name}={values} must be a list of at least {minimum} of "
+            f"{', '.join(map(str, allowed))}{null}."
+        )
+    if len(set(selection)) < len(selection):
+        raise ConfigError(f"task.{name}={values} names one twice: name each once.")
+
+
+def sklearn_data_file(name: str) -> Path:
+    """Find a file of `sklearn/datasets/data` without importing scikit-learn (1.3 s).
 
     Raises:
         ConfigError: If scikit-learn or the file is not installed.
@@ -69,16 +114,11 @@ def read_table(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Read a comma-separated file, gzipped or not, with the class in its last column.
 
-    Args:
-        path: The file.
-        header_rows: Lines to skip at its beginning.
-        package: Package that contains it, for the message.
-
     Returns:
         Float values of shape (rows, columns - 1) and int64 labels of shape (rows,).
 
     Raises:
-        ConfigError: If the file cannot be read as a table of numbers.
+        ConfigError: If the file, which `package` contains, is no table of numbers.
     """
     try:
         table = np.loadtxt(path, delimiter=",", skiprows=header_rows, dtype=np.float32, ndmin=2)
@@ -150,18 +190,7 @@ def split(
 def split_training(
     training: Split, test: Split, *, n_train: int | None, n_validation: int, seed: int
 ) -> Splits:
-    """Split a data set's training part, keep its test part, and standardise.
-
-    Args:
-        training: The part to train and validate on.
-        test: The test part.
-        n_train: Training samples; None takes all that are not held out.
-        n_validation: Validation samples.
-        seed: Seed of the shuffle.
-
-    Raises:
-        ConfigError: If a size or the seed is not possible.
-    """
+    """Split a data set's training part as `split` does, keep its test part, and standardise."""
     parts = split(
         training.inputs,
         training.labels,
@@ -176,15 +205,7 @@ def split_training(
 def stratified_order(
     labels: np.ndarray[tuple[int], np.dtype[np.int64]], generator: np.random.Generator
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Order samples so that every contiguous range holds all classes in proportion.
-
-    Args:
-        labels: Their classes, of shape (samples,).
-        generator: Source of all randomness.
-
-    Returns:
-        Indices of the samples, of shape (samples,).
-    """
+    """Return indices of samples, so ordered that each range holds all classes in proportion."""
     # The members of each class are spread evenly over [0, 1), each with a random offset.
     position = np.empty(len(labels))
     for label in np.unique(labels):
@@ -196,13 +217,8 @@ def stratified_order(
 def standardised(parts: Splits) -> Splits:
     """Scale all parts to mean 0 and standard deviation 1 per channel or feature (dimension 1).
 
-    The statistics are those of the training part. A constant channel becomes 0.
-
-    Args:
-        parts: Parts whose inputs have shape (samples, channels, ...), of any dtype.
-
-    Returns:
-        Parts with float32 inputs of the same shapes.
+    The statistics are those of the training part. A constant channel becomes 0. Inputs may have any
+    dtype, and become float32.
     """
     train = parts.train.inputs.float()
     dims = [dim for dim in range(train.ndim) if dim != 1]

@@ -13,7 +13,14 @@ from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
 from energyopt.tasks._celeba import Lists, read_images, read_lists
 from energyopt.tasks._local_data import LocalData
-from energyopt.tasks._splits import Splits, check_int, check_share, standardised
+from energyopt.tasks._splits import (
+    DataSet,
+    Splits,
+    check_int,
+    check_selection,
+    check_share,
+    standardised,
+)
 
 _DATA = LocalData(
     name="CelebA",
@@ -31,7 +38,7 @@ _DATA = LocalData(
 )
 
 
-class CelebA:
+class CelebA(DataSet):
     """Small colour images of faces with 40 attributes each, of 10,177 people, from local files.
 
     Source: Z. Liu, P. Luo, X. Wang, X. Tang, "Deep Learning Face Attributes in the Wild", ICCV
@@ -57,26 +64,7 @@ class CelebA:
         held_out_share: Share of each person's images for each of validation and test; at least one
             image.
         sample_seed: Seed of the images drawn, and of the split within identities.
-
-    Attributes:
-        train: Inputs of shape (images, 3, size, size), standardised per channel, and labels.
-        validation: Validation images, likewise.
-        test: Test images, likewise.
-        input_shape: (3, size, size).
-        num_classes: 2 per attribute, or the number of people.
-        heads: Only for several "attributes": two classes each.
-
-    Raises:
-        ConfigError: If a file or Pillow is missing, a file is damaged, or an option is not
-            possible.
     """
-
-    input_shape: tuple[int, ...]
-    num_classes: int
-    heads: Mapping[str, int]
-    train: Split
-    validation: Split
-    test: Split
 
     def __init__(
         self,
@@ -146,16 +134,10 @@ def _select_attributes(label: str, attributes: Sequence[str] | None, lists: List
                 f"{', '.join(all_names)}."
             )
         return [label]
-    names = all_names if attributes is None else list(attributes)
-    unknown = sorted(set(names) - set(all_names))
-    if unknown or not names or isinstance(attributes, str):
-        raise ConfigError(
-            f"task.attributes={attributes} must be a list of some of {', '.join(all_names)}, or "
-            f"null for all."
-        )
-    if len(set(names)) < len(names):
-        raise ConfigError(f"task.attributes={names} names one twice: name each once.")
-    return names
+    if attributes is None:
+        return all_names
+    check_selection("attributes", attributes, all_names, or_null=True)
+    return list(attributes)
 
 
 def _check_no_sizes(sizes: Mapping[str, int | None]) -> None:

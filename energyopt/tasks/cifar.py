@@ -14,7 +14,7 @@ from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
 from energyopt.tasks._local_data import LocalData
 from energyopt.tasks._pickles import read_pickled_dict
-from energyopt.tasks._splits import split_training
+from energyopt.tasks._splits import DataSet, split_training
 
 _SHAPE = (3, 32, 32)
 _PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -37,7 +37,7 @@ _CIFAR100 = LocalData(
 _CLASSES_100 = {"fine": 100, "coarse": 20}
 
 
-class CIFAR10:
+class CIFAR10(DataSet):
     """60,000 colour 32x32 images in 10 classes, from the pickles of its Python version.
 
     Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. Nothing
@@ -51,24 +51,10 @@ class CIFAR10:
         n_train: Training images; None takes all that are not held out.
         n_validation: Images of the training files that are held out for validation.
         split_seed: Seed of the split; validation does not depend on `n_train`.
-
-    Attributes:
-        train: Inputs of shape (n_train, 3, 32, 32), standardised per channel, and labels.
-        validation: `n_validation` images, likewise.
-        test: The images of the test file, likewise.
-        input_shape: (3, 32, 32).
-        num_classes: 10.
-
-    Raises:
-        ConfigError: If a file is missing, damaged or not what it should be, or a size is not
-            possible.
     """
 
     input_shape: tuple[int, ...] = _SHAPE
     num_classes: int = 10
-    train: Split
-    validation: Split
-    test: Split
 
     def __init__(
         self,
@@ -88,7 +74,7 @@ class CIFAR10:
         )
 
 
-class CIFAR100:
+class CIFAR100(DataSet):
     """60,000 colour 32x32 images in 100 classes, grouped into 20; see `CIFAR10`.
 
     Args:
@@ -98,24 +84,9 @@ class CIFAR100:
         n_validation: Images of the training file that are held out for validation, stratified by
             that label.
         split_seed: Seed of the split; validation does not depend on `n_train`.
-
-    Attributes:
-        train: Inputs of shape (n_train, 3, 32, 32), standardised per channel, and labels.
-        validation: `n_validation` images, likewise.
-        test: The images of the test file, likewise.
-        input_shape: (3, 32, 32).
-        num_classes: 100 or 20.
-
-    Raises:
-        ConfigError: If a file is missing, damaged or not what it should be, or an option is not
-            possible.
     """
 
     input_shape: tuple[int, ...] = _SHAPE
-    num_classes: int
-    train: Split
-    validation: Split
-    test: Split
 
     def __init__(
         self,

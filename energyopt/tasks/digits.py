@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 
-from energyopt.core.checks import is_whole_number
-from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
 from energyopt.tasks._labels import select_labels
 from energyopt.tasks._splits import (
+    DataSet,
     check_int,
+    check_selection,
     read_table,
     sklearn_data_file,
     split,
@@ -24,7 +24,7 @@ _DIGITS = 10
 _QUARTER_TURNS = 4
 
 
-class Digits:
+class Digits(DataSet):
     """1797 grey 8x8 images of the digits 0 to 9, from the file in scikit-learn.
 
     Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
@@ -46,25 +46,9 @@ class Digits:
         rotated: Whether images are turned; None turns them if the rotation is a label. Use
             `label=class rotated=true` to classify only the class of the same turned images.
         rotation_seed: Seed of the turns; an image's turn does not depend on the split.
-
-    Attributes:
-        train: Inputs of shape (n_train, 1, 8, 8), standardised, and labels.
-        validation: `n_validation` images, likewise.
-        test: `n_test` images, likewise.
-        input_shape: (1, 8, 8).
-        num_classes: 10 or the number of `classes`, 4 rotations, or the sum.
-        heads: Only for "both": class and rotation.
-
-    Raises:
-        ConfigError: If scikit-learn's file is missing or an option is not possible.
     """
 
     input_shape: tuple[int, ...] = (1, 8, 8)
-    num_classes: int
-    heads: Mapping[str, int]
-    train: Split
-    validation: Split
-    test: Split
 
     def __init__(
         self,
@@ -78,7 +62,10 @@ class Digits:
         rotated: bool | None = None,
         rotation_seed: int = 0,
     ) -> None:
-        digits = list(range(_DIGITS)) if classes is None else _checked_classes(classes)
+        digits = list(range(_DIGITS))
+        if classes is not None:
+            check_selection("classes", classes, digits, minimum=2, or_null=True)
+            digits = list(classes)
         heads = select_labels(label, {"class": len(digits), "rotation": _QUARTER_TURNS})
         check_int("rotation_seed", rotation_seed, 0)
         pixels, labels = read_digits()
@@ -101,9 +88,7 @@ class Digits:
             seed=split_seed,
             strata=labels,
         )
-        self.num_classes = heads.num_classes
-        if heads.is_multi_head:
-            self.heads = heads.heads
+        self._set_heads(heads)
         self.train, self.validation, self.test = standardised(parts)
 
 
@@ -115,19 +100,6 @@ def read_digits() -> tuple[torch.Tensor, torch.Tensor]:
     """
     pixels, labels = read_table(sklearn_data_file("digits.csv.gz"))
     return pixels.reshape(-1, *Digits.input_shape), labels
-
-
-def _checked_classes(classes: Sequence[int]) -> list[int]:
-    digits = list(classes) if isinstance(classes, Sequence) else []
-    are_digits = all(is_whole_number(digit) and digit < _DIGITS for digit in digits)
-    if not are_digits or len(digits) < 2:  # noqa: PLR2004
-        raise ConfigError(
-            f"task.classes={classes} must name at least two of the digits 0 to 9, "
-            f"such as [0,1,2,3,4], or be null for all."
-        )
-    if len(set(digits)) < len(digits):
-        raise ConfigError(f"task.classes={classes} names a digit twice: name each once.")
-    return digits
 
 
 def _is_rotated(rotated: bool | None, label: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -11,14 +10,14 @@ import torch
 from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
 from energyopt.tasks._labels import select_labels
-from energyopt.tasks._splits import Splits, check_int, split, standardised
+from energyopt.tasks._splits import DataSet, Splits, check_int, split, standardised
 from energyopt.tasks.digits import read_digits
 
 _SIDE, _DIGIT_SIDE = 12, 8
 _HELD_OUT = 225  # of the 1797 digits, for each of validation and test
 
 
-class DigitsOverlay:
+class DigitsOverlay(DataSet):
     """12x12 images of two overlapping 8x8 digits, the left one in the top left corner.
 
     In the form of MultiMNIST (S. Sabour, N. Frosst, G. E. Hinton, "Dynamic Routing Between
@@ -35,25 +34,9 @@ class DigitsOverlay:
             same.
         split_seed: Seed of the split of the digits.
         pair_seed: Seed of the pairs.
-
-    Attributes:
-        train: Inputs of shape (n_train, 1, 12, 12), standardised, and labels.
-        validation: `n_validation` pairs, likewise.
-        test: `n_test` pairs, likewise.
-        input_shape: (1, 12, 12).
-        num_classes: 10, or 20 for "both".
-        heads: Only for "both": left and right, 10 classes each.
-
-    Raises:
-        ConfigError: If scikit-learn's file is missing or an option is not possible.
     """
 
     input_shape: tuple[int, ...] = (1, _SIDE, _SIDE)
-    num_classes: int
-    heads: Mapping[str, int]
-    train: Split
-    validation: Split
-    test: Split
 
     def __init__(
         self,
@@ -79,9 +62,7 @@ class DigitsOverlay:
             pairs = _draw_pairs(name, size, len(source.labels), rng)
             labels = heads.select(source.labels[pairs])
             parts.append(Split(_overlay(source.inputs, pairs), labels))
-        self.num_classes = heads.num_classes
-        if heads.is_multi_head:
-            self.heads = heads.heads
+        self._set_heads(heads)
         self.train, self.validation, self.test = standardised(Splits(*parts))
 
 
@@ -98,15 +79,7 @@ def _draw_pairs(name: str, size: int, n_digits: int, rng: np.random.Generator) -
 
 
 def _overlay(digits: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
-    """Put the two digits of each pair into opposite corners of an image.
-
-    Args:
-        digits: Images of shape (digits, 1, 8, 8).
-        pairs: Indices of the left and the right digit, of shape (pairs, 2).
-
-    Returns:
-        Images of shape (pairs, 1, 12, 12).
-    """
+    """Put the two digits of each pair into opposite corners of an image."""
     left_digits, right_digits = (torch.zeros(len(pairs), 1, _SIDE, _SIDE) for _ in range(2))
     left_digits[..., :_DIGIT_SIDE, :_DIGIT_SIDE] = digits[pairs[:, 0]]
     right_digits[..., -_DIGIT_SIDE:, -_DIGIT_SIDE:] = digits[pairs[:, 1]]

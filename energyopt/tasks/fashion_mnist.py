@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from energyopt.core.protocols import Split
 from energyopt.tasks._idx import IDX_EXPECTS, IDX_FILES, read_idx_images
 from energyopt.tasks._local_data import LocalData
-from energyopt.tasks._splits import split_training
+from energyopt.tasks._splits import DataSet, split_training
 
 _DATA = LocalData(
     name="Fashion-MNIST",
@@ -20,7 +19,7 @@ _DATA = LocalData(
 )
 
 
-class FashionMNIST:
+class FashionMNIST(DataSet):
     """70,000 grey 28x28 images of clothes in 10 classes, from IDX files in a local folder.
 
     Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking
@@ -35,24 +34,9 @@ class FashionMNIST:
         n_train: Training images; None takes all that are not held out.
         n_validation: Images of the training files that are held out for validation.
         split_seed: Seed of the split; validation does not depend on `n_train`.
-
-    Attributes:
-        train: Inputs of shape (n_train, 1, 28, 28), standardised, and labels.
-        validation: `n_validation` images, likewise.
-        test: The images of the test files, likewise.
-        input_shape: (1, 28, 28).
-        num_classes: 10.
-
-    Raises:
-        ConfigError: If a file is missing, damaged or not what it should be, or a size is not
-            possible.
     """
 
-    input_shape: tuple[int, ...]
     num_classes: int = 10
-    train: Split
-    validation: Split
-    test: Split
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +14,7 @@ from energyopt.core.checks import is_number, is_whole_number
 from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
 from energyopt.tasks._labels import select_labels
-from energyopt.tasks._splits import Splits, check_int, standardised
+from energyopt.tasks._splits import DataSet, Splits, check_int, standardised
 
 _CHANNELS = 6
 _STEPS = 64
@@ -22,7 +22,7 @@ _RATE_HZ = 32.0
 _HARMONIC_DAMPING = (1.0, 1.6, 2.4)  # higher harmonics of a movement are weaker
 
 
-class Har:
+class Har(DataSet):
     """Human activity recognition on SYNTHETIC windows of 6 channels x 64 steps (2 s at 32 Hz).
 
     No person was measured: the windows come from a small model of periodic movement that resembles
@@ -48,25 +48,9 @@ class Har:
             provide users to pretrain on and a new one to fine-tune for.
         world_seed: Seed of the activities and subjects.
         sample_seed: Seed of the windows drawn from that world.
-
-    Attributes:
-        train: Inputs of shape (n_train, 6, 64), standardised, and labels.
-        validation: `n_validation` windows, likewise.
-        test: `n_test` windows, likewise.
-        input_shape: (6, 64).
-        num_classes: `n_activities`, `n_subjects` or their sum, depending on `label`.
-        heads: Only for "both": activity and subject.
-
-    Raises:
-        ConfigError: If an option is out of its range.
     """
 
     input_shape: tuple[int, ...] = (_CHANNELS, _STEPS)
-    num_classes: int
-    heads: Mapping[str, int]
-    train: Split
-    validation: Split
-    test: Split
 
     def __init__(
         self,
@@ -102,9 +86,7 @@ class Har:
             generator = torch.Generator().manual_seed(len(sizes) * sample_seed + index)
             inputs, labels = world.draw_windows(size, drawn_subjects, noise, generator)
             parts.append(Split(inputs, heads.select(labels)))
-        self.num_classes = heads.num_classes
-        if heads.is_multi_head:
-            self.heads = heads.heads
+        self._set_heads(heads)
         self.train, self.validation, self.test = standardised(Splits(*parts))
 
 
@@ -123,27 +105,16 @@ def _checked_subjects(subjects: Sequence[int] | None, n_subjects: int) -> torch.
 
 @dataclass(frozen=True)
 class _World:
-    """The fixed parameters of all activities and subjects.
+    """The fixed parameters of all activities and subjects."""
 
-    Attributes:
-        frequency_hz: Base frequency of each activity, of shape (activities,).
-        amplitude: Amplitude of each harmonic, of shape (activities, channels, harmonics).
-        phase: Phase of each harmonic, in rad, of shape (activities, channels, harmonics).
-        posture: Constant part of each activity, of shape (activities, channels).
-        pace: Factor on the frequency of each subject, of shape (subjects,).
-        strength: Factor on the amplitudes of each subject, of shape (subjects, channels).
-        placement: Offset of each subject's sensors, of shape (subjects, channels).
-        lag: Phase lag of each subject's limbs, in rad, of shape (subjects, channels).
-    """
-
-    frequency_hz: torch.Tensor
-    amplitude: torch.Tensor
-    phase: torch.Tensor
-    posture: torch.Tensor
-    pace: torch.Tensor
-    strength: torch.Tensor
-    placement: torch.Tensor
-    lag: torch.Tensor
+    frequency_hz: torch.Tensor  # of shape (activities,)
+    amplitude: torch.Tensor  # of each harmonic, of shape (activities, channels, harmonics)
+    phase: torch.Tensor  # likewise, in rad
+    posture: torch.Tensor  # constant part, of shape (activities, channels)
+    pace: torch.Tensor  # factor on the frequency, of shape (subjects,)
+    strength: torch.Tensor  # factor on the amplitudes, of shape (subjects, channels)
+    placement: torch.Tensor  # offset of the sensors, of shape (subjects, channels)
+    lag: torch.Tensor  # of the limbs' phase in rad, of shape (subjects, channels)
 
     @classmethod
     def draw(cls, activities: int, subjects: int, subject_strength: float, seed: int) -> _World:
@@ -170,12 +141,6 @@ class _World:
 
         A channel is posture + placement + sum over harmonics h of
         amplitude_h * sin(2 pi h f t + phase_h + lag), plus noise.
-
-        Args:
-            count: Number of windows.
-            subjects: Numbers of the subjects to draw from.
-            noise: Standard deviation of the white sensor noise.
-            generator: Source of all randomness.
 
         Returns:
             Windows of shape (count, channels, steps), and their labels (activity, subject) of shape

@@ -14,6 +14,7 @@ from energyopt.tasks._cache import Arrays, cached
 from energyopt.tasks._idx import IDX_EXPECTS, IDX_FILES, read_idx_images
 from energyopt.tasks._local_data import LocalData
 from energyopt.tasks._splits import (
+    DataSet,
     Splits,
     check_int,
     read_table,
@@ -34,7 +35,7 @@ _DATA = LocalData(
 )
 
 
-class MNIST:
+class MNIST(DataSet):
     """70,000 grey 28x28 images of the digits 0 to 9, from IDX files in a local folder.
 
     Source: Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST Database of Handwritten Digits".
@@ -54,24 +55,9 @@ class MNIST:
         n_train: Training images; None takes all that are not held out.
         n_validation: Images held out for validation; None takes a tenth of those not for testing.
         split_seed: Seed of the split; held-out images do not depend on `n_train`.
-
-    Attributes:
-        train: Inputs of shape (n_train, 1, side, side), standardised, and labels.
-        validation: `n_validation` images, likewise.
-        test: Test images, likewise.
-        input_shape: (1, 28, 28), or (1, resize, resize).
-        num_classes: 10.
-
-    Raises:
-        ConfigError: If a file is missing, damaged or not what it should be, or an option is not
-            possible.
     """
 
-    input_shape: tuple[int, ...]
     num_classes: int = 10
-    train: Split
-    validation: Split
-    test: Split
 
     def __init__(
         self,

@@ -26,8 +26,10 @@ from energyopt.tasks._pamap2 import (
     read_recording,
 )
 from energyopt.tasks._splits import (
+    DataSet,
     Splits,
     check_int,
+    check_selection,
     check_share,
     standardised,
     stratified_order,
@@ -43,13 +45,14 @@ _DATA = LocalData(
 _MAX_WINDOW_S = 1e6
 
 
-class Pamap2:
+class Pamap2(DataSet):
     """Windows of wearable sensors: 12 activities of up to 9 subjects, from text files.
 
     Source: A. Reiss, D. Stricker, "Introducing a New Benchmarked Dataset for Activity Monitoring",
     ISWC 2012. Nothing is downloaded. Each file is read once (a minute at most for all) and cached.
     A window lies within one uninterrupted stretch of one activity, whose last part is for
     validation, so windows of different parts share no sample.
+    The shape of a window is (channels, steps), by default (18, 128).
 
     Args:
         root: Folder that contains `Protocol`; None looks in ENERGYOPT_DATA.
@@ -68,25 +71,7 @@ class Pamap2:
         validation_share: Share of each stretch, by time.
         n_train: Training windows, stratified by label; None takes all.
         sample_seed: Seed of the choice and order of training windows.
-
-    Attributes:
-        train: Inputs of shape (windows, channels, steps), standardised per channel, and labels.
-        validation: Validation windows, likewise.
-        test: Test windows, likewise.
-        input_shape: (channels, steps): by default (18, 128).
-        num_classes: 12 activities, the subjects, or their sum, depending on `label`.
-        heads: Only for "both": activity and subject.
-
-    Raises:
-        ConfigError: If a file is missing or damaged, or an option is not possible.
     """
-
-    input_shape: tuple[int, ...]
-    num_classes: int
-    heads: Mapping[str, int]
-    train: Split
-    validation: Split
-    test: Split
 
     def __init__(
         self,
@@ -115,8 +100,8 @@ class Pamap2:
         )
         check_share("validation_share", validation_share, 0.5)
         check_int("sample_seed", sample_seed, 0)
-        _check_names("sensors", sensors, SENSORS)
-        _check_names("signals", signals, tuple(SIGNALS))
+        check_selection("sensors", sensors, SENSORS)
+        check_selection("signals", signals, tuple(SIGNALS))
         files = _find_files(root)
         training_subjects = _select_subjects(subjects, held_out_subject, files)
         n_subjects = len(training_subjects)
@@ -146,9 +131,7 @@ class Pamap2:
             *(Split(part.inputs, heads.select(part.labels)) for part in (train, validation, test))
         )
         self.input_shape = (len(columns), windowing.steps)
-        self.num_classes = heads.num_classes
-        if heads.is_multi_head:
-            self.heads = heads.heads
+        self._set_heads(heads)
         self.train, self.validation, self.test = standardised(splits)
 
 
@@ -161,19 +144,12 @@ class _Windows(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Windowing:
-    """Cuts recordings into windows.
+    """Cuts recordings into windows."""
 
-    Attributes:
-        steps: Length of a window, in samples.
-        stride: Samples from one window's start to the next one's.
-        validation_share: Share of each stretch for validation.
-        test_share: Share of each stretch for testing: its end.
-    """
-
-    steps: int
-    stride: int
-    validation_share: float
-    test_share: float
+    steps: int  # in a window
+    stride: int  # samples from one window's start to the next one's
+    validation_share: float  # of each stretch
+    test_share: float  # of each stretch: its end
 
     def split(
         self, recording: SubjectRecording, subject: int
@@ -263,14 +239,6 @@ def _to_steps(name: str, time_s: object, rate_hz: int, minimum: int) -> int:
     return steps
 
 
-def _check_names(name: str, values: Sequence[str], allowed: Sequence[str]) -> None:
-    names = list(values)
-    if isinstance(values, str) or not names or set(names) - set(allowed):
-        raise ConfigError(f"task.{name}={values} must be a list of {', '.join(allowed)}.")
-    if len(set(names)) < len(names):
-        raise ConfigError(f"task.{name}={values} names one twice: name each once.")
-
-
 def _find_files(root: str | Path | None) -> dict[int, Path]:
     """Return the subjects' files by the subject's number."""
     (folder,) = _DATA.find(root)
@@ -301,7 +269,7 @@ def _select_subjects(
     selected = sorted(set(requested) - {held_out})
     if not selected:
         raise ConfigError(
-            f"task.subjects={subjects} leaves nobody to train on beside "
+            f"task.subjects={subjects} leaves nobody to train on, only "
             f"task.held_out_subject={held_out}: name another subject."
         )
     return selected

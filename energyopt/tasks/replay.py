@@ -34,25 +34,15 @@ TrainingKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The recorded trainings of one workload on one GPU.
+    """The recorded trainings of one workload on one GPU."""
 
-    Attributes:
-        workload: Name of the data set, with network and optimizer if several were recorded.
-        gpu: Name of the GPU in the file's name.
-        target: Accuracy to reach, in [0, 1].
-        max_epochs: Epochs after which a training has missed the target.
-        default_batch_size: The workload's usual batch size, or the largest recorded one below it.
-        runs: Accuracy curves of the recorded runs, by batch size.
-        costs: Time and energy of an epoch, by batch size.
-    """
-
-    workload: str
-    gpu: str
-    target: float
-    max_epochs: int
-    default_batch_size: int
-    runs: Mapping[int, tuple[Curve, ...]]
-    costs: Mapping[int, Costs]
+    workload: str  # the data set, with network and optimizer if several were recorded
+    gpu: str  # as in the file's name
+    target: float  # accuracy to reach, in [0, 1]
+    max_epochs: int  # after which a training has missed the target
+    default_batch_size: int  # the usual one, or the largest recorded one below it
+    runs: Mapping[int, tuple[Curve, ...]]  # accuracy curves, by batch size
+    costs: Mapping[int, Costs]  # time and energy of an epoch, by batch size
 
     @property
     def limits_w(self) -> tuple[float, ...]:
@@ -72,9 +62,6 @@ class Replay:
         clock: Virtual clock of the replayed trainings.
         name: Workload and GPU, for messages.
         recorded: All recorded trainings of the workload on the GPU.
-
-    Raises:
-        ConfigError: If a table is missing or damaged, or does not contain the workload.
     """
 
     def __init__(self, folder: str, workload: str, gpu: str | None = None) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
-from energyopt.tasks._splits import read_table, sklearn_data_file, split, standardised
+from energyopt.tasks._splits import DataSet, read_table, sklearn_data_file, split, standardised
 
 _FILES = {"wine": "wine_data.csv", "breast_cancer": "breast_cancer.csv"}
 
 
-class Tabular:
+class Tabular(DataSet):
     """A table of measurements with one class per row, from the files in scikit-learn.
 
     "wine": 178 wines, 13 chemical measurements, 3 cultivars (S. Aeberhard, M. Forina, UCI
@@ -25,24 +24,7 @@ class Tabular:
         n_validation: Validation rows.
         n_test: Test rows.
         split_seed: Seed of the split; validation and test do not depend on `n_train`.
-
-    Attributes:
-        train: Inputs of shape (n_train, features), standardised, and labels.
-        validation: `n_validation` rows, likewise.
-        test: `n_test` rows, likewise.
-        input_shape: (13,) or (30,).
-        num_classes: 3 or 2.
-
-    Raises:
-        ConfigError: If the name is unknown, scikit-learn's file is missing, or a size is not
-            possible.
     """
-
-    input_shape: tuple[int, ...]
-    num_classes: int
-    train: Split
-    validation: Split
-    test: Split
 
     def __init__(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,10 @@ from numpy.typing import NDArray
 
 from energyopt.core.protocols import Split, Tokens
 from energyopt.errors import ConfigError
-from energyopt.tasks._splits import check_int, check_share
+from energyopt.tasks._splits import DataSet, check_int, check_share
 
 
-class Text:
+class Text(DataSet):
     """The character that follows `context` others, in a text file in UTF-8.
 
     The text is cut into three stretches: training, validation and test; a sample lies within one of
@@ -32,24 +31,10 @@ class Text:
         test_share: Share of the text for testing.
 
     Attributes:
-        train: Inputs of shape (samples, context), whole numbers (int32), and labels.
-        validation: Validation samples, likewise.
-        test: Test samples, likewise.
-        input_shape: (context,), as `Tokens`.
-        num_classes: Number of characters in the training stretch, plus one for all others.
         characters: Characters of the training stretch, in the order of their numbers.
-
-    Raises:
-        ConfigError: If the file cannot be read as UTF-8, is too short, or an option is not
-            possible.
     """
 
-    input_shape: Sequence[int]
-    num_classes: int
     characters: str
-    train: Split
-    validation: Split
-    test: Split
 
     def __init__(
         self,
