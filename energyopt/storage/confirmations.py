@@ -34,13 +34,7 @@ from energyopt.utils.process import Process
 
 
 class Confirmations:
-    """The confirmations of a study, which one process adds to.
-
-    Args:
-        storage: The storage that holds the study.
-        url: Its URL.
-        study: The study's name.
-    """
+    """The confirmations of a study, which one process adds to."""
 
     def __init__(self, storage: RDBStorage, url: str, study: str) -> None:
         self._storage = storage
@@ -49,14 +43,14 @@ class Confirmations:
 
     @classmethod
     @contextmanager
-    def open(cls, where: str, study: str) -> Iterator[Self]:
+    def open(cls, location: str, study: str) -> Iterator[Self]:
         """Open the confirmations of an existing study.
 
         Raises:
             StorageError: If the database cannot be used.
         """
-        storage = open_database(where, create=True)
-        url = storage_url(where)
+        storage = open_database(location, create=True)
+        url = storage_url(location)
         try:
             with storage_errors(url), quiet_optuna():
                 with lock_in_transaction(storage.engine):
@@ -133,10 +127,7 @@ class Confirmations:
 
 
 def confirmations_of(connection: Connection, study_id: int) -> tuple[Confirmation, ...]:
-    """Return the confirmations of a study, by number.
-
-    Databases of other programs and of older versions have none.
-    """
+    """Return a study's confirmations; databases of other programs and older versions have none."""
     if not sa.inspect(connection).has_table(CONFIRMATIONS.name):
         return ()
     query = sa.select(CONFIRMATIONS).where(CONFIRMATIONS.c.study_id == study_id)

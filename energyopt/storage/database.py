@@ -46,31 +46,31 @@ NETWORK = frozenset(
 """File systems that hosts share; memory cannot be shared across them, as SQLite's WAL needs."""
 
 
-def storage_url(where: str) -> str:
+def storage_url(location: str) -> str:
     """Return the SQLAlchemy URL of a storage: a URL as it is, a path as an SQLite file.
 
     Raises:
         StorageError: If it is neither.
     """
-    if where.rstrip("/") in ("sqlite:", "sqlite:///:memory:"):
+    if location.rstrip("/") in ("sqlite:", "sqlite:///:memory:"):
         raise StorageError(
-            f"storage={where} is kept in memory alone and lost at the end; give a file"
+            f"storage={location} is kept in memory alone and lost at the end; give a file"
         )
-    if "://" not in where:
-        return URL.create("sqlite", database=str(Path(where).expanduser())).render_as_string()
-    if where.startswith("postgres://"):  # the form that some servers' tools print
-        where = where.replace("postgres", "postgresql", 1)
+    if "://" not in location:
+        return URL.create("sqlite", database=str(Path(location).expanduser())).render_as_string()
+    if location.startswith("postgres://"):  # the form that some servers' tools print
+        location = location.replace("postgres", "postgresql", 1)
     try:
-        url = make_url(where)
+        url = make_url(location)
     except (ArgumentError, ValueError) as error:
         raise StorageError(
-            f"storage={masked(where)} is not a database URL; give a file, such as "
+            f"storage={masked(location)} is not a database URL; give a file, such as "
             "studies/energyopt.db, or a URL, such as postgresql+psycopg://user@host/name"
         ) from error
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise StorageError(
-            f"storage={masked(where)}: studies are kept in SQLite files and in PostgreSQL; give a "
-            "file, or a URL such as postgresql+psycopg://user@host/name"
+            f"storage={masked(location)}: studies are kept in SQLite files and in PostgreSQL; give "
+            "a file, or a URL such as postgresql+psycopg://user@host/name"
         )
     if url.drivername == "postgresql":  # its default driver depends on SQLAlchemy's version
         url = url.set(drivername="postgresql+psycopg")
@@ -85,20 +85,20 @@ def sqlite_file(url: str) -> Path | None:
     return Path(str(parsed.database))
 
 
-def open_database(where: str, *, create: bool) -> RDBStorage:
+def open_database(location: str, *, create: bool) -> RDBStorage:
     """Open a storage for a search (create) or read-only.
 
     SQLite takes its write lock at the beginning of a transaction: without that, Optuna runs
     queued trials twice. Connections that a server dropped are detected and replaced.
 
     Args:
-        where: A file or a SQLAlchemy URL.
+        location: A file or a SQLAlchemy URL.
         create: Create the database if it does not exist, and lock for writing.
 
     Raises:
         StorageError: If it cannot be opened; the database is unchanged.
     """
-    url = storage_url(where)
+    url = storage_url(location)
     file = sqlite_file(url)
     if file is None:
         return _open_server(url, create=create)
@@ -115,15 +115,15 @@ def open_database(where: str, *, create: bool) -> RDBStorage:
 
 
 @contextlib.contextmanager
-def opened_to_read(where: str) -> Iterator[RDBStorage]:
+def opened_to_read(location: str) -> Iterator[RDBStorage]:
     """Open a storage read-only, and turn what it raises into `StorageError`.
 
     Raises:
         StorageError: If it cannot be opened or read.
     """
-    storage = open_database(where, create=False)
+    storage = open_database(location, create=False)
     try:
-        with storage_errors(storage_url(where)), quiet_optuna():
+        with storage_errors(storage_url(location)), quiet_optuna():
             yield storage
     finally:
         storage.engine.dispose()

@@ -28,22 +28,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 class Identity:
     """The settings of a study that may not change: a run with other ones cannot continue it.
 
-    Attributes:
-        metrics: The objectives.
-        overrides: The fixed command-line overrides.
-        sweep: The overrides that span the search space.
-        config: The resolved config without what may change (budgets, storage); None for
-            another app, whose config is not compared.
-        target: Accuracy to reach; None for another app whose jobs return values.
-        app: Name of another app whose jobs report; else None.
+    Config is None for another app, whose config is not compared; so is the target where its jobs
+    return values.
     """
 
     metrics: tuple[Metric, ...]
-    overrides: tuple[str, ...]
-    sweep: tuple[str, ...]
-    config: Mapping[str, Any] | None
+    overrides: tuple[str, ...]  # the fixed ones
+    sweep: tuple[str, ...]  # overrides that span the search space
+    config: Mapping[str, Any] | None  # resolved, without what may change (budgets, storage)
     target: float | None
-    app: str | None = None
+    app: str | None = None  # name of another app whose jobs report
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -75,13 +69,7 @@ def check_name(name: str) -> None:
 
 
 def no_such_study(name: str, names: Iterable[str], url: str) -> str:
-    """Return the message that a storage has no study of a name.
-
-    Args:
-        name: The missing study.
-        names: The existing ones.
-        url: The storage's URL.
-    """
+    """Return the message that a storage has no study of a name, only others."""
     existing = ", ".join(sorted(names)) or "none yet"
     return f"there is no study {name!r} in {masked(url)}; there are: {existing}"
 
@@ -120,7 +108,7 @@ def check_same(
 
     Args:
         name: The study's name.
-        stored: The identity of the study.
+        stored: Its identity.
         requested: The identity of this run.
         moved: New paths of code by old ones, either of which an identity may hold.
 
@@ -135,8 +123,8 @@ def check_same(
     ]
     if differences:
         raise StudyError(
-            f"study {name} asks another question than this run ({'; '.join(differences)}); "
-            "repeat its words to continue it, or give another study=name"
+            f"study {name} was created with other settings than this run ({'; '.join(differences)})"
+            "; repeat its overrides to continue it, or give another study=name"
         )
 
 

@@ -65,15 +65,7 @@ _CONSTRAINTS = """
 
 @dataclass(frozen=True, slots=True)
 class StoredTrial:
-    """A trial as Optuna stores it.
-
-    Attributes:
-        number: Its number in the study, from 0.
-        state: Its state.
-        params: The values that the sampler chose, by key.
-        values: The objective values.
-        feasible: True if all constraints hold.
-    """
+    """A trial as Optuna stores it."""
 
     number: int
     state: State
@@ -114,11 +106,7 @@ def space_of(connection: Connection, study_id: int) -> dict[str, BaseDistributio
 
 
 def unique_distributions(pairs: Iterable[tuple[str, str]]) -> dict[str, BaseDistribution]:
-    """Return the distribution of each key, in order, except for keys with several.
-
-    Args:
-        pairs: Keys and the JSON of distributions.
-    """
+    """Return the distribution of each key, given its JSON, except for keys with several."""
     distributions: defaultdict[str, set[str]] = defaultdict(set)
     for key, text in pairs:
         distributions[key].add(text)

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from optuna.exceptions import StorageInternalError
-from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,13 +21,7 @@ from energyopt.utils import failpoints
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A paused trial that a run has claimed.
-
-    Attributes:
-        trial: Optuna's trial.
-        overrides: Its overrides.
-        outcome: The outcome at its pause.
-    """
+    """A paused trial that a run has claimed, with its outcome at the pause."""
 
     trial: Trial
     overrides: tuple[str, ...]
@@ -36,20 +29,12 @@ class Waiting:
 
 
 class PausedTrials:
-    """The paused trials of a study, as one run sees them.
-
-    Args:
-        study: Optuna's study.
-        rows: The rows of its trials.
-        reconciler: Updates Optuna's trials from these rows.
-    """
+    """The paused trials of a study, as one run sees them."""
 
     def __init__(self, study: Study, rows: TrialRows, reconciler: Reconciler) -> None:
         self._study = study
         self._rows = rows
         self._reconciler = reconciler
-        # Creating a Trial makes its study's sampler suggest: these trials have their parameters.
-        self._study_without_sampler = Study(study.study_name, study._storage, RandomSampler())  # noqa: SLF001
 
     def take(self, number: int) -> Waiting | None:
         """Claim a paused trial for this run; None if another run was first, or it has ended."""
@@ -86,7 +71,7 @@ class PausedTrials:
 
     def _trial(self, number: int) -> Trial:
         (trial,) = (t for t in self._trials(TrialState.RUNNING) if t.number == number)
-        return Trial(self._study_without_sampler, trial._trial_id)  # noqa: SLF001  # no other way
+        return self._reconciler.open_trial(trial)
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states)

@@ -31,17 +31,17 @@ _COLUMNS = (
 )
 
 
-def read_study(where: str, name: str) -> StudyRecord:
+def read_study(location: str, name: str) -> StudyRecord:
     """Read one study.
 
     Raises:
         StorageError: If the database cannot be read.
         StudyError: If there is no such study; the message lists the existing ones.
     """
-    with opened_to_read(where) as storage:
+    with opened_to_read(location) as storage:
         names = optuna.get_all_study_names(storage)
         if name not in names:
-            message = no_such_study(name, names, storage_url(where))
+            message = no_such_study(name, names, storage_url(location))
             if (Path(name) / STUDY).is_file():
                 message += f"; {name} is an export: `energyopt import {name}` brings it there"
             raise StudyError(message)
@@ -49,22 +49,22 @@ def read_study(where: str, name: str) -> StudyRecord:
         return record_of(study, storage, storage.get_study_id_from_name(name))
 
 
-def read_studies(where: str) -> list[StudyRecord]:
+def read_studies(location: str) -> list[StudyRecord]:
     """Read all studies, by name.
 
     Raises:
         StorageError: If the database cannot be read.
     """
-    return [read_study(where, name) for name in study_names(where)]
+    return [read_study(location, name) for name in study_names(location)]
 
 
-def study_names(where: str) -> list[str]:
+def study_names(location: str) -> list[str]:
     """Return the names of all studies, sorted.
 
     Raises:
         StorageError: If the database cannot be read.
     """
-    with opened_to_read(where) as storage:
+    with opened_to_read(location) as storage:
         return sorted(optuna.get_all_study_names(storage))
 
 

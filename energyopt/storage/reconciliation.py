@@ -39,19 +39,12 @@ Point = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class TrialRemnant:
-    """A trial that does not run any more, as its files and its run leave it.
-
-    Attributes:
-        overrides: Its overrides.
-        outcome: Its outcome, if it ended and that could not be stored.
-        result: The record in its journal.
-        paused: Its outcome at a pause that it can be resumed from.
-    """
+    """A trial that does not run any more, as its files and its run leave it."""
 
     overrides: tuple[str, ...] = ()
-    outcome: Outcome | None = None
-    result: TrialResult | None = None
-    paused: Outcome | None = None
+    outcome: Outcome | None = None  # if it ended and that could not be stored
+    result: TrialResult | None = None  # the record in its journal
+    paused: Outcome | None = None  # at a pause that it can be resumed from
 
 
 class Reconciler:
@@ -69,7 +62,7 @@ class Reconciler:
         self._study = study
         self._rows = rows
         self._remains = remains
-        # For trials of crashed runs: creating a Trial makes its study's sampler suggest.
+        # For trials of other runs: creating a Trial makes its study's sampler suggest.
         self._study_without_sampler = Study(study.study_name, study._storage, RandomSampler())  # noqa: SLF001
 
     def insert(
@@ -93,7 +86,7 @@ class Reconciler:
 
         Args:
             trial: The trial.
-            remnant: What is left of it.
+            remnant: The rest of it.
             reason: The reason, in words.
             died: The process that ran it died.
         """
@@ -165,7 +158,7 @@ class Reconciler:
             else:
                 self._rows.conclude(trial.number, row.run, ended)
             failpoints.at("lost")
-        self.sync_optuna(Trial(self._study_without_sampler, trial._trial_id))  # noqa: SLF001  # no other way
+        self.sync_optuna(self.open_trial(trial))
         failpoints.at("failed")
 
     def _row(self, number: int) -> Row[Any]:
@@ -173,18 +166,22 @@ class Reconciler:
         assert row is not None  # noqa: S101  # rows are never deleted
         return row
 
+    def open_trial(self, trial: FrozenTrial) -> Trial:
+        """Return a running trial, in a form that can be changed."""
+        return Trial(self._study_without_sampler, trial._trial_id)  # noqa: SLF001  # no other way
+
     def sync_optuna(self, trial: Trial) -> None:
         """Update Optuna's tables from the row of a trial."""
         self.report(trial, outcome_in(self._row(trial.number)) or Outcome("failed"))
 
     def retry_lost(self) -> None:
-        """Queue the parameters of each lost trial again, once."""
-        lost = self._rows.to_retry()
-        if not lost:
+        """Queue the parameters of each lost_trials trial again, once."""
+        lost_trials = self._rows.to_retry()
+        if not lost_trials:
             return
         trials = self._study.get_trials(deepcopy=False)
         retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
-        for number, deaths in lost:
+        for number, deaths in lost_trials:
             if number not in retried:
                 trial = next(trial for trial in trials if trial.number == number)
                 params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}

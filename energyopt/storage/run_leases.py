@@ -29,23 +29,14 @@ BEATS_OF_GRACE = 10
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run of a study.
-
-    Attributes:
-        study_id: The study's number.
-        ordinal: Its number among the study's runs, from 0.
-        process: The process that runs it.
-        silent_s: Time since its last heartbeat, in s.
-        grace_s: Silence after which it counts as dead, in s.
-        ended: True if it ended regularly.
-    """
+    """A run of a study."""
 
     study_id: int
-    ordinal: int
+    ordinal: int  # among the study's runs, from 0
     process: Process
-    silent_s: float
-    grace_s: float
-    ended: bool
+    silent_s: float  # since its last heartbeat
+    grace_s: float  # silence after which it counts as dead
+    ended: bool  # regularly
 
     @property
     def is_dead(self) -> bool:
@@ -96,14 +87,7 @@ def runs_of(connection: Connection, study_id: int) -> list[Run]:
     now_s = _now_s(connection)
     query = sa.select(RUNS).where(RUNS.c.study_id == study_id, ~RUNS.c.ended)
     return [
-        Run(
-            study_id,
-            row.ordinal,
-            process_of(row),
-            now_s - row.beat_s,
-            row.grace_s,
-            ended=False,
-        )
+        Run(study_id, row.ordinal, process_of(row), now_s - row.beat_s, row.grace_s, ended=False)
         for row in connection.execute(query)
     ]
 
@@ -126,7 +110,7 @@ def took_s(connection: Connection, run: Run) -> float:
 
 
 @contextmanager
-def only_coordinator(where: str, name: str) -> Iterator[bool]:
+def only_coordinator(location: str, name: str) -> Iterator[bool]:
     """Lock a study of an SQLite database for this process; the lock ends with it.
 
     Yields:
@@ -139,7 +123,7 @@ def only_coordinator(where: str, name: str) -> Iterator[bool]:
         StudyError: If another process holds the lock, or the study's name is invalid.
     """
     check_name(name)
-    file = sqlite_file(storage_url(where))
+    file = sqlite_file(storage_url(location))
     if file is None:
         yield False
         return

@@ -12,13 +12,7 @@ from energyopt.storage.trial_rows import TrialRows
 
 
 class SearchEnergy:
-    """The sum over a study's trials and confirmations, updated from its tables.
-
-    Args:
-        engine: Engine of the study's database.
-        rows: The rows of its trials.
-        study_id: The study's number.
-    """
+    """The sum over a study's trials and confirmations, updated from its tables."""
 
     def __init__(self, engine: Engine, rows: TrialRows, study_id: int) -> None:
         self._engine = engine
@@ -28,12 +22,7 @@ class SearchEnergy:
         self._may_grow: set[int] = set()  # trials whose stored energy may change
 
     def total_j(self, progress: Mapping[int, TrialResult]) -> float:
-        """Return the sum in J.
-
-        Args:
-            progress: The records of trials that run here, by number: they are newer than the
-                tables.
-        """
+        """Return the sum in J, with the records of trials that run here, newer than the tables."""
         begin = max(self._trials_j, default=-1) + 1
         for number, is_final, energy_j in self._rows.energies_j(begin, self._may_grow):
             self._trials_j[number] = energy_j

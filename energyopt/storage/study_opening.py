@@ -35,26 +35,18 @@ GRACE_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class OpenStudy:
-    """A study that a run has opened.
-
-    Attributes:
-        study: Optuna's study.
-        storage: The storage that holds it and energyopt's own tables.
-        url: The storage's URL.
-        run: The run that opened it.
-        note: A sentence about an upgrade of the tables; None if there was none.
-    """
+    """A study that a run has opened."""
 
     study: Study
     storage: RDBStorage
     url: str
     run: Run
-    note: str | None
+    note: str | None  # about an upgrade of the tables
 
 
 @contextmanager
 def open_study(
-    where: str,
+    location: str,
     name: str,
     identity: Identity,
     make_sampler: Callable[[int], BaseSampler],
@@ -69,7 +61,7 @@ def open_study(
     becomes a `StorageError`.
 
     Args:
-        where: A file or a SQLAlchemy URL.
+        location: A file or a SQLAlchemy URL.
         name: The study's name.
         identity: The study's identity.
         make_sampler: Returns the sampler, given the number of earlier trials and runs.
@@ -82,8 +74,8 @@ def open_study(
         StudyError: If the study exists with another identity, or another host runs it in a file.
     """
     check_name(name)
-    storage = open_database(where, create=True)
-    url = storage_url(where)
+    storage = open_database(location, create=True)
+    url = storage_url(location)
     with storage_errors(url), quiet_optuna(), _closed_on_error(storage):
         with lock_in_transaction(storage.engine) as lock:
             note = prepare(storage.engine, sqlite_file(url))

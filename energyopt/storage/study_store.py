@@ -68,7 +68,7 @@ class StudyStore:
     @classmethod
     def open(
         cls,
-        where: str,
+        location: str,
         name: str,
         identity: Identity,
         make_sampler: Callable[[int], BaseSampler],
@@ -78,13 +78,9 @@ class StudyStore:
         grace_s: float = GRACE_S,
         sole: bool = False,
     ) -> StudyStore:
-        """Create a study, or continue one of the same identity, as a new run of it.
-
-        Arguments and errors are those of `open_study`; `remains` returns what a crashed run left
-        of a trial.
-        """
+        """Open a study as `open_study` does; `remains` returns what a crashed run left behind."""
         with open_study(
-            where, name, identity, make_sampler, process=process, grace_s=grace_s, sole=sole
+            location, name, identity, make_sampler, process=process, grace_s=grace_s, sole=sole
         ) as opened:
             return cls(opened, remains)
 
@@ -161,10 +157,7 @@ class StudyStore:
         return is_first
 
     def beat(self, progress: Mapping[int, TrialResult]) -> None:
-        """Store a heartbeat, and the energy that this run's trials have used so far.
-
-        Args:
-            progress: The records of trials that run, by number.
+        """Store a heartbeat, and the energy that this run's trials have used so far, by number.
 
         Raises:
             LeaseLostError: If another run took this one for dead.
@@ -312,11 +305,7 @@ class StudyStore:
             return self._paused.observed(self._trials())
 
     def spent_j(self, progress: Mapping[int, TrialResult] | None = None) -> float:
-        """Return the energy that the study has used so far, including confirmations, in J.
-
-        Args:
-            progress: The records of trials that run here, by number.
-        """
+        """Return the energy that the study has used so far, including confirmations, in J."""
         with storage_errors(self._url):
             return self._energy.total_j(progress or {})
 
@@ -326,13 +315,13 @@ class StudyStore:
             return runs.took_s(connection, self._run)
 
     def seen(self) -> list[Point]:
-        """Return the parameters of all trials that were not lost, including queued ones."""
+        """Return the parameters of all trials that were not lost_numbers, including queued ones."""
         with storage_errors(self._url):
-            lost = self._rows.lost()
+            lost_numbers = self._rows.lost()
             return [
                 trial.params or dict(trial.system_attrs.get("fixed_params", {}))
                 for trial in self._trials()
-                if trial.number not in lost
+                if trial.number not in lost_numbers
             ]
 
     def others(self) -> list[Run]:
@@ -394,11 +383,7 @@ class StudyStore:
             return runs.runs_of(connection, self._run.study_id)
 
     def _keep_energy(self, number: int, result: TrialResult | None) -> NoReturn:
-        """Store the energy of a trial that another run has abandoned, and raise.
-
-        Raises:
-            LeaseLostError: Always.
-        """
+        """Store the energy of a trial that another run abandoned, and raise LeaseLostError."""
         if result is not None:
             self._rows.keep_energy(number, result)
         raise self._lease_lost()
@@ -406,8 +391,8 @@ class StudyStore:
     def _lease_lost(self) -> LeaseLostError:
         return LeaseLostError(
             f"this run of study {self.name} was silent for more than {self._run.grace_s:g} s and "
-            "taken for dead by another, which runs its trials again; their joules until now are "
-            "kept, the same command goes on"
+            "taken for dead by another, which runs its trials again; their energy until now is "
+            "kept, and the same command resumes the study"
         )
 
     def _reap(self, *, is_strict: bool) -> int:

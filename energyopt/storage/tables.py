@@ -83,12 +83,8 @@ _SCHEMA = sa.Table("energyopt_schema", _METADATA, sa.Column("version", sa.Intege
 def prepare(engine: Engine, file: Path | None) -> str | None:
     """Create the tables, or upgrade those of an older energyopt.
 
-    An SQLite file is copied before it is changed; PostgreSQL changes tables in a transaction.
-
-    Args:
-        engine: Engine of a database that holds Optuna's tables. Only one process at a time may
-            call this.
-        file: The file of an SQLite database; None for a server.
+    An SQLite file is copied before it is changed; PostgreSQL changes tables in a transaction. Only
+    one process at a time may call this.
 
     Returns:
         A sentence about the upgrade, or None if there was none.
@@ -134,13 +130,7 @@ def existing_columns(connection: Connection, table: sa.Table) -> set[str]:
 def next_number(
     connection: Connection, column: sa.Column[int], rows: sa.ColumnElement[bool]
 ) -> int:
-    """Return the number after the largest in a column, or 0 without any.
-
-    Args:
-        connection: The connection to the database.
-        column: The column.
-        rows: The condition for the rows to look at.
-    """
+    """Return the number after the largest in a column of some rows, or 0 without any."""
     last = connection.execute(sa.select(sa.func.max(column)).where(rows)).scalar()
     return 0 if last is None else int(last) + 1
 

@@ -23,13 +23,7 @@ Condition = sa.ColumnElement[bool]
 
 
 class TrialRows:
-    """The rows of a study, as one run changes them.
-
-    Args:
-        engine: Engine of the database.
-        study_id: The study's number.
-        run: The run's ordinal.
-    """
+    """The rows of a study, as the run of an ordinal changes them."""
 
     def __init__(self, engine: Engine, study_id: int, run: int) -> None:
         self._begin: Callable[[], AbstractContextManager[Connection]] = engine.begin
@@ -116,17 +110,17 @@ class TrialRows:
 
     def keep_energy(self, number: int, result: TrialResult) -> None:
         """Store the energy of a trial of this run that another run has abandoned."""
-        lost = replace(result, end="lost", reason="its run was taken for dead")
-        self._change(self._is(number) & TRIALS.c.lost, {"result": result_to_json(lost)})
+        final = replace(result, end="lost", reason="its run was taken for dead")
+        self._change(self._is(number) & TRIALS.c.lost, {"result": result_to_json(final)})
 
-    def energies_j(self, begin: int, others: Iterable[int]) -> Iterator[tuple[int, bool, float]]:
+    def energies_j(self, begin: int, earlier: Iterable[int]) -> Iterator[tuple[int, bool, float]]:
         """Yield number, whether the energy is final, and the stored energy in J of trials.
 
         Args:
             begin: Number of the first trial; all later ones follow.
-            others: Numbers of earlier trials to read in addition.
+            earlier: Numbers of earlier trials to read in addition.
         """
-        is_read = (TRIALS.c.number >= begin) | TRIALS.c.number.in_(list(others))
+        is_read = (TRIALS.c.number >= begin) | TRIALS.c.number.in_(list(earlier))
         query = sa.select(TRIALS.c.number, TRIALS.c.ended & ~TRIALS.c.lost, TRIALS.c.result)
         with self._connect() as connection:
             for number, is_final, text in connection.execute(

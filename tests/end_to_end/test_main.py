@@ -102,7 +102,7 @@ def test_a_study_refuses_another_question_and_says_the_difference(energyopt: Pro
     energyopt.ok("-m", *TINY, *SPACE, "n_trials=1", "study=toy")
     ran = energyopt("-m", *TINY, *SPACE, "n_trials=2", "study=toy", "model.width=8")
     assert ran.code == 2
-    assert "study toy asks another question than this run (model.width: " in ran.text
+    assert "study toy was created with other settings than this run (model.width: " in ran.text
     ran = energyopt("-m", *TINY, SPACE[0], "n_trials=2", "study=toy")
     assert "search of batch_size: choice(8,32) -> not set" in ran.text
     ran = energyopt("-m", *TINY, *SPACE, "n_trials=2", "study=toy", "objective=energy_to_target")

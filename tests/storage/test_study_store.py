@@ -395,8 +395,8 @@ def test_another_question_is_refused_with_the_difference(
     with pytest.raises(StudyError) as caught:
         open_study(identity)
     assert str(caught.value) == (
-        f"study toy asks another question than this run ({difference}); repeat its words to "
-        "continue it, or give another study=name"
+        f"study toy was created with other settings than this run ({difference}); repeat its "
+        "overrides to continue it, or give another study=name"
     )
     assert read_study(database, "toy") == before
 

@@ -35,18 +35,15 @@ from energyopt.storage.tables import TRIALS as ROWS
 _NO_PROCESS = {"host": "", "place": "imported", "pid": 0, "start": ""}
 
 
-def import_study(folder: Path, where: str, name: str | None = None) -> StudyRecord:
+def import_study(folder: Path, location: str, name: str | None = None) -> StudyRecord:
     """Write an exported study into a database, in one transaction.
 
     Trials that ran when it was exported have no owner: the next run of the study ends them.
 
     Args:
         folder: The export.
-        where: A file or a SQLAlchemy URL; a file is created if it does not exist.
+        location: A file or a SQLAlchemy URL; a file is created if it does not exist.
         name: Its new name; the exported one if None.
-
-    Returns:
-        The study.
 
     Raises:
         StorageError: If the folder cannot be read, or the database cannot be used.
@@ -56,8 +53,8 @@ def import_study(folder: Path, where: str, name: str | None = None) -> StudyReco
     record = record_from(plain, folder)
     name = plain.study["name"] if name is None else name
     check_name(name)
-    url = storage_url(where)
-    storage = open_database(where, create=True)
+    url = storage_url(location)
+    storage = open_database(location, create=True)
     try:
         with storage_errors(url), quiet_optuna():
             with lock_in_transaction(storage.engine):

@@ -42,34 +42,24 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class PlainStudy:
-    """A study as plain data: see `schema.json`.
-
-    Attributes:
-        study: The study without its trials.
-        trials: Its trials, by number.
-        confirmations: Its confirmations, by number.
-    """
+    """A study as plain data, trials and confirmations by number: see `schema.json`."""
 
     study: Mapping[str, Any]
     trials: tuple[Mapping[str, Any], ...]
     confirmations: tuple[Mapping[str, Any], ...]
 
 
-def plain_study(where: str, name: str) -> PlainStudy:
+def plain_study(location: str, name: str) -> PlainStudy:
     """Read a study, without names of people and machines.
-
-    Args:
-        where: A file or a SQLAlchemy URL.
-        name: The study's name.
 
     Raises:
         StorageError: If the database cannot be read.
         StudyError: If there is no such study.
     """
-    with opened_to_read(where) as storage, _snapshot(storage) as connection:
+    with opened_to_read(location) as storage, _snapshot(storage) as connection:
         names = optuna.get_all_study_names(storage)
         if name not in names:
-            raise StudyError(no_such_study(name, names, storage_url(where)))
+            raise StudyError(no_such_study(name, names, storage_url(location)))
         return _plain(storage, connection, name)
 
 

@@ -34,14 +34,10 @@ from energyopt.storage.optuna_tables import distribution_from_json, unique_distr
 from energyopt.storage.reader import read_study, study_names
 
 
-def study_at(where: str, name: str) -> StudyRecord:
+def study_at(location: str, name: str) -> StudyRecord:
     """Read a study by its name in a storage, or from the folder that it was exported to.
 
     A name with a slash is a folder. For others, a study of that name takes precedence.
-
-    Args:
-        where: A file or a SQLAlchemy URL.
-        name: The study's name, or the folder.
 
     Raises:
         StorageError: If the database or the folder cannot be read.
@@ -50,7 +46,7 @@ def study_at(where: str, name: str) -> StudyRecord:
     folder, is_path = Path(name).expanduser(), "/" in name
     if not (folder / STUDY).is_file():
         try:
-            return read_study(where, name)
+            return read_study(location, name)
         except EnergyoptError as error:
             if not is_path:  # another program's study may have any name
                 raise
@@ -58,21 +54,17 @@ def study_at(where: str, name: str) -> StudyRecord:
                 f"{name} is neither a study's name nor a folder with a {STUDY}; `energyopt export` "
                 "writes such a folder"
             ) from error
-    file = sqlite_file(storage_url(where))
-    if not is_path and (file is None or file.exists()) and name in study_names(where):
-        return read_study(where, name)
+    file = sqlite_file(storage_url(location))
+    if not is_path and (file is None or file.exists()) and name in study_names(location):
+        return read_study(location, name)
     return record_from(read_folder(folder), folder)
 
 
 def record_from(plain: PlainStudy, folder: Path) -> StudyRecord:
     """Return an exported study as a record.
 
-    Args:
-        plain: The study as plain data.
-        folder: The folder that it was read from, for errors.
-
     Raises:
-        StorageError: If it contradicts itself.
+        StorageError: If it contradicts itself; names the folder that it was read from.
     """
     study = plain.study
     identity = study["question"] or {}
@@ -104,20 +96,12 @@ def record_from(plain: PlainStudy, folder: Path) -> StudyRecord:
 
 
 def distribution_from(data: Mapping[str, Any]) -> BaseDistribution:
-    """Return one of Optuna's three distributions.
-
-    Raises:
-        ValueError: If its numbers are invalid.
-    """
+    """Return one of Optuna's three distributions; raise ValueError if its numbers are invalid."""
     return distribution_from_json(json.dumps(data))
 
 
 def times_of(trial: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
-    """Return the times at which a trial began and ended.
-
-    Raises:
-        ValueError: If one is not a time.
-    """
+    """Return the times at which a trial began and ended; raise ValueError if one is not a time."""
     began, ended = (trial[key] and datetime.fromisoformat(trial[key]) for key in ("began", "ended"))
     return began, ended
 
