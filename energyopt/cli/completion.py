@@ -62,11 +62,7 @@ def answer() -> None:
 
 
 def studies_in(storage: str) -> list[str]:
-    """Return the names of the studies in a file; none for a server, which could be slow.
-
-    Args:
-        storage: A path or URL, in the form of `storage`.
-    """
+    """Return the names of the studies in a file; none for a server, which could be slow."""
     path = storage.removeprefix("sqlite:///")
     if "://" in path or not Path(path).is_file():
         return []
@@ -120,12 +116,7 @@ def _is_override(parser: argparse.ArgumentParser, preceding: Sequence[str]) -> b
 
 
 def _offer(n_words: int, candidates: Mapping[str, str] | None) -> None:
-    """Print candidates with their descriptions; None offers folders.
-
-    Args:
-        n_words: Complete words on the line, which argcomplete skips.
-        candidates: The descriptions by candidate.
-    """
+    """Print candidates with descriptions after the complete words; None offers folders."""
     parser = argparse.ArgumentParser(add_help=False, prefix_chars="\0")
     action = parser.add_argument("word")
     completer = DirectoriesCompleter() if candidates is None else lambda **_: candidates

@@ -46,11 +46,7 @@ class ConfigWords:
                 self._chosen[key] = value
 
     def complete(self, prefix: str) -> dict[str, str]:
-        """Return the overrides that begin with a prefix, with their descriptions.
-
-        Args:
-            prefix: The override as far as it is typed; leading `+` are kept.
-        """
+        """Return the overrides that begin with a prefix, such as `+mod`, with descriptions."""
         plus = prefix[: len(prefix) - len(prefix.lstrip("+"))]
         key, equals, _ = prefix[len(plus) :].partition("=")
         candidates = self._values_of(key) if equals else self._keys(key)

@@ -35,15 +35,10 @@ class Command(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ForeignCommand:
-    """A command of another distribution.
-
-    Attributes:
-        name: Name of the command.
-        entries: Entry points of that name; more than one if distributions conflict.
-    """
+    """A command of another distribution."""
 
     name: str
-    entries: tuple[EntryPoint, ...]
+    entries: tuple[EntryPoint, ...]  # of that name; more than one if distributions conflict
 
     @property
     def origin(self) -> str:
@@ -79,11 +74,7 @@ class ForeignCommand:
 
 
 def foreign_commands(builtin: Iterable[str]) -> dict[str, ForeignCommand]:
-    """Find the commands of other distributions by name, without importing them.
-
-    Args:
-        builtin: Names of the built-in commands, which cannot be replaced.
-    """
+    """Find the commands of other distributions by name; they cannot replace a built-in one."""
     reserved = set(builtin)
     entries: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=ENTRY_POINTS):

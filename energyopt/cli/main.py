@@ -73,12 +73,10 @@ def main() -> NoReturn:
 def _warn(arguments: Sequence[str]) -> None:
     """Print warnings about the arguments and the environment."""
     if os.environ.get(_BYPASS):
-        _print_message(
-            f"mind: {_BYPASS} is set, so Hydra runs code that a config names and it would refuse"
-        )
+        _print_message(f"warning: {_BYPASS} is set; Hydra will run code that it normally blocks")
     if "objective=function" in arguments:
         _print_message(
-            "mind: objective=function is deprecated and will be removed; write objective=own "
+            "warning: objective=function is deprecated and will be removed; write objective=own "
             "objective._target_=my_code.score"
         )
 

@@ -27,11 +27,7 @@ _OTHER_STORAGE = "give another with --storage or ENERGYOPT_STORAGE"
 
 
 def examine_shared(gpus: Mapping[str, Gpu]) -> SharedHealth:
-    """List the leases that are held, and the power limits that killed runs changed.
-
-    Args:
-        gpus: The GPUs of this machine, by UUID.
-    """
+    """List the leases that are held, and the power limits that killed runs changed."""
     checks = Checks()
     health = checks.run("leases", lambda: _examine_run_dir(run_dir(), gpus))
     return SharedHealth(str(run_dir()), checks=tuple(checks)) if health is None else health
@@ -79,12 +75,7 @@ def _check_run_dir() -> None:
 
 
 def examine_storage(storage: str | None, cfg: DictConfig) -> StorageHealth:
-    """Check that a search can store a study, without creating a database.
-
-    Args:
-        storage: File or URL; None takes the config's.
-        cfg: The composed config.
-    """
+    """Check that a search can store a study in a file or URL, or the config's if None."""
     checks = Checks()
     url = checks.run(
         "storage", lambda: storage_url(str(cfg.storage) if storage is None else storage)
@@ -92,13 +83,13 @@ def examine_storage(storage: str | None, cfg: DictConfig) -> StorageHealth:
     if url is None:
         return StorageHealth(None, checks=tuple(checks))
     file = sqlite_file(url)
-    shown = masked(url) if file is None else str(file)
+    label = masked(url) if file is None else str(file)
     probe = partial(_check_server, url) if file is None else partial(_check_file, file)
     result = checks.run("storage", probe, remedy=_OTHER_STORAGE)
     if result is None:
-        return StorageHealth(shown, checks=tuple(checks))
+        return StorageHealth(label, checks=tuple(checks))
     n_studies, check = result
-    return StorageHealth(shown, n_studies, (check,))
+    return StorageHealth(label, n_studies, (check,))
 
 
 def _check_file(file: Path) -> tuple[int | None, Check]:

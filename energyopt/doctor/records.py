@@ -14,164 +14,95 @@ from energyopt.hardware.nvml import GpuProcess, Zeusd
 from energyopt.hardware.power_limit_journal import StalePowerLimit
 
 Level = Literal["ok", "info", "note", "FAIL"]
+"""Info is neither good nor bad, a note may matter; what fails is broken, or keeps the configured
+hardware from being measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Result of one check.
-
-    Attributes:
-        level: "ok"; "info", which is neither good nor bad; "note", which may matter; "FAIL",
-            which is broken or keeps the configured hardware from being measured.
-        name: Name of the check.
-        says: The result, as text.
-        remedy: What to do about it; never None for a "FAIL".
-    """
+    """Result of one check."""
 
     level: Level
     name: str
     says: str
-    remedy: str | None = None
+    remedy: str | None = None  # never None for a "FAIL"
 
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """The configured hardware, tried as a trial would.
-
-    Attributes:
-        overrides: The overrides that configure it.
-        measurable: True if a trial can be metered; None if another trial holds its GPUs.
-        device: The device that it would train on; None if unknown.
-        provenance: Source of the energy values; None without a meter.
-        window: Energy of a short window that was metered.
-        gpus: The GPUs that it was metered on.
-        flags: Flags that a trial would get.
-        checks: The results as lines of text.
-    """
+    """The configured hardware, tried as a trial would."""
 
     overrides: tuple[str, ...]
-    measurable: bool | None
-    device: str | None = None
-    provenance: Provenance | None = None
-    window: Energy | None = None
-    gpus: tuple[Gpu, ...] = ()
-    flags: tuple[str, ...] = ()
+    measurable: bool | None  # None if another trial holds its GPUs
+    device: str | None = None  # that it would train on; None if unknown
+    provenance: Provenance | None = None  # None without a meter
+    window: Energy | None = None  # that was metered
+    gpus: tuple[Gpu, ...] = ()  # that it was metered on
+    flags: tuple[str, ...] = ()  # that a trial would get
     checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GpuHealth:
-    """One NVIDIA GPU. Values that could not be read are None.
+    """One NVIDIA GPU. Values that could not be read are None."""
 
-    Attributes:
-        index: Its number among all that NVML lists.
-        gpu: Its identity, limits and clocks; None if it does not answer.
-        metered: True if its energy can be metered.
-        period_s: Update period of its energy counter, measured, in s.
-        power_w: Its mean power meanwhile, from the counter, in W.
-        idle: True if it was neither held nor computed on, so that this is its idle power.
-        may_limit: True if its power limit may be set.
-        temperature_c: Its temperature, in degC.
-        lease: Its holder.
-        processes: The processes that compute on it.
-        checks: The results as lines of text.
-    """
-
-    index: int
+    index: int  # among all that NVML lists
     gpu: Gpu | None = None
-    metered: bool = False
-    period_s: float | None = None
-    power_w: float | None = None
-    idle: bool = False
-    may_limit: bool | None = None
+    metered: bool = False  # its energy can be metered
+    period_s: float | None = None  # of updates of its energy counter, measured
+    power_w: float | None = None  # mean power meanwhile, from the counter
+    idle: bool = False  # it was neither held nor computed on, so this is its idle power
+    may_limit: bool | None = None  # its power limit may be set
     temperature_c: float | None = None
     lease: Owner | None = None
-    processes: tuple[GpuProcess, ...] = ()
+    processes: tuple[GpuProcess, ...] = ()  # that compute on it
     checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GpusHealth:
-    """NVIDIA GPUs.
+    """NVIDIA GPUs."""
 
-    Attributes:
-        driver: Version of their driver; None without one.
-        gpus: The GPUs.
-        zeusd: The daemon that sets limits for users without the permission; None without one.
-        checks: Results that concern all GPUs.
-    """
-
-    driver: str | None = None
+    driver: str | None = None  # its version
     gpus: tuple[GpuHealth, ...] = ()
-    zeusd: Zeusd | None = None
-    checks: tuple[Check, ...] = ()
+    zeusd: Zeusd | None = None  # the daemon that sets limits for users without the permission
+    checks: tuple[Check, ...] = ()  # that concern all GPUs
 
 
 @dataclass(frozen=True, slots=True)
 class CpuHealth:
-    """The processor.
-
-    Attributes:
-        model: Its model.
-        cores: Its logical cores.
-        packages: RAPL zones of its packages, by path.
-        dram: RAPL zones of its memory, by path.
-        readable: True if there are packages and all can be read.
-        checks: The results as lines of text, including other chips that Zeus reads.
-    """
+    """The processor, with the RAPL zones of its packages and its memory, by path."""
 
     model: str
-    cores: int | None
+    cores: int | None  # logical ones
     packages: tuple[str, ...] = ()
     dram: tuple[str, ...] = ()
-    readable: bool = False
-    checks: tuple[Check, ...] = ()
+    readable: bool = False  # there are packages, and all can be read
+    checks: tuple[Check, ...] = ()  # including those of other chips that Zeus reads
 
 
 @dataclass(frozen=True, slots=True)
 class SharedHealth:
-    """The folder of leases and power limit journals that all users share.
-
-    Attributes:
-        folder: Its path.
-        leases: Holders of GPUs, by UUID.
-        limits: Power limits that the run that changed them has not restored.
-        checks: The results as lines of text.
-    """
+    """The folder of leases and power limit journals that all users share."""
 
     folder: str
-    leases: Mapping[str, Owner] = field(default_factory=dict)
-    limits: tuple[StalePowerLimit, ...] = ()
+    leases: Mapping[str, Owner] = field(default_factory=dict)  # by UUID of the GPU
+    limits: tuple[StalePowerLimit, ...] = ()  # that the run that changed them has not restored
     checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StorageHealth:
-    """The storage of studies.
+    """The storage of studies."""
 
-    Attributes:
-        where: File or URL, without its password; None if it is invalid.
-        studies: Number of studies; None if unknown, or without a database.
-        checks: The results as lines of text.
-    """
-
-    where: str | None
-    studies: int | None = None
+    where: str | None  # file or URL, without its password; None if it is invalid
+    studies: int | None = None  # their number; None if unknown, or without a database
     checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """All results.
-
-    Attributes:
-        configured: The configured hardware: the verdict.
-        nvidia: NVIDIA GPUs.
-        cpu: The processor, and other chips.
-        shared: Leases, and power limits that killed runs changed.
-        storage: The study database.
-        versions: Versions of energyopt and of the software that it runs on.
-    """
+    """All results; `configured` is the verdict."""
 
     configured: Configured
     nvidia: GpusHealth

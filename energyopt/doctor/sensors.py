@@ -50,12 +50,7 @@ _OTHER_GPU = "choose another GPU with hardware.gpus=[...], or hardware=estimate"
 
 
 def examine_nvidia(seconds: float, *, probe: bool) -> GpusHealth:
-    """Check each GPU, and watch its energy counter.
-
-    Args:
-        seconds: How long to watch, in s.
-        probe: Try whether its power limit may be set, too, by setting the one in force.
-    """
+    """Check each GPU, and watch its energy counter; with `probe` also set the limit in force."""
     checks = Checks()
     driver = checks.run("driver", has_driver)
     n_gpus = checks.run("driver", count_boards) if driver else 0
@@ -83,16 +78,10 @@ def examine_nvidia(seconds: float, *, probe: bool) -> GpusHealth:
 
 @dataclass(frozen=True, slots=True)
 class _WatchOptions:
-    """How GPUs are examined.
+    """How GPUs are examined."""
 
-    Attributes:
-        seconds: How long their counters are watched, in s.
-        probe: Try whether their limits may be set.
-        cancelled: Set when the result is no longer needed.
-    """
-
-    seconds: float
-    probe: bool
+    seconds: float  # for which their counters are watched
+    probe: bool  # try whether their limits may be set
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
@@ -168,17 +157,11 @@ def _examine_board(board: Board, options: _WatchOptions) -> GpuHealth:
 
 @dataclass(frozen=True, slots=True)
 class _CounterMovement:
-    """Changes of an energy counter.
+    """Changes of an energy counter; period and power are None if there were too few."""
 
-    Attributes:
-        period_s: Median time between two changes, in s; None if there were too few.
-        power_w: Mean power between the first and the last, in W; None if there were too few.
-        read_s: Mean time between two reads, in s.
-    """
-
-    period_s: float | None
-    power_w: float | None
-    read_s: float
+    period_s: float | None  # median time between two changes
+    power_w: float | None  # mean power between the first and the last
+    read_s: float  # mean time between two reads
 
 
 def _check_energy(
@@ -271,18 +254,14 @@ def _check_use(owner: Owner | None, processes: Sequence[GpuProcess] | None) -> C
     if running:
         remedy = "end them, choose another GPU with hardware.gpus=[...], or hardware.shared=flag"
         return Check("note", "in use", f"others compute on it: {running}", remedy)
-    return Check("ok", "in use", "by nobody")
+    return Check("ok", "in use", "by no process")
 
 
 # The processor, and other chips ------------------------------------------------------------
 
 
 def examine_cpu(cfg: DictConfig) -> CpuHealth:
-    """Check the counters of the processor, and of chips that are not NVIDIA's.
-
-    Args:
-        cfg: The composed config, for the constant of the estimate.
-    """
+    """Check the counters of the processor, and of chips that are not NVIDIA's."""
     checks = Checks()
     model, cores = cpu_model(), os.cpu_count()
     checks.add("info", "processor", f"{model}, {count(cores or 0, 'logical core')}")

@@ -11,17 +11,10 @@ from energyopt.errors import ConfigError
 def checked_number(
     key: str, value: object, low: float, high: float = math.inf, *, allowed: str
 ) -> float:
-    """Return a finite number between two ends, as a float.
-
-    Args:
-        key: The config key, for the message.
-        value: The option's value.
-        low: The smallest allowed value.
-        high: The largest allowed value.
-        allowed: The allowed values in words, for the message.
+    """Return the value of a config key as a float, if it is a number from `low` to `high`.
 
     Raises:
-        ConfigError: If it is anything else.
+        ConfigError: If it is not; `allowed` says in words what is.
     """
     if is_number(value) and low <= value <= high:
         return float(value)

@@ -37,8 +37,8 @@ class Dominance:
         if len(better) < self._k:
             return None
         top_accuracy, top_trial = max(better)
-        others = f"{len(better)} trials were" if len(better) > 1 else "1 trial was"
+        winners = f"{len(better)} trials were" if len(better) > 1 else "1 trial was"
         return (
-            f"with {joules(energy_j)}, accuracy {best:.3f}, where {others} better by more than "
+            f"with {joules(energy_j)}, accuracy {best:.3f}, where {winners} better by more than "
             f"{self._margin:g} (trial {top_trial}: {top_accuracy:.3f})"
         )

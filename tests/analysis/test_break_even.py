@@ -210,7 +210,7 @@ def test_commands_print_the_books(studied: Program) -> None:
 def test_a_wrong_number_of_trainings_is_refused(studied: Program, command: str) -> None:
     ran = studied(command, "toy", "--reuse", "0")
     assert ran.code == 2
-    assert "--reuse: 0 is no number of trainings above 0" in ran.text
+    assert "--reuse: must be a finite number above 0, got 0" in ran.text
 
 
 @pytest.mark.slow
@@ -234,8 +234,8 @@ def test_the_recommended_setup_comes_with_its_words(studied: Program) -> None:
     ("words", "says"),
     [
         (("nope",), "there is no study 'nope'"),
-        (("toy", "--within", "-1"), "-1 is no share of at least 0 and at most 1"),
-        (("toy", "--target", "0"), "0 is no accuracy above 0 and at most 1"),
+        (("toy", "--within", "-1"), "must be at least 0 and at most 1, got -1"),
+        (("toy", "--target", "0"), "must be above 0 and at most 1, got 0"),
     ],
 )
 def test_what_cannot_be_recommended_is_said(

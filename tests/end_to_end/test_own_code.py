@@ -112,5 +112,5 @@ def test_an_objective_of_ones_own(energyopt: Program) -> None:
     assert "mind" not in energyopt.ok(*study, *own, "study=own").text
     old = ("objective=function", "objective.function._target_=mine.carbon_g")
     ran = energyopt.ok(*study, *old, "study=old")
-    assert "mind: objective=function is deprecated" in ran.text
+    assert "warning: objective=function is deprecated" in ran.text
     assert "write objective=own objective._target_=" in ran.text

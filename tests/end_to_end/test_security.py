@@ -375,7 +375,7 @@ def test_text_of_a_database_is_exported_as_it_is(studied: Program, tmp_path: Pat
 def test_a_bypass_of_hydras_list_is_said(energyopt: Program) -> None:
     name = "HYDRA_INSTANTIATE_ALLOWLIST_OVERRIDE"
     ran = energyopt.ok("--cfg", "job", **{name: "os.system"})
-    assert ran.err.startswith(f"energyopt: mind: {name} is set")
+    assert ran.err.startswith(f"energyopt: warning: {name} is set")
     assert ran.err.count("\n") == 1
     assert energyopt.ok("--cfg", "job").err == ""
     marker = energyopt.folder / "marker"

@@ -242,10 +242,13 @@ def test_code_that_only_a_database_names_is_not_run(energyopt: Program) -> None:
     ("words", "says"),
     [
         (("nope",), "there is no study 'nope'"),
-        (("toy", "--seeds", "0"), "argument --seeds: 0 is no whole number of at least 1"),
-        (("toy", "--seeds", "few"), "argument --seeds: few is no whole number of at least 1"),
-        (("toy", "--top", "-1"), "is no whole number of at least 1"),
-        (("toy", "--target", "2"), "2 is no accuracy above 0 and at most 1"),
+        (("toy", "--seeds", "0"), "argument --seeds: must be a whole number of at least 1, got 0"),
+        (
+            ("toy", "--seeds", "few"),
+            "must be a whole number of at least 1, got few",
+        ),
+        (("toy", "--top", "-1"), "must be a whole number of at least 1, got -1"),
+        (("toy", "--target", "2"), "must be above 0 and at most 1, got 2"),
         (("toy", "epochs=many", "--seeds", "1"), "epochs=many is not allowed"),
         (("toy", "nonsense=1", "--seeds", "1"), "nonsense"),
         (("toy", "--storage", "none.db"), "there is no study database"),

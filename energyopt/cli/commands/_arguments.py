@@ -9,6 +9,7 @@ import os
 import shutil
 import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from energyopt.errors import ConfigError
@@ -98,7 +99,7 @@ def command_parser(
 
 def accuracy(text: str) -> float:
     """Parse an accuracy, in (0, 1]."""
-    return _checked_float(text, lambda value: 0 < value <= 1, "no accuracy above 0 and at most 1")
+    return _checked_float(text, lambda value: 0 < value <= 1, "above 0 and at most 1")
 
 
 def disable_gc() -> None:
@@ -113,6 +114,11 @@ def disable_gc() -> None:
 def add_study(parser: argparse.ArgumentParser) -> None:
     """Add the STUDY argument: a name in the storage, or the folder of an export."""
     parser.add_argument("study", help="the study's name, or the folder of an export")
+
+
+def add_config_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the --config-dir option."""
+    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of your own configs")
 
 
 def add_target(parser: argparse.ArgumentParser, purpose: str) -> None:
@@ -138,9 +144,7 @@ def add_reuse(parser: argparse.ArgumentParser) -> None:
 
 def trainings(text: str) -> float:
     """Parse a number of trainings, finite and above 0."""
-    return _checked_float(
-        text, lambda value: 0 < value < math.inf, "no number of trainings above 0"
-    )
+    return _checked_float(text, lambda value: 0 < value < math.inf, "a finite number above 0")
 
 
 def number(text: str) -> float:
@@ -148,38 +152,33 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no number") from None
+        raise argparse.ArgumentTypeError(f"must be a number, got {text}") from None
 
 
 def share(text: str) -> float:
     """Parse a share, in [0, 1]."""
-    return _checked_float(
-        text, lambda value: 0 <= value <= 1, "no share of at least 0 and at most 1"
-    )
+    return _checked_float(text, lambda value: 0 <= value <= 1, "at least 0 and at most 1")
 
 
 def seconds(text: str) -> float:
     """Parse how long to watch the sensors, in (0, 60] s."""
-    return _checked_float(
-        text,
-        lambda value: 0 < value <= _MAX_WATCH_S,
-        f"no time above 0 and at most {_MAX_WATCH_S:g} s",
-    )
+    allowed = f"above 0 and at most {_MAX_WATCH_S:g} s"
+    return _checked_float(text, lambda value: 0 < value <= _MAX_WATCH_S, allowed)
 
 
 def positive_int(text: str) -> int:
     """Parse a count of at least 1."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text}")
     return int(text)
 
 
-def _checked_float(text: str, is_allowed: Callable[[float], bool], problem: str) -> float:
+def _checked_float(text: str, is_allowed: Callable[[float], bool], allowed: str) -> float:
     """Parse a number; a text that is none becomes NaN, which no range allows."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not is_allowed(value):
-        raise argparse.ArgumentTypeError(f"{text} is {problem}")
+        raise argparse.ArgumentTypeError(f"must be {allowed}, got {text}")
     return value

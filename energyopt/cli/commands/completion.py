@@ -11,7 +11,6 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `energyopt completion`."""
     command = plain_parser(
         "completion",
         "Print a script that lets a shell complete commands, their options, studies, groups, "

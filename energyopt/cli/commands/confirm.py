@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.cli.commands._arguments import add_target, command_parser, positive_int
+from energyopt.cli.commands._arguments import (
+    add_config_dir,
+    add_target,
+    command_parser,
+    positive_int,
+)
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `energyopt confirm`."""
     command = command_parser(
         "confirm",
-        "Train the best setups of a study and its default again, with seeds that its search has "
-        "not seen: the same ones for all, one seed after the other. It says who wins only where "
-        "the 95 % interval of the ratio of their energies excludes 1, and reports test accuracy. "
-        "What it burns counts as the study's search energy. Stopped, it goes on where it was; "
-        "more --seeds add to those before.",
+        "Train the best configurations of a study and its default again, with seeds that its "
+        "search has not used: the same ones for all, one seed after the other. It names a winner "
+        "only where the 95 % interval of the ratio of energies excludes 1, and reports test "
+        "accuracy. Its energy counts as the study's search energy. Stopped, it resumes where it "
+        "was; more --seeds add to those before.",
         ["demo", "demo --seeds 10 --top 1", "demo --target 0.9"],
     )
     command.add_argument("study", help="the study's name")
-    command.add_argument("overrides", nargs="*", help="key=value words that change all setups")
+    command.add_argument("overrides", nargs="*", help="overrides that change all configurations")
     command.add_argument(
-        "--seeds", type=positive_int, default=5, metavar="N", help="trainings a setup (default: 5)"
+        "--seeds",
+        type=positive_int,
+        default=5,
+        metavar="N",
+        help="trainings a configuration (default: 5)",
     )
     command.add_argument(
         "--top",
         type=positive_int,
         default=3,
         metavar="N",
-        help="setups beside the default (default: 3)",
+        help="configurations in addition to the default (default: 3)",
     )
     add_target(command, "reach")
-    command.add_argument(
-        "--config-dir", type=Path, metavar="DIR", help="folder of your own configs"
-    )
+    add_config_dir(command)
     return command
 
 

@@ -12,7 +12,6 @@ from energyopt.errors import ConfigError
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `energyopt dashboard`."""
     command = command_parser(
         "dashboard",
         "Show studies in a browser, with Optuna's dashboard: for this machine alone, and for "

@@ -6,15 +6,13 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.cli.commands._arguments import command_parser, seconds
+from energyopt.cli.commands._arguments import add_config_dir, command_parser, seconds
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `energyopt doctor`."""
     command = command_parser(
         "doctor",
         "Tell whether this machine can measure the configured hardware, and why not. It is tried "
@@ -33,9 +31,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(storage=None)
     command.add_argument("overrides", nargs="*", help="key=value words, as for a training")
-    command.add_argument(
-        "--config-dir", type=Path, metavar="DIR", help="folder of your own configs"
-    )
+    add_config_dir(command)
     command.add_argument(
         "--seconds",
         type=seconds,

@@ -11,7 +11,6 @@ from energyopt.cli.commands._arguments import command_parser, disable_gc
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `energyopt export`."""
     command = command_parser(
         "export",
         "Write all of a study into a folder of plain files: JSON that `energyopt import` reads "

@@ -11,11 +11,10 @@ from energyopt.cli.commands._arguments import command_parser, disable_gc
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `energyopt import`."""
     command = command_parser(
         "import",
-        "Read a study that `energyopt export` wrote into a database, which is command if there is "
-        "none: all of it or nothing. It can be continued there with the words of its question.",
+        "Read a study that `energyopt export` wrote into a database, which is created if there is "
+        "none: all of it or nothing. The overrides that it was created with continue it there.",
         ["demo-export", "demo-export --study theirs --storage other.db"],
     )
     command.add_argument("folder", type=Path, metavar="DIR", help="the exported study")

@@ -17,7 +17,6 @@ from energyopt.cli.commands._arguments import (
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `energyopt pareto`."""
     command = command_parser(
         "pareto",
         "The front of a study: setups that no other beats in both energy and accuracy. Each "

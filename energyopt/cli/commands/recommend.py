@@ -18,12 +18,12 @@ from energyopt.cli.commands._arguments import (
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `energyopt recommend`."""
     command = command_parser(
         "recommend",
-        "The setup of a study that is expected to reach the target with the least energy. Unlike "
-        "the cheapest training it need not have been lucky: what others say of it counts, too. "
-        "Each setup comes with the probability that no other is better by more than --within.",
+        "The configuration of a study that is expected to reach the target with the least energy. "
+        "Unlike the cheapest training it does not depend on one seed: similar trainings count, "
+        "too. Each configuration comes with the probability that no other is better by more than "
+        "--within.",
         ["demo", "demo --target 0.9", "demo --within 0.1 --json | jq '.setups[0].overrides'"],
     )
     add_study(command)
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         type=share,
         default=0.05,
         metavar="SHARE",
-        help="how much dearer than the best is as good (default: 0.05)",
+        help="how much more energy than the best is as good (default: 0.05)",
     )
     command.add_argument("--json", action="store_true", help="one JSON object, for programs")
     return command

@@ -18,11 +18,10 @@ from energyopt.cli.commands._arguments import (
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `energyopt report`."""
     command = command_parser(
         "report",
         "What a study found, as one HTML page that needs no network, with its figures (SVG) and "
-        "tables (CSV) beside it.",
+        "tables (CSV) in the same folder.",
         ["demo", "demo --target 0.9 --out demo-report", "demo --pue 1.2 --carbon-g-per-kwh 380"],
     )
     add_study(command)

@@ -13,16 +13,15 @@ from energyopt.errors import HardwareError
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `energyopt restore`."""
     return plain_parser(
         "restore",
-        "Put back the power limits of GPUs that killed runs left changed. Those of runs that go on "
-        "are left alone. Where it takes the rights of another, such as root, run it with them "
-        "(sudo energyopt restore): root puts back all users'.",
+        "Restore the power limits of GPUs that killed runs left changed; those of running ones "
+        "stay. Where that takes the rights of another user, such as root, run it with them "
+        "(sudo energyopt restore): root restores all users'.",
         [""],
         notes="exit code:\n"
-        "  0  all are put back, or there was nothing to do\n"
-        "  1  one could not be put back",
+        "  0  all are restored, or there was nothing to do\n"
+        "  1  one could not be restored",
     )
 
 

@@ -18,7 +18,6 @@ from energyopt.cli.commands._arguments import (
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `energyopt show`."""
     command = command_parser(
         "show",
         "What a study found and what it cost: the summary that its run ended with.",

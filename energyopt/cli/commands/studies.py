@@ -10,7 +10,6 @@ from energyopt.cli.commands._arguments import command_parser, disable_gc
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `energyopt studies`."""
     return command_parser("studies", "List the studies of a storage.", [""])
 
 

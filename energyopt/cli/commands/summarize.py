@@ -13,11 +13,10 @@ from energyopt.errors import ConfigError
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `energyopt summarize`."""
     command = command_parser(
         "summarize",
         "What an experiment found: its table, with intervals and what missed its target. Writes "
-        "the table, a figure, csv, json, and the trainings that all of it is command of.",
+        "the table, a figure, csv, json, and the trainings that they are computed from.",
         [
             "power_of_training",
             "power_of_training --out results",

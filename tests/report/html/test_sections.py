@@ -405,7 +405,7 @@ def test_the_command_says_what_is_wrong(studied: Program) -> None:
     for words, said in (
         (("nobody",), "there is no study 'nobody'"),
         (("toy", "--pue", "0.5"), "pue=0.5: a finite number of at least 1 is needed"),
-        (("toy", "--pue", "much"), "much is no number"),
+        (("toy", "--pue", "much"), "must be a number, got much"),
         (("toy", "--currency", "CHF"), "currency=CHF: there is no price that it could be of"),
         (("toy", "--over", "lr", "momentum"), "there are: lr, batch_size"),
         (("toy", "--out", "/proc/none"), "/proc/none cannot be written"),
