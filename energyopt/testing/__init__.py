@@ -4,10 +4,10 @@
 
     check_meter(MyMeter)
 
-There is a function and a tuple of checks for each kind of part. A failed check raises
-`ContractViolation`, whose message says what was expected, what was observed and what to do. The
-checks need only the standard library, and torch for tasks, models and paradigms;
-`energyopt.testing.pytest` has the same checks as test classes.
+There is a function and a tuple of checks for each kind of part. The function returns the names of
+the checks that passed. A failed check raises `ContractViolation`, whose message says what was
+expected, what was observed and what to do. The checks need only the standard library, and torch
+for tasks, models and paradigms; `energyopt.testing.pytest` has the same checks as test classes.
 """
 
 from energyopt.testing._check import Check, ContractViolation, run_checks

@@ -12,18 +12,20 @@ if TYPE_CHECKING:
 
 
 def _differing(
-    weights: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]
+    weights: Mapping[str, torch.Tensor], other_weights: Mapping[str, torch.Tensor]
 ) -> list[str]:
     """Return the names of tensors that differ."""
     import torch
 
-    return [name for name, tensor in weights.items() if not torch.equal(tensor, others[name])]
+    return [
+        name for name, tensor in weights.items() if not torch.equal(tensor, other_weights[name])
+    ]
 
 
 def _require_same_names(
-    weights: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor], expected: str
+    weights: Mapping[str, torch.Tensor], other_weights: Mapping[str, torch.Tensor], expected: str
 ) -> None:
-    unmatched = sorted(weights.keys() ^ others.keys())
+    unmatched = sorted(weights.keys() ^ other_weights.keys())
     require(
         not unmatched,
         f"{expected}: the same tensors each time",
@@ -34,13 +36,13 @@ def _require_same_names(
 
 def require_same_weights(
     weights: Mapping[str, torch.Tensor],
-    others: Mapping[str, torch.Tensor],
+    other_weights: Mapping[str, torch.Tensor],
     expected: str,
     remedy: str,
 ) -> None:
     """Require that two models have the same weights, bit by bit."""
-    _require_same_names(weights, others, expected)
-    names = _differing(weights, others)
+    _require_same_names(weights, other_weights, expected)
+    names = _differing(weights, other_weights)
     require(
         not names,
         expected,
@@ -51,14 +53,14 @@ def require_same_weights(
 
 def require_other_weights(
     weights: Mapping[str, torch.Tensor],
-    others: Mapping[str, torch.Tensor],
+    other_weights: Mapping[str, torch.Tensor],
     expected: str,
     remedy: str,
 ) -> None:
     """Require that two models do not have the same weights."""
-    _require_same_names(weights, others, expected)
+    _require_same_names(weights, other_weights, expected)
     require(
-        _differing(weights, others),
+        _differing(weights, other_weights),
         expected,
         f"the same values in all {len(weights)} tensors",
         remedy,

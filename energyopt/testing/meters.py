@@ -238,12 +238,6 @@ def check_meter(
             moves by itself, 0.25 for a sensor of a machine that other processes use as well.
         counting: Whether it measures work as it happens; False for a recording.
         skip: Names of checks to leave out.
-
-    Returns:
-        Names of the checks that passed.
-
-    Raises:
-        ContractViolation: If it fails a check.
     """
     checks = COUNTING_METER_CHECKS if counting else METER_CHECKS
     return run_checks(checks, MeterCase(make, work, tolerance), skip=skip)

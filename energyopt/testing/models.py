@@ -211,12 +211,6 @@ def check_model(
         input_shape: Shape of one sample; `Tokens` for whole numbers below `num_classes`.
         num_classes: Number of classes.
         skip: Names of checks to leave out.
-
-    Returns:
-        Names of the checks that passed.
-
-    Raises:
-        ContractViolation: If it fails a check.
     """
     return run_checks(MODEL_CHECKS, ModelCase(make, input_shape, num_classes), skip=skip)
 

@@ -111,11 +111,5 @@ def check_objective(
         objective: The objective.
         results: Records of trials to compute it from, by what happened.
         skip: Names of checks to leave out.
-
-    Returns:
-        Names of the checks that passed.
-
-    Raises:
-        ContractViolation: If it fails a check.
     """
     return run_checks(OBJECTIVE_CHECKS, ObjectiveCase(objective, results), skip=skip)

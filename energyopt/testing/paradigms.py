@@ -103,7 +103,7 @@ def _require_share_trained(paradigm: Any, share: float) -> None:
         result.samples >= samples,
         f"train({samples}) to train at least {samples} samples",
         result.samples,
-        "go on until that many are trained, beyond the end of an epoch, too",
+        "continue until that many are trained, beyond the end of an epoch, too",
     )
     require(
         1 <= result.steps <= result.samples,
@@ -157,12 +157,12 @@ def training_in_two_calls_is_training_in_one(case: ParadigmCase) -> None:
     twice = case.make(0)
     samples = twice.train(1).samples + twice.train(1).samples
     observed, accuracy = _weights(case, twice), twice.evaluate()
-    once = case.make(0)  # only now: both may draw from the global random generators
-    once.train(samples)
+    unsplit = case.make(0)  # only now: both may draw from the global random generators
+    unsplit.train(samples)
     expected = f"two calls of train(1) to do what train({samples}) does"
     remedy = "train as many samples as `train` returns, and keep the place in the epoch"
-    require_same_weights(_weights(case, once), observed, expected, remedy)
-    _require_equal(once.evaluate(), accuracy, f"{expected}: accuracy", remedy)
+    require_same_weights(_weights(case, unsplit), observed, expected, remedy)
+    _require_equal(unsplit.evaluate(), accuracy, f"{expected}: accuracy", remedy)
 
 
 @check
@@ -344,12 +344,6 @@ def check_paradigm(
         abilities: Protocols that it must have in addition to `Paradigm`; by default those that it
             has.
         skip: Names of checks to leave out.
-
-    Returns:
-        Names of the checks that passed.
-
-    Raises:
-        ContractViolation: If it fails a check.
     """
     if abilities is None:
         abilities = abilities_of(make(0))

@@ -182,12 +182,6 @@ def check_schedule(make: Callable[[], Schedule], *, skip: Collection[str] = ()) 
     Args:
         make: Returns a fresh schedule.
         skip: Names of checks to leave out.
-
-    Returns:
-        Names of the checks that passed.
-
-    Raises:
-        ContractViolation: If it fails a check.
     """
     return run_checks(SCHEDULE_CHECKS, ScheduleCase(make), skip=skip)
 

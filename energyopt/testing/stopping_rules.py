@@ -98,20 +98,20 @@ def stops_nothing_without_history(rule: StoppingRule, curve: Curve) -> None:
 @check
 def never_stops_the_first_to_be_so_good_with_so_little(case: StoppingRuleCase) -> None:
     """Check that it stops no trial on the front within the energy of the cheapest to the target."""
-    for curve, others in case.examples:
-        leaves_what_is_on_the_front(case.make(), curve, others)
+    for curve, earlier in case.examples:
+        leaves_what_is_on_the_front(case.make(), curve, earlier)
 
 
-def leaves_what_is_on_the_front(rule: StoppingRule, curve: Curve, others: Sequence[Curve]) -> None:
+def leaves_what_is_on_the_front(rule: StoppingRule, curve: Curve, earlier: Sequence[Curve]) -> None:
     """Check that a rule does not stop a trial that no other beats with the same energy."""
-    history, progress = make_history(others), make_progress(curve, len(curve))
+    history, progress = make_history(earlier), make_progress(curve, len(curve))
     is_beaten = any(rival.at(progress.spent_j) > progress.best for rival in history.curves)
     if is_beaten or progress.spent_j > (history.incumbent_j or math.inf):
         return
     reason = rule.decide(progress, history)
     require(
         reason is None,
-        f"no stop of a trial that is better than {len(others)} others were with its energy "
+        f"no stop of a trial that is better than {len(earlier)} others were with its energy "
         f"({_describe(progress)})",
         repr(reason),
         "compare trials at the same joules, and leave those that none beats",
@@ -121,15 +121,15 @@ def leaves_what_is_on_the_front(rule: StoppingRule, curve: Curve, others: Sequen
 @check
 def says_the_same_of_the_same(case: StoppingRuleCase) -> None:
     """Check that its decision depends only on its arguments."""
-    for curve, others in case.examples:
-        decides_the_same_twice(case.make, curve, others)
+    for curve, earlier in case.examples:
+        decides_the_same_twice(case.make, curve, earlier)
 
 
 def decides_the_same_twice(
-    make: Callable[[], StoppingRule], curve: Curve, others: Sequence[Curve]
+    make: Callable[[], StoppingRule], curve: Curve, earlier: Sequence[Curve]
 ) -> None:
     """Check that two rules, and one rule twice, decide the same about a curve."""
-    history, progress = make_history(others), make_progress(curve, len(curve))
+    history, progress = make_history(earlier), make_progress(curve, len(curve))
     rule = make()
     first = rule.decide(progress, history)
     for repeated in (make().decide(progress, history), rule.decide(progress, history)):
@@ -165,12 +165,6 @@ def check_stopping_rule(
         hopeless: A trial that it must stop, and the history of its study.
         examples: Curves of trials and of earlier ones; random ones by default.
         skip: Names of checks to leave out.
-
-    Returns:
-        Names of the checks that passed.
-
-    Raises:
-        ContractViolation: If it fails a check.
     """
     case = StoppingRuleCase(make, hopeless, examples)
     return run_checks(STOPPING_RULE_CHECKS, case, skip=skip)

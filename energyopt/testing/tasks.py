@@ -222,12 +222,6 @@ def check_task(make: Callable[[], Task], *, skip: Collection[str] = ()) -> tuple
         make: Returns a task.
         skip: Names of checks to leave out, such as "splits_do_not_overlap" for tables in which
             different samples may look the same.
-
-    Returns:
-        Names of the checks that passed.
-
-    Raises:
-        ContractViolation: If it fails a check.
     """
     return run_checks(TASK_CHECKS, TaskCase(make), skip=skip)
 
