@@ -73,7 +73,7 @@ _FOR_HYDRA = frozenset({*GROUPS, *_INJECTED, "trusted_targets", "hydra"})
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """What to check.
+    """The part to check.
 
     Attributes:
         target: Dotted path of a class, or of a function that makes the part.
