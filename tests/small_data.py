@@ -22,6 +22,7 @@ from energyopt.core.protocols import Task
 from energyopt.tasks._pamap2 import ACTIVITIES
 from energyopt.tasks.celeba import CelebA
 from energyopt.tasks.cifar import CIFAR10, CIFAR100
+from energyopt.tasks.diabetes import Diabetes
 from energyopt.tasks.digits import Digits
 from energyopt.tasks.digits_overlay import DigitsOverlay
 from energyopt.tasks.fashion_mnist import FashionMNIST
@@ -214,6 +215,7 @@ TASKS: Mapping[str, Callable[[], Task]] = {
     "har both": lambda: Har(n_train=600, n_validation=150, n_test=120, label="both"),
     "wine": lambda: Tabular("wine"),
     "breast_cancer": lambda: Tabular("breast_cancer"),
+    "diabetes": Diabetes,
     "fashion_mnist": lambda: FashionMNIST(data_root(), n_validation=20),
     "mnist": lambda: MNIST(data_root(), n_validation=20),
     "mnist 8x8": lambda: MNIST(data_root(), n_validation=20, resize=8),

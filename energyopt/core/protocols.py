@@ -181,7 +181,8 @@ class Split:
     Attributes:
         inputs: Float tensor of shape (samples, *input_shape), standardised; of `Tokens`, integers.
         labels: Integer tensor of shape (samples,), classes from 0; of shape (samples, heads)
-            where the task has several heads.
+            where the task has several heads. For a regression, floats of shape (samples,) or
+            (samples, 1), standardised.
     """
 
     inputs: torch.Tensor
@@ -223,7 +224,7 @@ class Task(Protocol):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes; 1 for a regression."""
 
 
 @runtime_checkable

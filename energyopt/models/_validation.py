@@ -71,7 +71,12 @@ def fitting_models(shape: Sequence[int]) -> str:
 
 
 def checked_shape(
-    model: str, input_shape: Sequence[int], num_classes: int, *, tokens: bool = False
+    model: str,
+    input_shape: Sequence[int],
+    num_classes: int,
+    *,
+    tokens: bool = False,
+    min_classes: int = 2,
 ) -> tuple[int, ...]:
     """Return a shape, if its sizes are positive and there are at least two classes.
 
@@ -80,12 +85,13 @@ def checked_shape(
         input_shape: Shape of one sample.
         num_classes: Number of classes.
         tokens: Whether the model takes whole numbers instead of measurements.
+        min_classes: The smallest number of classes; 1 for a model that may be of a regression.
 
     Raises:
         ConfigError: If a size or the number of classes is not possible, or the samples are
             whole numbers and the model takes measurements.
     """
-    require_int(model, "num_classes", num_classes, minimum=2)
+    require_int(model, "num_classes", num_classes, minimum=min_classes)
     shape = tuple(input_shape)
     if not shape or not all(is_whole_number(size, 1) for size in shape):
         raise ConfigError(

@@ -17,7 +17,7 @@ class MLP(nn.Module):
 
     Args:
         input_shape: Shape of one sample, any number of dimensions.
-        num_classes: Number of classes.
+        num_classes: Number of classes; 1 for a regression.
         width: Units of each hidden layer.
         depth: Hidden layers; 0 makes it a linear classifier.
     """
@@ -26,7 +26,7 @@ class MLP(nn.Module):
         self, *, input_shape: Sequence[int], num_classes: int, width: int = 32, depth: int = 2
     ) -> None:
         super().__init__()
-        shape = checked_shape("mlp", input_shape, num_classes)
+        shape = checked_shape("mlp", input_shape, num_classes, min_classes=1)
         require_int("mlp", "width", width)
         require_int("mlp", "depth", depth, minimum=0)
         sizes = [math.prod(shape)] + depth * [width]

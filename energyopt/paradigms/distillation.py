@@ -12,6 +12,7 @@ from energyopt.core.protocols import PretrainedModel, TrainStep
 from energyopt.errors import ConfigError
 from energyopt.paradigms._batches import evaluation_slices, infer
 from energyopt.paradigms._heads import split_logits
+from energyopt.paradigms._metrics import is_regression
 from energyopt.paradigms.multitask import Multitask
 
 
@@ -33,13 +34,14 @@ class Distillation(Multitask):
         seed: Seed of the data order.
         device: Where to train: "cpu", "cuda", "cuda:1", "mps".
         scheduler: Makes a learning-rate schedule for an optimizer and a number of steps.
-        target: Accuracy to reach, in [0, 1].
+        target: Value of the metric to reach.
         weights: Weight of each head's loss if there are several; None for 1.
         targets: Accuracy that each head must reach; None for `target`.
         alpha: Weight of the teacher's logits against the labels, in [0, 1].
         temperature: Divisor of the logits before they are compared; above 0.
         precision: "fp32", "bf16" or "amp".
         compile: Whether to compile the student (torch.compile), as part of the warm-up.
+        monitor: The metric: see `Multitask`.
 
     Raises:
         ConfigError: If an option is out of its range, or the teacher's weights do not fit.
@@ -57,6 +59,11 @@ class Distillation(Multitask):
                 f"paradigm.temperature={self.temperature}: a number above 0 is needed"
             )
         super().__post_init__()
+        if is_regression(self.task):
+            raise ConfigError(
+                "paradigm=distillation learns from a teacher's classes; this task is a regression: "
+                "choose paradigm=scratch"
+            )
         self._teacher = self.teacher.model().to(self._device).eval()
         self._teacher.requires_grad_(requires_grad=False)
         # Of shape (samples, classes); the warm-up runs before `prepare`, on these zeros.

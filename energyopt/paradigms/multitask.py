@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from energyopt.core.metric import ACCURACY
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.protocols import Split, Task, TrainStep
 from energyopt.paradigms import _backbone  # a config could name what is imported from it
 from energyopt.paradigms._batches import Loop, evaluation_slices, infer
@@ -24,12 +24,15 @@ from energyopt.paradigms._heads import (
     targets_by_head,
     values_by_head,
 )
+from energyopt.paradigms._metrics import check_metric, mean_loss, metric_of_loss
 from energyopt.paradigms._precision import Precision, PrecisionName
 
 
 @dataclass(kw_only=True, eq=False, repr=False)  # subclasses add options to its constructor
 class Multitask:
-    """One network, trained with the weighted sum of its heads' cross-entropies.
+    """One network, trained with the weighted sum of its heads' losses.
+
+    The loss is the cross-entropy, or the mean squared error where the labels are measurements.
 
     The heads share the energy of the trunk. The network has reached its target when all heads have
     reached theirs at the same evaluation. On a task with one head it is the same as `Scratch`.
@@ -43,11 +46,16 @@ class Multitask:
         seed: Seed of the data order.
         device: Where to train: "cpu", "cuda", "cuda:1", "mps".
         scheduler: Makes a learning-rate schedule for an optimizer and a number of steps.
-        target: Accuracy that all heads must reach, in [0, 1].
+        target: Value of the metric to reach; with several heads, the accuracy of all of them.
         weights: Weight of each head's loss; None for 1.
         targets: Accuracy that each head must reach; None for `target`.
         precision: "fp32", "bf16" or "amp".
         compile: Whether to compile the network (torch.compile), as part of the warm-up.
+        monitor: The metric: "accuracy", "val_loss" or "perplexity" of a classifier, "rmse" or
+            "val_loss" of a regression, whose labels are measurements.
+
+    Raises:
+        ConfigError: If an option is not possible, or the metric is not evaluated for the task.
     """
 
     task: Task
@@ -63,14 +71,15 @@ class Multitask:
     targets: Mapping[str, float] | None = None
     precision: PrecisionName = "fp32"
     compile: bool = False
-
-    monitor = ACCURACY
+    # No default that becomes an attribute of the class, where a paradigm states its only metric.
+    monitor: Monitor = field(default_factory=Monitor)
 
     _part = ""
     """Name of the module to train; empty for all. A subclass that freezes the rest sets it."""
 
     def __post_init__(self) -> None:
         self.heads = heads_of(self.task)
+        check_metric(self.monitor, self.task, self.heads)
         self.head_targets: Mapping[str, float] = targets_by_head(
             self.targets, self.heads, self.target
         )
@@ -115,17 +124,17 @@ class Multitask:
         """
         labels = self._train.labels[batch]
         if not self.heads:
-            return functional.cross_entropy(logits, labels)
+            return mean_loss(logits, labels)
         losses = map(functional.cross_entropy, split_logits(logits, self.heads), labels.unbind(1))
         return self._weighted_sum(losses)
 
     def evaluate(self) -> float:
-        """Return the accuracy on the validation split, in [0, 1]; see `score` for several heads."""
+        """Return the metric on the validation split; see `score` for several heads."""
         accuracy, self.head_accuracies = self._score(self._validation)
         return accuracy
 
     def test(self) -> float:
-        """Return the accuracy on the test split, in [0, 1]."""
+        """Return the metric on the test split."""
         return self._score(self._test)[0]
 
     def warm_up(self) -> None:
@@ -154,7 +163,9 @@ class Multitask:
         return torch.stack([weight * loss for weight, loss in pairs]).sum()
 
     def _score(self, data: Split) -> tuple[float, Mapping[str, float]]:
-        """Return the score of all heads, and the accuracy of each if there are several."""
+        """Return the metric; the accuracy of each head as well if there are several."""
+        if self.monitor != ACCURACY:
+            return metric_of_loss(self.monitor, self._mean_loss(data)), {}
         n_correct = torch.zeros(max(1, len(self.heads)), device=self._device)
         for part in evaluation_slices(len(data.labels)):
             logits, labels = self._loop.logits(data.inputs[part]), data.labels[part]
@@ -167,3 +178,11 @@ class Multitask:
             return shares[0], {}
         accuracies = dict(zip(self.heads, shares, strict=True))
         return score(accuracies, self.head_targets, self.target), accuracies
+
+    def _mean_loss(self, data: Split) -> float:
+        """Return the mean loss over a split."""
+        total = torch.zeros((), device=self._device)
+        for part in evaluation_slices(len(data.labels)):
+            labels = data.labels[part]
+            total += mean_loss(self._loop.logits(data.inputs[part]).float(), labels) * len(labels)
+        return float(total) / len(data.labels)

@@ -27,12 +27,13 @@ class Pretrained(Multitask):
         seed: Seed of the data order.
         device: Where to train: "cpu", "cuda", "cuda:1", "mps".
         scheduler: Makes a learning-rate schedule for an optimizer and a number of steps.
-        target: Accuracy to reach, in [0, 1].
+        target: Value of the metric to reach.
         weights: Weight of each head's loss if there are several; None for 1.
         targets: Accuracy that each head must reach; None for `target`.
         trainable: "all", or "head": the trunk is frozen, including batch norms and dropout.
         precision: "fp32", "bf16" or "amp".
         compile: Whether to compile the network (torch.compile), as part of the warm-up.
+        monitor: The metric: see `Multitask`.
 
     Raises:
         ConfigError: If the source's weights do not fit.

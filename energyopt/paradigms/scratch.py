@@ -12,11 +12,12 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from energyopt.core.metric import ACCURACY
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.protocols import Task, TrainStep
 from energyopt.errors import ConfigError
 from energyopt.paradigms import _backbone  # a config could name what is imported from it
 from energyopt.paradigms._heads import heads_of, score, targets_by_head, tasks_by_head
+from energyopt.paradigms._metrics import check_metric
 from energyopt.paradigms._precision import PrecisionName
 from energyopt.paradigms.multitask import Multitask
 
@@ -24,7 +25,9 @@ _ALL = ""
 
 
 class Scratch:
-    """Supervised training from random weights with cross-entropy.
+    """Supervised training from random weights.
+
+    The loss is the cross-entropy, or the mean squared error where the labels are measurements.
 
     A task with several heads is trained as separate tasks, each with a separate model; their
     energy adds up. A head that has reached its target is not trained until all have.
@@ -40,13 +43,15 @@ class Scratch:
         device: Where to train: "cpu", "cuda", "cuda:1", "mps".
         scheduler: Makes a learning-rate schedule for an optimizer and a number of steps,
             advanced once per step; None, or a function that returns None, keeps the rate.
-        target: Accuracy to reach, in [0, 1].
+        target: Value of the metric to reach.
         targets: Accuracy that each head must reach; None for `target`.
         precision: "fp32", "bf16" or "amp".
         compile: Whether to compile the network (torch.compile), as part of the warm-up.
-    """
+        monitor: The metric: see `Multitask`.
 
-    monitor = ACCURACY
+    Raises:
+        ConfigError: If the metric is not evaluated for the task.
+    """
 
     def __init__(
         self,
@@ -64,8 +69,11 @@ class Scratch:
         targets: Mapping[str, float] | None = None,
         precision: PrecisionName = "fp32",
         compile: bool = False,  # noqa: A002  # the config key
+        monitor: Monitor = ACCURACY,
     ) -> None:
         heads = heads_of(task)
+        check_metric(monitor, task, heads)
+        self.monitor = monitor
         self._target = target
         self.head_targets: Mapping[str, float] = targets_by_head(targets, heads, target)
         self.head_accuracies: Mapping[str, float] = {}
@@ -81,6 +89,7 @@ class Scratch:
             scheduler=scheduler,
             precision=precision,
             compile=compile,
+            monitor=monitor,
         )
         if not heads:
             self._learners = {_ALL: make_learner(task=task, model=model)}
@@ -122,7 +131,7 @@ class Scratch:
         )
 
     def evaluate(self) -> float:
-        """Return the accuracy on the validation split, in [0, 1]; see `score` for several heads."""
+        """Return the metric on the validation split; see `score` for several heads."""
         accuracies = {name: learner.evaluate() for name, learner in self._learners.items()}
         if _ALL in accuracies:
             return accuracies[_ALL]
@@ -133,7 +142,7 @@ class Scratch:
         return score(accuracies, self.head_targets, self._target)
 
     def test(self) -> float:
-        """Return the accuracy on the test split, in [0, 1]."""
+        """Return the metric on the test split."""
         accuracies = {name: learner.test() for name, learner in self._learners.items()}
         if _ALL in accuracies:
             return accuracies[_ALL]

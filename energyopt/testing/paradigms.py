@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.protocols import (
     Paradigm,
     SupportsPause,
@@ -52,6 +53,7 @@ class ParadigmCase:
     make: Callable[[int], Any]
     models: int = 1
     abilities: tuple[type, ...] = ALL_ABILITIES
+    monitor: Monitor = ACCURACY
 
 
 def _needs(*abilities: type) -> Callable[[ParadigmCase], str | None]:
@@ -167,17 +169,26 @@ def training_in_two_calls_is_training_in_one(case: ParadigmCase) -> None:
 
 @check
 def scores_are_shares(case: ParadigmCase) -> None:
-    """Check that accuracies are in [0, 1]."""
+    """Check that accuracies are in [0, 1], and other metrics finite."""
     paradigm = case.make(0)
     paradigm.train(1)
     for name, score in _scorers(case, paradigm).items():
-        accuracy = score()
-        require(
-            0 <= accuracy <= 1,
-            f"{name}() to return an accuracy in [0, 1]",
-            accuracy,
-            "return the share of samples that are right, not percent or a loss",
-        )
+        value = score()
+        if case.monitor.is_share:
+            require(
+                0 <= value <= 1,
+                f"{name}() to return an accuracy in [0, 1]",
+                value,
+                "return the share of samples that are right, not percent or a loss; for another "
+                "metric name it and its direction, such as monitor=val_loss mode=min",
+            )
+        else:
+            require(
+                math.isfinite(value),
+                f"{name}() to return a finite {case.monitor.name}",
+                value,
+                "lower the learning rate of the example, or do not divide by zero",
+            )
 
 
 @check
@@ -334,6 +345,7 @@ def check_paradigm(
     *,
     models: int = 1,
     abilities: tuple[type, ...] | None = None,
+    monitor: Monitor = ACCURACY,
     skip: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Check a paradigm on a small task; each check trains a few batches or epochs.
@@ -343,11 +355,12 @@ def check_paradigm(
         models: Number of models that it trains at once.
         abilities: Protocols that it must have in addition to `Paradigm`; by default those that it
             has.
+        monitor: The metric that it evaluates.
         skip: Names of checks to leave out.
     """
     if abilities is None:
         abilities = abilities_of(make(0))
-    return run_checks(PARADIGM_CHECKS, ParadigmCase(make, models, abilities), skip=skip)
+    return run_checks(PARADIGM_CHECKS, ParadigmCase(make, models, abilities, monitor), skip=skip)
 
 
 def abilities_of(paradigm: object) -> tuple[type, ...]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from energyopt.core.history import StudyHistory, TrialProgress
+from energyopt.core.metric import ACCURACY
 from energyopt.core.protocols import EnergyMeter, Objective, StoppingRule, Task
 from energyopt.testing._check import Check
 from energyopt.testing._records import EXAMPLE_RESULTS
@@ -104,10 +105,13 @@ class ParadigmContract:
     abilities: tuple[type, ...] = ALL_ABILITIES
     """Optional protocols that it has; tests of the others are skipped."""
 
+    monitor = ACCURACY
+    """The metric that it evaluates."""
+
     @pytest.fixture
     def case(self, make: Callable[[int], Any]) -> ParadigmCase:
         """Return the paradigm's case."""
-        return ParadigmCase(make, self.models, self.abilities)
+        return ParadigmCase(make, self.models, self.abilities, self.monitor)
 
 
 @_tested_by(OBJECTIVE_CHECKS)

@@ -54,6 +54,14 @@ def _has_tokens(case: TaskCase) -> str | None:
     return "its inputs are whole numbers, no measurements" if has_tokens else None
 
 
+def _has_no_classes(case: TaskCase) -> str | None:
+    return "its labels are measurements" if _is_regression(case) else _has_tokens(case)
+
+
+def _is_regression(case: TaskCase) -> bool:
+    return case.task.train.labels.is_floating_point()
+
+
 @check
 def is_a_task(case: TaskCase) -> None:
     """Check that it has three splits, a shape of samples and a number of classes."""
@@ -67,10 +75,11 @@ def splits_have_the_shapes_and_types_the_protocol_promises(case: TaskCase) -> No
 
     shape = case.task.input_shape
     dtype = torch.int32 if isinstance(shape, Tokens) else torch.float32
+    label_dtype = torch.float32 if _is_regression(case) else torch.int64
     for name, split in case.splits.items():
         _require_shape(split.inputs, (len(split.labels), *shape), f"{name}.inputs")
         _require_dtype(split.inputs, dtype, f"{name}.inputs")
-        _require_dtype(split.labels, torch.int64, f"{name}.labels")
+        _require_dtype(split.labels, label_dtype, f"{name}.labels")
         require(
             len(split.labels) > 0,
             f"at least one sample in {name}",
@@ -102,7 +111,7 @@ def a_task_of_several_heads_has_a_column_of_labels_each(case: TaskCase) -> None:
         _require_shape(split.labels, shape, f"{name}.labels")
 
 
-@check_unless(_has_tokens)
+@check_unless(_has_no_classes)
 def every_class_occurs_in_every_split_and_no_other(case: TaskCase) -> None:
     """Check that each split has samples of all classes, numbered from 0."""
     for name, split in case.splits.items():

@@ -17,6 +17,7 @@ from energyopt.config.instantiate import make_sampler
 from energyopt.config.trial_factory import GROUPS, TrialFactory
 from energyopt.config.trust import trusted_target
 from energyopt.config.yaml_comments import read_defaults, read_keys
+from energyopt.core.metric import Monitor
 from energyopt.errors import ConfigError
 from energyopt.jobs.compose import compose_here, folders_here
 from energyopt.utils.paths import conf_dir
@@ -135,6 +136,11 @@ class OwnPart:
     def task(self) -> Any:
         """The task of that training, loaded once."""
         return self._shared.task
+
+    @property
+    def monitor(self) -> Monitor:
+        """The metric of that training."""
+        return self._shared.monitor
 
     def make(self, seed: int = 0) -> Any:
         """Return the part, built anew.

@@ -248,6 +248,16 @@ def test_each_kind_is_recognised_and_checked(
         assert not failed(printed), printed
 
 
+def test_a_paradigm_of_another_metric_is_checked_for_that(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(["check", "energyopt.paradigms.scratch.Scratch", "task=diabetes", "model=mlp"])
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0, printed
+    assert printed.splitlines()[-1] == "12 passed, 0 failed, 0 skipped"
+
+
 def test_a_check_is_left_out_by_its_name(check: Check) -> None:
     skipped = "inputs_are_standardised_with_the_training_statistics_only"
     code, printed = check(PARTS, "Blobs", "shift=1.0", "--skip", skipped)

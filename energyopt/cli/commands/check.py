@@ -109,7 +109,8 @@ def _case_of(part: OwnPart, built: Any, models: int) -> tuple[Any, tuple[Check[A
     case: Any
     match part.kind:
         case "paradigm":
-            case = testing.ParadigmCase(part.make, models, testing.abilities_of(built))
+            abilities = testing.abilities_of(built)
+            case = testing.ParadigmCase(part.make, models, abilities, part.monitor)
             checks: tuple[Check[Any], ...] = testing.PARADIGM_CHECKS
         case "model":
             task = part.task
