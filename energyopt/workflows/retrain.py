@@ -75,10 +75,11 @@ def retrain(study: StudyRecord, request: RetrainRequest, console: Console) -> No
     paradigm = ready.paradigm
     print_result(result, console)
     if isinstance(paradigm, SupportsTest):
-        line = f"Test accuracy {paradigm.test():.4f}, of the model as it ended "
+        name = result.start.monitor.name
+        line = f"Test {name} {paradigm.test():.4f}, of the model as it ended "
         line += f"(validation {result.checkpoints[-1].accuracy:.4f})."
     else:
-        line = "This paradigm has no test(): no test accuracy."
+        line = f"This paradigm has no test(): no test {result.start.monitor.name}."
     say(console, line, style="bold")
     if request.out is not None and isinstance(paradigm, SupportsSave):
         _save(paradigm, request.out, force=request.force)
