@@ -12,6 +12,8 @@ imports zeus.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -196,6 +198,24 @@ def epoch_s(meter: EnergyMeter, journal: JournalWriter, epochs: int, begun: Spen
     return spent_s / epochs
 
 
+def run_epoch_s(meter: EnergyMeter, folder: Path, epochs: int) -> float:
+    """Time of an epoch of a user's own loop that reports through `Run` and does nothing else."""
+    from energyopt.training.run import Run
+
+    kept = tempfile.mkdtemp(dir=folder)
+    with (
+        contextlib.redirect_stderr(io.StringIO()),  # what it says at its end
+        Run("loss", "min", 0.0, meter=meter, folder=kept) as run,
+    ):
+        run.begin()
+        began_s = time.perf_counter()
+        for _ in run.epochs(epochs):
+            with run.evaluation():
+                pass
+            run.report(1.0)
+        return (time.perf_counter() - began_s) / epochs
+
+
 def bare_epoch_s(epochs: int, begun: Spend) -> float:
     """The same calls of the same training without the loop."""
     paradigm = Nothing(begun)
@@ -214,6 +234,7 @@ def measure(folder: Path, windows: int, epochs: int, repeat: int) -> list[Measur
     library = fake_nvml.build(folder)
     bare_s: list[float] = []
     loop_s: list[float] = []
+    run_s: list[float] = []
     costs: dict[Candidate, list[tuple[float, float]]] = {}
     with fake_nvml.installed(library, folder, gpus=GPUS, real_clock=True) as fake:
         for group, spend in candidates(fake, folder):
@@ -221,6 +242,7 @@ def measure(folder: Path, windows: int, epochs: int, repeat: int) -> list[Measur
             for _ in range(repeat):
                 bare_s.append(bare_epoch_s(epochs, spend))
                 loop_s.append(epoch_s(no_meter, JournalWriter(None), epochs, spend))
+                run_s.append(run_epoch_s(no_meter, folder, epochs))
                 for each in group:
                     journal = JournalWriter(folder / NAME)
                     cost = (
@@ -229,7 +251,8 @@ def measure(folder: Path, windows: int, epochs: int, repeat: int) -> list[Measur
                     )
                     costs.setdefault(each, []).append(cost)
     loop = Measured("the loop alone", 0, None, min(loop_s) - min(bare_s))
-    return [loop] + [
+    run = Measured("Run in a user's loop", 0, None, min(run_s))
+    return [loop, run] + [
         Measured(
             of.name,
             WINDOWS * of.reads,

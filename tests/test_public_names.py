@@ -126,7 +126,7 @@ def test_the_package_itself_imports_from_where_things_are() -> None:
 
 def test_the_example_of_the_page_runs(studied: Program) -> None:
     page = (ROOT / "docs" / "reference" / "api.md").read_text()
-    (example,) = snippets.blocks(page, "python")
+    example, _ = snippets.blocks(page, "python")
     printed = python(example.replace('"demo"', '"toy"'), studied.folder)
     assert "<study toy: " in printed
     assert " J to the target, from " in printed

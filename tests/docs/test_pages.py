@@ -63,7 +63,7 @@ def test_commands_and_their_output_are_told_apart() -> None:
 def test_every_page_with_commands_is_run_here() -> None:
     shown = {path for path in DOCS.rglob("*.md") if snippets.commands(path.read_text())}
     others = ("add-a-meter", "gpu", "power-limits", "slurm", "postgresql", "completion")
-    elsewhere = ("test-your-own-part",)  # in tests/cli/test_check.py
+    elsewhere = ("test-your-own-part", "train-your-own-loop")  # in tests of their own
     run_here = {DOCS / "how-to" / f"{name}.md" for name in (*PLAIN, *others, *elsewhere)}
     assert shown - run_here == {DOCS / "tutorial/first-study.md"}
 
@@ -94,6 +94,25 @@ def test_what_a_how_to_shows_runs(energyopt: Program, name: str) -> None:
     write_files(text, energyopt.folder)
     for command in snippets.commands(text):
         run(energyopt, command)
+
+
+def test_a_loop_of_ones_own_ends_with_its_energies(energyopt: Program) -> None:
+    text = page("how-to/train-your-own-loop")
+    write_files(text, energyopt.folder)
+    (command,) = snippets.commands(text)
+    assert command.words == ["python", "train.py"]
+    ran = subprocess.run(
+        [energyopt.python, "train.py"],
+        cwd=energyopt.folder,
+        env=energyopt.environment(OMP_NUM_THREADS="1"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, second, third = ran.stderr.splitlines()
+    assert " to val_loss 0.05 (epoch " in first
+    assert all(word in second for word in ("loading", "training", "evaluation"))
+    assert third.startswith("energyopt: estimated by ")
 
 
 @pytest.mark.slow

@@ -47,7 +47,8 @@ def report(folder: Path) -> tuple[str, dict[str, Any]]:
 def test_metering_prints_what_each_meter_adds_and_what_an_estimate_imports():
     ran = benchmark("metering.py", "--windows", 2, "--epochs", 1, "--repeat", 1)
     assert ran.code in (0, 1), ran.text
-    for name in ("estimate", "simulated", "NVML, 1 GPU", "NVML, 4 GPUs", "RAPL", "GPU + RAPL"):
+    meters = ("estimate", "simulated", "NVML, 1 GPU", "NVML, 4 GPUs", "RAPL", "GPU + RAPL")
+    for name in (*meters, "Run in a user's loop"):
         assert f" {name} " in ran.text
     assert "goal: at most 1% of an epoch of 1 s over the fakes:" in ran.text
     assert "importing all of energyopt.hardware imports none" in ran.text
