@@ -68,6 +68,10 @@ REMEDIES: Mapping[str, str] = {
         "child processes from before an evaluation computed during it for more than 2 % of the "
         "training time: loader workers that prefetch, whose energy counts as evaluation"
     ),
+    "unmetered_gpu": (
+        "the training used a GPU that its meter does not read, so its joules are missing; name "
+        "the device, as in Run(meter='cuda:1')"
+    ),
     "no_power_profile": (
         "hardware.power_limit_w=profile is not supported in a loop of one's own, so the present "
         "power limit stays"

@@ -27,7 +27,13 @@ from energyopt.training.run_children import PREFETCH_SHARE, ChildClock, wait_unt
 from energyopt.training.run_output import default_name, make_folder, print_end, say
 from energyopt.training.run_process import OpenRun, ProcessHooks
 from energyopt.training.run_progress import Point, Progress
-from energyopt.training.run_setup import Meter, Question, open_hardware, rules_of
+from energyopt.training.run_setup import (
+    Meter,
+    Question,
+    open_hardware,
+    rules_of,
+    uses_unmetered_gpu,
+)
 from energyopt.training.run_timeline import Timeline
 
 
@@ -90,6 +96,7 @@ class RunSession:
                 start, resumed = merge_resumed(start, resumed)
             self._start = start
             self._gpus = hardware.gpus
+            self._knows_meter = not hardware.is_own_meter
             record = None if resumed is None else resumed.record
             self._state = None if resumed is None else resumed.state
             self._recorder = Recorder(hardware.meter, self._journal, start, record)
@@ -282,5 +289,7 @@ class RunSession:
     def _settle(self) -> None:
         """Close the open window, and check what was measured."""
         self.timeline.close()
+        if self._knows_meter and uses_unmetered_gpu(self._gpus):
+            self._recorder.add_flag("unmetered_gpu")
         check_conditions(self._recorder, self._gpus, self._start)
         self._recorder.check_energy()

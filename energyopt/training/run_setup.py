@@ -117,12 +117,14 @@ class RunHardware:
         gpus: The GPUs; empty where none is metered.
         flags: Warnings about them, as short words.
         close: Releases the GPUs, and restores their power limit.
+        is_own_meter: Whether the user built the meter, so that what it reads is not known.
     """
 
     meter: EnergyMeter
     gpus: GpuAllocation
     flags: tuple[str, ...]
     close: Callable[[], None]
+    is_own_meter: bool = False
 
     def start_of(self, question: Question, params: Mapping[str, Any]) -> TrialStart:
         """Return the record of the run's start."""
@@ -137,6 +139,16 @@ class RunHardware:
             quality_periods=tuple(self.gpus.options.quality_periods),
             monitor=question.monitor,
         )
+
+
+def uses_unmetered_gpu(gpus: GpuAllocation) -> bool:
+    """Return whether torch used a CUDA device other than the metered GPUs."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return False
+    metered = {board.uuid.removeprefix("GPU-") for board in gpus.boards}
+    used = (i for i in range(torch.cuda.device_count()) if torch.cuda.max_memory_allocated(i))
+    return any(str(torch.cuda.get_device_properties(i).uuid) not in metered for i in used)
 
 
 def open_hardware(
@@ -160,7 +172,7 @@ def open_hardware(
     with ExitStack() as stack:
         if not isinstance(meter, str):
             gpus = GpuAllocation(GpuOptions(), "cpu")
-            return RunHardware(meter, gpus, (), stack.pop_all().close)
+            return RunHardware(meter, gpus, (), stack.pop_all().close, is_own_meter=True)
         gpus = _gpus(context, context.device if context.hardware else meter, on_wait)
         stack.callback(gpus.close)
         flags: tuple[str, ...] = ()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -221,6 +223,42 @@ def test_work_that_is_pending_on_a_device_is_waited_for() -> None:
         run.report(loss)
     assert run.result.training_j == 2 * (EPOCH_J + 7)
     assert run.result.booked("evaluation").total_j == 2 * (EVALUATION_J + 5)
+
+
+def test_a_gpu_that_is_not_metered_is_flagged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import torch
+
+    run = Run("loss", "min", 0.1, meter="cpu", folder=tmp_path / "run")
+    run.begin()
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 1024 * device)
+    properties = SimpleNamespace(uuid="8f2c")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: properties)
+    for _ in run.epochs(1):
+        sum(range(100_000))
+        run.report(0.5)
+    assert "unmetered_gpu" in run.result.flags
+
+
+def test_a_forked_child_leaves_the_run_to_its_parent() -> None:
+    toy = ToyTraining()
+    run = toy.run()
+    run.begin()
+    for _ in run.epochs(2):
+        toy.epoch()
+        child = os.fork()
+        if not child:
+            end_open_run()
+            os._exit(0)
+        os.waitpid(child, 0)
+        run.report(toy.evaluate())
+    assert run.result.end == "epochs"
+    assert run.folder is not None
+    assert record(run.folder) == run.result
 
 
 def test_it_says_its_end_in_three_lines(capsys: pytest.CaptureFixture[str]) -> None:
