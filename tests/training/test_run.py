@@ -5,18 +5,28 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from energyopt.core.journal import JournalWriter
 from energyopt.core.run_context import VARIABLE
+from energyopt.core.trial_result import TrialResult, TrialStart
 from energyopt.errors import ConfigError, EnergyoptError, TrialError
+from energyopt.hardware.simulated import SimulatedMeter
+from energyopt.models.mlp import MLP
+from energyopt.paradigms.scratch import Scratch
+from energyopt.tasks.digits import Digits
+from energyopt.training.plan import Plan
 from energyopt.training.run import Run
 from energyopt.training.run_process import end_open_run
 from energyopt.training.run_progress import Point
+from energyopt.training.trial import run_trial
 from tests.toys import Counter, ToyMeter
 from tests.training.runs import EPOCH_J, EVALUATION_J, LOADING_J, ToyTraining, record
 
@@ -225,11 +235,43 @@ def test_work_that_is_pending_on_a_device_is_waited_for() -> None:
     assert run.result.booked("evaluation").total_j == 2 * (EVALUATION_J + 5)
 
 
+def test_it_measures_what_our_own_loop_measures() -> None:
+    def paradigm() -> Scratch:
+        torch.manual_seed(0)
+        task = Digits()
+        optimizer = partial(torch.optim.Adam, lr=1e-3)
+        model = MLP(input_shape=task.input_shape, num_classes=task.num_classes)
+        return Scratch(task=task, model=model, optimizer=optimizer, batch_size=64, epochs=5, seed=0)
+
+    def run_pulled() -> TrialResult:
+        pulled = paradigm()
+        meter = SimulatedMeter(64)
+        plan = Plan(target=0.9, epochs=5, eval_every=pulled.epoch_samples)
+        start = TrialStart(0.9, 5, 0, meter.provenance)
+        return run_trial(lambda: pulled, meter, plan, start, JournalWriter(None))
+
+    def run_pushed() -> TrialResult:
+        run = Run("error", "min", 0.1, meter=SimulatedMeter(64))
+        pushed = paradigm()
+        run.begin()
+        for _ in run.epochs(5):
+            pushed.train(pushed.epoch_samples)
+            with run.evaluation():
+                error = 1 - pushed.evaluate()
+            run.report(error)
+        return run.result
+
+    pulled, pushed = run_pulled(), run_pushed()
+    assert [1 - error for error in pushed.curve.accuracy] == pytest.approx(pulled.curve.accuracy)
+    assert pushed.curve.training_j == pytest.approx(pulled.curve.training_j, rel=0.02)
+    assert pushed.booked("evaluation").total_j == pytest.approx(
+        pulled.booked("evaluation").total_j, rel=0.02
+    )
+
+
 def test_a_gpu_that_is_not_metered_is_flagged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import torch
-
     run = Run("loss", "min", 0.1, meter="cpu", folder=tmp_path / "run")
     run.begin()
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
@@ -337,8 +379,6 @@ def test_what_is_reported_is_checked(reported: tuple[Any, ...], words: str) -> N
 
 
 def test_numbers_of_arrays_and_tensors_are_numbers() -> None:
-    import torch
-
     values = (np.float32(0.5), np.array(0.5), torch.tensor(0.5), torch.tensor([0.5]), 1)
     toy = ToyTraining()
     with toy.run() as run:
