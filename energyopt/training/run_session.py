@@ -166,13 +166,15 @@ class RunSession:
     def begin_evaluation(self) -> None:
         """Open the window of an evaluation."""
         self._is_evaluated = True
-        self.timeline.switch("evaluation")
-        self._child_clock.start()
+        with self._hooks.working():
+            self.timeline.switch("evaluation")
+            self._child_clock.start()
 
     def end_evaluation(self) -> None:
         """Open a window of training again."""
-        self._child_clock.stop()
-        self.timeline.switch("training")
+        with self._hooks.working():
+            self._child_clock.stop()
+            self.timeline.switch("training")
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
@@ -224,7 +226,8 @@ class RunSession:
     def leave_loop(self) -> None:
         """End the training where the program left its loop; how the run ends shows later."""
         if self.result is None and self._hooks.is_own_process:
-            self.timeline.close()
+            with self._hooks.working():
+                self.timeline.close()
 
     def keep(self, reason: str, next_epoch: int) -> None:
         """Keep the state of the training, and end the run as paused.

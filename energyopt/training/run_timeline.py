@@ -35,9 +35,9 @@ class Timeline:
     def switch(self, purpose: Purpose, activity: str | None = None) -> None:
         """Close the open window, and open one."""
         self.close()
-        self._window = self._recorder.window(purpose, activity)
-        self._window.__enter__()
-        self.purpose = purpose
+        window = self._recorder.window(purpose, activity)
+        window.__enter__()
+        self._window, self.purpose = window, purpose
 
     def close(self) -> None:
         """Close the open window, if there is one, after pending work of the device."""

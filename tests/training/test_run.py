@@ -238,23 +238,23 @@ def test_work_that_is_pending_on_a_device_is_waited_for() -> None:
 def test_it_measures_what_our_own_loop_measures() -> None:
     def paradigm() -> Scratch:
         torch.manual_seed(0)
-        task = Digits()
+        task = Digits(n_train=320, n_validation=80, n_test=20)
         optimizer = partial(torch.optim.Adam, lr=1e-3)
         model = MLP(input_shape=task.input_shape, num_classes=task.num_classes)
-        return Scratch(task=task, model=model, optimizer=optimizer, batch_size=64, epochs=5, seed=0)
+        return Scratch(task=task, model=model, optimizer=optimizer, batch_size=64, epochs=3, seed=0)
 
     def run_pulled() -> TrialResult:
         pulled = paradigm()
         meter = SimulatedMeter(64)
-        plan = Plan(target=0.9, epochs=5, eval_every=pulled.epoch_samples)
-        start = TrialStart(0.9, 5, 0, meter.provenance)
+        plan = Plan(target=0.9, epochs=3, eval_every=pulled.epoch_samples)
+        start = TrialStart(0.9, 3, 0, meter.provenance)
         return run_trial(lambda: pulled, meter, plan, start, JournalWriter(None))
 
     def run_pushed() -> TrialResult:
         run = Run("error", "min", 0.1, meter=SimulatedMeter(64))
         pushed = paradigm()
         run.begin()
-        for _ in run.epochs(5):
+        for _ in run.epochs(3):
             pushed.train(pushed.epoch_samples)
             with run.evaluation():
                 error = 1 - pushed.evaluate()
