@@ -24,6 +24,7 @@ from benchmarks.curve_sets import CurveSet, Key, Point
 from benchmarks.fronts import Found
 from benchmarks.others import OTHERS, drive
 from benchmarks.session import Player, Training
+from energyopt.core.metric import ACCURACY
 from energyopt.core.protocols import StoppingRule
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError
@@ -91,6 +92,8 @@ class CurveSession(Player):
         seed: Drives the search, which setup is the first, and which recorded runs are met.
         front: Ask for the front, and train to the end; else for the target, and end there.
     """
+
+    monitor = ACCURACY
 
     def __init__(self, curves: CurveSet, seed: int, *, front: bool) -> None:
         target = NO_TARGET if curves.target is None else curves.target
@@ -212,6 +215,7 @@ def _sampler(session: CurveSession, how: Search) -> Any:
         target=None if session.front else session.target,
         epochs=session.curves.epochs,
         front=session.front,
+        monitor=session.monitor,
         space={key: CategoricalDistribution(list(values)) for key, values in space},
         **how.options,
     )

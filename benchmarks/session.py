@@ -122,7 +122,7 @@ class Training:
             params=self.setup,
             epochs=curve.epoch,
             joules=curve.training_j,
-            accuracy=curve.accuracy,
+            accuracy=curve.scores,
             epoch_j=result.training_j * EPOCH_SAMPLES / samples if samples else None,
             spent_j=result.spent_j,
             state="paused" if self.paused else "ended",

@@ -48,7 +48,7 @@ def telling_trials(
 
     Args:
         study: The study.
-        target: Accuracy to reach.
+        target: Value of the metric to reach.
         front: Its front.
         max_trials: Maximum number of trials.
     """
@@ -73,7 +73,7 @@ def drawn_curves(
 
     Args:
         study: The study.
-        target: The first point at or above it is kept.
+        target: The first point at it or better is kept.
         front: Its points are kept.
         max_points: Maximum of points of all curves together, not counting these.
     """
@@ -82,7 +82,7 @@ def drawn_curves(
     on_front: dict[int, set[int]] = {}
     for point in front:
         on_front.setdefault(point.trial, set()).add(point.index)
-    level = math.inf if target is None else target
+    level = study.monitor.value(math.inf) if target is None else target
     curves = {
         number: _thinned(curve, n_each, level, on_front.get(number))
         for number, curve in full_curves.items()
@@ -92,14 +92,14 @@ def drawn_curves(
 
 
 def finite(curve: Curve) -> Curve:
-    """Return a curve without evaluations whose accuracy is not finite: they reached nothing."""
+    """Return a curve without evaluations whose metric is not finite: they reached nothing."""
     return curve.only([math.isfinite(accuracy) for accuracy in curve.accuracy])
 
 
 def rises(study: StudyRecord) -> list[tuple[TrialRecord, TrialResult, Curve]]:
-    """Return the points of each trial that are more accurate than all before.
+    """Return the points of each trial that are better than all before.
 
-    Only these can be the first at or above a target, so they give the energy to any target.
+    Only these can be the first at a target or better, so they give the energy to any target.
     """
     rising = []
     for trial, result in study.results:

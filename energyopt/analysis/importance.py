@@ -115,7 +115,8 @@ def _energies(trainings: list[Training], target: float | None) -> list[float]:
 
 
 def _best(result: TrialResult) -> float:
-    return max((a for a in result.curve.accuracy if math.isfinite(a)), default=0.0)
+    best = result.best_value
+    return result.monitor.worst if best is None else result.monitor.score(best)
 
 
 def _shares(

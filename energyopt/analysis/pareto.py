@@ -1,4 +1,4 @@
-"""The Pareto front of training energy and accuracy."""
+"""The Pareto front of training energy and the monitored metric."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ PointKind = Literal["checkpoint", "final"]
 """Kind of a point: one evaluation on a trial's curve, or the final result of a trial."""
 
 Hit = tuple[TrialRecord, TrialResult, CurvePoint]
-"""A trial that reached a target, its record, and its first evaluation at or above the target."""
+"""A trial that reached a target, its record, and its first evaluation at the target or better."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrontPoint:
-    """One configuration with its energy and accuracy.
+    """One configuration with its energy and its value of the metric.
 
     Attributes:
         energy_j: Training energy from the first step to this point, in J.
-        accuracy: Validation accuracy in [0, 1].
+        accuracy: Value of the metric as it was reported.
         time_s: Training time to this point, in s.
         samples: Training samples seen; None where they were not counted.
         epoch: Amount of training, in units of the training set.
@@ -61,14 +61,14 @@ class FrontPoint:
 
 
 def non_dominated(points: Iterable[P], *, values: Callable[[P], tuple[float, float]]) -> list[P]:
-    """Return the points that no other beats in both energy and accuracy.
+    """Return the points that no other beats in both energy and score.
 
     Args:
         points: Candidates; of equal ones the first is kept.
-        values: Returns (energy, accuracy) of a point: the first is minimised, the second maximised.
+        values: Returns (energy, score) of a point: the first is minimised, the second maximised.
 
     Returns:
-        The front by rising energy; accuracy then also rises strictly.
+        The front by rising energy; scores then also rise strictly.
 
     Raises:
         ValueError: If a value is not finite, so that the points have no order.
@@ -103,12 +103,13 @@ def curve_front(study: StudyRecord) -> tuple[FrontPoint, ...]:
 def final_front(study: StudyRecord) -> tuple[FrontPoint, ...]:
     """Return the front of the feasible complete trials, in the objectives of the study.
 
-    A point's energy is that up to the target, its accuracy the best of the whole trial.
+    A point's energy is that up to the target, its value the best of the whole trial.
     """
     finals = list(_finals(study))
     best = {trial.number for trial in undominated([t for t, *_ in finals], study.metrics)}
     chosen = [_final(study, *final) for final in finals if final[0].number in best]
-    return tuple(sorted(chosen, key=lambda point: (point.energy_j, -point.accuracy)))
+    score = study.monitor.score
+    return tuple(sorted(chosen, key=lambda point: (point.energy_j, -score(point.accuracy))))
 
 
 def undominated(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> list[TrialRecord]:
@@ -139,22 +140,23 @@ def front_of(points: Sequence[FrontPoint], study: StudyRecord) -> str:
         return f"told values ({', '.join(metric.name for metric in study.metrics)}) of {count}"
     curves = sum(any(map(math.isfinite, result.curve.accuracy)) for _, result in study.results)
     count = _count(curves, "trial")
-    return f"accuracy against training energy, over all checkpoints of {count}"
+    return f"{study.monitor.name} against training energy, over all checkpoints of {count}"
 
 
 def at_target(study: StudyRecord, target: float) -> list[Hit]:
     """Return the trials that reached a target, which need not be the study's own.
 
     Returns:
-        The trials that reached it, with their records and the first evaluation at or above
-        it, cheapest first.
+        The trials that reached it, with their records and the first evaluation at it or better,
+        cheapest first.
     """
     hits = [
         (trial, result, point)
         for trial, result in study.results
         if (point := result.first_at(target)) is not None
     ]
-    return sorted(hits, key=lambda hit: (hit[2].training_j, -hit[2].accuracy, hit[0].number))
+    score = study.monitor.score
+    return sorted(hits, key=lambda hit: (hit[2].training_j, -score(hit[2].accuracy), hit[0].number))
 
 
 def at_checkpoint(
@@ -225,15 +227,13 @@ def _prefix(override: str) -> str:
 def _checkpoints(
     study: StudyRecord,
 ) -> Iterator[tuple[float, float, TrialRecord, TrialResult, int]]:
-    """Yield energy, accuracy, trial, record and index of all evaluations with finite values."""
+    """Yield energy, score, trial, record and index of all evaluations with finite values."""
     for trial, result in study.results:
         curve = result.curve
-        for i, (energy_j, accuracy) in enumerate(
-            zip(curve.training_j, curve.accuracy, strict=True)
-        ):
-            # A user's evaluate() can answer NaN: such a checkpoint reached nothing.
-            if math.isfinite(accuracy) and math.isfinite(energy_j):
-                yield energy_j, accuracy, trial, result, i
+        for i, (energy_j, score) in enumerate(zip(curve.training_j, curve.scores, strict=True)):
+            # Older versions stored what a user's evaluate() answered, NaN included.
+            if math.isfinite(score) and math.isfinite(energy_j):
+                yield energy_j, score, trial, result, i
 
 
 def _finals(study: StudyRecord) -> Iterator[tuple[TrialRecord, TrialResult, CurvePoint]]:

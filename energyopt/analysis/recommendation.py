@@ -60,7 +60,7 @@ def advise(
 
     Args:
         study: The study.
-        target: Accuracy to reach; the study's own if None.
+        target: Value of the metric to reach; the study's own if None.
         within: Share by which a configuration may be more expensive than the best and still count
             as equally good.
         confirmed: Include confirmations.
@@ -76,16 +76,17 @@ def advise(
     snapshots = [s for trial in trials.values() if (s := _snapshot(trial, target))]
     if not any(snapshot.reached for snapshot in snapshots):
         return []
-    snapshots = _cheapest(snapshots, target)
+    snapshots = _cheapest(snapshots, study.monitor.score(target))
     if confirmed:
         snapshots += _repetitions(study, trials, {s.number for s in snapshots}, target)
-    model = _model(study, snapshots, target)
+    goal = study.monitor.score(target)
+    model = _model(study, snapshots, goal)
     groups: dict[object, list[TrialSnapshot]] = {}
     for snapshot in snapshots:
         groups.setdefault(setup_of(snapshot.params), []).append(snapshot)
     points = setups_of(snapshot.params for snapshot in snapshots)
     advices = [
-        _advice(recommendation, groups[setup_of(recommendation.params)], trials, target)
+        _advice(recommendation, groups[setup_of(recommendation.params)], trials, goal)
         for recommendation in recommend(model, points, within=within)
     ]
     return sorted(advices, key=lambda advice: not advice.reached)
@@ -120,7 +121,7 @@ def _repetitions(
             continue
         reached = trial.result is not None and trial.result.first_at(target) is not None
         is_same = _essence(c.overrides) == _essence(trained_as(study, trial))
-        if reached and is_same and result.target >= target:
+        if reached and is_same and study.monitor.reaches(result.target, target):
             repetition = replace(trial, number=-1 - c.number, result=result, default=False)
             snapshots.append(_snapshot(repetition, target))
     return [snapshot for snapshot in snapshots if snapshot is not None]
@@ -148,7 +149,7 @@ def _snapshot(trial: TrialRecord, target: float) -> TrialSnapshot | None:
         params=trial.params,
         epochs=curve.in_epochs(result.epoch_j, result.upfront_j),
         joules=tuple(curve.training_j),
-        accuracy=tuple(curve.accuracy),
+        accuracy=curve.scores,
         epoch_j=result.epoch_j,
         spent_j=result.spent_j - upfront_j + result.upfront_j,
         reached=curve.first_at(target) is not None,
@@ -172,6 +173,7 @@ def _model(study: StudyRecord, snapshots: Sequence[TrialSnapshot], target: float
     space = {key: d for key, d in study.space.items() if key in keys}
     if not keys or space.keys() != keys:
         return EmpiricalModel(snapshots, target)
+    from energyopt.search.curve_observations import scale_of
     from energyopt.search.energy_model import EnergyModel
 
-    return EnergyModel(snapshots, space, target)
+    return EnergyModel(snapshots, space, target, scale_of(study.monitor, snapshots, target))

@@ -91,7 +91,7 @@ class Summary:
 
     Attributes:
         study: Name of the study.
-        target: Accuracy to reach; None for another app's study.
+        target: Value of the metric to reach; None for another app's study.
         counts: Number of trials by state and outcome.
         recommended: The cheapest configuration that reached the target; None if no trial did.
         advised: The configuration with the lowest expected energy, if that is another one.
@@ -153,7 +153,7 @@ def summarize(
 
     Args:
         study: The study.
-        target: Accuracy to reach; the study's own if None.
+        target: Value of the metric to reach; the study's own if None.
         reuse: Number of planned training runs with the result; that of the study's last run if
             None.
     """

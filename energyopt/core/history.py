@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import json
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -160,6 +161,21 @@ class StudyHistory:
         """Return the best score on the front with at most an energy, in J."""
         right = bisect.bisect_right(self.front, (energy_j, math.inf))
         return self.front[right - 1][1] if right else self.worst
+
+    def unit(self, progress: TrialProgress) -> float:
+        """Return the range of scores, from first evaluations to the best or the target.
+
+        Rules measure differences of scores in it. An accuracy has the unit 1.
+
+        Args:
+            progress: The trial that is compared with those of the history.
+        """
+        if progress.monitor == ACCURACY:
+            return 1.0
+        firsts = [curve.accuracy[0] for curve in self.curves]
+        best = max([progress.target, progress.best, *(score for _, score in self.front)])
+        size = best - statistics.median([*firsts, *progress.accuracy[:1]])
+        return size if size > 0 else abs(best) or 1.0
 
     def to_json(self) -> str:
         """Return the history as JSON of numbers."""

@@ -7,7 +7,8 @@ asks the `Monitor`, so that it need not know whether more or less is better.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -43,6 +44,15 @@ class Monitor:
     def worst(self) -> float:
         """The score of a training that has not been evaluated."""
         return 0.0 if self == ACCURACY else -math.inf
+
+    @property
+    def digits(self) -> str:
+        """Format of its values in sentences."""
+        return ".3f" if self == ACCURACY else ".4g"
+
+    def describe(self, score: float) -> str:
+        """Return the name and the value of a score, for sentences."""
+        return f"{self.name} {self.value(score):{self.digits}}"
 
     def score(self, value: float) -> float:
         """Return the value if more is better, else its negative: a higher score is better."""
@@ -99,3 +109,114 @@ class Monitor:
 
 ACCURACY = Monitor()
 """The metric of classification tasks: a share in [0, 1] whose error is 1 - accuracy."""
+
+
+# How a search looks at it ------------------------------------------------------------------------
+
+_MIN_ERROR = 0.01  # added to each error, so that an accuracy of 1 has a finite place
+# Margins that are tried, in units of the range from the first evaluations to the best: from a
+# curve that is nearly at its limit to one that is nearly a line. Their prior is log-normal.
+_MARGINS = tuple(math.exp(log) for log in (-6, -5, -4.5, -4, -3.5, -3, -2.5, -2, -1.5, -1, 0))
+_MARGIN_LOG, _MARGIN_LOG_SD = -3.0, 1.0
+_REACHABLE = 0.85  # of the margin: scores beyond it are not expected; of an accuracy 5/6 or more
+_MIN_FITTED = 3  # evaluations of a curve: two are always on a line
+_MAX_FITTED = 8  # evaluations of a curve: neighbours say the same
+_ROUNDING = 1e-9  # differences below this share of a value may be rounding
+_MIN_VARIANCE = 1e-6  # of places about a line, so that few points on a line prove nothing
+
+Points = Sequence[tuple[float, float]]
+"""Epochs and score at each evaluation of a training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The monotone scale on which a search looks at a metric: places = -log(limit - score).
+
+    A power law that approaches the limit (the usual form of learning curves; Domhan et al. 2015,
+    Kadra et al. arXiv 2302.00441) is a straight line in places against log epochs. Of an accuracy
+    it is the negative log error.
+
+    Attributes:
+        limit: What scores approach; above all.
+        worst: Lower scores count as this one.
+        best: The best score that is expected; higher ones count as this one.
+        unit: Size of a difference between scores that matters little less than all.
+    """
+
+    limit: float = 1.0 + _MIN_ERROR
+    worst: float = 0.0
+    best: float = 1.0
+    unit: float = 1.0
+
+    def place(self, score: float) -> float:
+        """Return the place of a score."""
+        return -math.log(self.limit - min(max(score, self.worst), self.best))
+
+    def score(self, place: float) -> float:
+        """Return the score at a place."""
+        return min(self.limit - math.exp(-place), self.best)
+
+    @classmethod
+    def of(cls, monitor: Monitor, curves: Iterable[Points], target: float | None) -> Scale:
+        """Return the scale of a metric: fixed for an accuracy, else learnt from a study's curves.
+
+        The limit lies beyond the best score and the target by a margin, the one with which the
+        curves are straightest: a maximum a posteriori estimate, in which the density of the scores
+        themselves is compared (as in a Box-Cox transform, with the Jacobian), so that scores may
+        be scaled and shifted. A loss that is never negative approaches no limit below 0.
+
+        Args:
+            monitor: The metric.
+            curves: Curves of the study's trials, finite scores only.
+            target: Score to reach; None for none.
+        """
+        if monitor == ACCURACY:
+            return cls()
+        trained = [points for points in curves if points]
+        scores = [score for points in trained for _, score in points]
+        tops = scores if target is None else [*scores, target]
+        top, worst = max(tops, default=0.0), min(tops, default=0.0)
+        first = statistics.median(points[0][1] for points in trained) if trained else worst
+        least = _ROUNDING * abs(top)
+        unit = next((size for size in (top - first, top - worst, abs(top)) if size > least), 1.0)
+        margins = [share * unit for share in _MARGINS]
+        if monitor.mode == "min" and top < 0:
+            margins = [min(margin, -top) for margin in margins]
+        fitted = [_thinned(points) for points in trained if len(points) >= _MIN_FITTED]
+        margin = max(margins, key=lambda margin: _log_posterior(fitted, top, margin, unit))
+        return cls(top + margin, worst, top + _REACHABLE * margin, unit)
+
+
+def _thinned(points: Points) -> Points:
+    """Return some points of a curve, evenly spaced by number, both ends included."""
+    step = max((len(points) - 1) / (_MAX_FITTED - 1), 1.0)
+    return [points[round(i * step)] for i in range(min(len(points), _MAX_FITTED))]
+
+
+def _log_posterior(curves: Sequence[Points], top: float, margin: float, unit: float) -> float:
+    """Return the log posterior of a margin, up to a constant.
+
+    Places of each curve are normal about a line of its own in log epochs; the variance, common to
+    all, is replaced by its estimate.
+    """
+    prior = -0.5 * ((math.log(margin / unit) - _MARGIN_LOG) / _MARGIN_LOG_SD) ** 2
+    squares, freedom, jacobian = 0.0, 0, 0.0
+    for points in curves:
+        logs = [math.log(epochs) for epochs, _ in points]
+        places = [-math.log((top + margin - score) / unit) for _, score in points]
+        squares += _residual_squares(logs, places)
+        # Two degrees of freedom are the line's; each point has its part of the rest.
+        freedom += len(points) - 2
+        jacobian += sum(places) * (len(points) - 2) / len(points)
+    if not freedom:
+        return prior
+    return prior + jacobian - 0.5 * freedom * math.log(squares / freedom + _MIN_VARIANCE)
+
+
+def _residual_squares(x: Sequence[float], y: Sequence[float]) -> float:
+    """Return the squares of y about its regression line over x."""
+    mean_x, mean_y = statistics.fmean(x), statistics.fmean(y)
+    xx = math.fsum((value - mean_x) ** 2 for value in x)
+    xy = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    yy = math.fsum((value - mean_y) ** 2 for value in y)
+    return max(yy - xy**2 / xx, 0.0) if xx > 0 else yy

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.report_settings import NONE, ReportSettings
 from energyopt.core.trial_result import Provenance, TrialResult
 
@@ -113,7 +114,7 @@ class Confirmation:
         state: "complete", "failed", "lost" (interrupted or killed), or "running".
         reason: Why it failed or was lost.
         result: Its record; None if it never started.
-        test_accuracy: Test accuracy of the final model; None if its paradigm has no test.
+        test_accuracy: The metric on the test split; None if its paradigm has no test.
     """
 
     number: int
@@ -135,7 +136,7 @@ class StudyRecord:
         metrics: The objectives, in the order of the values.
         overrides: The fixed overrides that all its trials share.
         sweep: The overrides that span the search space, such as "lr=interval(0,1)".
-        target: Accuracy to reach; None for another app's study.
+        target: Value of the metric to reach; None for another app's study.
         trials: All trials, by number.
         confirmations: Repetitions of its configurations with other seeds, by number.
         space: Optuna's distributions of the searched keys that have a single one.
@@ -163,6 +164,11 @@ class StudyRecord:
             for trial in self.trials
             if trial.result is not None and trial.result.valid
         )
+
+    @property
+    def monitor(self) -> Monitor:
+        """The metric of its trials; the accuracy before the first one."""
+        return next((t.result.monitor for t in self.trials if t.result), ACCURACY)
 
     @property
     def provenance(self) -> Provenance | None:

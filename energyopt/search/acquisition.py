@@ -6,8 +6,8 @@ The search answers two questions, one after the other.
    whole training run) is scored by the expected improvement of the recommendation, a one-step
    knowledge gradient (Frazier et al. 2008) that ignores what a step reveals about third
    configurations.
-2. What does each further point of accuracy cost? The step is scored by the expected growth of the
-   hypervolume of (log error, log energy) (`expected_hypervolume`).
+2. What does each further point of the metric cost? The step is scored by the expected growth of the
+   hypervolume of (place of the score, log energy) (`expected_hypervolume`).
 
 Both scores are divided by the energy that the step needs, and the step with the best ratio is
 taken, as Weitzman's index does for search with costs (arXiv 2406.20062). The search stops when no
@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from energyopt.core.metric import Scale
 from energyopt.search.curve_observations import finite
 from energyopt.search.encoding import Array, Params
 from energyopt.search.energy_model import EnergyModel
@@ -45,13 +46,13 @@ _EXPENSIVE = 10.0
 # A trial trains at least this multiple of the overhead of starting it, so that loading and warm-up
 # take at most a third of a step.
 _MIN_TRAINING = 2.0
-_OTHER_ACCURACY_SHARE = 0.1  # of the planned trainings use another accuracy than the target
+_OTHER_TARGET_SHARE = 0.1  # of the planned trainings use another target
 _REUSE = 300.0  # planned trainings where the user gives no number
 _GROWTH = 2.0  # a paused trial resumes to this multiple of its energy: halving's smallest usual eta
 _CANDIDATES = 160  # random and neighbouring candidates of a space too large to list
 _N_NEAREST = 5  # best configurations whose neighbours become candidates
 _TINY_J = 1e-12  # keeps logarithms and ratios finite
-# Unreached accuracies count as the 90 % quantile of a whole training: robust against one absurdly
+# Unreached levels count as the 90 % quantile of a whole training: robust against one absurdly
 # expensive candidate.
 _WORST_QUANTILE = 0.9
 _KNOWN_EPOCH_SD = 0.05  # of log energy where the trial itself has measured its epochs
@@ -62,7 +63,7 @@ class SearchGoal:
     """The goal of a search.
 
     Attributes:
-        target: Accuracy to reach, in [0, 1]; None for none.
+        target: Score to reach; None for none.
         epochs: Maximum epochs of a trial.
         front: Whether to search the whole front, in addition to or instead of the target.
         reuse: Number of planned trainings with the result: a joule of search must save one there.
@@ -137,6 +138,11 @@ class Acquisition:
         self._overhead_j = _overhead_j(observed)
         self._epoch_j, self._epoch_sd = model.epoch_j(self.candidates)
         self._full_j = goal.epochs * self._epoch_j
+
+    @property
+    def scale(self) -> Scale:
+        """The scale of the metric."""
+        return self._model.levels.scale
 
     # Which configuration reaches the target with the least energy --------------------------------
 
@@ -249,11 +255,12 @@ class Acquisition:
 
         The lower the level reached so far, the noisier the observation.
         """
-        noise, cost = [], []
+        noise, cost, levels = [], [], self._model.levels
         for i, epoch_j in enumerate(self._epoch_j):
             trial = self._paused_trial(i)
-            best = max(finite(trial.accuracy), default=0.0) if trial is not None else 0.0
-            noise.append(self._model.noise(self._model.scale.level(best)))
+            scores = [] if trial is None else finite(trial.accuracy)
+            best = max(scores, default=levels.scale.worst)
+            noise.append(self._model.noise(levels.level(best)))
             min_j = max(float(epoch_j), _MIN_TRAINING * self._overhead_j)
             cost.append(max((_GROWTH - 1) * _training_j(trial), min_j) + self._overhead_j)
         return np.array(noise), np.array(cost)
@@ -265,13 +272,13 @@ class Acquisition:
         sd: Array = np.sqrt(np.maximum(variance, 1e-12))
         return sd
 
-    # What each further point of accuracy costs ----------------------------------------------------
+    # What each further point of the metric costs --------------------------------------------------
 
     def to_front(self, curve_model: LearningCurveModel, *, can_begin: bool) -> Proposal | None:
         """Return the step expected to extend the front most per joule; None if none is worth it.
 
         Args:
-            curve_model: Predicts the accuracy that a training reaches.
+            curve_model: Predicts the place that a training reaches.
             can_begin: Whether a new trial may begin.
         """
         paused = [self._paused_trial(i, reached=True) for i in range(len(self.candidates))]
@@ -280,7 +287,9 @@ class Acquisition:
             for i, trial in enumerate(paused)
             if trial is not None or (can_begin and not self._trials[i])
         ]
-        front = Front.of(self._observed, float(np.quantile(self._full_j, _WORST_QUANTILE)))
+        front = Front.of(
+            self._observed, self.scale, float(np.quantile(self._full_j, _WORST_QUANTILE))
+        )
         if not trainable or front is None:
             return None
         trials = [paused[i] for i in trainable]
@@ -298,7 +307,7 @@ class Acquisition:
         gains = np.where(is_ahead, front.improvement(mean, sd, log_j, log_j_sd), 0.0)
         row, horizon = np.unravel_index(int(np.argmax(gains / cost_j)), gains.shape)
         gain, cost = float(gains[row, horizon]), float(cost_j[row, horizon])
-        share = 1.0 if self._goal.target is None else _OTHER_ACCURACY_SHARE
+        share = 1.0 if self._goal.target is None else _OTHER_TARGET_SHARE
         saving = gain * math.exp(front.log_j.mean()) * share * self._goal.reuse
         if saving < cost:
             return None

@@ -1,10 +1,7 @@
-"""Observations of learning curves for a model: the epochs that each level of accuracy took.
+"""Observations of learning curves for a model: the epochs that each level of the metric took.
 
-An accuracy `a` is mapped to `v(a) = -log(1.01 - a)`, the negative log error: a power law of the
-error, 1 - a = c n^-g (the usual form of learning curves; Domhan et al. 2015, Kadra et al. arXiv
-2302.00441), is a straight line in `v` against log epochs. The 0.01 keeps an accuracy of 1 finite.
-Levels are `v`, shifted and scaled so that the first evaluations are at 0 and the target (or the
-best accuracy where there is none) at 1.
+Levels are places of scores (`core.metric.Scale`), shifted and scaled so that the first evaluations
+are at 0 and the target (or the best score where there is none) at 1.
 """
 
 from __future__ import annotations
@@ -16,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from energyopt.core.metric import Monitor, Scale
 from energyopt.search.encoding import Array
 from energyopt.search.schedule import TrialSnapshot
 
-_MIN_ERROR = 0.01  # added to each error, so that an accuracy of 1 has a finite level
 _MIN_LEVEL, _MAX_LEVEL = -0.5, 2.0  # curves far outside of [0, 1] say little about the target
 _MIN_WIDTH = 0.05  # of the scale, where the first evaluations are at the target already
 # Standard deviations of log epochs. When the target was reached is known (0.02: rounding to
@@ -29,40 +26,52 @@ _TARGET_SD, _LEVEL_SD, _GAP_SD = 0.02, 0.03, 0.3
 # A lower bound is set at the target and at 30 % of the way from the best level to it: the near one
 # holds down curves that have flattened.
 _NEAR_SHARE = 0.3
-_TOLERANCE = 1e-9
+_TOLERANCE = 1e-9  # in units of the scale
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
-    """The scale of levels of accuracy.
+class Levels:
+    """The levels of a study's metric.
 
     Attributes:
-        low: Scaled accuracy (`to_log_error_scale`) of the first evaluations.
-        high: Scaled accuracy of the target.
+        scale: The scale of its scores.
+        low: Place of the first evaluations.
+        high: Place of the target.
     """
 
+    scale: Scale
     low: float
     high: float
 
     @classmethod
-    def of(cls, observed: Sequence[TrialSnapshot], target: float | None) -> Scale:
-        """Return the scale of a study's curves."""
-        curves = [numbers for trial in observed if (numbers := finite(trial.accuracy))]
-        firsts = [to_log_error_scale(accuracy[0]) for accuracy in curves]
-        bests = [to_log_error_scale(max(accuracy)) for accuracy in curves]
-        high = to_log_error_scale(target) if target is not None else max(bests, default=1.0)
-        low = min(float(np.median(firsts)) if firsts else high - 1.0, high - _MIN_WIDTH)
-        return cls(low, high)
+    def of(
+        cls,
+        observed: Sequence[TrialSnapshot],
+        target: float | None,
+        scale: Scale = Scale(),  # noqa: B008  # frozen
+    ) -> Levels:
+        """Return the levels of a study's curves.
 
-    def level(self, accuracy: float) -> float:
-        """Return the level of an accuracy."""
-        level = (to_log_error_scale(accuracy) - self.low) / (self.high - self.low)
+        Args:
+            observed: The trials.
+            target: Score to reach; None for none.
+            scale: The scale of scores; that of an accuracy by default.
+        """
+        curves = [numbers for trial in observed if (numbers := finite(trial.accuracy))]
+        firsts = [scale.place(scores[0]) for scores in curves]
+        bests = [scale.place(max(scores)) for scores in curves]
+        high = scale.place(target) if target is not None else max(bests, default=1.0)
+        low = min(float(np.median(firsts)) if firsts else high - 1.0, high - _MIN_WIDTH)
+        return cls(scale, low, high)
+
+    def level(self, score: float) -> float:
+        """Return the level of a score."""
+        level = (self.scale.place(score) - self.low) / (self.high - self.low)
         return min(max(level, _MIN_LEVEL), _MAX_LEVEL)
 
-    def accuracy(self, level: float) -> float:
-        """Return the accuracy at a level."""
-        scaled = self.low + level * (self.high - self.low)
-        return min(1.0 + _MIN_ERROR - math.exp(-scaled), 1.0)
+    def score(self, level: float) -> float:
+        """Return the score at a level."""
+        return self.scale.score(self.low + level * (self.high - self.low))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ class CurveObservations:
 
     Attributes:
         trial: Index of the trial, in the order of the given trials.
-        level: Level of accuracy.
+        level: Level of the metric.
         log_epochs: Log of the epochs to the level; of the epochs trained without reaching it.
         sd: Standard deviation of the observation.
         unreached: Whether the level was not reached: the log of the epochs is a lower bound.
@@ -85,35 +94,49 @@ class CurveObservations:
 
     @classmethod
     def of(
-        cls, observed: Sequence[TrialSnapshot], scale: Scale, target: float | None, max_n: int
+        cls, observed: Sequence[TrialSnapshot], levels: Levels, target: float | None, max_n: int
     ) -> CurveObservations:
         """Observe the curves of trials.
 
         Args:
             observed: The trials.
-            scale: The scale of levels.
-            target: Accuracy to reach; None for none.
+            levels: The levels of the metric.
+            target: Score to reach; None for none.
             max_n: Maximum number of reached levels for each trial.
         """
         rows = [
             (index, *observation)
             for index, trial in enumerate(observed)
-            for observation in _observe(trial, scale, target, max_n)
+            for observation in _observe(trial, levels, target, max_n)
         ]
         columns = np.array(rows, dtype=float).reshape(len(rows), 5).T
         return cls(columns[0].astype(int), columns[1], columns[2], columns[3], columns[4] > 0)
 
 
-def finite(accuracy: Sequence[float]) -> list[float]:
+def scale_of(monitor: Monitor, observed: Sequence[TrialSnapshot], target: float | None) -> Scale:
+    """Return the scale of a study's metric.
+
+    Args:
+        monitor: The metric.
+        observed: The trials.
+        target: Score to reach; None for none.
+    """
+    curves = (zip(trial.epochs, trial.accuracy, strict=True) for trial in observed)
+    return Scale.of(
+        monitor, [[p for p in curve if math.isfinite(p[1])] for curve in curves], target
+    )
+
+
+def finite(scores: Sequence[float]) -> list[float]:
     """Return the evaluations that are finite numbers."""
-    return [value for value in accuracy if math.isfinite(value)]
+    return [value for value in scores if math.isfinite(value)]
 
 
 def _observe(
-    trial: TrialSnapshot, scale: Scale, target: float | None, max_n: int
+    trial: TrialSnapshot, levels: Levels, target: float | None, max_n: int
 ) -> list[tuple[float, float, float, float]]:
     """Return (level, log epochs, sd, unreached) of reached levels and of lower bounds."""
-    reached = _reached_levels(trial, scale, target)
+    reached = _reached_levels(trial, levels, target)
     if len(reached) > max_n:
         spaced = np.unique(np.linspace(0, len(reached) - 1, max_n).round().astype(int))
         at_target = [i for i, (level, *_) in enumerate(reached) if level == 1.0]
@@ -130,33 +153,19 @@ def _observe(
 
 
 def _reached_levels(
-    trial: TrialSnapshot, scale: Scale, target: float | None
+    trial: TrialSnapshot, levels: Levels, target: float | None
 ) -> list[tuple[float, float, float, float]]:
     """Return an observation for each evaluation that was better than all before."""
     observations = []
-    best, last_epochs = -1.0, 0.0
-    for epochs, accuracy in zip(trial.epochs, trial.accuracy, strict=True):
-        if accuracy > best + _TOLERANCE and math.isfinite(accuracy):
-            hits = (
-                target is not None
-                and best < target - _TOLERANCE
-                and accuracy >= target - _TOLERANCE
-            )
+    best, last_epochs = -math.inf, 0.0
+    tolerance = _TOLERANCE * levels.scale.unit
+    for epochs, score in zip(trial.epochs, trial.accuracy, strict=True):
+        if score > best + tolerance and math.isfinite(score):
+            hits = target is not None and best < target - tolerance <= score
             gap_sd = _GAP_SD * math.log(epochs / max(last_epochs, epochs / 2))
-            level = 1.0 if hits else scale.level(accuracy)
+            level = 1.0 if hits else levels.level(score)
             sd = _TARGET_SD if hits else _LEVEL_SD + gap_sd
             observations.append((level, math.log(epochs), sd, 0.0))
-            best = accuracy
+            best = score
         last_epochs = epochs
     return observations
-
-
-def to_log_error_scale(accuracy: float) -> float:
-    """Return -log(1.01 - accuracy), on which power laws of the error are straight lines."""
-    return -math.log(1.0 + _MIN_ERROR - min(max(accuracy, 0.0), 1.0))
-
-
-def from_log_error_scale(scaled: Array) -> Array:
-    """Return the accuracies of scaled ones; the inverse of `to_log_error_scale`."""
-    accuracies: Array = 1.0 + _MIN_ERROR - np.exp(-scaled)
-    return accuracies

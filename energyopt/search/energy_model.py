@@ -1,4 +1,4 @@
-"""Posterior of the energy to each level of accuracy, from few and unfinished curves.
+"""Posterior of the energy to each level of the metric, from few and unfinished curves.
 
 Energy to a level = epochs to the level x energy of an epoch, so log energies are sums of two
 independent Gaussian processes. A power limit moves only the energy of an epoch, which is known
@@ -27,7 +27,8 @@ from optuna.distributions import (
 from scipy.linalg import solve_triangular
 
 from energyopt.core.checks import is_number
-from energyopt.search.curve_observations import CurveObservations, Scale
+from energyopt.core.metric import Scale
+from energyopt.search.curve_observations import CurveObservations, Levels
 from energyopt.search.encoding import Array, Encoding, Params
 from energyopt.search.gp import PosteriorGP, matern
 from energyopt.search.level_model import LevelModel, Posterior, propagate, wiener_variance
@@ -57,7 +58,8 @@ class EnergyModel:
     Args:
         observed: Trials, with at least one that has trained.
         space: The search space, distributions by key.
-        target: Accuracy to reach, in [0, 1]; None where only the front is searched.
+        target: Score to reach; None where only the front is searched.
+        scale: The scale of the metric; that of an accuracy by default.
         hyper: Scales fitted by an earlier model of the study: where this fit begins.
         refine: Whether to improve them.
     """
@@ -67,17 +69,18 @@ class EnergyModel:
         observed: Sequence[TrialSnapshot],
         space: Mapping[str, BaseDistribution],
         target: float | None,
+        scale: Scale = Scale(),  # noqa: B008  # frozen
         *,
         hyper: Array | None = None,
         refine: bool = True,
     ) -> None:
         self.encoding = Encoding(space)
-        self.scale = Scale.of(observed, target)
+        self.levels = Levels.of(observed, target, scale)
         self._rows = self.encoding.rows([trial.params for trial in observed])
         self._law_key = next((key for key, axis in space.items() if _has_law(key, axis)), None)
         self._first_batch = self._batch([observed[0].params])[0]
         max_n = min(max(_MAX_OBSERVATIONS // len(observed), _MIN_PER_TRIAL), _MAX_PER_TRIAL)
-        observations = CurveObservations.of(observed, self.scale, target, max_n)
+        observations = CurveObservations.of(observed, self.levels, target, max_n)
         laws = _LAWS if self._law_key else (math.inf,)
         levels = LevelModel(self.encoding, self._rows, observations)
         batch = self._batch([trial.params for trial in observed])

@@ -1,12 +1,13 @@
-"""Expected hypervolume improvement of (log error, log energy), in closed form.
+"""Expected hypervolume improvement of (place of the score, log energy), in closed form.
 
 The hypervolume that a point adds to a front is, over all levels of error, how much cheaper the
-point reaches the level than the front does. With independent normal predictions of accuracy and of
+point reaches the level than the front does. With independent normal predictions of places and of
 log energy its expectation (EHVI; Emmerich et al. 2006) is
 
     integral over levels of P(level reached) * E[max(front's log energy - log energy, 0)]
 
-which is summed over 24 levels; no sampling is needed.
+which is summed over 24 levels; no sampling is needed. Places are on the metric's scale
+(`core.metric.Scale`), of an accuracy the negative log error.
 Also here: when trials are evaluated next.
 """
 
@@ -19,11 +20,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from scipy.special import ndtr
 
-from energyopt.search.curve_observations import (
-    finite,
-    from_log_error_scale,
-    to_log_error_scale,
-)
+from energyopt.core.metric import Scale
+from energyopt.search.curve_observations import finite
 from energyopt.search.encoding import Array
 from energyopt.search.gp import expected_improvement
 from energyopt.search.schedule import TrialSnapshot
@@ -36,10 +34,11 @@ _TINY_J = 1e-12  # keeps logarithms finite
 
 
 class Front(NamedTuple):
-    """The energy that each level of accuracy costs so far.
+    """The energy that each level of the metric costs so far.
 
     Attributes:
-        places: The levels, evenly spaced in log error: halving the error counts the same anywhere.
+        places: The levels, evenly spaced on the metric's scale: of an accuracy, halving the error
+            counts the same anywhere.
         log_j: Log energy of the cheapest training that reached each level, or of an expensive one.
     """
 
@@ -47,46 +46,45 @@ class Front(NamedTuple):
     log_j: Array
 
     @classmethod
-    def of(cls, observed: Sequence[TrialSnapshot], worst_j: float) -> Self | None:
-        """Return the front of a study; None where no accuracy can be gained.
+    def of(cls, observed: Sequence[TrialSnapshot], scale: Scale, worst_j: float) -> Self | None:
+        """Return the front of a study; None where nothing can be gained.
 
         Args:
             observed: The study's trials.
+            scale: The scale of the metric.
             worst_j: Energy that counts for a level that was not reached, in J.
         """
         curves = [trial for trial in observed if finite(trial.accuracy)]
-        bottom = min((finite(trial.accuracy)[0] for trial in curves), default=0.0)
-        if bottom >= 1:
+        bottom = min((finite(trial.accuracy)[0] for trial in curves), default=scale.worst)
+        if bottom >= scale.best:
             return None
-        edges = np.linspace(to_log_error_scale(bottom), to_log_error_scale(1.0), _N_LEVELS + 1)
+        edges = np.linspace(scale.place(bottom), scale.place(scale.best), _N_LEVELS + 1)
         places = (edges[1:] + edges[:-1]) / 2
-        accuracies = from_log_error_scale(places)
+        scores = scale.limit - np.exp(-places)
         log_j = np.full(_N_LEVELS, math.log(max(worst_j, _TINY_J)))
         for trial in curves:
             logs = np.log(np.maximum(trial.joules, _TINY_J))
-            for level, accuracy in enumerate(accuracies):
-                reached = logs[np.asarray(trial.accuracy) >= accuracy]
+            for level, score in enumerate(scores):
+                reached = logs[np.asarray(trial.accuracy) >= score]
                 if len(reached):
                     log_j[level] = min(log_j[level], float(reached[0]))
         return cls(places, log_j)
 
-    def improvement(
-        self, accuracy: Array, accuracy_sd: Array, log_j: Array, log_j_sd: Array
-    ) -> Array:
+    def improvement(self, place: Array, place_sd: Array, log_j: Array, log_j_sd: Array) -> Array:
         """Return the expected decrease of the log energy to a level, averaged over all levels.
 
-        This is the expected growth of the hypervolume of (log error, log energy), divided by the
-        range of log error.
+        This is the expected growth of the hypervolume of (place, log energy), divided by the range
+        of places.
 
         Args:
-            accuracy: Predicted accuracies, scaled by `to_log_error_scale`.
-            accuracy_sd: Their standard deviations.
+            place: Predicted places of scores on the metric's scale.
+            place_sd: Their standard deviations.
             log_j: Predicted log energies.
             log_j_sd: Their standard deviations.
         """
-        improvement = np.zeros(np.broadcast_shapes(accuracy.shape, log_j.shape))
+        improvement = np.zeros(np.broadcast_shapes(place.shape, log_j.shape))
         for level, level_j in zip(*self, strict=True):
-            reached = ndtr((accuracy - level) / np.maximum(accuracy_sd, 1e-9))
+            reached = ndtr((place - level) / np.maximum(place_sd, 1e-9))
             improvement += reached * expected_improvement(level_j - log_j, log_j_sd)
         return improvement / len(self.places)
 
@@ -118,17 +116,17 @@ def ahead(marks: Array, trained_epochs: float) -> Array:
 
 
 def on_front(observed: Sequence[TrialSnapshot]) -> list[Mapping[str, Any]]:
-    """Return the hyperparameters of trials on the front, the most accurate first."""
+    """Return the hyperparameters of trials on the front, the best first."""
     points = sorted(
-        (joules, -accuracy, trial.number)
+        (joules, -score, trial.number)
         for trial in observed
-        for joules, accuracy in zip(trial.joules, trial.accuracy, strict=True)
-        if math.isfinite(accuracy)
+        for joules, score in zip(trial.joules, trial.accuracy, strict=True)
+        if math.isfinite(score)
     )
     best, numbers = math.inf, []
-    for _, error, number in points:
-        if error < best:
-            best = error
+    for _, loss, number in points:
+        if loss < best:
+            best = loss
             numbers.append(number)
     params = {trial.number: trial.params for trial in observed}
     return [params[number] for number in dict.fromkeys(reversed(numbers))]

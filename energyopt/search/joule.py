@@ -17,8 +17,10 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
+from energyopt.core.metric import ACCURACY, Monitor, Scale
 from energyopt.errors import ConfigError
 from energyopt.search.acquisition import Acquisition, Proposal, SearchGoal
+from energyopt.search.curve_observations import scale_of
 from energyopt.search.encoding import Array, Params
 from energyopt.search.energy_model import EnergyModel
 from energyopt.search.learning_curve_model import LearningCurveModel
@@ -34,13 +36,14 @@ class JouleSampler(BaseSampler):
 
     Args:
         seed: Seed of its random draws.
-        target: Accuracy to reach, in [0, 1]; None where only the front is searched.
+        target: Value of the metric to reach; None where only the front is searched.
         epochs: Maximum epochs of a trial.
         front: Whether to search the whole front, too; None does so where a study has two
-            objectives, one of them maximised.
+            objectives, one of them the metric.
         reuse: Number of planned trainings with the recommended configuration; 300 if None.
         space: The search space; taken from the study's trials if None.
         present: Removes the keys that a configuration does not have, in a conditional space.
+        monitor: The metric.
 
     Raises:
         ConfigError: If a number is out of its range.
@@ -56,16 +59,18 @@ class JouleSampler(BaseSampler):
         reuse: float | None = None,
         space: Mapping[str, BaseDistribution] | None = None,
         present: Callable[[Params], dict[str, Any]] = dict,
+        monitor: Monitor = ACCURACY,
     ) -> None:
         if reuse is not None and not reuse > 0:
             raise ConfigError(f"reuse={reuse}: a number of trainings above 0 is needed, or null")
         if not epochs > 0:
             raise ConfigError(f"epochs={epochs}: a number above 0 is needed")
-        if target is not None and not 0 < target <= 1:
-            raise ConfigError(f"target={target}: an accuracy above 0 and at most 1 is needed")
+        if target is not None:
+            monitor.check_target(target)
         self._random = RandomSampler(seed)
         self._rng = np.random.default_rng(seed)
-        self._target = target
+        self._monitor = monitor
+        self._target = None if target is None else monitor.score(target)
         self._epochs = epochs
         self._front = front
         self._goal_options = {} if reuse is None else {"reuse": reuse}
@@ -102,7 +107,9 @@ class JouleSampler(BaseSampler):
         if self._target is not None:
             proposal = acquisition.to_target(can_begin=can_begin)
         if proposal is None and (self._front or self._target is None):
-            proposal = acquisition.to_front(self._fit_curves(observed), can_begin=can_begin)
+            proposal = acquisition.to_front(
+                self._fit_curves(observed, acquisition.scale), can_begin=can_begin
+            )
         return proposal
 
     def recommend(self, observed: Sequence[TrialSnapshot]) -> Mapping[str, Any] | None:
@@ -122,11 +129,13 @@ class JouleSampler(BaseSampler):
         model = self._fit_energy(trained)
         return Acquisition(observed, goal, model, self._rng, self._present)
 
-    def _fit_curves(self, observed: Sequence[TrialSnapshot]) -> LearningCurveModel:
+    def _fit_curves(self, observed: Sequence[TrialSnapshot], scale: Scale) -> LearningCurveModel:
         trained = [trial for trial in observed if trial.epoch_j]
         n_observations = sum(len(trial.epochs) for trial in trained)
         refine = n_observations >= _REFIT_GROWTH * self._curve_fitted_to
-        model = LearningCurveModel(trained, self._space, hyper=self._curve_hyper, refine=refine)
+        model = LearningCurveModel(
+            trained, self._space, scale, hyper=self._curve_hyper, refine=refine
+        )
         if refine:
             self._curve_hyper, self._curve_fitted_to = model.hyper, n_observations
         return model
@@ -134,8 +143,9 @@ class JouleSampler(BaseSampler):
     def _fit_energy(self, trained: Sequence[TrialSnapshot]) -> EnergyModel:
         n_observations = sum(1 + len(trial.epochs) for trial in trained)
         refine = n_observations >= _REFIT_GROWTH * self._energy_fitted_to
+        scale = scale_of(self._monitor, trained, self._target)
         model = EnergyModel(
-            trained, self._space, self._target, hyper=self._energy_hyper, refine=refine
+            trained, self._space, self._target, scale, hyper=self._energy_hyper, refine=refine
         )
         if refine:
             self._energy_hyper, self._energy_fitted_to = model.hyper, n_observations
@@ -153,8 +163,14 @@ class JouleSampler(BaseSampler):
             self._space.update(earlier.distributions)
         if self._front is None:
             directions = study.directions
-            self._front = len(directions) > 1 and StudyDirection.MAXIMIZE in directions
+            self._front = len(directions) > 1 and self._has_metric(study)
         return dict(self._space)
+
+    def _has_metric(self, study: Study) -> bool:
+        """Return True if the metric is an objective; energy and time are minimised as well."""
+        if self._monitor.mode == "max":
+            return StudyDirection.MAXIMIZE in study.directions
+        return self._monitor.name in (study.metric_names or ())
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

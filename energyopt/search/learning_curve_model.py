@@ -1,15 +1,15 @@
-"""Gaussian process of accuracy after so many epochs, fitted to few and unfinished curves.
+"""Gaussian process of the metric after so many epochs, fitted to few and unfinished curves.
 
     y(x, s) = a + b s + w(s) + f(x) + m(x) + g(x) s + trial + r(trial) s + noise
 
-where `s` is the log of the epochs since the first evaluation, and `y` the accuracy on the negative
-log-error scale (`curve_observations`), on which power laws are straight lines in `s`: so `b`, `g`
+where `s` is the log of the epochs since the first evaluation, and `y` the place of the score on the
+metric's scale (`core.metric.Scale`), on which power laws are straight lines in `s`: so `b`, `g`
 and `r` are exponents of power laws (cf. Domhan et al. 2015; Kadra et al., arXiv 2302.00441). `f`
 and `g` are Matern processes over configurations, `m` a sum of effects of single keys (an additive
 kernel), `w` a bend that all curves share.
 
 `level_model` predicts how long a level takes, which suits one target. This model predicts what more
-energy brings: curves that differ in accuracy, not in time, never reach each other's levels.
+energy brings: curves that differ in their scores, not in time, never reach each other's levels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from scipy.linalg import solve_triangular
 
-from energyopt.search.curve_observations import to_log_error_scale
+from energyopt.core.metric import Scale
 from energyopt.search.encoding import Array, Encoding, Params
 from energyopt.search.gp import PosteriorGP, matern, maximise
 from energyopt.search.schedule import TrialSnapshot
@@ -45,11 +45,12 @@ _N_SCALES = len(_SCALES)
 
 
 class LearningCurveModel:
-    """The posterior of accuracy over configurations and epochs.
+    """The posterior of places over configurations and epochs.
 
     Args:
         observed: Trials, with at least one evaluation among them.
         space: The search space, distributions by key.
+        scale: The scale of the metric; that of an accuracy by default.
         hyper: Scales fitted by an earlier model of the study: where this fit begins.
         refine: Whether to improve them.
     """
@@ -58,6 +59,7 @@ class LearningCurveModel:
         self,
         observed: Sequence[TrialSnapshot],
         space: Mapping[str, BaseDistribution],
+        scale: Scale = Scale(),  # noqa: B008  # frozen
         *,
         hyper: Array | None = None,
         refine: bool = True,
@@ -66,7 +68,7 @@ class LearningCurveModel:
         self._rows = self._encoding.rows([trial.params for trial in observed])
         max_n = min(max(_MAX_OBSERVATIONS // len(observed), _MIN_PER_TRIAL), _MAX_PER_TRIAL)
         observations = [
-            (index, math.log(trial.epochs[i]), to_log_error_scale(trial.accuracy[i]))
+            (index, math.log(trial.epochs[i]), scale.place(trial.accuracy[i]))
             for index, trial in enumerate(observed)
             for i in _spaced_evaluations(trial, max_n)
         ]
@@ -106,8 +108,7 @@ class LearningCurveModel:
             trials: For each configuration the index of the trial that resumes, -1 for a new one.
 
         Returns:
-            Two arrays of shape (configurations, horizons), of accuracy on the negative log-error
-            scale.
+            Two arrays of shape (configurations, horizons), of places on the metric's scale.
         """
         shape = epochs.shape
         log_epochs = np.log(epochs).reshape(-1) - self._first_log

@@ -1,4 +1,4 @@
-"""Schedules, and the view of a study they decide on: curves of accuracy against energy."""
+"""Schedules, and the view of a study they decide on: curves of the metric against energy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from optuna.trial import FrozenTrial, TrialState
+
+from energyopt.core.metric import ACCURACY, Monitor
+from energyopt.core.outcome import MONITOR
 
 CURVE = "curve"
 """Attribute of a trial, in Optuna's tables too: its curve, as `TrialSnapshot.curve` gives it."""
@@ -25,11 +28,12 @@ class TrialSnapshot:
         params: Its searched values, by config key.
         epochs: Epochs trained at each evaluation.
         joules: Training energy from the first step up to each evaluation, in J.
-        accuracy: At each evaluation, in [0, 1].
+        accuracy: Score at each evaluation, of which more is better: the accuracy, or the value of
+            another metric, or its negative where less is better.
         epoch_j: Energy of an epoch at its power limit, in J; None before the first window.
         spent_j: All energy it has used, in J.
         state: "paused" can be resumed and pays only the rest; "ended" cannot.
-        reached: Whether an evaluation was at or above the study's target.
+        reached: Whether an evaluation was at the study's target or better.
         default: Whether it trains the default configuration.
     """
 
@@ -45,7 +49,7 @@ class TrialSnapshot:
     default: bool = False
 
     def curve(self) -> dict[str, Any]:
-        """Return its curve as plain data for an attribute."""
+        """Return its curve as plain data for an attribute of a metric that is maximised."""
         return {
             "epochs": list(self.epochs),
             "joules": list(self.joules),
@@ -54,7 +58,7 @@ class TrialSnapshot:
         }
 
     def to_target_j(self, target: float) -> float | None:
-        """Return the training energy to a target, in J; None if it was missed, or needed none."""
+        """Return the training energy to a target score, in J; None if missed, or for nothing."""
         pairs = zip(self.joules, self.accuracy, strict=True)
         energy_j = next((joules for joules, accuracy in pairs if accuracy >= target), 0.0)
         return energy_j if energy_j > 0 else None
@@ -114,6 +118,7 @@ def observed_of(trial: FrozenTrial) -> TrialSnapshot:
     """
     attributes = trial.user_attrs
     curve = attributes.get(CURVE, {})
+    monitor = Monitor(**attributes[MONITOR]) if MONITOR in attributes else ACCURACY
     joules, epoch_j = tuple(curve.get("joules", ())), curve.get("epoch_j")
     epochs = tuple(curve.get("epochs", ()))
     upfront_j = curve.get("upfront_j", 0.0)
@@ -127,7 +132,7 @@ def observed_of(trial: FrozenTrial) -> TrialSnapshot:
         params=trial.params,
         epochs=epochs,
         joules=joules,
-        accuracy=tuple(curve.get("accuracy", ())),
+        accuracy=tuple(map(monitor.score, curve.get("accuracy", ()))),
         epoch_j=epoch_j,
         spent_j=spent_j,
         state=_state(trial),

@@ -1,4 +1,4 @@
-"""Stop a trial when others had a better accuracy with no more energy."""
+"""Stop a trial when others had a better metric with no more energy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class Dominance:
 
     Args:
         k: Number of better trials.
-        margin: Their lead in accuracy.
+        margin: Their lead in accuracy; in another metric, as a share of the range from the first
+            evaluations to the best.
         evaluations: Evaluations before it may stop a trial.
 
     Raises:
@@ -32,13 +33,15 @@ class Dominance:
         if len(progress.accuracy) < self._evaluations:
             return None
         energy_j, best = progress.spent_j, progress.best
-        accuracies = ((rival.at(energy_j), rival.number) for rival in rivals.curves)
-        better = [(accuracy, n) for accuracy, n in accuracies if accuracy > best + self._margin]
+        margin = self._margin * rivals.unit(progress)
+        scores = ((rival.at(energy_j), rival.number) for rival in rivals.curves)
+        better = [(score, number) for score, number in scores if score > best + margin]
         if len(better) < self._k:
             return None
-        top_accuracy, top_trial = max(better)
+        top_score, top_trial = max(better)
+        monitor, digits = progress.monitor, progress.monitor.digits
         winners = f"{len(better)} trials were" if len(better) > 1 else "1 trial was"
         return (
-            f"with {joules(energy_j)}, accuracy {best:.3f}, where {winners} better by more than "
-            f"{self._margin:g} (trial {top_trial}: {top_accuracy:.3f})"
+            f"with {joules(energy_j)}, {monitor.describe(best)}, where {winners} better by more "
+            f"than {margin:.4g} (trial {top_trial}: {monitor.value(top_score):{digits}})"
         )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyopt.search.curve_observations import CurveObservations, Scale
+from energyopt.search.curve_observations import CurveObservations, Levels
 from energyopt.search.schedule import TrialSnapshot
 from tests.trained import EPOCHS, TARGET, to_target, trained
 
@@ -27,8 +27,8 @@ def trial(*accuracy: float, number: int = 0) -> TrialSnapshot:
 
 def read(
     trials: Sequence[TrialSnapshot], target: float | None = TARGET, most: int = 8
-) -> tuple[Scale, CurveObservations]:
-    scale = Scale.of(trials, target)
+) -> tuple[Levels, CurveObservations]:
+    scale = Levels.of(trials, target)
     return scale, CurveObservations.of(trials, scale, target, most)
 
 
@@ -38,7 +38,7 @@ def read(
 @given(st.lists(ACCURACIES, max_size=4), TARGETS)
 @few
 def test_a_scale_rises_from_0_to_1_at_the_target(curves, target):
-    scale = Scale.of([trial(*accuracy) for accuracy in curves], target)
+    scale = Levels.of([trial(*accuracy) for accuracy in curves], target)
     assert scale.low < scale.high
     levels = [scale.level(accuracy) for accuracy in np.linspace(0, 1, 21)]
     assert levels == sorted(levels)
@@ -49,33 +49,33 @@ def test_a_scale_rises_from_0_to_1_at_the_target(curves, target):
 @given(ACCURACIES, st.floats(0, 1))
 @few
 def test_a_level_is_an_accuracy_again(accuracy, asked):
-    scale = Scale.of([trial(*accuracy)], TARGET)
+    scale = Levels.of([trial(*accuracy)], TARGET)
     level = scale.level(asked)
     if -0.5 < level < 2:
-        assert scale.accuracy(level) == pytest.approx(asked, abs=1e-9)
+        assert scale.score(level) == pytest.approx(asked, abs=1e-9)
 
 
 def test_a_scale_begins_at_the_usual_first_evaluation():
-    scale = Scale.of([trial(0.1, 0.5), trial(0.3), trial(0.2), trial()], TARGET)
+    scale = Levels.of([trial(0.1, 0.5), trial(0.3), trial(0.2), trial()], TARGET)
     assert scale.level(0.2) == pytest.approx(0)
 
 
 def test_without_a_target_the_best_accuracy_is_level_1():
-    scale = Scale.of([trial(0.1, 0.7, 0.6), trial(0.3)], None)
+    scale = Levels.of([trial(0.1, 0.7, 0.6), trial(0.3)], None)
     assert scale.level(0.7) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("target", [None, 0.0, 0.5, 1.0])
 def test_a_scale_of_constant_accuracies_is_a_scale(constant, target):
-    scale = Scale.of([trial(constant, constant)], target)
+    scale = Levels.of([trial(constant, constant)], target)
     assert math.isfinite(scale.level(constant))
     assert scale.level(0.0) <= scale.level(1.0)
 
 
 def test_a_scale_before_any_evaluation_has_the_target_at_1():
-    assert Scale.of([], TARGET).level(TARGET) == pytest.approx(1)
-    assert math.isfinite(Scale.of([trial()], None).level(0.3))
+    assert Levels.of([], TARGET).level(TARGET) == pytest.approx(1)
+    assert math.isfinite(Levels.of([trial()], None).level(0.3))
 
 
 # --- readings

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyopt.search.curve_observations import to_log_error_scale
+from energyopt.core.metric import Scale
 from energyopt.search.expected_hypervolume import Front, ahead, evaluations, on_front
 from energyopt.search.schedule import TrialSnapshot
 from tests.trained import trained
@@ -18,7 +18,7 @@ AT_64, AT_8 = {"batch_size": 64}, {"batch_size": 8}
 
 
 def front(*observed: TrialSnapshot, worst_j: float = 1e4) -> Front:
-    made = Front.of(observed, worst_j)
+    made = Front.of(observed, Scale(), worst_j)
     assert made is not None
     return made
 
@@ -39,7 +39,7 @@ def test_a_level_costs_what_its_cheapest_training_burnt_up_to_it():
 
 
 def test_where_no_accuracy_can_be_gained_there_is_none():
-    assert Front.of([TrialSnapshot(0, AT_64, (1.0,), (1.0,), (1.0,), 1.0)], 10.0) is None
+    assert Front.of([TrialSnapshot(0, AT_64, (1.0,), (1.0,), (1.0,), 1.0)], Scale(), 10.0) is None
 
 
 points = st.tuples(st.floats(0.0, 1.0), st.floats(-2.0, 8.0))
@@ -55,10 +55,8 @@ def test_a_sure_point_adds_what_it_adds_to_the_hypervolume(known, new):
         for at, (accuracy, log_j) in enumerate(known, start=1)
     ]
     of = front(first, *trials, worst_j=math.exp(8.0))
-    grown = of.improvement(
-        *(np.array([x]) for x in (to_log_error_scale(new[0]), 1e-9, new[1], 1e-9))
-    )
-    placed = [(to_log_error_scale(accuracy), log_j) for accuracy, log_j in [*known, new]]
+    grown = of.improvement(*(np.array([x]) for x in (Scale().place(new[0]), 1e-9, new[1], 1e-9)))
+    placed = [(Scale().place(accuracy), log_j) for accuracy, log_j in [*known, new]]
     expected = area(placed, of, 8.0) - area(placed[:-1], of, 8.0)
     assert grown[0] == pytest.approx(expected, abs=1e-6)
 

@@ -385,7 +385,7 @@ def test_a_large_batch_size_range_is_searched_to_near_the_best():
     [
         ({"reuse": -3}, "reuse=-3: a number of trainings above 0"),
         ({"epochs": 0}, "epochs=0: a number above 0"),
-        ({"target": 1.5}, "target=1.5: an accuracy above 0 and at most 1"),
+        ({"target": 1.5}, "target=1.5 is not allowed: a number above 0 and at most 1"),
     ],
 )
 def test_numbers_out_of_range_are_refused_in_a_sentence(options: dict[str, Any], says: str):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyopt.search.curve_observations import to_log_error_scale
+from energyopt.core.metric import Scale
 from energyopt.search.learning_curve_model import LearningCurveModel
 from energyopt.search.schedule import TrialSnapshot
 from tests.trained import SIZES, SPACE, accuracy, trained
@@ -30,7 +30,7 @@ def test_a_trained_curve_is_what_it_was():
     of = LearningCurveModel([trained(0, AT_64, 8)], SPACE)
     for epochs in (1.0, 4.0, 8.0):
         mean, sd = expected(of, 64, epochs, trial=0)
-        assert mean == pytest.approx(to_log_error_scale(accuracy(AT_64, epochs)), abs=0.1)
+        assert mean == pytest.approx(Scale().place(accuracy(AT_64, epochs)), abs=0.1)
         assert sd < 0.3
 
 
@@ -49,7 +49,7 @@ def test_curves_of_neighbours_go_on_alike():
     runs = [trained(at, {"batch_size": size}, 30) for at, size in enumerate(SIZES) if size != 64]
     short = trained(9, AT_64, 2)
     mean, _ = expected(LearningCurveModel([*runs, short], SPACE), 64, 30.0, trial=len(runs))
-    assert mean == pytest.approx(to_log_error_scale(accuracy(AT_64, 30.0)), abs=0.3)
+    assert mean == pytest.approx(Scale().place(accuracy(AT_64, 30.0)), abs=0.3)
 
 
 def test_an_evaluation_that_is_no_number_says_nothing():

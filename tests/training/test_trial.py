@@ -360,7 +360,7 @@ def test_a_metric_that_was_never_finite_leaves_an_empty_curve():
 
 
 def test_less_of_a_loss_is_better():
-    plan = Plan(target=0.4, epochs=3, patience=2)
+    plan = Plan(target=0.4, epochs=5, patience=2)
     result = run([2.5, 0.4, 0.3, 0.35, 0.3, 0.2], plan, monitor=LOSS)
     assert (result.end, result.best_value) == ("plateau", 0.3)
     assert result.reason == "no better val_loss in 2 evaluations"
