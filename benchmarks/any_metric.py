@@ -29,9 +29,7 @@ from benchmarks.verdicts import Moment, Verdict, judge, print_table
 from energyopt.core.metric import ACCURACY, Monitor
 
 CAP = 200.0  # E*
-_CHANCE = (
-    0.02  # added to each accuracy, so that a training that has learnt nothing has a finite loss
-)
+_CHANCE = 0.02  # added to each accuracy, so that that of 0 has a finite loss
 _Z = 1.96
 
 
@@ -101,9 +99,8 @@ def ratios(verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[tuple[str, ...
     base = np.array([verdict.j5 for verdict in verdicts["accuracy"]])
     for name, of in verdicts.items():
         j5 = np.array([verdict.j5 for verdict in of])
-        half = (
-            _Z * float(np.std(j5 - base, ddof=1)) / math.sqrt(len(base)) if len(base) > 1 else 0.0
-        )
+        spread = float(np.std(j5 - base, ddof=min(len(base) - 1, 1)))
+        half = _Z * spread / math.sqrt(len(base))
         yield (
             name,
             f"{j5.mean():.2f}",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from energyopt.core.energy import Energy
+    from energyopt.core.metric import Monitor
     from energyopt.core.protocols import (
         EnergyMeter,
         Objective,
@@ -29,6 +30,7 @@ __all__ = [
     "EnergyMeter",
     "EnergyoptError",
     "JouleSampler",
+    "Monitor",
     "Objective",
     "Paradigm",
     "Provenance",
@@ -48,6 +50,7 @@ _MODULES = {
     "EnergyMeter": "energyopt.core.protocols",
     "EnergyoptError": "energyopt.errors",
     "JouleSampler": "energyopt.search.joule",
+    "Monitor": "energyopt.core.metric",
     "Objective": "energyopt.core.protocols",
     "Paradigm": "energyopt.core.protocols",
     "Provenance": "energyopt.core.trial_result",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from energyopt.analysis.pareto import non_dominated
+from energyopt.core.metric import ACCURACY
 from energyopt.core.study_record import StudyRecord
 
 
@@ -30,17 +31,21 @@ class Growth:
 def growth(study: StudyRecord) -> tuple[Growth, ...]:
     """Return the area under the front of all checkpoints after each trial.
 
-    The area lies between the front, accuracy 0 and the most expensive checkpoint, over the
-    logarithm of the training energy. A trial counts as a whole at its number, even if it paused.
+    The area lies between the front, accuracy 0 (of another metric, the worst value of all) and the
+    most expensive checkpoint, over the logarithm of the training energy. A trial counts as a whole
+    at its number, even if it paused.
     """
     curves = [
         [
             point
-            for point in zip(result.curve.training_j, result.curve.accuracy, strict=True)
+            for point in zip(result.curve.training_j, result.curve.scores, strict=True)
             if all(map(math.isfinite, point))
         ]
         for _, result in study.results
     ]
+    lowest = 0.0
+    if study.monitor != ACCURACY:
+        lowest = min((score for curve in curves for _, score in curve), default=0.0)
     highest_j = max((energy_j for curve in curves for energy_j, _ in curve), default=0.0)
     areas: list[tuple[int, float, float]] = []
     front: list[tuple[float, float]] = []
@@ -53,11 +58,13 @@ def growth(study: StudyRecord) -> tuple[Growth, ...]:
         if trial.number in numbered:
             points = [*front, *numbered[trial.number]]
             front = non_dominated(points, values=itemgetter(0, 1))
-            areas.append((trial.number, search_j, _area(front, highest_j)))
+            areas.append((trial.number, search_j, _area(front, highest_j, lowest)))
     final = areas[-1][2] if areas else 0.0
     return tuple(Growth(n, used_j, area / final if final else 0.0) for n, used_j, area in areas)
 
 
-def _area(front: Sequence[tuple[float, float]], highest_j: float) -> float:
-    steps = itertools.pairwise((*front, (highest_j, 0.0)))
-    return sum(accuracy * math.log(next_j / point_j) for (point_j, accuracy), (next_j, _) in steps)
+def _area(front: Sequence[tuple[float, float]], highest_j: float, lowest: float) -> float:
+    steps = itertools.pairwise((*front, (highest_j, lowest)))
+    return sum(
+        (score - lowest) * math.log(next_j / point_j) for (point_j, score), (next_j, _) in steps
+    )

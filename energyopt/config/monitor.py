@@ -66,5 +66,5 @@ def _stated_monitor(group: str, node: Any, find: Callable[[str], Any]) -> Monito
         return stated
     raise ConfigError(
         f"{group}._target_={target} has monitor={stated!r}; an attribute of the class is needed, "
-        "such as monitor = Monitor('val_loss', 'min') with energyopt.core.metric.Monitor"
+        "such as monitor = energyopt.Monitor('val_loss', 'min')"
     )

@@ -109,12 +109,12 @@ class LoadedStudy:
     def front(
         self, target: float | None = None, points: Literal["curve", "final"] = "curve"
     ) -> tuple[FrontPoint, ...]:
-        """Return the Pareto-optimal points in energy and accuracy, cheapest first.
+        """Return the Pareto-optimal points in energy and metric, cheapest first.
 
         Args:
-            target: Only points of at least this accuracy.
+            target: Only points at this value of the metric or better.
             points: "curve" for all checkpoints of all trials, each a training one could stop
-                at; "final" for energy to target and best accuracy of the trials that reached it.
+                at; "final" for energy to target and best value of the trials that reached it.
 
         Raises:
             ConfigError: If `points` is neither.
@@ -123,7 +123,8 @@ class LoadedStudy:
         if points not in fronts:
             raise ConfigError(f"points={points!r} is not known; give 'curve' or 'final'")
         front = fronts[points](self.record)
-        return tuple(point for point in front if target is None or point.accuracy >= target)
+        reaches = self.record.monitor.reaches
+        return tuple(point for point in front if target is None or reaches(point.accuracy, target))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a data frame with a row per trial and the columns of an export's trials.csv.

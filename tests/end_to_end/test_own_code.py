@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from energyopt.core.metric import Monitor
+from energyopt.core.study_record import Metric
+from energyopt.storage.reader import read_study
 from tests.conftest import (
     OWN_MODEL,
     TINY,
@@ -47,6 +50,48 @@ def test_a_training_loop_of_ones_own(energyopt: Program) -> None:
     ran = energyopt.ok("-m", *own, "lr=interval(0.05,0.5)", "hardware=estimate", "n_trials=3",
                        "target=0.3", "study=p")  # fmt: skip
     assert "Cheapest setup reaching 0.3" in ran.text
+
+
+OWN_LOSS = """
+import math
+from energyopt import Monitor, TrainStep
+
+class Pretend:
+    epoch_samples = 100
+    monitor = Monitor("val_loss", "min")
+
+    def __init__(self, lr):
+        self.lr, self.seen = lr, 0
+
+    def train(self, samples):
+        self.seen += samples
+        return TrainStep(samples, 1, 1 / self.seen)
+
+    def evaluate(self):
+        return math.nan if self.lr > 0.3 and self.seen > 50 else 40 / (self.seen * self.lr)
+"""
+
+
+def test_a_loss_of_ones_own_is_minimised_and_may_diverge(energyopt: Program) -> None:
+    (energyopt.folder / "mine.py").write_text(OWN_LOSS)
+    own = ("paradigm=own", "paradigm._target_=mine.Pretend", "+paradigm.lr=${lr}")
+    words = ("-m", *own, "lr=0.2,0.5,0.05", "sampler=grid", "stopping=none", "epochs=4",
+             "hardware=simulated", "target=1.5", "study=loss")  # fmt: skip
+    energyopt.ok(*words)
+    study = read_study(str(energyopt.folder / "studies/energyopt.db"), "loss")
+    assert study.metrics[1] == Metric("val_loss", "minimize")
+    assert study.monitor == Monitor("val_loss", "min")
+    reached, diverged, missed = (trial.result for trial in study.trials)
+    assert reached is not None
+    assert diverged is not None
+    assert missed is not None
+    assert (reached.reached, reached.best_value) == (True, 0.5)
+    assert (diverged.end, diverged.best_value) == ("diverged", 1.6)
+    assert (missed.end, missed.reached, missed.best_value) == ("epochs", False, 2.0)
+    assert [trial.values[1] for trial in study.trials] == [0.5, 1.6, 2.0]
+    assert [trial.feasible for trial in study.trials] == [True, False, False]
+    again = energyopt(*words, "monitor=rmse", "mode=min")
+    assert "monitor=rmse mode=min is not what this task and paradigm evaluate" in again.text
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial
 
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.errors import ConfigError
 from energyopt.search.joule import JouleSampler
 from energyopt.search.schedule import CURVE, DEFAULT_SETUP, PAUSED, Schedule, Step, TrialSnapshot
@@ -69,6 +70,18 @@ def searched(
         return asked.ask(dict(space)).params
 
     return played(sampler, ask, seed=seed, **options)
+
+
+def test_a_metric_is_searched_like_its_mirror_image_and_hardly_worse_than_an_accuracy():
+    """Its scale is learnt; that of an accuracy is known."""
+    gain, loss = Monitor("gain", "max"), Monitor("loss", "min")
+    options: dict[str, Any] = {"seed": 0, "epochs": EPOCHS, "space": SPACE}
+    of_gain, of_loss, of_accuracy = (
+        searched(JouleSampler(target=monitor.score(TARGET), monitor=monitor, **options))
+        for monitor in (gain, loss, ACCURACY)
+    )
+    assert of_gain == of_loss
+    assert burnt_j(of_loss) < 1.1 * burnt_j(of_accuracy)
 
 
 def burnt_j(trials: list[TrialSnapshot]) -> float:

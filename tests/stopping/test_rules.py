@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from energyopt.core.curve import Curve
 from energyopt.core.history import StudyHistory
+from energyopt.core.metric import Monitor
 from energyopt.core.protocols import StoppingRule
 from energyopt.errors import ConfigError
 from energyopt.stopping.dominance import Dominance
@@ -25,6 +28,47 @@ GOOD = steady([0.3, 0.6, 0.8, 0.9, 0.95, 0.97, 0.98])
 """Reaches the target of 0.9 after 4 J."""
 
 FLAT = steady([0.1, 0.11, 0.1, 0.11, 0.1, 0.11, 0.11, 0.1, 0.11])
+
+
+@pytest.mark.parametrize("make", [EnergyCap, Dominance, Extrapolate])
+@given(CURVES, st.lists(CURVES, max_size=5), st.integers(-9, 9))
+def test_a_rule_decides_alike_of_a_metric_however_it_is_turned(
+    make: Callable[[], StoppingRule], curve: Curve, others: list[Curve], log: int
+):
+    """A gain, its mirror image, and the gain in other units."""
+
+    def decided(monitor: Monitor, factor: float = 1) -> bool:
+        def value(accuracy: float) -> float:
+            return monitor.score(factor * accuracy)
+
+        def reported(of: Curve) -> Curve:
+            return replace(of, accuracy=tuple(map(value, of.accuracy)), monitor=monitor)
+
+        history = StudyHistory()
+        for number, other in enumerate(others):
+            history = history.learn(number, reported(other), value(TARGET))
+        scores = reported(curve).scores
+        plain = progress(curve, len(curve))
+        shown = replace(plain, accuracy=scores, target=factor * TARGET, monitor=monitor)
+        return make().decide(shown, history) is not None
+
+    gain, loss = Monitor("gain", "max"), Monitor("loss", "min")
+    # A factor of two has no rounding that could turn a comparison.
+    assert decided(gain) == decided(loss) == decided(gain, 2.0**log)
+
+
+def test_a_rule_says_the_values_of_a_loss():
+    loss = Monitor("val_loss", "min")
+
+    def reported(curve: Curve) -> Curve:
+        return replace(curve, accuracy=tuple(2 - a for a in curve.accuracy), monitor=loss)
+
+    history = StudyHistory().learn(0, reported(GOOD), 1.1).learn(1, reported(GOOD), 1.1)
+    flat = reported(FLAT)
+    shown = replace(progress(flat, 9), accuracy=flat.scores, target=-1.1, monitor=loss)
+    assert Dominance().decide(shown, history) == (
+        "with 9 J, val_loss 1.89, where 2 trials were better by more than 0.034 (trial 1: 1.02)"
+    )
 
 
 # Each subclass is about a rule of its own.

@@ -132,6 +132,16 @@ def test_an_identity_holds_the_question_and_nothing_else():
     assert not may_change & set(identity.config)
 
 
+def test_a_study_of_before_other_metrics_asks_the_same():
+    plain = ask().config
+    assert plain is not None
+    assert not {"monitor", "mode"} & set(plain)
+    assert ask("monitor=accuracy").config == ask("monitor=accuracy", "mode=max").config == plain
+    loss = ask("monitor=val_loss", "mode=min").config
+    assert loss is not None
+    assert (loss["monitor"], loss["mode"]) == ("val_loss", "min")
+
+
 def test_a_study_of_before_paradigms_had_options_asks_the_same():
     plain, odd = ask().config, ask("paradigm.precision=bf16", "inference_s=1").config
     assert plain is not None
