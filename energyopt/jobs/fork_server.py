@@ -34,6 +34,7 @@ LATE = 1 << 9
 
 _TO_ALL = (signal.SIGTERM, signal.SIGHUP)  # a terminal or a cluster sends these to a whole group
 _READ = 1 << 16
+_READY = b"ready"  # sent once the server is warm; else why it must not fork
 _EXIT_WAIT_S = 1.0
 _CLEAN_UP_S = 4.0  # a driver releases a dead process late
 _POLL_S = 0.01
@@ -82,6 +83,23 @@ class ForkServer:
         self._control = control
         self._lock = threading.Lock()
         self._exit_wait_s = _EXIT_WAIT_S
+        self._warm: bytes | None = None
+
+    def hazard(self) -> str | None:
+        """Wait until the server is warm. Returns why it must fork no job; None if it may.
+
+        Raises:
+            LauncherError: If the server died.
+        """
+        with self._lock:
+            if self._warm is None:
+                try:
+                    self._warm = self._control.recv(_READ)
+                except OSError as error:
+                    raise LauncherError(_GONE) from error
+        if not self._warm:
+            raise LauncherError(_GONE)
+        return None if self._warm == _READY else self._warm.decode()
 
     def run(self, job: Job) -> tuple[bytes, int]:
         """Run a job. Returns its answer, possibly truncated, and its exit code."""
@@ -139,14 +157,15 @@ def _receive(answer: socket.socket, status: int) -> tuple[bytes, int]:
 
 def start(
     program: JobRunner,
-    warm_up: Callable[[], None] | None = None,
+    warm_up: Callable[[], str | None] | None = None,
     clean_up: Callable[[], object] | None = None,
 ) -> ForkServer | ForkedJob:
     """Fork the server.
 
     Args:
         program: Runs its jobs.
-        warm_up: Run once in the server, so that jobs do not repeat it.
+        warm_up: Run once in the server, so that jobs do not repeat it; returns why no job must be
+            forked from it then, or None.
         clean_up: Run by the server after it has killed jobs: the coordinator may be dead.
 
     Returns:
@@ -183,7 +202,7 @@ def _exit(code: int) -> NoReturn:
 def _serve(
     control: socket.socket,
     program: JobRunner,
-    warm_up: Callable[[], None] | None,
+    warm_up: Callable[[], str | None] | None,
     clean_up: Callable[[], object] | None,
     coordinator: int,
 ) -> ForkedJob | None:
@@ -199,8 +218,9 @@ def _serve(
             signal.signal(number, _ignore_signal)
     die_with_parent(coordinator)
     program.remember_configs()
-    if warm_up is not None:
-        warm_up()
+    hazard = None if warm_up is None else warm_up()
+    with contextlib.suppress(OSError):  # the coordinator is gone
+        control.send(_READY if hazard is None else hazard.encode())
     sys.stdout.flush()  # or each job would print it again
     gc.collect()
     gc.freeze()  # keeps the warm pages shared: no collection in a job writes to them

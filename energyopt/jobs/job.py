@@ -180,13 +180,16 @@ def journal_path() -> Path:
     return Path(HydraConfig.get().runtime.output_dir) / NAME
 
 
-def warm_up(config: DictConfig) -> None:
+def warm_up(config: DictConfig) -> str | None:
     """Do once what each forked trial would repeat: imports, and the first optimizer.
 
     One thread only: a server warmed with two threads deadlocks children that use two.
 
     Args:
         config: The multirun's own config.
+
+    Returns:
+        None: jobs may be forked then.
     """
     import torch
 
@@ -205,6 +208,7 @@ def warm_up(config: DictConfig) -> None:
         from energyopt.hardware.zeus import preload
 
         preload()
+    return None
 
 
 def restore_limits(wait_s: float = 0.0) -> list[str]:

@@ -15,10 +15,13 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -26,6 +29,8 @@ from omegaconf import DictConfig
 
 from energyopt.core.key_rule import above_zero
 from energyopt.errors import ConfigError, TrialError
+from energyopt.jobs.fork_safety import fork_hazard
+from energyopt.jobs.fork_safety import warm_up as warm_up_app
 from energyopt.jobs.fork_server import LATE, ForkedJob, ForkServer, start
 from energyopt.jobs.worker import HydraJobs, Job, JobRunner
 from energyopt.utils.paths import STORAGE_VARIABLE
@@ -33,6 +38,8 @@ from energyopt.utils.process import kill_groups
 
 _TIMEOUT = above_zero("a number of seconds").or_null()
 _LONG_S = 3600.0  # no poll waits for more than some days
+_KEY = "hydra.job.env_set."
+_ENVIRONMENT = f"++{_KEY}"
 
 
 class LocalLauncher(Launcher):
@@ -75,6 +82,8 @@ class LocalLauncher(Launcher):
         self._program: JobRunner | None = None
         self._server: ForkServer | None = None
         self._fresh: set[subprocess.Popen[bytes]] = set()
+        self._start_method = start_method
+        self._lock = threading.Lock()
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -98,13 +107,14 @@ class LocalLauncher(Launcher):
 
     def fork(
         self,
-        warm_up: Callable[[], None] | None = None,
+        warm_up: Callable[[], str | None] | None = None,
         clean_up: Callable[[], object] | None = None,
     ) -> ForkedJob | None:
         """Fork the server. Call it before there are threads or database connections.
 
         Args:
-            warm_up: Run once in the server, so that jobs do not repeat it.
+            warm_up: Run once in the server, so that jobs do not repeat it; returns why no job must
+                be forked from it then, or None.
             clean_up: Run by the server after it has killed jobs: the coordinator may be dead.
 
         Returns:
@@ -119,9 +129,27 @@ class LocalLauncher(Launcher):
         self._server = forked
         return None
 
+    def fork_if_safe(
+        self, modules: Sequence[str], clean_up: Callable[[], object] | None = None
+    ) -> ForkedJob | None:
+        """Fork the server of another app, which may run any code where it is imported.
+
+        Args:
+            modules: Modules of the app that jobs import.
+            clean_up: See `fork`.
+
+        Returns:
+            See `fork`.
+        """
+        hazard = fork_hazard() if self._start_method == "auto" and self._fork else None
+        if hazard is not None:
+            self._start_fresh(hazard)
+            return None
+        return self.fork(partial(warm_up_app, modules), clean_up)
+
     def open(
         self,
-        warm_up: Callable[[], None] | None = None,
+        warm_up: Callable[[], str | None] | None = None,
         clean_up: Callable[[], object] | None = None,
     ) -> None:
         """Fork the server; each job runs on top of this call. See `fork`."""
@@ -158,7 +186,8 @@ class LocalLauncher(Launcher):
         return self._program
 
     def _launch(self, job: Job) -> JobReturn:
-        answer, status = self._server.run(job) if self._server else self._spawn(job)
+        server = self._safe_server()
+        answer, status = server.run(job) if server else self._spawn(job)
         with contextlib.suppress(pickle.UnpicklingError, EOFError):
             returned = pickle.load(io.BytesIO(answer))  # noqa: S301  # bytes of our own process
             if isinstance(returned, JobReturn):
@@ -168,6 +197,24 @@ class LocalLauncher(Launcher):
             status=JobStatus.FAILED,
             _return_value=TrialError(f"the trial's process {self._describe_exit(status)}"),
         )
+
+    def _safe_server(self) -> ForkServer | None:
+        """Return the server, once it is warm; None where jobs start in fresh processes."""
+        with self._lock:
+            if self._server is None or self._start_method == "fork":
+                return self._server
+            hazard = self._server.hazard()
+            if hazard is not None:
+                self._server.close()
+                self._server = None
+                self._start_fresh(hazard)
+            return self._server
+
+    def _start_fresh(self, hazard: str) -> None:
+        """Start all jobs in fresh processes from now on, and say so."""
+        self._fork = False
+        text = f"trials start in fresh processes, and import everything again: {hazard}"
+        print(text, file=sys.stderr)  # before the study's display begins, but for a shared study
 
     def _describe_exit(self, status: int) -> str:
         """Return how a process ended, from its exit code (negative: a signal)."""
@@ -193,7 +240,7 @@ class LocalLauncher(Launcher):
                 [sys.executable, "-m", "energyopt.jobs.worker", str(theirs)],
                 stdin=subprocess.PIPE,
                 pass_fds=[theirs],
-                env={k: v for k, v in os.environ.items() if k != STORAGE_VARIABLE},
+                env=_environment(job),
                 process_group=0,  # so that what the job starts can be ended with it
             )
         finally:
@@ -216,6 +263,18 @@ class LocalLauncher(Launcher):
         kill_groups([process.pid])  # children of the job
         self._fresh.discard(process)
         return answer, LATE if late else status
+
+
+def _environment(job: Job) -> dict[str, str]:
+    """Return the environment of a fresh process: with what Hydra will set only later.
+
+    The app's modules are imported before, and may begin CUDA.
+    """
+    inherited = {k: v for k, v in os.environ.items() if k != STORAGE_VARIABLE}
+    own = [override for override in job.overrides if override.startswith(_ENVIRONMENT)]
+    parsed = OverridesParser.create().parse_overrides(own)
+    variables = {o.key_or_group.removeprefix(_KEY): str(o.value()) for o in parsed}
+    return inherited | variables
 
 
 def _is_late(pipe: io.BufferedReader, timeout_s: float) -> bool:

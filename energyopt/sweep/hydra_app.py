@@ -35,6 +35,8 @@ from energyopt.sweep.composer import Composer
 from energyopt.sweep.options import Options
 from energyopt.sweep.training_goal import TrainingGoal
 
+DEATH_S = 3.0  # a driver takes its time to let go of a killed process
+
 
 @dataclass(frozen=True, slots=True)
 class Multirun:
@@ -147,9 +149,9 @@ class HydraApp(ABC):
         """What jobs call."""
         return self._multirun.task_function
 
+    @abstractmethod
     def fork(self) -> ForkedJob | None:
         """Fork the server of the jobs, where the launcher has one; see `LocalLauncher.fork`."""
-        return None if self._local is None else self._local.fork()
 
     def open(self, stack: ExitStack) -> None:
         """Close the server when the stack is closed."""

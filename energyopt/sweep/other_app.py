@@ -15,9 +15,10 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from energyopt.config.trust import targets_in
 from energyopt.core.calibration import Calibration
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import read_result
@@ -28,6 +29,8 @@ from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.core.trial_result import BROKEN, TrialResult
 from energyopt.core.units import setup as setup_words
 from energyopt.errors import ConfigError, EnergyoptError
+from energyopt.jobs.fork_server import ForkedJob
+from energyopt.jobs.job import restore_limits
 from energyopt.jobs.job_result import failed, outcome_of, outcome_of_error
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.search.space import Value
@@ -36,7 +39,7 @@ from energyopt.storage.identity import Identity
 from energyopt.storage.reader import read_identity
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.group_options import hardware_options, stopping_options
-from energyopt.sweep.hydra_app import HydraApp, value_of
+from energyopt.sweep.hydra_app import DEATH_S, HydraApp, value_of
 from energyopt.sweep.job_devices import JobDevices, visible_to
 from energyopt.sweep.job_record import outcome_of_attributes, with_returned_record
 from energyopt.sweep.results_file import write_results
@@ -191,6 +194,17 @@ class OtherApp(HydraApp):
             return call_task(function, cfg)
 
         return call
+
+    def fork(self) -> ForkedJob | None:
+        """Fork a server that has imported what the default configuration names."""
+        if self._local is None:
+            return None
+        config = OmegaConf.to_container(self._composer.default())
+        nodes = (
+            [n for key, n in config.items() if key != "hydra"] if isinstance(config, dict) else []
+        )
+        modules = [target.rpartition(".")[0] for target in targets_in(nodes)]
+        return self._local.fork_if_safe(modules, partial(restore_limits, DEATH_S))
 
     def open(self, stack: ExitStack) -> None:
         """Hold the energy counters of jobs in this process before any of them begins CUDA."""

@@ -36,7 +36,7 @@ from energyopt.report.study_output import banner, print_end
 from energyopt.search.space import Value
 from energyopt.storage.identity import Identity
 from energyopt.storage.study_store import StudyStore
-from energyopt.sweep.hydra_app import HydraApp, value_of
+from energyopt.sweep.hydra_app import DEATH_S, HydraApp, value_of
 from energyopt.sweep.preflight import Preflight
 from energyopt.sweep.study_identity import (
     command_words,
@@ -46,7 +46,6 @@ from energyopt.sweep.study_identity import (
 )
 from energyopt.sweep.training_goal import TrainingGoal
 
-_DEATH_S = 3.0  # a driver takes its time to let go of a killed process
 _PREFLIGHT = "preflight"
 
 
@@ -118,11 +117,11 @@ class OwnApp(HydraApp):
         """Fork a server that is warm for our own trials and restores their power limits."""
         if self._local is None:
             return None
-        return self._local.fork(partial(warm_up, self._config), partial(restore_limits, _DEATH_S))
+        return self._local.fork(partial(warm_up, self._config), partial(restore_limits, DEATH_S))
 
     def open(self, stack: ExitStack) -> None:
         """Restore the power limits of killed jobs, now and at the end."""
-        stack.callback(restore_limits, _DEATH_S)
+        stack.callback(restore_limits, DEATH_S)
         super().open(stack)
         self._restored = restore_limits()
 
