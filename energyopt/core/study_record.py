@@ -141,8 +141,8 @@ class StudyRecord:
         confirmations: Repetitions of its configurations with other seeds, by number.
         space: Optuna's distributions of the searched keys that have a single one.
         plans: The report settings of its last run.
-        app: Name of the other app whose jobs report to it; None for our own, and for returned
-            values.
+        app: The command of the other app whose jobs report to it, such as "python train.py"; None
+            for our own app, and for returned values.
     """
 
     name: str

@@ -237,7 +237,8 @@ def _serve(
                     continue
                 request = b""
                 if key.fd == control.fileno():
-                    request, descriptors, _, _ = socket.recv_fds(control, 16, 2)
+                    with contextlib.suppress(ConnectionResetError):  # it did not read our answer
+                        request, descriptors, _, _ = socket.recv_fds(control, 16, 2)
                 if not request:  # the coordinator closed the socket, or died
                     _kill_all([job.pid for job in running.values()], clean_up)
                     return None

@@ -214,7 +214,7 @@ class LocalLauncher(Launcher):
         """Start all jobs in fresh processes from now on, and say so."""
         self._fork = False
         text = f"trials start in fresh processes, and import everything again: {hazard}"
-        print(text, file=sys.stderr)  # before the study's display begins, but for a shared study
+        sys.stderr.write(f"{text}\n")
 
     def _describe_exit(self, status: int) -> str:
         """Return how a process ended, from its exit code (negative: a signal)."""

@@ -37,7 +37,7 @@ class Identity:
     sweep: tuple[str, ...]  # overrides that span the search space
     config: Mapping[str, Any] | None  # resolved, without what may change (budgets, storage)
     target: float | None
-    app: str | None = None  # name of another app whose jobs report
+    app: str | None = None  # command of another app whose jobs report
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

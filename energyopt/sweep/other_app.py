@@ -6,11 +6,13 @@ its `Run` declares becomes the study's goal, and the run its first trial.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, wraps
+from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -33,6 +35,8 @@ from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import restore_limits
 from energyopt.jobs.job_result import failed, outcome_of, outcome_of_error
 from energyopt.objectives import EnergyVsAccuracy
+from energyopt.report.console import say
+from energyopt.report.study_output import banner, print_end
 from energyopt.search.space import Value
 from energyopt.search.sweep_keys import DECLARED
 from energyopt.storage.identity import Identity
@@ -61,6 +65,17 @@ class FirstRun:
     outcome: Outcome
 
 
+def _command() -> str:
+    """Return the command that runs this app, for people."""
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if spec is not None:
+        return f"python -m {spec.name}"
+    path = Path(file or sys.argv[0])
+    is_here = path.resolve().is_relative_to(Path.cwd())
+    return f"python {path.resolve().relative_to(Path.cwd()) if is_here else path.name}"
+
+
 class OtherApp(HydraApp):
     """Runs the jobs of another app; see `HydraApp`."""
 
@@ -82,14 +97,13 @@ class OtherApp(HydraApp):
         space, goal = self._space, self.goal
         if goal is None:
             return Identity(self._options.metrics, space.fixed, space.sweep, None, None)
-        app = str(self._config.hydra.job.name)
         return Identity(
             EnergyVsAccuracy(goal.monitor).metrics,
             space.fixed,
             space.sweep,
             goal.to_config(),
             goal.target,
-            app=app,
+            app=_command(),
         )
 
     def identity_with_metrics(self, identity: Identity) -> Identity:
@@ -199,10 +213,8 @@ class OtherApp(HydraApp):
         """Fork a server that has imported what the default configuration names."""
         if self._local is None:
             return None
-        config = OmegaConf.to_container(self._composer.default())
-        nodes = (
-            [n for key, n in config.items() if key != "hydra"] if isinstance(config, dict) else []
-        )
+        config: Any = OmegaConf.to_container(self._composer.default())
+        nodes = [node for key, node in config.items() if key != "hydra"]
         modules = [target.rpartition(".")[0] for target in targets_in(nodes)]
         return self._local.fork_if_safe(modules, partial(restore_limits, DEATH_S))
 
@@ -239,12 +251,29 @@ class OtherApp(HydraApp):
         return [f"n_jobs={n_jobs}, but there are energy counters for {trials} at a time"]
 
     def print_banner(self, console: Console, n_trials: int, counted: int) -> None:
-        """Print what is searched, before the first trial."""
+        """Print what is searched, before the first trial, where the jobs report."""
+        goal, sampler = self.goal, self._options.sampler
+        if goal is None:
+            return
+        job = self._config.hydra.job
+        text = banner(
+            name=self.name,
+            target=goal.target,
+            metric=goal.monitor.name,
+            setup=f"{_command()} with {job.config_name}",
+            space=", ".join(dimension.describe() for dimension in self._space.dimensions),
+            sampler=sampler if isinstance(sampler, str) else str(sampler["_target_"]),
+            provenance=None,
+            n_trials=n_trials,
+            counted=counted,
+        )
+        say(console, text)
 
     def print_end(self, console: Console, study: StudyRecord) -> None:
-        """Write the results file."""
-        del console
+        """Write the results file; print the summary where the jobs report."""
         write_results(study, self.output_folder)
+        if self.goal is not None:
+            print_end(console, study, self.storage, self.output_folder)
 
     # What the coordinator calls: see `Adapter` --------------------------------------------
 
