@@ -176,7 +176,8 @@ def at_checkpoint(
         result: That trial's record.
         point: The evaluation.
     """
-    end = () if point.samples is None else (f"max_samples={point.samples}",)
+    ends_there = point.samples is not None and study.app is None
+    end = (f"max_samples={point.samples}",) if ends_there else ()
     return FrontPoint(
         energy_j=point.training_j,
         accuracy=point.accuracy,

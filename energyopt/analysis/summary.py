@@ -116,6 +116,7 @@ class Summary:
         metrics: The study's objectives.
         told: The trials whose objective values no other trial beats.
         recycled: The value of pretraining; None if nothing can be compared.
+        app: The command of the other app that trains; None for our own.
     """
 
     study: str
@@ -144,6 +145,7 @@ class Summary:
     metrics: tuple[Metric, ...]
     told: tuple[TrialRecord, ...]
     recycled: Recycled | None = None
+    app: str | None = None
 
 
 def summarize(
@@ -206,6 +208,7 @@ def summarize(
             )
         ),
         recycled=recycled_of(study, reaching),
+        app=study.app,
     )
 
 

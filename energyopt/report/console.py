@@ -47,14 +47,15 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def command_lines(arguments: Sequence[str], width: int) -> list[str]:
+def command_lines(arguments: Sequence[str], width: int, program: str = COMMAND) -> list[str]:
     """Return a command as lines ending in backslashes, which a shell joins when pasted.
 
     Args:
-        arguments: Arguments after `python -m energyopt`.
+        arguments: Arguments of the program.
         width: Characters of a line; a longer argument is not broken.
+        program: The program, as it is typed.
     """
-    lines = [f"  {COMMAND}"]
+    lines = [f"  {printable(program)}"]
     for argument in (printable(shlex.quote(argument)) for argument in arguments):
         if len(lines[-1]) + len(argument) + len(" " + " \\") > min(width, _COMMAND_WIDTH):
             lines[-1] += " \\"

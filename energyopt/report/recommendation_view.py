@@ -79,11 +79,16 @@ def recommendation_view(
     name = shlex.quote(study.name)
     overrides = "".join(f" {shlex.quote(o)}" for o in untrusted_overrides(study, best.trial))
     retrain = f"retrain {name}{overrides} --trial {best.trial.number} --out model.safetensors"
-    return Group(
+    shown = (
         Text(f"{heading})", style="bold"),
         rows_of(columns, rows),
         *(Text(line) for line in lines),
-        command_text(point.overrides),
+        command_text(point.overrides, study.app),
+    )
+    if study.app is not None:  # it has no `retrain` and no `confirm`
+        return Group(*shown)
+    return Group(
+        *shown,
         Text("Train it, test it and keep the model; train it and others with more seeds:"),
         Text(f"  {COMMAND} {retrain}"),
         Text(f"  {COMMAND} confirm {name}{overrides}"),

@@ -24,6 +24,7 @@ def banner(
     *,
     name: str,
     target: float | None,
+    metric: str = "validation accuracy",
     setup: str,
     space: str,
     sampler: str,
@@ -35,15 +36,16 @@ def banner(
 
     Args:
         name: The study's name.
-        target: Target accuracy.
-        setup: Task and model, as text.
+        target: Its target.
+        metric: The metric, as text.
+        setup: What is trained, as text.
         space: The search space, as text.
         sampler: Name of the sampler.
         provenance: Source of energies; None if only the first trial will tell.
         n_trials: Total number of trials.
         counted: Number of trials finished by earlier runs.
     """
-    lines = [f"energyopt {__version__}, study {name}: {setup}, to {target:g} validation accuracy"]
+    lines = [f"energyopt {__version__}, study {name}: {setup}, to {target:g} {metric}"]
     if provenance is None:
         lines.append("energy    as the first trial says")
     else:
@@ -89,6 +91,9 @@ def _next_commands(
     storage_option = [] if storage == default_storage else ["--storage", storage]
     front = ["pareto", study.name, "--out", "front.csv", *storage_option]
     yield front, "the front, each point with its overrides"
+    if study.app is not None:  # its trainings are that app's to repeat
+        yield ["report", study.name, *storage_option], "all of it as one page for a browser"
+        return
     if reached:
         overrides = untrusted_overrides(study)
         out = ["--out", "model.safetensors"]

@@ -183,7 +183,8 @@ def summary_panel(summary: Summary) -> RenderableType:
         parts += [best_values_table(summary.told, summary.metrics), Text()]
     parts += [_text(line) for line in summary_lines(summary)]
     if summary.recommended is not None:
-        parts += [_text("Train the cheapest setup again:"), _Command(summary.recommended.overrides)]
+        command = command_text(summary.recommended.overrides, summary.app)
+        parts += [_text("Train the cheapest setup again:"), command]
     return Group(*parts)
 
 
@@ -198,9 +199,9 @@ def books_text(study: StudyRecord, *, reuse: float | None = None) -> RenderableT
     return Group(*(_text(line) for line in book_lines(summarize(study, reuse=reuse))))
 
 
-def command_text(overrides: Sequence[str]) -> RenderableType:
-    """Return the command of a training run, on lines that can be pasted."""
-    return _Command(overrides)
+def command_text(overrides: Sequence[str], app: str | None = None) -> RenderableType:
+    """Return the command of a training run, of our own app or another, on lines to paste."""
+    return _Command(overrides, app or COMMAND)
 
 
 def rows_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> RenderableType:
@@ -322,12 +323,13 @@ def _row(table: Table, *cells: object, marked: bool = False) -> None:
 class _Command:
     """Renderable: a command on lines that can be pasted."""
 
-    def __init__(self, overrides: Sequence[str]) -> None:
+    def __init__(self, overrides: Sequence[str], program: str) -> None:
         self._overrides = overrides
+        self._program = program
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # Segments instead of text: rich would break an override that is longer than a line.
-        for line in command_lines(self._overrides, options.max_width):
+        for line in command_lines(self._overrides, options.max_width, self._program):
             yield Segment(line)
             yield Segment.line()
 

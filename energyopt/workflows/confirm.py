@@ -82,7 +82,7 @@ def finalists(study: StudyRecord, request: ConfirmRequest) -> list[TrialRecord]:
     Raises:
         StudyError: If there are fewer than two.
     """
-    if study.target is None:
+    if study.target is None or study.app is not None:
         raise StudyError(f"study {study.name} is another app's; run that app to train it again")
     target = study.target if request.target is None else request.target
     # A crashed default trial is repeated under a new number, so take the last one. One that never

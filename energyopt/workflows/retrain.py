@@ -114,7 +114,7 @@ def _find_trial(study: StudyRecord, number: int | None) -> TrialRecord:
     if trial is None:
         last = len(study.trials) - 1
         raise StudyError(f"study {study.name} has no trial {number}; its trials are 0 to {last}")
-    if study.target is None:
+    if study.target is None or study.app is not None:
         raise StudyError(f"study {study.name} is another app's; run that app to train it again")
     return trial
 

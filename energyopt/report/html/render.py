@@ -52,7 +52,7 @@ def render(report: Report, pictures: Mapping[str, str]) -> str:
     return environment.get_template("page.html").render(
         report=report,
         version=__version__,
-        command=f"{COMMAND} {shlex.join(report.answer.overrides)}",
+        command=f"{report.summary.app or COMMAND} {shlex.join(report.answer.overrides)}",
         target=report.summary.target,
         target_text=None if report.summary.target is None else accuracy(report.summary.target),
         ranked=_ranked(report),
