@@ -62,8 +62,7 @@ def _merged(
 
 def _file(group: str, name: object) -> Path:
     folder = conf_dir() / group
-    path = folder / f"{name}.yaml"
-    if not isinstance(name, str) or not path.is_file():
-        names = sorted(file.stem for file in folder.glob("*.yaml"))
+    names = sorted(file.stem for file in folder.glob("*.yaml"))
+    if name not in names:
         raise ConfigError(f"hydra.sweeper.{group}={name}: choose {', '.join(names)}")
-    return path
+    return folder / f"{name}.yaml"

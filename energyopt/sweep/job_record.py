@@ -137,8 +137,8 @@ def _columns(
     columns: tuple[Any, Any, Any] = (joules, values, epochs)
     if not all(isinstance(column, list) and all(map(is_number, column)) for column in columns):
         raise InvalidResultError(
-            f"the curve {shortened(curve)}; a mapping with lists of numbers is "
-            f"expected: joules, {monitor.name} and perhaps epochs"
+            f"the curve {shortened(curve)}; a mapping with lists of numbers is expected: joules, "
+            f"{monitor.name} (another metric is stated as hydra.sweeper.monitor) and perhaps epochs"
         )
     rises = all(a < b for a, b in itertools.pairwise([0.0, *columns[0]]))
     if len({len(column) for column in columns}) > 1 or not rises:

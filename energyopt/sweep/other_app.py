@@ -37,6 +37,7 @@ from energyopt.jobs.job_result import failed, outcome_of, outcome_of_error
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.report.console import say
 from energyopt.report.study_output import banner, print_end
+from energyopt.search.sampler_names import NAMED_SAMPLERS
 from energyopt.search.space import Value
 from energyopt.search.sweep_keys import DECLARED
 from energyopt.storage.identity import Identity
@@ -234,13 +235,30 @@ class OtherApp(HydraApp):
 
     def plan_default(self, store: StudyStore) -> list[str]:
         """Queue the default configuration first. Returns lines to print about it."""
+        notes = self._sampler_notes(store)
         if self._first_run is None and self.goal is None:
-            return []
+            return notes
         params = self._composer.baseline()
-        if not store.plan_first(params):
+        if store.plan_first(params):
+            ran_first = ", which ran first" if self._first_run is not None else ""
+            text = f"trial 0 is the default configuration{ran_first}: {setup_words(params)}"
+            notes.insert(0, text)
+        return notes
+
+    def _sampler_notes(self, store: StudyStore) -> list[str]:
+        """Return a warning about a sampler that learns from energies, if no job reports any."""
+        sampler = self._options.sampler
+        name = sampler if isinstance(sampler, str) else str((sampler or {}).get("_target_"))
+        if self.goal is not None or name not in ("joule", NAMED_SAMPLERS["joule"].target):
             return []
-        ran_first = ", which ran first" if self._first_run is not None else ""
-        return [f"trial 0 is the default configuration{ran_first}: {setup_words(params)}"]
+        first = self._first_run
+        if store.read().results or (first is not None and first.outcome.result is not None):
+            return []
+        return [
+            "sampler=joule has nothing to learn from: the jobs report no energy, so it suggests at "
+            "random; make an energyopt.Run in them, return the attribute curve, or choose "
+            "hydra/sweeper/sampler=tpe"
+        ]
 
     def notes(self) -> list[str]:
         """Return lines about the machine to print before the first trial."""

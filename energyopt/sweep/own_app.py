@@ -167,13 +167,13 @@ class OwnApp(HydraApp):
 
     def print_banner(self, console: Console, n_trials: int, counted: int) -> None:
         """Print what is searched and where its energy comes from."""
-        choices = self._config.hydra.runtime.choices
         swept = {dimension.key for dimension in self._space.groups}
-        fixed = [f"{g} {choices.get(g)}" for g in ("task", "model") if g not in swept]
+        fixed = [text for group, text in self._trained().items() if group not in swept]
         sampler = self._options.sampler
         text = banner(
             name=self.name,
             target=self._config.target,
+            metric="validation accuracy" if self.monitor == ACCURACY else self.monitor.name,
             setup=", ".join(fixed),
             space=", ".join(dimension.describe() for dimension in self._space.dimensions),
             sampler=sampler if isinstance(sampler, str) else sampler["_target_"],
@@ -182,6 +182,16 @@ class OwnApp(HydraApp):
             counted=counted,
         )
         say(console, text)
+
+    def _trained(self) -> dict[str, str]:
+        """Return what is trained, as text by group: a loop of one's own may use no task of ours."""
+        choices = self._config.hydra.runtime.choices
+        named = {group: f"{group} {choices.get(group)}" for group in ("task", "model")}
+        if choices.get("paradigm") != "own":
+            return named
+        asked = {override.partition("=")[0] for override in self._space.fixed}
+        loop = {"paradigm": f"paradigm {self._default.paradigm.get('_target_')}"}
+        return loop | {group: text for group, text in named.items() if group in asked}
 
     def print_end(self, console: Console, study: StudyRecord) -> None:
         """Print the summary, and the commands to type next."""
