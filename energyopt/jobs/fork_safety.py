@@ -1,4 +1,4 @@
-"""Whether jobs may be forked from this process, and the imports that make it warm for them.
+"""Check whether jobs may be forked from a process, and import there what they need.
 
 A child of a fork has one thread: a lock that another one held stays locked, and CUDA cannot be used
 once its parent has begun it.

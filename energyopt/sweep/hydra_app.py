@@ -146,7 +146,7 @@ class HydraApp(ABC):
 
     @property
     def _task_function(self) -> TaskFunction:
-        """What jobs call."""
+        """The function that jobs call."""
         return self._multirun.task_function
 
     @abstractmethod

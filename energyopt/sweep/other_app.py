@@ -201,7 +201,7 @@ class OtherApp(HydraApp):
 
     @property
     def _task_function(self) -> TaskFunction:
-        """What jobs call: the app's function, which a pause of its `Run` may leave."""
+        """The function of the app, which a pause of its `Run` may leave."""
         function = self._multirun.task_function
 
         @wraps(function)

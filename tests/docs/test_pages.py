@@ -63,7 +63,11 @@ def test_commands_and_their_output_are_told_apart() -> None:
 def test_every_page_with_commands_is_run_here() -> None:
     shown = {path for path in DOCS.rglob("*.md") if snippets.commands(path.read_text())}
     others = ("add-a-meter", "gpu", "power-limits", "slurm", "postgresql", "completion")
-    elsewhere = ("test-your-own-part", "train-your-own-loop")  # in tests of their own
+    elsewhere = (
+        "test-your-own-part",
+        "train-your-own-loop",
+        "your-hydra-app",
+    )  # in tests of their own
     run_here = {DOCS / "how-to" / f"{name}.md" for name in (*PLAIN, *others, *elsewhere)}
     assert shown - run_here == {DOCS / "tutorial/first-study.md"}
 
@@ -159,3 +163,14 @@ def test_commands_for_a_server_run_on_one(energyopt: Program, postgres: str) -> 
     assert first.typed.startswith("export ENERGYOPT_STORAGE=postgresql://")
     for command in rest:
         run(energyopt, command, *QUICK, ENERGYOPT_STORAGE=postgres)
+
+
+@pytest.mark.slow
+def test_a_hydra_app_of_ones_own_is_searched(energyopt: Program) -> None:
+    text = page("how-to/your-hydra-app")
+    write_files(text, energyopt.folder)
+    search, recommend = snippets.commands(text)
+    words = [sys.executable if word == "python" else word for word in search.words]
+    out = subprocess.check_output(words, cwd=energyopt.folder, text=True)
+    assert "to 0.05 val_loss" in out
+    assert "python train.py" in run(energyopt, recommend)

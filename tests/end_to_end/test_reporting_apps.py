@@ -1,4 +1,4 @@
-"""Hydra apps of somebody else whose jobs report through `energyopt.Run`, or return their joules."""
+"""Hydra apps of users whose jobs report through `energyopt.Run`, or return their joules."""
 
 from __future__ import annotations
 
