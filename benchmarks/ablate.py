@@ -1,4 +1,4 @@
-"""What each idea of the joule sampler is worth: the search of `replay.py` with one left out.
+"""Measure the effect of each idea of the joule sampler: the search of `replay.py` without it.
 
     python benchmarks/ablate.py --data FOLDER [--seeds 10] [--out ablations.csv]
 

@@ -113,9 +113,9 @@ class CurveSession(Player):
         """A new trial, of the nearest recorded setup, on the next of its runs."""
         key = self.curves.snap(setup)
         runs = self.curves.recordings[key]
-        luck = f"{self.seed}/{self.curves.name}/{key}/{self._met[key]}"
+        draw = f"{self.seed}/{self.curves.name}/{key}/{self._met[key]}"
         self._met[key] += 1
-        run = runs[random.Random(luck).randrange(len(runs))]
+        run = runs[random.Random(draw).randrange(len(runs))]
         return self.begin(dict(setup), run.curve, run.costs)
 
     def go_on(self, training: Training, until_j: float | None, rules: Rules) -> TrialResult:
@@ -199,7 +199,7 @@ def _search_of_others(session: CurveSession, how: Search) -> Iterator[Key | None
 
 
 def _recommended(session: CurveSession, sampler: Any) -> Key | None:
-    """What our sampler recommends; others the best they have seen."""
+    """Return the recommendation of our sampler; for others, the best configuration seen."""
     if not hasattr(sampler, "recommend") or session.front:
         return None
     found = sampler.recommend([each.observed() for each in session.trainings])

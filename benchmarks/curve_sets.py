@@ -133,7 +133,7 @@ class CurveSet:
         return min(self.energy_j.values())
 
     def good(self, key: Key | None) -> bool:
-        """Whether a setup's mean energy to the target is within 5 % of the least."""
+        """Return True if a configuration's mean energy to target is within 5 % of the least."""
         energy_j = None if key is None else self.energy_j.get(key)
         return energy_j is not None and energy_j <= _GOOD * self.best_j
 
@@ -220,7 +220,7 @@ def _curves(dataset: str, rows: Iterable[Mapping[str, str]], target: float) -> I
 
 
 def _reachable(recordings: Iterable[Sequence[Recording]]) -> float:
-    """What a quarter of the setups always reach."""
+    """Return the accuracy that a quarter of the configurations always reach."""
     always = sorted(
         (min(max(each.curve.accuracy) for each in of) for of in recordings), reverse=True
     )
@@ -303,7 +303,7 @@ def _key(edges: set[tuple[int, int]], ops: Sequence[str], vertices: int) -> Key:
 
 
 def _without_dead_ends(key: Key, vertices: int) -> Key:
-    """The same architecture without vertices that are on no way from the first to the last."""
+    """Remove the vertices that are on no path from the first to the last."""
     pairs = [(a, b) for a in range(vertices) for b in range(a + 1, vertices)]
     ops = dict(enumerate(key[len(pairs) :], start=1))
     edges = {pair for pair, bit in zip(pairs, key, strict=False) if bit}

@@ -1,4 +1,4 @@
-"""What stopping rules save on recorded curves, and which stops were wrong.
+"""Measure what stopping rules save on recorded curves, and which stops were wrong.
 
     python benchmarks/false_stops.py --data FOLDER [--target 0.93] [--orders 100] [--trials 40]
 
@@ -77,23 +77,23 @@ class Played:
 
     @property
     def stopped(self) -> bool:
-        """Whether a rule stopped it."""
+        """True if a rule stopped the trial."""
         return self.seen < len(self.curve)
 
     @property
     def shown(self) -> Curve:
-        """What was trained of it."""
+        """Return the trained part of the curve."""
         return self.curve.only([at < self.seen for at in range(len(self.curve))])
 
     @property
     def missed(self) -> Curve:
-        """What was not."""
+        """Return the part that was not trained."""
         return self.curve.only([at >= self.seen for at in range(len(self.curve))])
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a rule did to some trials; shares in [0, 1].
+    """The effect of a rule on some trials; shares in [0, 1].
 
     Attributes:
         stopped: Share of the trials that were stopped.

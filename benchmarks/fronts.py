@@ -1,8 +1,8 @@
-"""How much of the best front a search has found, against the joules it has burnt.
+"""The share of the best front that a search has found, against the energy it has used.
 
 A point is an error and the log of an energy. The hypervolume of a front is the area that it
 dominates, up to the largest recorded error and energy; the best is that of the mean curves of all
-setups, which luck can exceed.
+setups, which seed noise can exceed.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ def _mean_point(of: Sequence[Recording], at: int) -> Point:
 
 
 class Found(NamedTuple):
-    """A point that a search has found, and what it had burnt by then, in J."""
+    """A point found by a search, and the energy used by then, in J."""
 
     spent_j: float
     point: Point
 
 
 def joules_to(share: float, found: Sequence[Found], worst: Point, best: float) -> float | None:
-    """What a search had burnt when it had a share of the best hypervolume; None if it never had.
+    """Return the energy used up to a share of the best hypervolume; None if it was never reached.
 
     Args:
         share: Of it, in [0, 1].

@@ -1,4 +1,4 @@
-"""What a real GPU says: one call, for the day on which one can be had.
+"""Measure a real GPU, in one call.
 
     python benchmarks/gpu.py [--out docs/measurements] [--device cuda:0] [--budget-s 540]
     python benchmarks/gpu.py --rehearse
@@ -72,10 +72,10 @@ CLOCK = "time: time.perf_counter()"
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is done.
+    """The amount of work.
 
     Attributes:
-        study: Words of the study, beside where it trains.
+        study: Overrides of the study, in addition to where it trains.
         trials: Trials of the study.
         workload: Words of what the other parts train.
         batch_size: Samples a step, where nothing else is said.
@@ -162,7 +162,7 @@ REHEARSED = Sizes(
 
 @dataclass(frozen=True)
 class Found:
-    """What a part found out.
+    """The results of a part.
 
     Attributes:
         text: For people, in Markdown.
@@ -176,7 +176,7 @@ class Found:
 
 
 class Bench:
-    """What all parts work with.
+    """The common inputs of all parts.
 
     Args:
         board: The GPU.
@@ -372,7 +372,7 @@ def machine(bench: Bench, scale: float) -> Found:  # noqa: ARG001  # it is short
 
 
 def ask_doctor(bench: Bench) -> str:
-    """What `energyopt doctor` says, if it can do without setting limits; else nothing."""
+    """Return the output of `energyopt doctor` if it works without setting limits; else nothing."""
     doctor = [sys.executable, "-m", "energyopt", "doctor"]
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -783,7 +783,7 @@ def told(value: object) -> str:
 
 
 def finite(data: Any) -> Any:
-    """The same data without NaN and infinities, which JSON does not know."""
+    """Replace NaN and infinities, which JSON does not support."""
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     if isinstance(data, Mapping):
@@ -792,7 +792,7 @@ def finite(data: Any) -> Any:
 
 
 def as_json(text: str) -> Any:
-    """What a text holds as JSON; None if it is none."""
+    """Parse a text as JSON; return None if it is invalid."""
     try:
         return json.loads(text)
     except ValueError:
@@ -804,7 +804,7 @@ def as_json(text: str) -> Any:
 
 @dataclass
 class Report:
-    """What was found so far, in a file for people and one for programs beside it.
+    """Write the results so far, in one file for people and one for programs.
 
     Attributes:
         path: The Markdown file.

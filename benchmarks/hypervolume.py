@@ -1,4 +1,4 @@
-"""How many joules a search burns until it has found the front, on recorded learning curves.
+"""Measure the energy a search uses to find the front, on recorded learning curves.
 
     python benchmarks/hypervolume.py --data FOLDER [--datasets ...] [--methods ...] [--seeds 20]
         [--set KEY=VALUE ...] [--target 0.93] [--out results.csv]
@@ -165,8 +165,8 @@ def show(rows: Sequence[Row], sets: Sequence[CurveSet]) -> None:
         print_table(["method", *(COLUMNS[key] for key in columns)], table)
     print("\nCells: median / geometric mean over seeds / share that was not there at the cap.")
     print(
-        "Mind: the hypervolume is over linear accuracy from the lowest one, so most of it is that\n"
-        "of models that nobody would use."
+        "Warning: the hypervolume is over linear accuracy from the lowest one, so most of it is\n"
+        "that of models of no practical use."
     )
     if any(row.j5 is not None for row in rows):
         print(UNEQUAL)

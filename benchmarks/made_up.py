@@ -115,7 +115,7 @@ def _energy(random_: random.Random, power_w: float, time_s: float) -> Energy:
 
 
 def made_up_outcome(random_: random.Random, checkpoints: int = CHECKPOINTS) -> Outcome:
-    """What a job with such a record would have told."""
+    """Return what a job with such a record would have reported."""
     result = made_up_result(random_, checkpoints)
     if not result.valid:
         return Outcome("failed", reason=result.reason, result=result)

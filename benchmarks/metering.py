@@ -1,4 +1,4 @@
-"""What metering and the journal add to an epoch, and what an estimate never imports.
+"""Measure what metering and the journal add to an epoch, and check what an estimate imports.
 
     python benchmarks/metering.py [--windows 100] [--epochs 50] [--repeat 5]
 
@@ -65,7 +65,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a meter costs.
+    """The cost of a meter.
 
     Attributes:
         name: Its.
@@ -217,7 +217,7 @@ def run_epoch_s(meter: EnergyMeter, folder: Path, epochs: int) -> float:
 
 
 def bare_epoch_s(epochs: int, begun: Spend) -> float:
-    """The same calls of the same training without the loop."""
+    """Make the same calls of the same training without the loop."""
     paradigm = Nothing(begun)
     began_s = time.perf_counter()
     for _ in range(EVALUATIONS * epochs):
@@ -344,7 +344,7 @@ def compare_imports() -> bool:
 
 
 def import_zeus() -> tuple[float, float]:
-    """What importing Zeus' monitor takes, and scikit-learn's part of it, in s."""
+    """Return the time to import Zeus' monitor, and scikit-learn's share of it, in s."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", "import zeus.monitor"],
         stderr=subprocess.PIPE,

@@ -27,7 +27,7 @@ class Request(NamedTuple):
     """A setup to be trained.
 
     Attributes:
-        number: The same one goes on.
+        number: A repeated number resumes that trial.
         setup: Its values.
         epoch: Up to where.
     """
@@ -38,7 +38,7 @@ class Request(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What it came to: error, and training energy in J."""
+    """The outcome: error, and training energy in J."""
 
     error: float
     energy_j: float
@@ -101,7 +101,7 @@ def syne_tune_moasha(space: Space, epochs: int, seed: int, **options: Any) -> As
 
 OTHERS: Mapping[str, Callable[..., Asking]] = {
     "neps_moasha": neps("moasha"),
-    "neps_primo": neps("primo", prior_centers={}),  # nobody is asked for priors here
+    "neps_primo": neps("primo", prior_centers={}),  # there are no priors here
     "syne_tune_moasha": syne_tune_moasha,
 }
 
@@ -138,7 +138,7 @@ def drive(
 
 @contextmanager
 def _own_randomness() -> Iterator[None]:
-    """What a trial does to the global generators, from which these searches draw, is undone."""
+    """Undo what a trial does to the global generators, from which these searches draw."""
     torch = sys.modules.get("torch")
     before = np.random.get_state(), torch.get_rng_state() if torch else None  # noqa: NPY002
     try:

@@ -1,4 +1,4 @@
-"""What a study costs beside its training: whole processes, trivial jobs (x**2).
+"""Measure what a study costs in addition to its training: whole processes, trivial jobs (x**2).
 
     python benchmarks/overhead.py [--jobs 100] [--repeat 3]
 
@@ -55,7 +55,7 @@ for _ in range(int(sys.argv[1])):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process cost, in s."""
+    """The cost of a process, in s."""
 
     wall_s: float
     cpu_s: float

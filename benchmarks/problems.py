@@ -1,4 +1,4 @@
-"""What is to be found on recorded trainings: the setup that reaches the target with least energy.
+"""Search problems from recorded trainings: find the configuration with the least energy to target.
 
 A setup is a batch size and a power limit. Its energy is the mean over its recorded runs; with a run
 that misses the target, or takes too many epochs, it has none.
@@ -18,7 +18,7 @@ _GOOD = 1.05
 
 
 class Setup(NamedTuple):
-    """What is searched."""
+    """A search problem."""
 
     batch_size: int
     limit_w: float
@@ -78,7 +78,7 @@ class Problem:
 
     @property
     def default_cost(self) -> float:
-        """What training the default once costs, in E*: all of its runs over those that reach it."""
+        """Cost of training the default once, in E*: all of its runs over those that reach it."""
         recorded, setup = self.recorded, self.default
         epoch_j = recorded.costs[setup.batch_size].pace(setup.limit_w).until(1.0)[1]
         runs = recorded.runs[setup.batch_size]
@@ -87,7 +87,7 @@ class Problem:
         return epoch_j * sum(epochs) / len(epochs) / self.best_j
 
     def good(self, setup: Setup | None) -> bool:
-        """Whether a setup's mean energy is within 5 % of the least."""
+        """Return True if a configuration's mean energy is within 5 % of the least."""
         energy_j = None if setup is None else self.energy_j.get(setup)
         return energy_j is not None and energy_j <= _GOOD * self.best_j
 

@@ -1,4 +1,4 @@
-"""How many joules a search burns until what it recommends is good, on real trainings.
+"""Measure the energy a search uses until its recommendation is good, on real trainings.
 
     python benchmarks/real.py [--methods joule tpe:stopping=none ...] [--seeds 5] [--trials 20]
         [--objective energy_to_target] [--hardware simulated] [--words model=mlp ...]
@@ -9,7 +9,7 @@ each execution of a trial it recommends the cheapest setup to the target that it
 that is, other trainings say, by other seeds, the same for all: the geometric mean of their energy
 to the target, over that of the best setup that a method recommends in the end for this seed. A
 search that was never so good counts with all its joules, which is less than it takes; one by the
-first method with those of the dearest search of its seed.
+first method with those of the most expensive search of its seed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Setup = tuple[str, ...]
 
 
 class Step(NamedTuple):
-    """One execution of a trial: what the search had burnt after it, and its cheapest trial then."""
+    """One execution of a trial: the energy of the search after it, and its cheapest trial then."""
 
     spent_j: float
     cheapest: int | None
@@ -126,7 +126,7 @@ def _cpu_s() -> float:
 
 
 def _so_far(journal: Path) -> TrialResult | None:
-    """The record of a trial that has just paused or ended, before it can go on."""
+    """Return the record of a trial that has just paused or ended, before it can resume."""
     return JournalReader(journal).read().result("paused", "")
 
 

@@ -1,4 +1,4 @@
-"""How many joules a search burns until what it recommends is good, on recorded trainings.
+"""Measure the energy a search uses until its recommendation is good, on recorded trainings.
 
     python benchmarks/replay.py --data FOLDER [--workloads ...] [--gpus ...] [--methods ...]
         [--seeds 30] [--set KEY=VALUE ...] [--out results.csv]

@@ -1,4 +1,4 @@
-"""What the benchmarks of searches share: their options, running many searches, writing tables."""
+"""Shared by the benchmarks of searches: options, running many searches, writing tables."""
 
 from __future__ import annotations
 

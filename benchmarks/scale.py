@@ -1,4 +1,4 @@
-"""What grows with a study: a trial's cost for the coordinator, workers, reports, memory.
+"""Measure what grows with a study: cost of a trial for the coordinator, workers, reports, memory.
 
     python benchmarks/scale.py [--quick] [--sizes 100 1000 10000] [--postgres URL]
 
@@ -203,7 +203,7 @@ def bare(where: str, name: str, trials: int, sampler: str) -> tuple[float, float
 
 @dataclass(frozen=True)
 class Cost:
-    """What something cost, in s."""
+    """A cost, in s."""
 
     wall_s: float
     cpu_s: float
@@ -216,7 +216,7 @@ class Stopwatch:
         self._began = time.perf_counter(), time.process_time()
 
     def read(self) -> Cost:
-        """What it took until now."""
+        """Return the cost so far."""
         wall_s, cpu_s = self._began
         return Cost(time.perf_counter() - wall_s, time.process_time() - cpu_s)
 
@@ -227,7 +227,7 @@ class Stopwatch:
 def compare_sizes(files: dict[int, Path], trials: int) -> None:
     """Print what a further trial costs in studies of several sizes, and whose cost it is."""
     print(f"\nCPU of a further trial, ms (mean of {trials}); asking is Optuna's alone")
-    print(f"  {'sampler':8}{'stored':>8}{'ours':>10}{'Optuna':>10}{'beside':>10}{'its asking':>12}")
+    print(f"  {'sampler':8}{'stored':>8}{'ours':>10}{'Optuna':>10}{'extra':>10}{'its asking':>12}")
     for sampler in SAMPLERS:
         for stored, file in files.items():
             with copied(file) as one, copied(file) as other:
@@ -237,7 +237,7 @@ def compare_sizes(files: dict[int, Path], trials: int) -> None:
             numbers = (ours.cpu_s, optunas_s, ours.cpu_s - optunas_s)
             cells = "".join(f"{1000 * each / trials:10.1f}" for each in numbers)
             print(f"  {sampler:8}{stored:8}{cells}{1000 * asking_s / trials:12.1f}", flush=True)
-    print("  goal: what is beside Optuna's cost does not grow faster than Optuna's")
+    print("  goal: the extra cost does not grow faster than Optuna's")
 
 
 def compare_opening(files: dict[int, Path]) -> None:

@@ -75,7 +75,7 @@ class Training:
         curve: The run.
         costs: What it costs.
         result: Its record up to now; None before it has trained.
-        state: What it goes on with, while it is paused.
+        state: What a paused trial resumes from.
     """
 
     number: int
@@ -91,11 +91,11 @@ class Training:
 
     @property
     def paused(self) -> bool:
-        """Whether it can go on."""
+        """True if the trial can resume."""
         return self.result is not None and self.result.end == "paused"
 
     def keep(self, state: State) -> AbstractContextManager[None]:
-        """Keep what it takes to go on."""
+        """Store what is needed to resume."""
 
         @contextmanager
         def kept() -> Iterator[None]:
@@ -215,10 +215,10 @@ class Player:
         wrap: Callable[[Playback], Paradigm] = lambda playback: playback,
         marks: Sequence[float] = (),
     ) -> TrialResult:
-        """Train until the target, the end, or a pause; count what it burns.
+        """Train until the target, the end, or a pause; count the energy used.
 
         Args:
-            training: The trial, which begins or goes on.
+            training: The trial, which begins or resumes.
             epochs: The most that it trains, in all.
             limit_w: Its power limit, in W; None profiles it, where it is not known yet.
             until_j: Training energy at which it pauses, in J; None does not pause.
@@ -320,13 +320,13 @@ class Session(Player):
         """A new trial with a batch size, on the next of its recorded runs.
 
         Which one depends on seed, workload, batch size, and how often it was trained before: so all
-        methods meet the same luck.
+        methods meet the same noise.
         """
         recorded = self.problem.recorded
         runs = recorded.runs[size]
-        luck = f"{self.seed}/{recorded.workload}/{size}/{self._met[size]}"
+        draw = f"{self.seed}/{recorded.workload}/{size}/{self._met[size]}"
         self._met[size] += 1
-        run = runs[random.Random(luck).randrange(len(runs))]
+        run = runs[random.Random(draw).randrange(len(runs))]
         return self.begin({"batch_size": size}, run, recorded.costs[size], size)
 
     def train_size(self, size: int, limit_w: float | None = None) -> Training:

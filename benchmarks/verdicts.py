@@ -1,8 +1,8 @@
 """How good a search was, and which of several is the best: J5 and its statistics.
 
-J5 is what a search has burnt until the setup that it recommends is, and stays, within 5 % of the
-least mean energy to the target, in units of that (E*). What is not there at the cap counts as the
-cap, and is counted as censored.
+J5 is the energy of a search until the configuration that it recommends is, and stays, within 5 % of
+the least mean energy to target, in units of that (E*). A search that has not got there at the cap
+counts as the cap, and as censored.
 
 Rows of J5 are not comparable yet, see `UNEQUAL`.
 """
@@ -21,7 +21,7 @@ from scipy.stats import wilcoxon
 CAP = 40.0
 MARKS = (5.0, 10.0, 20.0)
 UNEQUAL = (
-    "Mind: the searches have unequal rights. joule may recommend the default after its first\n"
+    "Warning: the searches have unequal rights. joule may recommend the default after its first\n"
     "look, the others only what has reached the target; where the default is good enough already,\n"
     "J5 is next to 0, and a geometric mean is ruled by such problems. Compare joule with no other\n"
     "row by it."
@@ -32,7 +32,7 @@ _RESAMPLES = 10_000
 
 
 class Moment(NamedTuple):
-    """What a search had burnt after a step, in E*, and whether its recommendation was good."""
+    """Energy of a search after a step, in E*, and whether its recommendation was good."""
 
     spent: float
     good: bool
@@ -43,7 +43,7 @@ class Verdict:
     """How one search did.
 
     Attributes:
-        first_hit: What it had burnt when its recommendation was first good, in E*.
+        first_hit: Energy used when its recommendation was first good, in E*.
         j5: When it was and stayed good, likewise.
         censored: Whether it was not good at the end.
         good_at: Whether it was good after each of `MARKS`.
