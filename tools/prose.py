@@ -32,7 +32,7 @@ def markdown_files() -> list[Path]:
 
 
 def is_generated(file: Path) -> bool:
-    """Return True for the README that `energyopt export` puts beside a study's files."""
+    """Return True for the README that `energyopt export` writes with a study's files."""
     return (file.parent / "study.json").exists()
 
 
