@@ -1,4 +1,4 @@
-"""What a search cost, by fate and purpose, and when it pays back, with how sure that is."""
+"""The energy of a search by outcome and purpose, and its break-even with the uncertainty."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_repetitions_say_how_much_noise_there_is():
     summary = summarize(study(trials))
     assert summary.against_default is not None
     assert re.fullmatch(r"a seed noise of 1\d %, of its repetitions", summary.against_default.basis)
-    assert summary.against_default.other_j == pytest.approx(math.sqrt(20))  # not the luckiest
+    assert summary.against_default.other_j == pytest.approx(math.sqrt(20))  # not the cheapest run
     assert not summary.against_default.single
     assert "one seed each" not in line(study(trials), "Break-even")
     assert " with 95 % confidence, by a seed noise of 1" in line(study(trials), "Break-even")
@@ -163,7 +163,7 @@ def test_planned_trainings_save_or_lose():
 
 
 def test_a_lucky_training_is_told_from_the_best_setup():
-    """4 J once and 8 J ever after, beside a setup that needs 5 J time after time."""
+    """4 J once and 8 J ever after, against a configuration that always needs 5 J."""
     toy = study([trial(0, hit(16), default=True), trial(1, hit(4)), trial(2, hit(5))])
     again = [(of, seed, energy_j) for of, energy_j in ((1, 8.0), (2, 5.0)) for seed in range(5)]
     confirmations = tuple(confirmation(n, *each) for n, each in enumerate(again))

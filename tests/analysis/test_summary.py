@@ -10,7 +10,7 @@ WEAK = result([(100, 4, 0.5), (200, 8, 0.6)], evaluation_j=1)
 
 
 def mixed() -> StudyRecord:
-    """Eight trials of every fate; they burn 64 J, 30 J of it where the target was missed."""
+    """Eight trials with all outcomes; they use 64 J, 30 J in trials that missed the target."""
     return study(
         [
             trial(0, result([(100, 8, 0.8), (200, 16, 0.9)]), default=True, params={}),
