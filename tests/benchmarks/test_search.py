@@ -92,8 +92,8 @@ def test_all_methods_meet_the_same_runs_on_each_gpu(problem: Problem):
         return [session.begin_size(size).curve.first_at(0.9) for size in (32, 128, 32, 32, 32)]
 
     assert hits(Session(problem, 5)) == hits(Session(problem, 5, slice_s=1.0))
-    luck = {tuple(hits(Session(problem, seed))) for seed in range(8)}
-    assert len(luck) > 1
+    draws = {tuple(hits(Session(problem, seed))) for seed in range(8)}
+    assert len(draws) > 1
 
 
 def test_a_training_with_a_limit_burns_what_was_recorded(problem: Problem):
@@ -116,14 +116,14 @@ def test_profiling_is_counted_once_a_batch_size_and_tells_its_limit(problem: Pro
 
 
 def test_a_trial_that_pauses_burns_no_more_than_one_that_does_not(problem: Problem):
-    def burn(*until_j: float | None) -> Session:
+    def train(*until_j: float | None) -> Session:
         session = Session(problem, 0)
         training = session.begin_size(64)
         for until in until_j:
             session.train(training, epochs=30, until_j=until)
         return session
 
-    paused, whole = burn(0.0, 2 * epoch_j(64, 150), 1e9), burn(None)
+    paused, whole = train(0.0, 2 * epoch_j(64, 150), 1e9), train(None)
     (seen,), (expected,) = ([each.observed() for each in s.trainings] for s in (paused, whole))
     assert paused.spent_j == pytest.approx(whole.spent_j)
     assert paused.profiling_j == pytest.approx(whole.profiling_j)
@@ -297,8 +297,8 @@ def test_each_search_of_curves_keeps_its_books(tmp_path: Path, name: str, front:
 def test_searches_that_are_not_there_are_refused_with_those_that_are():
     with pytest.raises(ConfigError, match=r"choose a sampler of random, tpe"):
         Search.of("annealing", {})
-    with pytest.raises(ConfigError, match=r"\+luck is unknown: choose of energy_cap"):
-        Search.of("tpe+luck", {})
+    with pytest.raises(ConfigError, match=r"\+typo is unknown: choose of energy_cap"):
+        Search.of("tpe+typo", {})
 
 
 # The commands ------------------------------------------------------------------------------------
