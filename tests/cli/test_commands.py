@@ -1,4 +1,4 @@
-"""What one types after a study: studies, show, pareto, retrain, help."""
+"""Commands for after a study: studies, show, pareto, retrain, help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a shell completes: words of the program as they are typed, asked by a real bash."""
+"""Shell completion, tested in a real bash."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ done
 
 
 def tab(folder: Path, *lines: str, **env: str) -> list[list[str]]:
-    """What bash offers at the end of each line."""
+    """Return the completions of bash at the end of each line."""
     kept = {key: value for key, value in os.environ.items() if key != "ENERGYOPT_STORAGE"}
     ran = subprocess.run(
         ["bash", "--norc", "-c", ASK],
@@ -91,7 +91,7 @@ def test_nothing_is_said_whatever_is_wrong(studied: Program, tmp_path: Path) -> 
         "energyopt .x=",
     )
     tab(tmp_path, *lines)
-    server = "postgresql://nobody:wrong@203.0.113.1/x"
+    server = "postgresql://user:wrong@203.0.113.1/x"
     for where in ("torn.db", "foreign.db", "/dev/null", server, "sqlite:///:memory:"):
         assert tab(tmp_path, "energyopt show ", ENERGYOPT_STORAGE=where) == [[]]
 
