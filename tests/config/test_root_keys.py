@@ -1,4 +1,4 @@
-"""What the root keys may hold."""
+"""Valid and invalid values of the root keys."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ INF, NAN = float("inf"), float("nan")
         ),
         ("report.pue", [0.9, INF, "1.2", True], "a number of at least 1 or null"),
         ("report.carbon_g_per_kwh", [-1, INF, NAN, "green"], "a number of at least 0 or null"),
-        ("report.price_per_kwh", [-0.1, INF, "dear"], "a number of at least 0 or null"),
+        ("report.price_per_kwh", [-0.1, INF, "high"], "a number of at least 0 or null"),
         ("report.currency", ["", 3, True], "a word, such as EUR, or null"),
         ("trusted_targets", ["timm", None, [1], {"a": 1}], "a list of packages, such as [timm],"),
     ],

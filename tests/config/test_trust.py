@@ -1,4 +1,4 @@
-"""A config names code: only code that somebody vouches for is found, and no other is run."""
+"""A config names code: only trusted code is resolved and run."""
 
 from __future__ import annotations
 
