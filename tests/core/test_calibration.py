@@ -1,4 +1,4 @@
-"""What a study has found out about its GPUs travels to its next trials as numbers alone."""
+"""A study passes what it measured about its GPUs to later trials, as plain numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study's earlier trials did travels to the next one as numbers, and stays short."""
+"""The history of a study is passed to the next trial as plain numbers, and stays short."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_trial_that_went_on_replaces_itself():
 
 
 @given(st.lists(CURVES, max_size=6), st.none() | st.floats(0, 2))
-def test_it_survives_its_journey_and_carries_nobodys_text(curves: list[Curve], luck: float | None):
+def test_a_history_survives_json_and_carries_no_text(curves: list[Curve], luck: float | None):
     known = rivals_of(curves)
     known = replace(known, luck=luck)
     text = known.to_json()

@@ -41,7 +41,7 @@ def written(path: Path) -> bytes:
 
 
 def kept(journal: Journal) -> int:
-    """How many records a journal holds, which must be the first of `RECORDS`."""
+    """Return the number of records, which must be the first of `RECORDS`."""
     held = [journal.start] if journal.start else []
     records = [*held, *journal.windows, *journal.checkpoints]
     assert records == RECORDS[: len(records)]
@@ -113,7 +113,7 @@ def test_a_damaged_line_says_nothing(tmp_path: Path, line: bytes):
 
 
 def test_what_a_newer_version_wrote_is_an_error_that_names_it(tmp_path: Path):
-    """Read without it, a trial would have burnt less than it did."""
+    """Without that record a trial would seem to have used less energy than it did."""
     path = tmp_path / NAME
     whole = written(path)
     begun = whole.index(b'{"Checkpoint"')
@@ -191,7 +191,7 @@ def parts_of(energy: Energy) -> tuple[float | None, ...]:
 def test_joules_are_kept_over_any_sequence_of_cuts(
     cuts: list[tuple[list[Window], str, bool]], last: list[Window]
 ):
-    burnt = [window.energy for windows, _, _ in cuts for window in windows]
+    used = [window.energy for windows, _, _ in cuts for window in windows]
     with TemporaryDirectory() as folder:
         path = Path(folder) / NAME
         for windows, torn, began in cuts:  # some are cut before they say that they begin
@@ -204,13 +204,11 @@ def test_joules_are_kept_over_any_sequence_of_cuts(
         writer.append(START, *last)
         result = JournalReader(path).read().result("epochs", "")
     known = total(kept_then.books.values()) if kept_then else Energy()
-    assert parts_of(known) == pytest.approx(parts_of(total(burnt)))
+    assert parts_of(known) == pytest.approx(parts_of(total(used)))
     assert result is not None
-    whole = total([*burnt, *(window.energy for window in last)])
+    whole = total([*used, *(window.energy for window in last)])
     assert parts_of(total(result.books.values())) == pytest.approx(parts_of(whole))
-    assert parts_of(total(w.energy for w in writer.carried)) == pytest.approx(
-        parts_of(total(burnt))
-    )
+    assert parts_of(total(w.energy for w in writer.carried)) == pytest.approx(parts_of(total(used)))
 
 
 COUNT = st.none() | st.integers(0, 10**9)  # of a training that does not count: None

@@ -1,4 +1,4 @@
-"""What a study's user says of the time after it."""
+"""Settings of a report: reuse and constants for derived numbers."""
 
 from __future__ import annotations
 

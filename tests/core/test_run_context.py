@@ -1,4 +1,4 @@
-"""What a run is told: the same on both sides of an environment variable, whatever is in it."""
+"""The context of a run survives an environment variable unchanged, whatever it contains."""
 
 from __future__ import annotations
 
