@@ -1,4 +1,4 @@
-"""What the pages of the site show: commands run as they are written, and print what is shown."""
+"""Commands on the pages of the site run as written, and print what is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the docs claim to be tested is."""
+"""Statements of the docs are true: claimed tests and named files exist."""
 
 from __future__ import annotations
 
