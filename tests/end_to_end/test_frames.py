@@ -1,4 +1,4 @@
-"""How much of our own lies between who calls us and a user's training step."""
+"""The number of our stack frames between the caller and a user's training step."""
 
 from __future__ import annotations
 

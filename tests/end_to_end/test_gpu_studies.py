@@ -73,7 +73,7 @@ def test_profiling_finds_the_limit_that_the_physics_hide_and_restores_the_old_on
     assert {path.name for path in folder.glob("figures/power*")} == {
         "power_0_energy.svg", "power_0_time.svg",
     }  # fmt: skip
-    # Going on with the study, nothing is profiled either.
+    # When the study is resumed, nothing is profiled either.
     energyopt.ok(*study, "n_trials=3")
     assert trials_of(energyopt, "p")[2]["result"]["conditions"]["limit_w"] == 200
 

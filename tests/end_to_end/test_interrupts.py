@@ -1,4 +1,4 @@
-"""Signals and deaths: the books are kept, and the same command goes on."""
+"""Signals and crashes: energies are stored, and the same command resumes the study."""
 
 from __future__ import annotations
 

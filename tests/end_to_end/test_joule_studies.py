@@ -1,4 +1,4 @@
-"""The default search through the command line: it pauses, goes on, and burns less."""
+"""The default search from the command line: it pauses, resumes, and uses less energy."""
 
 from __future__ import annotations
 

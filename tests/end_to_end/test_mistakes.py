@@ -1,4 +1,4 @@
-"""What goes wrong is said in a sentence, costs itself alone, and loses nothing."""
+"""An error is one clear message, affects only its own trial, and loses nothing."""
 
 from __future__ import annotations
 

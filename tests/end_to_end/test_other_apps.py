@@ -60,7 +60,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class App:
-    """An app of somebody else."""
+    """An app of another author."""
 
     program: Program
 
@@ -95,7 +95,7 @@ class App:
 
 @pytest.fixture
 def app(tmp_path: Path) -> App:
-    """An app beside the checkout's energyopt."""
+    """An app that uses the checkout's energyopt."""
     return App(Program(Path(sys.executable), tmp_path))
 
 

@@ -90,13 +90,13 @@ def test_a_trial_killed_after_its_source_keeps_its_joules_and_the_next_takes_the
     first, *others = study.trials
     assert first.state == "failed"
     assert first.result is not None
-    burnt = first.result.booked("pretraining").total_j + first.result.booked("restarted").total_j
-    assert burnt > 0
+    used_j = first.result.booked("pretraining").total_j + first.result.booked("restarted").total_j
+    assert used_j > 0
     for trial in others:
         assert trial.result is not None
         assert trial.result.booked("pretraining").total_j == 0
         assert not trial.result.upfront[0].fresh
-        assert trial.result.upfront[0].total_j < burnt  # its evaluations are beside it
+        assert trial.result.upfront[0].total_j < used_j  # without its evaluations
     assert study.search_energy_j == pytest.approx(sum(each.spent_j for each in results(study)))
 
 

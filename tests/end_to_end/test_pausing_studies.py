@@ -26,7 +26,7 @@ def folder(program: Program) -> Path:
 
 
 def burnt_j(program: Program) -> float:
-    """What the journals of all trials know."""
+    """Return the contents of all journals."""
     paths = folder(program).glob("*/progress.jsonl")
     return sum(total(w.energy for w in JournalReader(p).read().windows).total_j for p in paths)
 
@@ -43,7 +43,7 @@ def paused(program: Program) -> list[int]:
 
 
 def check_over(program: Program, n_trials: int = 8) -> list[dict[str, Any]]:
-    """The study is complete: all told, nothing waits, each joule is in the books once."""
+    """Check that a study is complete: all reported, nothing waits, all energy counted once."""
     rows = trials_of(program, "h")
     kept = [row for row in rows if row["state"] != "FAIL"]
     assert len(kept) == n_trials
@@ -124,7 +124,7 @@ ENDLESSLY = (
 
 
 def resumed_forever(program: Program, wait: Wait) -> tuple[Any, tuple[str, ...]]:
-    """A study whose paused trial goes on for as long as one likes."""
+    """A study whose resumed trial runs as long as the test needs."""
     words = (*SLOW, "lr=interval(1e-5,1e-4)", *ENDLESSLY)
     (program.folder / "endless.py").write_text(ENDLESS)
     process = program.start(*words)
@@ -147,7 +147,7 @@ class Endless:
 
 
 def resumed(program: Program) -> list[int]:
-    """Trials whose journals say that they go on."""
+    """Return the trials whose journals say that they were resumed."""
     paths = folder(program).glob("*/progress.jsonl")
     return [int(path.parent.name) for path in paths if '"going on"' in path.read_text()]
 

@@ -49,7 +49,7 @@ def test_a_run_that_is_killed_at_a_step_is_taken_up(where, folder, step):
     nth = "" if step in ("lost", "failed", "retried") else "#2"
     assert forked(run, f"{step}{nth}:kill") == -signal.SIGKILL
     assert forked(run) == 0
-    # What was kept before the death is told, not trained again; what nobody chose is no loss.
+    # A result stored before the crash is reported, not trained again; an unchosen trial is no loss.
     check(where, 3, retries=0 if step in ("kept", "told") else 1)
     assert forked(run) == 0  # and again: nothing changes
     check(where, 3)
@@ -177,7 +177,7 @@ def test_a_file_is_for_one_host(tmp_path):
 
 
 def test_a_lock_of_the_file_shows_that_nobody_else_lives(tmp_path):
-    """After a reboot nothing can be asked of a process, and nobody waits for its grace."""
+    """After a reboot a process cannot be looked up, and its grace period is not waited for."""
     where = str(tmp_path / "a.db")
     before = opened(where, process=elsewhere("before-the-reboot"))
     before.plan({"lr": 0.5, "momentum": 0.5})

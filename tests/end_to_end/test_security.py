@@ -1,4 +1,4 @@
-"""What a config, a database and a run folder may not do: see docs/security.md."""
+"""Limits of what a config, a database and a run folder can do: see docs/security.md."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ HARMFUL = {
 
 @pytest.fixture
 def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What harmful code would leave behind; the folder of targets is empty."""
+    """The mark that harmful code would leave; the folder of targets is empty."""
     planted = tmp_path / "planted"
     (planted / "precious").mkdir(parents=True)
     marker = planted / "marker"

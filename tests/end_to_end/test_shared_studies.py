@@ -1,4 +1,4 @@
-"""The same command, started several times, on one PostgreSQL study; and a server that goes away."""
+"""One PostgreSQL study shared by several runs of a command, and servers that fail."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Third:
 
 
 def told(program: Program, number: int) -> str:
-    """What a trial was told of the earlier ones, in the context that its job was given."""
+    """Return the history of earlier trials in the context of a job."""
     hydra = program.folder / "studies/toy" / str(number) / ".hydra/hydra.yaml"
     config: Any = yaml.safe_load(hydra.read_text())
     return str(json.loads(config["hydra"]["job"]["env_set"]["ENERGYOPT_RUN"])["history"] or "")

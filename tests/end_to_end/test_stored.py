@@ -1,4 +1,4 @@
-"""What older versions have stored is read and continued by this one, with each joule.
+"""Data stored by older versions is read and continued, with all its energy.
 
 The files are described in tests/stored/README.md.
 """
@@ -51,7 +51,7 @@ PRETRAINED = (
 
 
 def near(value: Any) -> Any:
-    """The same to the last digits, which the order of a sum may change."""
+    """Compare up to the last digits, which the order of a sum may change."""
     return pytest.approx(value, rel=1e-12)
 
 
@@ -208,7 +208,7 @@ def test_what_was_exported_is_imported(stored: Program) -> None:
 
 
 def check_kept(before: StudyRecord, after: StudyRecord) -> None:
-    """What had ended is as it was."""
+    """Check that finished trials have not changed."""
     for old, new in zip(before.trials, after.trials, strict=False):
         if old.state in ("complete", "pruned", "failed"):
             assert new == old
@@ -218,7 +218,7 @@ def check_kept(before: StudyRecord, after: StudyRecord) -> None:
 
 
 def went_on(old: TrialResult, new: TrialResult) -> bool:
-    """Whether a trial went on; it begins as it did, with the same joules."""
+    """Return True if a trial was resumed; its beginning and energy must be unchanged."""
     many = len(old.curve)
     assert new.curve.training_j[:many] == near(old.curve.training_j)
     assert new.curve.accuracy[:many] == old.curve.accuracy
@@ -351,7 +351,7 @@ def test_a_newer_journal_is_named_and_left_as_it_is(stored: Program) -> None:
     assert again.code == 2
     assert "record 'Phase'" in again.text
     kept = {trial.number: trial for trial in study_in(stored, "halving").trials}
-    assert kept[6].state == "running"  # nobody's, until somebody can read it
+    assert kept[6].state == "running"  # without an owner, until a newer version reads it
     paused.write_bytes(before.removesuffix(NEWER.encode()))
     stored.ok(*HALVING)
     after = study_in(stored, "halving")

@@ -1,4 +1,4 @@
-"""Somebody who has read CONTRIBUTING alone adds a part of each kind to a copy of the checkout.
+"""A contributor who has read only CONTRIBUTING adds a part of each kind to a copy of the checkout.
 
 Each takes no more files than CONTRIBUTING says, and all are used through the command line.
 """
@@ -150,7 +150,7 @@ import argparse
 
 
 def parser():
-    words = argparse.ArgumentParser("energyopt greet", description="Greet somebody.")
+    words = argparse.ArgumentParser("energyopt greet", description="Greet a user.")
     words.add_argument("whom")
     return words
 
@@ -289,7 +289,7 @@ class Stranger:
 
 
 def promised() -> dict[str, int]:
-    """How many files CONTRIBUTING says that each kind of part takes."""
+    """Return the number of files per kind of part, according to CONTRIBUTING."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
     return {
         kind: int(count)
@@ -365,7 +365,7 @@ def test_help_and_mistakes_know_the_names(stranger: Stranger) -> None:
 
 def test_a_command_of_another_package_is_a_command(stranger: Stranger) -> None:
     assert stranger.ok("greet", "world").out == "hello world\n"
-    assert "Greet somebody." in stranger.ok("help", "greet").out
+    assert "Greet a user." in stranger.ok("help", "greet").out
     assert "completion, broken, greet; energyopt COMMAND" in stranger.ok("help").text
     unknown = stranger("gret")
     assert unknown.code == 2
