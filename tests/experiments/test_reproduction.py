@@ -1,4 +1,4 @@
-"""A run of an experiment beside the one before."""
+"""Comparing a run of an experiment with an earlier one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Experiments: plans that are read and refused, and small ones run, killed and gone on with."""
+"""Experiments: plans are read or refused, and small ones are run, killed and resumed."""
 
 from __future__ import annotations
 
