@@ -152,7 +152,7 @@ class FakeNvml:
 
     Args:
         library: What `build` made.
-        folder: Where their memory is a file, beside a copy of the library of its own.
+        folder: Where their memory is a file, next to a separate copy of the library.
         gpus: Their number.
         period_s: How often their energy counters move; 0 is always.
         real_clock: Let time pass by itself; else `advance` it.
@@ -187,7 +187,7 @@ class FakeNvml:
         self.state.now_ns += round(time_s * 1e9)
 
     def demand(self, gpu: int, power_w: float) -> None:
-        """What a GPU's load wants from now on; the limit and the idle draw bound it."""
+        """Set the power that a GPU's load demands; limit and idle power bound it."""
         self.physics(gpu, demand_w=power_w, static_w=self.state.gpu[gpu].static_mw / 1000)
 
     def physics(self, gpu: int = 0, *, demand_w: float, static_w: float) -> None:
@@ -214,7 +214,7 @@ class FakeNvml:
         return f"GPU-fa4e0000-0000-4000-8000-{gpu:012x}"
 
     def unprivileged(self, yes: bool = True) -> None:
-        """Let nobody set anything; for one process alone there is `UNPRIVILEGED`."""
+        """Forbid setting anything; `UNPRIVILEGED` does so for a single process."""
         self.state.unprivileged = yes
 
     def fail(
@@ -252,7 +252,7 @@ class FakeNvml:
         return limit_mw / 1000
 
     def changes(self) -> list[Change]:
-        """What setters changed, in order, equal values included; the last 512."""
+        """Return the last 512 values that were set, in order, equal ones included."""
         changed, ring = self.state.changed, self.state.changes
         last = [ring[i % len(ring)] for i in range(max(0, changed - len(ring)), changed)]
         return [
