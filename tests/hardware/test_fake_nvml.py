@@ -209,7 +209,7 @@ def test_zeus_sees_the_errors(fake: FakeNvml):
 
 
 def refused(fake: FakeNvml) -> bool:
-    """Whether setters are refused, even what would change nothing."""
+    """Return True if setters are refused, even those that would change nothing."""
     verdicts = set()
     for call, value in (
         (pynvml.nvmlDeviceSetPowerManagementLimit, 200_000),
@@ -479,7 +479,7 @@ def test_zeusd_without_control_is_refused(
         fake_nvml.forget_devices()
         with pytest.raises(ZeusGPUInitError, match="gpu-control"):
             get_gpus()
-    # In a process of its own: httpcore leaves the socket open that nobody answers.
+    # In a separate process: httpcore leaves the unanswered socket open.
     code = (
         "from zeus.device import get_gpus\ntry: get_gpus()\nexcept Exception as e: print(repr(e))"
     )

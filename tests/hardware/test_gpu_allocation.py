@@ -88,7 +88,7 @@ def test_numbers_count_the_visible_gpus(gpus: FakeNvml, monkeypatch: pytest.Monk
     assert chosen(gpus=1) == [1]
 
 
-@pytest.mark.parametrize("visible", ["", "-1", "7", "GPU-nobody", "0,0"])
+@pytest.mark.parametrize("visible", ["", "-1", "7", "GPU-none", "0,0"])
 def test_no_visible_gpu_is_an_error(gpus: FakeNvml, monkeypatch: pytest.MonkeyPatch, visible: str):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     with pytest.raises(HardwareError, match=rf"CUDA_VISIBLE_DEVICES={visible} names no GPU"):
@@ -99,7 +99,7 @@ def test_no_visible_gpu_is_an_error(gpus: FakeNvml, monkeypatch: pytest.MonkeyPa
     ("gpus_wanted", "says"),
     [
         ([2], r"hardware.gpus: 2 is not one of the visible GPUs: 0 GPU-"),
-        (["GPU-nobody"], "GPU-nobody is not one"),
+        (["GPU-none"], "GPU-none is not one"),
         (3, "3 of the GPUs GPU 0 .* are to be metered, but 2 can be"),
     ],
 )

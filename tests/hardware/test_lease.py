@@ -113,7 +113,7 @@ def shared_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def as_nobody(takes: Callable[[], bool]) -> bool:
-    """What a process of another user answers."""
+    """Return the answer of a process of another user."""
     pid = os.fork()
     if pid == 0:
         try:

@@ -267,7 +267,7 @@ def apple() -> Iterator[Chip]:
 
 @pytest.fixture
 def mac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What tells a Mac's chip: no /proc, and sysctl."""
+    """Imitate a Mac: no /proc, and a sysctl."""
     sysctl = tmp_path / "bin" / "sysctl"
     sysctl.parent.mkdir()
     sysctl.write_text('#!/bin/sh\n[ "$*" = "-n machdep.cpu.brand_string" ] && echo "$CHIP"\n')
