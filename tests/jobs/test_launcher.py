@@ -38,7 +38,7 @@ Wait = Callable[..., None]
 BIG = 5_000_000
 warm: list[str] = []
 
-# Python 3.12 warns of forks beside threads, of which other tests leave some.
+# Python 3.12 warns of forks in processes with threads, which other tests leave.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
 

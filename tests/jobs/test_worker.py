@@ -20,7 +20,7 @@ from tests.composing import config_loader
 def composed(
     fixed: list[str], words: list[str], *, remember: bool, folder: Path | None = None
 ) -> tuple[Any, int]:
-    """What a job is told, and how many configs were in memory before."""
+    """Return the context of a job, and how many configs were in memory before."""
     loader = copy.deepcopy(config_loader()) if folder is None else loader_of(folder)
     config = loader.load_configuration("config", fixed, RunMode.MULTIRUN)
     program = HydraJobs(HydraContext(loader, Callbacks()), lambda _: None, config, "inherit")
