@@ -57,7 +57,7 @@ def network(num_classes: int = 10, width: int = 8) -> nn.Module:
 
 
 def knowledge(num_classes: int, width: int = 8) -> PretrainedModel:
-    """What a network of another seed knows, trained or not."""
+    """Return the state of a network with another seed, trained or not."""
     with torch.random.fork_rng():
         torch.manual_seed(99)
         known = network(num_classes, width)
@@ -361,7 +361,7 @@ def test_a_student_learns_from_its_teacher_alone() -> None:
 
 
 def replace_labels(task: Task) -> Task:
-    """The same task with training labels that say nothing."""
+    """Return the task with random training labels."""
     blind = Digits(n_train=200, n_validation=40, n_test=30)
     blind.train = replace(task.train, labels=torch.zeros_like(task.train.labels))
     return blind
