@@ -1,4 +1,4 @@
-"""What the dashboard is told beyond a study's tables, which stay as they are."""
+"""What the overlay adds to a study's tables, which do not change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from energyopt.storage.study_store import StudyStore
 from tests.small_study import IDENTITY, NAME
 from tests.toys import result
 
-# Its joules are fewer than any other's, and in vain.
+# It uses less energy than any other, and misses the target.
 MISSED = result([(100, 1, 0.5)])
 REACHED = result([(100, 1.5, 0.6), (200, 2, 0.95)])
 STOPPED = result([(100, 0.5, 0.2)], end="stopped", reason="cap: enough")

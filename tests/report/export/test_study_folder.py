@@ -36,7 +36,7 @@ from tests.small_study import IDENTITY, NAME, run
 
 
 def same(found: PlainStudy, expected: PlainStudy) -> None:
-    """The same, but for who wrote it; NaN is itself."""
+    """Return data for comparison: without its author, and with NaN equal to itself."""
     for one, other in (
         ({**found.study, "written_by": ""}, {**expected.study, "written_by": ""}),
         *zip(found.trials, expected.trials, strict=True),
@@ -161,7 +161,7 @@ def test_an_export_sees_one_moment(where: str) -> None:
     storage = open_database(where, create=False)
     with quiet_optuna(), _snapshot(storage) as connection:
         before = _plain(storage, connection, NAME)
-        assert store.ask() is not None  # a run goes on meanwhile
+        assert store.ask() is not None  # a run continues meanwhile
         assert _plain(storage, connection, NAME) == before
     assert len(plain_study(where, NAME).trials) == 2
     storage.engine.dispose()
@@ -233,7 +233,7 @@ def test_a_name_is_a_study_first_and_a_slash_makes_it_a_folder(
     (tmp_path / "toy/study.json").write_text(json.dumps({**study, "trials": 2}))
     assert len(study_at(database, "toy").trials) == 6
     assert len(study_at(database, "./toy").trials) == 2
-    assert len(study_at("none.db", "toy").trials) == 2  # nobody else has that name
+    assert len(study_at("none.db", "toy").trials) == 2  # no other study has that name
     with pytest.raises(StudyError, match=r"\./none is neither a study's name nor a folder"):
         study_at(database, "./none")
     with pytest.raises(StudyError, match="there is no study 'none'"):

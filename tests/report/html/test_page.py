@@ -149,7 +149,7 @@ def test_the_target_is_moved_by_keys_number_and_mouse(
     trials = trained(studied)
     with opened(browser, page) as tab:
         slider = tab.locator("#target-range")
-        for _ in range(40):  # as somebody without a mouse gets there
+        for _ in range(40):  # as a user without a mouse gets there
             if tab.evaluate("document.activeElement.id") == "target-range":
                 break
             tab.keyboard.press("Tab")
@@ -256,7 +256,7 @@ _EVIL = "</script><img src=x onerror=alert(1)>"
 
 
 def _hostile() -> StudyRecord:
-    """What somebody could have put into a database."""
+    """Text that an attacker could have put into a database."""
     params = {_EVIL: _EVIL, "lr": 0.1}
     source = replace(ESTIMATED, meter=_EVIL, scope=_EVIL, device=_EVIL, uncertainty=_EVIL)
     of = result(_CURVE, provenance=source, flags=(_EVIL,), reason=_EVIL)

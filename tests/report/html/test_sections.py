@@ -1,4 +1,4 @@
-"""What a report is made of, and the command that writes it; its page is in test_page."""
+"""The parts of a report, and the command that writes it; its page is in test_page."""
 
 from __future__ import annotations
 
@@ -403,7 +403,7 @@ def test_the_command_overwrites_its_own_folder_and_no_other(studied: Program) ->
 @pytest.mark.slow
 def test_the_command_says_what_is_wrong(studied: Program) -> None:
     for words, said in (
-        (("nobody",), "there is no study 'nobody'"),
+        (("none",), "there is no study 'none'"),
         (("toy", "--pue", "0.5"), "pue=0.5: a finite number of at least 1 is needed"),
         (("toy", "--pue", "much"), "must be a number, got much"),
         (("toy", "--currency", "CHF"), "currency=CHF: there is no price that it could be of"),
