@@ -1,4 +1,4 @@
-"""What is trained next, and what is recommended, after trainings that follow a law."""
+"""The next training and the recommendation, after trainings that follow a law."""
 
 from __future__ import annotations
 
@@ -231,8 +231,8 @@ def test_a_trial_that_would_push_the_front_goes_on():
 def test_beside_a_target_few_trainings_go_elsewhere():
     runs = [trained(0, AT_8, EPOCHS, state="ended", default=True), trained(1, AT_64, 3)]
     alone = chosen(to_front(outlook(runs, target=None), can_begin=False))
-    beside = chosen(to_front(outlook(runs), can_begin=False))
-    assert beside.saving_j < alone.saving_j
+    together = chosen(to_front(outlook(runs), can_begin=False))
+    assert together.saving_j < alone.saving_j
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.5, 1.0])

@@ -22,7 +22,7 @@ TARGET = 0.9
 
 
 def hit(number: int, energy_j: float, spent_j: float | None = None) -> TrialSnapshot:
-    """A trial that reached the target at once, and burnt as much again beside it."""
+    """A trial that reached the target at once, and used as much energy again for other purposes."""
     spent_j = 2 * energy_j if spent_j is None else spent_j
     return TrialSnapshot(
         number, {}, (1.0,), (energy_j,), (TARGET,), energy_j, spent_j, reached=True
@@ -145,7 +145,7 @@ def test_an_expected_saving_is_what_draws_give(best, mean, sd):
 
 
 def spent_j(program: Program, study: str) -> list[float]:
-    """What each trial burnt, by number."""
+    """Return the energy of each trial, by number."""
     return [
         sum(
             sum(part or 0.0 for key, part in books.items() if key.endswith("_j"))

@@ -1,4 +1,4 @@
-"""What a model of energies says after trainings that follow a law, and after odd ones."""
+"""Predictions of the energy model after trainings that follow a law, and after outliers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What accuracy costs by now, and what another point would add to that."""
+"""The front so far, and the expected gain of another point."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def area(points: list[tuple[float, float]], of: Front, worst: float) -> float:
 
 
 def test_a_level_costs_what_its_cheapest_training_burnt_up_to_it():
-    cheap, dear = trained(0, AT_64, 4), trained(1, AT_8, 4)
-    alone, both = front(dear), front(dear, cheap)
+    cheap, expensive = trained(0, AT_64, 4), trained(1, AT_8, 4)
+    alone, both = front(expensive), front(expensive, cheap)
     assert (both.log_j <= alone.log_j).all()
     assert (both.log_j < alone.log_j).any()
     assert (np.diff(both.log_j) >= 0).all()
-    assert both.log_j[-1] == pytest.approx(math.log(1e4))  # nobody was there
+    assert both.log_j[-1] == pytest.approx(math.log(1e4))  # no point there yet
 
 
 def test_where_no_accuracy_can_be_gained_there_is_none():
@@ -65,8 +65,8 @@ def test_the_expected_growth_is_that_of_drawn_points():
     of = front(trained(0, AT_64, 4), worst_j=1e3)
     at, sd, log_j, log_j_sd = 1.5, 0.5, 4.0, 0.6
     rng = np.random.default_rng(0)
-    reached, burnt = rng.normal(at, sd, 200_000), rng.normal(log_j, log_j_sd, 200_000)
-    drawn = of.improvement(reached, np.full(1, 1e-9), burnt, np.full(1, 1e-9)).mean()
+    reached, used = rng.normal(at, sd, 200_000), rng.normal(log_j, log_j_sd, 200_000)
+    drawn = of.improvement(reached, np.full(1, 1e-9), used, np.full(1, 1e-9)).mean()
     exact = of.improvement(*(np.array([x]) for x in (at, sd, log_j, log_j_sd)))
     assert exact[0] == pytest.approx(drawn, rel=0.02)
 

@@ -1,4 +1,4 @@
-"""Halving in joules, on given curves: who goes on, how far, and that it comes to an end."""
+"""Halving by energy, on given curves: which trials resume, how far, and that it ends."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def test_one_that_paused_before_the_first_rung_goes_on_to_it():
 
 def test_an_evaluation_beyond_a_rung_counts_with_the_energy_that_it_took():
     """More accurate at thrice the energy is not better: neither dominates, the larger area wins."""
-    cheap, dear = trial(1, (3, 0.80)), trial(2, (8.9, 0.81))
-    rung = [FIRST, cheap, dear]
+    cheap, expensive = trial(1, (3, 0.80)), trial(2, (8.9, 0.81))
+    rung = [FIRST, cheap, expensive]
     assert Halving().next_step(rung, can_begin=True) == Step(1, 9.0)
 
 

@@ -1,4 +1,4 @@
-"""What the next trial is told of the earlier ones, and how much luck is in a result."""
+"""The history passed to the next trial, and its estimate of the seed noise."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def test_luck_is_what_repetitions_of_a_setup_differ_by():
         assert standing.rivals.luck is None  # two repetitions say little
         standing.add(number, {"lr": lr, "seed": number}, reached(math.exp(log_j)))
     assert standing.rivals.luck == pytest.approx(math.sqrt((0.5 + 2) / 3))
-    standing.add(4, {"lr": 3, "seed": 4}, reached(math.exp(8)))  # it went on: no repetition
+    standing.add(4, {"lr": 3, "seed": 4}, reached(math.exp(8)))  # it was resumed: no repetition
     assert standing.rivals.luck == pytest.approx(math.sqrt((0.5 + 2) / 3))

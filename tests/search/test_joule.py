@@ -39,7 +39,7 @@ from tests.trained import (
 )
 
 AT_8, AT_64 = {"batch_size": 8}, {"batch_size": 64}
-DEAREST = {"batch_size": 8, "power_limit_w": 250}
+MOST_EXPENSIVE = {"batch_size": 8, "power_limit_w": 250}
 BEST_J = target_j(AT_64)
 
 
@@ -113,7 +113,7 @@ def test_it_finds_the_best_batch_size_and_comes_to_an_end(seed):
 
 def test_it_burns_far_less_than_trainings_at_random_to_the_target():
     sampler = joule(LIMITS)
-    trials = searched(sampler, LIMITS, first=DEAREST, most=120)
+    trials = searched(sampler, LIMITS, first=MOST_EXPENSIVE, most=120)
     best_j = target_j({"batch_size": 64, "power_limit_w": 150})
     assert target_j(found(sampler, trials)) <= 1.05 * best_j
     at_random_j = statistics.mean(random_search_j(seed, 1.05 * best_j) for seed in range(50))
@@ -121,9 +121,9 @@ def test_it_burns_far_less_than_trainings_at_random_to_the_target():
 
 
 def random_search_j(seed: int, enough_j: float) -> float:
-    """What random search burns until it has met a setup that is good enough."""
+    """Return the energy that random search uses until a configuration is good enough."""
     random_ = random.Random(seed)
-    spent_j = to_target(0, DEAREST).spent_j
+    spent_j = to_target(0, MOST_EXPENSIVE).spent_j
     while True:
         setup = {"batch_size": random_.choice(SIZES), "power_limit_w": random_.choice(LIMITS_W)}
         spent_j += to_target(1, setup).spent_j
@@ -211,9 +211,9 @@ def test_the_front_is_searched_beside_the_target_and_without_one():
     trials = searched(alone, front=True, most=60)
     longest = max(trials, key=lambda trial: max(trial.accuracy, default=0.0))
     assert max(longest.accuracy) > 0.94
-    beside = joule(front=True)
-    trials = searched(beside, front=True, most=80)
-    assert target_j(found(beside, trials)) <= 1.05 * BEST_J
+    with_front = joule(front=True)
+    trials = searched(with_front, front=True, most=80)
+    assert target_j(found(with_front, trials)) <= 1.05 * BEST_J
     assert max(max(trial.accuracy, default=0.0) for trial in trials) > TARGET + 0.02
 
 

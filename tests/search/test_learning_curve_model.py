@@ -1,4 +1,4 @@
-"""What is expected of a training's accuracy, after curves that follow laws."""
+"""Predictions of a training's accuracy, after curves that follow laws."""
 
 from __future__ import annotations
 

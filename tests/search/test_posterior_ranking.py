@@ -1,4 +1,4 @@
-"""The recommended setup is the one that is expected to be the cheapest, not the luckiest."""
+"""The recommendation has the least expected energy, which need not be the least observed one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POINTS = [{"lr": n} for n in range(3)]
 
 @dataclass
 class Given:
-    """A posterior that somebody says."""
+    """A given posterior."""
 
     mean: Sequence[float]
     covariance: Sequence[Sequence[float]]

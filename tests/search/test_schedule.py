@@ -83,7 +83,7 @@ def test_what_it_began_with_is_epochs_that_it_has_spent(study):
     plain = result([(100, 2, 0.5), (200, 4, 0.95)], evaluation_j=1)
     observed = told(study, replace(plain, upfront=(source,)))
     assert (observed.epochs, observed.joules, observed.epoch_j) == ((2.5, 3.5), (5, 7), 2)
-    # What an execution burns beside training is the same whoever has burnt the source.
+    # The overhead of an execution does not depend on which trial trained the source.
     assert observed.spent_j - observed.joules[-1] == 2
     books = {**plain.books, "pretraining": Energy(5, cpu_j=10)}
     burnt = told(study, replace(plain, upfront=(replace(source, fresh=True),), books=books))
