@@ -76,7 +76,7 @@ _ANY_CURVES = settings(suppress_health_check=[HealthCheck.differing_executors])
 
 
 class AnyCurvesContract(StoppingRuleContract):
-    """The same of any curves, not of the examples alone."""
+    """Properties that hold for any curves, not only the examples."""
 
     @_ANY_CURVES
     @given(CURVES)
@@ -135,8 +135,8 @@ def test_the_cap_can_follow_the_noise_of_seeds():
     assert cap.beta(0.0) == 1
     assert cap.beta(0.25) == pytest.approx(math.exp(0.5))
     known = rivals_of([GOOD])
-    lucky = StudyHistory(known.incumbent_j, known.incumbent, known.curves, known.front, luck=0.6)
-    why = cap.decide(progress(steady([0.1] * 20), 20), lucky)
+    noisy = StudyHistory(known.incumbent_j, known.incumbent, known.curves, known.front, luck=0.6)
+    why = cap.decide(progress(steady([0.1] * 20), 20), noisy)
     assert why is not None
     assert "more than 3.32 x the 4 J" in why
 
@@ -155,8 +155,8 @@ def test_dominance_compares_at_the_same_joules_not_epochs():
     rivals = rivals_of([GOOD, GOOD])
     cheap = steady([0.1, 0.2, 0.3], epoch_j=0.3)  # three epochs for less than one of the others
     assert Dominance().decide(progress(cheap, 3), rivals) is None
-    dear = steady([0.1, 0.2, 0.3], epoch_j=2)
-    assert Dominance().decide(progress(dear, 3), rivals) == (
+    expensive = steady([0.1, 0.2, 0.3], epoch_j=2)
+    assert Dominance().decide(progress(expensive, 3), rivals) == (
         "with 6 J, accuracy 0.300, where 2 trials were better by more than 0.05 (trial 1: 0.970)"
     )
 
