@@ -1,4 +1,4 @@
-"""What confirming a study burns is kept beside it, in both kinds of databases."""
+"""Confirmations are stored separately from trials, in both kinds of databases."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def told(store: StudyStore, of: TrialResult) -> None:
 
 @pytest.fixture
 def study(where: str) -> str:
-    """A storage with a study of one trial that burnt 2 J."""
+    """A storage with a study of one trial that used 2 J."""
     store = opened(where)
     told(store, HIT)
     store.close()

@@ -19,7 +19,7 @@ from energyopt.storage.credentials import masked
 from energyopt.storage.database import file_system, open_database, sqlite_file, storage_url
 
 ROOT = Path(__file__).parents[2]
-NOBODY = 65534
+UNPRIVILEGED_ID = 65534
 
 
 @pytest.fixture(scope="session")
@@ -262,7 +262,7 @@ def as_nobody(folder: Path, *works: str) -> list[str]:
     """Run expressions without rights over a folder's files; what they give or are refused with."""
     become = "pass"
     if os.geteuid() == 0:
-        become = f"os.setgid({NOBODY}); os.setuid({NOBODY})"
+        become = f"os.setgid({UNPRIVILEGED_ID}); os.setuid({UNPRIVILEGED_ID})"
         for parent in [folder, *folder.parents][:-1]:
             parent.chmod(parent.stat().st_mode | 0o055)
     program = f"""

@@ -32,7 +32,7 @@ _GRACE_S = 1000.0
 
 
 class _Coordinator:
-    """A run, as the model sees it: its trials, and what each has burnt."""
+    """A run in the model: its trials, and the energy of each."""
 
     def __init__(self, store: StudyStore) -> None:
         self.store = store
@@ -85,8 +85,8 @@ class StudyMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(run.trials for run in self.runs))
     @rule(which=st.integers(0, 2), joules=st.integers(1, 9), data=st.data())
-    def burn(self, which: int, joules: int, data: st.DataObject) -> None:
-        """A trial burns, and its run says so."""
+    def use_energy(self, which: int, joules: int, data: st.DataObject) -> None:
+        """A trial uses energy, and its run stores it."""
         run, number = self._trial(which, data)
         spent = max(self.burnt_j.get(number, 0.0), joules)
         try:
@@ -126,7 +126,7 @@ class StudyMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.runs and self.waiting)
     @rule(which=st.integers(0, 2), data=st.data())
     def resume(self, which: int, data: st.DataObject) -> None:
-        """Any run may go on with what waits; it is then that run's alone."""
+        """Any run may resume a paused trial, and then owns it."""
         run = self._run(which)
         number = data.draw(st.sampled_from(sorted(self.waiting)))
         waiting = run.store.resume(number)

@@ -45,7 +45,7 @@ def database(where: str) -> str:
 
 
 def left(record: Any = None, outcome: Outcome | None = None) -> Callable[[Any], TrialRemnant]:
-    """What a dead run left outside of the database."""
+    """Files of a dead run outside the database."""
     return lambda trial: TrialRemnant((f"lr={trial.params.get('lr')}",), outcome, record)
 
 
@@ -76,7 +76,7 @@ def only_trial(store: StudyStore) -> TrialRecord:
     return trial
 
 
-# --- what is told comes back
+# --- reported results can be read
 
 
 def test_a_new_study_is_empty_and_knows_its_question(open_study):
@@ -257,8 +257,8 @@ def test_an_interrupted_trial_is_asked_again_each_time(open_study):
         store = open_study()
         trial = ask(store)
         assert (trial.number, trial.params) == (number, {"lr": 0.25})
-        burnt = result([(100, 2, 0.7)], end="interrupted")
-        store.lose(trial, ["lr=0.25"], "interrupted", "interrupted", burnt)
+        used = result([(100, 2, 0.7)], end="interrupted")
+        store.lose(trial, ["lr=0.25"], "interrupted", "interrupted", used)
         assert store.counted() == 0
     study = store.read()
     assert [trial.state for trial in study.trials] == ["failed"] * 4 + ["waiting"]
@@ -299,7 +299,7 @@ def test_joules_of_a_running_trial_are_in_the_books(open_study, database):
         store.beat({0: result([(100, joules, 0.7)], end="lost")})
         assert read_study(database, "toy").search_energy_j == joules
     assert read_study(database, "toy").results == ()
-    # What a journal that nobody can reach would have told is not forgotten.
+    # Energy known only from an unreachable journal is not lost.
     assert open_study().reap() == 1
     study = read_study(database, "toy")
     assert (study.trials[0].state, study.search_energy_j) == ("failed", 3)

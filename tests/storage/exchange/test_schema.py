@@ -40,7 +40,7 @@ def places(data: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def changed(draw: st.DrawFn, data: Any) -> Any:
-    """The same data, with something missing, added or replaced somewhere."""
+    """Return the data with a key removed, added or replaced."""
     place = draw(st.sampled_from([place for place in places(data) if place]))
     inside = data
     for key in place[:-1]:
