@@ -1,4 +1,4 @@
-"""What cannot be told is kept beside a trial's journal, also where the disk is full."""
+"""Results that cannot be stored are kept next to the journal, even on a full disk."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ SOME: list[TrialStart | Window] = [START, Window("training", Energy(1.0, cpu_j=4
 
 
 def journalled(folder: Path, number: int, more: str = "") -> None:
-    """A trial's journal, as one that has burnt 4 J leaves it."""
+    """The journal of a trial that used 4 J."""
     path = folder / str(number) / JOURNAL
     JournalWriter(path).append(*SOME)
     with path.open("a") as file:
@@ -135,7 +135,7 @@ def test_a_trial_of_a_newer_version_stays_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match=r"runs/0/progress\.jsonl .* newer energyopt.*'Phase'"):
         store.reap()
     assert spool.progress(0) is None
-    asked_for = store.ask()  # others go on
+    asked_for = store.ask()  # others continue
     assert asked_for is not None
     states = [trial.state for trial in store.read().trials]
     assert states[:2] == ["running", "failed"]

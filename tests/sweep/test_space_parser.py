@@ -314,7 +314,7 @@ AWKWARD_NUMBERS = [
 
 
 def reparsed(word: str) -> object:
-    """What Hydra reads from a word."""
+    """Return the value that Hydra parses from an override."""
     (override,) = OverridesParser.create().parse_overrides([word])
     assert not override.is_sweep_override()
     value = override.value()

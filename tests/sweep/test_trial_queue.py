@@ -1,4 +1,4 @@
-"""A study whose trials pause and go on, and what is left of it when a run dies on the way."""
+"""Studies whose trials pause and resume, and their recovery when a run dies."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_more_trials_go_on_from_what_there_is(where, folder):
 
 
 class Pausing:
-    """A schedule that begins all, each up to a pause, and lets none go on."""
+    """A schedule that begins all trials up to a pause, and resumes none."""
 
     def next_step(self, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
         self.observed = list(observed)
@@ -128,7 +128,7 @@ def test_what_is_paused_ends_with_the_final_word_of_a_schedule(where, folder):
     assert {trial.state for trial in study.trials} <= {"complete", "pruned"}
     assert study.search_energy_j == small_study.burnt_j(folder)
     assert not list(folder.glob(f"*/{PAUSED}"))
-    run(where, folder)  # which another schedule goes on with
+    run(where, folder)  # which another schedule resumes
     assert len(read_study(where, NAME).trials) == N
 
 
@@ -201,7 +201,7 @@ def resume(where: str, folder: Path) -> None:
 
 
 def settle(where: str, folder: Path) -> StudyRecord:
-    """What the next run does before it trains."""
+    """The recovery by the next run before it trains."""
     store = opened(where, remains=Outbox(folder, SPACE.words, journals=True).remains)
     store.reap()
     study = store.read()
@@ -212,7 +212,7 @@ def settle(where: str, folder: Path) -> StudyRecord:
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["resumed", "suggested", "trained", "answered"])
 def test_what_was_resumed_by_a_run_that_dies_goes_on_from_its_pause(where, folder, step):
-    """The joules since the pause are in the books; what was measured before stays."""
+    """The energy since the pause counts; what was measured before is unchanged."""
     before = three_paused(where, folder).trials
     assert forked(lambda: resume(where, folder), f"{step}:kill") == -signal.SIGKILL
     study = settle(where, folder)
@@ -299,7 +299,7 @@ def test_a_paused_trial_is_nobodys_and_is_not_reaped(where):
 
 
 def test_what_another_host_resumed_and_left_is_trained_again(postgres):
-    """Its jobs may train on there, in the same folder: nobody goes on with it."""
+    """Its jobs may still be training there, in the same folder: no other run resumes it."""
     with_a_paused(postgres).close()
     there = opened(postgres, process=elsewhere("other"), grace_s=0.0)
     waiting = there.resume(0)
