@@ -1,4 +1,4 @@
-"""What is kept in the cache is what was made, whatever happens to its files."""
+"""The cache returns what was stored, whatever happens to its files."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_damaged_file_is_made_again(source, folder, damage):
         )
     asked(make, source)
     assert make.calls == 2
-    if damage != "folder":  # which stays in the way, and harms nobody
+    if damage != "folder":  # which stays in the way, and does no harm
         asked(make, source)
         assert make.calls == 2
     assert [each for each in folder.iterdir() if each.suffix == ".part"] == []

@@ -1,4 +1,4 @@
-"""Text: what is told is the character that follows, and only characters seen in training count."""
+"""Text: the label is the next character, and only characters of the training part count."""
 
 from __future__ import annotations
 
