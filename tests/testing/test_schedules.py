@@ -143,9 +143,9 @@ def test_a_rule_is_told_a_trial_that_it_stops():
         )
     )
     assert "`hopeless`" in caught(check_stopping_rule, late).remedy
-    dear = testing.make_progress(testing.make_steady_curve([0.1] * 9, epoch_j=50), 9)
+    expensive = testing.make_progress(testing.make_steady_curve([0.1] * 9, epoch_j=50), 9)
     good = testing.make_history([testing.make_curve((1, 0.5), (2, 0.95))])
-    check_stopping_rule(late, hopeless=(dear, good))
+    check_stopping_rule(late, hopeless=(expensive, good))
 
 
 # --- schedules
