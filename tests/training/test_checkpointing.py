@@ -1,4 +1,4 @@
-"""A trial that pauses and goes on is the trial that did not: its weights, its curve, its books."""
+"""A trial that pauses and resumes has the same weights, curve and energy as one that did not."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def scratch(model: str = "mlp", optimizer: str = "sgd", scheduler: str = "none")
 
 
 def in_pieces(make: Callable[[], Scratch], pieces: list[int], path: Path) -> list[object]:
-    """Train so many samples, pause, go on in a fresh paradigm, and so on; all there is to see."""
+    """Train some samples, pause, resume in a fresh paradigm, and so on; return all observations."""
     seen: list[object] = []
     for at, samples in enumerate(pieces):
         torch.manual_seed(99)  # a process of its own has drawn other numbers
@@ -301,7 +301,7 @@ def test_a_paused_and_resumed_trial_has_the_curve_of_one_that_was_not(tmp_path: 
     assert [part.end for part in parts] == ["paused", "paused", "paused", "epochs"]
     assert parts[-1].curve == whole.curve
     assert parts[-1].checkpoints == whole.checkpoints
-    # What each execution pays again is in the books, and nothing else.
+    # What each execution repeats is counted, and nothing else.
     assert parts[-1].booked("training") == whole.booked("training")
     assert parts[-1].booked("evaluation") == whole.booked("evaluation")
     assert parts[-1].booked("loading").total_j == 4 * 64
@@ -358,7 +358,7 @@ def test_a_death_before_the_state_is_in_place_leaves_the_earlier_pause(
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", die)
-        # Not the journal's: it is rewritten before the training goes on.
+        # Not the journal's: it is rewritten before the training resumes.
         patched.setattr(
             "energyopt.core.journal.write_atomically", lambda path, text: path.write_text(text)
         )
@@ -444,7 +444,7 @@ def test_joules_of_two_kinds_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_of_two_who_go_on_with_a_trial_the_earlier_gives_up(tmp_path: Path) -> None:
-    """A job that outlives its coordinator, on a cluster: the next run goes on from the pause."""
+    """A job outlives its coordinator, on a cluster: the next run resumes from the pause."""
     folder = Folder(tmp_path, SCRIPT)
     folder.run(plan(0))
     calls = 0

@@ -123,7 +123,7 @@ def trained(
 
 
 def assert_books_hold(result: TrialResult, gpu: ToyGpu) -> None:
-    """Everything that the counter saw is in the books, and the curve is their training."""
+    """All energy of the counter is accounted for, and the curve has that of training."""
     booked = total(result.books.values())
     assert booked.total_j == pytest.approx(gpu.spent.total_j)
     assert booked.time_s == pytest.approx(gpu.spent.time_s)
@@ -146,7 +146,7 @@ class Resumable(Trainee):
 def paused_after_profile(
     gpu: ToyGpu, folder: Path, of: PowerProfiler | None, pause_at_j: float | None = 0.0
 ) -> TrialResult:
-    """Begin, or go on where that is what the folder says, without a profiler."""
+    """Begin, or resume if the folder has a pause, without a profiler."""
     state = load(folder / PAUSED) if of is None else None
     samples = None if state is None else state["samples"]
     journal = JournalWriter(folder / "progress.jsonl", again=True, samples=samples)
@@ -249,7 +249,7 @@ def test_a_stopping_rule_is_told_joules_at_the_chosen_limit_alone(tmp_path: Path
     result = trained(gpu, tries, tmp_path, rules=Rules({"rule": AtOnce()}, StudyHistory()))
     assert (result.end, len(told)) == ("stopped", 1)
     assert tries.over
-    assert len(result.checkpoints) > 10  # while limits were tried nobody asked
+    assert len(result.checkpoints) > 10  # no pause was requested while limits were tried
     assert told[0].joules == pytest.approx([25 * (at + 1) for at in range(len(told[0].joules))])
     assert_books_hold(result, gpu)
 

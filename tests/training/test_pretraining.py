@@ -86,7 +86,7 @@ def test_it_is_trained_once_and_its_joules_are_booked_once(tmp_path: Path) -> No
     first, second = (recorder(tmp_path / name, ToyMeter(counter)) for name in "ab")
     state, upfront = train_or_load(course(counter), tmp_path / "knowledge", first)
     assert torch.equal(state["w"], torch.ones(2))
-    # Two evaluations, a quarter of an epoch apart, at 1 J a sample; the rest is beside it.
+    # Two evaluations, a quarter of an epoch apart, at 1 J per sample; the rest is separate.
     assert upfront.energy.total_j == 50
     assert (upfront.fresh, upfront.accuracy, upfront.samples) == (True, 0.95, 50)
     assert first.booked("pretraining").total_j == counter.total_j == 64 + 32 + 50 + 2 * 16
@@ -329,9 +329,9 @@ def test_weights_of_ones_own_are_downloaded_or_cost_what_is_said(
     assert (free.origin, free.regime, free.total_j, free.fresh) == (
         "loaded", "downloaded", 0, False,
     )  # fmt: skip
-    dear = trial(tmp_path / "2", *words, "paradigm.source.energy_j=40", "paradigm.reuse=10")
-    assert (dear.upfront_j, dear.upfront[0].regime) == (4, "shared")
-    assert dear.booked("pretraining").total_j == 0
+    expensive = trial(tmp_path / "2", *words, "paradigm.source.energy_j=40", "paradigm.reuse=10")
+    assert (expensive.upfront_j, expensive.upfront[0].regime) == (4, "shared")
+    assert expensive.booked("pretraining").total_j == 0
     assert not (tmp_path / "studies" / "knowledge").exists()
 
 
@@ -429,11 +429,11 @@ def test_a_trial_that_dies_after_its_source_keeps_the_joules_and_the_weights(
         pytest.raises(Died),
     ):
         ready.train()
-    burnt = JournalReader(tmp_path / "0" / NAME).read().result("lost", "died")
-    assert burnt is not None
-    assert burnt.booked("pretraining").total_j > 0
+    lost = JournalReader(tmp_path / "0" / NAME).read().result("lost", "died")
+    assert lost is not None
+    assert lost.booked("pretraining").total_j > 0
     again = trial(tmp_path / "0", *SOURCE)
-    assert again.booked("restarted").total_j == burnt.spent_j
+    assert again.booked("restarted").total_j == lost.spent_j
     assert again.booked("pretraining").total_j == 0
     assert not again.upfront[0].fresh
     assert again.upfront_j > 0
