@@ -47,7 +47,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 @pytest.fixture
 def toy(searched: Program, tmp_path: Path) -> Program:
-    """The same in a folder of its own."""
+    """A copy in a separate folder."""
     shutil.copytree(searched.folder / "studies", tmp_path / "studies")
     return Program(searched.python, tmp_path)
 
@@ -158,9 +158,9 @@ def test_it_trains_with_the_same_seeds_and_says_who_wins(toy: Program) -> None:
     assert len(trials_of(toy, "toy")) == 4  # no trials that a sampler would see
     after = toy.ok("show", "toy").text
     cost = r"The search cost ([\d.]+) J"
-    burnt = re.findall(r"Confirming cost ([\d.]+) J", ran.text)
+    reported = re.findall(r"Confirming cost ([\d.]+) J", ran.text)
     spent = [float(re.findall(cost, text)[0]) for text in (before, after)]
-    assert spent[1] - spent[0] == pytest.approx(float(burnt[0]), abs=0.11)
+    assert spent[1] - spent[0] == pytest.approx(float(reported[0]), abs=0.11)
 
 
 @pytest.mark.slow
