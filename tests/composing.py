@@ -22,7 +22,7 @@ def config_loader(folder: Path | None = None) -> ConfigLoaderImpl:
     """Hydra's loader of our configs, with the options that our plugin registers.
 
     Args:
-        folder: Searched beside ours, as with --config-dir.
+        folder: Searched in addition to ours, as with --config-dir.
     """
     if str(PLUGINS) not in sys.path:
         sys.path.append(str(PLUGINS))

@@ -54,7 +54,7 @@ ON_GPU = (
 SPACE = ("lr=tag(log,interval(1e-4,1e-1))", "batch_size=choice(8,32)")
 Wait = Callable[[Callable[[], bool]], None]
 
-# A model of somebody's own; a width of 13 breaks it.
+# A user's own model; a width of 13 breaks it.
 OWN_MODEL = """
 from torch import nn
 
@@ -133,7 +133,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process is dead; one that nobody waits for yet is."""
+    """Return True if a process is dead, including zombies."""
     try:
         return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -141,7 +141,7 @@ def gone(pid: int) -> bool:
 
 
 def trials_of(program: Program, study: str) -> list[dict[str, Any]]:
-    """Our rows of a study, beside Optuna's state, by number."""
+    """Return our rows of a study, with Optuna's state, by number."""
     query = """
         select t.number, t.state, e.overrides, e.lost, e.reason, e.result, e.is_default
         from trials t join studies s on s.study_id = t.study_id
@@ -287,12 +287,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def wait_for() -> Callable[[Callable[[], bool]], None]:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
 
     def wait(so: Callable[[], bool], limit_s: float = 60) -> None:
         until = time.monotonic() + limit_s
         while not so():
-            assert time.monotonic() < until, "waited in vain"
+            assert time.monotonic() < until, "timed out"
             time.sleep(0.05)
 
     return wait

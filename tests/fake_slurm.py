@@ -2,7 +2,7 @@
 
 `install` puts `sbatch`, `srun`, `sacct`, `squeue`, `scontrol` and `scancel` into a folder for PATH;
 each is this file, run under that name. A job is a folder with its script, its state and its
-process; it runs beside the test, in a session of its own, as on another host. Signals go to a job's
+process; it runs in a session of its own, as on another host. Signals go to a job's
 steps (what `srun` started, with all descendants), not to its batch script, as in SLURM.
 """
 
@@ -45,7 +45,7 @@ class Job:
 
     @property
     def options(self) -> dict[str, str]:
-        """What the script asks for."""
+        """Return the options that the script requests."""
         found = re.findall(r"^#SBATCH --([\w-]+)(?:=(.*))?$", self.script, re.MULTILINE)
         return {key: " ".join(shlex.split(value)) for key, value in found}
 
@@ -59,7 +59,7 @@ class Job:
 
     @property
     def output(self) -> str:
-        """What its script printed, or was to print into a file."""
+        """Return the output of its script, printed or redirected to a file."""
         return self.read("output", "")
 
     @property
@@ -75,9 +75,9 @@ class Job:
             return otherwise
 
     def write(self, name: str, text: str) -> None:
-        beside = self.folder / f".{name}"
-        beside.write_text(text)
-        beside.replace(self.folder / name)
+        temporary = self.folder / f".{name}"
+        temporary.write_text(text)
+        temporary.replace(self.folder / name)
 
     def signal(self, number: int, *, steps: bool = True) -> None:
         """Signal its steps, or all of it."""

@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _each(
         self, query: str, call: Callable[[Any, Mapping[str, str]], Any]
     ) -> tuple[int, dict[str, Any]]:
-        """What a call says of each GPU that a request names; of all, if it names none."""
+        """Return the answer of a call for each GPU of a request; for all, if it names none."""
         given = dict(parse_qsl(query))
         named = given.get("gpu_ids")
         gpus = named.split(",") if named else range(pynvml.nvmlDeviceGetCount())

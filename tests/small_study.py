@@ -62,7 +62,7 @@ IDENTITY = Identity(METRICS, (), SPACE.sweep, {"epochs": 1}, 0.9)
 
 
 class AtOnce:
-    """Trials that end when they begin: each burns 1 J in training and reaches the target.
+    """Trials that end at once: each uses 1 J in training and reaches the target.
 
     An `Adapter` of the coordinator.
     """
@@ -112,7 +112,7 @@ class AtOnce:
 class InSteps(AtOnce):
     """Trials that follow a script of ten evaluations up to the accuracy `lr`, each for 25 J.
 
-    They pause and go on, and leave journals, as real ones do.
+    They pause, resume and leave journals, as real ones do.
     """
 
     keeps_journals = True

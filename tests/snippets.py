@@ -1,4 +1,4 @@
-"""What a page shows: files to write, commands to type, and what these printed.
+"""Parse a page: files to write, commands to type, and their output.
 
 A block of `console` has commands after `$ `, with what they printed below them. A block of Python
 or YAML whose first line is a comment with a file's name is that file. Blocks of `sh` are commands
@@ -56,7 +56,7 @@ class Command:
 
     @property
     def energyopt(self) -> list[str] | None:
-        """What follows `python -m energyopt`; None of another command."""
+        """The arguments of `python -m energyopt`; None for another command."""
         words = self.words
         return words[3:] if words[:3] == ["python", "-m", "energyopt"] else None
 

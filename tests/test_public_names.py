@@ -1,4 +1,4 @@
-"""What there is to import from `energyopt`, and that it costs nothing until it is used."""
+"""The public names of `energyopt`, each loaded only when it is used."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ for name in energyopt.__all__:
 
 
 def python(code: str, folder: Path) -> str:
-    """What code prints in a fresh interpreter."""
+    """Return what code prints in a fresh interpreter."""
     ran = subprocess.run(
         [sys.executable, "-c", code],
         check=False,

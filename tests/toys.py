@@ -46,7 +46,7 @@ result = functools.partial(make_result, provenance=ESTIMATED)
 
 
 def uncounted(of: TrialResult) -> TrialResult:
-    """The same training, which counted neither samples nor steps, and knew no loss."""
+    """Return the training without samples, steps and loss."""
     rows = (replace(at, samples=None, steps=None, loss=None) for at in of.checkpoints)
     return replace(of, checkpoints=Checkpoints.of(rows))
 
@@ -190,7 +190,7 @@ class Scripted:
 
 @dataclass
 class Pausable(Scripted):
-    """A script that can be paused: it goes on at the line where it was."""
+    """A script that can be paused, and resumes at the same line."""
 
     trained: int = 0
     evaluated: int = 0

@@ -44,7 +44,7 @@ def accuracy(setup: Mapping[str, Any], epochs: float, luck: float = 1.0) -> floa
 
 
 def target_j(setup: Mapping[str, Any]) -> float:
-    """Energy to the target, without luck."""
+    """Return the energy to target without seed noise."""
     tau = (1 + setup.get("batch_size", 64) / 64) * setup.get("slower", 1.0)
     needed = ((_TOP - _LEAST) / (_TOP - TARGET)) ** (1 / _FALLS) - 1
     return epoch_j(setup) * float(tau * needed)
@@ -99,7 +99,7 @@ def played(
     Args:
         schedule: Says which trial trains.
         ask: Gives the setup of a new one.
-        seed: Of the trials' luck.
+        seed: Of the trials' seed noise.
         front: Train to the last epoch, not to the target.
         most: Steps.
         begin: Trials that may begin.

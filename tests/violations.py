@@ -1,4 +1,4 @@
-"""What checks say of parts that break their contract."""
+"""Messages of checks about parts that break their contract."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from energyopt.testing import ContractViolation
 
 
 def caught(check: Callable[..., object], *args: Any, **options: Any) -> ContractViolation:
-    """What a check of all says of a part that breaks its contract."""
+    """Return the message of a check about a part that breaks its contract."""
     with pytest.raises(ContractViolation) as raised:
         check(*args, **options)
     violation = raised.value
