@@ -35,6 +35,7 @@ settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 _TIMEOUT_S = 180
+_CASES = Counter[str]()
 _A_SLOW_ONE = 40  # takes as long as so many others
 
 # A study that takes a second: made-up joules, so that numbers are the same on each machine.
@@ -65,6 +66,18 @@ def build(input_shape, num_classes, hidden=8):
         nn.Linear(input_shape[0], hidden), nn.ReLU(), nn.Linear(hidden, num_classes)
     )
 """
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark cases of a `mostly_slow` test as slow, before slow tests are deselected."""
+    mark = item.get_closest_marker("mostly_slow")
+    if mark and isinstance(item, pytest.Function):
+        test = item.nodeid.partition("[")[0]
+        number = _CASES[test]
+        _CASES[test] += 1
+        if number % mark.kwargs["every"]:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(trylast=True)

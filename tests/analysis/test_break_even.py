@@ -230,6 +230,7 @@ def test_the_recommended_setup_comes_with_its_words(studied: Program) -> None:
     assert "to the target 0.9" in again.text
 
 
+@pytest.mark.mostly_slow(every=10)
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -62,6 +62,7 @@ def test_pareto_writes_each_format_and_overwrites_only_by_force(studied: Program
     assert "accuracy against training energy" in studied.ok("pareto", "toy").text
 
 
+@pytest.mark.slow
 def test_retrain_reports_test_accuracy_and_keeps_the_model(studied: Program) -> None:
     ran = studied.ok("retrain", "toy", "--out", "model.safetensors", "--seed", "3")
     assert re.search(r"Test accuracy 0\.\d{4}, of the model as it ended", ran.text)

@@ -88,9 +88,8 @@ def test_the_tutorial_runs_and_prints_what_it_shows(energyopt: Program) -> None:
     assert (energyopt.folder / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize(
-    "name", [PLAIN[0], *(pytest.param(name, marks=pytest.mark.slow) for name in PLAIN[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PLAIN)
 def test_what_a_how_to_shows_runs(energyopt: Program, name: str) -> None:
     text = page(f"how-to/{name}")
     if name == "add-a-paradigm":  # it takes the loop of the page before

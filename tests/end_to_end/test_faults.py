@@ -213,6 +213,7 @@ def test_an_objective_that_returns_rubbish_is_not_told(energyopt: Program) -> No
     assert "Traceback" not in ran.text
 
 
+@pytest.mark.mostly_slow(every=10)
 @pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
 def test_other_launchers_refuse_a_time_that_they_would_not_keep(
     energyopt: Program, launcher: str

@@ -13,6 +13,7 @@ from tests.conftest import (
 )
 
 
+@pytest.mark.mostly_slow(every=4)
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -217,6 +217,7 @@ def test_a_hopeless_run_ends_with_an_error(app: App) -> None:
     assert "no trial of study sphere completed; the last: RuntimeError: boom" in ran.text
 
 
+@pytest.mark.mostly_slow(every=10)
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -235,6 +235,7 @@ def test_a_pause_that_cannot_be_read_fails_its_trial_in_a_sentence(energyopt: Pr
     assert "Traceback" not in ran.text
 
 
+@pytest.mark.mostly_slow(every=3)
 @pytest.mark.parametrize(
     ("word", "says"),
     [

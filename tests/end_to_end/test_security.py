@@ -236,6 +236,7 @@ def test_harmful_code_of_a_command_line_is_refused(energyopt: Program, target: s
     assert not marker.exists()
 
 
+@pytest.mark.mostly_slow(every=3)
 @pytest.mark.parametrize(
     "words",
     [
@@ -628,6 +629,7 @@ def test_any_text_is_a_safe_name_or_none(name: str) -> None:
     assert 0 < len(name) <= 100
 
 
+@pytest.mark.mostly_slow(every=10)
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", "<script>", "x" * 101])
 def test_a_bad_name_makes_nothing(energyopt: Program, name: str) -> None:
     ran = energyopt("-m", *TINY, "lr=interval(0.1,1)", f"study='{name}'", "n_trials=1")

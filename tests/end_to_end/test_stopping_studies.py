@@ -109,6 +109,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.mostly_slow(every=10)
 @pytest.mark.parametrize(("words", "says"), MISTAKES, ids=[words for words, _ in MISTAKES])
 def test_a_mistake_is_said_in_a_sentence_and_leaves_no_study(
     energyopt: Program, words: str, says: str

@@ -168,7 +168,7 @@ def opened(folder: Path, **options: Any) -> Iterator[LocalLauncher]:
         launcher.close()
 
 
-@pytest.fixture(scope="module", params=["fork", "spawn"])
+@pytest.fixture(scope="module", params=["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def launcher(request: pytest.FixtureRequest, folder: Path) -> Iterator[LocalLauncher]:
     with opened(folder, start_method=request.param) as launcher:
         yield launcher

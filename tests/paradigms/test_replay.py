@@ -238,6 +238,7 @@ def test_a_study_of_recorded_trainings_runs_as_any_other(energyopt, tmp_path: Pa
     assert "Cheapest setup reaching 0.9: batch_size=32" in ran.out
 
 
+@pytest.mark.mostly_slow(every=10)
 @pytest.mark.parametrize(
     ("words", "says"),
     [

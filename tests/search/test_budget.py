@@ -223,6 +223,7 @@ def test_paused_trials_stay_open_when_the_budget_is_spent(energyopt: Program) ->
     assert not re.search(r"12 trials \([^)]*paused", again.text)
 
 
+@pytest.mark.mostly_slow(every=10)
 @pytest.mark.parametrize(
     ("word", "says"),
     [

@@ -238,6 +238,7 @@ def test_code_that_only_a_database_names_is_not_run(energyopt: Program) -> None:
     energyopt.ok("confirm", "own", vouched, "--seeds", "1", "--target", "0.2", "--top", "1")
 
 
+@pytest.mark.mostly_slow(every=3)
 @pytest.mark.parametrize(
     ("words", "says"),
     [
