@@ -126,7 +126,7 @@ def main() -> int:
     for (variant, task), (_, verdict) in zip(tasks, done, strict=True):
         verdicts[variant][task.problem.name].append(verdict)
         workloads[variant][task.problem.recorded.workload].append(verdict.j5)
-    show({name: dict(of) for name, of in verdicts.items()}, workloads)
+    show({name: dict(verdict) for name, verdict in verdicts.items()}, workloads)
     if args.out is not None:
         write(args.out, Row, (row for row, _ in done))
     return 0

@@ -131,8 +131,8 @@ class CurveSession(Player):
             marks=training.curve.epochs,
         )
         seen = len(before.checkpoints) if before else 0
-        points = [Point(at.training_j, at.accuracy) for at in result.curve]
-        self.found += [Found(spent_j + at.energy_j, at) for at in points[seen:]]
+        points = [Point(point.training_j, point.accuracy) for point in result.curve]
+        self.found += [Found(spent_j + point.energy_j, point) for point in points[seen:]]
         if points and result.end in ("target", "epochs"):
             self.ends.append(Found(self.spent_j, points[-1]))
         return result
@@ -159,7 +159,7 @@ def search(session: CurveSession, how: Search, *, pause: bool = True) -> Iterato
     while True:
         step = Step()
         if schedule is not None:
-            observed = [each.observed() for each in session.trainings]
+            observed = [training.observed() for training in session.trainings]
             asked = schedule.next_step(observed, can_begin=True)
             if asked is None:
                 return
@@ -202,7 +202,7 @@ def _recommended(session: CurveSession, sampler: Any) -> Key | None:
     """Return the recommendation of our sampler; for others, the best configuration seen."""
     if not hasattr(sampler, "recommend") or session.front:
         return None
-    found = sampler.recommend([each.observed() for each in session.trainings])
+    found = sampler.recommend([training.observed() for training in session.trainings])
     return None if found is None else session.curves.snap(found)
 
 

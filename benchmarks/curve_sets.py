@@ -108,22 +108,24 @@ class CurveSet:
     @cached_property
     def epochs(self) -> float:
         """The most that was recorded."""
-        return max(each.curve.epochs[-1] for of in self.recordings.values() for each in of)
+        return max(each.curve.epochs[-1] for group in self.recordings.values() for each in group)
 
     @cached_property
     def unit_j(self) -> float:
         """U: a full training of the median setup, in J."""
-        means = [statistics.fmean(each.end_j for each in of) for of in self.recordings.values()]
+        means = [
+            statistics.fmean(each.end_j for each in group) for group in self.recordings.values()
+        ]
         return statistics.median(means)
 
     @cached_property
     def energy_j(self) -> Mapping[Key, float]:
         """Mean energy to the target of each setup that always reaches it, in J."""
         found = {}
-        for key, of in self.recordings.items():
-            hits = [(each, each.curve.first_at(self.target or 1.0)) for each in of]
+        for key, group in self.recordings.items():
+            hits = [(each, each.curve.first_at(self.target or 1.0)) for each in group]
             reached = [each.at_j(hit) for each, hit in hits if hit is not None]
-            if len(reached) == len(of):
+            if len(reached) == len(group):
                 found[key] = statistics.fmean(reached)
         return found
 
@@ -222,7 +224,7 @@ def _curves(dataset: str, rows: Iterable[Mapping[str, str]], target: float) -> I
 def _reachable(recordings: Iterable[Sequence[Recording]]) -> float:
     """Return the accuracy that a quarter of the configurations always reach."""
     always = sorted(
-        (min(max(each.curve.accuracy) for each in of) for of in recordings), reverse=True
+        (min(max(each.curve.accuracy) for each in group) for group in recordings), reverse=True
     )
     return always[int(_FEASIBLE_SHARE * (len(always) - 1))]
 
@@ -317,7 +319,7 @@ def _without_dead_ends(key: Key, vertices: int) -> Key:
     used = sorted(begun & leads)
     if not used:
         return key
-    places = {vertex: at for at, vertex in enumerate(used)}
+    places = {vertex: index for index, vertex in enumerate(used)}
     kept = {(places[a], places[b]) for a, b in edges if a in places and b in places}
     return _key(kept, [ops[vertex] for vertex in used[1:-1]], vertices)
 

@@ -83,12 +83,12 @@ class Played:
     @property
     def shown(self) -> Curve:
         """Return the trained part of the curve."""
-        return self.curve.only([at < self.seen for at in range(len(self.curve))])
+        return self.curve.only([index < self.seen for index in range(len(self.curve))])
 
     @property
     def missed(self) -> Curve:
         """Return the part that was not trained."""
-        return self.curve.only([at >= self.seen for at in range(len(self.curve))])
+        return self.curve.only([index >= self.seen for index in range(len(self.curve))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,9 @@ def play(
     rivals, played = StudyHistory(), []
     for number, curve in enumerate(curves):
         asked = Rules(rules, rivals)
-        stops = (at for at in range(1, len(curve)) if asked.stop(_progress(curve, at, plan)))
+        stops = (
+            index for index in range(1, len(curve)) if asked.stop(_progress(curve, index, plan))
+        )
         played.append(Played(curve, next(stops, len(curve))))
         rivals = rivals.learn(number, played[-1].shown, plan.target)
     return played
@@ -187,9 +189,9 @@ def read_curves(folder: Path) -> dict[str, list[Curve]]:
                 trials.setdefault(row["workload"], {}).setdefault(setup, []).append(row)
     return {
         workload: [
-            _curve(sorted(rows, key=lambda row: float(row["epoch"]))) for rows in of.values()
+            _curve(sorted(rows, key=lambda row: float(row["epoch"]))) for rows in curves.values()
         ]
-        for workload, of in trials.items()
+        for workload, curves in trials.items()
     }
 
 
@@ -213,7 +215,7 @@ def measure(curves: Sequence[Curve], plan: Plan, orders: int, trials: int) -> di
         drawn = random.Random(seed).sample(curves, min(trials, len(curves)))
         for name, rules in RULES.items():
             verdicts[name].append(judge(play(drawn, rules, plan), plan.target))
-    return {name: _mean(found) for name, found in verdicts.items()}
+    return {name: _mean(verdict) for name, verdict in verdicts.items()}
 
 
 def _mean(verdicts: Sequence[Verdict]) -> Verdict:

@@ -51,22 +51,24 @@ class Area:
 
 def worst_point(curves: CurveSet) -> Point:
     """The largest recorded energy, and the lowest recorded accuracy."""
-    points = [at for of in curves.recordings.values() for each in of for at in each.points]
-    return Point(max(at.energy_j for at in points), min(at.accuracy for at in points))
+    points = [
+        point for group in curves.recordings.values() for each in group for point in each.points
+    ]
+    return Point(max(point.energy_j for point in points), min(point.accuracy for point in points))
 
 
 def best_area(curves: CurveSet, *, ends: bool) -> float:
     """The hypervolume of all setups' mean curves, or of their ends alone."""
     area = Area(worst_point(curves))
-    for of in curves.recordings.values():
-        for point in [_mean_point(of, -1)] if ends else _mean_points(of):
+    for group in curves.recordings.values():
+        for point in [_mean_point(group, -1)] if ends else _mean_points(group):
             area.add(point)
     return area.size
 
 
 def _mean_points(of: Sequence[Recording]) -> list[Point]:
     count = min(len(each.points) for each in of)
-    return [_mean_point(of, at) for at in range(count)]
+    return [_mean_point(of, index) for index in range(count)]
 
 
 def _mean_point(of: Sequence[Recording], at: int) -> Point:

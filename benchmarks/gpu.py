@@ -906,7 +906,7 @@ def free_path(folder: Path, name: str, *, rehearsal: bool) -> Path:
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     slug = f"rehearsal-{slug}" if rehearsal else slug
     names = itertools.chain([slug], (f"{slug}-{number}" for number in itertools.count(2)))
-    return next(p for p in (folder / f"{each}.md" for each in names) if not p.exists())
+    return next(p for p in (folder / f"{name}.md" for name in names) if not p.exists())
 
 
 def find_board(device: str) -> tuple[Board, int]:

@@ -90,12 +90,20 @@ def made_up_result(random_: random.Random, checkpoints: int = CHECKPOINTS) -> Tr
     power_w, window_s = random_.uniform(80, 300), random_.uniform(1, 20)
     length = checkpoints if end == "plateau" else random_.randint(1, checkpoints)
     curve, windows = [], [Window("warmup", _energy(random_, power_w, 1.0))]
-    for at in range(1, length + 1):
+    for index in range(1, length + 1):
         training = _energy(random_, power_w, window_s)
         evaluation = _energy(random_, power_w / 2, window_s / 10)
-        accuracy = round(best * 225 * (1 - math.exp(-8 * at / checkpoints))) / 225
+        accuracy = round(best * 225 * (1 - math.exp(-8 * index / checkpoints))) / 225
         curve.append(
-            Checkpoint(384 * at, 6 * at, 384 * at / 1348, accuracy, 2.3 / at, training, evaluation)
+            Checkpoint(
+                384 * index,
+                6 * index,
+                384 * index / 1348,
+                accuracy,
+                2.3 / index,
+                training,
+                evaluation,
+            )
         )
         windows += [Window("training", training), Window("evaluation", evaluation)]
     return TrialResult.assemble(_START, windows, curve, end, reason)
@@ -177,8 +185,8 @@ def _rows(
         text = distribution_to_json(distribution)
         row = {"param_name": key, "param_value": value, "distribution_json": text}
         yield "trial_params", of_trial | row
-    for at, told in enumerate(outcome.values):
-        row = {"objective": at, "value": told, "value_type": "FINITE"}
+    for index, told in enumerate(outcome.values):
+        row = {"objective": index, "value": told, "value_type": "FINITE"}
         yield "trial_values", of_trial | row
     attributes = {"default_setup": True} if number == 0 else {}
     for key, attribute in (attributes | dict(outcome.attributes)).items():

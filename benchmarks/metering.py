@@ -254,12 +254,12 @@ def measure(folder: Path, windows: int, epochs: int, repeat: int) -> list[Measur
     run = Measured("Run in a user's loop", 0, None, min(run_s))
     return [loop, run] + [
         Measured(
-            of.name,
-            WINDOWS * of.reads,
+            key.name,
+            WINDOWS * key.reads,
             min(window for window, _ in seen),
             min(epoch for _, epoch in seen) - min(bare_s),
         )
-        for of, seen in costs.items()
+        for key, seen in costs.items()
     ]
 
 

@@ -102,7 +102,9 @@ def joule(session: Session, *, pause: bool = True, **options: Any) -> Search:
     study.enqueue_trial({_SIZE: session.problem.default.batch_size})
     open_trials: dict[int, optuna.Trial] = {}
     while True:
-        step = sampler.next_step([each.observed() for each in session.trainings], can_begin=True)
+        step = sampler.next_step(
+            [training.observed() for training in session.trainings], can_begin=True
+        )
         if step is None:
             return
         if step.resume is None:
@@ -115,7 +117,7 @@ def joule(session: Session, *, pause: bool = True, **options: Any) -> Search:
         result = session.train(training, epochs=recorded.max_epochs, until_j=until_j)
         if not training.paused:
             _tell(study, open_trials.pop(training.number), result)
-        found = sampler.recommend([each.observed() for each in session.trainings])
+        found = sampler.recommend([training.observed() for training in session.trainings])
         yield None if found is None else session.setup(found[_SIZE])
 
 

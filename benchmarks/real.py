@@ -79,7 +79,9 @@ class Search:
     def recommended(self) -> list[Setup | None]:
         """The setup that it would recommend after each step."""
         setups = {trial.number: trial.overrides for trial in self.study.trials}
-        return [None if at.cheapest is None else _plain(setups[at.cheapest]) for at in self.steps]
+        return [
+            None if step.cheapest is None else _plain(setups[step.cheapest]) for step in self.steps
+        ]
 
 
 def search(words: Sequence[str], folder: Path) -> Search:
@@ -137,7 +139,7 @@ def _plain(words: Setup) -> Setup:
 
 def train_again(setup: Setup, words: Sequence[str], again: int) -> float:
     """Geometric mean of a setup's energy to the target over new seeds, in J; infinite if missed."""
-    seeds = ",".join(str(_AGAIN_SEED + at) for at in range(again))
+    seeds = ",".join(str(_AGAIN_SEED + index) for index in range(again))
     fixed = ("sampler=grid", "stopping=none", "objective=energy_to_target")
     with tempfile.TemporaryDirectory() as made:
         found = search([*words, *setup, *fixed, f"seed=choice({seeds})"], Path(made))
@@ -175,8 +177,8 @@ class Judged:
 
 def judged(searches: Mapping[str, Search], energy_j: Mapping[Setup, float]) -> dict[str, Judged]:
     """Judge the searches of one seed by the energy that each setup needs when trained again."""
-    best_j = min(_energy_j(each.recommended()[-1], energy_j) for each in searches.values())
-    spent_j = {method: each.steps[-1].spent_j for method, each in searches.items()}
+    best_j = min(_energy_j(search.recommended()[-1], energy_j) for search in searches.values())
+    spent_j = {method: search.steps[-1].spent_j for method, search in searches.items()}
     spent_j[next(iter(searches))] = max(spent_j.values())
     found = {}
     for method, each in searches.items():
@@ -224,9 +226,9 @@ def show(runs: Sequence[Mapping[str, Judged]]) -> None:
             (
                 method,
                 *(
-                    f"{geometric([run[method].good_j[at] for run in runs]):.3g} J "
-                    f"({sum(run[method].never[at] for run in runs)})"
-                    for at in range(len(WITHIN))
+                    f"{geometric([run[method].good_j[index] for run in runs]):.3g} J "
+                    f"({sum(run[method].never[index] for run in runs)})"
+                    for index in range(len(WITHIN))
                 ),
             )
             for method in methods
@@ -240,20 +242,20 @@ def show(runs: Sequence[Mapping[str, Judged]]) -> None:
 
 def _cost_row(method: str, of: Sequence[Judged]) -> tuple[str, ...]:
     searches = [each.search for each in of]
-    total_j = sum(each.study.search_energy_j for each in searches)
-    parts = [summarize(each.study).parts_j for each in searches]
-    wall_s = sum(each.wall_s for each in searches)
+    total_j = sum(search.study.search_energy_j for search in searches)
+    parts = [summarize(search.study).parts_j for search in searches]
+    wall_s = sum(search.wall_s for search in searches)
     return (
         method,
-        f"{geometric([each.study.search_energy_j for each in searches]):.3g} J",
+        f"{geometric([search.study.search_energy_j for search in searches]):.3g} J",
         *(
             f"{sum(part[purpose] for part in parts) / total_j:.0%}"
             for purpose in ("loading", "warmup", "evaluation")
         ),
-        f"{np.mean([len(each.steps) for each in searches]):.1f}",
+        f"{np.mean([len(search.steps) for search in searches]):.1f}",
         f"{wall_s / len(of):.0f} s",
-        f"{1 - sum(each.metered_s for each in searches) / wall_s:.0%}",
-        f"{np.mean([each.cpu_s for each in searches]):.0f} s",
+        f"{1 - sum(search.metered_s for search in searches) / wall_s:.0%}",
+        f"{np.mean([search.cpu_s for search in searches]):.0f} s",
         f"{geometric([each.final for each in of]):.3f}",
         f"{max(each.final for each in of):.3f}",
     )
@@ -261,8 +263,8 @@ def _cost_row(method: str, of: Sequence[Judged]) -> tuple[str, ...]:
 
 def _ratio_row(method: str, ours: str, runs: Sequence[Mapping[str, Judged]]) -> tuple[str, ...]:
     cells = []
-    for at in range(len(WITHIN)):
-        logs = np.log([run[method].good_j[at] / run[ours].good_j[at] for run in runs])
+    for index in range(len(WITHIN)):
+        logs = np.log([run[method].good_j[index] / run[ours].good_j[index] for run in runs])
         low, high = interval(logs)
         cells.append(f"{math.exp(logs.mean()):.2f}x ({low:.2f}-{high:.2f})")
     return (method, *cells)
@@ -283,7 +285,7 @@ def run_seed(args: argparse.Namespace, common: Sequence[str], seed: int) -> dict
         searches[method] = found
         spent_j = found.study.search_energy_j
         print(f"seed {seed}, {method}: {spent_j:.4g} J in {found.wall_s:.0f} s", flush=True)
-    setups = {setup for each in searches.values() for setup in each.recommended() if setup}
+    setups = {setup for search in searches.values() for setup in search.recommended() if setup}
     energy_j = {}
     for setup in sorted(setups):
         energy_j[setup] = train_again(setup, common, args.again)

@@ -111,23 +111,23 @@ def show(summaries: Mapping[str, Summary], problems: Sequence[Problem]) -> None:
     """The table, and how far the goal is."""
     baselines = [name for name in summaries if not name.startswith(OURS)] or list(summaries)
     best = min(baselines, key=lambda name: summaries[name].j5)
-    versus = compare({name: each.medians for name, each in summaries.items()}, best)
+    versus = compare({name: summary.medians for name, summary in summaries.items()}, best)
     rows = [
         (
             name,
-            f"{each.first_hit:.1f}",
-            f"{each.j5:.2f}",
-            f"{each.low:.1f}-{each.high:.1f}",
-            f"{each.censored:.1%}",
-            " / ".join(f"{share:.0%}" for share in each.good_at),
-            f"{each.worst:.1f} {each.worst_problem}",
+            f"{summary.first_hit:.1f}",
+            f"{summary.j5:.2f}",
+            f"{summary.low:.1f}-{summary.high:.1f}",
+            f"{summary.censored:.1%}",
+            " / ".join(f"{share:.0%}" for share in summary.good_at),
+            f"{summary.worst:.1f} {summary.worst_problem}",
             *(
                 (f"{versus[name].p_value:.2g}", f"{versus[name].wins}:{versus[name].losses}")
                 if name in versus
                 else ("-", "-")
             ),
         )
-        for name, each in summaries.items()
+        for name, summary in summaries.items()
     ]
     good = "good after " + " / ".join(f"{mark:g}" for mark in MARKS)
     columns = (
@@ -148,7 +148,7 @@ def show(summaries: Mapping[str, Summary], problems: Sequence[Problem]) -> None:
         "resampled; p: Wilcoxon over problems with Holm's correction, and problems won and lost,\n"
         f"against {best}.\n{UNEQUAL}"
     )
-    default = math.exp(sum(math.log(each.default_cost) for each in problems) / len(problems))
+    default = math.exp(sum(math.log(problem.default_cost) for problem in problems) / len(problems))
     print(f"Floor: the default once costs {default:.2f} E*, default and optimum {default + 1:.2f}.")
     for name in [name for name in summaries if name.startswith(OURS)]:
         each = summaries[name]
@@ -166,7 +166,7 @@ def show_problems(summaries: Mapping[str, Summary]) -> None:
     print_table(
         ("problem", *summaries),
         [
-            (problem, *(f"{each.medians[problem]:.2f}" for each in summaries.values()))
+            (problem, *(f"{summary.medians[problem]:.2f}" for summary in summaries.values()))
             for problem in problems
         ],
     )
@@ -198,7 +198,7 @@ def main() -> int:
     verdicts: dict[str, dict[str, list[Verdict]]] = defaultdict(lambda: defaultdict(list))
     for task, (_, verdict) in zip(tasks, done, strict=True):
         verdicts[task.method][task.problem.name].append(verdict)
-    summaries = {name: summarise(of) for name, of in verdicts.items()}
+    summaries = {name: summarise(verdict) for name, verdict in verdicts.items()}
     show(summaries, problems)
     if args.per_problem:
         show_problems(summaries)

@@ -178,7 +178,7 @@ def bare(where: str, name: str, trials: int, sampler: str) -> tuple[float, float
     Returns:
         CPU time of all of it, and of asking and suggesting, in s.
     """
-    outcomes = [made_up_outcome(random.Random(at)) for at in range(trials)]
+    outcomes = [made_up_outcome(random.Random(index)) for index in range(trials)]
     states = {
         "complete": optuna.trial.TrialState.COMPLETE,
         "pruned": optuna.trial.TrialState.PRUNED,
@@ -235,7 +235,7 @@ def compare_sizes(files: dict[int, Path], trials: int) -> None:
                 _, ours = coordinate(str(one), "scale", trials, sampler=sampler)
                 optunas_s, asking_s = bare(str(other), "scale", trials, sampler)
             numbers = (ours.cpu_s, optunas_s, ours.cpu_s - optunas_s)
-            cells = "".join(f"{1000 * each / trials:10.1f}" for each in numbers)
+            cells = "".join(f"{1000 * number / trials:10.1f}" for number in numbers)
             print(f"  {sampler:8}{stored:8}{cells}{1000 * asking_s / trials:12.1f}", flush=True)
     print("  goal: the extra cost does not grow faster than Optuna's")
 
@@ -285,7 +285,7 @@ def together(url: str, name: str, trials: int, count: int) -> float:
     for each in running:
         each.stdin.write("go\n")
         each.stdin.flush()
-    if any(each.wait() for each in running):
+    if any(process.wait() for process in running):
         sys.exit(f"scale.py: a coordinator of {count} failed")
     return trials / (time.perf_counter() - began)
 

@@ -57,7 +57,7 @@ class Verdict:
 
 def judge(moments: Sequence[Moment], cap: float = CAP) -> Verdict:
     """Judge a search by its moments, which end where it ended by itself, or beyond the cap."""
-    within = [at for at in moments if at.spent <= cap]
+    within = [moment for moment in moments if moment.spent <= cap]
     first = next((at.spent for at in within if at.good), cap)
     stable = cap
     for at in reversed(within):
@@ -73,7 +73,7 @@ def judge(moments: Sequence[Moment], cap: float = CAP) -> Verdict:
 
 
 def _good_after(moments: Sequence[Moment], mark: float) -> bool:
-    before = [at for at in moments if at.spent <= mark]
+    before = [moment for moment in moments if moment.spent <= mark]
     return bool(before) and before[-1].good
 
 
@@ -109,13 +109,15 @@ class Summary:
 
 def summarise(verdicts: Mapping[str, Sequence[Verdict]]) -> Summary:
     """Sum up one method's verdicts by problem."""
-    medians = {name: _median(v.j5 for v in of) for name, of in verdicts.items()}
+    medians = {name: _median(v.j5 for v in verdict) for name, verdict in verdicts.items()}
     logs = np.log(list(medians.values()))
     low, high = interval(logs)
-    everything = [v for of in verdicts.values() for v in of]
+    everything = [v for verdict in verdicts.values() for v in verdict]
     worst = max(medians, key=medians.__getitem__)
     return Summary(
-        first_hit=geometric([_median(v.first_hit for v in of) for of in verdicts.values()]),
+        first_hit=geometric(
+            [_median(v.first_hit for v in verdict) for verdict in verdicts.values()]
+        ),
         j5=float(np.exp(logs.mean())),
         low=low,
         high=high,

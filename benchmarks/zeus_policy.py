@@ -71,7 +71,7 @@ def zeus(session: Session, *, beta: float = 2.0, **options: Any) -> Iterator[Set
         if result.reached:
             costs[size].append(result.spent_j)
             least_j, burnt_j = min(least_j, burnt_j), 0.0
-        means = {at: float(np.mean(of)) for at, of in costs.items()}
+        means = {key: float(np.mean(cost)) for key, cost in costs.items()}
         best = min(means, key=means.__getitem__) if means else None
         yield None if best is None else Setup(best, limits.predict(job, best))
 
