@@ -118,7 +118,9 @@ def test_repetitions_say_how_much_noise_there_is():
     trials = [
         trial(n, hit(energy_j), params={"lr": name}, default=name == "default" and at == 0)
         for n, (name, at, energy_j) in enumerate(
-            (name, at, energy_j) for name, of in setups.items() for at, energy_j in enumerate(of)
+            (name, index, energy_j)
+            for name, setup in setups.items()
+            for index, energy_j in enumerate(setup)
         )
     ]
     summary = summarize(study(trials))

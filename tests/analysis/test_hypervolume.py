@@ -41,8 +41,8 @@ def test_it_never_shrinks(curves: list[list[tuple[float, float]]]):
     trials = []
     for number, steps in enumerate(curves):
         points = [
-            (100 * (at + 1), sum(step for step, _ in steps[: at + 1]), steps[at][1])
-            for at in range(len(steps))
+            (100 * (index + 1), sum(step for step, _ in steps[: index + 1]), steps[index][1])
+            for index in range(len(steps))
         ]
         trials.append(trial(number, result(points)))
     shares = [step.share for step in growth(study(trials))]

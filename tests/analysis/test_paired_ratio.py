@@ -45,7 +45,7 @@ def test_only_seeds_that_both_have_count():
 
 @given(energies, st.floats(-2, 2).map(math.exp))
 def test_swapped_setups_swap_the_verdict(one, factor):
-    other = [factor * each * (1 + at / 10) for at, each in enumerate(one)]
+    other = [factor * each * (1 + index / 10) for index, each in enumerate(one)]
     there, back = ratio(by_seed(one), by_seed(other)), ratio(by_seed(other), by_seed(one))
     assert there is not None
     assert back is not None
