@@ -124,7 +124,9 @@ def test_a_trial_that_pauses_burns_no_more_than_one_that_does_not(problem: Probl
         return session
 
     paused, whole = train(0.0, 2 * epoch_j(64, 150), 1e9), train(None)
-    (seen,), (expected,) = ([each.observed() for each in s.trainings] for s in (paused, whole))
+    (seen,), (expected,) = (
+        [training.observed() for training in s.trainings] for s in (paused, whole)
+    )
     assert paused.spent_j == pytest.approx(whole.spent_j)
     assert paused.profiling_j == pytest.approx(whole.profiling_j)
     assert seen.joules == pytest.approx(expected.joules)
@@ -395,7 +397,7 @@ def test_an_exported_grid_is_played_back(energyopt: Program):
     (found,) = find_sets(energyopt.folder / "sets", ["mine"], 1.0)
     assert (found.dataset, found.workload) == ("mine", "grid")
     assert found.space == {"lr": [0.001, 0.01], "batch_size": [32, 64]}
-    assert [len(of) for of in found.recordings.values()] == [2] * 4
+    assert [len(recording) for recording in found.recordings.values()] == [2] * 4
     study = read_study(str(energyopt.folder / "studies/energyopt.db"), "grid")
     first, result = study.results[0]
     played = found.recordings[first.params["lr"], first.params["batch_size"]][0]
