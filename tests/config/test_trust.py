@@ -133,7 +133,8 @@ def test_what_our_configs_name_is_an_option_and_no_more():
     assert {f"energyopt.{part}" for part in parts} < own_places()
     assert {"energyopt.hardware.zeus", "energyopt.search.joule"} < own_places()
     assert all(
-        place.startswith(tuple(f"energyopt.{each}" for each in options)) for place in own_places()
+        place.startswith(tuple(f"energyopt.{option}" for option in options))
+        for place in own_places()
     )
     assert not {"energyopt", "energyopt.hardware", "energyopt.search"} & own_places()
 
