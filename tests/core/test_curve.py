@@ -28,7 +28,7 @@ def test_a_thinned_curve_keeps_its_rises_its_target_and_its_end(accuracy: list[f
     assert thin.first_at(0.9) == whole.first_at(0.9)
     assert max(thin.accuracy) == max(whole.accuracy)
     if len(whole.rises()) <= most - 2:
-        assert {whole[at] for at in whole.rises()} <= set(thin)
+        assert {whole[rise] for rise in whole.rises()} <= set(thin)
 
 
 def test_a_curve_that_is_short_enough_stays_as_it_is():
@@ -38,7 +38,7 @@ def test_a_curve_that_is_short_enough_stays_as_it_is():
 
 @given(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=200), st.integers(1, 50))
 def test_points_are_spread_with_both_ends(steps: list[float], most: int):
-    joules = [sum(steps[: at + 1]) for at in range(len(steps))]
+    joules = [sum(steps[: index + 1]) for index in range(len(steps))]
     chosen = spread(range(len(joules)), joules, most)
     assert len(chosen) == min(len(set(chosen)), most) >= 1
     assert chosen == sorted(chosen)
@@ -48,5 +48,5 @@ def test_points_are_spread_with_both_ends(steps: list[float], most: int):
 
 def test_points_are_spread_over_the_log_of_energy():
     joules = [float(j) for j in range(1, 1001)]
-    chosen = [joules[at] for at in spread(range(1000), joules, 4)]
+    chosen = [joules[index] for index in spread(range(1000), joules, 4)]
     assert chosen == pytest.approx([1, 10, 100, 1000])

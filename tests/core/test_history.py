@@ -91,7 +91,7 @@ def test_it_stays_short_and_keeps_the_best():
     assert len(known.curves) == 50
     assert known.curves[0].number == 0
     many = rivals_of(
-        steady([1 - 0.9 * (at + 1 + 0.01 * i) ** -0.3 for at in range(120)], 1.05**-i)
+        steady([1 - 0.9 * (index + 1 + 0.01 * i) ** -0.3 for index in range(120)], 1.05**-i)
         for i in range(80)
     )
     assert len(many.front) <= 50

@@ -269,14 +269,14 @@ def test_a_trial_goes_on_from_any_of_its_pauses(
         writer = JournalWriter(path, again=True, pause=number)
         assert writer.resumed is not None
         assert (writer.resumed.at, writer.resumed.at.index) == (parts[number][1], number)
-        before = [each for curve, _ in parts[: number + 1] for each in curve]
+        before = [point for curve, _ in parts[: number + 1] for point in curve]
         assert list(writer.resumed.checkpoints) == before
         going_on = Recorder(ToyMeter(Counter()), writer, START, writer.resumed)
         assert going_on.next_pause == number + 1
         going_on.add(CHECKPOINT)
         journal = JournalReader(path).read()
     assert journal.checkpoints == [*before, CHECKPOINT]
-    assert [each.index for each in journal.checkpoints] == list(range(len(before) + 1))
+    assert [checkpoint.index for checkpoint in journal.checkpoints] == list(range(len(before) + 1))
     assert [paused.at.index for paused in journal.pauses] == [number]
 
 
@@ -309,7 +309,7 @@ def test_lines_of_old_are_told_by_their_samples(
         without_numbers(path)
         journal = JournalReader(path).read()
         assert journal.checkpoints == old.checkpoints
-        assert [each.index for each in journal.checkpoints] == list(range(len(samples)))
+        assert [checkpoint.index for checkpoint in journal.checkpoints] == list(range(len(samples)))
         for number, count in enumerate(samples):
             found = journal.paused(samples=count)
             assert found is not None

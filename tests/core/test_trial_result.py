@@ -113,7 +113,10 @@ def test_a_result_survives_json(record: TrialResult):
 
 @given(RESULTS)
 def test_a_record_of_old_is_read_that_has_a_dict_for_each_checkpoint(record: TrialResult):
-    old = {**record.to_dict(), "checkpoints": [dataclasses.asdict(at) for at in record.checkpoints]}
+    old = {
+        **record.to_dict(),
+        "checkpoints": [dataclasses.asdict(checkpoint) for checkpoint in record.checkpoints],
+    }
     assert TrialResult.from_dict(json.loads(json.dumps(old))) == record
 
 
@@ -122,7 +125,7 @@ def test_checkpoints_are_kept_as_columns_and_come_back_one_by_one(checkpoints: l
     kept = Checkpoints.of(checkpoints)
     assert list(kept) == checkpoints
     assert len(kept) == len(checkpoints)
-    assert [kept[-at] for at in range(1, len(kept) + 1)] == checkpoints[::-1]
+    assert [kept[-index] for index in range(1, len(kept) + 1)] == checkpoints[::-1]
 
 
 def test_a_single_board_is_not_written_twice():
@@ -191,13 +194,13 @@ def test_a_curve_sums_its_training(checkpoints: list[Checkpoint]):
     # coarse counter has moved there is none.
     ends = [
         end
-        for end, at in enumerate(checkpoints, start=1)
-        if (at.loss is None or math.isfinite(at.loss))
+        for end, checkpoint in enumerate(checkpoints, start=1)
+        if (checkpoint.loss is None or math.isfinite(checkpoint.loss))
         and any(c.training.total_j > 0 for c in checkpoints[:end])
     ]
     assert [point.accuracy for point in curve] == [checkpoints[end - 1].accuracy for end in ends]
     for end, point in zip(ends, curve, strict=True):
-        trained = total(at.training for at in checkpoints[:end])
+        trained = total(checkpoint.training for checkpoint in checkpoints[:end])
         assert point.training_j == pytest.approx(trained.total_j)
         assert point.training_s == pytest.approx(trained.time_s)
 
