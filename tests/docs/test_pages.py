@@ -82,7 +82,7 @@ def test_the_tutorial_runs_and_prints_what_it_shows(energyopt: Program) -> None:
         else:
             out = run(energyopt, command)
         openings = snippets.openings(command.shown)
-        missing = [each for each in openings if plain(each) not in plain(out)]
+        missing = [opening for opening in openings if plain(opening) not in plain(out)]
         assert len(missing) <= len(openings) / 5, (command.typed, missing)
     assert (energyopt.folder / "front.csv").exists()
     assert (energyopt.folder / "model.safetensors").exists()

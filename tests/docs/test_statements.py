@@ -42,10 +42,10 @@ def test_the_worked_study_is_what_its_page_says() -> None:
     assert f"{sum(c.state == 'complete' for c in study.confirmations)} {training}s" in page
     setups = confirmed_setups(study)
     assert len(setups) == 3
-    for each in setups:
-        of = f"trial {each.trial.number}{' (default)' if each.trial.default else ''}: "
-        lr = f"lr={each.trial.params['lr']:.4g}"
-        assert re.search(rf"{re.escape(of + lr)}( batch_size=\d+)? +{joules(each.mean_j)} ", page)
+    for setup in setups:
+        of = f"trial {setup.trial.number}{' (default)' if setup.trial.default else ''}: "
+        lr = f"lr={setup.trial.params['lr']:.4g}"
+        assert re.search(rf"{re.escape(of + lr)}( batch_size=\d+)? +{joules(setup.mean_j)} ", page)
     summary = summarize(study)
     assert f"{joules(summary.search_energy_j)} in all" in page
     assert f"after {math.ceil(summary.break_even or 0)} trainings" in page
