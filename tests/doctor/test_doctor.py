@@ -351,7 +351,7 @@ def test_zeusd_is_asked_where_it_is_named(
         assert not health.nvidia.zeusd.open_to_all
         socket = Path(there["ZEUSD_SOCK_PATH"])
         socket.chmod(0o666)  # as zeusd makes it
-        (_, warning) = (each for each in look(QUICK).nvidia.checks if each.name == "zeusd")
+        (_, warning) = (check for check in look(QUICK).nvidia.checks if check.name == "zeusd")
         assert warning.level == "note"
         assert f"every user of this machine may set power limits through {socket}" in warning.says
         assert f"chmod 660 {socket}" in str(warning.remedy)
@@ -482,7 +482,7 @@ def test_colour_says_nothing_that_words_do_not(box: FakeNvml):
     assert "\x1b[1;31mFAIL" in coloured
     lines = plain.splitlines()
     assert max(map(len, lines)) <= 80
-    assert not [each for each in lines if each != each.rstrip()]
+    assert not [line for line in lines if line != line.rstrip()]
 
 
 @pytest.mark.slow
