@@ -170,6 +170,6 @@ def test_our_search_that_was_never_good_counts_as_the_dearest():
 
 def searched(*steps: tuple[float, int | None]) -> Search:
     setups = (("lr=0.1", "seed=3"), ("lr=0.2",))
-    trials = tuple(TrialRecord(at, "complete", {}, words) for at, words in enumerate(setups))
+    trials = tuple(TrialRecord(index, "complete", {}, words) for index, words in enumerate(setups))
     study = StudyRecord("real", (), (), (), 0.95, trials)
     return Search(study, tuple(Step(*step) for step in steps), 1.0, 1.0)

@@ -28,7 +28,7 @@ def results(study: StudyRecord) -> list[TrialResult]:
 
 
 def pretrained(study: StudyRecord) -> list[TrialResult]:
-    return [each for each in results(study) if each.upfront]
+    return [result for result in results(study) if result.upfront]
 
 
 def study_in(program: Program, name: str) -> StudyRecord:
@@ -52,12 +52,12 @@ def test_paradigms_are_searched_and_the_source_is_paid_once(
     with_source = pretrained(study)
     assert with_source, ran.text
     assert 3 <= len(results(study)) <= 6  # a search may end by itself
-    paid = [each for each in results(study) if each.booked("pretraining").total_j > 0]
+    paid = [result for result in results(study) if result.booked("pretraining").total_j > 0]
     assert len(paid) == 1
     share_j = with_source[0].upfront_j
     assert all(each.upfront_j == share_j for each in with_source)
     assert all(each.curve.training_j[0] > share_j for each in with_source)
-    assert study.search_energy_j == pytest.approx(sum(each.spent_j for each in results(study)))
+    assert study.search_energy_j == pytest.approx(sum(result.spent_j for result in results(study)))
     # Conditional: what belongs to a paradigm is searched with it alone.
     for trial in study.trials:
         is_pretrained = trial.params["paradigm"] == "pretrained"
@@ -97,7 +97,7 @@ def test_a_trial_killed_after_its_source_keeps_its_joules_and_the_next_takes_the
         assert trial.result.booked("pretraining").total_j == 0
         assert not trial.result.upfront[0].fresh
         assert trial.result.upfront[0].total_j < used_j  # without its evaluations
-    assert study.search_energy_j == pytest.approx(sum(each.spent_j for each in results(study)))
+    assert study.search_energy_j == pytest.approx(sum(result.spent_j for result in results(study)))
 
 
 @pytest.mark.slow

@@ -317,9 +317,9 @@ def test_trials_that_go_on_keep_the_power_limit_that_was_found(
     rows = check_over(energyopt, 4)
     first, *others = [row["result"]["conditions"] for row in rows]
     assert first["profile"]["chosen_w"] == first["limit_w"] == 200
-    assert [found["limit_w"] for found in others] == [200] * 3
+    assert [other["limit_w"] for other in others] == [200] * 3
     assert resumed(energyopt)
-    assert all(found["profile"] is None for found in others)
+    assert all(other["profile"] is None for other in others)
     assert [gpu_box.limit_w(0), gpu_box.limit_w(1)] == [300, 300]
 
 
@@ -346,6 +346,6 @@ def test_a_study_that_pauses_after_the_profile_knows_what_an_epoch_costs(
     assert len(result.checkpoints) == 0
     assert result.epoch_j is not None
     assert result.conditions.profile is not None
-    step_j = min(at.step_j for at in result.conditions.profile.points)
+    step_j = min(point.step_j for point in result.conditions.profile.points)
     assert result.epoch_j == pytest.approx(14 * step_j, rel=0.05)  # of which the last is short
     assert gpu_box.limit_w(0) == 300

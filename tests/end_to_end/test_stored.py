@@ -93,7 +93,11 @@ def check_study(study: StudyRecord, name: str) -> None:
     assert study.search_energy_j == near(expected["search_energy_j"])
     for trial, of in zip(study.trials, expected["trials"], strict=True):
         check_trial(trial, of)
-    confirmed = [each.result.spent_j for each in study.confirmations if each.result is not None]
+    confirmed = [
+        confirmation.result.spent_j
+        for confirmation in study.confirmations
+        if confirmation.result is not None
+    ]
     assert confirmed == near(expected["confirmations_j"])
 
 
@@ -244,7 +248,9 @@ def test_an_interrupted_study_goes_on(stored: Program) -> None:
     assert len(resumed) == 4
     paths = (stored.folder / "studies" / "halving").glob("*/progress.jsonl")
     journals = [JournalReader(path).read().result("lost", "") for path in paths]
-    assert burnt_j(after) == near(sum(of.spent_j for of in journals if of is not None))
+    assert burnt_j(after) == near(
+        sum(journal.spent_j for journal in journals if journal is not None)
+    )
     assert after.search_energy_j == near(burnt_j(after) + before.confirmation_j)
 
 

@@ -45,9 +45,9 @@ STEPS = st.lists(st.tuples(st.floats(0.25, 1e6), st.floats(0, 1)), max_size=8)
 
 @given(STEPS, st.floats(0, 1))
 def test_it_costs_what_it_would_if_it_counted(steps: list[tuple[float, float]], target: float):
-    joules = [sum(step for step, _ in steps[: at + 1]) for at in range(len(steps))]
+    joules = [sum(step for step, _ in steps[: index + 1]) for index in range(len(steps))]
     counted = result(
-        [(at + 1, j, of[1]) for at, (j, of) in enumerate(zip(joules, steps, strict=True))]
+        [(index + 1, j, of[1]) for index, (j, of) in enumerate(zip(joules, steps, strict=True))]
     )
     plain = uncounted(counted)
     assert plain.curve.training_j == counted.curve.training_j
@@ -82,7 +82,7 @@ def test_its_front_is_told_without_a_word_that_ends_it_there() -> None:
     assert "None" not in render_front(front, of, "md")
     drawn = drawn_curves(of, 0.9, front, max_points=1)
     for point in front:
-        assert point.index in {at.index for at in drawn.curves[point.trial]}
+        assert point.index in {other.index for other in drawn.curves[point.trial]}
     assert [hit.index for _, _, hit in at_target(of, 0.9)] == [1, 1]
 
 
