@@ -194,8 +194,8 @@ def test_energies_are_not_compared_where_a_new_seed_missed_the_target() -> None:
 )
 def test_a_summary_says_so_where_nothing_reached_was_skipped_or_not_trained(of, names) -> None:
     setup = {"paradigm": "scratch"} if of.kind == "paradigms" else {"lr": 0.1}
-    missed = [each for name in names
-              for each in arm_rows(name, [5.0], reached=False, setup=setup)]  # fmt: skip
+    missed = [arm_row for name in names
+              for arm_row in arm_rows(name, [5.0], reached=False, setup=setup)]  # fmt: skip
     cases: list[tuple[list[Row], dict[str, Any], tuple[str, ...]]] = [
         (missed, {}, ("missed", "0/2", "No cell reached")),
         ([], {"skipped": dict.fromkeys(names, "no such data here")}, ("no such data here",)),
