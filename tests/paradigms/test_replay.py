@@ -152,7 +152,7 @@ def test_profiling_finds_the_best_limit_in_the_first_epoch(task: Replay):
     result = played(task, 64, profiler=profiler)
     profile = result.conditions.profile
     assert profile is not None
-    assert [at.limit_w for at in profile.points] == [200, 150, 100]
+    assert [point.limit_w for point in profile.points] == [200, 150, 100]
     assert profile.chosen_w == task.clock.limit_w == 150
     assert result.energy_to_target_j == near(8 * epoch_j(64, 150))
     assert result.spent_j == near(task.clock.energy_j)
