@@ -41,7 +41,7 @@ def traces_of(name: str, record: StudyRecord) -> list[dict[str, Any]]:
 def test_plotly_takes_them(target: float | None) -> None:
     made = figures(study(toy().trials, target=target))
     names = ["front", "ledger", "ledger-by-trial", "heat-map", "hypervolume"]
-    expected = [f"energyopt-{at}-{name}" for at, name in enumerate(names, start=1)]
+    expected = [f"energyopt-{index}-{name}" for index, name in enumerate(names, start=1)]
     assert list(made) == [name for name in expected if target or "heat" not in name]
     for figure in made.values():
         go.Figure(figure)  # raises where it does not know a key

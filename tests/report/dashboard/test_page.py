@@ -81,7 +81,7 @@ def test_who_missed_the_target_is_not_labelled_best(browser: Browser, site: Site
         items = page.get_by_role("button").filter(has_text=re.compile(r"^Trial \d"))
         expect(items).to_have_count(3, timeout=30_000)
         words = items.all_inner_texts()
-        assert [("Best Trial" in each) for each in words] == [False, True, False]
+        assert [("Best Trial" in word) for word in words] == [False, True, False]
         assert "Complete" in words[0]
         assert "Pruned" in words[2]
         items.first.click()

@@ -173,7 +173,7 @@ def test_of_two_at_once_one_is_refused(studied: Program) -> None:
     said = sorted((process.communicate(timeout=60)[1], process.returncode) for process in both)
     assert [code for _, code in said] == [0, 2]
     assert re.search("two (exists; add --force|cannot be written: Directory not empty)", said[1][0])
-    assert {each.name for each in (studied.folder / "two").iterdir()} == set(FILES)
+    assert {path.name for path in (studied.folder / "two").iterdir()} == set(FILES)
 
 
 def test_tables_add_up(studied: Program, exported: Path) -> None:
@@ -425,7 +425,7 @@ def test_what_is_there_is_kept(studied: Program, exported: Path, tmp_path: Path)
         write_folder(plain, tmp_path / "link", force=True)
     with pytest.raises(StorageError, match="cannot be written: File exists"):
         write_folder(plain, folder / "notes.txt" / "out")
-    assert {each.name for each in tmp_path.iterdir()} == {"mine", "link"}
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "link"}
     write_folder(plain, tmp_path / "none" / "out")
     assert (tmp_path / "none" / "out" / "study.json").is_file()
 

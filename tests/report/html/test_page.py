@@ -95,7 +95,7 @@ class Trained:
     spent_j: float
 
     def to(self, target: float) -> tuple[float, float] | None:
-        return next((at for at in self.curve if at[1] >= target), None)
+        return next((point for point in self.curve if point[1] >= target), None)
 
 
 def trained(program: Program) -> list[Trained]:
@@ -292,16 +292,16 @@ def _confirmed() -> StudyRecord:
     trials = [trial(n, result(_CURVE), default=n == 0) for n in range(2)]
     again = tuple(
         Confirmation(
-            number=2 * seed + of,
-            trial=of,
+            number=2 * seed + index,
+            trial=index,
             seed=1000 + seed,
-            overrides=(f"lr={(of + 1) / 100}", f"seed={1000 + seed}"),
+            overrides=(f"lr={(index + 1) / 100}", f"seed={1000 + seed}"),
             state="complete",
-            result=result([(100, (8.0, 4.0)[of] + seed / 4, 0.93 + seed / 100)]),
+            result=result([(100, (8.0, 4.0)[index] + seed / 4, 0.93 + seed / 100)]),
             test_accuracy=0.9 + seed / 100,
         )
         for seed in range(3)
-        for of in range(2)
+        for index in range(2)
     )
     return replace(study(trials), confirmations=again)
 
@@ -340,8 +340,8 @@ def test_studies_of_all_kinds(
 ) -> None:
     with opened(browser, written(make(), tmp_path)) as tab:
         said = " ".join(str(tab.locator("body").text_content()).replace("\xa0", " ").split())
-        for each in words:
-            assert each in said
+        for word in words:
+            assert word in said
         assert tab.locator("img").count() == 0  # stills are for where no script runs
         found = Axe().run(tab)
         assert found.violations_count == 0, found.generate_report()

@@ -44,9 +44,9 @@ def made(curves: Sequence[Sequence[tuple[int, float]]]) -> StudyRecord:
     trials = []
     for number, steps in enumerate(curves):
         so_far, curve = 0, []
-        for at, (more_j, accuracy) in enumerate(steps, 1):
+        for index, (more_j, accuracy) in enumerate(steps, 1):
             so_far += more_j
-            curve.append((100 * at, float(so_far), accuracy))
+            curve.append((100 * index, float(so_far), accuracy))
         trials.append(trial(number, result(curve, evaluation_j=1, warmup_j=2)))
     return study(trials)
 
@@ -121,7 +121,7 @@ def test_thinned_curves_keep_the_front_and_the_target(
     assert drawn.points <= max(most, 3 * len(curves)) + len(front)
     assert drawn.all_points == sum(map(len, curves))
     for point in front:
-        assert point.samples in {at.samples for at in drawn.curves[point.trial]}
+        assert point.samples in {other.samples for other in drawn.curves[point.trial]}
     for each, _, hit in at_target(of, 0.9):
         assert hit in drawn.curves[each.number]
 
@@ -135,7 +135,7 @@ def test_of_many_trials_those_that_say_most_are_shown() -> None:
         ]
     )
     some = telling_trials(of, 0.9, curve_front(of), max_trials=10)
-    numbers = [each.number for each in some.trials]
+    numbers = [trial.number for trial in some.trials]
     assert len(numbers) == 10
     assert {7, 90, 55} <= set(numbers)
     assert numbers == sorted(numbers)
