@@ -196,8 +196,8 @@ def test_running_trials_are_left_alone():
 def test_a_setup_that_failed_or_just_began_is_neither_begun_again_nor_recommended(state):
     first = to_target(0, AT_8, default=True)
     begun = [
-        TrialSnapshot(at, {"batch_size": size}, state=state)
-        for at, size in enumerate(SIZES[1:6], 1)
+        TrialSnapshot(index, {"batch_size": size}, state=state)
+        for index, size in enumerate(SIZES[1:6], 1)
     ]
     of = outlook([first, *begun], reuse=1e6)
     assert {setup["batch_size"] for setup in of.candidates} == {8, 512}
@@ -259,8 +259,8 @@ def test_accuracies_that_are_no_number():
     at = (1.0, 2.0, 3.0)
     reads = [(math.nan, 0.3, 0.5), (0.3, math.nan, math.nan), (math.nan,) * 3]
     runs = [
-        TrialSnapshot(at_, {"batch_size": 2**at_ * 8}, at, at, each, 1.0, 3.0, "paused")
-        for at_, each in enumerate(reads)
+        TrialSnapshot(at_, {"batch_size": 2**at_ * 8}, at, at, read, 1.0, 3.0, "paused")
+        for at_, read in enumerate(reads)
     ]
     for count in (1, 2, 3):
         of = outlook(runs[:count])
@@ -306,6 +306,6 @@ def test_keys_that_a_setup_has_not_are_taken_away():
 
 
 def test_each_setup_is_looked_at_once():
-    runs = [to_target(at, AT_64) for at in range(3)]
+    runs = [to_target(index, AT_64) for index in range(3)]
     assert len(outlook(runs).candidates) == len(SIZES)
     assert len(outlook(runs, LIMITS).candidates) == 4 * len(SIZES) + 1  # without a limit

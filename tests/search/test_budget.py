@@ -114,7 +114,7 @@ def test_a_trial_saves_at_most_what_the_best_one_costs(found):
 @given(energies, st.sampled_from([1e-3, 1e3]))
 def test_what_it_is_worth_does_not_depend_on_the_unit(found, unit):
     plain = worth_of_next(trials(found), TARGET)
-    scaled = worth_of_next([_scaled(each, unit) for each in trials(found)], TARGET)
+    scaled = worth_of_next([_scaled(trial, unit) for trial in trials(found)], TARGET)
     assert plain is not None
     assert scaled is not None
     assert scaled.cost_j == pytest.approx(unit * plain.cost_j)

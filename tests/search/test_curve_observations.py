@@ -21,7 +21,7 @@ TARGETS = st.one_of(st.none(), st.floats(0, 1))
 
 def trial(*accuracy: float, number: int = 0) -> TrialSnapshot:
     """One with an evaluation an epoch."""
-    epochs = tuple(float(at + 1) for at in range(len(accuracy)))
+    epochs = tuple(float(index + 1) for index in range(len(accuracy)))
     return TrialSnapshot(number, {}, epochs, epochs, accuracy, epoch_j=1.0)
 
 
@@ -179,7 +179,7 @@ def test_evaluations_that_are_no_number_are_passed_over(accuracy):
     assert np.isfinite([scale.low, scale.high]).all()
     own = (readings.trial == 0) & ~readings.unreached
     assert np.exp(readings.log_epochs[own]) == pytest.approx(
-        [at + 1 for at, value in enumerate(accuracy) if not math.isnan(value)]
+        [index + 1 for index, value in enumerate(accuracy) if not math.isnan(value)]
     )
 
 

@@ -74,7 +74,7 @@ def test_a_trained_setup_costs_what_it_cost():
 
 def test_more_trainings_of_a_setup_leave_less_doubt():
     lucks = (1.0, 1.08, 0.94, 1.03, 0.97)
-    runs = [to_target(at, AT_64, luck=luck) for at, luck in enumerate(lucks)]
+    runs = [to_target(index, AT_64, luck=luck) for index, luck in enumerate(lucks)]
     sds = [expected(model(runs[:count], refine=False), AT_64)[1] for count in range(1, 6)]
     assert sds == sorted(sds, reverse=True)
     assert sds[-1] < 0.6 * sds[0]
@@ -96,7 +96,7 @@ def test_what_lies_apart_from_all_that_trained_is_the_least_known():
 
 
 def test_the_law_of_batch_sizes_is_learnt_from_three():
-    runs = [to_target(at, {"batch_size": size}) for at, size in enumerate((16, 64, 256))]
+    runs = [to_target(index, {"batch_size": size}) for index, size in enumerate((16, 64, 256))]
     mean, covariance = model(runs).posterior(SIZED)
     true = np.log([target_j(setup) for setup in SIZED])
     assert np.abs(mean - true).max() < 3 * np.sqrt(np.diag(covariance)).max()
@@ -163,7 +163,7 @@ def test_a_bound_below_what_is_expected_anyway_says_little():
 
 
 def test_a_setup_that_does_not_learn_says_nothing_of_its_neighbours():
-    runs = [to_target(at, {"batch_size": size}) for at, size in enumerate((32, 64))]
+    runs = [to_target(index, {"batch_size": size}) for index, size in enumerate((32, 64))]
     at = tuple(float(epoch) for epoch in range(1, 61))
     stuck = TrialSnapshot(2, {"batch_size": 128}, at, at, (0.1,) * 60, 15.0, 60.0)
     of = model([*runs, stuck])
@@ -216,7 +216,7 @@ def test_accuracies_that_never_change(constant, target):
 def test_accuracies_that_are_no_number():
     at = (1.0, 2.0, 3.0)
     reads = [(math.nan,) * 3, (0.5, math.nan, math.nan), (math.nan, 0.5, 0.6)]
-    odd = [TrialSnapshot(number, AT_64, at, at, each, 1.0) for number, each in enumerate(reads)]
+    odd = [TrialSnapshot(number, AT_64, at, at, read, 1.0) for number, read in enumerate(reads)]
     for count in (1, 2, 3):
         is_sound(model(odd[:count]), SIZED)
 
@@ -279,10 +279,10 @@ def test_two_hundred_trials_in_three_dimensions():
     ]
     runs = [
         dataclasses.replace(
-            trained(at, {"slower": 1 + abs(math.log10(setup["lr"]) + 1.5)}, 1 + at % 9),
+            trained(index, {"slower": 1 + abs(math.log10(setup["lr"]) + 1.5)}, 1 + index % 9),
             params=setup,
         )
-        for at, setup in enumerate(setups)
+        for index, setup in enumerate(setups)
     ]
     of = model(runs, THREE, refine=False)
     is_sound(of, setups[:40])
@@ -294,7 +294,7 @@ def test_two_hundred_trials_in_three_dimensions():
 
 
 def test_scales_that_were_found_are_a_start_and_fit_only_their_space():
-    runs = [to_target(at, {"batch_size": size}) for at, size in enumerate((16, 64, 256))]
+    runs = [to_target(index, {"batch_size": size}) for index, size in enumerate((16, 64, 256))]
     found = model(runs)
     again = model(runs, hyper=found.hyper, refine=False)
     assert (again.hyper == found.hyper).all()
@@ -304,7 +304,7 @@ def test_scales_that_were_found_are_a_start_and_fit_only_their_space():
 
 
 def test_the_same_trials_give_the_same_model():
-    runs = [to_target(at, {"batch_size": size}) for at, size in enumerate((16, 64, 256))]
+    runs = [to_target(index, {"batch_size": size}) for index, size in enumerate((16, 64, 256))]
     one, other = (model(runs).posterior(SIZED) for _ in range(2))
     assert (one[0] == other[0]).all()
     assert (one[1] == other[1]).all()

@@ -51,8 +51,8 @@ def test_a_sure_point_adds_what_it_adds_to_the_hypervolume(known, new):
     """Checked against areas that are counted anew, with and without the point."""
     first = TrialSnapshot(0, AT_8, (1.0,), (math.exp(9.0),), (0.0,), 1.0)  # levels begin at 0
     trials = [
-        TrialSnapshot(at, AT_8, (1.0,), (math.exp(log_j),), (accuracy,), 1.0)
-        for at, (accuracy, log_j) in enumerate(known, start=1)
+        TrialSnapshot(index, AT_8, (1.0,), (math.exp(log_j),), (accuracy,), 1.0)
+        for index, (accuracy, log_j) in enumerate(known, start=1)
     ]
     of = front(first, *trials, worst_j=math.exp(8.0))
     grown = of.improvement(*(np.array([x]) for x in (Scale().place(new[0]), 1e-9, new[1], 1e-9)))

@@ -21,7 +21,7 @@ def trial(number: int, *points: tuple[float, float], state: str = "paused") -> T
     return TrialSnapshot(
         number,
         {},
-        epochs=tuple(float(at + 1) for at in range(len(points))),
+        epochs=tuple(float(index + 1) for index in range(len(points))),
         joules=tuple(energy_j for energy_j, _ in points),
         accuracy=tuple(accuracy for _, accuracy in points),
         spent_j=points[-1][0] if points else 0.0,
@@ -189,7 +189,7 @@ class Game:
             count += 1
             if until_j is not None and count * self.steps_j[number] >= until_j:
                 break
-        points = [(self.steps_j[number] * (at + 1), curve[at]) for at in range(count)]
+        points = [(self.steps_j[number] * (index + 1), curve[index]) for index in range(count)]
         self.burnt_j += (count - len(before.joules)) * self.steps_j[number]
         over = count == len(curve)
         self.trials[number] = trial(number, *points, state="ended" if over else "paused")
@@ -208,9 +208,9 @@ def test_it_comes_to_an_end_and_pays_for_nothing_twice(curves, slots, eta, dice)
     game = Game([curve for curve, _ in curves], [step for _, step in curves], slots)
     game.play(Halving(eta=eta), dice)
     assert len(game.trials) == len(curves)
-    assert all(each.state in ("ended", "paused") for each in game.trials)
-    assert any(each.state == "ended" for each in game.trials)
-    assert game.burnt_j == sum(each.joules[-1] for each in game.trials)
+    assert all(trial.state in ("ended", "paused") for trial in game.trials)
+    assert any(trial.state == "ended" for trial in game.trials)
+    assert game.burnt_j == sum(trial.joules[-1] for trial in game.trials)
 
 
 @given(CURVES, st.integers(1, 4), st.randoms(use_true_random=False))
@@ -225,10 +225,14 @@ def test_of_those_that_wait_at_a_rung_none_goes_on_before_one_that_beats_it(curv
         if whole_j is None or not promoted.joules:
             continue
         rungs = [whole_j / 27, whole_j / 9, whole_j / 3]
-        rung = sum(promoted.joules[-1] >= at * (1 - 1e-9) for at in rungs)
+        rung = sum(promoted.joules[-1] >= level * (1 - 1e-9) for level in rungs)
         for other in seen:
             waits = other.state == "paused" and other.joules
-            if waits and rung and rung == sum(other.joules[-1] >= at * (1 - 1e-9) for at in rungs):
+            if (
+                waits
+                and rung
+                and rung == sum(other.joules[-1] >= level * (1 - 1e-9) for level in rungs)
+            ):
                 better = max(other.accuracy) > max(promoted.accuracy)
                 assert not (better and other.joules[-1] <= promoted.joules[-1])
 
@@ -238,9 +242,9 @@ def test_it_spends_less_than_training_all_to_the_end_and_finds_the_same():
     curves = []
     for _ in range(40):
         best, speed = dice.uniform(0.3, 0.99), dice.uniform(0.05, 0.5)
-        curves.append([best * (1 - math.exp(-speed * (at + 1))) for at in range(81)])
+        curves.append([best * (1 - math.exp(-speed * (index + 1))) for index in range(81)])
     game = Game(curves, [1.0] * 40, 1)
     game.play(Halving(), dice)
     assert game.burnt_j < 40 * 81 / 4
-    found = max(max(each.accuracy) for each in game.trials if each.state == "ended")
+    found = max(max(trial.accuracy) for trial in game.trials if trial.state == "ended")
     assert found > max(map(max, curves)) - 0.05

@@ -319,8 +319,8 @@ def test_any_study_gets_valid_values(objective: Callable[[Trial], Any], seed):
         optimized.optimize(objective, n_trials=12)
     for trial in optimized.trials:
         assert trial.state.is_finished()
-        for key, at in trial.distributions.items():
-            assert at._contains(at.to_internal_repr(trial.params[key]))
+        for key, distribution in trial.distributions.items():
+            assert distribution._contains(distribution.to_internal_repr(trial.params[key]))
 
 
 def test_two_objectives_ask_for_the_front():

@@ -46,7 +46,9 @@ def test_a_trial_knows_its_own_luck_and_a_new_one_does_not():
 
 
 def test_curves_of_neighbours_go_on_alike():
-    runs = [trained(at, {"batch_size": size}, 30) for at, size in enumerate(SIZES) if size != 64]
+    runs = [
+        trained(index, {"batch_size": size}, 30) for index, size in enumerate(SIZES) if size != 64
+    ]
     short = trained(9, AT_64, 2)
     mean, _ = expected(LearningCurveModel([*runs, short], SPACE), 64, 30.0, trial=len(runs))
     assert mean == pytest.approx(Scale().place(accuracy(AT_64, 30.0)), abs=0.3)
@@ -77,14 +79,14 @@ def test_an_evaluation_that_is_no_number_says_nothing():
 def test_whatever_was_read_what_is_expected_is_finite(curves: Sequence[tuple[int, list[float]]]):
     runs = [
         TrialSnapshot(
-            at,
+            index,
             {"batch_size": size},
             tuple(0.25 * (i + 1) for i in range(len(read))),
             tuple(1.0 * (i + 1) for i in range(len(read))),
             tuple(read),
             4.0,
         )
-        for at, (size, read) in enumerate(curves)
+        for index, (size, read) in enumerate(curves)
     ]
     of = LearningCurveModel(runs, SPACE)
     horizons = np.geomspace(0.25, 60, 5)
