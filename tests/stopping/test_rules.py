@@ -189,7 +189,7 @@ def test_dominance_stops_less_the_more_it_asks_for(
 
 def powers(end: float, bend: float, epochs: int, start: float = 0.1) -> list[float]:
     """A curve that saturates."""
-    return [end - (end - start) * (at + 1) ** -bend for at in range(epochs)]
+    return [end - (end - start) * (index + 1) ** -bend for index in range(epochs)]
 
 
 def test_extrapolation_stops_what_saturates_too_low_and_says_how_probable_it_is():
@@ -204,7 +204,7 @@ def test_extrapolation_stops_what_saturates_too_low_and_says_how_probable_it_is(
 
 def test_extrapolation_leaves_what_may_win():
     slow = steady([0.3] * 20 + [0.92])  # the target after 21 J
-    rising = steady([0.05 * at for at in range(1, 9)])
+    rising = steady([0.05 * index for index in range(1, 9)])
     assert Extrapolate().decide(progress(rising, 8), rivals_of([slow])) is None
     late_bloomer = steady(powers(0.999, 0.9, 10))
     assert Extrapolate().decide(progress(late_bloomer, 10), rivals_of([slow])) is None
