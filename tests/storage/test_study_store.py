@@ -131,16 +131,16 @@ def test_trials_are_read_as_optuna_reads_them(open_study):
     store = open_study()
     study = store._study
     lists = {"choice": ("a", 2, None, True), "other": (1.5, "b")}
-    for at, state in enumerate(("complete", "complete", "pruned", "failed", "running")):
+    for index, state in enumerate(("complete", "complete", "pruned", "failed", "running")):
         trial = study.ask()
         trial.suggest_float("lr", 1e-5, 1, log=True)
         trial.suggest_int("width", 2, 8, step=2)
         for key, choices in lists.items():
             trial.suggest_categorical(key, choices)
         if state == "complete":
-            trial.set_constraint("one", at - 0.5)
+            trial.set_constraint("one", index - 0.5)
             trial.set_constraint("other", -1)
-            study.tell(trial, [at, float("inf")])
+            study.tell(trial, [index, float("inf")])
         elif state != "running":
             study.tell(trial, state={"pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[state])
     old = {"constraints": [-1.0, 1.0]}  # as Optuna kept them before version 5

@@ -61,7 +61,7 @@ def test_what_we_find_others_find(data: st.DataObject) -> None:
     plain = data.draw(plain_studies())
     parts: list[tuple[Part, Any]] = [("study", plain.study)]
     parts += [("trial", trial) for trial in plain.trials]
-    parts += [("confirmation", each) for each in plain.confirmations]
+    parts += [("confirmation", confirmation) for confirmation in plain.confirmations]
     part, good = data.draw(st.sampled_from(parts))
     good = json.loads(to_line(good))
     assert problem(part, good) is None
