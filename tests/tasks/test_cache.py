@@ -91,7 +91,7 @@ def test_a_damaged_file_is_made_again(source, folder, damage):
     if damage != "folder":  # which stays in the way, and does no harm
         asked(make, source)
         assert make.calls == 2
-    assert [each for each in folder.iterdir() if each.suffix == ".part"] == []
+    assert [path for path in folder.iterdir() if path.suffix == ".part"] == []
 
 
 def test_a_folder_that_cannot_be_written_keeps_nothing_and_still_works(source, folder, monkeypatch):
