@@ -96,12 +96,12 @@ def scratch(model: str = "mlp", optimizer: str = "sgd", scheduler: str = "none")
 def in_pieces(make: Callable[[], Scratch], pieces: list[int], path: Path) -> list[object]:
     """Train some samples, pause, resume in a fresh paradigm, and so on; return all observations."""
     seen: list[object] = []
-    for at, samples in enumerate(pieces):
+    for index, samples in enumerate(pieces):
         torch.manual_seed(99)  # a process of its own has drawn other numbers
-        random.seed(at)
+        random.seed(index)
         paradigm = make()
         paradigm.warm_up()
-        if at:
+        if index:
             restore(paradigm, load(path))
         seen += [paradigm.train(32) for _ in range(samples // 32)]
         seen.append((paradigm.evaluate(), random.random(), float(torch.rand(()))))
@@ -212,7 +212,7 @@ def test_an_earlier_pause_stays_until_the_next_is_whole(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="died"), keep_in(path)(state_of(Holds(2), 2)):
         raise RuntimeError("died")
     assert load(path)["paradigm"] == {"of": 1}
-    assert [each.name for each in tmp_path.iterdir()] == [PAUSED]
+    assert [path.name for path in tmp_path.iterdir()] == [PAUSED]
 
 
 # The loop ----------------------------------------------------------------------------------

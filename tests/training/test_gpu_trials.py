@@ -218,7 +218,9 @@ def test_a_trial_of_a_study_is_replayed_as_a_training_by_itself(gpu: FakeNvml, t
         with ready_trial(setup, JournalWriter(None)) as trial:
             again = trial.train()
     assert again.start.provenance.kind == "replayed"
-    assert [at.training for at in again.checkpoints] == [at.training for at in recorded.checkpoints]
+    assert [checkpoint.training for checkpoint in again.checkpoints] == [
+        checkpoint.training for checkpoint in recorded.checkpoints
+    ]
     assert again.booked("loading") == recorded.booked("loading")
 
 

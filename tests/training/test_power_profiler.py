@@ -128,7 +128,7 @@ def assert_books_hold(result: TrialResult, gpu: ToyGpu) -> None:
     assert booked.total_j == pytest.approx(gpu.spent.total_j)
     assert booked.time_s == pytest.approx(gpu.spent.time_s)
     assert booked.gpus_j == pytest.approx(gpu.spent.gpus_j)
-    curve = total(at.training for at in result.checkpoints)
+    curve = total(checkpoint.training for checkpoint in result.checkpoints)
     assert curve.total_j == pytest.approx(result.training_j)
     assert curve.time_s == pytest.approx(result.booked("training").time_s)
 
@@ -213,7 +213,7 @@ def test_the_best_limit_is_found_and_held(tmp_path: Path):
     assert profile is not None
     assert profile.chosen_w == result.conditions.limit_w == gpu.limit_w == 200
     # Two that are worse end it: 125 and 100 W are not tried.
-    assert [at.limit_w for at in profile.points] == [300, 275, 250, 225, 200, 175, 150]
+    assert [point.limit_w for point in profile.points] == [300, 275, 250, 225, 200, 175, 150]
     for at in profile.points:
         assert at.step_j == pytest.approx(bowl(at.limit_w))
         assert at.step_s == pytest.approx(slower(at.limit_w))
@@ -250,7 +250,9 @@ def test_a_stopping_rule_is_told_joules_at_the_chosen_limit_alone(tmp_path: Path
     assert (result.end, len(told)) == ("stopped", 1)
     assert tries.over
     assert len(result.checkpoints) > 10  # no pause was requested while limits were tried
-    assert told[0].joules == pytest.approx([25 * (at + 1) for at in range(len(told[0].joules))])
+    assert told[0].joules == pytest.approx(
+        [25 * (index + 1) for index in range(len(told[0].joules))]
+    )
     assert_books_hold(result, gpu)
 
 
@@ -262,7 +264,9 @@ def test_the_curve_is_that_of_a_trial_at_the_chosen_limit(tmp_path: Path):
     plain = run_trial(
         lambda: Trainee(fixed, script), fixed, Plan(0.9, 20), START, JournalWriter(None)
     )
-    assert [at.samples for at in profiled.checkpoints] == [at.samples for at in plain.checkpoints]
+    assert [checkpoint.samples for checkpoint in profiled.checkpoints] == [
+        checkpoint.samples for checkpoint in plain.checkpoints
+    ]
     assert profiled.energy_to_target_j == pytest.approx(plain.energy_to_target_j)
     assert profiled.time_to_target_s == pytest.approx(plain.time_to_target_s)
 
@@ -353,7 +357,7 @@ def test_a_trial_that_reaches_its_target_meanwhile_takes_the_best_so_far():
     assert result.flags == ("power_profile_unfinished",)
     assert profile is not None
     assert not profile.finished
-    assert profile.chosen_w == min(at.limit_w for at in profile.points)
+    assert profile.chosen_w == min(point.limit_w for point in profile.points)
     steps = result.checkpoints[-1].steps or 0
     assert result.training_j == pytest.approx(steps * bowl(profile.chosen_w))
     assert_books_hold(result, gpu)

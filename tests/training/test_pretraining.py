@@ -272,7 +272,9 @@ def test_a_trial_pays_for_its_source_once_and_the_next_ones_take_it(tmp_path: Pa
 
 def test_a_source_depends_on_what_it_is_asked_and_on_nothing_else(tmp_path: Path) -> None:
     words = ((), ("lr=0.1", "batch_size=64", "optimizer=sgd", "epochs=1"), ("model.width=16",))
-    fresh = [trial(tmp_path / str(at), *SOURCE, *more).upfront for at, more in enumerate(words)]
+    fresh = [
+        trial(tmp_path / str(index), *SOURCE, *more).upfront for index, more in enumerate(words)
+    ]
     assert [each.fresh for (each,) in fresh] == [True, False, True]
     assert fresh[0][0].energy == fresh[1][0].energy  # though the meter counts by the batch
 

@@ -50,7 +50,7 @@ def run(
 
 
 def marks(result: TrialResult) -> list[int]:
-    return [at.samples or 0 for at in result.checkpoints]
+    return [checkpoint.samples or 0 for checkpoint in result.checkpoints]
 
 
 # When it evaluates -------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_without_patience_it_trains_all_epochs():
 def test_patience_ends_a_plateau_after_the_target():
     result = run([0.9, 0.95, 0.95, 0.94, 0.96], Plan(target=0.9, epochs=9, patience=2))
     assert result.end == "plateau"
-    assert [at.accuracy for at in result.checkpoints] == [0.9, 0.95, 0.95, 0.94]
+    assert [checkpoint.accuracy for checkpoint in result.checkpoints] == [0.9, 0.95, 0.95, 0.94]
 
 
 def test_progress_after_the_target_restarts_patience():
@@ -270,8 +270,12 @@ def test_the_books_hold_every_joule_once(
         JournalWriter(None),
     )
     assert result.spent_j == counter.total_j
-    assert total(at.training for at in result.checkpoints) == result.booked("training")
-    assert total(at.evaluation for at in result.checkpoints) == result.booked("evaluation")
+    assert total(checkpoint.training for checkpoint in result.checkpoints) == result.booked(
+        "training"
+    )
+    assert total(checkpoint.evaluation for checkpoint in result.checkpoints) == result.booked(
+        "evaluation"
+    )
     assert result.training_j == result.checkpoints[-1].samples
 
 
