@@ -71,8 +71,15 @@ def mixed(**more: Any) -> StudyRecord:
 def test_the_best_setups_and_the_default_are_compared():
     found = finalists(mixed(), ConfirmRequest(top=2))
     assert [each.number for each in found] == [2, 4, 0]
-    assert [each.number for each in finalists(mixed(), ConfirmRequest(top=9))] == [2, 4, 1, 0]
-    assert [each.number for each in finalists(mixed(), ConfirmRequest(target=0.2, top=1))] == [3, 0]
+    assert [finalist.number for finalist in finalists(mixed(), ConfirmRequest(top=9))] == [
+        2,
+        4,
+        1,
+        0,
+    ]
+    assert [
+        finalist.number for finalist in finalists(mixed(), ConfirmRequest(target=0.2, top=1))
+    ] == [3, 0]
 
 
 def test_what_cannot_be_compared_is_refused():
@@ -105,8 +112,8 @@ def confirmed(energies: dict[int, list[float | None]]) -> StudyRecord:
                 result=result([(100, energy_j or 1.0, 0.9 if energy_j else 0.5)]),
                 test_accuracy=0.8,
             )
-            for number, of in energies.items()
-            for seed, energy_j in enumerate(of)
+            for number, energy in energies.items()
+            for seed, energy_j in enumerate(energy)
         ),
     )
 
