@@ -162,13 +162,16 @@ def sbatch(cluster: FakeSlurm, words: list[str]) -> int:
     array = re.search(r"^#SBATCH --array=(\d+)-(\d+)", script, re.MULTILINE)
     elements = [] if array is None else range(int(array[1]), int(array[2]) + 1)
     names = [f"{number}_{element}" for element in elements] or [str(number)]
-    for at, name in enumerate(names):
+    for index, name in enumerate(names):
         job = cluster.job(name)
         job.folder.mkdir()
         job.write("script", script)
-        numbers = {"SLURM_JOB_ID": str(number + at)}
+        numbers = {"SLURM_JOB_ID": str(number + index)}
         if elements:
-            numbers |= {"SLURM_ARRAY_JOB_ID": str(number), "SLURM_ARRAY_TASK_ID": str(elements[at])}
+            numbers |= {
+                "SLURM_ARRAY_JOB_ID": str(number),
+                "SLURM_ARRAY_TASK_ID": str(elements[index]),
+            }
         job.write("env", json.dumps(numbers))
         subprocess.Popen(
             [cluster.folder / "bin" / "scontrol", "run", name],
@@ -221,7 +224,7 @@ def _job_id() -> str:
 
 
 def sacct(cluster: FakeSlurm, words: list[str]) -> int:
-    asked = [words[at + 1] for at, word in enumerate(words) if word == "-j"]
+    asked = [words[index + 1] for index, word in enumerate(words) if word == "-j"]
     say("JobID|State|NodeList")
     for job in cluster.jobs:
         if not asked or job.number.split("_")[0] in asked:

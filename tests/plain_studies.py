@@ -50,16 +50,16 @@ _PROFILE = PowerProfile(
 @st.composite
 def _results(draw: st.DrawFn, end: End) -> TrialResult:
     steps = draw(st.lists(st.tuples(_POSITIVE, st.floats(0, 1)), max_size=4))
-    joules = [sum(step for step, _ in steps[: at + 1]) for at in range(len(steps))]
-    curve = [(50 * (at + 1), joules[at], steps[at][1]) for at in range(len(steps))]
+    joules = [sum(step for step, _ in steps[: index + 1]) for index in range(len(steps))]
+    curve = [(50 * (index + 1), joules[index], steps[index][1]) for index in range(len(steps))]
     made = result(curve, end=end, reason=draw(_TEXT), warmup_j=1.0, evaluation_j=0.5)
     heads = draw(st.booleans())
     if heads and curve:
         made = replace(
             made,
             checkpoints=Checkpoints.of(
-                replace(at, heads={"digit": at.accuracy, "odd": 0.5}, loss=math.nan)
-                for at in made.checkpoints
+                replace(checkpoint, heads={"digit": checkpoint.accuracy, "odd": 0.5}, loss=math.nan)
+                for checkpoint in made.checkpoints
             ),
             head_targets={"digit": 0.9, "odd": 0.8},
         )

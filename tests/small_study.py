@@ -257,7 +257,7 @@ def check_in_steps(where: str, folder: Path, n_trials: int) -> StudyRecord:
     for trial in kept:  # however often it paused, its curve is the one of its script
         assert trial.result is not None
         curve = trial.result.curve
-        samples = tuple(25 * (at + 1) for at in range(len(curve)))
+        samples = tuple(25 * (index + 1) for index in range(len(curve)))
         assert curve.samples == samples
         assert curve.training_j == tuple(map(float, samples))
     return study
@@ -266,7 +266,7 @@ def check_in_steps(where: str, folder: Path, n_trials: int) -> StudyRecord:
 def burnt_j(folder: Path) -> float:
     """All that the journals know."""
     journals = (JournalReader(path).read() for path in folder.glob(f"*/{JOURNAL}"))
-    return sum(total(w.energy for w in each.windows).total_j for each in journals)
+    return sum(total(w.energy for w in journal.windows).total_j for journal in journals)
 
 
 def elsewhere(host: str) -> Process:

@@ -86,7 +86,7 @@ def commands(text: str) -> list[Command]:
 def _commands(block: str) -> Iterator[Command]:
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         lines = part.splitlines()
-        end = next(at for at, line in enumerate(lines) if not line.endswith("\\"))
+        end = next(index for index, line in enumerate(lines) if not line.endswith("\\"))
         yield Command("\n".join(lines[: end + 1]), "\n".join(lines[end + 1 :]))
 
 

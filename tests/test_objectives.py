@@ -142,7 +142,7 @@ def test_the_curve_is_told_in_few_points_whatever_the_ending():
     }
     assert told["stopped_by"] == "cap"
     assert "stopped_by" not in judge(result(MISSED), EnergyVsAccuracy()).attributes
-    long = result([(at, at, at / 1000) for at in range(1, 951)])
+    long = result([(index, index, index / 1000) for index in range(1, 951)])
     curve = judge(long, EnergyVsAccuracy()).attributes[CURVE]
     assert len(curve["joules"]) == len(curve["epochs"]) == len(curve["accuracy"]) <= 60
     assert (curve["joules"][0], curve["joules"][-1]) == (1, 950)

@@ -100,7 +100,7 @@ def test_the_old_word_for_a_step_of_training_warns(module: str) -> None:
     old: Any = importlib.import_module(module)
     with pytest.warns(DeprecationWarning, match="from energyopt import TrainStep") as warned:
         assert old.Trained is package.TrainStep
-    assert {each.filename for each in warned} == {__file__}
+    assert {warning.filename for warning in warned} == {__file__}
 
 
 @pytest.mark.parametrize("module", OLD_MODULES)

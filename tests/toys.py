@@ -47,7 +47,9 @@ result = functools.partial(make_result, provenance=ESTIMATED)
 
 def uncounted(of: TrialResult) -> TrialResult:
     """Return the training without samples, steps and loss."""
-    rows = (replace(at, samples=None, steps=None, loss=None) for at in of.checkpoints)
+    rows = (
+        replace(checkpoint, samples=None, steps=None, loss=None) for checkpoint in of.checkpoints
+    )
     return replace(of, checkpoints=Checkpoints.of(rows))
 
 
