@@ -52,10 +52,17 @@ class Savings:
         """The difference, in J; negative if the other one is more expensive."""
         return self.default_j - self.other_j
 
+    @property
+    def interval_j(self) -> tuple[float, float]:
+        """The 95 % interval of the difference, in J."""
+        return self.value_j - self.half_j, self.value_j + self.half_j
+
     def break_even(self, search_j: float) -> tuple[float, float]:
         """Return the interval of training runs until a search has paid back; infinite for never."""
-        low_j, high_j = self.value_j - self.half_j, self.value_j + self.half_j
-        return tuple(search_j / saved_j if saved_j > 0 else math.inf for saved_j in (high_j, low_j))  # type: ignore[return-value]
+        latest, soonest = (
+            search_j / saved_j if saved_j > 0 else math.inf for saved_j in self.interval_j
+        )
+        return soonest, latest
 
     def net_j(self, search_j: float, trainings: float) -> tuple[float, float, float]:
         """Return the savings minus the search energy, in J: expected, lowest, highest.
@@ -64,33 +71,28 @@ class Savings:
             search_j: Energy of the search, in J.
             trainings: Number of training runs.
         """
-        low_j, high_j = self.value_j - self.half_j, self.value_j + self.half_j
-        return tuple(trainings * saved_j - search_j for saved_j in (self.value_j, low_j, high_j))  # type: ignore[return-value]
+        net_j, least_j, most_j = (
+            trainings * saved_j - search_j for saved_j in (self.value_j, *self.interval_j)
+        )
+        return net_j, least_j, most_j
 
 
 def saving(
-    study: StudyRecord, reaching: Sequence[Hit], default: TrialRecord, other: TrialRecord
+    study: StudyRecord, reaching: Sequence[Hit], default: TrialRecord, candidate: TrialRecord
 ) -> Savings:
-    """Compare a configuration with the default one, by equal seeds if there are any.
-
-    Args:
-        study: The study.
-        reaching: The trials that reached the target.
-        default: The trial of the default configuration, one of these.
-        other: The trial of the other configuration, one of these.
-    """
+    """Compare a configuration with the default one, by equal seeds if there are any."""
     target = reaching[0][1].target
     confirmed = {
         setup_of(setup.trial.params): setup
         for setup in confirmed_setups(study)
         if setup.target == target and not setup.missed
     }
-    pair = [confirmed.get(setup_of(trial.params)) for trial in (default, other)]
+    pair = [confirmed.get(setup_of(trial.params)) for trial in (default, candidate)]
     if pair[0] is not None and pair[1] is not None:
         savings = _paired(pair[0], pair[1])
         if savings is not None:
             return savings
-    return _unpaired(reaching, default, other)
+    return _unpaired(reaching, default, candidate)
 
 
 def parts_j(study: StudyRecord) -> dict[str, float]:
@@ -106,9 +108,7 @@ def parts_j(study: StudyRecord) -> dict[str, float]:
 def fates_j(study: StudyRecord, fates: Mapping[int, str | None]) -> dict[str, float]:
     """Return the energy that a study used by outcome of its trials, in J.
 
-    Args:
-        study: The study.
-        fates: The outcome of each trial, by number; None for an open trial, which counts by state.
+    An open trial has None as its outcome, and counts by its state.
     """
     energies_j: dict[str, float] = {}
     for trial in study.trials:
@@ -118,20 +118,20 @@ def fates_j(study: StudyRecord, fates: Mapping[int, str | None]) -> dict[str, fl
     return {**energies_j, CONFIRMATION: study.confirmation_j}
 
 
-def _paired(default: Confirmed, other: Confirmed) -> Savings | None:
-    seeds = sorted(default.energies_j.keys() & other.energies_j.keys())
+def _paired(default: Confirmed, candidate: Confirmed) -> Savings | None:
+    seeds = sorted(default.energies_j.keys() & candidate.energies_j.keys())
     if len(seeds) < 2:  # noqa: PLR2004  # one value has no spread
         return None
-    pairs = [(default.energies_j[seed], other.energies_j[seed]) for seed in seeds]
+    pairs = [(default.energies_j[seed], candidate.energies_j[seed]) for seed in seeds]
     return Savings(
-        default_j=statistics.fmean(one for one, _ in pairs),
-        other_j=statistics.fmean(two for _, two in pairs),
-        half_j=half_width([one - two for one, two in pairs]),
+        default_j=statistics.fmean(default_j for default_j, _ in pairs),
+        other_j=statistics.fmean(candidate_j for _, candidate_j in pairs),
+        half_j=half_width([default_j - candidate_j for default_j, candidate_j in pairs]),
         basis=f"{len(seeds)} paired seeds",
     )
 
 
-def _unpaired(reaching: Sequence[Hit], default: TrialRecord, other: TrialRecord) -> Savings:
+def _unpaired(reaching: Sequence[Hit], default: TrialRecord, candidate: TrialRecord) -> Savings:
     """Compare by the trials, given the seed noise.
 
     The noise is the standard deviation of the log energy. To first order, that of an energy E is
@@ -139,7 +139,7 @@ def _unpaired(reaching: Sequence[Hit], default: TrialRecord, other: TrialRecord)
     """
     energies = energies_by_setup(reaching)
     noise, is_measured = noise_among(energies.values())
-    pair = [energies[setup_of(trial.params)] for trial in (default, other)]
+    pair = [energies[setup_of(trial.params)] for trial in (default, candidate)]
     default_j, other_j = (e[0] if len(e) == 1 else statistics.geometric_mean(e) for e in pair)
     variance = (default_j**2 / len(pair[0]) + other_j**2 / len(pair[1])) * noise**2
     source = "of its repetitions" if is_measured else "assumed"

@@ -57,15 +57,15 @@ def confirmed_setups(
         among: The overrides of the training runs to use; None for the latest ones of each
             configuration.
     """
-    done = [c for c in study.confirmations if c.state == "complete" and c.result is not None]
+    complete = [c for c in study.confirmations if c.state == "complete" and c.result is not None]
     if among is not None:
-        done = [c for c in done if c.overrides in among]
+        complete = [c for c in complete if c.overrides in among]
     groups: dict[Overrides, list[Confirmation]] = {}
-    for confirmation in done:
+    for confirmation in complete:
         groups.setdefault(_without_seed(confirmation.overrides), []).append(confirmation)
     by_age = sorted(groups.values(), key=lambda group: group[-1].number)
     latest = {group[-1].trial: group for group in by_age}
-    targets = {done[-1].result.target} if done and done[-1].result else set()
+    targets = {complete[-1].result.target} if complete and complete[-1].result else set()
     trials = {trial.number: trial for trial in study.trials}
     setups = [
         _confirmed(trials[number], group)

@@ -57,9 +57,9 @@ def telling_trials(
     cheapest = [] if target is None else at_target(study, target)
     shown = {point.trial for point in front} | {t.number for t in study.trials if t.default}
     shown |= {trial.number for trial, _, _ in cheapest[: max_trials // 2]}
-    others = [trial.number for trial in study.trials if trial.number not in shown]
+    unchosen = [trial.number for trial in study.trials if trial.number not in shown]
     n_free = max(max_trials - len(shown), 0)
-    shown |= {others[i * len(others) // n_free] for i in range(n_free)}
+    shown |= {unchosen[i * len(unchosen) // n_free] for i in range(n_free)}
     return replace(study, trials=tuple(t for t in study.trials if t.number in shown))
 
 
@@ -94,6 +94,12 @@ def drawn_curves(
 def finite(curve: Curve) -> Curve:
     """Return a curve without evaluations whose metric is not finite: they reached nothing."""
     return curve.only([math.isfinite(accuracy) for accuracy in curve.accuracy])
+
+
+def best_score(result: TrialResult) -> float:
+    """Return the score of a trial's best evaluation; the worst there is without any."""
+    best = result.best_value
+    return result.monitor.worst if best is None else result.monitor.score(best)
 
 
 def rises(study: StudyRecord) -> list[tuple[TrialRecord, TrialResult, Curve]]:

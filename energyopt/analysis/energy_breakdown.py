@@ -105,10 +105,10 @@ def _training_uses(
     if hit is None:
         return [(_use_of(trial, target), trained)]
     useful = total(result.checkpoints.training[i] for i in range(hit.index + 1))
-    beyond = trained - useful
-    if abs(beyond.total_j) <= _ROUNDING * trained.total_j:
+    surplus = trained - useful
+    if abs(surplus.total_j) <= _ROUNDING * trained.total_j:
         return [("useful", trained)]
-    return [("useful", useful), ("beyond", beyond)]
+    return [("useful", useful), ("beyond", surplus)]
 
 
 def _use_of(trial: TrialRecord, target: float | None) -> Use:

@@ -91,14 +91,7 @@ def searched(study: StudyRecord) -> tuple[str, ...]:
 
 
 def heat_map(study: StudyRecord, target: float, across: str, down: str) -> HeatMap:
-    """Arrange the training runs of a study by two parameters.
-
-    Args:
-        study: The study.
-        target: Accuracy to reach.
-        across: The parameter of the columns.
-        down: The parameter of the rows.
-    """
+    """Arrange the training runs of a study by two parameters."""
     marks_by_key = {key: list(strip(study, target, key)) for key in (across, down)}
     columns, column_of = _axis(across, [mark.value for mark in marks_by_key[across]])
     rows, row_of = _axis(down, [mark.value for mark in marks_by_key[down]])

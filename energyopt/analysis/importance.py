@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from energyopt.analysis.curves import best_score
 from energyopt.analysis.heat_map import searched
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
@@ -55,10 +56,6 @@ def importances(study: StudyRecord, target: float | None = None) -> Importances:
     It compares the distribution of the best runs in the search space with that of all, so only the
     order of runs matters: one that missed the target follows all that reached it, one that was
     stopped counts with its best accuracy.
-
-    Args:
-        study: The study.
-        target: Accuracy to reach; the study's own if None.
     """
     target = study.target if target is None else target
     varied = searched(study)
@@ -73,7 +70,9 @@ def importances(study: StudyRecord, target: float | None = None) -> Importances:
         energy={}
         if energy_reason
         else _shares(study, keys, trainings, best, _energies(trainings, target)),
-        accuracy=_shares(study, keys, trainings, best, [-_best(result) for _, result in trainings]),
+        accuracy=_shares(
+            study, keys, trainings, best, [-best_score(result) for _, result in trainings]
+        ),
         trainings=len(trainings),
         best=best,
         energy_reason=energy_reason,
@@ -112,11 +111,6 @@ def _energies(trainings: list[Training], target: float | None) -> list[float]:
         highest_j + result.cost_j if hit is None else hit.training_j
         for (_, result), hit in zip(trainings, hits, strict=True)
     ]
-
-
-def _best(result: TrialResult) -> float:
-    best = result.best_value
-    return result.monitor.worst if best is None else result.monitor.score(best)
 
 
 def _shares(

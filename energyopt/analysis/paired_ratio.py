@@ -34,19 +34,15 @@ class Ratio:
         return (self.low > 1) - (self.high < 1)
 
 
-def ratio(one: Mapping[int, float], other: Mapping[int, float]) -> Ratio | None:
-    """Compare two configurations by the seeds that both have; None if there are fewer than two.
+def ratio(numerator: Mapping[int, float], denominator: Mapping[int, float]) -> Ratio | None:
+    """Compare the energies by seed, in J, of two configurations; None if fewer than two pairs.
 
     Student's t interval of the mean log ratio. Pairing removes what a seed does to both.
-
-    Args:
-        one: Energies of the first by seed, in J.
-        other: Energies of the second by seed, in J.
     """
-    seeds = sorted(one.keys() & other.keys())
+    seeds = sorted(numerator.keys() & denominator.keys())
     if len(seeds) < 2:  # noqa: PLR2004  # one value has no spread
         return None
-    logs = [math.log(one[seed]) - math.log(other[seed]) for seed in seeds]
+    logs = [math.log(numerator[seed]) - math.log(denominator[seed]) for seed in seeds]
     mean = statistics.fmean(logs)
     half = half_width(logs)
     return Ratio(math.exp(mean), _exp(mean - half), _exp(mean + half), len(logs))

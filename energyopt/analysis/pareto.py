@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from energyopt.core.curve import CurvePoint
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import Provenance, TrialResult
+from energyopt.core.units import count
 
 P = TypeVar("P")
 
@@ -113,12 +114,7 @@ def final_front(study: StudyRecord) -> tuple[FrontPoint, ...]:
 
 
 def undominated(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> list[TrialRecord]:
-    """Return the trials whose objective values no other trial beats.
-
-    Args:
-        trials: Complete trials, with one value a metric; of equal ones the first is kept.
-        metrics: The objectives, with their directions.
-    """
+    """Return the trials whose objective values no other trial beats."""
     signs = [1 if metric.direction == "minimize" else -1 for metric in metrics]
     losses = [tuple(s * v for s, v in zip(signs, t.values, strict=True)) for t in trials]
     # In sorted order, only an earlier trial can beat a later one. With two objectives, that is the
@@ -136,11 +132,11 @@ def front_of(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     if not points:
         return "no points"
     if points[0].kind_of_point == "final":
-        count = _count(sum(1 for _ in _finals(study)), "feasible trial")
-        return f"told values ({', '.join(metric.name for metric in study.metrics)}) of {count}"
+        n_final = count(sum(1 for _ in _finals(study)), "feasible trial")
+        return f"objective values ({', '.join(m.name for m in study.metrics)}) of {n_final}"
     curves = sum(any(map(math.isfinite, result.curve.accuracy)) for _, result in study.results)
-    count = _count(curves, "trial")
-    return f"{study.monitor.name} against training energy, over all checkpoints of {count}"
+    trials = count(curves, "trial")
+    return f"{study.monitor.name} against training energy, over all checkpoints of {trials}"
 
 
 def at_target(study: StudyRecord, target: float) -> list[Hit]:
@@ -169,29 +165,12 @@ def at_checkpoint(
 
     With its samples as `max_samples`, a deterministic training repeats the evaluations up to this
     one and ends with it. If samples were not counted, it continues to its own end.
-
-    Args:
-        study: The study it belongs to.
-        trial: The trial it belongs to.
-        result: That trial's record.
-        point: The evaluation.
     """
     ends_there = point.samples is not None and study.app is None
     end = (f"max_samples={point.samples}",) if ends_there else ()
-    return FrontPoint(
-        energy_j=point.training_j,
-        accuracy=point.accuracy,
-        time_s=point.training_s,
-        samples=point.samples,
-        epoch=point.epoch,
-        index=point.index,
-        trial=trial.number,
-        params=trial.params,
-        overrides=join_overrides(trained_as(study, trial), end),
-        provenance=result.start.provenance,
-        flags=result.flags,
-        kind_of_point="checkpoint",
-        default=trial.default,
+    overrides = join_overrides(trained_as(study, trial), end)
+    return _front_point(
+        trial, result, point, accuracy=point.accuracy, overrides=overrides, kind="checkpoint"
     )
 
 
@@ -247,22 +226,31 @@ def _final(
     study: StudyRecord, trial: TrialRecord, result: TrialResult, hit: CurvePoint
 ) -> FrontPoint:
     """Return the front point of the final result of a trial."""
+    overrides, accuracy = trained_as(study, trial), result.best_accuracy
+    return _front_point(trial, result, hit, accuracy=accuracy, overrides=overrides, kind="final")
+
+
+def _front_point(
+    trial: TrialRecord,
+    result: TrialResult,
+    point: CurvePoint,
+    *,
+    accuracy: float,
+    overrides: tuple[str, ...],
+    kind: PointKind,
+) -> FrontPoint:
     return FrontPoint(
-        energy_j=hit.training_j,
-        accuracy=result.best_accuracy,
-        time_s=hit.training_s,
-        samples=hit.samples,
-        epoch=hit.epoch,
-        index=hit.index,
+        energy_j=point.training_j,
+        accuracy=accuracy,
+        time_s=point.training_s,
+        samples=point.samples,
+        epoch=point.epoch,
+        index=point.index,
         trial=trial.number,
         params=trial.params,
-        overrides=trained_as(study, trial),
+        overrides=overrides,
         provenance=result.start.provenance,
         flags=result.flags,
-        kind_of_point="final",
+        kind_of_point=kind,
         default=trial.default,
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

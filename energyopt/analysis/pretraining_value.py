@@ -6,7 +6,7 @@ from energyopt.analysis.pareto import Hit
 from energyopt.core.accounting import Recycled, head_hits, recycled
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import TrialResult
-from energyopt.core.units import joules, percent
+from energyopt.core.units import count, joules, percent
 from energyopt.core.upfront_cost import UpfrontCost
 
 
@@ -19,8 +19,8 @@ def trial_lines(result: TrialResult) -> list[str]:
             lines.append(f"Head {name} missed its target {target:g}.")
         else:
             counts = {"samples": hit.samples, "steps": hit.steps}
-            shown = ", ".join(f"{n} {unit}" for unit, n in counts.items() if n is not None)
-            more = f" ({shown})" if shown else ""
+            amounts = ", ".join(f"{n} {unit}" for unit, n in counts.items() if n is not None)
+            more = f" ({amounts})" if amounts else ""
             lines.append(f"Head {name} at {target:g} first after {joules(hit.training_j)}{more}.")
     energies = result.inference_j_per_1000.items()
     costs = ", ".join(f"{name} {joules(energy_j)}" for name, energy_j in energies)
@@ -28,12 +28,7 @@ def trial_lines(result: TrialResult) -> list[str]:
 
 
 def recycled_of(study: StudyRecord, reaching: list[Hit]) -> Recycled | None:
-    """Compare the cheapest pretrained trial with the cheapest from scratch.
-
-    Args:
-        study: The study.
-        reaching: Its trials that reached the target, cheapest first.
-    """
+    """Compare the cheapest pretrained trial with the cheapest from scratch."""
     scratch = next((hit for hit in reaching if not _pretraining(hit[1])), None)
     tuned = [hit for hit in reaching if _pretraining(hit[1])]
     if scratch is None or not tuned or study.target is None:
@@ -60,8 +55,7 @@ def recycled_line(value: Recycled | None) -> str:
     )
     pays = "never pays back"
     if value.payback is not None:
-        trainings = "1 training" if value.payback == 1 else f"{value.payback} trainings"
-        pays = f"pays back from {trainings} on"
+        pays = f"pays back from {count(value.payback, 'training')} on"
     pretrain_j = value.own_j - value.downloaded_j
     return (
         f"Recycled knowledge: {joules(value.downloaded_j)} to the target with it, "

@@ -57,12 +57,7 @@ class Repeated:
 
 
 def repeated_setups(study: StudyRecord, target: float | None = None) -> list[Repeated]:
-    """Return the configurations that were trained more than once, the cheapest first.
-
-    Args:
-        study: The study.
-        target: Accuracy to reach; the study's own if None.
-    """
+    """Return the configurations that were trained more than once, the cheapest first."""
     target = study.target if target is None else target
     repeated = [*_repeated_trials(study, target), *_confirmations(study, target)]
     return sorted(repeated, key=lambda setup: _mean_j(setup.energies_j))
@@ -76,11 +71,7 @@ def noise_of(study: StudyRecord, target: float | None = None) -> tuple[float, bo
 
 
 def energies_by_setup(reaching: Iterable[Hit]) -> dict[object, list[float]]:
-    """Return the energies to the target, in J, of each configuration.
-
-    Args:
-        reaching: The trials that reached the target.
-    """
+    """Return the energies to the target, in J, of each configuration."""
     energies: dict[object, list[float]] = {}
     for trial, _, point in reaching:
         energies.setdefault(setup_of(trial.params), []).append(point.training_j)
@@ -91,9 +82,6 @@ def noise_among(repetitions: Iterable[Sequence[float]]) -> tuple[float, bool]:
     """Return the standard deviation of the log energy among repetitions, and if it was measured.
 
     If there are too few repetitions, a value is assumed.
-
-    Args:
-        repetitions: The energies of each configuration, in J.
     """
     measured_sd = seed_sd([math.log(energy_j) for energy_j in energies] for energies in repetitions)
     return (ASSUMED_SEED_SD, False) if measured_sd is None else (measured_sd, True)

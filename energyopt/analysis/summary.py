@@ -64,26 +64,6 @@ class Counts:
         """Trials that reached the target."""
         return self.fates.get("reached", 0)
 
-    @property
-    def missed(self) -> int:
-        """Trials that trained to their end without reaching it."""
-        return self.fates.get("missed", 0)
-
-    @property
-    def stopped(self) -> int:
-        """Trials that ended earlier, without reaching it."""
-        return self.fates.get("stopped", 0)
-
-    @property
-    def failed(self) -> int:
-        """Trials without a valid result that failed themselves."""
-        return self.fates.get("failed", 0)
-
-    @property
-    def lost(self) -> int:
-        """Trials that were interrupted or crashed."""
-        return self.fates.get("lost", 0)
-
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -294,7 +274,9 @@ def _no_break_even(
         return _no_default(study, target)
     if setup_of(recommended.params) == setup_of(default.params):
         return f"the default setup (trial {default.trial}) is itself the cheapest"
-    return f"the default setup (trial {default.trial}) is not dearer than the recommended one"
+    return (
+        f"the default setup (trial {default.trial}) is not more expensive than the recommended one"
+    )
 
 
 def _no_default(study: StudyRecord, target: float) -> str:
