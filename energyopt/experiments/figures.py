@@ -17,8 +17,7 @@ from energyopt.report.html.figure import (
     data,
     joules_axis,
     log_scale,
-    look_color,
-    look_shape,
+    look_channels,
     short,
     to_svg,
 )
@@ -196,12 +195,12 @@ def draw_curves(
     )
     y = alt.Y("a:Q", title="validation accuracy", scale=alt.Scale(domain=[floor, 1]))
     looks = series(kinds)
-    color, shape = look_color(looks, columns=6), look_shape(looks, columns=6)
+    channels = look_channels(looks, columns=6)
     lines = alt.Chart(data(rows)).mark_line(interpolate="step-after", strokeWidth=1.6, opacity=0.75)
     last = alt.Chart(data(ends)).mark_point(filled=True, size=50, opacity=1)
     layers = [
-        lines.encode(x=x, y=y, detail="curve:N", color=color),
-        last.encode(x=x, y=y, color=color, shape=shape),
+        lines.encode(x=x, y=y, detail="curve:N", color=channels["color"]),
+        last.encode(x=x, y=y, **channels),
     ]
     if not math.isnan(target):
         level = _line(y=y).transform_calculate(a=repr(target))

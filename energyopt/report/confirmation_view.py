@@ -36,17 +36,17 @@ def confirmation_lines(setups: Sequence[Confirmed]) -> Iterator[str]:
     best = next((c for c in setups if not c.trial.default and c.energies_j), None)
     if best is None:
         return
-    for other in setups:
-        if other is not best:
-            yield _comparison_line(best, other)
+    for rival in setups:
+        if rival is not best:
+            yield _comparison_line(best, rival)
 
 
-def _comparison_line(one: Confirmed, other: Confirmed) -> str:
-    pair = f"{one.name[0].upper()}{one.name[1:]} against {other.name}"
-    comparison = ratio(one.energies_j, other.energies_j)
+def _comparison_line(first: Confirmed, second: Confirmed) -> str:
+    pair = f"{first.name[0].upper()}{first.name[1:]} against {second.name}"
+    comparison = ratio(first.energies_j, second.energies_j)
     missed = [
         f"{c.name} missed the target with {len(c.missed)} of {count(c.seeds, 'seed')}"
-        for c in (one, other)
+        for c in (first, second)
         if c.missed
     ]
     if missed:
@@ -55,7 +55,9 @@ def _comparison_line(one: Confirmed, other: Confirmed) -> str:
         return f"{pair}: too few seeds; give --seeds 2 or more."
     times = f"{comparison.value:.3g}x the joules"
     interval = f"{100 * CONFIDENCE:g} % interval {comparison.low:.3g} to {comparison.high:.3g}"
-    winner = {-1: f"{one.name} wins", 1: f"{other.name} wins", 0: "no winner"}[comparison.verdict]
+    winner = {-1: f"{first.name} wins", 1: f"{second.name} wins", 0: "no winner"}[
+        comparison.verdict
+    ]
     more = "" if comparison.verdict else "; more --seeds may tell them apart"
     pairs = f"{comparison.pairs} paired seeds"
     return f"{pair}: {times} ({interval}, {pairs}): {winner}{more}."

@@ -77,7 +77,7 @@ REMEDIES: Mapping[str, str] = {
         "power limit stays"
     ),
     "moved": (
-        "the trial was paused on another GPU than it went on, so its joules are of two boards"
+        "the trial resumed on another GPU than it was paused on, so its joules are of two boards"
     ),
     "source_missed_target": (
         "the source's training missed its target, and is used as it is; raise "

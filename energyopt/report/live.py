@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
@@ -77,12 +76,7 @@ class Progress:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
         else:
@@ -102,26 +96,7 @@ class _Running:
     since_s: float
 
 
-class _ShowsProgress:
-    """Base of context managers that show progress while entered."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def __enter__(self) -> Self:
-        self._progress.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.__exit__(kind, error, trace)
-
-
-class LiveStudy(_ShowsProgress):
+class LiveStudy(Progress):
     """Context manager that shows a running study from the events it is notified of.
 
     Args:
@@ -135,7 +110,6 @@ class LiveStudy(_ShowsProgress):
     ) -> None:
         self._n_trials = n_trials
         self._provenance = provenance
-        self._console = console
         self._began_s = time.monotonic()
         self._running: dict[int, _Running] = {}
         self._counted = self._begun_before = 0
@@ -144,7 +118,7 @@ class LiveStudy(_ShowsProgress):
         self._warned: set[str] = set()
         self._best: TrialRecord | None = None
         # Last: rich draws once when it is constructed.
-        super().__init__(Progress(console, self._render, self._log_line))
+        super().__init__(console, self._render, self._log_line)
 
     def take_up(self, counted: int, trials: Sequence[TrialRecord]) -> None:
         """Start with the trials that the study already has."""
@@ -164,22 +138,17 @@ class LiveStudy(_ShowsProgress):
         self._paused.add(trial.number)
         self._print_source_and_warnings(trial)
         self._add_result(trial)
-        if not self._progress.drawn:
+        if not self.drawn:
             self._print_line(trial)
 
     def ended(self, trial: TrialRecord, counted: int | None = None) -> None:
-        """Show a trial that ended.
-
-        Args:
-            trial: The trial.
-            counted: Number of ended trials, if other processes end some too.
-        """
+        """Show a trial that ended."""
         self._running.pop(trial.number, None)
         self._print_source_and_warnings(trial)
         self._counted = self._counted + 1 if counted is None else counted
         self._paused.discard(trial.number)
         self._add_result(trial)
-        if not self._progress.drawn or trial.state == "failed":
+        if not self.drawn or trial.state == "failed":
             self._print_line(trial)
 
     def warn(self, flags: Sequence[str]) -> None:
@@ -187,7 +156,7 @@ class LiveStudy(_ShowsProgress):
         for flag in flags:
             if flag not in self._warned:
                 self._warned.add(flag)
-                self.note(f"mind: {explain_flag(flag)}")
+                self.note(f"warning: {explain_flag(flag)}")
 
     def note(self, text: str) -> None:
         """Print text above the progress."""
@@ -284,18 +253,13 @@ class LiveStudy(_ShowsProgress):
         return row
 
 
-class LiveTrial(_ShowsProgress):
-    """Context manager that shows one training run while it runs.
-
-    Args:
-        journal: The trial's journal.
-        console: The console to show it on.
-    """
+class LiveTrial(Progress):
+    """Context manager that shows one training run, from its journal, while it runs."""
 
     def __init__(self, journal: Path, console: Console) -> None:
         run = _Running("", JournalReader(journal), time.monotonic())
         line = partial(_training_line, "training", run)
-        super().__init__(Progress(console, lambda: _dim(line()), line))
+        super().__init__(console, lambda: _dim(line()), line)
 
 
 def _dim(line: str) -> Text:

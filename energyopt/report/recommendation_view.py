@@ -17,7 +17,7 @@ from energyopt.errors import StudyError
 from energyopt.report.console import COMMAND
 from energyopt.report.sentences import params_text, source, trial_text
 from energyopt.report.study_output import untrusted_overrides
-from energyopt.report.tables import command_text, rows_of
+from energyopt.report.tables import CommandText, rows_of
 
 _MAX_ROWS = 10
 
@@ -68,9 +68,9 @@ def recommendation_view(
     more = f"{count(hidden, 'setup')} not shown. " if hidden else ""
     low, high = best.interval_j
     lines = (
-        f"{more}The energies are those of a usual seed; the cheapest training alone may have been "
-        "lucky. Intervals and probabilities are the model's: too narrow for small trainings, whose "
-        "seeds vary more than it expects.",
+        f"{more}The energies are those of a typical seed; that of the cheapest single training may "
+        "be low by seed noise. Intervals and probabilities are the model's: too narrow for small "
+        "trainings, whose seeds vary more than it expects.",
         f"Recommended: {params_text(best.trial.params)} - {joules(best.energy_j)} "
         f"to the target ({joules(low)} to {joules(high)}; trial {best.trial.number}), within "
         f"{percent(within)} of the best setup tried with probability {percent(best.probability)}.",
@@ -83,7 +83,7 @@ def recommendation_view(
         Text(f"{heading})", style="bold"),
         rows_of(columns, rows),
         *(Text(line) for line in lines),
-        command_text(point.overrides, study.app),
+        CommandText(point.overrides, study.app),
     )
     if study.app is not None:  # it has no `retrain` and no `confirm`
         return Group(*shown)
@@ -128,8 +128,7 @@ def recommendation_data(
 def _point(study: StudyRecord, advice: Advice, target: float) -> FrontPoint:
     result = advice.trial.result
     hit = None if result is None else result.first_at(target)
-    assert result is not None  # noqa: S101  # it reached the target
-    assert hit is not None  # noqa: S101
+    assert result is not None and hit is not None  # noqa: S101, PT018  # it reached the target
     return at_checkpoint(study, advice.trial, result, hit)
 
 

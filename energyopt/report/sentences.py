@@ -76,7 +76,7 @@ def source_lines(provenance: Provenance, flags: Sequence[str] = ()) -> str:
         f"          {provenance.uncertainty}",
         f"on        {provenance.device}",
     ]
-    lines += [f"mind      {explain_flag(flag)}" for flag in flags]
+    lines += [f"warning   {explain_flag(flag)}" for flag in flags]
     return "\n".join(lines)
 
 
@@ -97,8 +97,10 @@ def hardware_lines(result: TrialResult) -> list[str]:
         net = f", {joules(result.energy_net_j)} of training beyond it"
         lines.append(f"At rest: {quantity(conditions.idle_w, 'W')}{net}.")
     if conditions.temperature_before_c is not None and conditions.temperature_after_c is not None:
-        before, after = conditions.temperature_before_c, conditions.temperature_after_c
-        lines.append(f"Temperature: {before:g} degC before, {after:g} after.")
+        lines.append(
+            f"Temperature: {conditions.temperature_before_c:g} degC before, "
+            f"{conditions.temperature_after_c:g} after."
+        )
     return lines
 
 
@@ -136,7 +138,7 @@ def _advice_line(summary: Summary) -> str:
     if point is None or advice is None:
         return ""
     return (
-        f"Luck aside, {point_text(point)} is expected to need the least, "
+        f"After correcting for seed noise, {point_text(point)} is expected to need the least, "
         f"{joules(advice.energy_j)} (trial {point.trial}; by the model within {percent(WITHIN)} "
         f"of the best with probability {percent(advice.probability)})."
     )
@@ -188,7 +190,7 @@ def _outcomes_line(summary: Summary) -> str:
     parts = (
         f"{joules(energy_j[key])} {text}" for key, text in _OUTCOMES.items() if key in energy_j
     )
-    return f"By fate: {', '.join(parts)}."
+    return f"By outcome: {', '.join(parts)}."
 
 
 def _break_even_line(summary: Summary) -> str:
@@ -251,7 +253,7 @@ def _flags_line(flags: Mapping[str, int]) -> str:
     if not flags:
         return ""
     warnings = "; ".join(f"{explain_flag(flag)} ({count(n, 'trial')})" for flag, n in flags.items())
-    return f"Conditions to mind: {warnings}."
+    return f"Warnings: {warnings}."
 
 
 def point_text(point: FrontPoint) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich import box
@@ -22,7 +21,7 @@ from energyopt.analysis.pareto import FrontPoint, at_target
 from energyopt.analysis.summary import OPEN, Summary, summarize
 from energyopt.core.curve import CurvePoint
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
-from energyopt.core.trial_result import Provenance, TrialResult
+from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, setting, setup
 from energyopt.report.console import COMMAND, command_lines, printable
 from energyopt.report.sentences import book_lines, source, summary_lines
@@ -32,58 +31,24 @@ _HEADING = "bold"
 _MARKED = "bold green"
 
 
-@dataclass(frozen=True, slots=True)
-class StudyRow:
-    """One study in a list of studies.
-
-    Attributes:
-        name: Its name.
-        trials: Number of its finished trials.
-        reached: Number of trials that reached the target.
-        best_j: The least energy to target, in J; None if no trial reached the target.
-        search_energy_j: All energy used by the study, in J.
-        provenance: Source of its energies; None before the first trial.
-    """
-
-    name: str
-    trials: int
-    reached: int
-    best_j: float | None
-    search_energy_j: float
-    provenance: Provenance | None
-
-
-def study_row(study: StudyRecord) -> StudyRow:
-    """Return the row of a study."""
-    hits = [] if study.target is None else at_target(study, study.target)
-    return StudyRow(
-        name=study.name,
-        trials=sum(trial.state not in OPEN for trial in study.trials),
-        reached=len(hits),
-        best_j=hits[0][2].training_j if hits else None,
-        search_energy_j=study.search_energy_j,
-        provenance=study.provenance,
-    )
-
-
-def studies_table(rows: Iterable[StudyRow]) -> RenderableType:
+def studies_table(studies: Iterable[StudyRecord]) -> RenderableType:
     """Return a table of studies, each with the source of its energies."""
     table = _table(text=("study",), numbers=("trials", "reached", "cheapest", "search"))
     table.add_column(_text("joules are"), overflow="fold")
-    for row in rows:
-        joules_are = "-" if row.provenance is None else source(row.provenance)
+    for study in studies:
+        hits = [] if study.target is None else at_target(study, study.target)
         _row(
             table,
-            row.name,
-            row.trials,
-            row.reached,
-            joules(row.best_j),
-            joules(row.search_energy_j),
-            joules_are,
+            study.name,
+            sum(trial.state not in OPEN for trial in study.trials),
+            len(hits),
+            joules(hits[0][2].training_j if hits else None),
+            joules(study.search_energy_j),
+            "-" if study.provenance is None else source(study.provenance),
         )
     if not table.row_count:
         return _text("No studies yet.")
-    note = "cheapest: training energy to the study's target; search: all that the study burnt"
+    note = "cheapest: training energy to the study's target; search: all energy the study used"
     return Group(table, _text(note, style="dim"))
 
 
@@ -114,8 +79,8 @@ def front_table(
         None,
     )
     ends = {0, len(points) - 1}
-    shown = _thin_indices(len(points), limit, ends if marked is None else ends | {marked})
-    rows = [(points[i], i == marked) for i in shown]
+    indices = _thin_indices(len(points), limit, ends if marked is None else ends | {marked})
+    rows = [(points[i], i == marked) for i in indices]
     sources = "; ".join(dict.fromkeys(source(point.provenance) for point in points))
     heading = (
         f"Front: {front_of or _general_description(points[0])} (validation accuracy; {sources})"
@@ -126,7 +91,7 @@ def front_table(
     ]
     if marked is not None and target is not None:
         parts.append(_text(f"* cheapest point at or above {accuracy(target)}", style="dim"))
-    if hidden := len(points) - len(shown):
+    if hidden := len(points) - len(indices):
         command = f"{COMMAND} pareto {shlex.quote(study)}"
         parts.append(_text(f"{count(hidden, 'point')} not shown; all {len(points)}: {command}"))
     return Group(*parts)
@@ -152,8 +117,8 @@ def curve_table(
     marks = _curve_marks(result, curve)
     table = _table(numbers=("epoch", "samples", "training energy", "time", "accuracy"))
     table.add_column("")
-    shown = _thin_indices(len(curve), limit, {*marks, len(curve) - 1})
-    for i in shown:
+    indices = _thin_indices(len(curve), limit, {*marks, len(curve) - 1})
+    for i in indices:
         point = curve[i]
         _row(
             table,
@@ -165,7 +130,7 @@ def curve_table(
             " ".join(marks.get(i, ())),
             marked="target" in marks.get(i, ()),
         )
-    hidden = len(curve) - len(shown)
+    hidden = len(curve) - len(indices)
     verb = "is" if hidden == 1 else "are"
     note = f"{hidden} of {len(curve)} evaluations {verb} not shown. " if hidden else ""
     return Group(_text(title, style=_HEADING), table, _text(note + end))
@@ -183,25 +148,22 @@ def summary_panel(summary: Summary) -> RenderableType:
         parts += [best_values_table(summary.told, summary.metrics), Text()]
     parts += [_text(line) for line in summary_lines(summary)]
     if summary.recommended is not None:
-        command = command_text(summary.recommended.overrides, summary.app)
-        parts += [_text("Train the cheapest setup again:"), command]
+        parts += [
+            _text("Train the cheapest setup again:"),
+            CommandText(summary.recommended.overrides, summary.app),
+        ]
     return Group(*parts)
 
 
 def best_values_table(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> RenderableType:
     """Return the objective values that no other trial beats, for a study of any app."""
     tables = (_value_rows(trials, metrics, spread=spread) for spread in (True, False))
-    return Group(_text("Best told values", style=_HEADING), _FirstThatFits(*tables))
+    return Group(_text("Best objective values", style=_HEADING), _FirstThatFits(*tables))
 
 
 def books_text(study: StudyRecord, *, reuse: float | None = None) -> RenderableType:
     """Return the search energy of a study and its break-even."""
     return Group(*(_text(line) for line in book_lines(summarize(study, reuse=reuse))))
-
-
-def command_text(overrides: Sequence[str], app: str | None = None) -> RenderableType:
-    """Return the command of a training run, of our own app or another, on lines to paste."""
-    return _Command(overrides, app or COMMAND)
 
 
 def rows_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> RenderableType:
@@ -214,7 +176,7 @@ def rows_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Rendera
 
 def _general_description(point: FrontPoint) -> str:
     if point.kind_of_point == "final":
-        return "told values of feasible trials"
+        return "objective values of feasible trials"
     return "accuracy against training energy, over all checkpoints"
 
 
@@ -279,10 +241,10 @@ def _thin_indices(n_rows: int, limit: int | None, required: Collection[int]) -> 
     """Choose at most `limit` of `n_rows` rows evenly, in addition to the required ones."""
     if limit is None or n_rows <= limit:
         return list(range(n_rows))
-    others = [i for i in range(n_rows) if i not in required]
+    optional = [i for i in range(n_rows) if i not in required]
     n_free = max(limit - len(required), 0)
     # The middles of n_free equal parts of the other rows.
-    chosen = (others[(2 * k + 1) * len(others) // (2 * n_free)] for k in range(n_free))
+    chosen = (optional[(2 * k + 1) * len(optional) // (2 * n_free)] for k in range(n_free))
     return sorted({*required, *chosen})
 
 
@@ -320,12 +282,12 @@ def _row(table: Table, *cells: object, marked: bool = False) -> None:
     table.add_row(*(_text(cell) for cell in cells), style=_MARKED if marked else None)
 
 
-class _Command:
-    """Renderable: a command on lines that can be pasted."""
+class CommandText:
+    """Renderable: the command of a training run, on lines that can be pasted."""
 
-    def __init__(self, overrides: Sequence[str], program: str) -> None:
+    def __init__(self, overrides: Sequence[str], program: str | None = None) -> None:
         self._overrides = overrides
-        self._program = program
+        self._program = program or COMMAND
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # Segments instead of text: rich would break an override that is longer than a line.

@@ -50,12 +50,6 @@ class ConfirmRequest:
 def confirm(storage: str, name: str, request: ConfirmRequest, console: Console) -> None:
     """Run the missing trainings of a confirmation, and print the comparison.
 
-    Args:
-        storage: The storage that holds the study.
-        name: The study's name.
-        request: What to confirm.
-        console: Where to print progress and results.
-
     Raises:
         EnergyoptError: If nothing can be confirmed, or a training fails.
         SystemExit: After an interrupt, with the code of its signal.

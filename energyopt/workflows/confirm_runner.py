@@ -37,13 +37,7 @@ _DRIVER_RELEASE_S = 3.0  # a driver may need a moment to release a killed proces
 
 @dataclass(frozen=True, slots=True)
 class ConfirmRun:
-    """A planned training.
-
-    Attributes:
-        trial: The trial whose configuration is trained.
-        seed: The seed.
-        overrides: The overrides of the training.
-    """
+    """A planned training of a trial's configuration with a seed."""
 
     trial: TrialRecord
     seed: int
@@ -55,14 +49,7 @@ class ConfirmRun:
 
 
 class ConfirmRunner:
-    """Runs what is missing of a confirmation.
-
-    Args:
-        study: The study.
-        plan: All trainings, in their order.
-        config_dir: A folder of user configs.
-        console: Where to print progress.
-    """
+    """Runs what is missing of a confirmation; `plan` holds all its trainings, in their order."""
 
     def __init__(
         self,
@@ -140,7 +127,7 @@ class ConfirmRunner:
             confirmations.end(
                 number, "lost", self.read_partial_result(number), reason="interrupted"
             )
-            self._say("interrupted: what was trained is kept; the same command goes on from there")
+            self._say("interrupted: what was trained is kept; the same command resumes there")
             raise SystemExit(event.exit_code)
         value = event._return_value  # noqa: SLF001  # the property prints a traceback
         if not isinstance(value, StandaloneResult):

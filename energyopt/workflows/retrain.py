@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +22,7 @@ from energyopt.report.study_output import untrusted_overrides
 from energyopt.storage.identity import check_name
 from energyopt.utils.files import private_files, refuse_existing, written_whole
 from energyopt.utils.signals import interrupting
-from energyopt.workflows.train import print_result, printer, show_trial
+from energyopt.workflows.train import print_result, show_trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,6 @@ class RetrainRequest:
 
 def retrain(study: StudyRecord, request: RetrainRequest, console: Console) -> None:
     """Train the configuration of a trial again.
-
-    Args:
-        study: The study.
-        request: Which trial to train, and what to do with the model.
-        console: Where to print progress and results.
 
     Raises:
         StudyError: If there is no such trial.
@@ -166,7 +162,7 @@ def _trial_factory(
 ) -> TrialFactory:
     cfg, folders = compose_here(overrides, request.config_dir), folders_here(request.config_dir)
     factory = TrialFactory if request.out is None else _SavingFactory
-    return factory(cfg, folders, on_wait=printer(console))
+    return factory(cfg, folders, on_wait=partial(say, console))
 
 
 def _save(paradigm: SupportsSave, out: Path, *, force: bool) -> None:

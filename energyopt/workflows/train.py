@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -41,7 +42,7 @@ def train_once(cfg: DictConfig) -> None:
     journal = journal_path()
     with (
         interrupting(),
-        TrialFactory(cfg, config_folders(), on_wait=printer(console)) as factory,
+        TrialFactory(cfg, config_folders(), on_wait=partial(say, console)) as factory,
         show_trial(factory, journal, console) as trial,
     ):
         result = trial.train()
@@ -70,11 +71,6 @@ def show_trial(factory: TrialFactory, journal: Path, console: Console) -> Iterat
         yield trial
 
 
-def printer(console: Console) -> Callable[[str], None]:
-    """Return a function that prints a text on a console."""
-    return lambda text: say(console, text)
-
-
 def print_result(result: TrialResult, console: Console) -> None:
     """Print a trial's learning curve, its energy to target, and its energy by purpose."""
     console.print()
@@ -91,11 +87,11 @@ def print_result(result: TrialResult, console: Console) -> None:
         for purpose, energy in result.books.items()
         if purpose != "training"
     )
-    say(console, f"{line} Beside it: {other_purposes}.")
+    say(console, f"{line} In addition: {other_purposes}.")
     for sentence in (*trial_lines(result), *hardware_lines(result)):
         say(console, sentence)
     for flag in result.flags:
-        say(console, f"Mind: {explain_flag(flag)}.")
+        say(console, f"Warning: {explain_flag(flag)}.")
 
 
 def _short_path(path: Path) -> str:

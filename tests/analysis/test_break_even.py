@@ -60,14 +60,14 @@ def test_joules_are_told_by_what_became_of_the_trials():
             trial(5, result([(100, 1, 0.5)], end="lost")),
         ]
     )
-    assert line(toy, "By fate") == (
-        "By fate: 8 J reached the target, 4 J missed it, 4 J stopped, 2 J paused, 1 J failed, "
+    assert line(toy, "By outcome") == (
+        "By outcome: 8 J reached the target, 4 J missed it, 4 J stopped, 2 J paused, 1 J failed, "
         "1 J lost."
     )
 
 
 def test_where_all_reached_the_target_nothing_is_told_of_fates():
-    assert line(study([trial(0, hit(8))]), "By fate") == ""
+    assert line(study([trial(0, hit(8))]), "By outcome") == ""
 
 
 ENDS = st.sampled_from(["epochs", "stopped", "failed", "lost", "paused", "target"])
@@ -171,9 +171,9 @@ def test_a_lucky_training_is_told_from_the_best_setup():
     confirmations = tuple(confirmation(n, *each) for n, each in enumerate(again))
     toy = StudyRecord(*(toy.name, toy.metrics, (), (), 0.9), toy.trials, confirmations)
     assert line(toy, "Cheapest setup reaching 0.9: lr=0.02 - 4 J to target (trial 1, epoch 1).")
-    assert line(toy, "Luck aside") == (
-        "Luck aside, lr=0.03 is expected to need the least, 5.07 J (trial 2; by the model within "
-        "5.0 % of the best with probability 100.0 %)."
+    assert line(toy, "After correcting for seed noise") == (
+        "After correcting for seed noise, lr=0.03 is expected to need the least, 5.07 J (trial 2; "
+        "by the model within 5.0 % of the best with probability 100.0 %)."
     )
     assert summarize(toy).saving == pytest.approx(1 - 5 / 16)
 
@@ -200,7 +200,7 @@ def test_commands_print_the_books(studied: Program) -> None:
     for words in (("show", "toy"), ("pareto", "toy")):
         text = studied.ok(*words).text
         assert "The search cost" in text
-        assert re.search(r"By fate: [\d.]+ m?J reached the target", text)
+        assert re.search(r"By outcome: [\d.]+ m?J reached the target", text)
         assert "Break-even:" in text
     studied.ok("pareto", "toy", "--out", "books.json", "--force")
     data = json.loads((studied.folder / "books.json").read_text())

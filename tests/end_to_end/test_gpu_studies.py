@@ -84,7 +84,7 @@ def test_without_permission_the_present_limit_stays_unless_strict(
 ):
     words = ("-m", *ON_GPU, *PROFILE, "epochs=1", SWEEP, "n_trials=1")
     ran = energyopt.ok(*words, "study=a", **{UNPRIVILEGED: "1"})
-    assert "mind: no_power_limit: power limits may not be set" in ran.text
+    assert "warning: no_power_limit: power limits may not be set" in ran.text
     (row,) = trials_of(energyopt, "a")
     assert "no_power_limit" in row["result"]["start"]["flags"]
     strict = energyopt(*words, "study=b", "hardware.strict=true", **{UNPRIVILEGED: "1"})
@@ -191,7 +191,7 @@ def test_company_ends_the_study_before_it_begins(energyopt: Program, gpu_box: Fa
     assert "4711" in ran.text
     assert "hardware.shared=flag" in ran.text
     flagged = energyopt.ok(*words, "hardware.shared=flag", "study=f")
-    assert "mind: shared_gpu" in flagged.text
+    assert "warning: shared_gpu" in flagged.text
 
 
 @pytest.mark.slow

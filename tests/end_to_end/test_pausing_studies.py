@@ -298,7 +298,7 @@ def test_trials_of_a_paradigm_that_cannot_pause_train_to_their_ends(energyopt: P
     )
     ran = energyopt.ok(*HALVING, "paradigm=own", "paradigm._target_=mine.Mine")
     assert "trial 1: paused" not in ran.text
-    assert "mind: cannot_pause: its paradigm cannot be paused" in ran.text
+    assert "warning: cannot_pause: its paradigm cannot be paused" in ran.text
     rows = trials_of(energyopt, "h")
     assert {row["state"] for row in rows} == {"COMPLETE"}
 

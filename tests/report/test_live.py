@@ -106,7 +106,7 @@ def test_too_short_a_measurement_is_said_once_with_what_to_do(training_s: float,
     if flag is None:
         assert "mind:" not in said(console)
     else:
-        assert said(console).count(f"mind: {flag}: {REMEDIES[flag]}") == 1
+        assert said(console).count(f"warning: {flag}: {REMEDIES[flag]}") == 1
 
 
 def test_a_terminal_shows_what_runs_how_far_and_how_much(tmp_path: Path):

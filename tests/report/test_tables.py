@@ -13,7 +13,6 @@ from energyopt.report.tables import (
     curve_table,
     front_table,
     studies_table,
-    study_row,
     summary_panel,
 )
 from tests.toys import result, study, trial
@@ -64,7 +63,7 @@ def test_a_summary_reads_as_sentences():
         "1 of 4 trials missed the target (1 trained to the end).",
         "The search cost 40 J (warmup 2 J, training 38 J), "
         "15.0 % of it in trials that missed the target.",
-        "By fate: 34 J reached the target, 6 J missed it.",
+        "By outcome: 34 J reached the target, 6 J missed it.",
         "Break-even: the search pays back after 4 trainings against the default setup "
         "(trial 0: 16 J to target; the recommended one saves 75.0 % of it, one seed each); from 3 "
         "to 5 by a seed noise of 10 %, assumed and too small: repeats of small trainings varied by "
@@ -72,7 +71,7 @@ def test_a_summary_reads_as_sentences():
         "not metered.",
         "Measuring: estimated by cpu-time 4 W/core (CPU package) on Toy CPU, energyopt 0.1.0; "
         "uncertainty: a constant power: good for comparing, not as absolute joules.",
-        "Conditions to mind: shared GPU (1 trial).",
+        "Warnings: shared GPU (1 trial).",
     )
 
 
@@ -175,7 +174,7 @@ def test_a_long_front_is_thinned_and_says_so():
 
 def test_a_final_front_says_what_it_is():
     points = final_front(toy())
-    assert "told values of feasible trials (validation" in printed(front_table(points), 200)
+    assert "objective values of feasible trials (validation" in printed(front_table(points), 200)
     assert "of 3 feasible trials" in printed(front_table(points, front_of(points, toy())), 200)
 
 
@@ -222,7 +221,7 @@ def test_the_default_trial_is_named():
             "Break-even: none, because the default setup was not trained in this study.",
         ),
         (OF_ANOTHER_APP, "It has no target accuracy"),
-        (OF_ANOTHER_APP, "Best told values trial loss (minimize) lr"),
+        (OF_ANOTHER_APP, "Best objective values trial loss (minimize) lr"),
     ],
 )
 def test_summaries_of_odd_studies(summarized: StudyRecord, sentence: str):
@@ -255,8 +254,8 @@ def test_a_trial_without_evaluation_has_no_curve():
 
 
 def test_studies_are_listed_with_their_provenance():
-    rows = [study_row(toy()), study_row(study(name="empty")), study_row(study(target=None))]
-    text = printed(studies_table(rows), 100)
+    studies = [toy(), study(name="empty"), study(target=None)]
+    text = printed(studies_table(studies), 100)
     first = next(line for line in text.splitlines() if line.startswith("toy"))
     expected = ["toy", "4", "3", "4", "J", "40", "J", "estimated", "by", "cpu-time", "4", "W/core"]
     assert first.split() == expected

@@ -217,7 +217,7 @@ def test_interrupted_it_keeps_what_was_done(toy: Program, wait_for: Wait) -> Non
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
-    assert "the same command goes on from there" in out
+    assert "the same command resumes there" in out
     assert gone(process.pid)
     (row,) = rows_of(toy)
     assert (row["state"], row["reason"]) == ("lost", "interrupted")

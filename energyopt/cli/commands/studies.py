@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Print a table of all studies in the storage."""
     disable_gc()
-    from energyopt.report.tables import studies_table, study_row
+    from energyopt.report.tables import studies_table
     from energyopt.storage.reader import read_studies
 
-    Console().print(studies_table(study_row(study) for study in read_studies(args.storage)))
+    Console().print(studies_table(read_studies(args.storage)))

@@ -30,11 +30,7 @@ def artifacts_of(trial: FrozenTrial) -> dict[str, str]:
 
 
 class Artifacts:
-    """Read-only artifact store: reads config and record of a trial from the database on request.
-
-    Args:
-        storage: The database.
-    """
+    """Read-only artifact store: reads config and record of a trial from the database on request."""
 
     def __init__(self, storage: RDBStorage) -> None:
         self._storage = storage
@@ -72,17 +68,9 @@ class Artifacts:
         }
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> NoReturn:
-        """Refuse to write.
-
-        Raises:
-            PermissionError: Always.
-        """
+        """Refuse to write."""
         raise PermissionError(artifact_id, content_body)
 
     def remove(self, artifact_id: str) -> NoReturn:
-        """Refuse to remove.
-
-        Raises:
-            PermissionError: Always.
-        """
+        """Refuse to remove."""
         raise PermissionError(artifact_id)

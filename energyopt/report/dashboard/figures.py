@@ -56,12 +56,11 @@ def _front(study: StudyRecord) -> Figure:
         look = KINDS[kind]
         # One trace per kind keeps the legend short: None interrupts the line between curves.
         points = [point for trial in groups[kind] for point in (*drawn.curves[trial.number], None)]
+        common = {"type": "scatter", "name": look.name, "legendgroup": kind}
         traces.append(
             {
-                "type": "scatter",
+                **common,
                 "mode": "lines",
-                "name": look.name,
-                "legendgroup": kind,
                 "showlegend": False,
                 "hoverinfo": "skip",
                 "opacity": 0.4,
@@ -73,10 +72,8 @@ def _front(study: StudyRecord) -> Figure:
         ends = [(trial, drawn.curves[trial.number][-1]) for trial in groups[kind]]
         traces.append(
             {
-                "type": "scatter",
+                **common,
                 "mode": "markers",
-                "name": look.name,
-                "legendgroup": kind,
                 "hoverinfo": "text",
                 "marker": {"color": look.color, "symbol": _SYMBOLS.get(kind, "circle"), "size": 9},
                 "x": [end.training_j for _, end in ends],
@@ -106,22 +103,10 @@ def _front(study: StudyRecord) -> Figure:
     layout["xaxis"]["type"] = "log"
     if study.target is not None:
         line = {"color": KINDS["reached"].color, "dash": "dash", "width": 1.5}
-        layout["shapes"] = [
-            {
-                "type": "line",
-                "xref": "paper",
-                "x0": 0,
-                "x1": 1,
-                "y0": study.target,
-                "y1": study.target,
-                "line": line,
-                "label": {
-                    "text": f"target {study.target:g}",
-                    "textposition": "start",
-                    "font": {"color": _INK},
-                },
-            }
-        ]
+        place = {"xref": "paper", "x0": 0, "x1": 1, "y0": study.target, "y1": study.target}
+        text = f"target {study.target:g}"
+        label = {"text": text, "textposition": "start", "font": {"color": _INK}}
+        layout["shapes"] = [{"type": "line", **place, "line": line, "label": label}]
     return {"data": traces, "layout": layout}
 
 

@@ -49,15 +49,16 @@ _MAX_READ_SHARE = 0.05  # of the time
 
 _ABOUT_PAGE = (
     "*This page is Optuna's dashboard over energyopt's database; figures, this note, units, "
-    "`feasible` and artifacts are added when it is looked at and stand in no table. A trial that "
-    "missed the target is infeasible: its energy is what it burnt in vain, so it is grey, and no "
-    "best trial. A stopped one is pruned. Best Trials are those of the told values; the front of "
-    "all evaluations is in energyopt's own figures, below the dashboard's on the first page.*"
+    "`feasible` and artifacts are added when it is shown and stand in no table. A trial that "
+    "missed the target is infeasible: it is shown in grey and excluded from Best Trials, and its "
+    "energy is what it used without reaching the target. A stopped one is pruned. Best Trials are "
+    "those of the objective values; the front of all evaluations is in energyopt's own figures, "
+    "below the dashboard's on the first page.*"
 )
 
 _MISSED_NOTE = (
-    "**Missed the target.** Its energy is what it burnt in vain, a lower bound of what it would "
-    "need: no best trial is made of it."
+    "**Missed the target.** Its energy is what it used without reaching the target, a lower bound "
+    "of what it would need: it is excluded from Best Trials."
 )
 
 _requested: ContextVar[int | None] = ContextVar("requested", default=None)
@@ -106,11 +107,7 @@ def requested_study(study_id: int | None) -> Iterator[None]:
 
 
 class Overlay(RDBStorage):
-    """Read-only storage that adds to what the dashboard reads, on the connections of another.
-
-    Args:
-        storage: The storage to read.
-    """
+    """Read-only storage that adds to what the dashboard reads, on the connections of another."""
 
     def __init__(self, storage: RDBStorage) -> None:
         self.__dict__.update(storage.__dict__)
@@ -233,22 +230,22 @@ def study_note(study: StudyRecord) -> str:
 
 def _shown(trial: FrozenTrial) -> FrozenTrial:
     """Return a copy of a trial in the form the dashboard understands."""
-    shown = copy.copy(trial)
+    display = copy.copy(trial)
     hidden = _HIDDEN if trial.state == TrialState.COMPLETE else _HIDDEN[:1]
     attributes = {key: value for key, value in trial.user_attrs.items() if key not in hidden}
     if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
         attributes["feasible"] = _is_feasible(trial)
-    shown._user_attrs = attributes  # noqa: SLF001  # its setter needs a study
+    display._user_attrs = attributes  # noqa: SLF001  # its setter needs a study
     system = dict(trial.system_attrs)
     if trial.constraints:
         system[_CONSTRAINTS] = list(trial.constraints.values())
     if trial.state.is_finished():
         system |= artifacts_of(trial)
-    shown._system_attrs = system  # noqa: SLF001
+    display._system_attrs = system  # noqa: SLF001
     if trial.state == TrialState.COMPLETE and not _is_feasible(trial):
-        attributes["energy"] = "what it burnt in vain: it missed the target"
-        shown.state = Shown.COMPLETE  # type: ignore[assignment]
-    return shown
+        attributes["energy"] = "what it used without reaching the target"
+        display.state = Shown.COMPLETE  # type: ignore[assignment]
+    return display
 
 
 def _is_feasible(trial: FrozenTrial) -> bool:
@@ -257,13 +254,13 @@ def _is_feasible(trial: FrozenTrial) -> bool:
 
 def _readable(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the identity of a study, which holds its whole config, by its overrides."""
-    shown = dict(attributes)
-    identity = shown.pop(IDENTITY, None)
+    readable = dict(attributes)
+    identity = readable.pop(IDENTITY, None)
     if identity is not None:
         keys = {"setup": "overrides", "search": "sweep"}
-        shown |= {name: " ".join(identity.get(key, ())) for name, key in keys.items()}
-        shown["target"] = identity.get("target")
-    return shown
+        readable |= {name: " ".join(identity.get(key, ())) for name, key in keys.items()}
+        readable["target"] = identity.get("target")
+    return readable
 
 
 def _with_unit(metric: str) -> str:

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -80,13 +80,8 @@ def render_front(points: Sequence[FrontPoint], study: StudyRecord, fmt: Format) 
 def _csv(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     keys = _param_keys(points)
     description = front_of(points, study)
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
     columns = [*_COLUMNS, *(f"params_{key}" for key in keys), "overrides", "front_of"]
-    writer.writerow(csv_cell(name) for name in columns)
-    for point in points:
-        writer.writerow(csv_cell(cell) for cell in (*_cells(point, keys), description))
-    return file.getvalue()
+    return csv_text(columns, ([*_cells(point, keys), description] for point in points))
 
 
 def _json(points: Sequence[FrontPoint], study: StudyRecord) -> str:
@@ -181,7 +176,16 @@ def plain(value: Any) -> Cell:
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def csv_cell(cell: Cell) -> Cell:
+def csv_text(columns: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:
+    """Return a table as CSV that is safe to open in a spreadsheet."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(map(_csv_cell, columns))
+    writer.writerows(map(_csv_cell, row) for row in rows)
+    return file.getvalue()
+
+
+def _csv_cell(cell: Cell) -> Cell:
     """Quote text that a spreadsheet would run as a formula (CSV injection)."""
     if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) and not _is_number(cell):
         return f"'{cell}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import os
 import shlex
@@ -11,12 +10,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from energyopt.analysis.energy_breakdown import DEVICES
 from energyopt.analysis.summary import summarize
 from energyopt.core.energy import Energy
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, StorageError
-from energyopt.report.export.front_file import Cell, code, csv_cell, markdown_cell
+from energyopt.report.export.front_file import Cell, code, csv_text, markdown_cell
 from energyopt.report.export.front_file import plain as plain_cell
 from energyopt.report.sentences import book_lines
 from energyopt.storage.exchange.folder import CONFIRMATIONS, STUDY, TRIALS, read_folder
@@ -48,11 +48,6 @@ Row = Mapping[str, Cell]
 
 def write_folder(plain: PlainStudy, folder: Path, *, force: bool = False) -> StudyRecord:
     """Write a study to a new folder atomically, and read it back.
-
-    Args:
-        plain: The study.
-        folder: The folder to create.
-        force: Whether to replace an existing export.
 
     Returns:
         The study as read back.
@@ -87,10 +82,10 @@ def _check_replaceable(folder: Path, *, force: bool) -> None:
         raise ConfigError(f"{folder} exists; add --force to replace it, or give another --out")
     if folder.is_symlink() or not folder.is_dir():
         raise ConfigError(f"{folder} is no folder; give another --out")
-    others = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
-    if others:
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
+    if foreign:
         raise ConfigError(
-            f"{folder} holds {others[0]}, which is no file of an export, and was left as it is; "
+            f"{folder} holds {foreign[0]}, which is no file of an export, and was left as it is; "
             "give another --out"
         )
 
@@ -116,19 +111,12 @@ def _write_table(path: Path, rows: Iterable[Row]) -> None:
     """Write a CSV file with the columns of all rows; a row may lack some."""
     rows = list(rows)
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(map(csv_cell, columns))
-        writer.writerows([csv_cell(row.get(key)) for key in columns] for row in rows)
+    text = csv_text(columns, ([row.get(key) for key in columns] for row in rows))
+    path.write_text(text, encoding="utf-8", newline="")
 
 
 def trial_row(trial: TrialRecord, metrics: Iterable[str]) -> Row:
-    """Return a trial as a row of trials.csv.
-
-    Args:
-        trial: The trial.
-        metrics: Names of the study's objectives.
-    """
+    """Return a trial as a row of trials.csv; `metrics` are the names of the objectives."""
     result = trial.result
     return {
         "trial": trial.number,
@@ -203,8 +191,7 @@ def _curve_rows(trial: TrialRecord) -> Iterator[Row]:
 
 
 def _window_cells(name: str, energy: Energy) -> Row:
-    parts = {part: getattr(energy, part) for part in ("time_s", "gpu_j", "cpu_j", "dram_j")}
-    return {f"{name}_{part}": value for part, value in parts.items()}
+    return {f"{name}_{part}": getattr(energy, part) for part in ("time_s", *DEVICES)}
 
 
 def _ledger_rows(study: StudyRecord) -> Iterator[Row]:
@@ -219,22 +206,13 @@ def _ledger_rows(study: StudyRecord) -> Iterator[Row]:
                 "of": kind,
                 "number": number,
                 "purpose": purpose,
-                "total_j": energy.total_j,
-                "gpu_j": energy.gpu_j,
-                "cpu_j": energy.cpu_j,
-                "dram_j": energy.dram_j,
-                "time_s": energy.time_s,
+                **{part: getattr(energy, part) for part in ("total_j", *DEVICES, "time_s")},
                 **_source_cells(result),
             }
 
 
 def _readme(study: StudyRecord, plain: PlainStudy) -> str:
-    """Return the README of an export, in Markdown.
-
-    Args:
-        study: The study.
-        plain: The study as plain data.
-    """
+    """Return the README of an export, in Markdown."""
     header = plain.study
     provenance = "none yet" if study.provenance is None else markdown_cell(str(study.provenance))
     return "\n\n".join(
@@ -247,7 +225,7 @@ def _readme(study: StudyRecord, plain: PlainStudy) -> str:
             "\n".join(f"- `{name}`: {description}." for name, description in _ABOUT_FILES.items()),
             "Units are in the names: J, s, W, Hz, degC. What was not measured is empty or null, "
             "never 0; a number that is none is `{\"$float\": \"nan\"}`. A trial that missed its "
-            "target has no `energy_to_target_j`; its value is what it burnt in vain.",
+            "target has no `energy_to_target_j`; its value is what it used without reaching it.",
             "Folders of paths (`.../`), names of hosts and users, and passwords were left out.",
             "    energyopt show DIR       # also pareto, recommend, report\n"
             "    energyopt import DIR     # into a database",

@@ -18,8 +18,7 @@ from energyopt.report.html.figure import (
     Row,
     data,
     joules_axis,
-    kind_color,
-    kind_shape,
+    kind_channels,
     log_scale,
     short,
     tooltip,
@@ -170,22 +169,14 @@ def noise_figure(setups: Sequence[Repeated]) -> Figure:
         energy = repeated.energy
         if energy is not None and energy.low is not None and energy.high is not None:
             text = f"{joules(energy.mean)} ({joules(energy.low)} to {joules(energy.high)})"
-            means.append(
-                {
-                    "setup": name,
-                    "low": energy.low,
-                    "high": energy.high,
-                    "e": energy.mean,
-                    "words": text,
-                }
-            )
+            ends = {"low": energy.low, "high": energy.high}
+            means.append({"setup": name, **ends, "e": energy.mean, "words": text})
     order = list(dict.fromkeys(str(row["setup"]) for row in rows))
     y = alt.Y("setup:N", sort=order, title="trial", axis=alt.Axis(labelLimit=160))
     x, low = (
         alt.X(f"{end}:Q", title="energy to the target", axis=joules_axis(), scale=log_scale(16))
         for end in ("e", "low")
     )
-    kinds = ["reached", "confirming"]
     points = alt.Chart(data(rows)).mark_point(filled=True, size=60, opacity=0.8)
     spans = alt.Chart(data(means)).mark_rule(strokeWidth=5, opacity=0.35, style="quiet")
     ticks = alt.Chart(data(means)).mark_tick(thickness=3, size=20, style="ink")
@@ -194,9 +185,8 @@ def noise_figure(setups: Sequence[Repeated]) -> Figure:
         points.encode(
             x=x,
             y=y,
-            color=kind_color(kinds),
-            shape=kind_shape(kinds),
             tooltip=tooltip(setup="trial", energy="energy"),
+            **kind_channels(["reached", "confirming"]),
         ),
         ticks.encode(x=x, y=y),
     ).properties(height=max(30 * len(order), 60))

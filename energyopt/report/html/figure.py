@@ -65,26 +65,23 @@ def log_scale(padding: float = 8) -> alt.Scale:
     return alt.Scale(type="log", nice=False, padding=padding)
 
 
-def kind_color(kinds: Sequence[str]) -> alt.Color:
-    """Return colours for the field `kind`."""
-    return look_color([KINDS[kind] for kind in kinds])
+def kind_channels(kinds: Sequence[str]) -> dict[str, Any]:
+    """Return colours and shapes for the field `kind`, by keys of `KINDS`."""
+    return look_channels([KINDS[kind] for kind in kinds])
 
 
-def kind_shape(kinds: Sequence[str]) -> alt.Shape:
-    """Return shapes for the field `kind`: a colour-blind reader tells kinds apart by them."""
-    return look_shape([KINDS[kind] for kind in kinds])
+def look_channels(looks: Sequence[Look], columns: int = 2) -> dict[str, Any]:
+    """Return colours and shapes for the names of looks in a field `kind`, with one legend.
 
-
-def look_color(looks: Sequence[Look], columns: int = 2) -> alt.Color:
-    """Return colours for the names of looks in a field `kind`, with a legend of some columns."""
-    scale = alt.Scale(domain=[look.name for look in looks], range=[look.color for look in looks])
-    return alt.Color("kind:N", scale=scale, legend=alt.Legend(columns=columns))
-
-
-def look_shape(looks: Sequence[Look], columns: int = 2) -> alt.Shape:
-    """Return the shapes that go with `look_color`, for the same legend."""
-    scale = alt.Scale(domain=[look.name for look in looks], range=[look.shape for look in looks])
-    return alt.Shape("kind:N", scale=scale, legend=alt.Legend(columns=columns))
+    A colour-blind reader tells kinds apart by their shapes.
+    """
+    names, legend = [look.name for look in looks], alt.Legend(columns=columns)
+    colors = alt.Scale(domain=names, range=[look.color for look in looks])
+    shapes = alt.Scale(domain=names, range=[look.shape for look in looks])
+    return {
+        "color": alt.Color("kind:N", scale=colors, legend=legend),
+        "shape": alt.Shape("kind:N", scale=shapes, legend=legend),
+    }
 
 
 def tooltip(*names: str, **titles: str) -> list[alt.Tooltip]:

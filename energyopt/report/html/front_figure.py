@@ -17,8 +17,7 @@ from energyopt.report.html.figure import (
     Row,
     data,
     joules_axis,
-    kind_color,
-    kind_shape,
+    kind_channels,
     log_scale,
     short,
     tooltip,
@@ -89,7 +88,7 @@ def _unreached_kind(trial: TrialRecord) -> str:
 def _kind_fields(trial: TrialRecord, result: TrialResult, target: float | None) -> Row:
     """Return the fields from which `_kind_at_target` computes a trial's kind."""
     kind = "curve" if target is None else _unreached_kind(trial)
-    return {"t": trial.number, "b": _best(result), "kind": KINDS[kind].name}
+    return {"t": trial.number, "b": result.best_accuracy, "kind": KINDS[kind].name}
 
 
 def _kind_at_target(chart: alt.Chart, target: float | None) -> alt.Chart:
@@ -113,7 +112,7 @@ def _curve_layer(
     opacity = max(0.1, min(0.6, _MANY / 2 / max(len(trials), 1)))  # many lines would merge
     chart = alt.Chart(data(rows)).mark_line(strokeWidth=1.2, opacity=opacity)
     chart = _kind_at_target(chart.transform_lookup(lookup="t", from_=lookup), target)
-    return chart.encode(detail="t:N", color=kind_color(kinds))
+    return chart.encode(detail="t:N", color=kind_channels(kinds)["color"])
 
 
 def _ends_layer(
@@ -126,12 +125,10 @@ def _ends_layer(
         rows.append(
             {
                 **_kind_fields(trial, result, target),
-                "e": short(point.training_j),
-                "a": point.accuracy,
+                **_position(point.training_j, point.accuracy),
                 "trial": trial_label(trial.number, default=trial.default),
                 "setup": params_text(trial.params),
-                "energy": joules(point.training_j),
-                "accuracy": f"{point.accuracy:.4f}, best {_best(result):.4f}",
+                "accuracy": f"{point.accuracy:.4f}, best {result.best_accuracy:.4f}",
                 "epoch": f"{point.epoch:.4g}",
                 "ended": f"{result.end}: {result.reason}" if result.reason else result.end,
             }
@@ -140,9 +137,7 @@ def _ends_layer(
         filled=True, size=70 if len(trials) <= _MANY else 30, opacity=0.9
     )
     return _kind_at_target(chart, target).encode(
-        color=kind_color(kinds),
-        shape=kind_shape(kinds),
-        tooltip=tooltip(*_TOOLTIP_FIELDS, "ended", kind="it"),
+        tooltip=tooltip(*_TOOLTIP_FIELDS, "ended", kind="it"), **kind_channels(kinds)
     )
 
 
@@ -155,12 +150,9 @@ def _confirmed_layers(study: StudyRecord) -> Iterator[alt.Chart]:
         point = result.hit or result.curve[-1]
         rows.append(
             {
-                "e": short(point.training_j),
-                "a": point.accuracy,
+                **_position(point.training_j, point.accuracy),
                 "kind": KINDS["confirming"].name,
                 "trial": f"{confirmation.trial}, again with seed {confirmation.seed}",
-                "energy": joules(point.training_j),
-                "accuracy": f"{point.accuracy:.4f}",
             }
         )
     if rows:
@@ -174,12 +166,9 @@ def _confirmed_layers(study: StudyRecord) -> Iterator[alt.Chart]:
 def _front_layers(front: Sequence[FrontPoint]) -> Iterator[alt.Chart]:
     rows = [
         {
-            "e": short(point.energy_j),
-            "a": point.accuracy,
+            **_position(point.energy_j, point.accuracy),
             "trial": trial_label(point.trial, default=point.default),
             "setup": params_text(point.params),
-            "energy": joules(point.energy_j),
-            "accuracy": f"{point.accuracy:.4f}",
             "epoch": f"{point.epoch:.4g}",
         }
         for point in front
@@ -227,5 +216,7 @@ def _target_layers(front: Sequence[FrontPoint], x: alt.X, y: alt.Y) -> Iterator[
     ).encode(x=x, y=y)
 
 
-def _best(result: TrialResult) -> float:
-    return max((a for a in result.curve.accuracy if math.isfinite(a)), default=0.0)
+def _position(energy_j: float, accuracy: float) -> Row:
+    """Return the place of a mark, and the same as text for its tooltip."""
+    texts = {"energy": joules(energy_j), "accuracy": f"{accuracy:.4f}"}
+    return {"e": short(energy_j), "a": accuracy, **texts}

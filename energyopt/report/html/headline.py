@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from energyopt.analysis.break_even import Savings
 from energyopt.analysis.cost_factors import Factors, carbon, money, watt_hours
@@ -14,7 +15,14 @@ from energyopt.analysis.summary import Summary
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
 from energyopt.core.units import accuracy, count, joules, percent, setup
-from energyopt.report.html.tables import Column, Grid, accuracy_column, energy_column
+from energyopt.report.html.tables import (
+    Column,
+    Grid,
+    accuracy_column,
+    energy_column,
+    make_grid,
+    number_column,
+)
 from energyopt.report.sentences import COUNTED, break_even_interval, point_text
 from energyopt.search.schedule import setup_of
 
@@ -61,14 +69,7 @@ class Answer:
 def answer(
     study: StudyRecord, summary: Summary, setups: Sequence[Repeated], factors: Factors
 ) -> Answer:
-    """Build the top of a study's report.
-
-    Args:
-        study: The study.
-        summary: Its summary.
-        setups: Its configurations that were trained more than once.
-        factors: Carbon intensity, price and PUE.
-    """
+    """Build the top of a study's report."""
     best = summary.advised or summary.recommended
     confirmed = _confirmed(best, setups)
     return Answer(
@@ -163,7 +164,8 @@ def _lead(study: StudyRecord, summary: Summary, best: FrontPoint | None) -> Iter
         yield f"That is {setup(best.params)}."
     if summary.advised is not None and cheapest is not None:
         yield (
-            f"It is expected to need the least, luck aside. The cheapest single training was "
+            "It is expected to need the least after correcting for seed noise. The cheapest single "
+            f"training was "
             f"{name_of(cheapest)}, with {joules(cheapest.energy_j)} (trial {cheapest.trial})."
         )
     elif best is None and summary.front and summary.target is not None:
@@ -174,12 +176,12 @@ def _lead(study: StudyRecord, summary: Summary, best: FrontPoint | None) -> Iter
         trials = f"{count(unfinished, 'trial')} of {summary.counts.trials}"
         verb = "is" if unfinished == 1 else "are"
         if summary.counts.states.get("paused", 0) == unfinished:
-            yield f"{trials} {verb} paused, and can go on: this is how it stands now."
+            yield f"{trials} {verb} paused, and can resume: this is how it stands now."
         else:
             yield f"{trials} {verb} not over: this is how it stands now."
     yield from scope_lines(study)
     if summary.target is not None:
-        yield "Accuracies are those of validation, unless a test is named."
+        yield "Accuracy is validation accuracy unless labelled as test."
 
 
 def _cards(summary: Summary, best: FrontPoint | None, confirmed: Repeated | None) -> Iterator[Card]:
@@ -188,7 +190,7 @@ def _cards(summary: Summary, best: FrontPoint | None, confirmed: Repeated | None
         yield _accuracy_card(best, confirmed)
     savings = summary.against_default
     if savings is not None and best is not None and not best.default:
-        low_j, high_j = savings.value_j - savings.half_j, savings.value_j + savings.half_j
+        low_j, high_j = savings.interval_j
         note = f"{joules(low_j)} to {joules(high_j)} {savings.confidence}"
         if confirmed is None:  # otherwise the table below gives its mean over several seeds
             note += f"; the default needs {joules(savings.default_j)}"
@@ -273,8 +275,7 @@ def _rows(summary: Summary, best: FrontPoint | None, setups: Sequence[Repeated])
         yield _training(name, energy_j, best, setups)
     if savings is not None and default is not None:
         yield _training("the default setup", savings.default_j, default, setups)
-        low_j, high_j = savings.value_j - savings.half_j, savings.value_j + savings.half_j
-        yield _Row("saved by each training, on average", savings.value_j, low_j, high_j)
+        yield _Row("saved by each training, on average", savings.value_j, *savings.interval_j)
     if summary.provenance is not None:
         yield _Row("the whole search", summary.search_energy_j)
     if savings is not None and summary.reuse is not None:
@@ -296,31 +297,35 @@ def _training(
 def _energies(rows: Sequence[_Row], factors: Factors, savings: Savings | None) -> Grid:
     """Return the energies as a table, with columns for carbon and price if configured."""
     columns = [
-        Column("of", "energy of"),
+        Column("of", "energy of", lambda row: row.name),
         energy_column("energy_j", "joules"),
         energy_column("low_j", "from"),
         energy_column("high_j", "to"),
         accuracy_column("accuracy", "accuracy"),
-        Column("energy_wh", "watt-hours", lambda wh: watt_hours(wh * 3600), number=True),
-    ]
-    cells = [
-        [row.name, row.energy_j, row.low_j, row.high_j, row.accuracy, row.energy_j / 3600]
-        for row in rows
+        number_column(
+            "energy_wh",
+            "watt-hours",
+            lambda row: row.energy_j / 3600,
+            lambda wh: watt_hours(wh * 3600),
+        ),
     ]
     if factors.carbon_g_per_kwh is not None:
+        key, title = "carbon_gco2e_derived", "greenhouse gas, derived"
         columns.append(
-            Column("carbon_gco2e_derived", "greenhouse gas, derived", carbon, number=True)
+            number_column(key, title, lambda row: factors.carbon_g(row.energy_j), carbon)
         )
-        for row, line in zip(rows, cells, strict=True):
-            line.append(factors.carbon_g(row.energy_j))
     if factors.price_per_kwh is not None:
-        unit = factors.currency
-        title, key = "price, derived", f"price_{unit.lower()}_derived"
-        columns.append(Column(key, title, lambda amount: money(amount, unit), number=True))
-        for row, line in zip(rows, cells, strict=True):
-            line.append(factors.price(row.energy_j))
-    caption = "The same against the default, and in other units; from and to: 95 % confidence"
-    caption += (
-        f", of a saving {savings.confidence}." if savings is not None and savings.assumed else "."
+        key, in_currency = (
+            f"price_{factors.currency.lower()}_derived",
+            partial(money, currency=factors.currency),
+        )
+        columns.append(
+            number_column(
+                key, "price, derived", lambda row: factors.price(row.energy_j), in_currency
+            )
+        )
+    of_saving = f", of a saving {savings.confidence}" if savings and savings.assumed else ""
+    caption = (
+        f"Comparison with the default, and in other units; from and to: 95 % confidence{of_saving}."
     )
-    return Grid("answer", caption, tuple(columns), tuple(map(tuple, cells)))
+    return make_grid("answer", caption, columns, rows)

@@ -15,8 +15,7 @@ from energyopt.report.html.figure import (
     Row,
     data,
     joules_axis,
-    kind_color,
-    kind_shape,
+    kind_channels,
     log_scale,
     tooltip,
 )
@@ -179,11 +178,10 @@ def strip_figure(key: str, marks: Sequence[Mark], target: float) -> Figure:
         axis=joules_axis(5),
     )
     tooltips = tooltip("trial", value=key, words="energy")
-    kinds = ["reached", "missed"]
     chart = alt.layer(
         alt.Chart(data(rows))
         .mark_point(filled=True, size=80, opacity=0.85)
-        .encode(x=x, y=y, color=kind_color(kinds), shape=kind_shape(kinds), tooltip=tooltips)
+        .encode(x=x, y=y, tooltip=tooltips, **kind_channels(["reached", "missed"]))
     ).properties(height=300)
     return Figure(
         "strip",

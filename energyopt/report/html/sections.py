@@ -34,15 +34,7 @@ _MAX_REPEATED = 30  # configurations in the figure of repetitions; the table has
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report.
-
-    Attributes:
-        name: Its anchor.
-        title: Its heading.
-        lines: Its paragraphs.
-        figures: Its figures.
-        grids: Its tables.
-    """
+    """A part of a report; `name` is its anchor, `lines` are its paragraphs."""
 
     name: str
     title: str
@@ -130,12 +122,12 @@ def report(
     """
     summary = summarize(study, target, reuse=reuse)
     target = summary.target
-    shown = telling_trials(study, target, summary.front)
+    sample = telling_trials(study, target, summary.front)
     setups = repeated_setups(study, target)
     sections = (
-        _front_section(study, shown, summary),
+        _front_section(study, sample, summary),
         _parameters_section(study, target, _axes(study, over)),
-        _joules_section(study, shown, summary),
+        _joules_section(study, sample, summary),
         _power_section(summary),
         _noise_section(study, summary, setups),
         _conditions_section(study, summary),
@@ -146,7 +138,7 @@ def report(
         summary=summary,
         answer=answer(study, summary, setups, factors or Factors()),
         sentences=summary_lines(summary),
-        ranking=tuple(ranking(shown)),
+        ranking=tuple(ranking(sample)),
         sections=tuple(section for section in sections if section is not None),
         files=(grids.curves_grid(study),),
     )
@@ -183,7 +175,7 @@ def _front_section(study: StudyRecord, sample: StudyRecord, summary: Summary) ->
     )
 
 
-def _front_lines(summary: Summary, drawn: Drawn, shown: int) -> Iterator[str]:
+def _front_lines(summary: Summary, drawn: Drawn, n_shown: int) -> Iterator[str]:
     yield (
         "Each line is a training, each point of it a setup one could stop at. The thick line is "
         "their front: no other point has more accuracy for as little energy."
@@ -193,13 +185,13 @@ def _front_lines(summary: Summary, drawn: Drawn, shown: int) -> Iterator[str]:
             f"{drawn.points:,} of {drawn.all_points:,} evaluations are drawn, all of the front "
             "among them; what is ranked and in tables is made of all."
         )
-    if shown < summary.counts.trials:
+    if n_shown < summary.counts.trials:
         yield (
-            f"Figures and ranking show {shown:,} of {summary.counts.trials:,} trials: those of the "
-            "front, the cheapest at the target, and others evenly. Numbers, front and tables are "
-            "of all."
+            f"Figures and ranking show {n_shown:,} of {summary.counts.trials:,} trials: those of "
+            "the front, the cheapest at the target, and others evenly. Numbers, front and tables "
+            "are of all."
         )
-    n_without_curve = shown - len(drawn.curves)
+    n_without_curve = n_shown - len(drawn.curves)
     if n_without_curve:
         verb = "has" if n_without_curve == 1 else "have"
         trials = count(n_without_curve, "trial")
@@ -258,11 +250,11 @@ def _importance_lines(importance: Importances) -> Iterator[str]:
         )
     reasons = {"energy": importance.energy_reason, "accuracy": importance.accuracy_reason}
     if reasons["energy"] and reasons["energy"] == reasons["accuracy"]:
-        yield f"No importance is said: {reasons['energy']}."
+        yield f"Parameter importance is not estimated: {reasons['energy']}."
     else:
         for objective, reason in reasons.items():
             if reason:
-                yield f"Nothing is said for {objective}: {reason}."
+                yield f"It is not estimated for {objective}: {reason}."
     if importance.partly:
         yield (
             f"{', '.join(importance.partly)}: only a part of the trainings had it, so its share is "
@@ -285,9 +277,7 @@ def _joules_section(study: StudyRecord, sample: StudyRecord, summary: Summary) -
 
 def _joules_lines(summary: Summary, uses: dict[Use, Any]) -> Iterator[str]:
     search_j = summary.search_energy_j
-    yield (
-        f"The search burnt {joules(search_j)}, as metered in its trials: the parts add up to that."
-    )
+    yield f"The search used {joules(search_j)}, as metered in its trials: the parts add up to that."
     if "useful" in uses and summary.target is not None and search_j:
         share = uses["useful"].total_j / search_j
         yield (
@@ -352,9 +342,7 @@ def _noise_section(
 def _conditions_section(study: StudyRecord, summary: Summary) -> Section | None:
     if summary.provenance is None:
         return None
-    lines = [
-        "No warnings." if not summary.flags else f"{count(len(summary.flags), 'warning')} to mind."
-    ]
+    lines = ["No warnings." if not summary.flags else f"{count(len(summary.flags), 'warning')}."]
     best = summary.advised or summary.recommended
     if best is not None:
         trial = next(trial for trial in study.trials if trial.number == best.trial)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from energyopt.analysis.curves import finite
@@ -18,10 +17,10 @@ from energyopt.analysis.pareto import FrontPoint, trained_as
 from energyopt.analysis.provenance import Fact
 from energyopt.analysis.seed_noise import Repeated
 from energyopt.analysis.summary import Summary, fate
-from energyopt.core.energy import total
+from energyopt.core.energy import Energy, total
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import duration, joules, percent, quantity, setup
-from energyopt.report.export.front_file import csv_cell, plain
+from energyopt.report.export.front_file import csv_text, plain
 from energyopt.report.flags import explain_flag
 from energyopt.report.sentences import params_text
 
@@ -38,14 +37,22 @@ class Column:
     Attributes:
         key: Its name in a file, with the unit as suffix.
         title: Its heading on the page.
+        read: Returns its value from the item of a row; the item's `key` if None.
         text: Formats a value for the page.
         number: Whether it is right-aligned.
     """
 
     key: str
     title: str
+    read: Callable[[Any], Any] | None = None
     text: Callable[[Any], str] = str
     number: bool = False
+
+    def value(self, item: Any) -> Any:
+        """Return its value of an item; None if unknown."""
+        if self.read is not None:
+            return self.read(item)
+        return item.get(self.key) if isinstance(item, Mapping) else getattr(item, self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,26 +98,37 @@ class Grid:
 
     def to_csv(self) -> str:
         """Return the content of its CSV file."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(csv_cell(column.key) for column in self.columns)
-        for row in self.rows:
-            writer.writerow(csv_cell(plain(value)) for value in row)
-        return file.getvalue()
+        rows = ([plain(value) for value in row] for row in self.rows)
+        return csv_text([column.key for column in self.columns], rows)
 
 
-def energy_column(key: str, title: str) -> Column:
+def make_grid(
+    name: str, caption: str, columns: Iterable[Column], items: Iterable[Any], **limits: int
+) -> Grid:
+    """Return a table with a row for each item; `limits` are `shown` and `on_page` of the `Grid`."""
+    columns = tuple(columns)
+    rows = tuple(tuple(column.value(item) for column in columns) for item in items)
+    return Grid(name, caption, columns, rows, **limits)
+
+
+def number_column(
+    key: str,
+    title: str,
+    read: Callable[[Any], Any] | None = None,
+    text: Callable[[Any], str] = str,
+) -> Column:
+    """Return a right-aligned column."""
+    return Column(key, title, read, text, number=True)
+
+
+def energy_column(key: str, title: str, read: Callable[[Any], Any] | None = None) -> Column:
     """Return a column of energies in J."""
-    return Column(key, title, joules, number=True)
+    return number_column(key, title, read, joules)
 
 
-def _count(key: str, title: str) -> Column:
-    return Column(key, title, str, number=True)
-
-
-def accuracy_column(key: str, title: str) -> Column:
+def accuracy_column(key: str, title: str, read: Callable[[Any], Any] | None = None) -> Column:
     """Return a column of accuracies."""
-    return Column(key, title, lambda value: f"{value:.4f}", number=True)
+    return number_column(key, title, read, "{:.4f}".format)
 
 
 def front_grid(front: Sequence[FrontPoint], front_of: str) -> Grid:
@@ -118,31 +136,16 @@ def front_grid(front: Sequence[FrontPoint], front_of: str) -> Grid:
     columns = (
         energy_column("energy_j", "energy"),
         accuracy_column("accuracy", "accuracy"),
-        Column("setup", "setup"),
-        _count("trial", "trial"),
-        Column("epoch", "epoch", lambda value: f"{value:.4g}", number=True),
-        Column("time_s", "time", duration, number=True),
-        Column("provenance", "joules are"),
-        Column("samples", "samples", str, number=True),
-        Column("flags", "flags"),
-        Column("overrides", "overrides"),
+        Column("setup", "setup", lambda point: params_text(point.params)),
+        number_column("trial", "trial"),
+        number_column("epoch", "epoch", text="{:.4g}".format),
+        number_column("time_s", "time", text=duration),
+        Column("provenance", "joules are", lambda point: point.provenance.kind),
+        number_column("samples", "samples"),
+        Column("flags", "flags", lambda point: " ".join(point.flags)),
+        Column("overrides", "overrides", lambda point: shlex.join(point.overrides)),
     )
-    rows = (
-        (
-            point.energy_j,
-            point.accuracy,
-            params_text(point.params),
-            point.trial,
-            point.epoch,
-            point.time_s,
-            point.provenance.kind,
-            point.samples,
-            " ".join(point.flags),
-            shlex.join(point.overrides),
-        )
-        for point in front
-    )
-    return Grid("front", f"The front: {front_of}.", columns, tuple(rows), on_page=7)
+    return make_grid("front", f"The front: {front_of}.", columns, front, on_page=7)
 
 
 def trials_grid(study: StudyRecord, target: float | None) -> Grid:
@@ -151,7 +154,7 @@ def trials_grid(study: StudyRecord, target: float | None) -> Grid:
     uses = [use for use in USES if any(use in energies for energies in energy_by_trial)]
     keys = list(dict.fromkeys(key for trial in study.trials for key in trial.params))
     columns = (
-        _count("trial", "trial"),
+        number_column("trial", "trial"),
         Column("setup", "setup"),
         Column("outcome", "outcome"),
         energy_column("energy_to_target_j", "to target"),
@@ -169,8 +172,7 @@ def trials_grid(study: StudyRecord, target: float | None) -> Grid:
     )
     rows = (_trial_row(study, trial, target) for trial in study.trials)
     caption = "All trials: what became of each, and what its joules were for."
-    cells = (tuple(row.get(column.key) for column in columns) for row in rows)
-    return Grid("trials", caption, columns, tuple(cells), shown=SHOWN, on_page=6 + len(uses))
+    return make_grid("trials", caption, columns, rows, shown=SHOWN, on_page=6 + len(uses))
 
 
 def _trial_row(study: StudyRecord, trial: TrialRecord, target: float | None) -> dict[str, Any]:
@@ -211,84 +213,59 @@ def outcome_text(trial: TrialRecord, target: float | None) -> str:
 
 def curves_grid(study: StudyRecord) -> Grid:
     """Return every evaluation of every trial whose energy can be compared."""
-    columns = tuple(
-        Column(key, key)
-        for key in (
-            "trial",
-            "samples",
-            "steps",
-            "epoch",
-            "training_j",
-            "training_s",
-            "accuracy",
-            "provenance",
-        )
-    )
+    of_point = ("samples", "steps", "epoch", "training_j", "training_s", "accuracy")
+    keys = ("trial", *of_point, "provenance")
     rows = (
-        (
-            trial.number,
-            p.samples,
-            p.steps,
-            p.epoch,
-            p.training_j,
-            p.training_s,
-            p.accuracy,
-            result.start.provenance.kind,
-        )
+        (trial.number, *(getattr(point, key) for key in of_point), result.start.provenance.kind)
         for trial, result in study.results
-        for p in finite(result.curve)
+        for point in finite(result.curve)
     )
+    columns = tuple(Column(key, key) for key in keys)
     return Grid("curves", "Every evaluation.", columns, tuple(rows))
 
 
 def importance_grid(importances: Importances) -> Grid:
     """Return the importance of each parameter for energy and for accuracy."""
+    by_energy, by_accuracy = importances.energy, importances.accuracy
     columns = (
-        Column("parameter", "parameter"),
-        Column("importance_for_energy", "for energy to the target", percent, number=True),
-        Column("importance_for_accuracy", "for accuracy", percent, number=True),
+        Column("parameter", "parameter", str),
+        number_column("importance_for_energy", "for energy to the target", by_energy.get, percent),
+        number_column("importance_for_accuracy", "for accuracy", by_accuracy.get, percent),
     )
-    rows = (
-        (key, importances.energy.get(key), importances.accuracy.get(key))
-        for key in importances.parameters
-    )
-    return Grid("importance", "Importance of each parameter.", columns, tuple(rows))
+    caption = "Importance of each parameter."
+    return make_grid("importance", caption, columns, importances.parameters)
 
 
 def heat_map_grid(heat_map: HeatMap) -> Grid:
     """Return the cells of a heat map."""
+    across, down = heat_map.across, heat_map.down
     columns = (
-        Column(heat_map.across.key, heat_map.across.key, number=True),
-        Column(heat_map.down.key, heat_map.down.key, number=True),
-        energy_column("energy_to_target_j", "least energy to the target"),
-        energy_column("spent_without_reaching_j", "most spent without reaching it"),
-        _count("trainings", "trainings"),
-        _count("reached", "reached"),
-        _count("trial", "trial"),
+        number_column(across.key, across.key, lambda cell: across.labels[cell.across]),
+        number_column(down.key, down.key, lambda cell: down.labels[cell.down]),
+        energy_column(
+            "energy_to_target_j", "least energy to the target", lambda cell: cell.energy_j
+        ),
+        energy_column(
+            "spent_without_reaching_j",
+            "most spent without reaching it",
+            lambda cell: cell.spent_j or None,
+        ),
+        number_column("trainings", "trainings"),
+        number_column("reached", "reached"),
+        number_column("trial", "trial"),
     )
-    rows = (
-        (
-            heat_map.across.labels[cell.across],
-            heat_map.down.labels[cell.down],
-            cell.energy_j,
-            cell.spent_j or None,
-            cell.trainings,
-            cell.reached,
-            cell.trial,
-        )
-        for cell in heat_map.cells
-    )
-    return Grid("heat_map", "Each cell in which there was a training.", columns, tuple(rows))
+    caption = "Each cell in which there was a training."
+    return make_grid("heat_map", caption, columns, heat_map.cells)
 
 
-def uses_grid(uses: Mapping[Use, Any]) -> Grid:
+def uses_grid(uses: Mapping[Use, Energy]) -> Grid:
     """Return the energy of the whole search by use and by device."""
     parts = [part for part in DEVICES if any(getattr(e, part) is not None for e in uses.values())]
     search_j = sum(energy.total_j for energy in uses.values())
     columns = (
         Column("use", "for"),
         energy_column("energy_j", "energy"),
-        Column("share", "share", percent, number=True),
+        number_column("share", "share", text=percent),
         *(
             energy_column(part.replace("_j", "_energy_j"), f"on the {DEVICES[part]}")
             for part in parts
@@ -297,95 +274,76 @@ def uses_grid(uses: Mapping[Use, Any]) -> Grid:
     rows = [
         (
             USES[use],
-            e.total_j,
-            e.total_j / search_j if search_j else None,
-            *(getattr(e, part) for part in parts),
+            energy.total_j,
+            energy.total_j / search_j if search_j else None,
+            *(getattr(energy, part) for part in parts),
         )
-        for use, e in uses.items()
+        for use, energy in uses.items()
     ]
     sums = (sum(getattr(e, part) or 0.0 for e in uses.values()) for part in parts)
     rows.append(("all of it", search_j, 1.0 if search_j else None, *sums))
-    return Grid(
-        "joules",
-        "What the joules of the search were for, and where they were drawn.",
-        columns,
-        tuple(rows),
-    )
+    caption = "What the joules of the search were for, and where they were drawn."
+    return Grid("joules", caption, columns, tuple(rows))
 
 
 def power_grid(summary: Summary) -> Grid:
     """Return energy and time of an optimizer step at every power limit that was tried."""
+    watts = partial(quantity, unit="W")
     columns = (
-        _count("trial", "trial"),
-        Column("batch_size", "batch size", number=True),
-        Column("limit_w", "limit", lambda w: quantity(w, "W"), number=True),
+        number_column("trial", "trial"),
+        number_column("batch_size", "batch size"),
+        number_column("limit_w", "limit", text=watts),
         energy_column("step_j", "energy of a step"),
-        Column("step_s", "time of a step", duration, number=True),
-        Column("power_w", "mean power", lambda w: quantity(w, "W"), number=True),
-        _count("steps", "steps measured"),
-        Column("chosen", "chosen", lambda chosen: "chosen" if chosen else ""),
+        number_column("step_s", "time of a step", text=duration),
+        number_column("power_w", "mean power", text=watts),
+        number_column("steps", "steps measured"),
+        Column("chosen", "chosen", text=lambda chosen: "chosen" if chosen else ""),
     )
     rows = (
-        (
-            trial,
-            profile.shape.get("batch_size"),
-            point.limit_w,
-            point.step_j,
-            point.step_s,
-            point.power_w,
-            point.steps,
-            point.limit_w == profile.chosen_w,
-        )
+        {
+            **{column.key: getattr(point, column.key, None) for column in columns},
+            "trial": trial,
+            "batch_size": profile.shape.get("batch_size"),
+            "chosen": point.limit_w == profile.chosen_w,
+        }
         for trial, profile in summary.profiles
         for point in profile.points
     )
-    return Grid("power", "What a step cost at each power limit.", columns, tuple(rows))
+    return make_grid("power", "What a step cost at each power limit.", columns, rows)
 
 
 def noise_grid(setups: Sequence[Repeated]) -> Grid:
     """Return the configurations that were trained more than once."""
     columns = (
-        _count("trial", "trial"),
-        Column("setup", "setup"),
-        Column("trained", "trained"),
-        energy_column("energy_j", "energy to the target"),
-        energy_column("low_j", "from"),
-        energy_column("high_j", "to"),
-        Column("reached", "reached", number=True),
-        accuracy_column("accuracy", "accuracy at the target"),
-        accuracy_column("test_accuracy", "test accuracy"),
+        number_column("trial", "trial", lambda setup: setup.trial.number),
+        Column("setup", "setup", lambda setup: params_text(setup.trial.params)),
+        Column("trained", "trained", lambda s: "to confirm" if s.confirming else "in the search"),
+        energy_column("energy_j", "energy to the target", lambda s: s.energy and s.energy.mean),
+        energy_column("low_j", "from", lambda s: s.energy and s.energy.low),
+        energy_column("high_j", "to", lambda s: s.energy and s.energy.high),
+        number_column("reached", "reached", lambda s: f"{len(s.energies_j)}/{s.trainings}"),
+        accuracy_column("accuracy", "accuracy at the target", lambda s: _mean(s.accuracies)),
+        accuracy_column("test_accuracy", "test accuracy", lambda s: _mean(s.tests)),
     )
-    rows = []
-    for repeated in setups:
-        energy = repeated.energy
-        rows.append(
-            (
-                repeated.trial.number,
-                params_text(repeated.trial.params),
-                "to confirm" if repeated.confirming else "in the search",
-                energy and energy.mean,
-                energy and energy.low,
-                energy and energy.high,
-                f"{len(repeated.energies_j)}/{repeated.trainings}",
-                statistics.fmean(repeated.accuracies) if repeated.accuracies else None,
-                statistics.fmean(repeated.tests) if repeated.tests else None,
-            )
-        )
     caption = "Setups that were trained more than once: geometric mean and 95 % interval."
-    return Grid("noise", caption, columns, tuple(rows))
+    return make_grid("noise", caption, columns, setups)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
 
 
 def conditions_grid(summary: Summary) -> Grid:
     """Return every warning flag with its meaning."""
     columns = (
         Column("flag", "flag"),
-        _count("trials", "trials"),
+        number_column("trials", "trials"),
         Column("meaning", "what it means and what to do"),
     )
-    rows = (
+    rows = tuple(
         (flag, n, explain_flag(flag).removeprefix(f"{flag}: ")) for flag, n in summary.flags.items()
     )
-    return Grid("conditions", "Warnings about the measuring conditions.", columns, tuple(rows))
+    return Grid("conditions", "Warnings about the measuring conditions.", columns, rows)
 
 
 def record_grid(facts: Sequence[Fact], trainings: int) -> Grid:
@@ -393,28 +351,20 @@ def record_grid(facts: Sequence[Fact], trainings: int) -> Grid:
     columns = (
         Column("what", "what"),
         Column("value", "value"),
-        Column(
-            "trainings", "trainings", lambda n: "all" if n == trainings else str(n), number=True
-        ),
+        number_column("trainings", "trainings", text=lambda n: "all" if n == trainings else str(n)),
     )
-    rows = tuple((fact.what, fact.value, fact.trainings) for fact in facts)
-    return Grid("record", "What the trainings ran on and with.", columns, rows)
+    return make_grid("record", "What the trainings ran on and with.", columns, facts)
 
 
 def best_values_grid(summary: Summary) -> Grid:
     """Return the objective values that no other trial beats."""
     columns = (
-        _count("trial", "trial"),
+        number_column("trial", "trial"),
         *(
-            Column(
-                metric.name,
-                f"{metric.name} ({metric.direction})",
-                lambda v: f"{v:.6g}",
-                number=True,
-            )
+            number_column(metric.name, f"{metric.name} ({metric.direction})", text="{:.6g}".format)
             for metric in summary.metrics
         ),
         Column("setup", "setup"),
     )
-    rows = ((trial.number, *trial.values, setup(trial.params)) for trial in summary.told)
-    return Grid("told", "Best told values: what no other trial beats.", columns, tuple(rows))
+    rows = tuple((trial.number, *trial.values, setup(trial.params)) for trial in summary.told)
+    return Grid("told", "Best objective values: those that no other trial beats.", columns, rows)

@@ -90,15 +90,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 
 
 def theme(ink: str, quiet: str, grid: str, paper: str, accent: str) -> dict[str, Any]:
-    """Return Vega-Lite's config for figures on a background.
-
-    Args:
-        ink: Colour of text and of emphasised marks.
-        quiet: Colour of axes and their labels.
-        grid: Colour of grid lines.
-        paper: Colour of the background.
-        accent: Colour of the Pareto front.
-    """
+    """Return Vega-Lite's config for figures on a background, `paper`; `accent` is of the front."""
     axis = {
         "domainColor": grid,
         "gridColor": grid,

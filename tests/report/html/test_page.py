@@ -319,7 +319,7 @@ def _mixed() -> StudyRecord:
 
 
 _KINDS: Sequence[tuple[Callable[[], StudyRecord], Sequence[str]]] = [
-    (_hostile, [_EVIL, "1 warning to mind", "{{ 7 * 7 }}"]),
+    (_hostile, [_EVIL, "1 warning.", "{{ 7 * 7 }}"]),
     (_one_parameter, ["Energy to 0.9 against lr", "lr is the only parameter"]),
     (_none_reached, ["No trial reached 0.9; the best accuracy was 0.53."]),
     (_profiled, ["Power limits", "Energy of a step, batch size 32 (trial 0)"]),
