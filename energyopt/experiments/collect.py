@@ -162,11 +162,7 @@ def _read_study(storage: str, name: str) -> StudyRecord | None:
 
 
 def gather(prefix: str, storage: str) -> Raw:
-    """Collect all trainings of an experiment.
-
-    Args:
-        prefix: Beginning of the names of its studies.
-        storage: The storage of the studies.
+    """Collect all trainings of an experiment, whose studies' names begin with `prefix`.
 
     Raises:
         EnergyoptError: If the experiment was never run here, or its meters differ.
@@ -215,14 +211,14 @@ def _source_of(studies: Sequence[StudyRecord]) -> tuple[dict[str, Any], dict[str
     """
     by_binding = {s.provenance.binding: s for s in studies if s.provenance is not None}
     if len(by_binding) > 1:
-        one, other = list(by_binding.values())[:2]
+        first, second = list(by_binding.values())[:2]
         raise StudyError(
-            f"joules of study {one.name} are {one.provenance}, those of {other.name} "
-            f"{other.provenance}: they are not compared; give the experiment another study=name"
+            f"joules of study {first.name} are {first.provenance}, those of {second.name} "
+            f"{second.provenance}: they are not compared; give the experiment another study=name"
         )
-    first = next((result for study in studies for _, result in study.results), None)
-    if first is None:
+    result = next((result for study in studies for _, result in study.results), None)
+    if result is None:
         return {}, {}
     keys = ("kind", "meter", "version", "scope", "device", "uncertainty")
-    source = {key: getattr(first.start.provenance, key) for key in keys}
-    return source, dict(first.start.machine.packages) if first.start.machine else {}
+    source = {key: getattr(result.start.provenance, key) for key in keys}
+    return source, dict(result.start.machine.packages) if result.start.machine else {}

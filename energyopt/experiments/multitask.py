@@ -12,14 +12,14 @@ from energyopt.experiments.plan import Comparison
 from energyopt.experiments.results import (
     BANDS,
     BEST,
+    COMPARED,
     ExperimentSummary,
     Table,
     arm_record,
     comparison_title,
-    energy_j,
     energy_ratio,
     energy_text,
-    find_obstacle,
+    find_status,
     mean,
     ratio_data,
     ratio_text,
@@ -32,12 +32,7 @@ from energyopt.experiments.rows import Raw, Row
 
 
 def summarize_shared(raw: Raw, caption: str) -> ExperimentSummary:
-    """Summarize comparisons of an arm with several heads and one arm per head.
-
-    Args:
-        raw: The trainings.
-        caption: Provenance of the energies, for the figure.
-    """
+    """Summarize comparisons of an arm with several heads and one arm per head."""
     records = [_record(raw, comparison) for comparison in raw.experiment.comparisons]
     table = Table(
         f"The best setup of each arm with {len(raw.experiment.again)} new seeds",
@@ -54,10 +49,8 @@ def _draw(records: Sequence[Mapping[str, Any]], caption: str) -> str:
     bars = [
         Bar(
             comparison_title(record),
-            record["ratio"]["value"],
-            record["ratio"]["low"],
-            record["ratio"]["high"],
-            record["status"] if record["status"] != "compared" else record["verdict"],
+            **{end: record["ratio"][end] for end in ("value", "low", "high")},
+            note=record["verdict"] if record["status"] == COMPARED else record["status"],
         )
         for record in records
     ]
@@ -69,22 +62,21 @@ def _record(raw: Raw, comparison: Comparison) -> dict[str, Any]:
     (arm,), singles = comparison.arms["multitask"], comparison.arms["singles"]
     multitask = raw.select(arm, BEST)
     rows_by_single = {name: raw.select(name, BEST) for name in singles}
-    obstacle = find_obstacle(raw, comparison.names)
-    status, reason = obstacle or ("compared", "")
+    status, reason = find_status(raw, comparison.names)
     ratio = None
-    if obstacle is None:
-        energies = [values_by_seed(rows, energy_j) for rows in rows_by_single.values()]
+    if status == COMPARED:
+        energies = [values_by_seed(rows) for rows in rows_by_single.values()]
         seeds = sorted(set.intersection(*map(set, energies)))
         sums = {seed: math.fsum(by_seed[seed] for by_seed in energies) for seed in seeds}
-        ratio = energy_ratio(values_by_seed(multitask, energy_j), sums)
+        ratio = energy_ratio(values_by_seed(multitask), sums)
     return {
         "name": comparison.name,
         "control": comparison.control,
         "status": status,
         "reason": reason,
         "seeds": len(multitask),
-        "together": arm_record(multitask, energy_j),
-        "alone": {name: arm_record(rows, energy_j) for name, rows in rows_by_single.items()},
+        "together": arm_record(multitask),
+        "alone": {name: arm_record(rows) for name, rows in rows_by_single.items()},
         "heads_first_j": _first_hits(multitask),
         "ratio": ratio_data(ratio),
         "verdict": ratio_verdict(ratio, "saves", "costs more"),
@@ -112,7 +104,7 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    if record["status"] != "compared":
+    if record["status"] != COMPARED:
         return f"{record['name']}: {record['status']}; {record['reason']}"
     arms = {"together": record["together"], **record["alone"]}
     setups = ", ".join(f"{name} {setup_text(arm['setup'])}" for name, arm in arms.items())

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from energyopt.analysis.paired_ratio import quantile
+from energyopt.analysis.paired_ratio import half_width
 from energyopt.core.units import joules
 from energyopt.experiments.results import (
+    COMPARED,
     ExperimentSummary,
     Table,
-    energy_j,
-    energy_ratio,
+    compare_rows,
     energy_text,
-    find_obstacle,
+    find_status,
     mean,
     ratio_data,
     ratio_text,
     ratio_verdict,
     rounded,
     setup_text,
-    values_by_seed,
 )
 from energyopt.experiments.rows import GRID, Raw, Row
 from energyopt.experiments.selection import PARADIGM, group_cells
@@ -33,12 +31,7 @@ _BASE = "scratch"
 
 
 def summarize_paradigms(raw: Raw, caption: str) -> ExperimentSummary:
-    """Summarize a grid with an axis of paradigms.
-
-    Args:
-        raw: The trainings.
-        caption: Provenance of the energies, for the figure.
-    """
+    """Summarize a grid with an axis of paradigms."""
     (comparison,) = raw.experiment.comparisons
     (name,) = comparison.arms["cells"]
     options = [str(option) for option in raw.experiment.arms_by_name[name].grid.get(PARADIGM, ())]
@@ -72,20 +65,15 @@ def _draw(
 def _record(raw: Raw, arm: str, option: str) -> dict[str, Any]:
     rows, base = raw.select(arm, option), raw.select(arm, _BASE)
     grid = [row for row in raw.select(arm, GRID) if row.setup.get(PARADIGM) == option]
-    obstacle = find_obstacle(raw, [arm], option) or find_obstacle(raw, [arm], _BASE)
-    if obstacle is not None and grid and not any(row.reached for row in grid):
-        obstacle = "missed", f"{option} reached the target in none of {len(grid)} trainings"
-    ratio = None
-    if obstacle is None and option != _BASE:
-        ratio = energy_ratio(values_by_seed(rows, energy_j), values_by_seed(base, energy_j))
+    status, reason = find_status(raw, [arm], option)
+    if status == COMPARED:
+        status, reason = find_status(raw, [arm], _BASE)
+    if status != COMPARED and grid and not any(row.reached for row in grid):
+        status, reason = "missed", f"{option} reached the target in none of {len(grid)} trainings"
+    ratio = compare_rows(rows, base) if status == COMPARED and option != _BASE else None
     accuracies = [row.best_accuracy for row in rows]
-    half_width = None
-    if len(accuracies) > 1:  # Student's t interval of the mean: t * sd / sqrt(seeds)
-        standard_error = statistics.stdev(accuracies) / math.sqrt(len(accuracies))
-        half_width = rounded(quantile(len(accuracies) - 1) * standard_error)
     inference_j = [j for row in rows for j in list(row.answers_j.values())[:1]]
     cells = group_cells(grid)
-    status, reason = obstacle or ("compared", "")
     return {
         "name": option,
         "status": status,
@@ -99,7 +87,7 @@ def _record(raw: Raw, arm: str, option: str) -> dict[str, Any]:
         "upfront_j": rounded(mean([row.share_j for row in rows])),
         "upfront_missed": sum(bool(row.missed) for row in rows),
         "best_accuracy": rounded(mean(accuracies)),
-        "best_accuracy_half": half_width,
+        "best_accuracy_half": rounded(half_width(accuracies)) if len(accuracies) > 1 else None,
         "answers_j_per_1000": rounded(mean(inference_j)),
         "steps": [row.steps for row in rows],
         "ratio": ratio_data(ratio),
@@ -154,4 +142,7 @@ def _front_line(front: Sequence[Mapping[str, Any]]) -> str:
         return "Front: nothing was trained."
     counts = Counter(point[PARADIGM] for point in front)
     shares = ", ".join(f"{option} {count}" for option, count in counts.items())
-    return f"Front of all trainings that chose the setups, by luck as it is: {shares} points."
+    return (
+        f"Front of all trainings that chose the setups, not corrected for seed noise: {shares} "
+        "points."
+    )

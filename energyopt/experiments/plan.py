@@ -191,12 +191,7 @@ def read_experiment(
 
 
 class _Reader:
-    """Builds an experiment from plain data; its errors name the file and the key.
-
-    Args:
-        name: Name of the experiment.
-        path: File of the data.
-    """
+    """Builds an experiment from the plain data of a file; its errors name the file and the key."""
 
     def __init__(self, name: str, path: Path) -> None:
         self._name = name
@@ -213,8 +208,8 @@ class _Reader:
             self._read_arm(str(name), arm, common, large=large)
             for name, arm in self._check_mapping("arms", data.get("arms")).items()
         )
-        seeds, again = (self._read_seeds(key, data) for key in ("seeds", "again"))
-        if set(seeds) & set(again):
+        seeds, new_seeds = (self._read_seeds(key, data) for key in ("seeds", "again"))
+        if set(seeds) & set(new_seeds):
             raise self._error("again: seeds that chose a setup do not judge it; give others")
         arm_names = {arm.name for arm in arms}
         comparisons = self._check_mapping("comparisons", data.get("comparisons")).items()
@@ -223,7 +218,7 @@ class _Reader:
             kind=kind,
             about=" ".join(str(data.get("about", "")).split()),
             seeds=seeds,
-            again=again,
+            again=new_seeds,
             arms=arms,
             comparisons=tuple(
                 self._read_comparison(str(name), comparison, kind, arm_names)

@@ -10,18 +10,17 @@ from energyopt.core.accounting import Spread, spread
 from energyopt.core.units import joules
 from energyopt.experiments.results import (
     BEST,
+    COMPARED,
     ExperimentSummary,
     Table,
-    energy_j,
-    energy_ratio,
+    compare_rows,
     energy_text,
-    find_obstacle,
+    find_status,
     mean,
     ratio_data,
     ratio_text,
     rounded,
     setup_text,
-    values_by_seed,
 )
 from energyopt.experiments.rows import GRID, Raw
 from energyopt.experiments.selection import GridCell, choose_setups, group_cells
@@ -30,12 +29,7 @@ _N_AXES = 2  # of a grid that is shown as a table and a heat map
 
 
 def summarize_training(raw: Raw, caption: str) -> ExperimentSummary:
-    """Summarize a grid of two axes.
-
-    Args:
-        raw: The trainings.
-        caption: Provenance of the energies, for the figure.
-    """
+    """Summarize a grid of two axes."""
     (comparison,) = raw.experiment.comparisons
     (name,) = comparison.arms["cells"]
     arm = raw.experiment.arms_by_name[name]
@@ -106,10 +100,10 @@ def _cell_record(cell: GridCell) -> dict[str, Any]:
 
 def _retrained_record(raw: Raw, name: str, role: str, setup: Mapping[str, Any]) -> dict[str, Any]:
     rows, best = raw.select(name, role), raw.select(name, BEST)
-    obstacle = find_obstacle(raw, [name], role) or find_obstacle(raw, [name])
-    ratio = None
-    if obstacle is None and role != BEST:
-        ratio = energy_ratio(values_by_seed(rows, energy_j), values_by_seed(best, energy_j))
+    status, reason = find_status(raw, [name], role)
+    if status == COMPARED:
+        status, reason = find_status(raw, [name])
+    ratio = compare_rows(rows, best) if status == COMPARED and role != BEST else None
     n_reached = sum(row.reached for row in rows)
     return {
         "row": "again",
@@ -121,7 +115,7 @@ def _retrained_record(raw: Raw, name: str, role: str, setup: Mapping[str, Any]) 
         "energy_j": rounded(mean([row.energy_j for row in rows])),
         "steps": [row.steps for row in rows],
         "ratio": ratio_data(ratio),
-        "reason": "" if obstacle is None else obstacle[1],
+        "reason": reason,
     }
 
 

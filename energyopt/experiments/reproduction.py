@@ -21,13 +21,7 @@ _RATIO_KEYS = frozenset({"value", "low", "high", "pairs"})
 
 @dataclass(frozen=True)
 class RatioPair:
-    """A ratio in both runs.
-
-    Attributes:
-        name: Name of the ratio.
-        older: Its data in the older run.
-        newer: Its data in the newer run.
-    """
+    """The data of a ratio in the older and in the newer run."""
 
     name: str
     older: Mapping[str, Any]
@@ -98,12 +92,7 @@ def compare(older: ExperimentSummary, newer: ExperimentSummary) -> Reproduction:
 
 
 def screen(reproduction: Reproduction, older_folder: str) -> RenderableType:
-    """Return the terminal output of a comparison.
-
-    Args:
-        reproduction: The comparison.
-        older_folder: Folder of the older run.
-    """
+    """Return the terminal output of a comparison with the run in `older_folder`."""
     verdict = "agrees with" if reproduction.agrees else "DOES NOT agree with"
     lines = [
         Text(f"This run {verdict} {older_folder}.", style="bold"),

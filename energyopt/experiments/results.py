@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from energyopt.analysis.paired_ratio import CONFIDENCE, Ratio
@@ -13,18 +14,14 @@ from energyopt.core.units import joules
 from energyopt.experiments.rows import GRID, Raw, Row
 
 BEST = "best"
+COMPARED = "compared"
+_ENERGY_J: Callable[[Row], float] = attrgetter("energy_j")  # with its share of upfront cost
 BANDS = f"{100 * CONFIDENCE:g} % intervals of paired new seeds"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table for the terminal.
-
-    Attributes:
-        title: The title.
-        columns: Names of the columns.
-        rows: Texts of the cells, row by row.
-    """
+    """A table of texts for the terminal."""
 
     title: str
     columns: tuple[str, ...]
@@ -52,14 +49,11 @@ class ExperimentSummary:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def values_by_seed(rows: Sequence[Row], value: Callable[[Row], float]) -> dict[int, float]:
-    """Return a number of each training by its seed."""
+def values_by_seed(
+    rows: Sequence[Row], value: Callable[[Row], float] = _ENERGY_J
+) -> dict[int, float]:
+    """Return a number of each training by its seed: its energy to the target by default."""
     return {row.seed: value(row) for row in rows}
-
-
-def energy_j(row: Row) -> float:
-    """Return the energy to the target with the share of the upfront cost, in J."""
-    return row.energy_j
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -67,13 +61,8 @@ def mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def arm_record(rows: Sequence[Row], value: Callable[[Row], float]) -> dict[str, Any]:
-    """Return the results of one arm with the new seeds, as plain data.
-
-    Args:
-        rows: The trainings of the arm.
-        value: Returns the energy of a training that is compared, in J.
-    """
+def arm_record(rows: Sequence[Row], value: Callable[[Row], float] = _ENERGY_J) -> dict[str, Any]:
+    """Return the results of one arm with the new seeds; `value` is the energy compared, in J."""
     return {
         "setup": dict(rows[0].setup) if rows else {},
         "reached": sum(row.reached for row in rows),
@@ -95,12 +84,11 @@ def comparison_title(record: Mapping[str, Any]) -> str:
     return f"{record['name']}{' (control)' if record['control'] else ''}"
 
 
-def find_obstacle(raw: Raw, names: Sequence[str], role: str = BEST) -> tuple[str, str] | None:
-    """Find out why the energies of arms cannot be compared.
+def find_status(raw: Raw, names: Sequence[str], role: str = BEST) -> tuple[str, str]:
+    """Return whether the energies of arms can be compared, and the reason if they cannot.
 
-    Returns:
-        A status (skipped, unfinished, missed) and the reason; None if every training of every arm
-        reached the target.
+    The status is `COMPARED` (every training of every arm reached the target), skipped, unfinished
+    or missed.
     """
     for name in names:
         if name in raw.skipped:
@@ -119,7 +107,7 @@ def find_obstacle(raw: Raw, names: Sequence[str], role: str = BEST) -> tuple[str
             missed.append(
                 f"{name} reached its target with {n_reached} of {len(retrained)} new seeds"
             )
-    return ("missed", "; ".join(missed)) if missed else None
+    return ("missed", "; ".join(missed)) if missed else (COMPARED, "")
 
 
 def ratio_text(data: Mapping[str, Any]) -> str:
@@ -142,6 +130,11 @@ def ratio_verdict(ratio: Ratio | None, cheaper: str, costlier: str) -> str:
     if ratio is None:
         return "-"
     return {-1: cheaper, 0: "not told apart", 1: costlier}[ratio.verdict]
+
+
+def compare_rows(rows: Sequence[Row], base: Sequence[Row]) -> Ratio | None:
+    """Return the ratio of the energies to the target of two arms over paired seeds."""
+    return energy_ratio(values_by_seed(rows), values_by_seed(base))
 
 
 def energy_ratio(numerator: Mapping[int, float], denominator: Mapping[int, float]) -> Ratio | None:

@@ -173,12 +173,6 @@ def rows_from_study(
     """Return the finished trainings of an arm's study, one per configuration and seed.
 
     A training that failed and was repeated is represented by the repetition.
-
-    Args:
-        study: The study.
-        arm: The arm.
-        role: The role of the trainings.
-        setup: The configuration of all trainings; None takes it from the parameters of each.
     """
     rows: dict[tuple[Any, ...], Row] = {}
     for trial, result in study.results:

@@ -20,6 +20,7 @@ from energyopt.core.units import time_left
 from energyopt.errors import ConfigError
 from energyopt.experiments.collect import (
     ExperimentState,
+    gather,
     n_trainings,
     read_finished_study,
     study_name,
@@ -30,7 +31,7 @@ from energyopt.experiments.collect import (
 from energyopt.experiments.plan import Arm, Experiment, read_experiment
 from energyopt.experiments.rows import GRID, Row, rows_from_study
 from energyopt.experiments.selection import choose_setups
-from energyopt.experiments.summary import summarize_here
+from energyopt.experiments.summary import show_and_write
 from energyopt.report.console import say
 from energyopt.storage import DEFAULT_STORAGE
 from energyopt.storage.identity import check_name
@@ -126,9 +127,6 @@ def _check_override(override: str) -> str:
 def run(arguments: Sequence[str]) -> None:
     """Run the missing trainings of an experiment, and summarize it.
 
-    Args:
-        arguments: The arguments of the command line.
-
     Raises:
         EnergyoptError: If it cannot be run.
         SystemExit: After an interrupt or a failed study, with its exit code.
@@ -172,24 +170,14 @@ def _key(override: str) -> str:
 
 
 @dataclass
-class _Clock:
-    """Estimates the remaining time from the mean time of the trainings so far."""
-
-    n_done: int = 0
-    elapsed_s: float = 0.0
-    n_remaining: int = 0
-
-    def estimate(self) -> str:
-        return time_left(self.elapsed_s, self.n_done, self.n_remaining)
-
-
-@dataclass
 class _ExperimentRun:
     request: ExperimentRequest
     experiment: Experiment
     console: Console
     skipped: dict[str, str] = field(default_factory=dict)
-    clock: _Clock = field(default_factory=_Clock)
+    n_done: int = 0
+    n_remaining: int = 0
+    elapsed_s: float = 0.0
 
     def run(self) -> None:
         request, experiment = self.request, self.experiment
@@ -213,15 +201,16 @@ class _ExperimentRun:
                 label = f"{labels[arm.name]}: its {role} setup with new seeds"
                 self._run_study(arm, role, setup, label)
         self.console.print()
-        summarize_here(request.prefix, request.storage, self.console)
+        raw = gather(request.prefix, request.storage)
+        show_and_write(raw, summary_dir(request.prefix), self.console, force=True)
 
     def _count_trainings(self, arms: Sequence[Arm], grids: Mapping[str, list[Row] | None]) -> None:
         """Estimate the number of remaining trainings; which roles there are is not known yet."""
         n_roles = {"training": 3, "paradigms": 4}.get(self.experiment.kind, 1)
         for arm in arms:
             if grids[arm.name] is None:
-                self.clock.n_remaining += n_trainings(self.experiment, arm, GRID)
-            self.clock.n_remaining += n_roles * len(self.experiment.again)
+                self.n_remaining += n_trainings(self.experiment, arm, GRID)
+            self.n_remaining += n_roles * len(self.experiment.again)
 
     def _run_study(
         self, arm: Arm, role: str, setup: Mapping[str, Any] | None, label: str
@@ -230,14 +219,15 @@ class _ExperimentRun:
         n_study = n_trainings(self.experiment, arm, role)
         rows = self._read_finished(arm, role, setup)
         if rows is None:
-            self._say(f"\n{label}, {n_study} trainings{self.clock.estimate()}")
+            remaining = time_left(self.elapsed_s, self.n_done, self.n_remaining)
+            self._say(f"\n{label}, {n_study} trainings{remaining}")
             start_s = time.monotonic()
             self._launch(self._overrides(arm, role, setup), arm, role)
-            self.clock.n_done += n_study
-            self.clock.elapsed_s += time.monotonic() - start_s
+            self.n_done += n_study
+            self.elapsed_s += time.monotonic() - start_s
             failpoints.at("studied")
             rows = self._read(arm, role, setup)
-        self.clock.n_remaining = max(0, self.clock.n_remaining - n_study)
+        self.n_remaining = max(0, self.n_remaining - n_study)
         return rows
 
     def _overrides(self, arm: Arm, role: str, setup: Mapping[str, Any] | None) -> list[str]:
@@ -296,7 +286,7 @@ class _ExperimentRun:
             raise SystemExit(128 - code)
         if code:
             if code not in (130, 143):
-                self._say(f"study {name} ended with exit code {code}; the same command goes on")
+                self._say(f"study {name} ended with exit code {code}; the same command resumes it")
             raise SystemExit(code)
 
     def _say(self, text: str) -> None:

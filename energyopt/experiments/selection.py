@@ -15,12 +15,7 @@ PARADIGM = "paradigm"
 
 @dataclass(frozen=True)
 class GridCell:
-    """A configuration of a grid with its trainings.
-
-    Attributes:
-        setup: Values by key.
-        rows: The trainings, one per seed.
-    """
+    """A configuration of a grid, by key, with its trainings, one per seed."""
 
     setup: Mapping[str, Any]
     rows: tuple[Row, ...]
@@ -54,10 +49,6 @@ def choose_setups(experiment: Experiment, grid: Sequence[Row]) -> dict[str, Mapp
 
     The best is the one that reaches the target with most seeds; of several, the cheapest. A
     configuration that reaches it with no seed is never the best.
-
-    Args:
-        experiment: The plan.
-        grid: The trainings of an arm's grid.
     """
     cells = group_cells(grid)
     if experiment.kind == "paradigms":

@@ -15,7 +15,6 @@ from rich.text import Text
 from energyopt.analysis.paired_ratio import CONFIDENCE
 from energyopt.core.units import joules
 from energyopt.errors import StorageError
-from energyopt.experiments.collect import gather, summary_dir
 from energyopt.experiments.multitask import summarize_shared
 from energyopt.experiments.paradigms import summarize_paradigms
 from energyopt.experiments.plan import ExperimentKind
@@ -74,10 +73,10 @@ def _footing(raw: Raw) -> list[str]:
     return [
         f"Intervals are {100 * CONFIDENCE:g} %, Student's, of paired new seeds: not those that "
         "chose the setups.",
-        f"All {len(raw.rows)} trainings burnt {joules(grid_j + again_j)}: "
+        f"All {len(raw.rows)} trainings used {joules(grid_j + again_j)}: "
         f"{joules(grid_j)} to choose, {joules(again_j)} to compare.",
         "Ratios and joules to a target are of training alone: evaluations, loading and what a "
-        "process burns before its first step are left out.",
+        "process uses before its first step are left out.",
         f"Joules are {source['kind'].upper()} by {source['meter']} ({source['scope']}) on "
         f"{source['device']}; {source['uncertainty']}.",
     ]
@@ -156,12 +155,7 @@ def _flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def write(summary: ExperimentSummary, folder: Path, *, force: bool) -> list[Path]:
-    """Write all files of a summary.
-
-    Args:
-        summary: The summary.
-        folder: The output folder; created if missing.
-        force: Overwrite existing files.
+    """Write all files of a summary, and return their paths.
 
     Raises:
         ConfigError: If a file exists and `force` is not set.
@@ -180,24 +174,10 @@ def write(summary: ExperimentSummary, folder: Path, *, force: bool) -> list[Path
     return paths
 
 
-def summarize_here(prefix: str, storage: str, console: Console) -> None:
-    """Summarize the studies of an experiment, and write its files to the default folder."""
-    show_and_write(gather(prefix, storage), summary_dir(prefix), console, force=True)
-
-
 def show_and_write(
     raw: Raw, folder: Path | None, console: Console, *, force: bool
 ) -> ExperimentSummary:
-    """Summarize trainings, print the summary, and write its files.
-
-    Args:
-        raw: The trainings.
-        folder: The output folder; None writes nothing.
-        console: Where to print the summary.
-        force: Overwrite existing files.
-
-    Returns:
-        The summary.
+    """Summarize trainings, print the summary, and write its files unless `folder` is None.
 
     Raises:
         ConfigError: If a file exists and `force` is not set.
@@ -206,7 +186,6 @@ def show_and_write(
     summary = summarize(raw)
     console.print(screen(summary))
     if folder is not None:
-        paths = write(summary, folder, force=force)
-        names = ", ".join(path.name for path in paths)
+        names = ", ".join(path.name for path in write(summary, folder, force=force))
         say(console, f"{folder}: {names}")
     return summary

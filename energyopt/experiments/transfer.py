@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from energyopt.analysis.paired_ratio import Ratio, quantile
@@ -22,14 +23,14 @@ from energyopt.experiments.plan import Comparison
 from energyopt.experiments.results import (
     BANDS,
     BEST,
+    COMPARED,
     ExperimentSummary,
     Table,
     arm_record,
     comparison_title,
-    energy_j,
     energy_ratio,
     energy_text,
-    find_obstacle,
+    find_status,
     mean,
     ratio_data,
     ratio_text,
@@ -43,6 +44,7 @@ from energyopt.experiments.rows import Raw, Row
 REUSES = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 """Numbers of trainings that share a pretraining, for the curve over n."""
 
+_TRAINING_J: Callable[[Row], float] = attrgetter("training_j")
 _HALVINGS = 60  # of the interval (0, 1]: more than the 53 bits of a double
 
 _VERDICT_TEXTS = {
@@ -74,12 +76,7 @@ class Payback:
 
 
 def summarize_recycled(raw: Raw, caption: str) -> ExperimentSummary:
-    """Summarize pairs of arms: one from scratch, one that starts from a pretrained model.
-
-    Args:
-        raw: The trainings.
-        caption: Provenance of the energies, for the figure.
-    """
+    """Summarize pairs of arms: one from scratch, one that starts from a pretrained model."""
     records = [_record(raw, comparison) for comparison in raw.experiment.comparisons]
     seeds = len(raw.experiment.again)
     table = Table(
@@ -99,16 +96,15 @@ def summarize_recycled(raw: Raw, caption: str) -> ExperimentSummary:
 def _record(raw: Raw, comparison: Comparison) -> dict[str, Any]:
     (scratch_arm,), (tuned_arm,) = comparison.arms["scratch"], comparison.arms["pretrained"]
     scratch, tuned = raw.select(scratch_arm, BEST), raw.select(tuned_arm, BEST)
-    obstacle = find_obstacle(raw, comparison.names)
-    status, reason = obstacle or ("compared", "")
+    status, reason = find_status(raw, comparison.names)
     record: dict[str, Any] = {
         "name": comparison.name,
         "control": comparison.control,
         "status": status,
         "reason": reason,
         "seeds": min(len(scratch), len(tuned)),
-        "scratch": arm_record(scratch, _training_j),
-        "pretrained": arm_record(tuned, _training_j),
+        "scratch": arm_record(scratch, _TRAINING_J),
+        "pretrained": arm_record(tuned, _TRAINING_J),
         "pretrain_j": rounded(mean([row.upfront_j for row in tuned])),
         "sources_missed": sum(bool(row.missed) for row in tuned),
         "ratio_free": ratio_data(None),
@@ -117,18 +113,14 @@ def _record(raw: Raw, comparison: Comparison) -> dict[str, Any]:
         "payback": {"n": None, "low": None, "high": None},
         "curve": [],
     }
-    if obstacle is None:
+    if status == COMPARED:
         record |= _comparison_data(scratch, tuned)
     return record
 
 
-def _training_j(row: Row) -> float:
-    return row.training_j
-
-
 def _comparison_data(scratch: Sequence[Row], tuned: Sequence[Row]) -> dict[str, Any]:
-    scratch_j = values_by_seed(scratch, energy_j)
-    finetune_j = values_by_seed(tuned, _training_j)
+    scratch_j = values_by_seed(scratch)
+    finetune_j = values_by_seed(tuned, _TRAINING_J)
     pretrain_j = values_by_seed(tuned, lambda row: row.upfront_j)
     seeds = sorted(scratch_j.keys() & finetune_j.keys())
 
@@ -167,11 +159,9 @@ def payback(
     t_over_root_n = quantile(len(trios) - 1) / math.sqrt(len(trios))
 
     def saving_bound(share: float, sign: int) -> float:
-        """Return an end of the interval of the mean saving: mean +- t * sd / sqrt(seeds).
+        """Return an end of the interval of the mean saving: mean + sign * t * sd / sqrt(seeds).
 
-        Args:
-            share: The share of the pretraining that each training pays, 1 / n.
-            sign: 1 for the upper end, -1 for the lower end.
+        Each training pays `share`, 1 / n, of the pretraining.
         """
         savings_j = [scratch - tuned - share * pre for pre, scratch, tuned in trios]
         return statistics.fmean(savings_j) + sign * t_over_root_n * statistics.stdev(savings_j)
@@ -186,11 +176,7 @@ def payback(
 def _least_n(bound: Callable[[float], float]) -> int | None:
     """Return the least n at which a bound of the saving is positive, by bisection of 1 / n.
 
-    Args:
-        bound: The bound as a function of 1 / n.
-
-    Returns:
-        The number, or None if the bound is not positive even for a free pretraining.
+    None if the bound is not positive even for a free pretraining.
     """
     if bound(0.0) <= 0:
         return None
@@ -212,7 +198,7 @@ def _least_n(bound: Callable[[float], float]) -> int | None:
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     energies = (energy_text(record[arm]) for arm in ("scratch", "pretrained"))
     cells = (comparison_title(record), *energies)
-    if record["status"] != "compared":
+    if record["status"] != COMPARED:
         return (*cells, record["status"], "-")
     return (*cells, ratio_text(record["ratio_free"]), str(Payback(**record["payback"])))
 
@@ -220,7 +206,7 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
 def _lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for record in records:
-        if record["status"] != "compared":
+        if record["status"] != COMPARED:
             lines.append(f"{record['name']}: {record['status']}; {record['reason']}")
             continue
         setups = "; ".join(
@@ -251,6 +237,6 @@ def _draw(records: Sequence[Mapping[str, Any]], caption: str) -> str:
 
 def _panel_note(record: Mapping[str, Any]) -> str:
     control = "control; " if record["control"] else ""
-    if record["status"] != "compared":
+    if record["status"] != COMPARED:
         return f"{control}{record['status']}"
     return f"{control}paid back after {Payback(**record['payback'])}"

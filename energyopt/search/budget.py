@@ -104,10 +104,6 @@ def worth_of_next(observed: Sequence[TrialSnapshot], target: float) -> TrialValu
     variance of a normal's next value, s^2 (1 + 1/n), is reduced by the variance of seed noise,
     which no choice of hyperparameters can exploit.
 
-    Args:
-        observed: The trials so far.
-        target: Accuracy to reach.
-
     Returns:
         None while too few reached the target.
     """

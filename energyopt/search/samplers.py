@@ -34,10 +34,6 @@ def sampler_node(spec: object) -> dict[str, Any]:
 def check_unpickling(node: Mapping[str, Any], existing: int) -> None:
     """Raise if a study's sampler would run a pickle from the database.
 
-    Args:
-        node: The sampler's config node.
-        existing: Number of trials that the study has.
-
     Raises:
         ConfigError: If the sampler would unpickle its state.
     """
@@ -51,12 +47,7 @@ def check_unpickling(node: Mapping[str, Any], existing: int) -> None:
 
 
 def continued_seed(seed: int | None, existing: int) -> int | None:
-    """Return a new seed for a study with trials: the same one would suggest them again.
-
-    Args:
-        seed: The user's seed; None for none.
-        existing: Number of trials that the study has.
-    """
+    """Return a new seed for a study with trials: the same one would suggest them again."""
     if seed is None or existing == 0:
         return seed
     return int(SeedSequence([seed, existing]).generate_state(1)[0])
