@@ -161,7 +161,7 @@ def open_hardware(
 
     Args:
         context: Of the study; empty outside of one.
-        meter: The meter of a run outside of a study.
+        meter: The user's; a study with a configured meter takes that.
         params: Searched values, for a meter whose constructor names them.
         on_wait: Called with a text while the GPUs are held by another process.
 
@@ -170,10 +170,11 @@ def open_hardware(
         HardwareError: If the energy of the device cannot be read.
     """
     with ExitStack() as stack:
-        if not isinstance(meter, str):
+        if not isinstance(meter, str) and context.hardware is None:
             gpus = GpuAllocation(GpuOptions(), "cpu")
             return RunHardware(meter, gpus, (), stack.pop_all().close, is_own_meter=True)
-        gpus = _gpus(context, context.device if context.hardware else meter, on_wait)
+        device = meter if isinstance(meter, str) and context.hardware is None else context.device
+        gpus = _gpus(context, device, on_wait)
         stack.callback(gpus.close)
         flags: tuple[str, ...] = ()
         if gpus.options.profiles:

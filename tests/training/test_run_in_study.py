@@ -367,7 +367,7 @@ def test_the_meter_of_a_study_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path:
     enter_study(
         monkeypatch, tmp_path, hardware={"meter": meter}, device="cpu", params={"batch_size": 8}
     )
-    run = Run()
+    run = Run(meter=ToyMeter(Counter()))  # for runs outside of a study
     run.begin()
     for _ in run.epochs(1):
         run.report(0.5)
