@@ -169,3 +169,15 @@ def test_scikit_learn_pauses_and_resumes_without_torch(energyopt: Program) -> No
     assert resumed.curve.accuracy == whole.curve.accuracy
     assert len(resumed.curve) == 5
     assert resumed.end == "epochs"
+
+
+def test_a_signal_while_records_are_written_waits_for_them(energyopt: Program) -> None:
+    text = LOOP.replace("END", "pass").replace(
+        'folder="kept"', 'folder="kept", on_report=lambda _: os.kill(os.getpid(), signal.SIGTERM)'
+    )
+    ran = run_script(energyopt, f"import os, signal\n{text}")
+    assert ran.returncode == -signal.SIGTERM
+    assert len(ran.stderr.splitlines()) == 3
+    result = record(energyopt.folder / "kept")
+    assert (result.end, result.reason) == ("interrupted", "ended by SIGTERM")
+    assert len(result.checkpoints) == 1
