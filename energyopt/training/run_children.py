@@ -1,4 +1,4 @@
-"""What a run's child processes do at the borders of its windows: imports, and prefetching."""
+"""Child processes at the borders of a run's windows: imports, and prefetching."""
 
 from __future__ import annotations
 

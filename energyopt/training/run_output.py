@@ -1,4 +1,4 @@
-"""What a `Run` outside of a study says at its end, and the folder in which it keeps its record."""
+"""The output of a `Run` outside of a study: its folder, and three lines at its end."""
 
 from __future__ import annotations
 

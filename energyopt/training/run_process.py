@@ -27,7 +27,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class OpenRun(Protocol):
-    """What this module needs of a run."""
+    """The part of a run that this module needs."""
 
     @property
     def name(self) -> str:

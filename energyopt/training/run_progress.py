@@ -27,7 +27,7 @@ _ROUNDING = 1e-9  # of an epoch: rounding errors of fractions
 
 @dataclass(slots=True)
 class Counts:
-    """How much a run has trained; what its loop does not count is None.
+    """The amounts that a run has trained; what its loop does not count is None.
 
     Attributes:
         epoch: Epochs at the last report.
@@ -47,7 +47,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What a report adds to the record: given to `on_report`.
+    """A report with the energy so far: given to `on_report`.
 
     Attributes:
         epoch: Epochs trained so far.
@@ -218,7 +218,7 @@ def checked_value(value: Any, monitor: Monitor) -> float:
     reported = float(number)
     if monitor == ACCURACY and math.isfinite(reported) and not 0 <= reported <= 1:
         raise TrialError(
-            f"report({reported}) is no accuracy, which is in [0, 1]: divide a percentage by 100, "
-            "or say what it is with Run(monitor=..., mode=...)"
+            f"report({reported}) is not allowed: an accuracy is in [0, 1]; divide a percentage by "
+            "100, or say what it is with Run(monitor=..., mode=...)"
         )
     return reported

@@ -38,7 +38,7 @@ from energyopt.training.run_timeline import Timeline
 
 
 class RunSession:
-    """What a run holds from its creation to its end.
+    """The parts of a run from its creation to its end.
 
     Args:
         run: The run, which the end of the process closes.

@@ -1,4 +1,4 @@
-"""What a `Run` needs before its first window: its question, its meter, its GPUs, its rules.
+"""The parts of a `Run` before its first window: its question, its meter, its GPUs, its rules.
 
 Inside of a study all of it comes from the `RunContext`; outside of one the machine's best meter is
 chosen.
@@ -34,7 +34,7 @@ Meter = str | EnergyMeter
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a run is asked to reach.
+    """The goal of a run.
 
     Attributes:
         monitor: The metric that it reports.

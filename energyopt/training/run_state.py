@@ -1,4 +1,4 @@
-"""What a paused `Run` keeps: states of the user's objects and random generators, without code.
+"""The state of a paused `Run`: that of the user's objects and random generators, without code.
 
 Where torch is loaded, the file is torch's, as for `checkpointing`. Else it is a zip archive of JSON
 and NumPy arrays under the same name. Neither runs code when it is loaded.

@@ -393,7 +393,7 @@ def test_an_accuracy_in_percent_is_refused() -> None:
     meter = ToyMeter(Counter())
     with Run(target=0.9, meter=meter) as run:
         run.begin()
-        with pytest.raises(TrialError, match=r"63.2\) is no accuracy.*monitor=.*mode="):
+        with pytest.raises(TrialError, match=r"63.2\) is not allowed.*monitor=.*mode="):
             run.report(63.2)
 
 

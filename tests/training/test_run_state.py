@@ -1,4 +1,4 @@
-"""What a pause of a `Run` keeps, with torch and without it, and that it holds no code."""
+"""The state of a paused `Run`, with torch and without it; it holds no code."""
 
 from __future__ import annotations
 
