@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -71,12 +71,15 @@ class JobDevices:
             yield tuple(lease.uuid for lease in leases if lease.uuid != _CPU)
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self, *, is_metered: bool) -> Iterator[None]:
         """Hold the same counters for all jobs, which run in this process.
 
         CUDA sees what it saw when it began, so they are chosen before.
+
+        Args:
+            is_metered: Whether jobs are known to report; else a `Run` in one leases for itself.
         """
-        with self.lease() as gpus:
+        with self.lease() if is_metered else nullcontext(()) as gpus:
             if gpus and not cuda_has_begun():
                 set_visible(gpus)
             self._held = gpus

@@ -144,7 +144,9 @@ class OtherApp(HydraApp):
             (self.folder(0) / name).unlink(missing_ok=True)
         recipe = self.recipe(params)
         context = RunContext(params=params, pause_at_j=pause_at_j, calibration=Calibration())
-        returned, time_s = self._train(0, recipe, context, is_metered=True)
+        # An app that makes no Run may use all GPUs; a Run leases what is not leased for it.
+        is_metered = self._options.hardware != "auto"
+        returned, time_s = self._train(0, recipe, context, is_metered=is_metered)
         record = read_result(self.folder(0))
         if record is not None:
             self._settled = TrainingGoal.declared(record.start, self._options)
@@ -223,7 +225,7 @@ class OtherApp(HydraApp):
         """Hold the energy counters of jobs in this process before any of them begins CUDA."""
         super().open(stack)
         if self.in_process:
-            stack.enter_context(self._devices.hold())
+            stack.enter_context(self._devices.hold(is_metered=self.goal is not None))
 
     def check_machine(self, console: Console) -> None:
         """Do nothing: `settle` runs a first job, where it is needed."""
@@ -308,9 +310,10 @@ class OtherApp(HydraApp):
 
     def run(self, number: int, recipe: Sequence[str], context: RunContext) -> Outcome:
         """Run a job; the record of its `Run` is the outcome, or what it returned."""
-        first, self._first_run = self._first_run, None
-        if number == 0 and first is not None and first.recipe == tuple(recipe):
-            return first.outcome
+        if number == 0:
+            first, self._first_run = self._first_run, None
+            if first is not None and first.recipe == tuple(recipe):
+                return first.outcome
         is_metered = self.goal is not None
         returned, time_s = self._train(number, recipe, context, is_metered=is_metered)
         return self._outcome(number, returned, time_s)
