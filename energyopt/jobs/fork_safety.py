@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,7 +42,9 @@ def warm_up(modules: Iterable[str]) -> str | None:
     Returns:
         Why jobs must not be forked from this process then; None if they may.
     """
-    for module in ("energyopt.training.run", *modules):
+    # The first optimizer of a process imports the latter, for two seconds.
+    late = ("torch._dynamo",) if "torch" in sys.modules else ()
+    for module in ("energyopt.training.run", *late, *modules):
         with contextlib.suppress(Exception, SystemExit):
             importlib.import_module(module)
     return fork_hazard()

@@ -170,6 +170,7 @@ def test_a_hydra_app_of_ones_own_is_searched(energyopt: Program) -> None:
     write_files(text, energyopt.folder)
     search, recommend = snippets.commands(text)
     words = [sys.executable if word == "python" else word for word in search.words]
-    out = subprocess.check_output(words, cwd=energyopt.folder, text=True)
+    environment = energyopt.environment(OMP_NUM_THREADS="1")
+    out = subprocess.check_output(words, cwd=energyopt.folder, env=environment, text=True)
     assert "to 0.05 val_loss" in out
     assert "python train.py" in run(energyopt, recommend)
