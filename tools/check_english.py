@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-LIMIT = 184
+LIMIT = 104
 """Lines that there may be; lower it as they go, never raise it."""
 
 _SLACK = 50  # lines below LIMIT from which on it must be lowered

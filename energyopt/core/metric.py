@@ -121,6 +121,7 @@ _MARGIN_LOG, _MARGIN_LOG_SD = -3.0, 1.0
 _REACHABLE = 0.85  # of the margin: scores beyond it are not expected; of an accuracy 5/6 or more
 _MIN_FITTED = 3  # evaluations of a curve: two are always on a line
 _MAX_FITTED = 8  # evaluations of a curve: neighbours say the same
+_FAR = 3.0  # ranges below the first evaluations: how much worse a training is does not matter there
 _ROUNDING = 1e-9  # differences below this share of a value may be rounding
 _MIN_VARIANCE = 1e-6  # of places about a line, so that few points on a line prove nothing
 
@@ -179,6 +180,7 @@ class Scale:
         first = statistics.median(points[0][1] for points in trained) if trained else worst
         least = _ROUNDING * abs(top)
         unit = next((size for size in (top - first, top - worst, abs(top)) if size > least), 1.0)
+        worst = max(worst, first - _FAR * unit)
         margins = [share * unit for share in _MARGINS]
         if monitor.mode == "min" and top < 0:
             margins = [min(margin, -top) for margin in margins]

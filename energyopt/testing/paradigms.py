@@ -171,10 +171,11 @@ def training_in_two_calls_is_training_in_one(case: ParadigmCase) -> None:
 def scores_are_shares(case: ParadigmCase) -> None:
     """Check that accuracies are in [0, 1], and other metrics finite."""
     paradigm = case.make(0)
+    monitor = getattr(paradigm, "monitor", None) or case.monitor
     paradigm.train(1)
     for name, score in _scorers(case, paradigm).items():
         value = score()
-        if case.monitor.is_share:
+        if monitor.is_share:
             require(
                 0 <= value <= 1,
                 f"{name}() to return an accuracy in [0, 1]",
@@ -185,7 +186,7 @@ def scores_are_shares(case: ParadigmCase) -> None:
         else:
             require(
                 math.isfinite(value),
-                f"{name}() to return a finite {case.monitor.name}",
+                f"{name}() to return a finite {monitor.name}",
                 value,
                 "lower the learning rate of the example, or do not divide by zero",
             )

@@ -43,6 +43,7 @@ from energyopt.training.conditions import (
     measure_idle,
     measure_inference,
 )
+from energyopt.training.ending import ending_of
 from energyopt.training.plan import Plan
 from energyopt.training.power_profiler import PowerProfiler
 from energyopt.training.recorder import Recorder, TrainingInterval
@@ -242,7 +243,7 @@ class _Loop:
             self.ended = self._evaluate()
             if self.ended is None:
                 checkpoints = self._recorder.checkpoints
-                self.ended = _end(checkpoints, self._plan, self._last_sample, self._monitor)
+                self.ended = ending_of(checkpoints, self._plan, self._last_sample, self._monitor)
             self.ended = self.ended or self._stopped()
         if self.ended is None and (at_mark or was_profiling):
             self.ended = self._pause()
@@ -402,40 +403,6 @@ class _Loop:
         ):
             self._recorder.correct(index, interval.training(step))
         self._tried = []
-
-
-def _end(
-    checkpoints: list[Checkpoint], plan: Plan, last_sample: int, monitor: Monitor
-) -> tuple[End, str] | None:
-    """Return how the trial ended at its latest checkpoint, and why; None if it continues."""
-    latest = checkpoints[-1]
-    growth = _growth(checkpoints[0].loss, latest.loss, plan.max_loss_growth)
-    if growth is not None:
-        return "diverged", f"the training loss {growth} epoch {latest.epoch:.3g}"
-    hits = [
-        i for i, point in enumerate(checkpoints) if monitor.reaches(point.accuracy, plan.target)
-    ]
-    if hits and plan.stop_at_target:
-        return "target", f"{monitor.name} {latest.accuracy:.4g} reached the target {plan.target:g}"
-    if latest.samples is not None and latest.samples >= last_sample:
-        return "epochs", f"trained all {latest.epoch:.4g} epochs"
-    if hits and plan.patience is not None:
-        since_hit = checkpoints[hits[0] :]
-        best = max(range(len(since_hit)), key=lambda i: monitor.score(since_hit[i].accuracy))
-        if len(since_hit) - 1 - best >= plan.patience:
-            return "plateau", f"no better {monitor.name} in {plan.patience} evaluations"
-    return None
-
-
-def _growth(first: float | None, latest: float | None, max_growth: float) -> str | None:
-    """Describe a loss that diverged, up to the epoch; return None if it did not."""
-    if latest is None:
-        return None
-    if not math.isfinite(latest):
-        return f"is {latest} at"
-    if first is not None and latest > max_growth * abs(first):
-        return f"grew from {first:.3g} to {latest:.3g} by"
-    return None
 
 
 def _check_epoch(epoch_samples: int) -> None:
