@@ -5,7 +5,8 @@
 Searches for a target on recorded learning curves (see `curve_sets`), once as they were recorded and
 once for each metric that is a monotone function of the accuracy. The recorded trainings, what they
 cost and which setups are good stay the same, so a difference is the search's own: it knows the
-range of an accuracy, and has to learn those of other metrics. J5 is as in `verdicts`, with a cap of 200 E*.
+range of an accuracy, and has to learn those of other metrics. J5 is as in `verdicts`, with a cap
+of 200 E*.
 """
 
 from __future__ import annotations
