@@ -202,8 +202,8 @@ def _recommended(session: CurveSession, sampler: Any) -> Key | None:
     """Return the recommendation of our sampler; for others, the best configuration seen."""
     if not hasattr(sampler, "recommend") or session.front:
         return None
-    found = sampler.recommend([training.observed() for training in session.trainings])
-    return None if found is None else session.curves.snap(found)
+    ranking = sampler.recommend([training.observed() for training in session.trainings])
+    return None if ranking is None else session.curves.snap(ranking)
 
 
 def _sampler(session: CurveSession, how: Search) -> Any:

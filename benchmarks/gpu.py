@@ -512,11 +512,11 @@ def repeats(bench: Bench, scale: float) -> Found:
         *(f"hardware.cool_down_s={least_s}", f"hardware.cool_down_max_s={most_s}"),
     )
     time.sleep(sizes.settle_s * scale)  # the first is not to start hotter than the others
-    known = Calibration()
+    calibration = Calibration()
     results: list[TrialResult] = []
     for _ in range(sizes.repeats):
-        results.append(bench.train(*words, known=known))
-        known = known.learn(results[0])
+        results.append(bench.train(*words, known=calibration))
+        calibration = calibration.learn(results[0])
     spent = [result.booked("training") for result in results]
     joules = [each.gpu_j or 0.0 for each in spent]
     times_s = [each.time_s for each in spent]

@@ -117,8 +117,8 @@ def joule(session: Session, *, pause: bool = True, **options: Any) -> Search:
         result = session.train(training, epochs=recorded.max_epochs, until_j=until_j)
         if not training.paused:
             _tell(study, open_trials.pop(training.number), result)
-        found = sampler.recommend([training.observed() for training in session.trainings])
-        yield None if found is None else session.setup(found[_SIZE])
+        ranking = sampler.recommend([training.observed() for training in session.trainings])
+        yield None if ranking is None else session.setup(ranking[_SIZE])
 
 
 def other(name: str) -> Method:

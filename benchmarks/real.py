@@ -142,8 +142,8 @@ def train_again(setup: Setup, words: Sequence[str], again: int) -> float:
     seeds = ",".join(str(_AGAIN_SEED + index) for index in range(again))
     fixed = ("sampler=grid", "stopping=none", "objective=energy_to_target")
     with tempfile.TemporaryDirectory() as made:
-        found = search([*words, *setup, *fixed, f"seed=choice({seeds})"], Path(made))
-    energies = [result.energy_to_target_j for _, result in found.study.results]
+        finished = search([*words, *setup, *fixed, f"seed=choice({seeds})"], Path(made))
+    energies = [result.energy_to_target_j for _, result in finished.study.results]
     hits = [energy_j for energy_j in energies if energy_j is not None]
     return geometric(hits) if len(hits) == again else math.inf
 
@@ -281,10 +281,10 @@ def run_seed(args: argparse.Namespace, common: Sequence[str], seed: int) -> dict
     searches = {}
     for method in (*args.methods[first:], *args.methods[:first]):
         with tempfile.TemporaryDirectory() as made:
-            found = search([*common, *asked, *words_of(method)], Path(made))
-        searches[method] = found
-        spent_j = found.study.search_energy_j
-        print(f"seed {seed}, {method}: {spent_j:.4g} J in {found.wall_s:.0f} s", flush=True)
+            finished = search([*common, *asked, *words_of(method)], Path(made))
+        searches[method] = finished
+        spent_j = finished.study.search_energy_j
+        print(f"seed {seed}, {method}: {spent_j:.4g} J in {finished.wall_s:.0f} s", flush=True)
     setups = {setup for search in searches.values() for setup in search.recommended() if setup}
     energy_j = {}
     for setup in sorted(setups):
