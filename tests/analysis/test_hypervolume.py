@@ -13,17 +13,17 @@ from tests.toys import result, study, trial
 def test_the_area_under_the_front_grows_with_what_was_burnt():
     first = trial(0, result([(100, 1, 0.5), (200, 4, 0.8)], evaluation_j=1.0))
     second = trial(1, result([(100, 2, 0.8)]))
-    found = growth(study([first, second]))
-    assert [(step.trial, step.search_j) for step in found] == [(0, 6.0), (1, 8.0)]
+    growths = growth(study([first, second]))
+    assert [(step.trial, step.search_j) for step in growths] == [(0, 6.0), (1, 8.0)]
     # ln 4 at 0.5; then ln 2 at 0.5 and ln 2 at 0.8.
-    assert found[0].share == pytest.approx(1.0 / 1.3)
-    assert found[1].share == 1.0
+    assert growths[0].share == pytest.approx(1.0 / 1.3)
+    assert growths[1].share == 1.0
 
 
 def test_what_failed_is_burnt_and_adds_nothing():
     lost = trial(0, result([(100, 1, 0.9)], end="lost"))
-    found = growth(study([lost, trial(1, result([(100, 1, 0.9), (200, 2, 0.9)]))]))
-    assert [(step.trial, step.search_j, step.share) for step in found] == [(1, 3.0, 1.0)]
+    growths = growth(study([lost, trial(1, result([(100, 1, 0.9), (200, 2, 0.9)]))]))
+    assert [(step.trial, step.search_j, step.share) for step in growths] == [(1, 3.0, 1.0)]
 
 
 def test_a_study_without_curves_has_none():

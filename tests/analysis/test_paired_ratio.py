@@ -20,27 +20,27 @@ def by_seed(values: Sequence[float]) -> dict[int, float]:
 
 
 def test_what_both_seeds_share_is_no_difference():
-    found = ratio({0: 1.0, 1: 100.0, 2: 10_000.0}, {0: 2.0, 1: 200.0, 2: 20_000.0})
-    assert found is not None
-    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
-    assert found.verdict == -1
+    comparison = ratio({0: 1.0, 1: 100.0, 2: 10_000.0}, {0: 2.0, 1: 200.0, 2: 20_000.0})
+    assert comparison is not None
+    assert (comparison.value, comparison.low, comparison.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert comparison.verdict == -1
 
 
 def test_the_interval_is_students():
     one, other = [1.0, 2.0, 1.5, 1.2, 1.9], [2.0, 2.5, 2.0, 2.5, 2.1]
     logs = [math.log(a / b) for a, b in zip(one, other, strict=True)]
-    found = ratio(by_seed(one), by_seed(other))
-    assert found is not None
+    comparison = ratio(by_seed(one), by_seed(other))
+    assert comparison is not None
     interval = stats.ttest_1samp(logs, 0).confidence_interval(0.95)
-    assert (math.log(found.low), math.log(found.high)) == pytest.approx(tuple(interval))
-    assert found.pairs == 5
+    assert (math.log(comparison.low), math.log(comparison.high)) == pytest.approx(tuple(interval))
+    assert comparison.pairs == 5
 
 
 def test_only_seeds_that_both_have_count():
     assert ratio({0: 1.0, 1: 2.0}, {1: 1.0, 2: 2.0}) is None
-    found = ratio({0: 1.0, 1: 2.0, 2: 3.0}, {1: 2.0, 2: 3.0, 3: 4.0})
-    assert found is not None
-    assert found.pairs == 2
+    comparison = ratio({0: 1.0, 1: 2.0, 2: 3.0}, {1: 2.0, 2: 3.0, 3: 4.0})
+    assert comparison is not None
+    assert comparison.pairs == 2
 
 
 @given(energies, st.floats(-2, 2).map(math.exp))
