@@ -214,7 +214,7 @@ def test_a_summary_is_over_problems_of_medians_over_seeds():
 def test_methods_are_compared_problem_by_problem_with_holm_s_correction():
     names = [f"p{i}" for i in range(8)]
     base = {name: 4.0 + i for i, name in enumerate(names)}
-    found = compare(
+    comparison = compare(
         {
             "base": base,
             "better": {name: value / 2 for name, value in base.items()},
@@ -222,10 +222,10 @@ def test_methods_are_compared_problem_by_problem_with_holm_s_correction():
         },
         "base",
     )
-    better = found["better"]
+    better = comparison["better"]
     assert better.p_value == pytest.approx(2 / 128)
     assert (better.wins, better.losses) == (8, 0)
-    assert found["same"] == (1.0, 0, 0)
+    assert comparison["same"] == (1.0, 0, 0)
 
 
 # Curves ------------------------------------------------------------------------------------------
