@@ -80,8 +80,8 @@ def test_retrain_reports_test_accuracy_and_keeps_the_model(studied: Program) -> 
 @pytest.mark.slow
 def test_retrain_runs_no_code_that_a_database_names(energyopt: Program) -> None:
     (energyopt.folder / "my_net.py").write_text(OWN_MODEL)
-    own = ("model=own", "model._target_=my_net.build")
-    energyopt.ok("-m", *TINY, *own, "lr=interval(0.05,0.1)", "n_trials=1", "study=own")
+    overrides = ("model=own", "model._target_=my_net.build")
+    energyopt.ok("-m", *TINY, *overrides, "lr=interval(0.05,0.1)", "n_trials=1", "study=own")
     refused = energyopt("retrain", "own", "--trial", "0")
     assert refused.code == 2
     assert "nothing that a database names is run" in refused.text

@@ -33,12 +33,12 @@ done
 
 def tab(folder: Path, *lines: str, **env: str) -> list[list[str]]:
     """Return the completions of bash at the end of each line."""
-    kept = {key: value for key, value in os.environ.items() if key != "ENERGYOPT_STORAGE"}
+    environment = {key: value for key, value in os.environ.items() if key != "ENERGYOPT_STORAGE"}
     ran = subprocess.run(
         ["bash", "--norc", "-c", ASK],
         input="".join(f"{line}\n" for line in lines),
         cwd=folder,
-        env=kept | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"} | env,
+        env=environment | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"} | env,
         capture_output=True,
         text=True,
         timeout=60,
