@@ -44,8 +44,8 @@ def refusal(target: str, here: Path, *trusted: str) -> str:
 
 def test_what_has_moved_is_found_by_the_name_that_studies_keep(tmp_path: Path) -> None:
     moved = {"old.nets.Perceptron": "energyopt.models.mlp.MLP"}
-    found = trusted_target("old.nets.Perceptron", (tmp_path,), (), moved)
-    assert found is trusted_target("energyopt.models.mlp.MLP", (tmp_path,), (), moved)
+    moved_target = trusted_target("old.nets.Perceptron", (tmp_path,), (), moved)
+    assert moved_target is trusted_target("energyopt.models.mlp.MLP", (tmp_path,), (), moved)
     with pytest.raises(ConfigError, match="there is no module 'old'"):
         trusted_target("old.nets.Perceptron", (tmp_path,), ())
     with pytest.raises(ConfigError, match="is no option of energyopt"):
