@@ -93,10 +93,10 @@ def test_the_more_share_it_the_cheaper_but_never_than_fine_tuning(pre, tuned, n)
 
 
 def test_three_regimes() -> None:
-    found = recycled(10, 4, 2, n=10)
-    assert (found.own_j, found.shared_j, found.downloaded_j) == (12, 3, 2)
-    assert found.payback == 5
-    assert found.savings == {"own": -2, "shared": 0.25, "downloaded": 0.5}
+    energy = recycled(10, 4, 2, n=10)
+    assert (energy.own_j, energy.shared_j, energy.downloaded_j) == (12, 3, 2)
+    assert energy.payback == 5
+    assert energy.savings == {"own": -2, "shared": 0.25, "downloaded": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -136,10 +136,10 @@ def test_each_head_has_its_first_hit() -> None:
 def test_sharing_saves_what_the_formula_says() -> None:
     together = headed({"a": [0.5, 0.9, 0.92], "b": [0.95, 0.95, 0.95]})
     alone = {"a": result([(100, 3, 0.9)]), "b": result([(100, 1, 0.9), (200, 5, 0.99)])}
-    found = shared(together, alone)
-    assert (found.multitask_j, found.single_j, found.missed) == (2, {"a": 3, "b": 1}, ())
-    assert (found.saving, found.over_dearest) == (0.5, 2 / 3)
-    assert found.accuracy_gain == pytest.approx({"a": 0.02, "b": -0.04})
+    saving = shared(together, alone)
+    assert (saving.multitask_j, saving.single_j, saving.missed) == (2, {"a": 3, "b": 1}, ())
+    assert (saving.saving, saving.over_dearest) == (0.5, 2 / 3)
+    assert saving.accuracy_gain == pytest.approx({"a": 0.02, "b": -0.04})
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_sharing_saves_what_the_formula_says() -> None:
     ],
 )
 def test_where_a_target_is_missed_nothing_is_saved(curve, alone, missed) -> None:
-    found = shared(headed(curve), {"a": result([(100, 3, 0.9)]), "b": result([(100, 3, alone)])})
-    assert found.missed == missed
-    assert found.saving is found.over_dearest is None
+    saving = shared(headed(curve), {"a": result([(100, 3, 0.9)]), "b": result([(100, 3, alone)])})
+    assert saving.missed == missed
+    assert saving.saving is saving.over_dearest is None
 
 
 def test_a_separate_training_counts_to_the_target_of_its_head() -> None:

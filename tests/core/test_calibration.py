@@ -35,18 +35,18 @@ def test_a_trial_without_gpus_teaches_nothing():
 
 
 def test_profiles_idle_power_and_the_first_temperature_are_kept():
-    known = Calibration.of(
+    calibration = Calibration.of(
         [
             found(machine(), idle_w=50, temperature_before_c=40),
             found(machine(limit_w=200), idle_w=48, temperature_before_c=55),
             found(machine(), idle_w=99, profile=PowerProfile(SHAPE, POINTS, 200)),
         ]
     )
-    assert known.idle_w[place(machine(), limits=True)] == 50
-    assert known.idle_w[place(machine(limit_w=200), limits=True)] == 48
-    assert known.reference_c[place(machine())] == 40
-    assert known.profiles[digest(SHAPE)] == POINTS
-    assert place(machine("GPU-b")) not in known.reference_c
+    assert calibration.idle_w[place(machine(), limits=True)] == 50
+    assert calibration.idle_w[place(machine(limit_w=200), limits=True)] == 48
+    assert calibration.reference_c[place(machine())] == 40
+    assert calibration.profiles[digest(SHAPE)] == POINTS
+    assert place(machine("GPU-b")) not in calibration.reference_c
 
 
 def test_a_profile_that_was_not_finished_is_not_kept():
@@ -88,20 +88,20 @@ numbers = st.floats(0.001, 1000)
     )
 )
 def test_it_survives_its_journey_and_carries_nobodys_text(trials: list[TrialResult]):
-    known = Calibration.of(trials)
-    text = known.to_json()
-    assert Calibration.from_json(text) == known
+    calibration = Calibration.of(trials)
+    text = calibration.to_json()
+    assert Calibration.from_json(text) == calibration
     words = set(re.findall(r"[^\W\d_]\w*", re.sub(r'"[0-9a-f]{16}"', "", text)))
     assert words <= {"profiles", "idle_w", "reference_c", "e"}
 
 
 def test_what_is_new_is_kept_when_there_is_much():
-    known = Calibration.of(found(machine(f"GPU-{i}"), idle_w=50.0) for i in range(60))
-    assert place(machine("GPU-59"), limits=True) in known.idle_w
-    assert place(machine("GPU-0"), limits=True) not in known.idle_w
+    calibration = Calibration.of(found(machine(f"GPU-{i}"), idle_w=50.0) for i in range(60))
+    assert place(machine("GPU-59"), limits=True) in calibration.idle_w
+    assert place(machine("GPU-0"), limits=True) not in calibration.idle_w
 
 
 def test_it_stays_short():
-    known = Calibration.of(found(machine(f"GPU-{i}"), idle_w=50.0) for i in range(500))
-    assert len(known.idle_w) == 50
-    assert len(known.to_json()) < 5000
+    calibration = Calibration.of(found(machine(f"GPU-{i}"), idle_w=50.0) for i in range(500))
+    assert len(calibration.idle_w) == 50
+    assert len(calibration.to_json()) < 5000

@@ -64,10 +64,9 @@ def test_a_trial_that_went_on_replaces_itself():
 
 @given(st.lists(CURVES, max_size=6), st.none() | st.floats(0, 2))
 def test_a_history_survives_json_and_carries_no_text(curves: list[Curve], luck: float | None):
-    known = rivals_of(curves)
-    known = replace(known, luck=luck)
-    text = known.to_json()
-    assert StudyHistory.from_json(text) == known
+    rivals = replace(rivals_of(curves), luck=luck)
+    text = rivals.to_json()
+    assert StudyHistory.from_json(text) == rivals
     words = {"incumbent_j", "incumbent", "curves", "front", "luck", "worst", "null", "e"}
     assert set(re.findall(r"[^\W\d_]\w*", text)) <= words
 
@@ -87,9 +86,9 @@ def test_a_metric_and_its_mirror_image_have_one_history(curves: list[Curve], ene
 def test_it_stays_short_and_keeps_the_best():
     poor = [steady([0.1 + i * 1e-4] * 30, 1.1**i) for i in range(60)]
     good = steady([0.5, 0.8, 0.95])
-    known = rivals_of([good, *poor])
-    assert len(known.curves) == 50
-    assert known.curves[0].number == 0
+    rivals = rivals_of([good, *poor])
+    assert len(rivals.curves) == 50
+    assert rivals.curves[0].number == 0
     many = rivals_of(
         steady([1 - 0.9 * (index + 1 + 0.01 * i) ** -0.3 for index in range(120)], 1.05**-i)
         for i in range(80)

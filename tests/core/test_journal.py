@@ -245,11 +245,11 @@ def test_an_evaluation_is_told_by_its_number(
         for at, energy in corrections:
             if at < len(curve):
                 kept_too.correct(at, energy)
-        found = JournalReader(path).read().checkpoints
+        checkpoints = JournalReader(path).read().checkpoints
     corrected = {at: energy for at, energy in corrections if at < len(curve)}
-    assert found == kept_too.checkpoints
-    assert [each.index for each in found] == list(range(len(curve)))
-    for at, each in enumerate(found):
+    assert checkpoints == kept_too.checkpoints
+    assert [each.index for each in checkpoints] == list(range(len(curve)))
+    for at, each in enumerate(checkpoints):
         assert each == replace(curve[at], training=corrected.get(at, curve[at].training))
 
 
@@ -327,9 +327,9 @@ def test_an_evaluation_whose_line_was_lost_leaves_the_others_their_numbers(tmp_p
     first, second, *others = path.read_text().splitlines(keepends=True)
     path.write_text("".join([first, second, '{"Checkpoint": {"sam\n', *others[1:]]))
     damaged.correct(2, Energy(1.0, cpu_j=7.0))
-    found = JournalReader(path).read().checkpoints
-    assert [(each.samples, each.index) for each in found] == [(10, 0), (30, 2)]
-    assert found[1].training.total_j == 7
+    checkpoints = JournalReader(path).read().checkpoints
+    assert [(each.samples, each.index) for each in checkpoints] == [(10, 0), (30, 2)]
+    assert checkpoints[1].training.total_j == 7
 
 
 def test_what_cut_executions_burnt_is_spent_and_on_no_curve(tmp_path: Path):

@@ -53,9 +53,11 @@ def test_hydra_composes_it_without_looking_into_it(context: RunContext) -> None:
 
 
 def test_numbers_about_hardware_and_earlier_trials_travel_with_it() -> None:
-    known = Calibration({"aa": (ProfilePoint(200.0, 3, 1.5, 0.1),)}, {"bb": 40.0}, {"cc": 31.0})
+    calibration = Calibration(
+        {"aa": (ProfilePoint(200.0, 3, 1.5, 0.1),)}, {"bb": 40.0}, {"cc": 31.0}
+    )
     history = StudyHistory().learn(3, Curve((1.0, 2.0), (5.0, 9.0), (0.5, 0.9)), 0.8)
-    context = RunContext(calibration=known, history=history)
+    context = RunContext(calibration=calibration, history=history)
     assert RunContext.from_json(context.to_json()) == context
 
 
