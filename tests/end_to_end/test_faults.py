@@ -95,10 +95,10 @@ def by_choice(program: Program, study: str, key: str) -> dict[str, dict[str, Any
 @pytest.mark.slow
 def test_each_fault_fails_its_trial_and_no_other(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(FAULTY)
-    own = ("paradigm=own", "paradigm._target_=mine.Faulty", "hardware=estimate", "epochs=2")
+    overrides = ("paradigm=own", "paradigm._target_=mine.Faulty", "hardware=estimate", "epochs=2")
     faults = ",".join([*REASONS, "none"])
     ran = energyopt.ok(
-        "-m", *own, f"+paradigm.fault=choice({faults})", "sampler=grid", "max_failures=null",
+        "-m", *overrides, f"+paradigm.fault=choice({faults})", "sampler=grid", "max_failures=null",
         "trial_timeout_s=6", "study=f",
     )  # fmt: skip
     trials = by_choice(energyopt, "f", "paradigm.fault")

@@ -101,8 +101,8 @@ def test_a_study_that_cannot_be_built_is_not_begun(energyopt: Program) -> None:
 @pytest.mark.slow
 def test_failed_trials_are_counted_and_end_a_hopeless_run(energyopt: Program) -> None:
     (energyopt.folder / "my_net.py").write_text(OWN_MODEL.replace("== 13", ">= 9"))
-    own = ("model=own", "model._target_=my_net.build", "+model.hidden=int(interval(8,99))")
-    ran = energyopt("-m", *TINY, *own, "max_failures=2", "sampler=random", "study=f")
+    overrides = ("model=own", "model._target_=my_net.build", "+model.hidden=int(interval(8,99))")
+    ran = energyopt("-m", *TINY, *overrides, "max_failures=2", "sampler=random", "study=f")
     assert ran.code == 2
     assert "study f was ended: max_failures=2 is reached; the last trial failed" in ran.text
     rows = trials_of(energyopt, "f")
@@ -135,9 +135,9 @@ class Dying:
 @pytest.mark.slow
 def test_a_trial_that_dies_costs_itself_and_its_joules_are_kept(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(DYING)
-    own = ("paradigm=own", "paradigm._target_=mine.Dying", "+paradigm.lr=${lr}")
+    overrides = ("paradigm=own", "paradigm._target_=mine.Dying", "+paradigm.lr=${lr}")
     words = ("sampler=grid", "hardware=estimate", "epochs=2", "study=d")
-    ran = energyopt.ok("-m", *own, "lr=choice(0.9,0.1)", *words)
+    ran = energyopt.ok("-m", *overrides, "lr=choice(0.9,0.1)", *words)
     assert "the trial's process ended with exit code 9 before it answered" in ran.text
     dead, fine = trials_of(energyopt, "d")
     assert (dead["state"], fine["state"]) == ("FAIL", "COMPLETE")

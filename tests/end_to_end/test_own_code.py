@@ -35,9 +35,9 @@ class Pretend:
 
 def test_a_model_of_ones_own_in_a_file_of_this_folder(energyopt: Program) -> None:
     (energyopt.folder / "my_net.py").write_text(OWN_MODEL)
-    own = ("model=own", "model._target_=my_net.build")
-    energyopt.ok(*TINY, *own)
-    sweep = ("-m", *TINY, *own, "+model.hidden=choice(8,13)", "sampler=grid", "study=own")
+    overrides = ("model=own", "model._target_=my_net.build")
+    energyopt.ok(*TINY, *overrides)
+    sweep = ("-m", *TINY, *overrides, "+model.hidden=choice(8,13)", "sampler=grid", "study=own")
     ran = energyopt.ok(*sweep)
     assert "trial 1: failed: model (my_net.build) cannot be built" in ran.text
     assert "thirteen is unlucky" in ran.text
@@ -46,8 +46,8 @@ def test_a_model_of_ones_own_in_a_file_of_this_folder(energyopt: Program) -> Non
 
 def test_a_training_loop_of_ones_own(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(OWN_PARADIGM)
-    own = ("paradigm=own", "paradigm._target_=mine.Pretend", "+paradigm.lr=${lr}")
-    ran = energyopt.ok("-m", *own, "lr=interval(0.05,0.5)", "hardware=estimate", "n_trials=3",
+    overrides = ("paradigm=own", "paradigm._target_=mine.Pretend", "+paradigm.lr=${lr}")
+    ran = energyopt.ok("-m", *overrides, "lr=interval(0.05,0.5)", "hardware=estimate", "n_trials=3",
                        "target=0.3", "study=p")  # fmt: skip
     assert "Cheapest setup reaching 0.3" in ran.text
 
@@ -153,8 +153,8 @@ def carbon_g(result, g_per_kwh=400.0):
 def test_an_objective_of_ones_own(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(OWN_SCORE)
     study = ("-m", *TINY, "lr=interval(0.05,0.1)", "n_trials=1")
-    own = ("objective=own", "objective._target_=mine.carbon_g", "+objective.g_per_kwh=30")
-    assert "mind" not in energyopt.ok(*study, *own, "study=own").text
+    overrides = ("objective=own", "objective._target_=mine.carbon_g", "+objective.g_per_kwh=30")
+    assert "mind" not in energyopt.ok(*study, *overrides, "study=own").text
     old = ("objective=function", "objective.function._target_=mine.carbon_g")
     ran = energyopt.ok(*study, *old, "study=old")
     assert "warning: objective=function is deprecated" in ran.text

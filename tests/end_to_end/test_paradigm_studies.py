@@ -113,15 +113,15 @@ def test_a_setup_that_began_with_a_source_is_trained_again(energyopt: Program) -
 @pytest.mark.slow
 def test_heads_and_answers_are_told(energyopt: Program) -> None:
     shutil.copy(ROOT / "tests" / "two_heads.py", energyopt.folder)
-    own = ("task=own", "task._target_=two_heads.TwoHeads", "+task.n_train=300")
+    overrides = ("task=own", "task._target_=two_heads.TwoHeads", "+task.n_train=300")
     words = [word for word in QUICK if not word.startswith("task.")]
     targets = "paradigm.targets={digit: 0.6, odd: 0.7}"
-    ran = energyopt.ok(*words, *own, "paradigm=multitask", targets, "inference_s=0.05")
+    ran = energyopt.ok(*words, *overrides, "paradigm=multitask", targets, "inference_s=0.05")
     assert "Head odd at 0.7 first after" in ran.text
     assert "Head digit at 0.6 first after" in ran.text
     assert "1,000 answers cost: model" in ran.text
     ran = energyopt.ok(
-        "-m", *words, *own, *TO_THE_END, "paradigm=choice(scratch,multitask)", "n_trials=3",
+        "-m", *words, *overrides, *TO_THE_END, "paradigm=choice(scratch,multitask)", "n_trials=3",
         "study=heads", "objective=life_cycle", "objective.n_inferences=1000", "inference_s=0.05",
     )  # fmt: skip
     for record in results(study_in(energyopt, "heads")):

@@ -131,14 +131,14 @@ def test_eight_who_settle_at_once_retry_once(postgres, round_):
 
 
 def test_a_run_of_another_host_lives_until_it_was_silent_for_long(postgres):
-    there = opened(postgres, process=elsewhere("other"), grace_s=3600.0)
-    there.ask()
+    other_store = opened(postgres, process=elsewhere("other"), grace_s=3600.0)
+    other_store.ask()
     here = opened(postgres)
     assert [str(run) for run in here.others()] == ["process 1 on other"]
     assert here.reap() == 0
-    there.beat({})
+    other_store.beat({})
     assert here.reap() == 0
-    for store in (here, there):
+    for store in (here, other_store):
         store.close()
 
 
@@ -150,12 +150,12 @@ def test_a_run_that_was_taken_for_dead_notices_and_its_joules_are_kept(postgres)
     time.sleep(0.2)
     here = opened(postgres)
     assert here.reap() == 1
-    of = result([(100, 7, 0.95)])
+    training = result([(100, 7, 0.95)])
     told = r"was silent for more than 0\.1 s and taken for dead"
     with pytest.raises(LeaseLostError, match=told):
-        slept.beat({0: of})
+        slept.beat({0: training})
     with pytest.raises(LeaseLostError, match=told):
-        slept.tell(trial, judge(of, EnergyVsAccuracy()), ["lr=0.5"])
+        slept.tell(trial, judge(training, EnergyVsAccuracy()), ["lr=0.5"])
     again = here.ask()
     assert again is not None
     here.tell(again, Outcome("complete", (1.0, 0.9)), [])
@@ -169,10 +169,10 @@ def test_a_run_that_was_taken_for_dead_notices_and_its_joules_are_kept(postgres)
 
 def test_a_file_is_for_one_host(tmp_path):
     where = str(tmp_path / "a.db")
-    there = opened(where, process=elsewhere("other"))
+    other_store = opened(where, process=elsewhere("other"))
     with pytest.raises(StudyError, match="is being run by process 1 on other, heard 0 s ago; one"):
         opened(where)
-    there.close()
+    other_store.close()
     opened(where).close()
 
 
@@ -209,11 +209,11 @@ def test_two_runs_suggest_otherwise_and_one_alone_the_same(postgres, tmp_path):
 
 
 def test_clocks_that_differ_harm_nobody(postgres, monkeypatch):
-    there = opened(postgres, process=elsewhere("other"), grace_s=30.0)
-    there.ask()
+    other_store = opened(postgres, process=elsewhere("other"), grace_s=30.0)
+    other_store.ask()
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 3600)
     here = opened(postgres)
     assert here.reap() == 0  # the server's clock counts
-    for store in (here, there):
+    for store in (here, other_store):
         store.close()

@@ -489,13 +489,13 @@ def test_trials_do_not_know_where_studies_are(energyopt: Program, method: str) -
         "    known = os.environ.get('ENERGYOPT_STORAGE', 'nothing')\n"
         "    raise RuntimeError(f'{os.environ.get(\"OTHER\")} and {known}')\n"
     )
-    own = ("model=own", "model._target_=nosy.build", f"hydra.launcher.start_method={method}")
+    overrides = ("model=own", "model._target_=nosy.build", f"hydra.launcher.start_method={method}")
     env = {"ENERGYOPT_STORAGE": "studies/secret.db", "OTHER": "this"}
-    ran = energyopt("-m", *TINY, *SPACE, *own, "n_trials=1", "study=x", **env)
+    ran = energyopt("-m", *TINY, *SPACE, *overrides, "n_trials=1", "study=x", **env)
     assert ran.code == 2
     assert "this and nothing" in ran.text
     assert "secret.db" not in ran.text
-    energyopt.ok("-m", *TINY, *SPACE, "n_trials=1", "study=x", own[2], **env)
+    energyopt.ok("-m", *TINY, *SPACE, "n_trials=1", "study=x", overrides[2], **env)
     assert (energyopt.folder / "studies/secret.db").exists()  # the coordinator does know
 
 

@@ -65,8 +65,8 @@ def test_a_loss_that_is_not_known_is_no_divergence() -> None:
 
 
 def test_its_front_is_told_without_a_word_that_ends_it_there() -> None:
-    of = made()
-    front = curve_front(of)
+    record = made()
+    front = curve_front(record)
     assert [(point.energy_j, point.samples, point.index) for point in front] == [
         (1.0, None, 0),
         (2.0, None, 0),
@@ -75,15 +75,15 @@ def test_its_front_is_told_without_a_word_that_ends_it_there() -> None:
         (8.0, None, 2),
     ]
     assert not any("max_samples" in word for point in front for word in point.overrides)
-    data = json.loads(render_front(front, of, "json"))
+    data = json.loads(render_front(front, record, "json"))
     assert [point["samples"] for point in data["points"]] == [None] * 5
-    rows = list(csv.DictReader(io.StringIO(render_front(front, of, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(render_front(front, record, "csv"))))
     assert [row["samples"] for row in rows] == [""] * 5
-    assert "None" not in render_front(front, of, "md")
-    drawn = drawn_curves(of, 0.9, front, max_points=1)
+    assert "None" not in render_front(front, record, "md")
+    drawn = drawn_curves(record, 0.9, front, max_points=1)
     for point in front:
         assert point.index in {other.index for other in drawn.curves[point.trial]}
-    assert [hit.index for _, _, hit in at_target(of, 0.9)] == [1, 1]
+    assert [hit.index for _, _, hit in at_target(record, 0.9)] == [1, 1]
 
 
 def test_its_curve_and_its_heads_are_shown_without_what_is_not_known() -> None:
