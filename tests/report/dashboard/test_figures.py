@@ -39,11 +39,11 @@ def traces_of(name: str, record: StudyRecord) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("target", [0.9, None])
 def test_plotly_takes_them(target: float | None) -> None:
-    made = figures(study(toy().trials, target=target))
+    drawn = figures(study(toy().trials, target=target))
     names = ["front", "ledger", "ledger-by-trial", "heat-map", "hypervolume"]
     expected = [f"energyopt-{index}-{name}" for index, name in enumerate(names, start=1)]
-    assert list(made) == [name for name in expected if target or "heat" not in name]
-    for figure in made.values():
+    assert list(drawn) == [name for name in expected if target or "heat" not in name]
+    for figure in drawn.values():
         go.Figure(figure)  # raises where it does not know a key
         assert "estimated by cpu-time" in figure["layout"]["title"]["text"]
         json.dumps(figure, allow_nan=False)

@@ -259,11 +259,11 @@ def _hostile() -> StudyRecord:
     """Text that an attacker could have put into a database."""
     params = {_EVIL: _EVIL, "lr": 0.1}
     source = replace(ESTIMATED, meter=_EVIL, scope=_EVIL, device=_EVIL, uncertainty=_EVIL)
-    of = result(_CURVE, provenance=source, flags=(_EVIL,), reason=_EVIL)
+    training = result(_CURVE, provenance=source, flags=(_EVIL,), reason=_EVIL)
     other = result([(100, 3.0, 0.95)], provenance=source, reason="${alert(1)} {{ 7 * 7 }} datum.x")
     return study(
         [
-            trial(0, of, params=params, default=True),
+            trial(0, training, params=params, default=True),
             trial(1, other, params={_EVIL: "`b`", "lr": 0.2}),
         ],
         name=_EVIL,

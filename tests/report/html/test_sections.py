@@ -58,16 +58,16 @@ def made(curves: Sequence[Sequence[tuple[int, float]]]) -> StudyRecord:
 def test_each_joule_is_used_once(
     curves: Sequence[Sequence[tuple[int, float]]], target: float
 ) -> None:
-    of = made(curves)
-    for each in of.trials:
+    record = made(curves)
+    for each in record.trials:
         assert each.result is not None
         spent_j = sum(energy.total_j for energy in trial_uses(each, target).values())
         assert spent_j == pytest.approx(each.result.spent_j)
-    uses = study_uses(of, target)
-    assert sum(e.total_j for e in uses.values()) == pytest.approx(of.search_energy_j)
-    assert sum(devices_j(uses).values()) == pytest.approx(of.search_energy_j)
+    uses = study_uses(record, target)
+    assert sum(e.total_j for e in uses.values()) == pytest.approx(record.search_energy_j)
+    assert sum(devices_j(uses).values()) == pytest.approx(record.search_energy_j)
     useful = uses.get("useful", Energy()).total_j
-    hits = at_target(of, target)
+    hits = at_target(record, target)
     assert useful == pytest.approx(sum(point.training_j for _, _, point in hits))
 
 
@@ -86,10 +86,10 @@ def test_what_became_of_a_trial_says_what_its_training_was_for() -> None:
 
 
 def test_profiling_and_confirming_have_their_own() -> None:
-    of = result([(100, 4.0, 0.95)])
-    of = replace(of, books={**of.books, "profiling": Energy(1.0, gpu_j=3.0)})
+    training = result([(100, 4.0, 0.95)])
+    training = replace(training, books={**training.books, "profiling": Energy(1.0, gpu_j=3.0)})
     again = Confirmation(0, 0, 1000, ("seed=1000",), "complete", result=result([(100, 5.0, 0.95)]))
-    whole = study_uses(replace(study([trial(0, of)]), confirmations=(again,)), 0.9)
+    whole = study_uses(replace(study([trial(0, training)]), confirmations=(again,)), 0.9)
     assert {use: e.total_j for use, e in whole.items()} == {
         "useful": 4, "profiling": 3, "confirming": 5,
     }  # fmt: skip
@@ -103,11 +103,11 @@ def test_profiling_and_confirming_have_their_own() -> None:
 def test_rises_rank_trials_as_whole_curves_do(
     curves: Sequence[Sequence[tuple[int, float]]], target: float
 ) -> None:
-    of = made(curves)
-    hits = [(curve.first_at(target), each.number) for each, _, curve in rises(of)]
+    record = made(curves)
+    hits = [(curve.first_at(target), each.number) for each, _, curve in rises(record)]
     found = sorted((hit.training_j, -hit.accuracy, number) for hit, number in hits if hit)
     assert [number for _, _, number in found] == [
-        each.number for each, _, _ in at_target(of, target)
+        each.number for each, _, _ in at_target(record, target)
     ]
 
 
@@ -115,37 +115,37 @@ def test_rises_rank_trials_as_whole_curves_do(
 def test_thinned_curves_keep_the_front_and_the_target(
     curves: Sequence[Sequence[tuple[int, float]]], most: int
 ) -> None:
-    of = made(curves)
-    front = curve_front(of)
-    drawn = drawn_curves(of, 0.9, front, most)
+    record = made(curves)
+    front = curve_front(record)
+    drawn = drawn_curves(record, 0.9, front, most)
     assert drawn.points <= max(most, 3 * len(curves)) + len(front)
     assert drawn.all_points == sum(map(len, curves))
     for point in front:
         assert point.samples in {other.samples for other in drawn.curves[point.trial]}
-    for each, _, hit in at_target(of, 0.9):
+    for each, _, hit in at_target(record, 0.9):
         assert hit in drawn.curves[each.number]
 
 
 def test_of_many_trials_those_that_say_most_are_shown() -> None:
     cheap = {7: 1.0, 90: 2.0}
-    of = study(
+    record = study(
         [
             trial(n, result([(100, cheap.get(n, 50.0 + n), 0.95)]), default=n == 55)
             for n in range(100)
         ]
     )
-    some = telling_trials(of, 0.9, curve_front(of), max_trials=10)
+    some = telling_trials(record, 0.9, curve_front(record), max_trials=10)
     numbers = [trial.number for trial in some.trials]
     assert len(numbers) == 10
     assert {7, 90, 55} <= set(numbers)
     assert numbers == sorted(numbers)
-    assert telling_trials(of, 0.9, curve_front(of), max_trials=100) is of
+    assert telling_trials(record, 0.9, curve_front(record), max_trials=100) is record
 
 
 def test_an_evaluation_that_answers_no_number_is_not_drawn() -> None:
-    of = study([trial(0, result([(100, 1.0, math.nan), (200, 2.0, 0.95)]))])
-    assert [p.samples for p in drawn_curves(of, 0.9, curve_front(of)).curves[0]] == [200]
-    ((_, _, curve),) = rises(of)
+    record = study([trial(0, result([(100, 1.0, math.nan), (200, 2.0, 0.95)]))])
+    assert [p.samples for p in drawn_curves(record, 0.9, curve_front(record)).curves[0]] == [200]
+    ((_, _, curve),) = rises(record)
     assert curve.samples == (200,)
 
 
@@ -168,13 +168,13 @@ def _two_parameters(trials: int, *, missing: bool = False) -> StudyRecord:
 
 
 def test_the_parameter_that_matters_is_found_for_each_aim() -> None:
-    found = importances(_two_parameters(80))
-    assert (found.trainings, found.best) == (80, 8)
-    assert found.energy["x"] > 0.7
-    assert found.accuracy["y"] > 0.7
-    assert sum(found.energy.values()) == pytest.approx(1)
-    assert found.parameters[0] == "x"
-    assert not found.partly
+    ranked = importances(_two_parameters(80))
+    assert (ranked.trainings, ranked.best) == (80, 8)
+    assert ranked.energy["x"] > 0.7
+    assert ranked.accuracy["y"] > 0.7
+    assert sum(ranked.energy.values()) == pytest.approx(1)
+    assert ranked.parameters[0] == "x"
+    assert not ranked.partly
     some = importances(_two_parameters(80, missing=True))
     assert some.partly == ("z",)
     assert some.energy["x"] > 0.5
@@ -193,12 +193,12 @@ def test_importance_is_not_said_where_it_would_be_noise() -> None:
 
 
 def test_a_miss_counts_as_dearer_than_all_that_reached_the_target() -> None:
-    of = _two_parameters(40)
+    record = _two_parameters(40)
     cheap_misses = [
         trial(40 + n, result([(100, 0.5, 0.1)]), params={"x": 0.9, "y": 0.5}) for n in range(10)
     ]
-    found = importances(replace(of, trials=(*of.trials, *cheap_misses)))
-    assert found.energy["x"] > found.energy["y"]
+    ranked = importances(replace(record, trials=(*record.trials, *cheap_misses)))
+    assert ranked.energy["x"] > ranked.energy["y"]
 
 
 def test_a_cell_says_the_least_energy_or_what_was_spent_in_vain() -> None:
@@ -210,26 +210,26 @@ def test_a_cell_says_the_least_energy_or_what_was_spent_in_vain() -> None:
         trial(4, result([(100, 7.0, 0.6)]), params={"lr": 0.2, "batch_size": 16}),
         trial(5, result([(100, 1.0, 0.95)], end="failed"), params={"lr": 0.2, "batch_size": 16}),
     ]
-    of = study(trials)
-    assert searched(of) == ("lr", "batch_size")
-    found = heat_map(of, 0.9, "lr", "batch_size")
-    assert (found.across.labels, found.down.labels) == (("0.1", "0.2"), ("8", "16"))
-    reached, missed = found.cells
+    record = study(trials)
+    assert searched(record) == ("lr", "batch_size")
+    heat = heat_map(record, 0.9, "lr", "batch_size")
+    assert (heat.across.labels, heat.down.labels) == (("0.1", "0.2"), ("8", "16"))
+    reached, missed = heat.cells
     assert (reached.energy_j, reached.trial, reached.trainings, reached.reached) == (2.0, 1, 3, 2)
     assert (missed.energy_j, missed.spent_j, missed.trial, missed.trainings) == (None, 7.0, 4, 2)
-    assert [mark.energy_j for mark in strip(of, 0.9, "lr")] == [4.0, 2.0, None, None, None]
+    assert [mark.energy_j for mark in strip(record, 0.9, "lr")] == [4.0, 2.0, None, None, None]
 
 
 def test_any_two_parameters_make_a_map() -> None:
-    of = study(
+    record = study(
         trial(n, result([(100, 1.0 + n, 0.95)]), params={"lr": n / 9, "a": n % 2, "b": str(n % 3)})
         for n in range(8)
     )
-    titles = [figure.title for figure in report(of, over=("b", "a")).figures]
+    titles = [figure.title for figure in report(record, over=("b", "a")).figures]
     assert "Energy to 0.9 over b and a" in titles
-    assert "Energy to 0.9 over lr and a" in [figure.title for figure in report(of).figures]
+    assert "Energy to 0.9 over lr and a" in [figure.title for figure in report(record).figures]
     with pytest.raises(ConfigError, match="there are: lr, a, b"):
-        report(of, over=("a", "a"))
+        report(record, over=("a", "a"))
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=9, max_size=40, unique=True))
@@ -238,10 +238,10 @@ def test_each_training_is_in_one_cell(values: Sequence[float]) -> None:
         trial(n, result([(100, 1.0, 0.95)]), params={"lr": value, "kind": "ab"[n % 2]})
         for n, value in enumerate(values)
     ]
-    found = heat_map(study(trials), 0.9, "lr", "kind")
-    assert found.across.binned
-    assert sum(cell.trainings for cell in found.cells) == len(values)
-    assert all(0 <= cell.across < len(found.across.labels) for cell in found.cells)
+    heat = heat_map(study(trials), 0.9, "lr", "kind")
+    assert heat.across.binned
+    assert sum(cell.trainings for cell in heat.cells) == len(values)
+    assert all(0 <= cell.across < len(heat.across.labels) for cell in heat.cells)
 
 
 # Noise, factors, machines -----------------------------------------------------------------------
@@ -255,8 +255,8 @@ def test_repetitions_are_grouped_with_an_interval() -> None:
     ]
     missed = trial(3, result([(100, 9.0, 0.5)]), params={"lr": 0.1, "seed": 3})
     other = trial(4, result([(100, 9.0, 0.95)]), params={"lr": 0.2, "seed": 0})
-    of = study([*trials, missed, other])
-    (found,) = repeated_setups(of)
+    record = study([*trials, missed, other])
+    (found,) = repeated_setups(record)
     assert (found.energies_j, found.missed, found.trainings) == (energies, 1, 4)
     mean = found.energy
     assert mean is not None
@@ -264,7 +264,7 @@ def test_repetitions_are_grouped_with_an_interval() -> None:
     assert mean.low is not None
     assert mean.high is not None
     assert mean.low < min(energies) < max(energies) < mean.high  # three values say little
-    assert noise_of(of) == (0.1, False)
+    assert noise_of(record) == (0.1, False)
     more = study([*trials, trial(5, result([(100, 5.0, 0.95)]), params={"lr": 0.1, "seed": 9})])
     noise, seen = noise_of(more)
     assert seen
@@ -328,8 +328,8 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def test_tables_hold_all_and_are_no_formulas(tmp_path: Path) -> None:
     params = {"=cmd": "=1+1", "lr": 0.1}
-    of = study([trial(n, result([(100, 4.0, 0.95)]), params=params) for n in range(60)])
-    write_report(report(of), tmp_path / "r", force=False)
+    record = study([trial(n, result([(100, 4.0, 0.95)]), params=params) for n in range(60)])
+    write_report(report(record), tmp_path / "r", force=False)
     rows = read(tmp_path / "r/tables/trials.csv")
     assert len(rows) == 60
     assert rows[0]["energy_to_target_j"] == "4.0"
@@ -343,14 +343,14 @@ def test_tables_hold_all_and_are_no_formulas(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_anybodys_is_not_written_into(tmp_path: Path) -> None:
-    of = report(study([trial(0, result([(100, 4.0, 0.95)]))]))
+    content = report(study([trial(0, result([(100, 4.0, 0.95)]))]))
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match="is not empty; add --force"):
-        write_report(of, tmp_path, force=False)
+        write_report(content, tmp_path, force=False)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     with pytest.raises(ConfigError, match="is no folder"):
-        write_report(of, tmp_path / "notes.txt", force=True)
-    write_report(of, tmp_path, force=True)
+        write_report(content, tmp_path / "notes.txt", force=True)
+    write_report(content, tmp_path, force=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -361,13 +361,15 @@ def test_a_study_that_names_no_folder_needs_one(name: str) -> None:
 
 
 def test_a_report_with_targets_of_its_own() -> None:
-    of = study(
+    record = study(
         [trial(0, result([(100, 2.0, 0.6), (200, 4.0, 0.95)])), trial(1, result([(100, 3.0, 0.7)]))]
     )
-    made_of = report(of, 0.65)
+    made_of = report(record, 0.65)
     assert made_of.answer.headline.startswith("lr=0.02 reaches 0.65")
     assert [row.rises.first_at(0.65) is not None for row in made_of.ranking] == [True, True]
-    assert report(of, 0.99).answer.headline == "No trial reached 0.99; the best accuracy was 0.95."
+    assert (
+        report(record, 0.99).answer.headline == "No trial reached 0.99; the best accuracy was 0.95."
+    )
 
 
 def test_what_the_search_was_told_counts_where_nothing_is_typed() -> None:
