@@ -123,9 +123,9 @@ def test_what_is_to_be_recommended_reaches_the_target_twice():
 
 def test_nothing_is_worth_it_where_nobody_trains_again():
     runs = [to_target(0, AT_64, default=True), trained(1, AT_8, 2)]
-    of = outlook(runs, reuse=1e-6)
-    assert of.to_target(can_begin=True) is None
-    assert to_front(of, can_begin=True) is None
+    prospects = outlook(runs, reuse=1e-6)
+    assert prospects.to_target(can_begin=True) is None
+    assert to_front(prospects, can_begin=True) is None
 
 
 def test_the_more_trainings_are_planned_the_longer_it_is_worth_it():
@@ -163,9 +163,9 @@ def studies(draw: st.DrawFn) -> list[TrialSnapshot]:
 @given(studies(), st.booleans(), st.sampled_from([1e-3, 10.0, 1e5]))
 @few
 def test_only_what_waits_goes_on_and_only_what_may_begins(trials, can_begin, reuse):
-    of = outlook(trials, reuse=reuse)
-    assert recommended(of) in of.candidates
-    for choice in choices(of, can_begin=can_begin):
+    prospects = outlook(trials, reuse=reuse)
+    assert recommended(prospects) in prospects.candidates
+    for choice in choices(prospects, can_begin=can_begin):
         step = choice.step
         assert step.until_j is not None
         assert choice.cost_j >= 0
@@ -184,10 +184,10 @@ def test_only_what_waits_goes_on_and_only_what_may_begins(trials, can_begin, reu
 
 def test_running_trials_are_left_alone():
     runs = [trained(0, AT_8, 2, state="running", default=True)]
-    of = outlook(runs)
-    assert of.to_target(can_begin=False) is None
-    assert to_front(of, can_begin=False) is None
-    others = [choice.params for choice in choices(of, can_begin=True)]
+    prospects = outlook(runs)
+    assert prospects.to_target(can_begin=False) is None
+    assert to_front(prospects, can_begin=False) is None
+    others = [choice.params for choice in choices(prospects, can_begin=True)]
     assert others
     assert AT_8 not in others
 
@@ -199,9 +199,11 @@ def test_a_setup_that_failed_or_just_began_is_neither_begun_again_nor_recommende
         TrialSnapshot(index, {"batch_size": size}, state=state)
         for index, size in enumerate(SIZES[1:6], 1)
     ]
-    of = outlook([first, *begun], reuse=1e6)
-    assert {setup["batch_size"] for setup in of.candidates} == {8, 512}
-    assert all(choice.params == {"batch_size": 512} for choice in choices(of, can_begin=True))
+    prospects = outlook([first, *begun], reuse=1e6)
+    assert {setup["batch_size"] for setup in prospects.candidates} == {8, 512}
+    assert all(
+        choice.params == {"batch_size": 512} for choice in choices(prospects, can_begin=True)
+    )
 
 
 def test_a_second_training_that_just_began_is_not_begun_thrice():
@@ -238,34 +240,36 @@ def test_beside_a_target_few_trainings_go_elsewhere():
 @pytest.mark.parametrize("constant", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("target", [None, TARGET, 1.0])
 def test_accuracies_that_never_change(constant, target):
-    at = (1.0, 2.0, 3.0)
+    epochs = (1.0, 2.0, 3.0)
     runs = [
         TrialSnapshot(
-            0, AT_64, at, at, (constant,) * 3, 1.0, 3.0, "paused", constant >= (target or 2)
+            0, AT_64, epochs, epochs, (constant,) * 3, 1.0, 3.0, "paused", constant >= (target or 2)
         ),
         TrialSnapshot(
-            1, AT_8, at, at, (constant,) * 3, 1.0, 3.0, "paused", constant >= (target or 2)
+            1, AT_8, epochs, epochs, (constant,) * 3, 1.0, 3.0, "paused", constant >= (target or 2)
         ),
     ]
-    of = outlook(runs, target=target)
-    assert recommended(of) in of.candidates
-    for choice in choices(of, can_begin=True):
+    prospects = outlook(runs, target=target)
+    assert recommended(prospects) in prospects.candidates
+    for choice in choices(prospects, can_begin=True):
         assert not math.isnan(choice.saving_j)
     if constant == 1.0:
-        assert to_front(of, can_begin=True) is None  # no accuracy is left to gain
+        assert to_front(prospects, can_begin=True) is None  # no accuracy is left to gain
 
 
 def test_accuracies_that_are_no_number():
-    at = (1.0, 2.0, 3.0)
+    epochs = (1.0, 2.0, 3.0)
     reads = [(math.nan, 0.3, 0.5), (0.3, math.nan, math.nan), (math.nan,) * 3]
     runs = [
-        TrialSnapshot(at_, {"batch_size": 2**at_ * 8}, at, at, read, 1.0, 3.0, "paused")
+        TrialSnapshot(at_, {"batch_size": 2**at_ * 8}, epochs, epochs, read, 1.0, 3.0, "paused")
         for at_, read in enumerate(reads)
     ]
     for count in (1, 2, 3):
-        of = outlook(runs[:count])
-        assert all(choice.saving_j >= choice.cost_j for choice in choices(of, can_begin=True))
-        assert choices(of, can_begin=True)
+        prospects = outlook(runs[:count])
+        assert all(
+            choice.saving_j >= choice.cost_j for choice in choices(prospects, can_begin=True)
+        )
+        assert choices(prospects, can_begin=True)
 
 
 def test_a_meter_that_saw_no_energy_yet():
@@ -276,11 +280,13 @@ def test_a_meter_that_saw_no_energy_yet():
 
 
 def test_one_trial_without_an_evaluation():
-    of = outlook([TrialSnapshot(0, AT_64, epoch_j=20.0, spent_j=5.0, state="paused", default=True)])
-    choice = chosen(of.to_target(can_begin=True))
+    prospects = outlook(
+        [TrialSnapshot(0, AT_64, epoch_j=20.0, spent_j=5.0, state="paused", default=True)]
+    )
+    choice = chosen(prospects.to_target(can_begin=True))
     assert choice.step.resume == 0
-    assert recommended(of) == AT_64
-    assert choices(of, can_begin=False)
+    assert recommended(prospects) == AT_64
+    assert choices(prospects, can_begin=False)
 
 
 # --- setups
@@ -299,10 +305,12 @@ def test_keys_that_a_setup_has_not_are_taken_away():
         dataclasses.replace(to_target(0, AT_8, default=True), params={"optimizer": "adam"}),
         dataclasses.replace(to_target(1, AT_64), params={"optimizer": "sgd", "momentum": 0.9}),
     ]
-    of = outlook(runs, space, present=present)
-    assert all(("momentum" in setup) == (setup["optimizer"] == "sgd") for setup in of.candidates)
-    assert sum(setup["optimizer"] == "adam" for setup in of.candidates) == 1
-    assert chosen(of.to_target(can_begin=True)).params["optimizer"] == "sgd"
+    prospects = outlook(runs, space, present=present)
+    assert all(
+        ("momentum" in setup) == (setup["optimizer"] == "sgd") for setup in prospects.candidates
+    )
+    assert sum(setup["optimizer"] == "adam" for setup in prospects.candidates) == 1
+    assert chosen(prospects.to_target(can_begin=True)).params["optimizer"] == "sgd"
 
 
 def test_each_setup_is_looked_at_once():

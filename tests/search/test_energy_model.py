@@ -90,9 +90,9 @@ def test_the_longer_a_trial_trained_the_surer_is_its_end():
 
 
 def test_what_lies_apart_from_all_that_trained_is_the_least_known():
-    of = model([to_target(0, AT_64), to_target(1, {"batch_size": 32})])
-    doubts = [expected(of, setup)[1] for setup in SIZED]
-    assert max(doubts) == doubts[-1] > expected(of, AT_64)[1]
+    fitted = model([to_target(0, AT_64), to_target(1, {"batch_size": 32})])
+    doubts = [expected(fitted, setup)[1] for setup in SIZED]
+    assert max(doubts) == doubts[-1] > expected(fitted, AT_64)[1]
 
 
 def test_the_law_of_batch_sizes_is_learnt_from_three():
@@ -105,27 +105,27 @@ def test_the_law_of_batch_sizes_is_learnt_from_three():
 
 
 def test_larger_batches_are_expected_to_take_more_epochs_and_never_fewer():
-    of = model([to_target(0, AT_64)])
-    epochs = of.posterior(SIZED)[0] - np.log(of.epoch_j(SIZED)[0])
+    fitted = model([to_target(0, AT_64)])
+    epochs = fitted.posterior(SIZED)[0] - np.log(fitted.epoch_j(SIZED)[0])
     assert (np.diff(epochs) > 0).all()
 
 
 def test_a_power_limit_moves_only_the_energy_of_an_epoch():
     runs = [to_target(0, {"batch_size": 64, "power_limit_w": 250})]
     runs += [trained(1, {"batch_size": 64, "power_limit_w": 150}, 0.5)]
-    of = model(runs, LIMITS)
+    fitted = model(runs, LIMITS)
     near = [dict(run.params) for run in runs]
-    assert np.log(of.epoch_j(near)[0]) == pytest.approx(
+    assert np.log(fitted.epoch_j(near)[0]) == pytest.approx(
         np.log([run.epoch_j or 0.0 for run in runs]), abs=0.05
     )
-    mean, _ = of.posterior(near)
+    mean, _ = fitted.posterior(near)
     assert mean[1] == pytest.approx(math.log(target_j(near[1])), abs=0.5)
     assert mean[1] < mean[0]
 
 
 def test_noise_falls_towards_the_target_where_luck_is_left():
-    of = model([to_target(0, AT_64)])
-    noises = [of.noise(level) for level in (-0.5, 0.0, 0.5, 1.0, 1.5)]
+    fitted = model([to_target(0, AT_64)])
+    noises = [fitted.noise(level) for level in (-0.5, 0.0, 0.5, 1.0, 1.5)]
     assert noises == sorted(noises, reverse=True)
     assert noises[-1] == noises[-2] > 0
 
@@ -164,12 +164,12 @@ def test_a_bound_below_what_is_expected_anyway_says_little():
 
 def test_a_setup_that_does_not_learn_says_nothing_of_its_neighbours():
     runs = [to_target(index, {"batch_size": size}) for index, size in enumerate((32, 64))]
-    at = tuple(float(epoch) for epoch in range(1, 61))
-    stuck = TrialSnapshot(2, {"batch_size": 128}, at, at, (0.1,) * 60, 15.0, 60.0)
-    of = model([*runs, stuck])
-    assert expected(of, {"batch_size": 128})[0] > math.log(60 * 15)
-    assert expected(of, AT_64)[0] == pytest.approx(math.log(target_j(AT_64)), abs=0.15)
-    assert expected(of, {"batch_size": 256})[0] < math.log(60 * 15)
+    epochs = tuple(float(epoch) for epoch in range(1, 61))
+    stuck = TrialSnapshot(2, {"batch_size": 128}, epochs, epochs, (0.1,) * 60, 15.0, 60.0)
+    fitted = model([*runs, stuck])
+    assert expected(fitted, {"batch_size": 128})[0] > math.log(60 * 15)
+    assert expected(fitted, AT_64)[0] == pytest.approx(math.log(target_j(AT_64)), abs=0.15)
+    assert expected(fitted, {"batch_size": 256})[0] < math.log(60 * 15)
 
 
 # --- any study
@@ -181,56 +181,58 @@ def studies(draw: st.DrawFn) -> list[TrialSnapshot]:
     trials = []
     for number in range(draw(st.integers(1, 6))):
         accuracy = tuple(draw(accuracies))
-        at = tuple(0.25 * (i + 1) for i in range(len(accuracy)))
+        epochs = tuple(0.25 * (i + 1) for i in range(len(accuracy)))
         energy_j = draw(st.floats(1e-3, 1e6))
-        joules = tuple(energy_j * epoch for epoch in at)
+        joules = tuple(energy_j * epoch for epoch in epochs)
         setup = draw(
             st.fixed_dictionaries(
                 {"optimizer": st.sampled_from(["adam", "sgd"])},
                 optional={"lr": st.floats(1e-3, 1.0), "model.width": st.integers(8, 64)},
             )
         )
-        trials.append(TrialSnapshot(number, setup, at, joules, accuracy, energy_j))
+        trials.append(TrialSnapshot(number, setup, epochs, joules, accuracy, energy_j))
     return trials
 
 
 @given(studies(), st.one_of(st.none(), st.floats(0, 1)))
 @few
 def test_whatever_trained_the_model_is_sound(observed, target):
-    of = model(observed, THREE, target)
-    drawn = of.encoding.candidates([], np.random.default_rng(0), 10)
-    is_sound(of, [*(dict(trial.params) for trial in observed), *drawn, {}])
+    fitted = model(observed, THREE, target)
+    drawn = fitted.encoding.candidates([], np.random.default_rng(0), 10)
+    is_sound(fitted, [*(dict(trial.params) for trial in observed), *drawn, {}])
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 0.9, 1.0])
 @pytest.mark.parametrize("target", [None, TARGET, 0.0, 1.0])
 def test_accuracies_that_never_change(constant, target):
-    at = (1.0, 2.0, 3.0)
+    epochs = (1.0, 2.0, 3.0)
     same = [
-        TrialSnapshot(number, {"batch_size": size}, at, at, (constant,) * 3, 1.0)
+        TrialSnapshot(number, {"batch_size": size}, epochs, epochs, (constant,) * 3, 1.0)
         for number, size in enumerate((16, 64))
     ]
     is_sound(model(same, target=target), SIZED)
 
 
 def test_accuracies_that_are_no_number():
-    at = (1.0, 2.0, 3.0)
+    epochs = (1.0, 2.0, 3.0)
     reads = [(math.nan,) * 3, (0.5, math.nan, math.nan), (math.nan, 0.5, 0.6)]
-    odd = [TrialSnapshot(number, AT_64, at, at, read, 1.0) for number, read in enumerate(reads)]
+    odd = [
+        TrialSnapshot(number, AT_64, epochs, epochs, read, 1.0) for number, read in enumerate(reads)
+    ]
     for count in (1, 2, 3):
         is_sound(model(odd[:count]), SIZED)
 
 
 def test_one_trial_without_an_evaluation_tells_its_epochs_energy():
-    of = model([TrialSnapshot(0, AT_64, epoch_j=20.0)])
-    assert of.epoch_j([AT_64])[0] == pytest.approx([20], rel=0.05)
-    is_sound(of, SIZED)
+    fitted = model([TrialSnapshot(0, AT_64, epoch_j=20.0)])
+    assert fitted.epoch_j([AT_64])[0] == pytest.approx([20], rel=0.05)
+    is_sound(fitted, SIZED)
 
 
 def test_trials_whose_epochs_energy_is_not_known_are_left_out_of_it():
-    of = model([to_target(0, AT_64), TrialSnapshot(1, {"batch_size": 8}, epoch_j=None)])
-    assert of.epoch_j([AT_64])[0] == pytest.approx([20], rel=0.05)
-    is_sound(of, SIZED)
+    fitted = model([to_target(0, AT_64), TrialSnapshot(1, {"batch_size": 8}, epoch_j=None)])
+    assert fitted.epoch_j([AT_64])[0] == pytest.approx([20], rel=0.05)
+    is_sound(fitted, SIZED)
 
 
 def test_keys_of_a_conditional_space_may_be_missing():
@@ -240,30 +242,32 @@ def test_keys_of_a_conditional_space_may_be_missing():
         to_target(1, {"batch_size": 64, "momentum": 0.9, "slower": 2}),
         to_target(2, {"momentum": 0.8, "slower": 2}),
     ]
-    of = model(runs, space)
-    assert expected(of, AT_64)[0] == pytest.approx(math.log(target_j(AT_64)), abs=0.15)
-    assert expected(of, {"batch_size": 64, "momentum": 0.9})[0] > expected(of, AT_64)[0] + 0.3
-    is_sound(of, [*SIZED, {"batch_size": 64, "momentum": 0.1}, {"momentum": 0.5}, {}])
+    fitted = model(runs, space)
+    assert expected(fitted, AT_64)[0] == pytest.approx(math.log(target_j(AT_64)), abs=0.15)
+    assert (
+        expected(fitted, {"batch_size": 64, "momentum": 0.9})[0] > expected(fitted, AT_64)[0] + 0.3
+    )
+    is_sound(fitted, [*SIZED, {"batch_size": 64, "momentum": 0.1}, {"momentum": 0.5}, {}])
 
 
 @pytest.mark.parametrize("choices", [[16, "all"], ["small", "large", "huge"], [None, 32], [-1, 64]])
 def test_batch_sizes_that_are_no_numbers_are_choices_by_name(choices):
     space = {"batch_size": CategoricalDistribution(choices)}
     setups = [{"batch_size": choice} for choice in choices]
-    at = (1.0, 2.0)
+    epochs = (1.0, 2.0)
     runs = [
-        TrialSnapshot(number, setup, at, at, (0.4, 0.92), 1.0)
+        TrialSnapshot(number, setup, epochs, epochs, (0.4, 0.92), 1.0)
         for number, setup in enumerate(setups)
     ]
     is_sound(model(runs, space), setups)
 
 
 def test_the_same_setup_at_several_levels_is_one_setup():
-    at = tuple(float(epoch) for epoch in range(1, 61))
-    stuck = TrialSnapshot(2, {"batch_size": 128}, at, at, (0.1,) * 60, 15.0)
-    of = model([to_target(0, AT_64), to_target(1, {"batch_size": 32}), stuck])
+    epochs = tuple(float(epoch) for epoch in range(1, 61))
+    stuck = TrialSnapshot(2, {"batch_size": 128}, epochs, epochs, (0.1,) * 60, 15.0)
+    fitted = model([to_target(0, AT_64), to_target(1, {"batch_size": 32}), stuck])
     points = [{"batch_size": 128}] * 3
-    _, covariance = of.posterior(points, [0.5, 0.75, 1.0])
+    _, covariance = fitted.posterior(points, [0.5, 0.75, 1.0])
     assert np.linalg.eigvalsh(covariance).min() > -1e-6
 
 
@@ -284,10 +288,10 @@ def test_two_hundred_trials_in_three_dimensions():
         )
         for index, setup in enumerate(setups)
     ]
-    of = model(runs, THREE, refine=False)
-    is_sound(of, setups[:40])
+    fitted = model(runs, THREE, refine=False)
+    is_sound(fitted, setups[:40])
     near, far = ({"lr": lr, "model.width": 30, "optimizer": "adam"} for lr in (0.03, 0.9))
-    assert expected(of, near)[0] < expected(of, far)[0]
+    assert expected(fitted, near)[0] < expected(fitted, far)[0]
 
 
 # --- scales
@@ -295,12 +299,12 @@ def test_two_hundred_trials_in_three_dimensions():
 
 def test_scales_that_were_found_are_a_start_and_fit_only_their_space():
     runs = [to_target(index, {"batch_size": size}) for index, size in enumerate((16, 64, 256))]
-    found = model(runs)
-    again = model(runs, hyper=found.hyper, refine=False)
-    assert (again.hyper == found.hyper).all()
-    assert again.posterior(SIZED)[0] == pytest.approx(found.posterior(SIZED)[0])
-    other = model(runs, LIMITS, hyper=found.hyper, refine=False)
-    assert len(other.hyper) == len(found.hyper) + 1
+    fitted = model(runs)
+    again = model(runs, hyper=fitted.hyper, refine=False)
+    assert (again.hyper == fitted.hyper).all()
+    assert again.posterior(SIZED)[0] == pytest.approx(fitted.posterior(SIZED)[0])
+    other = model(runs, LIMITS, hyper=fitted.hyper, refine=False)
+    assert len(other.hyper) == len(fitted.hyper) + 1
 
 
 def test_the_same_trials_give_the_same_model():

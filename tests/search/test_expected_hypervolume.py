@@ -62,12 +62,12 @@ def test_a_sure_point_adds_what_it_adds_to_the_hypervolume(known, new):
 
 
 def test_the_expected_growth_is_that_of_drawn_points():
-    of = front(trained(0, AT_64, 4), worst_j=1e3)
+    pareto = front(trained(0, AT_64, 4), worst_j=1e3)
     at, sd, log_j, log_j_sd = 1.5, 0.5, 4.0, 0.6
     rng = np.random.default_rng(0)
     reached, used = rng.normal(at, sd, 200_000), rng.normal(log_j, log_j_sd, 200_000)
-    drawn = of.improvement(reached, np.full(1, 1e-9), used, np.full(1, 1e-9)).mean()
-    exact = of.improvement(*(np.array([x]) for x in (at, sd, log_j, log_j_sd)))
+    drawn = pareto.improvement(reached, np.full(1, 1e-9), used, np.full(1, 1e-9)).mean()
+    exact = pareto.improvement(*(np.array([x]) for x in (at, sd, log_j, log_j_sd)))
     assert exact[0] == pytest.approx(drawn, rel=0.02)
 
 

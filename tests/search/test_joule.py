@@ -63,11 +63,11 @@ def searched(
     **options: Any,
 ) -> list[TrialSnapshot]:
     """The trials of a whole search, which begins with a setup."""
-    asked = study(sampler)
-    asked.enqueue_trial(dict(first))
+    optuna_study = study(sampler)
+    optuna_study.enqueue_trial(dict(first))
 
     def ask() -> Mapping[str, Any]:
-        return asked.ask(dict(space)).params
+        return optuna_study.ask(dict(space)).params
 
     return played(sampler, ask, seed=seed, **options)
 
@@ -178,14 +178,14 @@ def test_a_new_trial_has_the_setup_that_was_planned():
 
 def test_a_setup_that_fails_each_time_is_tried_once():
     sampler = joule()
-    asked = study(sampler)
+    optuna_study = study(sampler)
     trials = [to_target(0, AT_8, default=True)]
     for number in range(1, 30):
         step = sampler.next_step(trials, can_begin=True)
         if step is None:
             break
         assert step.resume is None
-        setup = asked.ask(dict(SPACE)).params
+        setup = optuna_study.ask(dict(SPACE)).params
         if setup["batch_size"] > 64:  # out of memory
             trials.append(TrialSnapshot(number, setup))
         else:
@@ -197,12 +197,12 @@ def test_a_setup_that_fails_each_time_is_tried_once():
 
 def test_several_train_at_once_and_no_setup_twice():
     sampler = joule()
-    asked = study(sampler)
+    optuna_study = study(sampler)
     trials = [to_target(0, AT_8, default=True)]
     for number in range(1, 4):
         step = sampler.next_step(trials, can_begin=True)
         assert step is not None
-        trials.append(TrialSnapshot(number, asked.ask(dict(SPACE)).params, state="running"))
+        trials.append(TrialSnapshot(number, optuna_study.ask(dict(SPACE)).params, state="running"))
     assert len({trial.params["batch_size"] for trial in trials}) == 4
 
 
@@ -236,11 +236,11 @@ def test_conditional_setups_lack_their_keys():
         return {k: v for k, v in setup.items() if k != "momentum" or setup["optimizer"] == "sgd"}
 
     sampler = joule(space, present=present)
-    asked = study(sampler)
-    asked.enqueue_trial({"batch_size": 8, "optimizer": "adam"})
+    optuna_study = study(sampler)
+    optuna_study.enqueue_trial({"batch_size": 8, "optimizer": "adam"})
 
     def ask() -> Mapping[str, Any]:
-        trial = asked.ask()
+        trial = optuna_study.ask()
         for key in ("batch_size", "optimizer"):
             trial._suggest(key, space[key])
         if trial.params["optimizer"] == "sgd":
@@ -347,10 +347,10 @@ def test_trials_that_fail_cost_themselves_alone():
 
 def test_the_space_is_what_was_told_and_what_trials_searched():
     sampler = joule({"lr": FloatDistribution(0.1, 1.0)})
-    known = study(sampler)
-    asked = known.ask({"batch_size": CategoricalDistribution(SIZES)})
-    frozen: FrozenTrial = known.get_trials()[asked.number]
-    space = sampler.infer_relative_search_space(known, frozen)
+    optuna_study = study(sampler)
+    asked = optuna_study.ask({"batch_size": CategoricalDistribution(SIZES)})
+    frozen: FrozenTrial = optuna_study.get_trials()[asked.number]
+    space = sampler.infer_relative_search_space(optuna_study, frozen)
     assert space == {
         "lr": FloatDistribution(0.1, 1.0),
         "batch_size": CategoricalDistribution(SIZES),
@@ -380,8 +380,10 @@ def test_no_search_breaks(space, seed, front):
     sampler = JouleSampler(
         seed=seed, target=None if front else TARGET, epochs=EPOCHS, front=front, space=space
     )
-    asked = study(sampler)
-    trials = played(sampler, lambda: asked.ask(dict(space)).params, seed=seed, front=front, most=12)
+    optuna_study = study(sampler)
+    trials = played(
+        sampler, lambda: optuna_study.ask(dict(space)).params, seed=seed, front=front, most=12
+    )
     assert trials
     assert set(found(sampler, trials)) == set(space)
 

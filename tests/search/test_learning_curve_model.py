@@ -27,22 +27,22 @@ def expected(
 
 
 def test_a_trained_curve_is_what_it_was():
-    of = LearningCurveModel([trained(0, AT_64, 8)], SPACE)
+    fitted = LearningCurveModel([trained(0, AT_64, 8)], SPACE)
     for epochs in (1.0, 4.0, 8.0):
-        mean, sd = expected(of, 64, epochs, trial=0)
+        mean, sd = expected(fitted, 64, epochs, trial=0)
         assert mean == pytest.approx(Scale().place(accuracy(AT_64, epochs)), abs=0.1)
         assert sd < 0.3
 
 
 def test_the_further_ahead_the_less_is_known():
-    of = LearningCurveModel([trained(0, AT_64, 4)], SPACE)
-    spreads = [expected(of, 64, epochs, trial=0)[1] for epochs in (4.0, 8.0, 16.0, 60.0)]
+    fitted = LearningCurveModel([trained(0, AT_64, 4)], SPACE)
+    spreads = [expected(fitted, 64, epochs, trial=0)[1] for epochs in (4.0, 8.0, 16.0, 60.0)]
     assert spreads == sorted(spreads)
 
 
 def test_a_trial_knows_its_own_luck_and_a_new_one_does_not():
-    of = LearningCurveModel([trained(0, AT_64, 4, luck=1.5)], SPACE)
-    assert expected(of, 64, 6.0, trial=0)[1] < expected(of, 64, 6.0)[1]
+    fitted = LearningCurveModel([trained(0, AT_64, 4, luck=1.5)], SPACE)
+    assert expected(fitted, 64, 6.0, trial=0)[1] < expected(fitted, 64, 6.0)[1]
 
 
 def test_curves_of_neighbours_go_on_alike():
@@ -55,13 +55,13 @@ def test_curves_of_neighbours_go_on_alike():
 
 
 def test_an_evaluation_that_is_no_number_says_nothing():
-    at = (1.0, 2.0, 3.0)
-    whole = TrialSnapshot(0, AT_64, at, at, (0.3, 0.5, 0.6), 1.0)
-    holed = TrialSnapshot(0, AT_64, at, at, (0.3, math.nan, 0.6), 1.0)
+    epochs = (1.0, 2.0, 3.0)
+    whole = TrialSnapshot(0, AT_64, epochs, epochs, (0.3, 0.5, 0.6), 1.0)
+    holed = TrialSnapshot(0, AT_64, epochs, epochs, (0.3, math.nan, 0.6), 1.0)
     assert expected(LearningCurveModel([holed], SPACE), 64, 3.0, 0)[0] == pytest.approx(
         expected(LearningCurveModel([whole], SPACE), 64, 3.0, 0)[0], abs=0.1
     )
-    nothing = TrialSnapshot(0, AT_64, at, at, (math.nan,) * 3, 1.0)
+    nothing = TrialSnapshot(0, AT_64, epochs, epochs, (math.nan,) * 3, 1.0)
     assert all(map(math.isfinite, expected(LearningCurveModel([nothing], SPACE), 64, 3.0)))
 
 
@@ -88,12 +88,12 @@ def test_whatever_was_read_what_is_expected_is_finite(curves: Sequence[tuple[int
         )
         for index, (size, read) in enumerate(curves)
     ]
-    of = LearningCurveModel(runs, SPACE)
+    fitted = LearningCurveModel(runs, SPACE)
     horizons = np.geomspace(0.25, 60, 5)
-    mean, sd = of.at(
+    mean, sd = fitted.at(
         [{"batch_size": size} for size in SIZES], np.tile(horizons, (7, 1)), NEW.repeat(7)
     )
     assert np.isfinite(mean).all()
     assert (sd > 0).all()
-    again = LearningCurveModel(runs, SPACE, hyper=of.hyper, refine=False)
+    again = LearningCurveModel(runs, SPACE, hyper=fitted.hyper, refine=False)
     assert again.at([AT_64], horizons[None], NEW)[0] == pytest.approx(mean[SIZES.index(64)][None])

@@ -47,10 +47,10 @@ def independent(means: Sequence[float], sds: Sequence[float]) -> Given:
 
 
 def test_the_least_expected_energy_comes_first():
-    found = recommend(independent([2, 0, 1], [1, 1, 1]), POINTS)
-    assert [each.params["lr"] for each in found] == [1, 2, 0]
-    assert [each.energy_j for each in found] == pytest.approx([1, math.e, math.e**2])
-    assert [each.sd for each in found] == [1, 1, 1]
+    ranking = recommend(independent([2, 0, 1], [1, 1, 1]), POINTS)
+    assert [each.params["lr"] for each in ranking] == [1, 2, 0]
+    assert [each.energy_j for each in ranking] == pytest.approx([1, math.e, math.e**2])
+    assert [each.sd for each in ranking] == [1, 1, 1]
 
 
 def test_the_only_setup_is_the_best_and_none_is_none():
@@ -82,11 +82,11 @@ matrices = st.lists(st.lists(floats, min_size=3, max_size=3), min_size=3, max_si
 def test_probabilities_are_some_and_one_of_the_setups_is_the_best(mean, root):
     covariance = np.array(root) @ np.array(root).T
     model = Given(mean, covariance.tolist())
-    found = recommend(model, POINTS)
-    assert all(0 <= each.probability <= 1 for each in found)
-    assert sum(each.probability for each in found) >= 1 - 1e-9
-    assert [each.energy_j for each in found] == sorted(each.energy_j for each in found)
-    assert found == recommend(model, POINTS)
+    ranking = recommend(model, POINTS)
+    assert all(0 <= each.probability <= 1 for each in ranking)
+    assert sum(each.probability for each in ranking) >= 1 - 1e-9
+    assert [each.energy_j for each in ranking] == sorted(each.energy_j for each in ranking)
+    assert ranking == recommend(model, POINTS)
 
 
 # Without a model ---------------------------------------------------------------------------
@@ -117,6 +117,6 @@ def test_a_setup_is_the_same_with_another_seed():
 @given(st.lists(st.tuples(st.integers(0, 3), floats, st.booleans()), max_size=12))
 def test_whatever_trials_there_are_they_have_an_order(rows):
     trials = [trial(n, lr, math.exp(log), hit=hit) for n, (lr, log, hit) in enumerate(rows)]
-    found = recommend(EmpiricalModel(trials, TARGET), setups_of(trial.params for trial in trials))
-    assert len(found) == len({lr for lr, _, _ in rows})
-    assert all(math.isfinite(each.energy_j) and each.sd > 0 for each in found)
+    ranking = recommend(EmpiricalModel(trials, TARGET), setups_of(trial.params for trial in trials))
+    assert len(ranking) == len({lr for lr, _, _ in rows})
+    assert all(math.isfinite(each.energy_j) and each.sd > 0 for each in ranking)
