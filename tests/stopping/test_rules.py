@@ -134,8 +134,10 @@ def test_the_cap_can_follow_the_noise_of_seeds():
     assert cap.beta(None) == 2
     assert cap.beta(0.0) == 1
     assert cap.beta(0.25) == pytest.approx(math.exp(0.5))
-    known = rivals_of([GOOD])
-    noisy = StudyHistory(known.incumbent_j, known.incumbent, known.curves, known.front, luck=0.6)
+    rivals = rivals_of([GOOD])
+    noisy = StudyHistory(
+        rivals.incumbent_j, rivals.incumbent, rivals.curves, rivals.front, luck=0.6
+    )
     why = cap.decide(progress(steady([0.1] * 20), 20), noisy)
     assert why is not None
     assert "more than 3.32 x the 4 J" in why
@@ -239,10 +241,10 @@ def test_beyond_the_target_the_front_is_what_counts():
 def test_the_future_of_a_power_law_is_near_it(end: float, bend: float):
     known = steady(powers(end, bend, 12))
     future = Future.of(progress(known, 12))
-    at = np.array([40.0])
+    epochs = np.array([40.0])
     true = end - (end - 0.1) * 40**-bend
-    assert future.above(at, np.array([true - 0.1])) > 0.8
-    assert future.above(at, np.array([true + 0.1])) < 0.2
+    assert future.above(epochs, np.array([true - 0.1])) > 0.8
+    assert future.above(epochs, np.array([true + 0.1])) < 0.2
 
 
 @given(CURVES, st.floats(0.01, 0.99), st.floats(0, 1), st.floats(0, 1), st.floats(1.1, 9))
@@ -250,12 +252,12 @@ def test_probabilities_are_such_and_fall_with_the_level(
     of: Curve, level: float, a: float, b: float, ahead: float
 ):
     future = Future.of(progress(of, len(of)))
-    at = np.array([of.training_j[-1] * ahead])
-    low, high = (future.above(at, np.array([level])) for level in (max(a, b), min(a, b)))
+    epochs = np.array([of.training_j[-1] * ahead])
+    low, high = (future.above(epochs, np.array([level])) for level in (max(a, b), min(a, b)))
     assert 0 <= low <= high <= 1
-    both = np.array([of.training_j[-1] * 1.05, *at])
+    both = np.array([of.training_j[-1] * 1.05, *epochs])
     at_either = future.above(both, np.array([level, level]))
-    assert at_either >= future.above(at, np.array([level])) - 1e-12
+    assert at_either >= future.above(epochs, np.array([level])) - 1e-12
 
 
 @given(CURVES, st.lists(CURVES, max_size=4), st.floats(0, 1), st.floats(0, 1))
