@@ -77,8 +77,8 @@ def foreign(*tables: str) -> Callable[[bytes, Path], bytes]:
     ],
 )
 def test_a_storage_is_a_file_or_a_url(where, file):
-    found = sqlite_file(storage_url(where))
-    assert found == (None if file is None else Path(file))
+    location = sqlite_file(storage_url(where))
+    assert location == (None if file is None else Path(file))
 
 
 @pytest.mark.parametrize("where", ["sqlite://", "sqlite:///:memory:"])

@@ -106,17 +106,17 @@ class StudyMachine(RuleBasedStateMachine):
         run, number = self._trial(which, data)
         trial = run.trials.pop(number)
         spent = max(self.burnt_j.get(number, 0.0), 1.0)
-        of = result([(100, spent, 0.95 if ending == "reached" else 0.5)])
+        training = result([(100, spent, 0.95 if ending == "reached" else 0.5)])
         try:
             if ending == "interrupted":
-                run.store.lose(trial, [], "interrupted", "interrupted", of)
+                run.store.lose(trial, [], "interrupted", "interrupted", training)
             elif ending == "failed":
-                run.store.tell(trial, Outcome("failed", reason="broke", result=of), [])
+                run.store.tell(trial, Outcome("failed", reason="broke", result=training), [])
             elif ending == "paused":
-                run.store.pause(trial, paused(replace(of, end="paused")), [])
+                run.store.pause(trial, paused(replace(training, end="paused")), [])
                 self.waiting.add(number)
             else:
-                outcome = judge(of, EnergyVsAccuracy())
+                outcome = judge(training, EnergyVsAccuracy())
                 run.store.tell(trial, outcome, [])
                 self.complete[number] = outcome.values
         except LeaseLostError:

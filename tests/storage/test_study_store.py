@@ -284,12 +284,12 @@ def test_a_trial_lost_before_anything_was_known_of_it_plans_nothing(open_study):
 
 def test_what_was_spooled_is_told(open_study):
     trial = ask(open_study())
-    of = result([(100, 2, 0.95)])
-    store = open_study(remains=left(of, judge(of, EnergyVsAccuracy())))
+    training = result([(100, 2, 0.95)])
+    store = open_study(remains=left(training, judge(training, EnergyVsAccuracy())))
     assert (store.reap(), store.counted()) == (1, 1)
-    found = only_trial(store)
-    assert (found.state, found.values, found.params) == ("complete", (2.0, 0.95), trial.params)
-    assert (found.result, found.feasible) == (of, True)
+    stored = only_trial(store)
+    assert (stored.state, stored.values, stored.params) == ("complete", (2.0, 0.95), trial.params)
+    assert (stored.result, stored.feasible) == (training, True)
 
 
 def test_joules_of_a_running_trial_are_in_the_books(open_study, database):

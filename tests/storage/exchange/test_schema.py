@@ -67,5 +67,5 @@ def test_what_we_find_others_find(data: st.DataObject) -> None:
     assert problem(part, good) is None
     assert not others_find(part, good)
     bad = data.draw(st.composite(changed)(good))
-    found = problem(part, bad)
-    assert (found is not None) == others_find(part, bad), found
+    complaint = problem(part, bad)
+    assert (complaint is not None) == others_find(part, bad), complaint
