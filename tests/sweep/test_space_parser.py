@@ -122,13 +122,13 @@ def among(*choices: Value) -> CategoricalDistribution:
     ],
 )
 def test_a_sweep_becomes_a_distribution(axis: str, expected: BaseDistribution):
-    found = dimension(f"lr={axis}")
-    assert found.distribution == expected
+    parsed = dimension(f"lr={axis}")
+    assert parsed.distribution == expected
     if isinstance(expected, CategoricalDistribution):  # 1 == 1.0 == True: look at the types
-        assert isinstance(found.distribution, CategoricalDistribution)
-        types = [type(choice) for choice in found.distribution.choices]
+        assert isinstance(parsed.distribution, CategoricalDistribution)
+        types = [type(choice) for choice in parsed.distribution.choices]
         assert types == [type(choice) for choice in expected.choices]
-    assert (found.key, found.element, found.is_group) == ("lr", "lr", False)
+    assert (parsed.key, parsed.element, parsed.is_group) == ("lr", "lr", False)
 
 
 @pytest.mark.parametrize(
@@ -203,12 +203,12 @@ def test_what_the_grammar_of_hydra_forbids_stays_its_own_error(axis):
     ],
 )
 def test_a_choice_of_a_config_group_is_known_as_one(word, key, element, choices):
-    found = dimension(word)
-    assert found.is_group
-    assert found.always
-    assert (found.key, found.element) == (key, element or key)
-    assert found.distribution == among(*choices)
-    assert found.word(choices[0]) == f"{found.element}={choices[0]}"
+    parsed = dimension(word)
+    assert parsed.is_group
+    assert parsed.always
+    assert (parsed.key, parsed.element) == (key, element or key)
+    assert parsed.distribution == among(*choices)
+    assert parsed.word(choices[0]) == f"{parsed.element}={choices[0]}"
 
 
 def test_a_glob_without_a_match_is_refused():
@@ -221,10 +221,10 @@ def test_a_glob_without_a_match_is_refused():
     [("lr=choice(1,2)", "lr"), ("+lr=choice(1,2)", "+lr"), ("++lr=choice(1,2)", "++lr")],
 )
 def test_an_axis_keeps_the_plus_signs_that_add_its_key(word, element):
-    found = dimension(word)
-    assert (found.key, found.element) == ("lr", element)
-    assert found.always == element.startswith("+")
-    assert found.word(2) == f"{element}=2"
+    parsed = dimension(word)
+    assert (parsed.key, parsed.element) == ("lr", element)
+    assert parsed.always == element.startswith("+")
+    assert parsed.word(2) == f"{element}=2"
 
 
 def test_fixed_words_pass_untouched_and_groups_are_drawn_first():

@@ -288,8 +288,8 @@ def test_a_paused_trial_is_nobodys_and_is_not_reaped(where):
     assert waiting.trial.params == {"lr": 0.5}
     assert store.resume(0) is None
     assert [each.state for each in store.observed()] == ["running"]
-    of = result([(100, 2, 0.5), (200, 4, 0.95)])
-    store.tell(waiting.trial, Outcome("complete", (4.0, 0.95), result=of), waiting.overrides)
+    training = result([(100, 2, 0.5), (200, 4, 0.95)])
+    store.tell(waiting.trial, Outcome("complete", (4.0, 0.95), result=training), waiting.overrides)
     study = store.read()
     assert [trial.state for trial in study.trials] == ["complete"]
     assert store._study.trials[0].user_attrs["paused"] is False
@@ -299,17 +299,17 @@ def test_a_paused_trial_is_nobodys_and_is_not_reaped(where):
 def test_what_another_host_resumed_and_left_is_trained_again(postgres):
     """Its jobs may still be training there, in the same folder: no other run resumes it."""
     with_a_paused(postgres).close()
-    there = opened(postgres, process=elsewhere("other"), grace_s=0.0)
-    waiting = there.resume(0)
+    other_store = opened(postgres, process=elsewhere("other"), grace_s=0.0)
+    waiting = other_store.resume(0)
     assert waiting is not None
     of = paused(result([(100, 2, 0.5)], end="paused"))
     here = opened(postgres, remains=lambda _: TrialRemnant((), None, of.result, of))
     assert here.reap() == 1
     assert [trial.state for trial in here.read().trials] == ["failed", "waiting"]
     with pytest.raises(LeaseLostError):
-        there.pause(waiting.trial, of, ["lr=0.5"])
+        other_store.pause(waiting.trial, of, ["lr=0.5"])
     assert here.read().search_energy_j == 2
-    for store in (here, there):
+    for store in (here, other_store):
         store.close()
 
 
