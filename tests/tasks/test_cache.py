@@ -42,12 +42,12 @@ def source(tmp_path: Path) -> Path:
 
 
 def asked(make: Maker, source: Path, **options: object) -> dict[str, np.ndarray]:
-    found = cached("set", make, options=options, sources=[source])
-    assert found.keys() == ARRAYS.keys()
+    value = cached("set", make, options=options, sources=[source])
+    assert value.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
-        assert np.array_equal(found[name], array)
-        assert found[name].dtype == array.dtype
-    return found
+        assert np.array_equal(value[name], array)
+        assert value[name].dtype == array.dtype
+    return value
 
 
 def test_is_made_once_for_its_options_and_sources(source, folder):

@@ -44,10 +44,10 @@ def test_arrays_of_either_python_are_read_as_they_were(tmp_path, python):
     path.write_bytes(pickled(GOOD, python))
     if python == 2:
         assert b"numpy.core.multiarray" in path.read_bytes()
-    found = read_pickled_dict(path)
-    assert np.array_equal(found[b"data"], GOOD["data"])
-    assert found[b"data"].dtype == np.uint8
-    assert found[b"labels"] == GOOD["labels"]
+    contents = read_pickled_dict(path)
+    assert np.array_equal(contents[b"data"], GOOD["data"])
+    assert contents[b"data"].dtype == np.uint8
+    assert contents[b"labels"] == GOOD["labels"]
 
 
 def test_an_array_in_the_order_of_fortran_is_read(tmp_path):

@@ -49,11 +49,11 @@ def test_windows_hold_the_chosen_columns_of_the_file(tmp_path):
     path = saved(tmp_path, table)
     columns = columns_of(["chest", "hand"], ["gyro", "acc16"])
     assert columns == [27, 28, 29, 21, 22, 23, 10, 11, 12, 4, 5, 6]
-    found = read_recording(path, columns, rate_hz=25)
-    assert found.samples.shape == (200, 12)
-    assert found.samples[:2, 0].tolist() == [240_001.5, 240_005.5]  # the means of four samples
-    assert np.bincount(found.bout).tolist() == [100, 100]
-    assert found.activity[[0, -1]].tolist() == [1, 4]
+    recording = read_recording(path, columns, rate_hz=25)
+    assert recording.samples.shape == (200, 12)
+    assert recording.samples[:2, 0].tolist() == [240_001.5, 240_005.5]  # the means of four samples
+    assert np.bincount(recording.bout).tolist() == [100, 100]
+    assert recording.activity[[0, -1]].tolist() == [1, 4]
 
 
 def test_gaps_are_filled_by_straight_lines(tmp_path):
