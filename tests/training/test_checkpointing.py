@@ -284,9 +284,9 @@ def test_what_reached_the_target_may_pause_too(tmp_path: Path) -> None:
     folder = Folder(tmp_path, [0.95])
     result = folder.run(plan(0))
     assert (result.end, result.energy_to_target_j) == ("paused", 25)
-    told = judge(result, EnergyVsAccuracy())
-    assert (told.state, told.values) == ("paused", (25, 0.95))
-    assert not_promoted(told).state == "complete"
+    outcome = judge(result, EnergyVsAccuracy())
+    assert (outcome.state, outcome.values) == ("paused", (25, 0.95))
+    assert not_promoted(outcome).state == "complete"
     missed = judge(Folder(tmp_path / "m", [0.1]).run(plan(0)), EnergyVsAccuracy())
     assert not_promoted(missed).state == "pruned"
     assert not_promoted(missed).attributes["end"] == "stopped"
@@ -336,10 +336,10 @@ def test_no_joule_is_lost_or_counted_twice(
             with contextlib.suppress(RuntimeError):
                 folder.run(plan(None, **marks), resume=True)
                 return  # it came to its end before
-            left = JournalReader(folder.path / NAME).read().paused_result("it died")
-            assert left is not None
-            assert left.spent_j == pytest.approx(folder.counter.total_j)
-            assert left.curve == result.curve
+            remains = JournalReader(folder.path / NAME).read().paused_result("it died")
+            assert remains is not None
+            assert remains.spent_j == pytest.approx(folder.counter.total_j)
+            assert remains.curve == result.curve
         folder.script["losses"] = losses
         result = folder.run(plan(pause_at_j, **marks), resume=True)
         assert result.spent_j == pytest.approx(folder.counter.total_j)

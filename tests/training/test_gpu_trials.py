@@ -108,13 +108,13 @@ def test_conditions_are_on_record(gpu: FakeNvml, tmp_path: Path):
 
 
 def test_the_second_trial_cools_down_and_measures_rest_no_more(gpu: FakeNvml, tmp_path: Path):
-    known = Calibration.of([run(gpu, tmp_path)])
-    second = run(gpu, tmp_path, known=known)
+    calibration = Calibration.of([run(gpu, tmp_path)])
+    second = run(gpu, tmp_path, known=calibration)
     assert second.conditions.cool_down_s >= 0.05
     assert "warm_start" not in second.flags
-    assert second.conditions.idle_w == known.idle_w[place(second.start.machine, limits=True)]  # type: ignore[arg-type]
+    assert second.conditions.idle_w == calibration.idle_w[place(second.start.machine, limits=True)]  # type: ignore[arg-type]
     gpu.state.gpu[0].temperature_c += 5
-    hot = run(gpu, tmp_path, known=known)
+    hot = run(gpu, tmp_path, known=calibration)
     assert "warm_start" in hot.flags
     assert hot.conditions.cool_down_s > 0.15
 
@@ -155,9 +155,9 @@ def test_a_gpu_that_is_lost_fails_the_trial_and_keeps_its_joules(gpu: FakeNvml, 
 
     with pytest.raises(HardwareError, match="lost"):
         run(gpu, tmp_path, during=lose)
-    left = JournalReader(tmp_path / "progress.jsonl").read().result("failed", "lost")
-    assert left is not None
-    assert total(left.books.values()).total_j > 0
+    remains = JournalReader(tmp_path / "progress.jsonl").read().result("failed", "lost")
+    assert remains is not None
+    assert total(remains.books.values()).total_j > 0
 
 
 @pytest.mark.parametrize("shared", ["refuse", "flag"])

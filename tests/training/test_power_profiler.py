@@ -293,11 +293,11 @@ def test_a_trial_that_dies_while_limits_are_tried_has_its_joules_as_profiling(tm
             lambda: Dying(gpu), gpu, Plan(0.9, 20), START,
             JournalWriter(tmp_path / "progress.jsonl"), profiler=profiler(gpu),
         )  # fmt: skip
-    left = JournalReader(tmp_path / "progress.jsonl").read().result("failed", "dead")
-    assert left is not None
-    assert total(left.books.values()).total_j == pytest.approx(gpu.spent.total_j)
-    assert left.booked("profiling").total_j > 0
-    assert left.training_j == 0
+    remains = JournalReader(tmp_path / "progress.jsonl").read().result("failed", "dead")
+    assert remains is not None
+    assert total(remains.books.values()).total_j == pytest.approx(gpu.spent.total_j)
+    assert remains.booked("profiling").total_j > 0
+    assert remains.training_j == 0
 
 
 # Policies ----------------------------------------------------------------------------------

@@ -308,12 +308,12 @@ def test_the_joules_of_a_window_that_is_cut_are_kept(
     path = tmp_path / "progress.jsonl"
     with pytest.raises(RuntimeError, match="boom"):
         run(accuracies, journal=path, losses=losses)
-    left = JournalReader(path).read().result("failed", "boom")
-    assert left is not None
-    assert not left.valid
-    assert len(left.checkpoints) == 1
-    assert left.booked(purpose).total_j == booked_j
-    assert left.booked("loading").total_j == 64
+    remains = JournalReader(path).read().result("failed", "boom")
+    assert remains is not None
+    assert not remains.valid
+    assert len(remains.checkpoints) == 1
+    assert remains.booked(purpose).total_j == booked_j
+    assert remains.booked("loading").total_j == 64
 
 
 def test_a_paradigm_that_cannot_be_built_has_cost_something_too(tmp_path: Path):
@@ -327,9 +327,9 @@ def test_a_paradigm_that_cannot_be_built_has_cost_something_too(tmp_path: Path):
     start = TrialStart(0.9, 1, 0, ESTIMATED)
     with pytest.raises(ValueError, match="no data"):
         run_trial(refuse, ToyMeter(counter), BIG, start, JournalWriter(path))
-    left = JournalReader(path).read().result("failed", "no data")
-    assert left is not None
-    assert left.spent_j == 8
+    remains = JournalReader(path).read().result("failed", "no data")
+    assert remains is not None
+    assert remains.spent_j == 8
 
 
 # What it refuses ---------------------------------------------------------------------------
