@@ -69,8 +69,8 @@ def mixed(**more: Any) -> StudyRecord:
 
 
 def test_the_best_setups_and_the_default_are_compared():
-    found = finalists(mixed(), ConfirmRequest(top=2))
-    assert [each.number for each in found] == [2, 4, 0]
+    chosen = finalists(mixed(), ConfirmRequest(top=2))
+    assert [each.number for each in chosen] == [2, 4, 0]
     assert [finalist.number for finalist in finalists(mixed(), ConfirmRequest(top=9))] == [
         2,
         4,
@@ -236,8 +236,10 @@ def test_a_training_that_fails_says_why(toy: Program) -> None:
 @pytest.mark.slow
 def test_code_that_only_a_database_names_is_not_run(energyopt: Program) -> None:
     (energyopt.folder / "my_net.py").write_text(OWN_MODEL)
-    own = ("model=own", "model._target_=my_net.build")
-    energyopt.ok("-m", *TINY, *own, LR, "batch_size=8", "sampler=random", "n_trials=2", "study=own")
+    overrides = ("model=own", "model._target_=my_net.build")
+    energyopt.ok(
+        "-m", *TINY, *overrides, LR, "batch_size=8", "sampler=random", "n_trials=2", "study=own"
+    )
     ran = energyopt("confirm", "own", "--seeds", "1", "--target", "0.2")
     assert ran.code == 2
     assert "nothing that a database names is run: type that again" in ran.text
