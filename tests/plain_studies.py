@@ -52,29 +52,29 @@ def _results(draw: st.DrawFn, end: End) -> TrialResult:
     steps = draw(st.lists(st.tuples(_POSITIVE, st.floats(0, 1)), max_size=4))
     joules = [sum(step for step, _ in steps[: index + 1]) for index in range(len(steps))]
     curve = [(50 * (index + 1), joules[index], steps[index][1]) for index in range(len(steps))]
-    made = result(curve, end=end, reason=draw(_TEXT), warmup_j=1.0, evaluation_j=0.5)
+    training = result(curve, end=end, reason=draw(_TEXT), warmup_j=1.0, evaluation_j=0.5)
     heads = draw(st.booleans())
     if heads and curve:
-        made = replace(
-            made,
+        training = replace(
+            training,
             checkpoints=Checkpoints.of(
                 replace(checkpoint, heads={"digit": checkpoint.accuracy, "odd": 0.5}, loss=math.nan)
-                for checkpoint in made.checkpoints
+                for checkpoint in training.checkpoints
             ),
             head_targets={"digit": 0.9, "odd": 0.8},
         )
     purpose: Purpose = draw(st.sampled_from(["idle", "pretraining", "inference"]))
-    books = {**made.books, purpose: Energy(1.0, gpu_j=2.0, dram_j=0.5, gpus_j=(1.5, 0.5))}
+    books = {**training.books, purpose: Energy(1.0, gpu_j=2.0, dram_j=0.5, gpus_j=(1.5, 0.5))}
     upfront = UpfrontCost("source", "trained", Energy(3.0, cpu_j=4.0), reuse=2.0, accuracy=0.7)
     conditions = Conditions(idle_w=50.0, limit_w=250.0, profile=_PROFILE, flags=("throttled",))
     if draw(st.booleans()):
-        made = replace(made, books=books, upfront=(upfront,), conditions=conditions)
+        training = replace(training, books=books, upfront=(upfront,), conditions=conditions)
         machine = Machine((_GPU,), "550.1", {"torch": "2.6"}, "abc-dirty")
-        made = replace(made, start=replace(made.start, machine=machine))
+        training = replace(training, start=replace(training.start, machine=machine))
     if draw(st.booleans()):  # a training that does not count
-        made = uncounted(made)
-    provenance = replace(made.start.provenance, host="host-1")
-    return replace(made, start=replace(made.start, provenance=provenance))
+        training = uncounted(training)
+    provenance = replace(training.start.provenance, host="host-1")
+    return replace(training, start=replace(training.start, provenance=provenance))
 
 
 _ENDS: dict[str, list[End]] = {

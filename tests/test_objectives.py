@@ -214,9 +214,9 @@ def test_a_life_is_training_and_all_answers():
         EXAMPLE_RESULTS["reached"], inference_j_per_1000={"student": 5.0, "teacher": 50.0}
     )
     assert LifeCycle(2000, embodied_j=4)(record) == (6 + 10 + 4,)
-    told = judge(record, LifeCycle(0))
-    assert told.values == (6,)
-    assert told.attributes["inference_j_per_1000"] == {"student": 5, "teacher": 50}
+    outcome = judge(record, LifeCycle(0))
+    assert outcome.values == (6,)
+    assert outcome.attributes["inference_j_per_1000"] == {"student": 5, "teacher": 50}
     with pytest.raises(TrialError, match=r"the paradigm has no inference\(\)"):
         LifeCycle(1)(EXAMPLE_RESULTS["reached"])
 
