@@ -104,6 +104,7 @@ def env_set(program: Program, study: str, number: int) -> Any:
     return json.loads(config["hydra"]["job"]["env_set"][VARIABLE])
 
 
+@pytest.mark.mostly_slow(every=2)
 @pytest.mark.parametrize("launcher", ["energyopt", "basic"])
 def test_each_job_is_told_its_own_and_its_overrides_stay_what_was_searched(
     energyopt: Program, launcher: str

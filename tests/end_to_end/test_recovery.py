@@ -39,6 +39,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+@pytest.mark.mostly_slow(every=3)
 @pytest.mark.parametrize("step", STEPS)
 def test_a_run_that_is_killed_at_a_step_is_taken_up(where, folder, step):
     def run() -> None:

@@ -373,6 +373,7 @@ def test_text_of_a_database_is_exported_as_it_is(studied: Program, tmp_path: Pat
 # S3 ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_bypass_of_hydras_list_is_said(energyopt: Program) -> None:
     name = "HYDRA_INSTANTIATE_ALLOWLIST_OVERRIDE"
     ran = energyopt.ok("--cfg", "job", **{name: "os.system"})
@@ -433,6 +434,7 @@ def test_a_password_on_a_command_line_is_refused_and_kept_nowhere(energyopt: Pro
     assert canaries(energyopt.folder) == []
 
 
+@pytest.mark.mostly_slow(every=2)
 @pytest.mark.parametrize("key", ["storage", "hydra.sweeper.storage"])
 def test_a_password_in_a_config_file_is_refused_and_not_copied(
     energyopt: Program, key: str

@@ -66,6 +66,7 @@ assert "torch" not in sys.modules
 PAGE = ROOT / "docs" / "how-to" / "test-your-own-part.md"
 
 
+@pytest.mark.slow
 def test_the_page_runs_as_it_is_written(tmp_path: Path):
     text = PAGE.read_text()
     for file in snippets.files(text):
