@@ -1,4 +1,4 @@
-"""How much a search costs if its trainings report another metric than the accuracy.
+"""Compare the cost of searches whose trainings report other metrics than the accuracy.
 
     python benchmarks/any_metric.py --data FOLDER [--metrics error nats ...] [--seeds 20]
 

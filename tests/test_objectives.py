@@ -119,7 +119,7 @@ def test_a_metric_that_diverged_has_missed_the_target():
     assert never.constraints["target_missed_by"] > 0
 
 
-def test_a_loss_is_minimised_and_told_under_its_name():
+def test_a_loss_is_minimised_under_its_name():
     loss = Monitor("val_loss", "min")
     objective = EnergyVsAccuracy(loss)
     assert objective.metrics[1] == Metric("val_loss", "minimize")
