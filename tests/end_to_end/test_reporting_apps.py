@@ -285,3 +285,79 @@ def test_an_app_with_threads_is_not_forked(app: App) -> None:
     assert ran.text.count("trials start in fresh processes") == 1
     assert "the app starts 1 thread where it is imported" in ran.text
     assert [trial.values for trial in record_of(app).trials] == [(1,), (2,)]
+
+
+DIGITS = """
+import hydra
+import torch
+from torch import nn
+from sklearn.datasets import load_digits
+
+import energyopt
+
+
+@hydra.main(version_base=None, config_path=".", config_name="config")
+def main(cfg):
+    run = energyopt.Run(monitor="rmse", mode="min", target=0.25)
+    torch.set_num_threads(1)
+    torch.manual_seed(cfg.seed)
+    data = load_digits()
+    x = torch.tensor(data.data / 16, dtype=torch.float32)
+    y = nn.functional.one_hot(torch.tensor(data.target), 10).float()
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    train, held = order[:1350], order[1350:]
+    model = nn.Sequential(nn.Linear(64, cfg.width), nn.ReLU(), nn.Linear(cfg.width, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=cfg.lr)
+    pairs = torch.utils.data.TensorDataset(x[train], y[train])
+    loader = torch.utils.data.DataLoader(pairs, cfg.batch_size, shuffle=True)
+    run.begin(model=model, optimizer=optimizer)
+    for epoch in run.epochs(cfg.epochs):
+        for inputs, labels in loader:
+            loss = nn.functional.mse_loss(model(inputs), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        with run.evaluation(), torch.no_grad():
+            rmse = nn.functional.mse_loss(model(x[held]), y[held]).sqrt().item()
+        run.report(rmse)
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.slow
+def test_a_plain_loop_on_digits_pauses_and_resumes(app: App) -> None:
+    (app.program.folder / "app.py").write_text(DIGITS)
+    config = CONFIG[: CONFIG.index("x: 0.5")].replace("x: interval(0, 4)", DIGITS_SPACE)
+    config = config[: config.index("    hardware:")] + config[config.index("    n_trials") :]
+    (app.program.folder / "config.yaml").write_text(config + DIGITS_DEFAULT)
+    app.ok("hydra.sweeper.n_trials=8", "hydra.sweeper.hardware=simulated")
+    study = record_of(app)
+    assert len(study.trials) == 8
+    for trial in study.trials:
+        result, batch_size = trial.result, trial.params["batch_size"]
+        assert result is not None
+        # Steps are what the simulated meter charges for: no pause trains one twice.
+        steps = len(result.curve) * -(-1350 // batch_size)
+        expected_j = steps * (0.05 + 0.001 * batch_size)
+        assert result.training_j == pytest.approx(expected_j, rel=0.02)
+        assert list(result.curve.epoch) == [1 + i for i in range(len(result.curve))]
+    assert len({len(trial.result.curve) for trial in study.trials if trial.result}) > 1
+    best = json.loads(energyopt(app, "recommend", "falls", "--json").out)["setups"][0]
+    assert best["reached"] >= 1
+    assert "rmse" in energyopt(app, "pareto", "falls").text
+    assert "report.html" in energyopt(app, "report", "falls").text
+
+
+DIGITS_SPACE = """lr: tag(log, interval(1e-4, 1e-1))
+      batch_size: choice(16, 64)"""
+
+DIGITS_DEFAULT = """
+lr: 1e-3
+batch_size: 64
+width: 32
+epochs: 8
+seed: 0
+"""
