@@ -21,6 +21,7 @@ IDENTITY = "energyopt"
 PLANS = "energyopt_plans"
 """Attribute of a study that holds the report settings of its last run."""
 
+_APP = re.compile(r"python (-m [A-Za-z_][\w.]*|[\w./+][\w./+-]*)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
@@ -48,6 +49,17 @@ class Identity:
             "target": self.target,
             **({} if self.app is None else {"app": self.app}),
         }
+
+
+def app_of(identity: Mapping[str, Any]) -> str | None:
+    """Return the command of the other app whose jobs report; None for our own.
+
+    It is shown to be pasted, so that of a database may be nothing but the run of a program.
+    """
+    app = identity.get("app")
+    if app is None:
+        return None
+    return app if isinstance(app, str) and _APP.fullmatch(app) else "python APP"
 
 
 def is_name(name: str) -> bool:

@@ -19,7 +19,7 @@ from energyopt.errors import StudyError
 from energyopt.storage.confirmations import confirmations_of
 from energyopt.storage.database import opened_to_read, sqlite_file, storage_url
 from energyopt.storage.exchange.folder import STUDY
-from energyopt.storage.identity import IDENTITY, PLANS, metrics_of, no_such_study
+from energyopt.storage.identity import IDENTITY, PLANS, app_of, metrics_of, no_such_study
 from energyopt.storage.optuna_tables import StoredTrial, space_of, stored_trials
 from energyopt.storage.tables import TRIALS, existing_columns, has_rows, result_from_json
 
@@ -103,7 +103,7 @@ def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:
         confirmations=confirmations,
         space=space,
         plans=ReportSettings.from_dict(study.user_attrs.get(PLANS)),
-        app=identity.get("app"),
+        app=app_of(identity),
     )
 
 

@@ -29,7 +29,7 @@ from energyopt.storage.exchange.folder import (
     read_folder,
 )
 from energyopt.storage.exchange.plain import PlainStudy
-from energyopt.storage.identity import PLANS
+from energyopt.storage.identity import PLANS, app_of
 from energyopt.storage.optuna_tables import distribution_from_json, unique_distributions
 from energyopt.storage.reader import read_study, study_names
 
@@ -83,7 +83,7 @@ def record_from(plain: PlainStudy, folder: Path) -> StudyRecord:
         overrides=tuple(identity.get("overrides", ())),
         sweep=tuple(identity.get("sweep", ())),
         target=identity.get("target"),
-        app=identity.get("app"),
+        app=app_of(identity),
         trials=tuple(trials),
         confirmations=tuple(confirmations),
         space=unique_distributions(
