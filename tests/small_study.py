@@ -137,7 +137,7 @@ class InSteps(AtOnce):
             keep=keep_in(folder / PAUSED),
             resumed=resumed,
         )
-        failpoints.at("trained")
+        failpoints.hit("trained")
         return judge(trained, EnergyVsAccuracy())
 
 

@@ -225,7 +225,7 @@ class _ExperimentRun:
             self._launch(self._overrides(arm, role, setup), arm, role)
             self.n_done += n_study
             self.elapsed_s += time.monotonic() - start_s
-            failpoints.at("studied")
+            failpoints.hit("studied")
             rows = self._read(arm, role, setup)
         self.n_remaining = max(0, self.n_remaining - n_study)
         return rows

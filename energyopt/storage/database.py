@@ -310,9 +310,9 @@ def _install_failpoints(engine: Engine) -> None:
     @event.listens_for(engine, "before_cursor_execute")
     def _hit_failpoints(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         try:
-            failpoints.at("sql")
+            failpoints.hit("sql")
             if not statement.startswith("SELECT"):
-                failpoints.at("write")
+                failpoints.hit("write")
         except failpoints.Injected as error:
             raise OperationalError("a statement", None, error) from error
 

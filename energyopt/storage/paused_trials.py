@@ -45,7 +45,7 @@ class PausedTrials:
         trial = self._trial(number)
         if not self._rows.claim(number):
             return None
-        failpoints.at("resumed")
+        failpoints.hit("resumed")
         # Only for readers: if the storage fails now, this run owns the trial all the same.
         with contextlib.suppress(SQLAlchemyError, StorageInternalError):
             trial.set_user_attr(PAUSED, False)

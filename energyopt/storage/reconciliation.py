@@ -93,9 +93,9 @@ class Reconciler:
         deaths = max(_deaths(trial), self._row(trial.number).deaths) + died
         if not self._rows.abandon(trial.number, _abandoned_row(remnant, reason, deaths)):
             return False
-        failpoints.at("lost")
+        failpoints.hit("lost")
         self.sync_optuna(trial)
-        failpoints.at("failed")
+        failpoints.hit("failed")
         self.retry_lost()
         return True
 
@@ -157,9 +157,9 @@ class Reconciler:
                 self.insert(trial, ended=ended)
             else:
                 self._rows.conclude(trial.number, row.run, ended)
-            failpoints.at("lost")
+            failpoints.hit("lost")
         self.sync_optuna(self.open_trial(trial))
-        failpoints.at("failed")
+        failpoints.hit("failed")
 
     def _row(self, number: int) -> Row[Any]:
         row = self._rows.get(number)
@@ -188,7 +188,7 @@ class Reconciler:
                 marks = {DEFAULT_SETUP: True} if trial.user_attrs.get(DEFAULT_SETUP) else {}
                 if params:  # else it had none yet
                     self.enqueue(params, {**marks, RETRY_OF: number, _DEATHS: deaths})
-                failpoints.at("retried")
+                failpoints.hit("retried")
             self._rows.mark_retried(number)
 
     def enqueue(self, params: Point, marks: Mapping[str, Any]) -> None:

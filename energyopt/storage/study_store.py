@@ -126,12 +126,12 @@ class StudyStore:
                     return None
                 self._study.enqueue_trial(dict(point))
             trial = self._study.ask()
-            failpoints.at("asked")
+            failpoints.hit("asked")
             # In the transaction of the lock: it commits only if the lock was held.
             self._reconciler.insert(trial, connection=connection)
             self._has_trials = True
         self._open.add(trial.number)
-        failpoints.at("claimed")
+        failpoints.hit("claimed")
         return trial
 
     @contextmanager
@@ -180,10 +180,10 @@ class StudyStore:
         with storage_errors(self._url), quiet_optuna():
             if not self._rows.finish(trial.number, ended_row(overrides, outcome)):
                 self._keep_energy(trial.number, outcome.result)
-            failpoints.at("kept")
+            failpoints.hit("kept")
             self._reconciler.report(trial, outcome)
             self._open.discard(trial.number)
-            failpoints.at("told")
+            failpoints.hit("told")
 
     def keep_overrides(self, trial: Trial, overrides: Sequence[str]) -> None:
         """Store the overrides of a trial that may pause: it is resumed with the same ones."""
@@ -201,7 +201,7 @@ class StudyStore:
         with storage_errors(self._url), quiet_optuna():
             if not self._rows.pause(trial.number, paused_row(overrides, outcome)):
                 self._keep_energy(trial.number, outcome.result)
-            failpoints.at("paused")
+            failpoints.hit("paused")
             self._reconciler.report(trial, outcome)
             self._open.discard(trial.number)
 

@@ -191,7 +191,7 @@ class Coordinator:
         except StorageUnavailableError as error:
             self._storage_error = error  # running trials continue: their outcomes go to the outbox
             return False
-        failpoints.at("suggested")
+        failpoints.hit("suggested")
         self._start(running, live)
         return True
 
@@ -311,7 +311,7 @@ class Coordinator:
     def _tell(self, running: _RunningTrial, answer: _Answer, live: LiveStudy) -> None:
         if isinstance(answer, LauncherError):
             raise answer
-        failpoints.at("answered")
+        failpoints.hit("answered")
         number, outcome = running.trial.number, self._with_record(running, answer)
         refusal = None
         try:

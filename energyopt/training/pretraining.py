@@ -152,7 +152,7 @@ def _train(
             f"the training of the {spec.name} diverged ({result.reason}); lower "
             f"paradigm.{spec.name}.lr"
         )
-    failpoints.at("taught")
+    failpoints.hit("taught")
     last = result.checkpoints[-1]
     upfront = UpfrontCost(
         spec.name,
@@ -170,7 +170,7 @@ def _train(
     assert isinstance(paradigms[0], SupportsSave)  # noqa: S101  # it is one of ours
     with _storage_errors(entry):
         _store(entry, paradigms[0], {"asked": json.loads(inputs), "upfront": upfront.to_dict()})
-    failpoints.at("learnt")
+    failpoints.hit("learnt")
     return _load_weights(entry / WEIGHTS), upfront
 
 

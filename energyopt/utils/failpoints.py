@@ -66,7 +66,7 @@ def has_struck() -> bool:
     return _armed is not None and _armed.remaining <= 0
 
 
-def at(name: str) -> None:
+def hit(name: str) -> None:
     """Pass a failpoint.
 
     Raises:

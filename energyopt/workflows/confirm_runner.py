@@ -117,7 +117,7 @@ class ConfirmRunner:
     def _train(self, confirmations: Confirmations, run: ConfirmRun) -> str:
         """Run a training, store its result, and return a line about it."""
         number = confirmations.begin(run.trial.number, run.seed, run.overrides)
-        failpoints.at("confirming")
+        failpoints.hit("confirming")
         self._jobs.prepare(number, RunContext(calibration=self._calibration))
         journal = self._jobs.journal(number)
         with LiveTrial(journal, self._console):
@@ -132,7 +132,7 @@ class ConfirmRunner:
         value = event._return_value  # noqa: SLF001  # the property prints a traceback
         if not isinstance(value, StandaloneResult):
             raise self._store_failure(confirmations, run, number, value)
-        failpoints.at("confirmed")
+        failpoints.hit("confirmed")
         confirmations.end(number, "complete", value.result, test_accuracy=value.test_accuracy)
         self._calibration = self._calibration.learn(value.result)
         accuracy = value.test_accuracy

@@ -54,16 +54,16 @@ def test_a_failpoint_that_is_none_is_refused(text):
 def test_failpoints_strike_the_nth_time_and_nowhere_else():
     def pass_thrice() -> None:
         for _ in range(3):
-            failpoints.at("here")
-            failpoints.at("there")
+            failpoints.hit("here")
+            failpoints.hit("there")
 
     assert forked(pass_thrice) == 0
     assert forked(pass_thrice, "here#3:kill") == -signal.SIGKILL
     assert forked(pass_thrice, "here#4:kill") == UNTOUCHED
     assert forked(pass_thrice, "elsewhere:kill") == UNTOUCHED
     failpoints.arm("here#2:fail")
-    failpoints.at("here")
+    failpoints.hit("here")
     with pytest.raises(failpoints.Injected, match="failpoint here"):
-        failpoints.at("here")
+        failpoints.hit("here")
     failpoints.arm("")
-    failpoints.at("here")
+    failpoints.hit("here")
