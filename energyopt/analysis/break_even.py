@@ -14,7 +14,7 @@ from energyopt.analysis.pareto import Hit
 from energyopt.analysis.seed_noise import energies_by_setup, noise_among
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import Purpose
-from energyopt.search.schedule import setup_of
+from energyopt.search.schedule import params_key
 
 CONFIRMATION = "confirmation"
 _TOO_SMALL = "and too small: repeats of small trainings varied by a fifth to a third"
@@ -83,11 +83,11 @@ def saving(
     """Compare a configuration with the default one, by equal seeds if there are any."""
     target = reaching[0][1].target
     confirmed = {
-        setup_of(setup.trial.params): setup
+        params_key(setup.trial.params): setup
         for setup in confirmed_setups(study)
         if setup.target == target and not setup.missed
     }
-    pair = [confirmed.get(setup_of(trial.params)) for trial in (default, candidate)]
+    pair = [confirmed.get(params_key(trial.params)) for trial in (default, candidate)]
     if pair[0] is not None and pair[1] is not None:
         savings = _paired(pair[0], pair[1])
         if savings is not None:
@@ -139,7 +139,7 @@ def _unpaired(reaching: Sequence[Hit], default: TrialRecord, candidate: TrialRec
     """
     energies = energies_by_setup(reaching)
     noise, is_measured = noise_among(energies.values())
-    pair = [energies[setup_of(trial.params)] for trial in (default, candidate)]
+    pair = [energies[params_key(trial.params)] for trial in (default, candidate)]
     default_j, other_j = (e[0] if len(e) == 1 else statistics.geometric_mean(e) for e in pair)
     variance = (default_j**2 / len(pair[0]) + other_j**2 / len(pair[1])) * noise**2
     source = "of its repetitions" if is_measured else "assumed"

@@ -15,7 +15,7 @@ from energyopt.search.posterior_ranking import (
     Recommendation,
     recommend,
 )
-from energyopt.search.schedule import TrialSnapshot, setup_of, setups_of
+from energyopt.search.schedule import TrialSnapshot, params_key, unique_params
 
 WITHIN = 0.05
 _POINTS = 60
@@ -83,10 +83,10 @@ def advise(
     model = _model(study, snapshots, goal)
     groups: dict[object, list[TrialSnapshot]] = {}
     for snapshot in snapshots:
-        groups.setdefault(setup_of(snapshot.params), []).append(snapshot)
-    points = setups_of(snapshot.params for snapshot in snapshots)
+        groups.setdefault(params_key(snapshot.params), []).append(snapshot)
+    points = unique_params(snapshot.params for snapshot in snapshots)
     advices = [
-        _advice(recommendation, groups[setup_of(recommendation.params)], trials, goal)
+        _advice(recommendation, groups[params_key(recommendation.params)], trials, goal)
         for recommendation in recommend(model, points, within=within)
     ]
     return sorted(advices, key=lambda advice: not advice.reached)

@@ -12,7 +12,7 @@ from energyopt.analysis.paired_ratio import half_width
 from energyopt.analysis.pareto import Hit, at_target
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.search.noise_prior import ASSUMED_SEED_SD, seed_sd
-from energyopt.search.schedule import setup_of
+from energyopt.search.schedule import params_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def energies_by_setup(reaching: Iterable[Hit]) -> dict[object, list[float]]:
     """Return the energies to the target, in J, of each configuration."""
     energies: dict[object, list[float]] = {}
     for trial, _, point in reaching:
-        energies.setdefault(setup_of(trial.params), []).append(point.training_j)
+        energies.setdefault(params_key(trial.params), []).append(point.training_j)
     return energies
 
 
@@ -121,7 +121,7 @@ def _repeated_trials(study: StudyRecord, target: float | None) -> list[Repeated]
     groups: dict[object, list[TrialRecord]] = {}
     for trial, result in study.results:
         if len(result.curve):
-            groups.setdefault(setup_of(trial.params), []).append(trial)
+            groups.setdefault(params_key(trial.params), []).append(trial)
     hits = {trial.number: point for trial, _, point in at_target(study, target)}
     repeated = []
     for trials in groups.values():

@@ -23,7 +23,7 @@ from energyopt.core.accounting import Recycled
 from energyopt.core.conditions import PowerProfile
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import RAN_ITS_COURSE, Provenance
-from energyopt.search.schedule import setup_of
+from energyopt.search.schedule import params_key
 
 Fate = Literal["reached", "missed", "stopped", "failed", "lost"]
 """Outcome of a finished trial, for one target.
@@ -220,7 +220,7 @@ def _advised(
     study: StudyRecord, reaching: Sequence[Hit], advice: Advice | None
 ) -> FrontPoint | None:
     """Return the point with the lowest expected energy; None if it also was the cheapest."""
-    if advice is None or setup_of(advice.trial.params) == setup_of(reaching[0][0].params):
+    if advice is None or params_key(advice.trial.params) == params_key(reaching[0][0].params):
         return None
     hit = next(hit for hit in reaching if hit[0].number == advice.trial.number)
     return at_checkpoint(study, *hit)
@@ -272,7 +272,7 @@ def _no_break_even(
         return f"no trial reached {target:.6g}"
     if default is None:
         return _no_default(study, target)
-    if setup_of(recommended.params) == setup_of(default.params):
+    if params_key(recommended.params) == params_key(default.params):
         return f"the default setup (trial {default.trial}) is itself the cheapest"
     return (
         f"the default setup (trial {default.trial}) is not more expensive than the recommended one"

@@ -34,7 +34,7 @@ from energyopt.search.energy_model import EnergyModel
 from energyopt.search.expected_hypervolume import Front, ahead, evaluations, on_front
 from energyopt.search.gp import expected_improvement
 from energyopt.search.learning_curve_model import LearningCurveModel
-from energyopt.search.schedule import Step, TrialSnapshot, setup_of, setups_of
+from energyopt.search.schedule import Step, TrialSnapshot, params_key, unique_params
 
 # By how many standard deviations a configuration must be better than the default to replace it: one
 # that reached the target in a training is a fact, one that did not is a prediction.
@@ -118,22 +118,22 @@ class Acquisition:
         self._observed = [trial for trial in observed if trial.epoch_j]
         self._goal = goal
         self._model = model
-        trained = setups_of(trial.params for trial in self._observed)
+        trained = unique_params(trial.params for trial in self._observed)
         mean, _ = model.posterior(trained)
         best = [trained[i] for i in np.argsort(mean)[:_N_NEAREST]]
         if goal.front:
             best = [*on_front(self._observed), *best][: 2 * _N_NEAREST]
         drawn = model.encoding.candidates(best, rng, _CANDIDATES)
-        untrained = {setup_of(trial.params) for trial in observed if not trial.epoch_j}
-        new = [params for params in map(present, drawn) if setup_of(params) not in untrained]
-        self.candidates = setups_of([*trained, *new])
+        untrained = {params_key(trial.params) for trial in observed if not trial.epoch_j}
+        new = [params for params in map(present, drawn) if params_key(params) not in untrained]
+        self.candidates = unique_params([*trained, *new])
         self._trials: list[list[TrialSnapshot]] = [[] for _ in self.candidates]
-        indices = {setup_of(params): i for i, params in enumerate(self.candidates)}
+        indices = {params_key(params): i for i, params in enumerate(self.candidates)}
         for trial in observed:
-            if setup_of(trial.params) in indices:
-                self._trials[indices[setup_of(trial.params)]].append(trial)
+            if params_key(trial.params) in indices:
+                self._trials[indices[params_key(trial.params)]].append(trial)
         first = next((trial for trial in self._observed if trial.default), self._observed[0])
-        self._default = indices[setup_of(first.params)]
+        self._default = indices[params_key(first.params)]
         self._mean, self._covariance = model.posterior(self.candidates)
         self._overhead_j = _overhead_j(observed)
         self._epoch_j, self._epoch_sd = model.epoch_j(self.candidates)

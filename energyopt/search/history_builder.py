@@ -11,7 +11,7 @@ from energyopt.core.history import StudyHistory
 from energyopt.core.study_record import TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.search.noise_prior import seed_sd
-from energyopt.search.schedule import setup_of
+from energyopt.search.schedule import params_key
 
 
 class HistoryBuilder:
@@ -34,7 +34,7 @@ class HistoryBuilder:
             return
         self._rivals = self._rivals.learn(number, result.curve, result.target)
         if result.energy_to_target_j is not None:
-            logs = self._log_energies.setdefault(setup_of(params), {})
+            logs = self._log_energies.setdefault(params_key(params), {})
             logs[number] = math.log(result.energy_to_target_j)
 
     @property

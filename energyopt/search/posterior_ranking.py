@@ -16,7 +16,7 @@ import numpy as np
 
 from energyopt.search.encoding import Array, Params
 from energyopt.search.noise_prior import ASSUMED_SEED_SD, seed_sd
-from energyopt.search.schedule import TrialSnapshot, setup_of
+from energyopt.search.schedule import TrialSnapshot, params_key
 
 _N_DRAWS = 4000  # a probability is then known to 0.8 % (one standard error)
 _PRIOR_SD = 0.5  # of log energies over configurations, with the weight of one of them
@@ -93,7 +93,7 @@ class EmpiricalModel:
         self._least: dict[Hashable, float] = {}
         for trial in observed:
             energy_j = trial.to_target_j(target)
-            setup = setup_of(trial.params)
+            setup = params_key(trial.params)
             if energy_j is not None:
                 self._logs[setup].append(math.log(energy_j))
             elif trial.joules and trial.joules[-1] > 0:
@@ -110,7 +110,7 @@ class EmpiricalModel:
 
     def posterior(self, points: Sequence[Params]) -> tuple[Array, Array]:
         """Return mean log energy to the target, in log J, and its covariance."""
-        moments = [self._moments(setup_of(point)) for point in points]
+        moments = [self._moments(params_key(point)) for point in points]
         mean, variance = np.array(moments).reshape(len(moments), 2).T
         return mean, np.diag(variance)
 

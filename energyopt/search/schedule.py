@@ -64,14 +64,14 @@ class TrialSnapshot:
         return energy_j if energy_j > 0 else None
 
 
-def setup_of(params: Mapping[str, Any]) -> Hashable:
+def params_key(params: Mapping[str, Any]) -> Hashable:
     """Return a key of a configuration: all hyperparameters but the seed."""
     return tuple(sorted((key, repr(value)) for key, value in params.items() if key != "seed"))
 
 
-def setups_of(points: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def unique_params(points: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return unique configurations, in order; repetitions with other seeds count as one."""
-    return list({setup_of(point): dict(point) for point in points}.values())
+    return list({params_key(point): dict(point) for point in points}.values())
 
 
 class Step(NamedTuple):

@@ -15,7 +15,7 @@ from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import joules
 from energyopt.errors import StudyError
 from energyopt.report.confirmation_view import confirmation_view
-from energyopt.search.schedule import setup_of
+from energyopt.search.schedule import params_key
 from energyopt.storage.confirmations import Confirmations
 from energyopt.storage.reader import read_study
 from energyopt.storage.run_leases import only_coordinator
@@ -88,8 +88,8 @@ def finalists(study: StudyRecord, request: ConfirmRequest) -> list[TrialRecord]:
             f"no trial of study {study.name} reached {target:g}; search on, or give a lower "
             "--target"
         )
-    default_params = None if default is None else setup_of(default.params)
-    best = [trial for trial in reached if setup_of(trial.params) != default_params][: request.top]
+    default_params = None if default is None else params_key(default.params)
+    best = [trial for trial in reached if params_key(trial.params) != default_params][: request.top]
     trials = best if default is None else [*best, default]
     if len(trials) == 1:
         raise StudyError(

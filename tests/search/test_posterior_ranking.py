@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from energyopt.search.encoding import Array
 from energyopt.search.posterior_ranking import EmpiricalModel, recommend
-from energyopt.search.schedule import TrialSnapshot, setups_of
+from energyopt.search.schedule import TrialSnapshot, unique_params
 
 TARGET = 0.9
 POINTS = [{"lr": n} for n in range(3)]
@@ -96,7 +96,7 @@ def test_a_lucky_training_is_drawn_towards_the_others():
     """One training at 0.8 J says less than five at 1 J."""
     trials = [trial(0, 1, 0.8), *(trial(1 + n, 2, 1.0) for n in range(5)), trial(9, 3, 4.0)]
     mean, covariance = EmpiricalModel(trials, TARGET).posterior(
-        setups_of(trial.params for trial in trials)
+        unique_params(trial.params for trial in trials)
     )
     assert math.log(0.8) < mean[0] < math.log(1.0)
     assert mean[1] == pytest.approx(0, abs=0.02)
@@ -105,18 +105,22 @@ def test_a_lucky_training_is_drawn_towards_the_others():
 
 def test_a_setup_that_missed_the_target_cost_more_than_it_used():
     trials = [trial(0, 1, 1.0), trial(1, 2, 3.0, hit=False), trial(2, 3, 1.5)]
-    mean, _ = EmpiricalModel(trials, TARGET).posterior(setups_of(trial.params for trial in trials))
+    mean, _ = EmpiricalModel(trials, TARGET).posterior(
+        unique_params(trial.params for trial in trials)
+    )
     assert mean[1] > math.log(3.0)
 
 
 def test_a_setup_is_the_same_with_another_seed():
     trials = [TrialSnapshot(n, {"lr": 1, "seed": n}) for n in range(3)]
-    assert setups_of(trial.params for trial in trials) == [{"lr": 1, "seed": 2}]
+    assert unique_params(trial.params for trial in trials) == [{"lr": 1, "seed": 2}]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), floats, st.booleans()), max_size=12))
 def test_whatever_trials_there_are_they_have_an_order(rows):
     trials = [trial(n, lr, math.exp(log), hit=hit) for n, (lr, log, hit) in enumerate(rows)]
-    ranking = recommend(EmpiricalModel(trials, TARGET), setups_of(trial.params for trial in trials))
+    ranking = recommend(
+        EmpiricalModel(trials, TARGET), unique_params(trial.params for trial in trials)
+    )
     assert len(ranking) == len({lr for lr, _, _ in rows})
     assert all(math.isfinite(each.energy_j) and each.sd > 0 for each in ranking)

@@ -24,7 +24,7 @@ from energyopt.report.html.tables import (
     number_column,
 )
 from energyopt.report.sentences import COUNTED, break_even_interval, point_text
-from energyopt.search.schedule import setup_of
+from energyopt.search.schedule import params_key
 
 _MAX_NAME_CHARS = 60  # a longer configuration is called by its trial in the headline
 
@@ -115,9 +115,9 @@ def _confirmed(best: FrontPoint | None, setups: Sequence[Repeated]) -> Repeated 
     """Return the runs that confirm a configuration, if none of them missed the target."""
     if best is None:
         return None
-    key = setup_of(best.params)
+    key = params_key(best.params)
     return next(
-        (s for s in setups if s.confirming and not s.missed and setup_of(s.trial.params) == key),
+        (s for s in setups if s.confirming and not s.missed and params_key(s.trial.params) == key),
         None,
     )
 
