@@ -36,7 +36,7 @@ class ResumeState:
 
     Attributes:
         record: Its measurements up to the pause.
-        state: Its training state, from `state_of`.
+        state: Its training state, from `capture_state`.
     """
 
     record: PausedRecord
@@ -65,7 +65,7 @@ def merge_resumed(start: TrialStart, resumed: ResumeState) -> tuple[TrialStart, 
     return start, resumed if not moved else ResumeState(_without_gpus(record), resumed.state)
 
 
-def state_of(paradigm: object, samples: int | None, pause: int | None = None) -> State:
+def capture_state(paradigm: object, samples: int | None, pause: int | None = None) -> State:
     """Return the training state of a paused trial.
 
     Args:

@@ -36,7 +36,13 @@ from energyopt.errors import TrialError
 from energyopt.hardware.gpu_allocation import GpuAllocation
 from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.stopping.rules import Rules
-from energyopt.training.checkpointing import Keep, ResumeState, merge_resumed, restore, state_of
+from energyopt.training.checkpointing import (
+    Keep,
+    ResumeState,
+    capture_state,
+    merge_resumed,
+    restore,
+)
 from energyopt.training.conditions import (
     check_conditions,
     cool_down,
@@ -122,7 +128,7 @@ def run_trial(
         point = loop.pause_point
         with ExitStack() as saving:
             with recorder.window("loading", "pausing"):
-                saving.enter_context(keep(state_of(paradigm, point.samples, point.index)))
+                saving.enter_context(keep(capture_state(paradigm, point.samples, point.index)))
             recorder.pause(point)  # before the state replaces an earlier one
     return recorder.result(end, reason)
 
