@@ -41,7 +41,7 @@ from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.coordinator import Coordinator, Limits
 from energyopt.sweep.outbox import Outbox
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import ResumeState, keep_in, load
+from energyopt.training.checkpointing import ResumeState, load, saver
 from energyopt.training.plan import Plan
 from energyopt.training.trial import run_trial
 from energyopt.utils import failpoints
@@ -134,7 +134,7 @@ class InSteps(AtOnce):
             Plan(0.9, 2.5, pause_at_j=context.pause_at_j),
             TrialStart(0.9, 2.5, 0, ESTIMATED),
             journal,
-            keep=keep_in(folder / PAUSED),
+            keep=saver(folder / PAUSED),
             resumed=resumed,
         )
         failpoints.hit("trained")

@@ -23,7 +23,7 @@ from energyopt.errors import HardwareError, TrialError
 from energyopt.hardware.plausibility import check_meter
 from energyopt.jobs.compose import config_folders
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import Keep, ResumeState, keep_in, load
+from energyopt.training.checkpointing import Keep, ResumeState, load, saver
 from energyopt.training.trial import run_trial
 
 
@@ -67,7 +67,7 @@ def job(cfg: DictConfig) -> Outcome | Readiness:
         with TrialFactory(cfg, config_folders(), context=context) as setup:
             return check_readiness(setup)
     journal, resumed = _open_journal(journal_path(), resume=context.resume)
-    keep = keep_in(journal_path().with_name(PAUSED))
+    keep = saver(journal_path().with_name(PAUSED))
     with (
         TrialFactory(cfg, config_folders(), context=context, on_wait=journal.began) as setup,
         ready_trial(setup, journal, keep=keep, resumed=resumed) as trial,

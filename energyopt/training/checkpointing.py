@@ -94,7 +94,7 @@ def restore(paradigm: object, state: State) -> None:
     set_random_state(state["random"])
 
 
-def keep_in(path: Path) -> Keep:
+def saver(path: Path) -> Keep:
     """Return a function that saves a state to a file, which is complete at any moment."""
 
     @contextmanager
@@ -116,7 +116,7 @@ def keep_in(path: Path) -> Keep:
 
 
 def load(path: Path) -> State:
-    """Load a state that `keep_in` saved.
+    """Load a state that `saver` saved.
 
     Raises:
         TrialError: If the file cannot be read.

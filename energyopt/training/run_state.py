@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from energyopt.errors import TrialError
-from energyopt.training.checkpointing import State, keep_in
+from energyopt.training.checkpointing import State, saver
 from energyopt.training.checkpointing import load as load_torch
 from energyopt.utils.files import written_whole
 
@@ -120,7 +120,7 @@ def _kept_by_torch(path: Path, state: State) -> Iterator[None]:
     given = "what begin() or report(checkpoint=...) was given"
     with ExitStack() as saving:
         try:
-            saving.enter_context(keep_in(path)(_for_torch(state)))
+            saving.enter_context(saver(path)(_for_torch(state)))
         except TrialError as error:
             _, is_code, rest = str(error).partition("state() holds ")
             if not is_code:

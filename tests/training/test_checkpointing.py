@@ -27,7 +27,7 @@ from energyopt.paradigms.scratch import Scratch
 from energyopt.schedulers import cosine, one_cycle
 from energyopt.tasks.digits import Digits
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import ResumeState, capture_state, keep_in, load, restore
+from energyopt.training.checkpointing import ResumeState, capture_state, load, restore, saver
 from energyopt.training.plan import Plan
 from energyopt.training.trial import run_trial
 from tests.toys import ESTIMATED, Counter, Pausable, Scripted, ToyMeter
@@ -105,7 +105,7 @@ def in_pieces(make: Callable[[], Scratch], pieces: list[int], path: Path) -> lis
             restore(paradigm, load(path))
         seen += [paradigm.train(32) for _ in range(samples // 32)]
         seen.append((paradigm.evaluate(), random.random(), float(torch.rand(()))))
-        with keep_in(path)(capture_state(paradigm, samples)):
+        with saver(path)(capture_state(paradigm, samples)):
             pass
     return [*seen, {name: of.tolist() for name, of in paradigm.model.state_dict().items()}]
 
@@ -148,7 +148,7 @@ def test_numpys_generator_goes_on_where_it_was(tmp_path: Path) -> None:
     numpys.seed(5)
     numpys.standard_normal(3)
     paradigm = scratch()
-    with keep_in(tmp_path / PAUSED)(capture_state(paradigm, 0)):
+    with saver(tmp_path / PAUSED)(capture_state(paradigm, 0)):
         pass
     expected = numpys.standard_normal(4).tolist()
     numpys.seed(6)
@@ -176,7 +176,7 @@ def test_code_is_not_kept(tmp_path: Path) -> None:
     path = tmp_path / PAUSED
     with (
         pytest.raises(TrialError, match=r"state\(\) holds pathlib\.\S*Path, and a paused trial"),
-        keep_in(path)(capture_state(Holds(Path("x")), 0)),
+        saver(path)(capture_state(Holds(Path("x")), 0)),
     ):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -207,9 +207,9 @@ def test_a_file_that_cannot_be_read_is_said_in_a_sentence(
 
 def test_an_earlier_pause_stays_until_the_next_is_whole(tmp_path: Path) -> None:
     path = tmp_path / PAUSED
-    with keep_in(path)(capture_state(Holds(1), 1)):
+    with saver(path)(capture_state(Holds(1), 1)):
         assert not path.exists()
-    with pytest.raises(RuntimeError, match="died"), keep_in(path)(capture_state(Holds(2), 2)):
+    with pytest.raises(RuntimeError, match="died"), saver(path)(capture_state(Holds(2), 2)):
         raise RuntimeError("died")
     assert load(path)["paradigm"] == {"of": 1}
     assert [path.name for path in tmp_path.iterdir()] == [PAUSED]
@@ -244,7 +244,7 @@ class Folder:
             plan,
             TrialStart(plan.target, plan.epochs, seed=0, provenance=self.provenance),
             journal,
-            keep=keep_in(self.path / PAUSED),
+            keep=saver(self.path / PAUSED),
             resumed=resumed,
             **more,
         )
@@ -397,7 +397,7 @@ def test_what_paused_before_pauses_had_numbers_goes_on(tmp_path: Path) -> None:
                 data.pop("index", None)
     (tmp_path / NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
     state = {key: of for key, of in load(tmp_path / PAUSED).items() if key != "pause"}
-    with keep_in(tmp_path / PAUSED)(state):
+    with saver(tmp_path / PAUSED)(state):
         pass
     paused = folder.run(plan(120), resume=True)
     assert paused.end == "paused"

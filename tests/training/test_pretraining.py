@@ -27,7 +27,7 @@ from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.jobs.job import ready_trial
 from energyopt.report.flags import explain_flag
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import ResumeState, keep_in, load
+from energyopt.training.checkpointing import ResumeState, load, saver
 from energyopt.training.plan import Plan
 from energyopt.training.pretraining import (
     RECORD,
@@ -451,7 +451,7 @@ def test_it_pauses_and_goes_on_as_if_it_had_not(tmp_path: Path, words: tuple[str
         state = load(path.with_name(PAUSED)) if resume else None
         journal = JournalWriter(path, again=True, samples=state["samples"] if state else None)
         resumed = ResumeState(journal.resumed, state) if journal.resumed and state else None
-        keep = keep_in(path.with_name(PAUSED))
+        keep = saver(path.with_name(PAUSED))
         context = RunContext(pause_at_j=until_j)
         with (
             TrialFactory(composed(*words), context=context) as setup,
