@@ -50,7 +50,7 @@ class Books(Protocol):
     def spent_j(self) -> float:
         """Return all energy used so far, running trials included, in J."""
 
-    def took_s(self) -> float:
+    def wall_time_s(self) -> float:
         """Return the time in which runs worked on the study, in s."""
 
     def observed(self) -> Sequence[TrialSnapshot]:
@@ -82,7 +82,7 @@ class Budget:
         """
         if self.most_j is not None and (energy_j := books.spent_j()) >= self.most_j:
             return f"search_budget_j={self.most_j:g} is spent: {joules(energy_j)}"
-        if self.most_s is not None and (time_s := books.took_s()) >= self.most_s:
+        if self.most_s is not None and (time_s := books.wall_time_s()) >= self.most_s:
             return f"search_budget_s={self.most_s:g} is spent: {duration(time_s)}"
         if self.reuse is None:
             return None

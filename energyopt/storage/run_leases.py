@@ -92,7 +92,7 @@ def runs_of(connection: Connection, study_id: int) -> list[Run]:
     ]
 
 
-def took_s(connection: Connection, run: Run) -> float:
+def wall_time_s(connection: Connection, run: Run) -> float:
     """Return the time in which at least one run worked on a study, in s.
 
     The given run counts until now, one that was killed until its last heartbeat.

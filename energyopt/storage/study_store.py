@@ -309,10 +309,10 @@ class StudyStore:
         with storage_errors(self._url):
             return self._energy.total_j(progress or {})
 
-    def took_s(self) -> float:
+    def wall_time_s(self) -> float:
         """Return the time in which at least one run worked on the study, in s."""
         with storage_errors(self._url), self._storage.engine.connect() as connection:
-            return runs.took_s(connection, self._run)
+            return runs.wall_time_s(connection, self._run)
 
     def seen(self) -> list[Point]:
         """Return the parameters of all trials that were not lost_numbers, including queued ones."""

@@ -133,9 +133,9 @@ class TrialQueue:
         """Return all energy that the study has used so far, in J; see `Books`."""
         return self._store.spent_j(self._progress())
 
-    def took_s(self) -> float:
+    def wall_time_s(self) -> float:
         """Return the time during which runs worked on the study, in s."""
-        return self._store.took_s()
+        return self._store.wall_time_s()
 
     def observed(self) -> list[TrialSnapshot]:
         """Return snapshots of all trials of the study."""

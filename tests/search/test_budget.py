@@ -47,7 +47,7 @@ class Toy:
     def spent_j(self) -> float:
         return self.burnt_j
 
-    def took_s(self) -> float:
+    def wall_time_s(self) -> float:
         return self.time_s
 
     def observed(self) -> list[TrialSnapshot]:
