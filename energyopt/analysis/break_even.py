@@ -105,7 +105,7 @@ def parts_j(study: StudyRecord) -> dict[str, float]:
     return {**energies_j, CONFIRMATION: study.confirmation_j}
 
 
-def fates_j(study: StudyRecord, fates: Mapping[int, str | None]) -> dict[str, float]:
+def energy_by_outcome_j(study: StudyRecord, outcomes: Mapping[int, str | None]) -> dict[str, float]:
     """Return the energy that a study used by outcome of its trials, in J.
 
     An open trial has None as its outcome, and counts by its state.
@@ -113,8 +113,8 @@ def fates_j(study: StudyRecord, fates: Mapping[int, str | None]) -> dict[str, fl
     energies_j: dict[str, float] = {}
     for trial in study.trials:
         if trial.result is not None:
-            fate = fates[trial.number] or str(trial.state)
-            energies_j[fate] = energies_j.get(fate, 0.0) + trial.result.spent_j
+            outcome = outcomes[trial.number] or str(trial.state)
+            energies_j[outcome] = energies_j.get(outcome, 0.0) + trial.result.spent_j
     return {**energies_j, CONFIRMATION: study.confirmation_j}
 
 

@@ -1,7 +1,7 @@
 """The energy of a study by use and by device; each joule counts once.
 
-The joules of `break_even.parts_j` and `fates_j`, split by both: training counts by the outcome of
-its trial, everything else by its purpose.
+The joules of `break_even.parts_j` and `energy_by_outcome_j`, split by both: training counts by the
+outcome of its trial, everything else by its purpose.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from energyopt.analysis.summary import fate
+from energyopt.analysis.summary import trial_outcome
 from energyopt.core.energy import Energy, total
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import Purpose, TrialResult
@@ -112,7 +112,7 @@ def _training_uses(
 
 
 def _use_of(trial: TrialRecord, target: float | None) -> Use:
-    outcome = fate(trial, target)
+    outcome = trial_outcome(trial, target)
     return "open" if outcome is None or outcome == "reached" else outcome
 
 

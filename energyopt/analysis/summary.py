@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from energyopt.analysis.break_even import Savings, fates_j, parts_j, saving
+from energyopt.analysis.break_even import Savings, energy_by_outcome_j, parts_j, saving
 from energyopt.analysis.pareto import (
     FrontPoint,
     Hit,
@@ -25,7 +25,7 @@ from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import RAN_ITS_COURSE, Provenance
 from energyopt.search.schedule import params_key
 
-Fate = Literal["reached", "missed", "stopped", "failed", "lost"]
+TrialOutcome = Literal["reached", "missed", "stopped", "failed", "lost"]
 """Outcome of a finished trial, for one target.
 
 `missed`: trained to its end without reaching it. `stopped`: ended earlier (stopped, diverged, or
@@ -34,7 +34,7 @@ reached a lower target). `lost`: interrupted or crashed.
 
 OPEN = ("running", "paused", "waiting")
 """States of trials that are not over."""
-_WITHOUT_RESULT: dict[str, Fate] = {"failed": "failed", "pruned": "stopped"}
+_WITHOUT_RESULT: dict[str, TrialOutcome] = {"failed": "failed", "pruned": "stopped"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class Counts:
 
     Attributes:
         states: Trials by state in the study.
-        fates: Finished trials by outcome, for the target.
+        outcomes: Finished trials by outcome, for the target.
     """
 
     states: Mapping[str, int]
-    fates: Mapping[Fate, int]
+    outcomes: Mapping[TrialOutcome, int]
 
     @property
     def trials(self) -> int:
@@ -62,7 +62,7 @@ class Counts:
     @property
     def reached(self) -> int:
         """Trials that reached the target."""
-        return self.fates.get("reached", 0)
+        return self.outcomes.get("reached", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Summary:
         against_default: The savings in J with their interval; None if unknown.
         search_energy_j: All energy that the study used, in J.
         parts_j: The search energy by purpose, in J.
-        fates_j: The search energy by outcome of the trials, in J.
+        energy_by_outcome_j: The search energy by outcome of the trials, in J.
         missed_share: Share of the search energy used by trials that missed the target.
         break_even: Search energy over the saving of one training, in trainings; None if none.
         break_even_reason: Why there is none, in words; empty if there is one.
@@ -112,7 +112,7 @@ class Summary:
     against_default: Savings | None
     search_energy_j: float
     parts_j: Mapping[str, float]
-    fates_j: Mapping[str, float]
+    energy_by_outcome_j: Mapping[str, float]
     missed_share: float | None
     break_even: float | None
     break_even_reason: str
@@ -145,7 +145,7 @@ def summarize(
     recommended = at_checkpoint(study, *reaching[0]) if reaching else None
     worst = at_checkpoint(study, *reaching[-1]) if reaching else None
     default = next((at_checkpoint(study, *hit) for hit in reaching if hit[0].default), None)
-    fates = {trial.number: fate(trial, target) for trial in study.trials}
+    outcomes = {trial.number: trial_outcome(trial, target) for trial in study.trials}
     spent_j = study.search_energy_j
     front = curve_front(study)
     advice = next(iter(advise(study, target)), None) if len(reaching) > 1 else None
@@ -156,7 +156,7 @@ def summarize(
     return Summary(
         study=study.name,
         target=target,
-        counts=_count(study, fates),
+        counts=_count(study, outcomes),
         recommended=recommended,
         advised=advised,
         advice=advice,
@@ -167,8 +167,8 @@ def summarize(
         against_default=against_default,
         search_energy_j=spent_j,
         parts_j=parts_j(study),
-        fates_j=fates_j(study, fates) if target is not None else {},
-        missed_share=_missed_share(study, fates, spent_j) if target is not None else None,
+        energy_by_outcome_j=energy_by_outcome_j(study, outcomes) if target is not None else {},
+        missed_share=_missed_share(study, outcomes, spent_j) if target is not None else None,
         break_even=spent_j / saved_j if saved_j > 0 else None,
         break_even_reason=("" if saved_j > 0 else _no_break_even(study, target, best, default)),
         reuse=reuse,
@@ -192,7 +192,7 @@ def summarize(
     )
 
 
-def fate(trial: TrialRecord, target: float | None) -> Fate | None:
+def trial_outcome(trial: TrialRecord, target: float | None) -> TrialOutcome | None:
     """Return the outcome of a trial for a target; None if it is open or not comparable."""
     result = trial.result
     if result is None:
@@ -209,10 +209,10 @@ def fate(trial: TrialRecord, target: float | None) -> Fate | None:
     return "missed" if result.end in RAN_ITS_COURSE - {"target"} else "stopped"
 
 
-def _count(study: StudyRecord, fates: Mapping[int, Fate | None]) -> Counts:
+def _count(study: StudyRecord, outcomes: Mapping[int, TrialOutcome | None]) -> Counts:
     return Counts(
         states=dict(Counter(str(trial.state) for trial in study.trials)),
-        fates=dict(Counter(fate_ for fate_ in fates.values() if fate_ is not None)),
+        outcomes=dict(Counter(outcome for outcome in outcomes.values() if outcome is not None)),
     )
 
 
@@ -237,14 +237,14 @@ def _against_default(
 
 
 def _missed_share(
-    study: StudyRecord, fates: Mapping[int, Fate | None], spent_j: float
+    study: StudyRecord, outcomes: Mapping[int, TrialOutcome | None], spent_j: float
 ) -> float | None:
     if not spent_j:
         return None
     missed_j = sum(
         trial.result.spent_j
         for trial in study.trials
-        if trial.result is not None and fates[trial.number] not in {"reached", None}
+        if trial.result is not None and outcomes[trial.number] not in {"reached", None}
     )
     return missed_j / spent_j
 
@@ -283,11 +283,11 @@ def _no_default(study: StudyRecord, target: float) -> str:
     trial = next((trial for trial in study.trials if trial.default), None)
     if trial is None:
         return "the default setup was not trained in this study"
-    verbs: dict[Fate | None, str] = {
+    verbs: dict[TrialOutcome | None, str] = {
         "missed": f"missed {target:.6g}",
         "stopped": f"ended before {target:.6g}",
         "failed": "failed",
         "lost": "was lost",
     }
-    verb = verbs.get(fate(trial, target), "is not finished")
+    verb = verbs.get(trial_outcome(trial, target), "is not finished")
     return f"the default setup (trial {trial.number}) {verb}"

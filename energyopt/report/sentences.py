@@ -10,7 +10,7 @@ from energyopt.analysis.break_even import Savings
 from energyopt.analysis.pareto import FrontPoint
 from energyopt.analysis.pretraining_value import recycled_line
 from energyopt.analysis.recommendation import WITHIN
-from energyopt.analysis.summary import Counts, Fate, Summary
+from energyopt.analysis.summary import Counts, Summary, TrialOutcome
 from energyopt.core.conditions import PowerProfile
 from energyopt.core.study_record import TrialRecord
 from energyopt.core.trial_result import Provenance, TrialResult
@@ -31,7 +31,7 @@ _OUTCOMES: Mapping[str, str] = {
     "lost": "lost",
     "confirmation": "confirming",
 }
-_MISSES: Mapping[Fate, str] = {
+_MISSES: Mapping[TrialOutcome, str] = {
     "missed": "trained to the end",
     "stopped": "stopped early",
     "failed": "failed",
@@ -162,7 +162,9 @@ def _worst_line(summary: Summary, target: float) -> str:
 
 def _missed_text(counts: Counts) -> str:
     """Return how many trials missed the target, by outcome."""
-    missed = {outcome: counts.fates[outcome] for outcome in _MISSES if counts.fates.get(outcome)}
+    missed = {
+        outcome: counts.outcomes[outcome] for outcome in _MISSES if counts.outcomes.get(outcome)
+    }
     if not missed:
         return ""
     parts = ", ".join(f"{number} {_MISSES[outcome]}" for outcome, number in missed.items())
@@ -184,7 +186,9 @@ def _search_line(summary: Summary) -> str:
 
 def _outcomes_line(summary: Summary) -> str:
     """Return the energy by outcome of its trials, unless all reached the target."""
-    energy_j = {outcome: part_j for outcome, part_j in summary.fates_j.items() if part_j}
+    energy_j = {
+        outcome: part_j for outcome, part_j in summary.energy_by_outcome_j.items() if part_j
+    }
     if not energy_j.keys() - {"reached"}:
         return ""
     parts = (

@@ -31,7 +31,7 @@ def test_every_finished_trial_is_counted_once():
     assert counts.trials == 8
     assert counts.finished == 7
     assert counts.states == {"complete": 4, "pruned": 1, "failed": 2, "waiting": 1}
-    assert counts.fates == {"reached": 3, "missed": 1, "stopped": 1, "failed": 1, "lost": 1}
+    assert counts.outcomes == {"reached": 3, "missed": 1, "stopped": 1, "failed": 1, "lost": 1}
 
 
 def test_a_paused_trial_is_not_over_but_its_curve_and_its_joules_count():
@@ -39,7 +39,7 @@ def test_a_paused_trial_is_not_over_but_its_curve_and_its_joules_count():
     missed = trial(1, result([(100, 3, 0.7)]))
     summary = summarize(study([open_, missed]))
     assert summary.counts.states == {"paused": 1, "complete": 1}
-    assert (summary.counts.finished, summary.counts.fates) == (1, {"missed": 1})
+    assert (summary.counts.finished, summary.counts.outcomes) == (1, {"missed": 1})
     assert [point.trial for point in summary.front] == [0, 1, 0]
     assert summary.search_energy_j == 7
     assert summary.missed_share == 3 / 7  # what waits has not missed the target yet
@@ -94,7 +94,7 @@ def test_another_target_gives_another_answer():
     assert summary.counts.reached == 4
     above = summarize(mixed(), target=0.91)
     # Trials that ended at 0.9 were content with less: they did not run their course.
-    assert {key: above.counts.fates[key] for key in ("reached", "missed", "stopped")} == {
+    assert {key: above.counts.outcomes[key] for key in ("reached", "missed", "stopped")} == {
         "reached": 1,
         "missed": 1,
         "stopped": 3,
@@ -158,7 +158,7 @@ def test_another_apps_study_has_no_energy():
     )
     summary = summarize(toy)
     assert summary.counts.states == {"complete": 1, "failed": 1, "pruned": 1}
-    assert (summary.counts.fates["failed"], summary.counts.fates["stopped"]) == (1, 1)
+    assert (summary.counts.outcomes["failed"], summary.counts.outcomes["stopped"]) == (1, 1)
     assert summary.recommended is None
     assert summary.search_energy_j == 0
     assert summary.break_even_reason == "the study has no target accuracy"
@@ -168,7 +168,7 @@ def test_another_apps_study_has_no_energy():
 def test_results_without_a_target_still_have_a_front():
     summary = summarize(study([trial(0, WEAK)], target=None))
     assert len(summary.front) == 2
-    assert summary.counts.fates == {}
+    assert summary.counts.outcomes == {}
     assert summary.missed_share is None
 
 

@@ -108,7 +108,7 @@ def test_what_is_paused_when_a_run_stops_early_stays_open(where, folder):
     summary = summarize(study)
     assert summary.counts.states == {"paused": 3}
     assert summary.counts.finished == 0
-    assert summary.counts.fates == {}
+    assert summary.counts.outcomes == {}
     assert {point.trial for point in summary.front} <= {0, 1, 2}
     assert summary.front
     assert summary.break_even_reason == "no trial reached 0.9"

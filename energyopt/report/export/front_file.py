@@ -114,7 +114,9 @@ def _books(summary: Summary) -> dict[str, Any]:
     )
     return {
         "by_purpose_j": {key: energy_j for key, energy_j in summary.parts_j.items() if energy_j},
-        "by_fate_j": {key: energy_j for key, energy_j in summary.fates_j.items() if energy_j},
+        "by_fate_j": {
+            key: energy_j for key, energy_j in summary.energy_by_outcome_j.items() if energy_j
+        },
         "break_even": {
             "trainings": summary.break_even,
             "interval": [None if math.isinf(end) else end for end in interval],

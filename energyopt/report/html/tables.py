@@ -16,7 +16,7 @@ from energyopt.analysis.importance import Importances
 from energyopt.analysis.pareto import FrontPoint, trained_as
 from energyopt.analysis.provenance import Fact
 from energyopt.analysis.seed_noise import Repeated
-from energyopt.analysis.summary import Summary, fate
+from energyopt.analysis.summary import Summary, trial_outcome
 from energyopt.core.energy import Energy, total
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import duration, joules, percent, quantity, setup
@@ -207,7 +207,7 @@ def _trial_row(study: StudyRecord, trial: TrialRecord, target: float | None) -> 
 
 def outcome_text(trial: TrialRecord, target: float | None) -> str:
     """Return the outcome of a trial as seen from a target; its state if it has none yet."""
-    outcome = fate(trial, target)
+    outcome = trial_outcome(trial, target)
     return "stopped early" if outcome == "stopped" else str(outcome or trial.state)
 
 

@@ -8,7 +8,7 @@ from itertools import cycle
 from typing import Any
 
 from energyopt.analysis.energy_breakdown import USES
-from energyopt.analysis.summary import fate
+from energyopt.analysis.summary import trial_outcome
 from energyopt.core.study_record import TrialRecord
 
 
@@ -82,7 +82,7 @@ def series(names: Iterable[str]) -> list[Look]:
 
 def trial_kind(trial: TrialRecord, target: float) -> str:
     """Return the kind of a trial that has a curve, as seen from a target; a key of `KINDS`."""
-    outcome = fate(trial, target)
+    outcome = trial_outcome(trial, target)
     return str(outcome) if outcome in KINDS else "open"
 
 
