@@ -243,7 +243,7 @@ def show(runs: Sequence[Mapping[str, Judged]]) -> None:
 def _cost_row(method: str, of: Sequence[Judged]) -> tuple[str, ...]:
     searches = [each.search for each in of]
     total_j = sum(search.study.search_energy_j for search in searches)
-    parts = [summarize(search.study).parts_j for search in searches]
+    parts = [summarize(search.study).energy_by_purpose_j for search in searches]
     wall_s = sum(search.wall_s for search in searches)
     return (
         method,

@@ -95,7 +95,7 @@ def saving(
     return _unpaired(reaching, default, candidate)
 
 
-def parts_j(study: StudyRecord) -> dict[str, float]:
+def energy_by_purpose_j(study: StudyRecord) -> dict[str, float]:
     """Return the energy that a study used by purpose, in J."""
     results = [trial.result for trial in study.trials if trial.result is not None]
     purposes: tuple[Purpose, ...] = get_args(Purpose)

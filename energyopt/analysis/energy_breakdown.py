@@ -1,7 +1,7 @@
 """The energy of a study by use and by device; each joule counts once.
 
-The joules of `break_even.parts_j` and `energy_by_outcome_j`, split by both: training counts by the
-outcome of its trial, everything else by its purpose.
+The joules of `break_even.energy_by_purpose_j` and `energy_by_outcome_j`, split by both: training
+counts by the outcome of its trial, everything else by its purpose.
 """
 
 from __future__ import annotations

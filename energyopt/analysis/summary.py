@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from energyopt.analysis.break_even import Savings, energy_by_outcome_j, parts_j, saving
+from energyopt.analysis.break_even import Savings, energy_by_outcome_j, energy_by_purpose_j, saving
 from energyopt.analysis.pareto import (
     FrontPoint,
     Hit,
@@ -82,7 +82,7 @@ class Summary:
         saving: Share of the default's energy that the recommended configuration saves.
         against_default: The savings in J with their interval; None if unknown.
         search_energy_j: All energy that the study used, in J.
-        parts_j: The search energy by purpose, in J.
+        energy_by_purpose_j: The search energy by purpose, in J.
         energy_by_outcome_j: The search energy by outcome of the trials, in J.
         missed_share: Share of the search energy used by trials that missed the target.
         break_even: Search energy over the saving of one training, in trainings; None if none.
@@ -111,7 +111,7 @@ class Summary:
     saving: float | None
     against_default: Savings | None
     search_energy_j: float
-    parts_j: Mapping[str, float]
+    energy_by_purpose_j: Mapping[str, float]
     energy_by_outcome_j: Mapping[str, float]
     missed_share: float | None
     break_even: float | None
@@ -166,7 +166,7 @@ def summarize(
         saving=saved_j / against_default.default_j if against_default else None,
         against_default=against_default,
         search_energy_j=spent_j,
-        parts_j=parts_j(study),
+        energy_by_purpose_j=energy_by_purpose_j(study),
         energy_by_outcome_j=energy_by_outcome_j(study, outcomes) if target is not None else {},
         missed_share=_missed_share(study, outcomes, spent_j) if target is not None else None,
         break_even=spent_j / saved_j if saved_j > 0 else None,

@@ -174,7 +174,9 @@ def _missed_text(counts: Counts) -> str:
 
 def _search_line(summary: Summary) -> str:
     parts = ", ".join(
-        f"{purpose} {joules(energy_j)}" for purpose, energy_j in summary.parts_j.items() if energy_j
+        f"{purpose} {joules(energy_j)}"
+        for purpose, energy_j in summary.energy_by_purpose_j.items()
+        if energy_j
     )
     line = f"The search cost {joules(summary.search_energy_j)}"
     if parts:

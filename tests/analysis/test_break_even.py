@@ -88,7 +88,7 @@ def test_fates_and_purposes_sum_up_to_all_that_was_burnt(rows, confirming):
     summary = summarize(toy)
     spent_j = sum(energy_j + 1 for energy_j, _, _ in rows) + sum(confirming)
     assert summary.search_energy_j == spent_j
-    assert sum(summary.parts_j.values()) == pytest.approx(spent_j)
+    assert sum(summary.energy_by_purpose_j.values()) == pytest.approx(spent_j)
     assert sum(summary.energy_by_outcome_j.values()) == pytest.approx(spent_j)
 
 

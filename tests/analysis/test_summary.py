@@ -68,7 +68,7 @@ def test_the_cheapest_trial_at_the_target_is_recommended():
 def test_all_energy_is_booked_by_purpose():
     summary = summarize(mixed())
     assert summary.search_energy_j == 64
-    spent = {purpose: part for purpose, part in summary.parts_j.items() if part}
+    spent = {purpose: part for purpose, part in summary.energy_by_purpose_j.items() if part}
     assert spent == {"warmup": 2, "training": 60, "evaluation": 2}
     assert summary.missed_share == 30 / 64
 

@@ -113,7 +113,9 @@ def _books(summary: Summary) -> dict[str, Any]:
         (math.inf, math.inf) if savings is None else savings.break_even(summary.search_energy_j)
     )
     return {
-        "by_purpose_j": {key: energy_j for key, energy_j in summary.parts_j.items() if energy_j},
+        "by_purpose_j": {
+            key: energy_j for key, energy_j in summary.energy_by_purpose_j.items() if energy_j
+        },
         "by_fate_j": {
             key: energy_j for key, energy_j in summary.energy_by_outcome_j.items() if energy_j
         },
