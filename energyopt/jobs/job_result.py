@@ -21,7 +21,7 @@ _NO_OUTPUT = re.compile(r"has not produced any output \(state: (\w+)\)")
 _KEYS = ("objectives", "constraints", "attributes")
 
 
-def outcome_of(returned: object, metrics: Sequence[Metric]) -> Outcome:
+def outcome_of_value(returned: object, metrics: Sequence[Metric]) -> Outcome:
     """Read a job's return value.
 
     Args:

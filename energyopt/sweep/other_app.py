@@ -33,7 +33,7 @@ from energyopt.core.units import setup as setup_words
 from energyopt.errors import ConfigError, EnergyoptError
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import restore_limits
-from energyopt.jobs.job_result import failed, outcome_of, outcome_of_error
+from energyopt.jobs.job_result import failed, outcome_of_error, outcome_of_value
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.report.console import say
 from energyopt.report.study_output import banner, print_end
@@ -340,7 +340,7 @@ class OtherApp(HydraApp):
         if returned.status != JobStatus.COMPLETED:
             return outcome_of_error(value)
         if self.goal is None:
-            return with_returned_record(outcome_of(value, self._options.metrics), time_s)
+            return with_returned_record(outcome_of_value(value, self._options.metrics), time_s)
         return outcome_of_attributes(value, self.goal, time_s)
 
     def _outcome_of_run(self, record: TrialResult, value: object) -> Outcome:

@@ -30,7 +30,7 @@ from energyopt.jobs import external_launchers
 from energyopt.jobs.compose import config_folders
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import restore_limits, warm_up
-from energyopt.jobs.job_result import outcome_of, outcome_of_error
+from energyopt.jobs.job_result import outcome_of_error, outcome_of_value
 from energyopt.report.console import say, waiting
 from energyopt.report.study_output import banner, print_end
 from energyopt.search.space import Value
@@ -217,7 +217,7 @@ class OwnApp(HydraApp):
         variables = {VARIABLE: self._variable(number, self.goal.give(context))}
         returned = self._run_job(number, [*recipe, override_for("study", self.name)], variables)
         if returned.status == JobStatus.COMPLETED:
-            return outcome_of(value_of(returned), self._options.metrics)
+            return outcome_of_value(value_of(returned), self._options.metrics)
         return outcome_of_error(value_of(returned))
 
     def _build(self, overrides: Sequence[str]) -> object:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from energyopt.core.study_record import Metric, Outcome
 from energyopt.errors import ConfigError, HardwareError
-from energyopt.jobs.job_result import failed, outcome_of, outcome_of_error
+from energyopt.jobs.job_result import failed, outcome_of_error, outcome_of_value
 from tests.toys import METRICS, result
 
 ONE, TWO = METRICS[:1], METRICS
@@ -47,7 +47,7 @@ INF, NAN = float("inf"), float("nan")
     ids=str,
 )
 def test_numbers_of_any_kind_complete_a_trial(returned, values):
-    outcome = outcome_of(returned, METRICS[: len(values)])
+    outcome = outcome_of_value(returned, METRICS[: len(values)])
     assert outcome == Outcome("complete", values)
     assert all(type(value) is float for value in outcome.values)
 
@@ -88,7 +88,7 @@ def test_numbers_of_any_kind_complete_a_trial(returned, values):
     ids=lambda value: str(value)[:40],
 )
 def test_rubbish_fails_the_trial_and_says_what_it_was(returned, metrics, reason):
-    outcome = outcome_of(returned, metrics)
+    outcome = outcome_of_value(returned, metrics)
     assert outcome.state == "failed"
     assert outcome.values == ()
     assert reason in outcome.reason
@@ -97,9 +97,9 @@ def test_rubbish_fails_the_trial_and_says_what_it_was(returned, metrics, reason)
 
 def test_constraints_by_name_or_by_number():
     given = {"objectives": 1, "constraints": {"memory": np.float32(0.5), "time": -1}}
-    assert outcome_of(given, ONE).constraints == {"memory": 0.5, "time": -1.0}
+    assert outcome_of_value(given, ONE).constraints == {"memory": 0.5, "time": -1.0}
     given = {"objectives": 1, "constraints": [0.5, torch.tensor(-1)]}
-    assert outcome_of(given, ONE).constraints == {"0": 0.5, "1": -1.0}
+    assert outcome_of_value(given, ONE).constraints == {"0": 0.5, "1": -1.0}
 
 
 def test_attributes_become_plain_data():
@@ -107,18 +107,23 @@ def test_attributes_become_plain_data():
         "objectives": 1,
         "attributes": {"a": np.float64(0.5), "b": torch.tensor([1, 2]), "c": (1, None), 4: "ä"},
     }
-    assert outcome_of(given, ONE).attributes == {"a": 0.5, "b": [1, 2], "c": [1, None], "4": "ä"}
+    assert outcome_of_value(given, ONE).attributes == {
+        "a": 0.5,
+        "b": [1, 2],
+        "c": [1, None],
+        "4": "ä",
+    }
 
 
 def test_our_own_outcome_passes_as_it_is():
     outcome = Outcome("pruned", reason="slow")
-    assert outcome_of(outcome, TWO) is outcome
+    assert outcome_of_value(outcome, TWO) is outcome
 
 
 def test_the_number_of_objectives_is_that_of_the_metrics():
     three = (*TWO, Metric("time_s", "minimize"))
-    assert outcome_of([1, 2, 3], three).values == (1.0, 2.0, 3.0)
-    assert "3 numbers expected" in outcome_of([1, 2], three).reason
+    assert outcome_of_value([1, 2, 3], three).values == (1.0, 2.0, 3.0)
+    assert "3 numbers expected" in outcome_of_value([1, 2], three).reason
 
 
 @pytest.mark.parametrize(
