@@ -26,7 +26,7 @@ from optuna.samplers import RandomSampler
 from energyopt.core.conditions import Machine
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy
-from energyopt.core.outcome import judge
+from energyopt.core.outcome import outcome_of
 from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import End, Provenance, TrialResult, TrialStart, Window
 from energyopt.objectives import EnergyVsAccuracy
@@ -127,7 +127,7 @@ def made_up_outcome(random_: random.Random, checkpoints: int = CHECKPOINTS) -> O
     result = made_up_result(random_, checkpoints)
     if not result.valid:
         return Outcome("failed", reason=result.reason, result=result)
-    return judge(result, EnergyVsAccuracy())
+    return outcome_of(result, EnergyVsAccuracy())
 
 
 def make_up(where: str, name: str, n_trials: int, *, checkpoints: int = CHECKPOINTS) -> None:

@@ -25,7 +25,7 @@ from energyopt.core.calibration import Calibration
 from energyopt.core.energy import total
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import JournalReader, JournalWriter
-from energyopt.core.outcome import judge
+from energyopt.core.outcome import outcome_of
 from energyopt.core.run_context import RunContext
 from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.core.trial_result import TrialStart
@@ -100,7 +100,7 @@ class AtOnce:
     def run(self, number: int, recipe: Sequence[str], context: RunContext) -> Outcome:
         """Answer."""
         del number, recipe, context
-        return judge(result([(100, 1, 0.95)]), EnergyVsAccuracy())
+        return outcome_of(result([(100, 1, 0.95)]), EnergyVsAccuracy())
 
     def stop(self) -> None:
         """Nothing runs."""
@@ -138,7 +138,7 @@ class InSteps(AtOnce):
             resumed=resumed,
         )
         failpoints.hit("trained")
-        return judge(trained, EnergyVsAccuracy())
+        return outcome_of(trained, EnergyVsAccuracy())
 
 
 def pair(word: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import pytest
 
 from energyopt.core.energy import Energy
 from energyopt.core.metric import Monitor
-from energyopt.core.outcome import judge
+from energyopt.core.outcome import outcome_of
 from energyopt.core.protocols import Objective
 from energyopt.core.study_record import Metric
 from energyopt.core.trial_result import End, TrialResult
@@ -95,7 +95,7 @@ def test_what_is_told_of_each_ending(
     curve: list[tuple[int, float, float]], end: End, state: str, censored: bool
 ):
     record = result(curve, end=end, reason="because", evaluation_j=1)
-    outcome = judge(record, EnergyVsAccuracy())
+    outcome = outcome_of(record, EnergyVsAccuracy())
     assert outcome.state == state
     assert outcome.values == ((4, record.best_accuracy) if state == "complete" else ())
     violation = outcome.constraints["target_missed_by"]
@@ -110,11 +110,11 @@ def test_what_is_told_of_each_ending(
 
 def test_a_metric_that_diverged_has_missed_the_target():
     reason = "the metric accuracy is nan at epoch 3"
-    outcome = judge(result(MISSED, end="diverged", reason=reason), EnergyVsAccuracy())
+    outcome = outcome_of(result(MISSED, end="diverged", reason=reason), EnergyVsAccuracy())
     assert (outcome.state, outcome.values) == ("complete", (4, 0.6))
     assert outcome.attributes["censored"]
     assert outcome.constraints["target_missed_by"] > 0
-    never = judge(result([], end="diverged", reason=reason), EnergyVsAccuracy())
+    never = outcome_of(result([], end="diverged", reason=reason), EnergyVsAccuracy())
     assert (never.state, never.values) == ("pruned", ())
     assert never.constraints["target_missed_by"] > 0
 
@@ -125,7 +125,7 @@ def test_a_loss_is_minimised_under_its_name():
     assert objective.metrics[1] == Metric("val_loss", "minimize")
     record = result([(100, 2, 2.5), (200, 4, 1.5)])
     record = replace(record, start=replace(record.start, monitor=loss, target=2.0))
-    outcome = judge(record, objective)
+    outcome = outcome_of(record, objective)
     assert (outcome.state, outcome.values) == ("complete", (4, 1.5))
     assert outcome.constraints["target_missed_by"] == -0.5
     assert outcome.attributes["monitor"] == {"name": "val_loss", "mode": "min"}
@@ -133,7 +133,9 @@ def test_a_loss_is_minimised_under_its_name():
 
 
 def test_the_curve_is_told_in_few_points_whatever_the_ending():
-    told = judge(result(MISSED, end="stopped", reason="cap: 4 J"), EnergyVsAccuracy()).attributes
+    told = outcome_of(
+        result(MISSED, end="stopped", reason="cap: 4 J"), EnergyVsAccuracy()
+    ).attributes
     assert told[CURVE] == {
         "epochs": [1, 2],
         "joules": [2, 4],
@@ -141,9 +143,9 @@ def test_the_curve_is_told_in_few_points_whatever_the_ending():
         "epoch_j": 2,
     }
     assert told["stopped_by"] == "cap"
-    assert "stopped_by" not in judge(result(MISSED), EnergyVsAccuracy()).attributes
+    assert "stopped_by" not in outcome_of(result(MISSED), EnergyVsAccuracy()).attributes
     long = result([(index, index, index / 1000) for index in range(1, 951)])
-    curve = judge(long, EnergyVsAccuracy()).attributes[CURVE]
+    curve = outcome_of(long, EnergyVsAccuracy()).attributes[CURVE]
     assert len(curve["joules"]) == len(curve["epochs"]) == len(curve["accuracy"]) <= 60
     assert (curve["joules"][0], curve["joules"][-1]) == (1, 950)
     assert 900 in curve["joules"]  # where it reached the target
@@ -151,8 +153,8 @@ def test_the_curve_is_told_in_few_points_whatever_the_ending():
 
 def test_warnings_are_told():
     record = result(REACHED, flags=("short_window",))
-    assert judge(record, EnergyToTarget()).attributes["flags"] == ["short_window"]
-    assert "flags" not in judge(result(REACHED), EnergyToTarget()).attributes
+    assert outcome_of(record, EnergyToTarget()).attributes["flags"] == ["short_window"]
+    assert "flags" not in outcome_of(result(REACHED), EnergyToTarget()).attributes
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_warnings_are_told():
 def test_what_is_no_finite_number_a_metric_is_refused(value: Any):
     objective = FunctionObjective(lambda _: value, {"carbon_g": "minimize"})
     with pytest.raises(TrialError, match="one finite number for each of carbon_g"):
-        judge(EXAMPLE_RESULTS["reached"], objective)
+        outcome_of(EXAMPLE_RESULTS["reached"], objective)
 
 
 @pytest.mark.parametrize(
@@ -171,14 +173,14 @@ def test_what_is_no_finite_number_a_metric_is_refused(value: Any):
 def test_no_training_is_for_nothing(name: str, value: float):
     objective = FunctionObjective(lambda _: value, {name: "minimize"})
     with pytest.raises(TrialError, match=rf"^{name}={value:g} cannot be"):
-        judge(EXAMPLE_RESULTS["reached"], objective)
+        outcome_of(EXAMPLE_RESULTS["reached"], objective)
     own = FunctionObjective(lambda _: value, {"saved_j": "maximize"})
-    assert judge(EXAMPLE_RESULTS["reached"], own).values == (value,)
+    assert outcome_of(EXAMPLE_RESULTS["reached"], own).values == (value,)
 
 
 def test_a_function_is_not_asked_about_a_trial_without_values():
     objective = FunctionObjective(lambda _: math.nan, {"carbon_g": "minimize"})
-    assert judge(result(MISSED, end="stopped"), objective).state == "pruned"
+    assert outcome_of(result(MISSED, end="stopped"), objective).state == "pruned"
 
 
 def test_a_function_needs_names_and_directions():
@@ -199,10 +201,10 @@ def began_with(record: TrialResult, **more: Any) -> TrialResult:
 
 def test_what_it_began_with_counts_whether_it_reached_or_missed():
     reached, missed = (began_with(EXAMPLE_RESULTS[name]) for name in ("reached", "missed"))
-    assert judge(reached, EnergyVsAccuracy()).values == (6, 0.95)
-    assert judge(missed, EnergyVsAccuracy()).values == (6, 0.6)
-    assert judge(reached, TimeVsEnergy()).values == (3, 6)
-    told = judge(reached, EnergyVsAccuracy()).attributes
+    assert outcome_of(reached, EnergyVsAccuracy()).values == (6, 0.95)
+    assert outcome_of(missed, EnergyVsAccuracy()).values == (6, 0.6)
+    assert outcome_of(reached, TimeVsEnergy()).values == (3, 6)
+    told = outcome_of(reached, EnergyVsAccuracy()).attributes
     assert (told["upfront_j"], told["knowledge_j"], told["training_j"]) == (2, 0, 4)
     assert told[CURVE] == {
         "upfront_j": 2, "epochs": [1, 2], "joules": [4, 6], "accuracy": [0.5, 0.95], "epoch_j": 2,
@@ -214,7 +216,7 @@ def test_a_life_is_training_and_all_answers():
         EXAMPLE_RESULTS["reached"], inference_j_per_1000={"student": 5.0, "teacher": 50.0}
     )
     assert LifeCycle(2000, embodied_j=4)(record) == (6 + 10 + 4,)
-    outcome = judge(record, LifeCycle(0))
+    outcome = outcome_of(record, LifeCycle(0))
     assert outcome.values == (6,)
     assert outcome.attributes["inference_j_per_1000"] == {"student": 5, "teacher": 50}
     with pytest.raises(TrialError, match=r"the paradigm has no inference\(\)"):
@@ -232,4 +234,7 @@ def test_first_hits_of_heads_are_told():
     record = EXAMPLE_RESULTS["went on"]
     heads = {"a": (0.95, 0.97), "b": (0.5, 0.6)}
     record = replace(record, checkpoints=replace(record.checkpoints, heads=heads))
-    assert judge(record, EnergyVsAccuracy()).attributes["heads_to_target_j"] == {"a": 2, "b": None}
+    assert outcome_of(record, EnergyVsAccuracy()).attributes["heads_to_target_j"] == {
+        "a": 2,
+        "b": None,
+    }

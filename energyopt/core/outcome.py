@@ -24,7 +24,7 @@ _ABOVE_ZERO = frozenset(
 """Metrics that must be above 0, also those of a user's objective."""
 
 
-def judge(result: TrialResult, objective: Objective) -> Outcome:
+def outcome_of(result: TrialResult, objective: Objective) -> Outcome:
     """Return the outcome of a trial for its study.
 
     A trial that reached its target or ran its course is complete; one that was stopped before the
@@ -39,7 +39,7 @@ def judge(result: TrialResult, objective: Objective) -> Outcome:
             an energy or a time that is not above 0.
     """
     if result.end == "paused":
-        return paused(result, _values(result, objective) if result.reached else ())
+        return outcome_of_paused(result, _values(result, objective) if result.reached else ())
     has_missed = result.end in RAN_ITS_COURSE or result.metric_diverged
     complete = result.reached or (has_missed and result.best_value is not None)
     return Outcome(
@@ -52,7 +52,7 @@ def judge(result: TrialResult, objective: Objective) -> Outcome:
     )
 
 
-def paused(result: TrialResult, values: tuple[float, ...] = ()) -> Outcome:
+def outcome_of_paused(result: TrialResult, values: tuple[float, ...] = ()) -> Outcome:
     """Return the outcome of a paused trial, with values once it has reached the target."""
     return Outcome(
         "paused",
@@ -64,7 +64,7 @@ def paused(result: TrialResult, values: tuple[float, ...] = ()) -> Outcome:
     )
 
 
-def not_promoted(outcome: Outcome) -> Outcome:
+def outcome_of_stopped(outcome: Outcome) -> Outcome:
     """Return the outcome of a paused trial that is not resumed: pruned, or complete with values."""
     reason = "schedule: not promoted"
     result = outcome.result and replace(outcome.result, end="stopped", reason=reason)

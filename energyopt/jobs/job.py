@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from energyopt.config.trial_factory import TrialFactory
 from energyopt.core.journal import NAME, JournalWriter
 from energyopt.core.metric import ACCURACY, Monitor
-from energyopt.core.outcome import judge
+from energyopt.core.outcome import outcome_of
 from energyopt.core.protocols import Paradigm
 from energyopt.core.run_context import RunContext
 from energyopt.core.study_record import Outcome
@@ -72,7 +72,7 @@ def job(cfg: DictConfig) -> Outcome | Readiness:
         TrialFactory(cfg, config_folders(), context=context, on_wait=journal.began) as setup,
         ready_trial(setup, journal, keep=keep, resumed=resumed) as trial,
     ):
-        return judge(trial.train(), setup.objective)
+        return outcome_of(trial.train(), setup.objective)
 
 
 def _open_journal(path: Path, *, resume: bool) -> tuple[JournalWriter, ResumeState | None]:

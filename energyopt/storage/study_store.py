@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import Connection
 
-from energyopt.core.outcome import not_promoted
+from energyopt.core.outcome import outcome_of_stopped
 from energyopt.core.report_settings import NONE, ReportSettings
 from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.core.trial_result import End, Provenance, TrialResult
@@ -224,7 +224,7 @@ class StudyStore:
         for number in numbers:
             waiting = self.resume(number)
             if waiting is not None:
-                self.tell(waiting.trial, not_promoted(waiting.outcome), waiting.overrides)
+                self.tell(waiting.trial, outcome_of_stopped(waiting.outcome), waiting.overrides)
                 concluded.append(number)
         return concluded
 

@@ -11,7 +11,7 @@ from energyopt.core.checks import is_number
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy
 from energyopt.core.metric import Monitor
-from energyopt.core.outcome import judge, paused
+from energyopt.core.outcome import outcome_of, outcome_of_paused
 from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import Provenance, TrialResult, TrialStart, Window
 from energyopt.hardware.host import device_model, hostname
@@ -94,13 +94,13 @@ def outcome_of_attributes(value: object, goal: TrainingGoal, time_s: float) -> O
             "energy_to_target_j and spent_j; do one of them, or give another "
             "hydra.sweeper.study_name and state no target"
         )
-    outcome = judge(record, EnergyVsAccuracy(goal.monitor))
+    outcome = outcome_of(record, EnergyVsAccuracy(goal.monitor))
     return replace(outcome, attributes=_attributes(record, attributes))
 
 
 def _attributes(record: TrialResult, returned: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes of a trial: those of its record, and what else was returned."""
-    return {**returned, **paused(record).attributes, "end": record.end}
+    return {**returned, **outcome_of_paused(record).attributes, "end": record.end}
 
 
 def _checkpoints(

@@ -24,7 +24,7 @@ from energyopt.config.trust import targets_in
 from energyopt.core.calibration import Calibration
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import read_result
-from energyopt.core.outcome import judge, paused
+from energyopt.core.outcome import outcome_of, outcome_of_paused
 from energyopt.core.report_settings import ReportSettings
 from energyopt.core.run_context import VARIABLE, RunContext
 from energyopt.core.study_record import Outcome, StudyRecord
@@ -179,8 +179,8 @@ class OtherApp(HydraApp):
     def outcome_of_pause(self) -> Callable[[TrialResult], Outcome]:
         """Function from the record of a paused trial to its outcome."""
         if self.goal is None:
-            return paused
-        return partial(judge, objective=EnergyVsAccuracy(self.goal.monitor))
+            return outcome_of_paused
+        return partial(outcome_of, objective=EnergyVsAccuracy(self.goal.monitor))
 
     @property
     def has_rules(self) -> bool:
@@ -359,6 +359,6 @@ class OtherApp(HydraApp):
             is_said = isinstance(value, Exception)
             return failed(outcome_of_error(value).reason if is_said else record.reason, record)
         try:
-            return judge(record, EnergyVsAccuracy(goal.monitor))
+            return outcome_of(record, EnergyVsAccuracy(goal.monitor))
         except EnergyoptError as error:
             return failed(str(error), record)

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import JournalReader
-from energyopt.core.outcome import paused
+from energyopt.core.outcome import outcome_of_paused
 from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import End, TrialResult
 from energyopt.errors import JournalError, StorageError, TrialError
@@ -45,7 +45,7 @@ class Outbox:
         recipe: Callable[[Mapping[str, Any]], tuple[str, ...]],
         *,
         journals: bool,
-        outcome_of_pause: Callable[[TrialResult], Outcome] = paused,
+        outcome_of_pause: Callable[[TrialResult], Outcome] = outcome_of_paused,
     ) -> None:
         self._folder = folder
         self._recipe = recipe
@@ -121,7 +121,7 @@ class Outbox:
         try:
             return self._outcome_of_pause(result)
         except TrialError:  # an objective that rejects the record will do so again at the end
-            return paused(result)
+            return outcome_of_paused(result)
 
     def keep(self, trial: Trial, overrides: Sequence[str], outcome: Outcome) -> Path:
         """Write a trial's outcome to a file for the next run. Returns its path.

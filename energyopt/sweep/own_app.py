@@ -20,7 +20,7 @@ from energyopt.config.root_keys import check_roots
 from energyopt.config.trial_factory import TrialFactory
 from energyopt.config.trust import trusted_target
 from energyopt.core.metric import ACCURACY, Monitor
-from energyopt.core.outcome import judge
+from energyopt.core.outcome import outcome_of
 from energyopt.core.report_settings import ReportSettings
 from energyopt.core.run_context import VARIABLE, RunContext
 from energyopt.core.study_record import Metric, Outcome, StudyRecord
@@ -52,7 +52,7 @@ _PREFLIGHT = "preflight"
 class OwnApp(HydraApp):
     """Runs the jobs of our own app; see `HydraApp`."""
 
-    _judge: Callable[[TrialResult], Outcome]
+    _outcome_of_pause: Callable[[TrialResult], Outcome]
 
     @property
     def goal(self) -> TrainingGoal:
@@ -84,7 +84,7 @@ class OwnApp(HydraApp):
         """Set the metric by which trials are compared. Returns the objectives of the study."""
         factory = TrialFactory(self._default, config_folders(self._config))
         factory.monitor = self.monitor = monitor
-        self._judge = partial(judge, objective=factory.objective)
+        self._outcome_of_pause = partial(outcome_of, objective=factory.objective)
         return factory.objective.metrics
 
     def identity_with_metrics(self, identity: Identity) -> Identity:
@@ -98,7 +98,7 @@ class OwnApp(HydraApp):
     @property
     def outcome_of_pause(self) -> Callable[[TrialResult], Outcome]:
         """Function from the record of a paused trial to its outcome."""
-        return self._judge
+        return self._outcome_of_pause
 
     @property
     def has_rules(self) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from optuna.samplers import RandomSampler
 
-from energyopt.core.outcome import judge
+from energyopt.core.outcome import outcome_of
 from energyopt.core.study_record import Outcome
 from energyopt.errors import LeaseLostError, StudyError
 from energyopt.objectives import EnergyVsAccuracy
@@ -156,7 +156,7 @@ def test_a_run_that_was_taken_for_dead_notices_and_its_joules_are_kept(postgres)
     with pytest.raises(LeaseLostError, match=told):
         slept.beat({0: training})
     with pytest.raises(LeaseLostError, match=told):
-        slept.tell(trial, judge(training, EnergyVsAccuracy()), ["lr=0.5"])
+        slept.tell(trial, outcome_of(training, EnergyVsAccuracy()), ["lr=0.5"])
     again = here.ask()
     assert again is not None
     here.tell(again, Outcome("complete", (1.0, 0.9)), [])

@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from energyopt.core.energy import Energy
-from energyopt.core.outcome import judge
+from energyopt.core.outcome import outcome_of
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.objectives import EnergyVsAccuracy
@@ -26,7 +26,7 @@ def told(study: optuna.Study, of: TrialResult) -> TrialSnapshot:
     """A trial that is told as a coordinator tells it."""
     trial = study.ask()
     trial.suggest_float("lr", 0.5, 0.5)
-    outcome = judge(of, EnergyVsAccuracy())
+    outcome = outcome_of(of, EnergyVsAccuracy())
     for key, value in outcome.attributes.items():
         trial.set_user_attr(key, value)
     values = outcome.values or None

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from optuna.samplers import RandomSampler
 
-from energyopt.core.outcome import judge
+from energyopt.core.outcome import outcome_of
 from energyopt.core.trial_result import TrialResult
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.confirmations import Confirmations
@@ -29,7 +29,7 @@ def told(store: StudyStore, of: TrialResult) -> None:
     trial = store.ask()
     assert trial is not None
     trial.suggest_float("lr", 0, 1)
-    store.tell(trial, judge(of, EnergyVsAccuracy()), ["lr=0.5"])
+    store.tell(trial, outcome_of(of, EnergyVsAccuracy()), ["lr=0.5"])
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from optuna.samplers import RandomSampler
 from optuna.trial import Trial
 
-from energyopt.core.outcome import judge, paused
+from energyopt.core.outcome import outcome_of, outcome_of_paused
 from energyopt.core.study_record import Outcome
 from energyopt.errors import LeaseLostError
 from energyopt.objectives import EnergyVsAccuracy
@@ -113,10 +113,10 @@ class StudyMachine(RuleBasedStateMachine):
             elif ending == "failed":
                 run.store.tell(trial, Outcome("failed", reason="broke", result=training), [])
             elif ending == "paused":
-                run.store.pause(trial, paused(replace(training, end="paused")), [])
+                run.store.pause(trial, outcome_of_paused(replace(training, end="paused")), [])
                 self.waiting.add(number)
             else:
-                outcome = judge(training, EnergyVsAccuracy())
+                outcome = outcome_of(training, EnergyVsAccuracy())
                 run.store.tell(trial, outcome, [])
                 self.complete[number] = outcome.values
         except LeaseLostError:

@@ -13,7 +13,7 @@ import pytest
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
-from energyopt.core.outcome import judge
+from energyopt.core.outcome import outcome_of
 from energyopt.core.report_settings import NONE, ReportSettings
 from energyopt.core.study_record import Metric, Outcome, TrialRecord
 from energyopt.errors import StorageError, StudyError
@@ -101,7 +101,7 @@ def test_a_new_study_is_empty_and_knows_its_question(open_study):
 def test_a_judged_trial_comes_back_whole(open_study, database, of, state, feasible):
     store = open_study()
     trial = ask(store)
-    outcome = judge(of, EnergyVsAccuracy())
+    outcome = outcome_of(of, EnergyVsAccuracy())
     store.tell(trial, outcome, ["lr=0.5"])
     expected = TrialRecord(
         number=0,
@@ -225,7 +225,7 @@ def test_a_lost_trial_does_not_count_and_its_setup_is_asked_again(open_study):
     assert (store.counted(), store.seen()) == (0, [{"lr": 0.25}])
     again = ask(store)
     assert (again.number, again.params) == (1, {"lr": 0.25})
-    store.tell(again, judge(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=0.25"])
+    store.tell(again, outcome_of(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=0.25"])
     assert store.counted() == 1
     study = store.read()
     assert [(t.state, t.default, t.reason) for t in study.trials] == [
@@ -285,7 +285,7 @@ def test_a_trial_lost_before_anything_was_known_of_it_plans_nothing(open_study):
 def test_what_was_spooled_is_told(open_study):
     trial = ask(open_study())
     training = result([(100, 2, 0.95)])
-    store = open_study(remains=left(training, judge(training, EnergyVsAccuracy())))
+    store = open_study(remains=left(training, outcome_of(training, EnergyVsAccuracy())))
     assert (store.reap(), store.counted()) == (1, 1)
     stored = only_trial(store)
     assert (stored.state, stored.values, stored.params) == ("complete", (2.0, 0.95), trial.params)
@@ -483,7 +483,7 @@ def test_other_names_are_refused_and_nothing_is_made(tmp_path, name):
 
 def test_studies_share_a_database_and_keep_apart(open_study, database):
     first, second = open_study(name="b"), open_study(OF_ANOTHER_APP, name="a")
-    first.tell(ask(first), judge(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=1"])
+    first.tell(ask(first), outcome_of(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=1"])
     second.tell(ask(second), Outcome("failed", reason="broke"), ["x=1"])
     second.lose(second.ask(), [], "lost", "lost", None)
     assert (first.counted(), second.counted()) == (1, 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from optuna.samplers import RandomSampler
 
-from energyopt.core.outcome import judge, paused
+from energyopt.core.outcome import outcome_of, outcome_of_paused
 from energyopt.errors import StorageError
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.reader import read_study
@@ -38,7 +38,7 @@ def old(tmp_path: Path) -> Path:
     first = store.ask()
     assert first is not None
     first.suggest_float("lr", 0, 1)
-    store.tell(first, judge(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=0.5"])
+    store.tell(first, outcome_of(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=0.5"])
     second = store.ask()
     assert second is not None
     second.suggest_float("lr", 0, 1)
@@ -68,7 +68,7 @@ def test_an_old_database_is_copied_and_brought_up_to_date(old):
     again = store.ask()
     assert again is not None
     assert again.suggest_float("lr", 0, 1) == before.trials[1].params["lr"]
-    store.tell(again, judge(result([(100, 3, 0.95)]), EnergyVsAccuracy()), ["lr=0.5"])
+    store.tell(again, outcome_of(result([(100, 3, 0.95)]), EnergyVsAccuracy()), ["lr=0.5"])
     study = store.read()
     assert study.trials[0] == before.trials[0]
     assert [trial.state for trial in study.trials] == ["complete", "failed", "complete"]
@@ -85,7 +85,7 @@ def test_a_database_without_pauses_is_copied_and_brought_up_to_date(tmp_path):
     store = opened(where)
     trial = store.ask()
     assert trial is not None
-    store.tell(trial, judge(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=0.5"])
+    store.tell(trial, outcome_of(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=0.5"])
     store.close()
     with sqlite3.connect(where) as database:
         database.execute("DROP INDEX energyopt_trials_paused")
@@ -100,7 +100,7 @@ def test_a_database_without_pauses_is_copied_and_brought_up_to_date(tmp_path):
     assert store.paused() == 0
     again = store.ask()
     assert again is not None
-    store.pause(again, paused(result([(100, 1, 0.5)], end="paused")), ["lr=0.1"])
+    store.pause(again, outcome_of_paused(result([(100, 1, 0.5)], end="paused")), ["lr=0.1"])
     assert [trial.state for trial in store.read().trials] == ["complete", "paused"]
     store.close()
 
@@ -131,7 +131,7 @@ def test_a_server_is_brought_up_to_date_in_place(postgres):
     store = StudyStore.open(postgres, NAME, IDENTITY, RandomSampler)
     trial = store.ask()
     assert trial is not None
-    store.tell(trial, judge(result([(100, 2, 0.95)]), EnergyVsAccuracy()), [])
+    store.tell(trial, outcome_of(result([(100, 2, 0.95)]), EnergyVsAccuracy()), [])
     with store._storage.engine.begin() as connection:
         for column in ("run", "ended", "retried", "deaths", "outcome"):
             connection.exec_driver_sql(f"ALTER TABLE energyopt_trials DROP COLUMN {column}")

@@ -12,7 +12,7 @@ from optuna.samplers import RandomSampler
 from energyopt.core.energy import Energy
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import JournalWriter
-from energyopt.core.outcome import judge
+from energyopt.core.outcome import outcome_of
 from energyopt.core.trial_result import TrialStart, Window
 from energyopt.errors import JournalError, StorageError
 from energyopt.objectives import EnergyVsAccuracy
@@ -23,7 +23,7 @@ from tests.small_study import NAME as STUDY
 from tests.toys import ESTIMATED, result
 
 START = TrialStart(0.9, 2, seed=1, provenance=ESTIMATED)
-OUTCOME = judge(result([(100, 2, 0.95)]), EnergyVsAccuracy())
+OUTCOME = outcome_of(result([(100, 2, 0.95)]), EnergyVsAccuracy())
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from optuna.samplers import RandomSampler
 
 from energyopt.analysis.summary import summarize
-from energyopt.core.outcome import paused
+from energyopt.core.outcome import outcome_of_paused
 from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.errors import LeaseLostError, StudyError
 from energyopt.search.halving import Halving
@@ -248,7 +248,7 @@ def with_a_paused(where: str, **more: object) -> StudyStore:
     trial = store.ask()
     assert trial is not None
     trial.suggest_float("lr", 0, 1)
-    store.pause(trial, paused(result([(100, 2, 0.5)], end="paused")), ["lr=0.5"])
+    store.pause(trial, outcome_of_paused(result([(100, 2, 0.5)], end="paused")), ["lr=0.5"])
     return store
 
 
@@ -302,7 +302,7 @@ def test_what_another_host_resumed_and_left_is_trained_again(postgres):
     other_store = opened(postgres, process=elsewhere("other"), grace_s=0.0)
     waiting = other_store.resume(0)
     assert waiting is not None
-    of = paused(result([(100, 2, 0.5)], end="paused"))
+    of = outcome_of_paused(result([(100, 2, 0.5)], end="paused"))
     here = opened(postgres, remains=lambda _: TrialRemnant((), None, of.result, of))
     assert here.reap() == 1
     assert [trial.state for trial in here.read().trials] == ["failed", "waiting"]

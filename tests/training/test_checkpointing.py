@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energyopt.core.journal import NAME, JournalReader, JournalWriter
-from energyopt.core.outcome import judge, not_promoted
+from energyopt.core.outcome import outcome_of, outcome_of_stopped
 from energyopt.core.trial_result import TrialResult, TrialStart
 from energyopt.errors import TrialError
 from energyopt.models.cnn import CNN
@@ -284,12 +284,12 @@ def test_what_reached_the_target_may_pause_too(tmp_path: Path) -> None:
     folder = Folder(tmp_path, [0.95])
     result = folder.run(plan(0))
     assert (result.end, result.energy_to_target_j) == ("paused", 25)
-    outcome = judge(result, EnergyVsAccuracy())
+    outcome = outcome_of(result, EnergyVsAccuracy())
     assert (outcome.state, outcome.values) == ("paused", (25, 0.95))
-    assert not_promoted(outcome).state == "complete"
-    missed = judge(Folder(tmp_path / "m", [0.1]).run(plan(0)), EnergyVsAccuracy())
-    assert not_promoted(missed).state == "pruned"
-    assert not_promoted(missed).attributes["end"] == "stopped"
+    assert outcome_of_stopped(outcome).state == "complete"
+    missed = outcome_of(Folder(tmp_path / "m", [0.1]).run(plan(0)), EnergyVsAccuracy())
+    assert outcome_of_stopped(missed).state == "pruned"
+    assert outcome_of_stopped(missed).attributes["end"] == "stopped"
     assert folder.run(plan(None), resume=True).end == "epochs"
 
 

@@ -15,7 +15,7 @@ from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from energyopt.core.outcome import judge
+from energyopt.core.outcome import outcome_of
 from energyopt.core.study_record import Metric
 from energyopt.core.trial_result import TrialResult
 from energyopt.objectives import EnergyToTarget, EnergyVsAccuracy
@@ -45,7 +45,7 @@ def filled(
         trial = store.ask()
         assert trial is not None
         lr = trial.suggest_float("lr", 0, 1)
-        outcome = judge(of, EnergyToTarget() if single else EnergyVsAccuracy())
+        outcome = outcome_of(of, EnergyToTarget() if single else EnergyVsAccuracy())
         store.tell(trial, outcome, [f"lr={lr}"])
     store.close()
     return where
