@@ -149,7 +149,7 @@ def coordinate(
     """
     began = Stopwatch()
     store = StudyStore.open(where, name, IDENTITY, lambda _: SAMPLERS[sampler]())
-    total = store.counted() + trials if total is None else total
+    total = store.n_finished() + trials if total is None else total
     calibration = Calibration.of(result for _, result in store.read().results)
     dimensions = (Dimension(key, f"+{key}", axis, _words(axis)) for key, axis in SPACE.items())
     space = Space((), SWEEP, tuple(dimensions))

@@ -112,7 +112,7 @@ class LiveStudy(Progress):
         self._provenance = provenance
         self._began_s = time.monotonic()
         self._running: dict[int, _Running] = {}
-        self._counted = self._begun_before = 0
+        self._n_finished = self._begun_before = 0
         self._paused: set[int] = set()
         self._energy_by_trial_j: dict[int, float] = {}
         self._warned: set[str] = set()
@@ -120,9 +120,9 @@ class LiveStudy(Progress):
         # Last: rich draws once when it is constructed.
         super().__init__(console, self._render, self._log_line)
 
-    def take_up(self, counted: int, trials: Sequence[TrialRecord]) -> None:
+    def take_up(self, n_finished: int, trials: Sequence[TrialRecord]) -> None:
         """Start with the trials that the study already has."""
-        self._counted = counted
+        self._n_finished = n_finished
         self._paused = {trial.number for trial in trials if trial.state == "paused"}
         self._begun_before = self._begun
         for trial in trials:
@@ -141,11 +141,11 @@ class LiveStudy(Progress):
         if not self.drawn:
             self._print_line(trial)
 
-    def ended(self, trial: TrialRecord, counted: int | None = None) -> None:
+    def ended(self, trial: TrialRecord, n_finished: int | None = None) -> None:
         """Show a trial that ended."""
         self._running.pop(trial.number, None)
         self._print_source_and_warnings(trial)
-        self._counted = self._counted + 1 if counted is None else counted
+        self._n_finished = self._n_finished + 1 if n_finished is None else n_finished
         self._paused.discard(trial.number)
         self._add_result(trial)
         if not self.drawn or trial.state == "failed":
@@ -172,7 +172,7 @@ class LiveStudy(Progress):
     @property
     def _begun(self) -> int:
         """Number of trials that ended or paused."""
-        return self._counted + len(self._paused)
+        return self._n_finished + len(self._paused)
 
     @property
     def _energy_j(self) -> float:

@@ -30,7 +30,7 @@ def banner(
     sampler: str,
     provenance: Provenance | None,
     n_trials: int,
-    counted: int,
+    n_finished: int,
 ) -> str:
     """Return the lines printed before a study: what it searches, and its source of energies.
 
@@ -43,7 +43,7 @@ def banner(
         sampler: Name of the sampler.
         provenance: Source of energies; None if only the first trial will tell.
         n_trials: Total number of trials.
-        counted: Number of trials finished by earlier runs.
+        n_finished: Number of trials finished by earlier runs.
     """
     lines = [f"energyopt {__version__}, study {name}: {setup}, to {target:g} {metric}"]
     if provenance is None:
@@ -51,7 +51,7 @@ def banner(
     else:
         lines.append(source_lines(provenance))
     lines.append(f"search    {sampler} over {space}")
-    earlier = f", {counted} of them done before" if counted else ""
+    earlier = f", {n_finished} of them done before" if n_finished else ""
     lines.append(f"trials    {n_trials}{earlier}")
     return "\n".join(lines)
 

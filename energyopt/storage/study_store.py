@@ -282,7 +282,7 @@ class StudyStore:
 
     # The study -------------------------------------------------------------------------------
 
-    def counted(self) -> int:
+    def n_finished(self) -> int:
         """Return the number of trials that count towards `n_trials`: those that ended, not lost."""
         with storage_errors(self._url):
             counts = self._counts()

@@ -327,7 +327,7 @@ class Coordinator:
             if outcome.state == "paused":
                 live.paused(record)
             else:
-                live.ended(record, self._counted())
+                live.ended(record, self._n_finished())
         if refusal is not None:
             raise refusal
         if outcome.result is not None and outcome.result.valid:
@@ -345,12 +345,12 @@ class Coordinator:
             self._store.tell(running.trial, outcome, running.recipe)
             self._outbox.forget_pause(running.trial.number)
 
-    def _counted(self) -> int | None:
+    def _n_finished(self) -> int | None:
         """Return the number of finished trials where other runs add some; else None."""
         if not self._store.is_shared:
             return None
         with contextlib.suppress(StorageUnavailableError):
-            return self._store.counted()
+            return self._store.n_finished()
         return None
 
     def _keep(

@@ -179,7 +179,7 @@ class HydraApp(ABC):
         """Return lines about the machine to print before the first trial."""
 
     @abstractmethod
-    def print_banner(self, console: Console, n_trials: int, counted: int) -> None:
+    def print_banner(self, console: Console, n_trials: int, n_finished: int) -> None:
         """Print what is searched, before the first trial."""
 
     @abstractmethod

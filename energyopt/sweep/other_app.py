@@ -270,7 +270,7 @@ class OtherApp(HydraApp):
         trials = "1 trial" if max_parallel == 1 else f"{max_parallel} trials"
         return [f"n_jobs={n_jobs}, but there are energy counters for {trials} at a time"]
 
-    def print_banner(self, console: Console, n_trials: int, counted: int) -> None:
+    def print_banner(self, console: Console, n_trials: int, n_finished: int) -> None:
         """Print what is searched, before the first trial, where the jobs report."""
         goal, sampler = self.goal, self._options.sampler
         if goal is None:
@@ -285,7 +285,7 @@ class OtherApp(HydraApp):
             sampler=sampler if isinstance(sampler, str) else str(sampler["_target_"]),
             provenance=None,
             n_trials=n_trials,
-            counted=counted,
+            n_finished=n_finished,
         )
         say(console, text)
 

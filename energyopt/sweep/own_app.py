@@ -165,7 +165,7 @@ class OwnApp(HydraApp):
             notes.append(f"power at rest is measured for {idle_s:g} s, once for each GPU and limit")
         return notes
 
-    def print_banner(self, console: Console, n_trials: int, counted: int) -> None:
+    def print_banner(self, console: Console, n_trials: int, n_finished: int) -> None:
         """Print what is searched and where its energy comes from."""
         swept = {dimension.key for dimension in self._space.groups}
         fixed = [text for group, text in self._trained().items() if group not in swept]
@@ -179,7 +179,7 @@ class OwnApp(HydraApp):
             sampler=sampler if isinstance(sampler, str) else sampler["_target_"],
             provenance=self.ready.provenance if self.ready else None,
             n_trials=n_trials,
-            counted=counted,
+            n_finished=n_finished,
         )
         say(console, text)
 

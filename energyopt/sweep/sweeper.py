@@ -118,10 +118,10 @@ class StudySweeper:
             coordinator = self._coordinator(store, outbox)
             n_trials, next_point, notes = self._plan(store)
             notes = [*app.notes(), *_study_notes(store, n_reconciled), *notes]
-            app.print_banner(console, n_trials, store.counted())
+            app.print_banner(console, n_trials, store.n_finished())
             provenance = app.ready.provenance if app.ready else None
             with LiveStudy(n_trials, console, provenance) as live:
-                live.take_up(store.counted(), store.read().trials)
+                live.take_up(store.n_finished(), store.read().trials)
                 live.warn(app.ready.flags if app.ready else ())
                 for line in notes:
                     live.note(line)
@@ -228,7 +228,7 @@ class StudySweeper:
             paused = store.paused()
             suffix = f", {paused} more paused" if paused else ""
             live.note(
-                f"interrupted: {store.counted()} of {n_trials} trials are kept in study "
+                f"interrupted: {store.n_finished()} of {n_trials} trials are kept in study "
                 f"{self._app.name}{suffix}; the same command goes on from there"
             )
             cluster_jobs = self._app.jobs_left()

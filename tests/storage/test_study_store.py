@@ -86,7 +86,7 @@ def test_a_new_study_is_empty_and_knows_its_question(open_study):
     assert study.metrics == METRICS
     assert (study.overrides, study.sweep) == (("epochs=30",), ("lr=interval(0,1)",))
     assert (study.target, study.trials) == (0.9, ())
-    assert (store.counted(), store.seen(), store.reap()) == (0, [], 0)
+    assert (store.n_finished(), store.seen(), store.reap()) == (0, [], 0)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_trial_on_its_way_is_running(open_study):
     store = open_study()
     trial = ask(store)
     assert only_trial(store) == TrialRecord(0, "running", trial.params, ())
-    assert store.counted() == 0
+    assert store.n_finished() == 0
     assert store.seen() == [trial.params]
 
 
@@ -222,11 +222,11 @@ def test_a_lost_trial_does_not_count_and_its_setup_is_asked_again(open_study):
     store = open_study(remains=left(result([(100, 2, 0.7)], end="failed")))
     assert store.reap() == 1
     assert store.reap() == 0
-    assert (store.counted(), store.seen()) == (0, [{"lr": 0.25}])
+    assert (store.n_finished(), store.seen()) == (0, [{"lr": 0.25}])
     again = ask(store)
     assert (again.number, again.params) == (1, {"lr": 0.25})
     store.tell(again, outcome_of(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=0.25"])
-    assert store.counted() == 1
+    assert store.n_finished() == 1
     study = store.read()
     assert [(t.state, t.default, t.reason) for t in study.trials] == [
         ("failed", True, "its run died"),
@@ -242,7 +242,7 @@ def test_a_setup_whose_runs_die_time_after_time_has_failed(open_study):
     for _ in range(2):
         ask(open_study())
     store = open_study(remains=left(result([(100, 2, 0.7)], end="failed")))
-    assert (store.reap(), store.counted(), store.seen()) == (1, 1, [{"lr": 0.25}])
+    assert (store.reap(), store.n_finished(), store.seen()) == (1, 1, [{"lr": 0.25}])
     trials = store.read().trials
     assert [trial.reason for trial in trials] == [
         "its run died",
@@ -259,7 +259,7 @@ def test_an_interrupted_trial_is_asked_again_each_time(open_study):
         assert (trial.number, trial.params) == (number, {"lr": 0.25})
         used = result([(100, 2, 0.7)], end="interrupted")
         store.lose(trial, ["lr=0.25"], "interrupted", "interrupted", used)
-        assert store.counted() == 0
+        assert store.n_finished() == 0
     study = store.read()
     assert [trial.state for trial in study.trials] == ["failed"] * 4 + ["waiting"]
     assert study.search_energy_j == 8
@@ -279,14 +279,14 @@ def test_a_trial_lost_before_anything_was_known_of_it_plans_nothing(open_study):
     store = open_study()
     store.reap()
     assert [trial.state for trial in store.read().trials] == ["failed"]
-    assert store.counted() == 0
+    assert store.n_finished() == 0
 
 
 def test_what_was_spooled_is_told(open_study):
     trial = ask(open_study())
     training = result([(100, 2, 0.95)])
     store = open_study(remains=left(training, outcome_of(training, EnergyVsAccuracy())))
-    assert (store.reap(), store.counted()) == (1, 1)
+    assert (store.reap(), store.n_finished()) == (1, 1)
     stored = only_trial(store)
     assert (stored.state, stored.values, stored.params) == ("complete", (2.0, 0.95), trial.params)
     assert (stored.result, stored.feasible) == (training, True)
@@ -328,10 +328,10 @@ def test_every_kind_of_end_counts(open_study):
         Outcome("failed", reason="broke"),
     ]
     for i, outcome in enumerate(outcomes):
-        assert store.counted() == i
+        assert store.n_finished() == i
         store.tell(ask(store), outcome, [])
     ask(store)
-    assert store.counted() == 3
+    assert store.n_finished() == 3
     assert len(store.seen()) == 4
 
 
@@ -342,7 +342,7 @@ def test_the_same_question_goes_on(open_study):
     first = open_study()
     first.tell(ask(first), Outcome("complete", (1.0, 0.9)), [])
     again = open_study()
-    assert again.counted() == 1
+    assert again.n_finished() == 1
     assert ask(again).number == 1
     assert first._study.trials[0].params != again._study.trials[1].params  # seeded by the number
 
@@ -486,7 +486,7 @@ def test_studies_share_a_database_and_keep_apart(open_study, database):
     first.tell(ask(first), outcome_of(result([(100, 2, 0.95)]), EnergyVsAccuracy()), ["lr=1"])
     second.tell(ask(second), Outcome("failed", reason="broke"), ["x=1"])
     second.lose(second.ask(), [], "lost", "lost", None)
-    assert (first.counted(), second.counted()) == (1, 1)
+    assert (first.n_finished(), second.n_finished()) == (1, 1)
     studies = read_studies(database)
     assert [study.name for study in studies] == ["a", "b"]
     assert studies == [second.read(), first.read()]

@@ -72,7 +72,7 @@ def test_an_old_database_is_copied_and_brought_up_to_date(old):
     study = store.read()
     assert study.trials[0] == before.trials[0]
     assert [trial.state for trial in study.trials] == ["complete", "failed", "complete"]
-    assert store.counted() == 2
+    assert store.n_finished() == 2
     store.close()
     second = opened(old)
     assert second.note is None
@@ -140,6 +140,6 @@ def test_a_server_is_brought_up_to_date_in_place(postgres):
     store._storage.engine.dispose()
     again = StudyStore.open(postgres, NAME, IDENTITY, RandomSampler)
     assert again.note is None
-    assert (again.reap(), again.counted()) == (0, 1)
+    assert (again.reap(), again.n_finished()) == (0, 1)
     assert json.loads(json.dumps([t.state for t in again.read().trials])) == ["complete"]
     again.close()

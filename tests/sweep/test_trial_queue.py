@@ -280,7 +280,7 @@ def test_a_paused_trial_is_nobodys_and_is_not_reaped(where):
     with_a_paused(where).close()
     store = opened(where)
     assert store.reap() == 0
-    assert (store.counted(), store.paused()) == (0, 1)
+    assert (store.n_finished(), store.paused()) == (0, 1)
     assert not store.can_begin(1)
     waiting = store.resume(0)
     assert waiting is not None
