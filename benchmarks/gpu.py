@@ -224,7 +224,7 @@ class Bench:
                 setup.plan,
                 setup.start,
                 journal,
-                gpus=setup.rig,
+                gpus=setup.gpus,
                 calibration=known,
             )
 
@@ -250,7 +250,7 @@ class Bench:
         with self.setup(f"batch_size={batch_size}") as setup:
             journal = JournalWriter(self.folder / NAME)
             result = run_trial(
-                make_paradigm, setup.meter, plan, setup.start, journal, gpus=setup.rig
+                make_paradigm, setup.meter, plan, setup.start, journal, gpus=setup.gpus
             )
         if len(result.checkpoints) < len(times_s):
             raise RuntimeError(f"the training ended early: {result.reason}")
@@ -606,7 +606,7 @@ def counter(bench: Bench, scale: float) -> Found:
 
     sizes, board = bench.sizes, bench.board
     with bench.setup() as setup:
-        setup.rig  # noqa: B018  # leased before anything runs on it
+        setup.gpus  # noqa: B018  # leased before anything runs on it
         context = torch.ones(1, device=setup.device)
         meter = setup.meter
         time.sleep(sizes.settle_s * scale)

@@ -97,7 +97,7 @@ class TrialFactory:
             "input_shape": lambda: self.task.input_shape,
             "num_classes": lambda: self.task.num_classes,
             "device": lambda: self.device,
-            "gpus": lambda: self.rig.boards,
+            "gpus": lambda: self.gpus.boards,
             "cpu": lambda: self._gpu_options.cpu,
             "monitor": lambda: self.monitor,
             **{key: partial(cfg.__getitem__, key) for key in _INJECTED_ROOTS},
@@ -109,16 +109,16 @@ class TrialFactory:
 
     def __exit__(self, *_: object) -> None:
         """Release the GPUs."""
-        if "rig" in self.__dict__:
-            self.rig.close()
+        if "gpus" in self.__dict__:
+            self.gpus.close()
 
     @property
     def device(self) -> str:
         """Training device: "cpu", "cuda:N" or "mps"."""
-        return self.rig.device
+        return self.gpus.device
 
     @cached_property
-    def rig(self) -> GpuAllocation:
+    def gpus(self) -> GpuAllocation:
         """The GPUs that the trial holds from its first use on; empty where none is metered."""
         from energyopt.hardware.gpu_selection import claim
         from energyopt.hardware.host import resolve_device
@@ -235,14 +235,14 @@ class TrialFactory:
         """The record of the trial's start, with the current settings of the GPUs."""
         from energyopt.hardware.auto import condition_flags
 
-        machine = self.rig.machine()
+        machine = self.gpus.machine()
         mismatches = () if self.system is None else self.system.flags(machine.gpus)
         return TrialStart(
             target=self._cfg.target,
             epochs=self._cfg.epochs,
             seed=self._cfg.seed,
             provenance=self.meter.provenance,
-            flags=(*condition_flags(self.meter, self.device), *self.rig.flags, *mismatches),
+            flags=(*condition_flags(self.meter, self.device), *self.gpus.flags, *mismatches),
             machine=machine,
             quality_periods=tuple(self._gpu_options.quality_periods),
             monitor=self.monitor,
@@ -256,7 +256,7 @@ class TrialFactory:
             PowerLimitRefusedError: If it is out of range, or may not be set.
         """
         self._check_limit_is_metered()
-        self.rig.check_limit()
+        self.gpus.check_limit()
 
     def limited(self) -> AbstractContextManager[PowerLimit | None]:
         """Hold the configured power limit; see `GpuAllocation.limited`.
@@ -265,7 +265,7 @@ class TrialFactory:
             ConfigError: If this meter would not see it.
         """
         self._check_limit_is_metered()
-        return self.rig.limited()
+        return self.gpus.limited()
 
     def _check_limit_is_metered(self) -> None:
         limit_w = self._gpu_options.power_limit_w
@@ -298,12 +298,12 @@ class TrialFactory:
         from energyopt.training.power_profiler import profiler_for
 
         shape = shape_of_work(
-            self.rig.boards[0].name,
+            self.gpus.boards[0].name,
             plain("model", self._cfg.model),
             self._cfg.batch_size,
             sources.without(plain("paradigm", self._cfg.paradigm), self.sources),
         )
-        return profiler_for(self.rig, options, limit, shape, self.known)
+        return profiler_for(self.gpus, options, limit, shape, self.known)
 
     def make_paradigm(self) -> Paradigm:
         """Load the data and build the paradigm, from the seed."""
@@ -395,7 +395,7 @@ class TrialFactory:
         spec |= {"joules": start.provenance.binding, "torch": str(torch.__version__)}
         plan = Plan(target=cfg.target, epochs=cfg.epochs, stop_at_target=True)
         return PretrainingSpec(
-            name, as_stored(spec), self.make_paradigm, self.meter, plan, start, self.rig
+            name, as_stored(spec), self.make_paradigm, self.meter, plan, start, self.gpus
         )
 
     def model_with(self, state: Mapping[str, Any]) -> Any:
@@ -417,7 +417,7 @@ class TrialFactory:
                 sources.config_of(self._cfg, name, node), self._folders, repair=False
             )
             child.monitor  # noqa: B018  # checks the target
-        child.rig = self.rig
+        child.gpus = self.gpus
         # A simulated meter counts energy by batch, and the child has its own batch size.
         if "batch_size" not in inspect.signature(type(self.meter)).parameters:
             child.meter = self.meter

@@ -101,13 +101,13 @@ def check_readiness(setup: TrialFactory) -> Readiness:
     gpus = start.machine.gpus if start.machine else ()
     lows = [gpu.min_limit_w for gpu in gpus if gpu.min_limit_w is not None]
     highs = [gpu.max_limit_w for gpu in gpus if gpu.max_limit_w is not None]
-    if highs and setup.rig.options.max_power_limit_w is not None:
-        highs.append(setup.rig.options.max_power_limit_w)
+    if highs and setup.gpus.options.max_power_limit_w is not None:
+        highs.append(setup.gpus.options.max_power_limit_w)
     return Readiness(
         provenance=start.provenance,
         flags=start.flags,
         gpu=gpus[0].name if gpus else "",
-        max_parallel=setup.rig.rivals,
+        max_parallel=setup.gpus.rivals,
         limit_w=start.machine.limit_w if start.machine else None,
         limits_w=(max(lows), min(highs)) if lows and highs else None,
         monitor=start.monitor,
@@ -163,7 +163,7 @@ def ready_trial(
             setup.plan,
             start,
             journal,
-            gpus=setup.rig,
+            gpus=setup.gpus,
             calibration=setup.known,
             profiler=profiler,
             rules=setup.stopping,

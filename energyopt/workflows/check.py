@@ -174,7 +174,7 @@ class OwnPart:
         config.seed = seed
         factory = TrialFactory(config, self._folders)
         if self.kind in ("paradigm", "model", "task", "meter"):  # others know no device
-            factory.rig = self._shared.rig
+            factory.gpus = self._shared.gpus
         if self.kind in ("paradigm", "model"):
             factory.task = self.task
         return factory

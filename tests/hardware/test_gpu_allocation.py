@@ -27,10 +27,10 @@ from tests.fake_nvml import FakeNvml
 @pytest.fixture
 def claimed() -> Iterator[list[GpuAllocation]]:
     """Rigs to close at the end."""
-    rigs: list[GpuAllocation] = []
-    yield rigs
-    for rig in rigs:
-        rig.close()
+    allocations: list[GpuAllocation] = []
+    yield allocations
+    for allocation in allocations:
+        allocation.close()
 
 
 def indices(boards: Sequence[Board]) -> list[int]:
@@ -38,9 +38,9 @@ def indices(boards: Sequence[Board]) -> list[int]:
 
 
 def chosen(device: str = "cpu", **options: object) -> list[int]:
-    rig = claim(GpuOptions(lease_wait_s=0, **options), device)  # type: ignore[arg-type]
-    rig.close()
-    return indices(rig.boards)
+    allocation = claim(GpuOptions(lease_wait_s=0, **options), device)  # type: ignore[arg-type]
+    allocation.close()
+    return indices(allocation.boards)
 
 
 # Which GPUs --------------------------------------------------------------------------------
@@ -48,10 +48,15 @@ def chosen(device: str = "cpu", **options: object) -> list[int]:
 
 def test_nothing_is_asked_of_a_driver_where_no_gpu_is_wanted():
     for options in (GpuOptions(), GpuOptions(gpus="auto")):
-        rig = claim(options, "cpu")
-        assert (rig.boards, rig.device, rig.rivals, rig.flags) == ((), "cpu", None, ())
-        assert rig.machine().driver is None
-        assert rig.temperature_c() is None
+        allocation = claim(options, "cpu")
+        assert (allocation.boards, allocation.device, allocation.rivals, allocation.flags) == (
+            (),
+            "cpu",
+            None,
+            (),
+        )
+        assert allocation.machine().driver is None
+        assert allocation.temperature_c() is None
 
 
 def test_a_number_takes_free_ones_and_a_list_those_that_it_names(gpus: FakeNvml):
@@ -72,10 +77,10 @@ def test_cuda_sees_only_the_gpu_that_it_trains_on(
     gpus: FakeNvml, claimed: list[GpuAllocation], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
-    rig = claim(GpuOptions(gpus="auto", lease_wait_s=0), "cuda")
-    claimed.append(rig)
-    assert indices(rig.boards) == [1]
-    assert rig.device == "cuda:0"
+    allocation = claim(GpuOptions(gpus="auto", lease_wait_s=0), "cuda")
+    claimed.append(allocation)
+    assert indices(allocation.boards) == [1]
+    assert allocation.device == "cuda:0"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == gpus.uuid(1)
 
 
@@ -178,19 +183,19 @@ def test_a_gpu_on_which_others_compute_is_refused_or_flagged(
     with pytest.raises(HardwareError, match=r"on GPU 0.*4711.*hardware\.shared=flag"):
         chosen(gpus=[0])
     assert Lease(gpus.uuid(0)).owner() is None
-    rig = claim(GpuOptions(gpus=[0], shared="flag"), "cpu")
-    claimed.append(rig)
-    assert rig.flags == ("shared_gpu",)
+    allocation = claim(GpuOptions(gpus=[0], shared="flag"), "cpu")
+    claimed.append(allocation)
+    assert allocation.flags == ("shared_gpu",)
 
 
 def test_others_that_come_later_are_found(gpus: FakeNvml, claimed: list[GpuAllocation]):
-    rig = claim(GpuOptions(gpus=[0]), "cpu")
-    claimed.append(rig)
+    allocation = claim(GpuOptions(gpus=[0]), "cpu")
+    claimed.append(allocation)
     gpus.processes(0, os.getpid())
-    rig.record_processes()
-    rig.check_processes()
+    allocation.record_processes()
+    allocation.check_processes()
     gpus.processes(0, os.getpid(), 4711)
-    for look in (rig.record_processes, rig.check_processes):
+    for look in (allocation.record_processes, allocation.check_processes):
         with pytest.raises(HardwareError, match="4711"):
             look()
 
@@ -198,26 +203,26 @@ def test_others_that_come_later_are_found(gpus: FakeNvml, claimed: list[GpuAlloc
 def test_in_a_container_a_trial_is_listed_by_another_number(
     gpus: FakeNvml, claimed: list[GpuAllocation], monkeypatch: pytest.MonkeyPatch
 ):
-    rig = claim(GpuOptions(gpus=[0]), "cpu")
-    claimed.append(rig)
+    allocation = claim(GpuOptions(gpus=[0]), "cpu")
+    claimed.append(allocation)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     gpus.processes(0, 17)
-    rig.record_processes()
-    rig.check_processes()
+    allocation.record_processes()
+    allocation.check_processes()
     gpus.processes(0, 17, 4711)
     with pytest.raises(HardwareError, match="4711"):
-        rig.check_processes()
+        allocation.check_processes()
 
 
 def test_a_driver_that_does_not_tell_who_computes_is_flagged(
     gpus: FakeNvml, claimed: list[GpuAllocation]
 ):
     gpus.fail("nvmlDeviceGetComputeRunningProcesses_v3", fake_nvml.NOT_SUPPORTED)
-    rig = claim(GpuOptions(gpus=1), "cpu")
-    claimed.append(rig)
-    rig.record_processes()
-    rig.check_processes()
-    assert rig.flags == ("company_unknown",)
+    allocation = claim(GpuOptions(gpus=1), "cpu")
+    claimed.append(allocation)
+    allocation.record_processes()
+    allocation.check_processes()
+    assert allocation.flags == ("company_unknown",)
 
 
 # Temperature and plausibility --------------------------------------------------------------
@@ -225,24 +230,24 @@ def test_a_driver_that_does_not_tell_who_computes_is_flagged(
 
 def test_a_gpu_that_stays_hot_is_flagged(gpus: FakeNvml, claimed: list[GpuAllocation]):
     options = GpuOptions(gpus=1, cool_down_s=0, cool_down_max_s=0.2)
-    rig = claim(options, "cpu")
-    claimed.append(rig)
+    allocation = claim(options, "cpu")
+    claimed.append(allocation)
     gpus.state.gpu[0].temperature_c = 43
-    rig.cool_down(40)
-    assert not rig.flags
+    allocation.cool_down(40)
+    assert not allocation.flags
     gpus.state.gpu[0].temperature_c = 44
-    rig.cool_down(40)
-    assert rig.flags == ("warm_start",)
+    allocation.cool_down(40)
+    assert allocation.flags == ("warm_start",)
 
 
 def test_a_hot_gpu_is_waited_for(gpus: FakeNvml, claimed: list[GpuAllocation]):
-    rig = claim(GpuOptions(gpus=1, cool_down_s=0, cool_down_max_s=60), "cpu")
-    claimed.append(rig)
+    allocation = claim(GpuOptions(gpus=1, cool_down_s=0, cool_down_max_s=60), "cpu")
+    claimed.append(allocation)
     gpus.state.gpu[0].temperature_c = 44
     threading.Timer(0.2, setattr, (gpus.state.gpu[0], "temperature_c", 43)).start()
-    rig.cool_down(40)
-    assert not rig.flags
-    assert rig.temperature_c() == 43
+    allocation.cool_down(40)
+    assert not allocation.flags
+    assert allocation.temperature_c() == 43
 
 
 @pytest.mark.parametrize(
@@ -258,9 +263,9 @@ def test_a_hot_gpu_is_waited_for(gpus: FakeNvml, claimed: list[GpuAllocation]):
 def test_mean_power_beyond_reason_is_said(
     gpus: FakeNvml, claimed: list[GpuAllocation], gpu_j: float, says: str | None
 ):
-    rig = claim(GpuOptions(gpus=1), "cpu")
-    claimed.append(rig)
-    wrong = rig.power_problem(Energy(100, gpu_j=gpu_j), windows=4, period_s=0.1, idle_w=50)
+    allocation = claim(GpuOptions(gpus=1), "cpu")
+    claimed.append(allocation)
+    wrong = allocation.power_problem(Energy(100, gpu_j=gpu_j), windows=4, period_s=0.1, idle_w=50)
     assert (wrong is None) == (says is None)
     assert says is None or says in (wrong or "")
 
@@ -268,10 +273,10 @@ def test_mean_power_beyond_reason_is_said(
 def test_short_trials_are_within_the_counters_coarseness(
     gpus: FakeNvml, claimed: list[GpuAllocation]
 ):
-    rig = claim(GpuOptions(gpus=1), "cpu")
-    claimed.append(rig)
+    allocation = claim(GpuOptions(gpus=1), "cpu")
+    claimed.append(allocation)
     for gpu_j in (0, 100):  # 0.1 s: nothing, or two ticks at 300 W and more
-        assert rig.power_problem(Energy(0.1, gpu_j=gpu_j), 4, 0.1, idle_w=50) is None
+        assert allocation.power_problem(Energy(0.1, gpu_j=gpu_j), 4, 0.1, idle_w=50) is None
 
 
 # Power limits ------------------------------------------------------------------------------
@@ -283,11 +288,11 @@ def test_a_limit_needs_a_gpu():
 
 
 def test_a_limit_is_held_and_put_back(gpus: FakeNvml, claimed: list[GpuAllocation]):
-    rig = claim(GpuOptions(gpus=1, power_limit_w=150), "cpu")
-    claimed.append(rig)
-    with rig.limited() as limit:
+    allocation = claim(GpuOptions(gpus=1, power_limit_w=150), "cpu")
+    claimed.append(allocation)
+    with allocation.limited() as limit:
         assert limit is not None
-        assert rig.machine().limit_w == 150
+        assert allocation.machine().limit_w == 150
     assert gpus.limit_w(0) == 300
     assert gpus.limit_w(1) == 300
 
@@ -298,15 +303,15 @@ def test_without_permission_a_number_is_refused_and_profiling_left_out(
 ):
     gpus.unprivileged()
     for wanted in (150, "profile"):
-        rig = claim(GpuOptions(gpus=1, power_limit_w=wanted, strict=strict), "cpu")
+        allocation = claim(GpuOptions(gpus=1, power_limit_w=wanted, strict=strict), "cpu")
         if wanted == 150 or strict:
             with pytest.raises(PowerLimitRefusedError, match=r"root.*CAP_SYS_ADMIN.*zeusd"):
-                rig.check_limit()
+                allocation.check_limit()
         else:
-            with rig.limited() as limit:
+            with allocation.limited() as limit:
                 assert limit is None
-            assert rig.flags == ("no_power_limit",)
-        rig.close()
+            assert allocation.flags == ("no_power_limit",)
+        allocation.close()
 
 
 def test_a_stale_limit_is_put_back_by_the_next_trial_or_flagged(
@@ -315,14 +320,14 @@ def test_a_stale_limit_is_put_back_by_the_next_trial_or_flagged(
     from energyopt.hardware.power_limit import PowerLimit
 
     PowerLimit(all_boards()[:1], 150).__enter__()  # and its process dies
-    rig = claim(GpuOptions(gpus=1), "cpu")
+    allocation = claim(GpuOptions(gpus=1), "cpu")
     assert gpus.limit_w(0) == 300
-    rig.close()
+    allocation.close()
     PowerLimit(all_boards()[:1], 150).__enter__()
     gpus.unprivileged()
-    rig = claim(GpuOptions(gpus=1), "cpu")
-    claimed.append(rig)
-    assert rig.flags == ("stale_power_limit",)
+    allocation = claim(GpuOptions(gpus=1), "cpu")
+    claimed.append(allocation)
+    assert allocation.flags == ("stale_power_limit",)
     assert gpus.limit_w(0) == 150
 
 
@@ -334,13 +339,13 @@ def test_the_users_cap_is_never_exceeded(gpus: FakeNvml, claimed: list[GpuAlloca
 
     with pytest.raises(ConfigError, match=r"power_limit_w=200.*at most hardware.max_power_limit_w"):
         held(power_limit_w=200)
-    rig = held(power_limit_w=180)
-    low_w, high_w = rig.boards[0].limits_w()
-    assert high_w > rig.limits_w()[1] == 180
-    assert rig.limits_w()[0] == low_w
-    with rig.limited():
-        assert gpus.limit_w(rig.boards[0].index) == 180
-    rig.close()
+    allocation = held(power_limit_w=180)
+    low_w, high_w = allocation.boards[0].limits_w()
+    assert high_w > allocation.limits_w()[1] == 180
+    assert allocation.limits_w()[0] == low_w
+    with allocation.limited():
+        assert gpus.limit_w(allocation.boards[0].index) == 180
+    allocation.close()
     low = held(max_power_limit_w=low_w - 1, power_limit_w="profile")
     with pytest.raises(PowerLimitRefusedError, match=r"max_power_limit_w=.* is below the"):
         low.check_limit()

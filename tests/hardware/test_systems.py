@@ -114,7 +114,7 @@ def test_a_named_system_refuses_other_boards_by_their_names(gpus: FakeNvml, opti
     for gpu in range(3):
         plug(gpus, gpu, OTHERS[option], 300)
     with pytest.raises(HardwareError) as caught, setup(f"hardware={option}") as it:
-        _ = it.rig
+        _ = it.gpus
     message = str(caught.value)
     assert message.startswith(f"no {composed(f'hardware={option}').hardware.gpu_name}".rstrip("$"))
     assert f"GPU 1 ({OTHERS[option]})" in message
@@ -128,7 +128,7 @@ def test_the_refusal_reads_as_a_sentence(gpus: FakeNvml):
         pytest.raises(HardwareError) as caught,
         setup("hardware=rtx3090", "hardware.gpus=[0]") as it,
     ):
-        _ = it.rig
+        _ = it.gpus
     assert str(caught.value) == (
         "no RTX 3090 is among the GPUs to choose from: GPU 0 (NVIDIA GeForce RTX 3090 Ti); choose "
         "hardware=nvidia for any, or another hardware=..."
@@ -143,7 +143,7 @@ def test_one_board_of_another_kind_among_those_asked_for_is_named(gpus: FakeNvml
         pytest.raises(HardwareError, match=r"GPU 0 \(Fake H200\): it is no H100"),
         setup(*words) as it,
     ):
-        _ = it.rig
+        _ = it.gpus
 
 
 @pytest.mark.parametrize(
