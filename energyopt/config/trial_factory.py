@@ -124,7 +124,7 @@ class TrialFactory:
         from energyopt.hardware.host import resolve_device
 
         device, options = resolve_device(str(self._cfg.device)), self._gpu_options
-        if self.known is not None:  # in a study, a GPU that is held must not fail a trial
+        if self.calibration is not None:  # in a study, a GPU that is held must not fail a trial
             options = replace(options, lease_wait_s=math.inf)
         return claim(options, device, repair=self._repair, on_wait=self._on_wait)
 
@@ -139,7 +139,7 @@ class TrialFactory:
         return node and cast("System", self._instantiator.make("hardware.system", node))
 
     @property
-    def known(self) -> Calibration | None:
+    def calibration(self) -> Calibration | None:
         """Hardware measurements of the study's earlier trials; None outside of a study."""
         return self._context.calibration
 
@@ -303,7 +303,7 @@ class TrialFactory:
             self._cfg.batch_size,
             sources.without(plain("paradigm", self._cfg.paradigm), self.sources),
         )
-        return profiler_for(self.gpus, options, limit, shape, self.known)
+        return profiler_for(self.gpus, options, limit, shape, self.calibration)
 
     def make_paradigm(self) -> Paradigm:
         """Load the data and build the paradigm, from the seed."""

@@ -164,7 +164,7 @@ def ready_trial(
             start,
             journal,
             gpus=setup.gpus,
-            calibration=setup.known,
+            calibration=setup.calibration,
             profiler=profiler,
             rules=setup.stopping,
             keep=keep,
