@@ -360,7 +360,7 @@ class TrialFactory:
             self._pretrained[name] = PretrainedModel(state, partial(child.model_with, state))
             recorder.add_upfront_cost(replace(upfront, reuse=reuse))
 
-    def assume(self) -> None:
+    def build_without_pretraining(self) -> None:
         """Build everything with untrained prerequisites, to fail early."""
         self._check_sources()
         for name, node in self.sources.items():

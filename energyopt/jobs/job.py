@@ -95,7 +95,7 @@ def check_readiness(setup: TrialFactory) -> Readiness:
     setup.check_limit()
     _ = setup.rules  # builds them: a mistake must show now
     start = setup.start
-    setup.assume()
+    setup.build_without_pretraining()
     setup.make_paradigm()
     check_meter(setup.meter)
     gpus = start.machine.gpus if start.machine else ()

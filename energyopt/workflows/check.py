@@ -157,7 +157,7 @@ class OwnPart:
         factory = self._factory(seed)
         match self.kind:
             case "paradigm":
-                factory.assume()
+                factory.build_without_pretraining()
                 return factory.make_paradigm()
             case "rule":
                 return factory.rules["own"]

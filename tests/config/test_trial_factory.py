@@ -186,7 +186,7 @@ def test_every_option_builds(here, group, option):
         case "stopping":
             assert all(isinstance(rule, StoppingRule) for rule in it.rules.values())
         case _:
-            it.assume()
+            it.build_without_pretraining()
             paradigm = it.make_paradigm()
             assert isinstance(paradigm, Paradigm)
             if option != "own":

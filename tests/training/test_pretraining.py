@@ -240,7 +240,7 @@ TEACHER = (
 def build(*words: str) -> None:
     """Build all that a trial would, as a study does before its first one."""
     with TrialFactory(composed(*words)) as setup:
-        setup.assume()
+        setup.build_without_pretraining()
         setup.make_paradigm()
 
 
