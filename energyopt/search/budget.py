@@ -62,16 +62,16 @@ class Budget:
     """Limits of a study over all its runs. A trial that is running then trains to its end.
 
     Attributes:
-        most_j: Energy, in J; None for any.
-        most_s: Time in which runs work on the study, in s of wall-clock time: two trials at the
+        max_j: Energy, in J; None for any.
+        max_s: Time in which runs work on the study, in s of wall-clock time: two trials at the
             same time count it once; None for any.
         reuse: Number of planned trainings with the result: a trial must save there what it costs;
             None requires no saving.
         estimate: Estimates the value of one more trial.
     """
 
-    most_j: float | None = None
-    most_s: float | None = None
+    max_j: float | None = None
+    max_s: float | None = None
     reuse: float | None = None
     estimate: Estimate = lambda _: None
 
@@ -80,10 +80,10 @@ class Budget:
 
         A trial is worth its energy while reuse x expected saving >= expected cost.
         """
-        if self.most_j is not None and (energy_j := books.spent_j()) >= self.most_j:
-            return f"search_budget_j={self.most_j:g} is spent: {joules(energy_j)}"
-        if self.most_s is not None and (time_s := books.wall_time_s()) >= self.most_s:
-            return f"search_budget_s={self.most_s:g} is spent: {duration(time_s)}"
+        if self.max_j is not None and (energy_j := books.spent_j()) >= self.max_j:
+            return f"search_budget_j={self.max_j:g} is spent: {joules(energy_j)}"
+        if self.max_s is not None and (time_s := books.wall_time_s()) >= self.max_s:
+            return f"search_budget_s={self.max_s:g} is spent: {duration(time_s)}"
         if self.reuse is None:
             return None
         value = self.estimate(books.observed())

@@ -133,8 +133,8 @@ class SamplerFactory:
             score = goal.monitor.score(goal.target)
             estimate = partial(worth_of_next, target=score)
         return Budget(
-            most_j=options.search_budget_j,
-            most_s=options.search_budget_s,
+            max_j=options.search_budget_j,
+            max_s=options.search_budget_s,
             reuse=None if isinstance(schedule, BaseSampler) else options.reuse,
             estimate=estimate,
         )

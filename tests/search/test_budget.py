@@ -62,9 +62,9 @@ def test_nothing_ends_a_study_without_a_budget():
 
 
 def test_a_spent_budget_says_which_it_is():
-    assert Budget(most_j=5).over(Toy(4.9)) is None
-    assert Budget(most_j=5).over(Toy(5.0)) == "search_budget_j=5 is spent: 5 J"
-    assert Budget(most_s=60).over(Toy(time_s=61)) == "search_budget_s=60 is spent: 1 min 01 s"
+    assert Budget(max_j=5).over(Toy(4.9)) is None
+    assert Budget(max_j=5).over(Toy(5.0)) == "search_budget_j=5 is spent: 5 J"
+    assert Budget(max_s=60).over(Toy(time_s=61)) == "search_budget_s=60 is spent: 1 min 01 s"
 
 
 def test_the_next_trial_must_save_what_it_costs_in_the_planned_trainings():
