@@ -29,7 +29,7 @@ class GpuAllocation:
         device: Where to train: "cpu", "cuda:N" or "mps".
         boards: The GPUs.
         leases: Leases of these GPUs; released on `close`.
-        rivals: Number of trials that can hold GPUs at the same time; None if none is held.
+        max_parallel: Number of trials that can hold GPUs at the same time; None if none is held.
         flags: Warnings about them, as short words.
     """
 
@@ -40,13 +40,13 @@ class GpuAllocation:
         boards: Sequence[Board] = (),
         *,
         leases: Sequence[Lease] = (),
-        rivals: int | None = None,
+        max_parallel: int | None = None,
         flags: Sequence[str] = (),
     ) -> None:
         self.options = options
         self.device = device
         self.boards = tuple(boards)
-        self.rivals = rivals
+        self.max_parallel = max_parallel
         self._leases = list(leases)
         self._flags = list(flags)
         self._may_limit = True

@@ -56,7 +56,7 @@ def claim(
             _training_device(device, selection, boards),
             selection,
             leases=leases,
-            rivals=len(candidates) // n_gpus,
+            max_parallel=len(candidates) // n_gpus,
         )
         gpus.prepare(repair=repair)
     except BaseException:

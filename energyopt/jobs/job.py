@@ -107,7 +107,7 @@ def check_readiness(setup: TrialFactory) -> Readiness:
         provenance=start.provenance,
         flags=start.flags,
         gpu=gpus[0].name if gpus else "",
-        max_parallel=setup.gpus.rivals,
+        max_parallel=setup.gpus.max_parallel,
         limit_w=start.machine.limit_w if start.machine else None,
         limits_w=(max(lows), min(highs)) if lows and highs else None,
         monitor=start.monitor,

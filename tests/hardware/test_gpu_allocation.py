@@ -49,7 +49,12 @@ def chosen(device: str = "cpu", **options: object) -> list[int]:
 def test_nothing_is_asked_of_a_driver_where_no_gpu_is_wanted():
     for options in (GpuOptions(), GpuOptions(gpus="auto")):
         allocation = claim(options, "cpu")
-        assert (allocation.boards, allocation.device, allocation.rivals, allocation.flags) == (
+        assert (
+            allocation.boards,
+            allocation.device,
+            allocation.max_parallel,
+            allocation.flags,
+        ) == (
             (),
             "cpu",
             None,
@@ -161,7 +166,7 @@ def test_each_trial_has_its_own(gpus: FakeNvml, claimed: list[GpuAllocation]):
     other = claim(GpuOptions(gpus=1, lease_wait_s=0), "cpu")
     claimed += [one, other]
     assert indices([*one.boards, *other.boards]) == [0, 1]
-    assert one.rivals == 2
+    assert one.max_parallel == 2
     with pytest.raises(HardwareError, match=r"is held by.*lease_wait_s"):
         claim(GpuOptions(gpus=1, lease_wait_s=0), "cpu")
     one.close()
