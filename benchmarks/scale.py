@@ -100,7 +100,7 @@ class AtOnce:
     def recipe(self, params: Mapping[str, Value], *, n_repeats: int = 0) -> tuple[str, ...]:
         """Its overrides."""
         del n_repeats
-        return self._space.words(params)
+        return self._space.overrides(params)
 
     def folder(self, number: int) -> Path:
         """Named by its number."""

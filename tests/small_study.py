@@ -87,7 +87,7 @@ class AtOnce:
     def recipe(self, params: Mapping[str, Value], *, n_repeats: int = 0) -> tuple[str, ...]:
         """Its words."""
         del n_repeats
-        return SPACE.words(params)
+        return SPACE.overrides(params)
 
     def folder(self, number: int) -> Path:
         """Named by its number."""

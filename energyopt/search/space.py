@@ -27,19 +27,19 @@ class Dimension:
         key: The config key or group, as people write it.
         element: The override up to the "=": the key with its "+" or "++".
         distribution: Optuna's distribution.
-        words: For choices, the text of the override after the "=", by value.
+        texts: For choices, the text of the override after the "=", by value.
         is_group: Whether it selects an option of a config group.
     """
 
     key: str
     element: str
     distribution: BaseDistribution
-    words: Mapping[Any, str] = field(default_factory=dict)
+    texts: Mapping[Any, str] = field(default_factory=dict)
     is_group: bool = False
 
-    def word(self, value: Value) -> str:
+    def override(self, value: Value) -> str:
         """Return the override that sets a value, without loss."""
-        text = self.words[value] if self.words else repr(value)
+        text = self.texts[value] if self.texts else repr(value)
         return f"{self.element}={text}"
 
     @property
@@ -139,6 +139,6 @@ class Space:
         """The axes that set values."""
         return tuple(d for d in self.dimensions if not d.is_group)
 
-    def words(self, params: Mapping[str, Value]) -> tuple[str, ...]:
+    def overrides(self, params: Mapping[str, Value]) -> tuple[str, ...]:
         """Return the overrides that set the given values."""
-        return tuple(d.word(params[d.key]) for d in self.dimensions if d.key in params)
+        return tuple(d.override(params[d.key]) for d in self.dimensions if d.key in params)

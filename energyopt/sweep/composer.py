@@ -45,14 +45,14 @@ class Composer:
 
     def default(self) -> DictConfig:
         """Return the config of the default configuration's groups."""
-        return self.compose(self._space.words(self._default_groups()))
+        return self.compose(self._space.overrides(self._default_groups()))
 
     def present(self, groups: Mapping[str, Value]) -> tuple[Dimension, ...]:
         """Return the axes that exist under a choice of groups."""
         scalars = self._space.scalars
         if all(d.always for d in scalars):
             return scalars
-        cfg = self.compose(self._space.words(groups))
+        cfg = self.compose(self._space.overrides(groups))
         return tuple(d for d in scalars if d.always or _exists(cfg, d.key))
 
     def baseline(self, choice: Mapping[str, Value] | None = None) -> dict[str, Value]:
@@ -62,7 +62,7 @@ class Composer:
             choice: Options of groups that differ from the default.
         """
         params = self._default_groups() | dict(choice or {})
-        cfg = self.compose(self._space.words(params))
+        cfg = self.compose(self._space.overrides(params))
         return params | {
             d.key: d.nearest(self._assumed.get(d.key, OmegaConf.select(cfg, d.key)))
             for d in self.present(params)

@@ -215,7 +215,7 @@ class HydraApp(ABC):
         del n_repeats  # another app handles its own seed
         keys = {dimension.key for dimension in self._space.dimensions}
         extra = (override_for(key, value) for key, value in params.items() if key not in keys)
-        return (*self._space.words(params), *extra)
+        return (*self._space.overrides(params), *extra)
 
     def folder(self, number: int) -> Path:
         """Return the folder of a trial."""

@@ -81,7 +81,7 @@ class Options(SweepKeys):
             )
         return tuple(Metric(n, d) for n, d in zip(names, directions, strict=True) if d is not None)
 
-    def words(self, arguments: Sequence[str]) -> list[str]:
+    def overrides(self, arguments: Sequence[str]) -> list[str]:
         """Return the command line's overrides, and those of `params` that it does not set."""
         set_keys = {override.lstrip("+").partition("=")[0] for override in arguments}
         params = self.params or {}

@@ -67,12 +67,12 @@ class Preflight:
                 if option == default[dimension.key]:
                     continue
                 try:
-                    other = self._check(self._composer.baseline({dimension.key: option}))
-                    _check_same_monitor(other.monitor, ready.monitor)
+                    readiness = self._check(self._composer.baseline({dimension.key: option}))
+                    _check_same_monitor(readiness.monitor, ready.monitor)
                 except EnergyoptError as error:
                     raise ConfigError(
-                        f"{dimension.word(option)} cannot be trained here ({error}); leave it out "
-                        "of the choice"
+                        f"{dimension.override(option)} cannot be trained here ({error}); leave it "
+                        "out of the choice"
                     ) from error
         self._check_limits(ready)
         return ready
@@ -90,7 +90,7 @@ class Preflight:
         return self._build(params)
 
     def _build(self, params: Mapping[str, Value], *overrides: str) -> Readiness:
-        value = self._run([*self._space.fixed, *self._space.words(params), *overrides])
+        value = self._run([*self._space.fixed, *self._space.overrides(params), *overrides])
         if isinstance(value, Readiness):
             return value
         if isinstance(value, EnergyoptError):

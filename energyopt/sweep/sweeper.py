@@ -71,7 +71,7 @@ class StudySweeper:
         self._options = options = Options.read(sweep_keys)
         self._config = config
         self._console = Console()
-        self._space = parse_space(options.words(arguments), hydra_context.config_loader)
+        self._space = parse_space(options.overrides(arguments), hydra_context.config_loader)
         self._composer = Composer(hydra_context.config_loader, config, self._space)
         multirun = Multirun(hydra_context, task_function, config)
         app = OtherApp if options.app is None else OwnApp

@@ -126,7 +126,7 @@ def test_the_default_config_has_the_chosen_groups_and_the_fixed_words():
 def test_words_compose_to_the_values_they_name():
     it = composer(MODELS, "lr=interval(0,1)", "+note=choice('a, \\'b\\'',c)", "epochs=4")
     params: dict[str, Value] = {"model": "cnn1d", "lr": 1e-07, "note": "a, 'b'"}
-    config = it.compose(it._space.words(params))
+    config = it.compose(it._space.overrides(params))
     assert (config.lr, config.note, config.epochs) == (1e-07, "a, 'b'", 4)
     assert OmegaConf.select(config, "model.kernel_size") == 5
-    assert it.compose(it._space.words(params)) is config
+    assert it.compose(it._space.overrides(params)) is config

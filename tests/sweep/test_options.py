@@ -138,10 +138,10 @@ def test_names_are_one_an_objective(names):
     ids=str,
 )
 def test_the_command_line_goes_before_params(params: dict[str, Any] | None, arguments, words):
-    assert Options(params=params).words(arguments) == words
+    assert Options(params=params).overrides(arguments) == words
 
 
 def test_params_of_any_type_are_read_as_themselves():
     params = {"a": 1, "b": 1e-7, "c": True, "d": None, "e": [1, "x y"], "f": {"g": 2}}
-    parsed = OverridesParser.create().parse_overrides(Options(params=params).words([]))
+    parsed = OverridesParser.create().parse_overrides(Options(params=params).overrides([]))
     assert {override.get_key_element(): override.value() for override in parsed} == params

@@ -28,7 +28,7 @@ OUTCOME = outcome_of(result([(100, 2, 0.95)]), EnergyVsAccuracy())
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Outbox:
-    return Outbox(tmp_path / "runs", SPACE.words, journals=False)
+    return Outbox(tmp_path / "runs", SPACE.overrides, journals=False)
 
 
 def asked(tmp_path: Path, name: str = "a.db"):
@@ -69,7 +69,7 @@ def test_what_is_damaged_says_nothing(tmp_path, spool, text):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     trial, _ = asked(tmp_path)
     (tmp_path / "file").write_text("")
-    spool = Outbox(tmp_path / "file", SPACE.words, journals=False)
+    spool = Outbox(tmp_path / "file", SPACE.overrides, journals=False)
     with pytest.raises(StorageError, match=r"untold\.json cannot be written: Not a directory"):
         spool.keep(trial, [], OUTCOME)
 
@@ -121,7 +121,7 @@ def opened(tmp_path: Path, spool: Outbox) -> StudyStore:
 def test_a_trial_of_a_newer_version_stays_as_it_is(tmp_path: Path) -> None:
     """A run that cannot read it says so when it begins, and leaves it alone while it runs."""
     runs = tmp_path / "runs"
-    spool = Outbox(runs, SPACE.words, journals=True)
+    spool = Outbox(runs, SPACE.overrides, journals=True)
     died = opened(tmp_path, spool)
     for number in range(2):
         trial = died.ask()

@@ -208,7 +208,7 @@ def test_a_choice_of_a_config_group_is_known_as_one(word, key, element, choices)
     assert parsed.always
     assert (parsed.key, parsed.element) == (key, element or key)
     assert parsed.distribution == among(*choices)
-    assert parsed.word(choices[0]) == f"{parsed.element}={choices[0]}"
+    assert parsed.override(choices[0]) == f"{parsed.element}={choices[0]}"
 
 
 def test_a_glob_without_a_match_is_refused():
@@ -224,7 +224,7 @@ def test_an_axis_keeps_the_plus_signs_that_add_its_key(word, element):
     parsed = dimension(word)
     assert (parsed.key, parsed.element) == ("lr", element)
     assert parsed.always == element.startswith("+")
-    assert parsed.word(2) == f"{element}=2"
+    assert parsed.override(2) == f"{element}=2"
 
 
 def test_fixed_words_pass_untouched_and_groups_are_drawn_first():
@@ -250,9 +250,9 @@ def test_fixed_words_pass_untouched_and_groups_are_drawn_first():
 
 def test_words_set_the_given_values_in_the_order_of_the_axes():
     space = parse("lr=interval(0,1)", "model=mlp,cnn", "+note=choice('a b',c)")
-    assert space.words({"lr": 0.1, "model": "cnn", "+note": "?"}) == ("model=cnn", "lr=0.1")
-    assert space.words({"note": "a b"}) == ("+note='a b'",)
-    assert space.words({}) == ()
+    assert space.overrides({"lr": 0.1, "model": "cnn", "+note": "?"}) == ("model=cnn", "lr=0.1")
+    assert space.overrides({"note": "a b"}) == ("+note='a b'",)
+    assert space.overrides({}) == ()
 
 
 @pytest.mark.parametrize("words", [("lr=1,2", "lr=3,4"), ("lr=1,2", "+lr=interval(0,1)")])
@@ -335,7 +335,7 @@ def test_a_word_sets_exactly_the_value(value):
     axis = dimension(f"key={plain.partition('=')[2]},{override_for('k', other)[2:]}")
     assert isinstance(axis.distribution, CategoricalDistribution)
     assert_same(axis.distribution.choices[0], value)
-    assert_same(reparsed(axis.word(value)), value)
+    assert_same(reparsed(axis.override(value)), value)
 
 
 @few
@@ -354,7 +354,7 @@ def test_any_text_of_quotes_and_backslashes_survives(value):
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers())
 def test_any_number_survives(value):
     assert_same(reparsed(override_for("key", value)), value)
-    assert_same(reparsed(Dimension("key", "+key", floats(0, 1)).word(value)), value)
+    assert_same(reparsed(Dimension("key", "+key", floats(0, 1)).override(value)), value)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_lists_and_dicts_are_the_text_that_makes_them(word, expected):
     assert axis.grid() == expected
     choices = OverridesParser.create().parse_override(word).value()
     assert isinstance(choices, ChoiceSweep)
-    again = [OverridesParser.create().parse_override(axis.word(text)) for text in expected]
+    again = [OverridesParser.create().parse_override(axis.override(text)) for text in expected]
     assert [override._value for override in again] == choices.list
 
 

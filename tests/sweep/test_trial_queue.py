@@ -200,7 +200,7 @@ def resume(where: str, folder: Path) -> None:
 
 def settle(where: str, folder: Path) -> StudyRecord:
     """The recovery by the next run before it trains."""
-    store = opened(where, remains=Outbox(folder, SPACE.words, journals=True).remains)
+    store = opened(where, remains=Outbox(folder, SPACE.overrides, journals=True).remains)
     store.reap()
     study = store.read()
     store.close()
