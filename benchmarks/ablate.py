@@ -136,7 +136,7 @@ def show(
     verdicts: Mapping[str, Mapping[str, Sequence[Verdict]]],
     workloads: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> None:
-    """The table, and what leaving workloads out says."""
+    """Print the table, and what leaving workloads out says."""
     rows = []
     for name, of in verdicts.items():
         each = summarise(of)

@@ -76,7 +76,7 @@ class MetricSession(CurveSession):
         self._start = replace(self._start, target=self._target, monitor=metric.monitor)
 
     def begin_setup(self, setup: Mapping[str, Any]) -> Training:
-        """A new trial, which reports the metric."""
+        """Return a new trial, which reports the metric."""
         training = super().begin_setup(setup)
         values = tuple(map(self._value, training.curve.accuracy))
         training.curve = replace(training.curve, accuracy=values)

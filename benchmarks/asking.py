@@ -33,7 +33,7 @@ SPACE: dict[str, BaseDistribution] = {
 
 
 def trial(number: int, rng: np.random.Generator) -> TrialSnapshot:
-    """A made-up trial whose error falls by a power law."""
+    """Make up a trial whose error falls by a power law."""
     lr, size = 10 ** rng.uniform(-4, -1), int(rng.choice([8, 16, 32, 64, 128, 256]))
     optimizer = str(rng.choice(["sgd", "adam"]))
     slow = abs(np.log10(lr) + 2) + (optimizer == "sgd") + size / 256

@@ -110,7 +110,7 @@ class CurveSession(Player):
         self.first = dict(zip(curves.space, drawn, strict=True))
 
     def begin_setup(self, setup: Mapping[str, Any]) -> Training:
-        """A new trial, of the nearest recorded setup, on the next of its runs."""
+        """Return a new trial, of the nearest recorded setup, on the next of its runs."""
         key = self.curves.snap(setup)
         runs = self.curves.recordings[key]
         draw = f"{self.seed}/{self.curves.name}/{key}/{self._met[key]}"

@@ -140,7 +140,7 @@ class CurveSet:
         return energy_j is not None and energy_j <= _GOOD * self.best_j
 
     def snap(self, setup: Mapping[str, Any]) -> Key:
-        """The recorded setup that differs in the fewest keys; of those the nearest, the first."""
+        """Return the recorded setup that differs in the fewest keys; ties go to the nearest."""
         wanted = self.simplest(tuple(setup[key] for key in self.space))
         if wanted in self.recordings:
             return wanted
@@ -233,7 +233,7 @@ def _reachable(recordings: Iterable[Sequence[Recording]]) -> float:
 
 
 def _study(folder: Path, target: float) -> CurveSet:
-    """A grid that was trained; trainings that differ in the seed alone are of one setup."""
+    """Read a grid that was trained; trainings that differ only in the seed are of one setup."""
     study = record_from(read_folder(folder), folder)
     recordings: dict[Key, list[Recording]] = defaultdict(list)
     names = [key for key in study.results[0][0].params if key != "seed"] if study.results else []
@@ -337,7 +337,7 @@ def _recording(
 
 
 def _space(names: Sequence[str], recordings: Iterable[Key]) -> dict[str, list[Any]]:
-    """The values of each key among recorded setups."""
+    """Return the values of each key among recorded setups."""
     columns = zip(*recordings, strict=True)
     return {name: sorted(set(column)) for name, column in zip(names, columns, strict=True)}
 

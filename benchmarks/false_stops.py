@@ -209,7 +209,7 @@ def _curve(rows: Sequence[Mapping[str, str]]) -> Curve:
 
 
 def measure(curves: Sequence[Curve], plan: Plan, orders: int, trials: int) -> dict[str, Verdict]:
-    """The mean verdict on each rule, over the same random orders."""
+    """Return the mean verdict on each rule, over the same random orders."""
     verdicts: dict[str, list[Verdict]] = {name: [] for name in RULES}
     for seed in range(orders):
         drawn = random.Random(seed).sample(curves, min(trials, len(curves)))

@@ -50,7 +50,7 @@ class Area:
 
 
 def worst_point(curves: CurveSet) -> Point:
-    """The largest recorded energy, and the lowest recorded accuracy."""
+    """Return the largest recorded energy, and the lowest recorded accuracy."""
     points = [
         point for group in curves.recordings.values() for each in group for point in each.points
     ]
@@ -58,7 +58,7 @@ def worst_point(curves: CurveSet) -> Point:
 
 
 def best_area(curves: CurveSet, *, ends: bool) -> float:
-    """The hypervolume of all setups' mean curves, or of their ends alone."""
+    """Return the hypervolume of all setups' mean curves, or of their ends only."""
     area = Area(worst_point(curves))
     for group in curves.recordings.values():
         for point in [_mean_point(group, -1)] if ends else _mean_points(group):

@@ -342,7 +342,7 @@ class Steady:
 
 
 def machine(bench: Bench, scale: float) -> Found:  # noqa: ARG001  # it is short anyway
-    """The card and the machine, by `energyopt doctor` where that can look without setting."""
+    """Describe card and machine, by `energyopt doctor` where that can look without setting."""
     import torch
 
     board = bench.board
@@ -393,7 +393,7 @@ def ask_doctor(bench: Bench) -> str:
 
 
 def study(bench: Bench, scale: float) -> Found:
-    """A study through the command line, as a user runs it."""
+    """Run a study through the command line, as a user does."""
     sizes = bench.sizes
     words = [
         *("-m", *bench.where, *sizes.study),
@@ -460,7 +460,7 @@ def study(bench: Bench, scale: float) -> Found:
 
 
 def power(bench: Bench, scale: float) -> Found:
-    """The counter against the integral of sampled power."""
+    """Compare the counter with the integral of sampled power."""
     sizes = bench.sizes
     with sampled_power(bench.board) as samples:
         steady = bench.train_for(sizes.batch_size, sizes.ramp_s * scale, sizes.load_s * scale)
@@ -743,7 +743,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def window(meter: EnergyMeter) -> None:
-    """A window of a meter, with nothing in it."""
+    """Measure a window of a meter, with nothing in it."""
     meter.start()
     meter.stop()
 
@@ -755,7 +755,7 @@ def source(result: TrialResult) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table in Markdown."""
+    """Return a table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     return [f"| {' | '.join(line)} |" for line in lines]
 
@@ -774,7 +774,7 @@ def watts(energy_j: float, time_s: float) -> str:
 
 
 def told(value: object) -> str:
-    """A value for people; "-" for what is not known."""
+    """Write a value for people; "-" for what is not known."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -902,7 +902,7 @@ def run_parts(bench: Bench, report: Report, keys: Sequence[str], until_s: float)
 
 
 def free_path(folder: Path, name: str, *, rehearsal: bool) -> Path:
-    """A file for a GPU's report that overwrites no other one."""
+    """Return a file for a GPU's report that overwrites no other one."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     slug = f"rehearsal-{slug}" if rehearsal else slug
     names = itertools.chain([slug], (f"{slug}-{number}" for number in itertools.count(2)))
@@ -910,7 +910,7 @@ def free_path(folder: Path, name: str, *, rehearsal: bool) -> Path:
 
 
 def find_board(device: str) -> tuple[Board, int]:
-    """The GPU of a device, and its number among those that CUDA sees.
+    """Return the GPU of a device, and its number among those that CUDA sees.
 
     Raises:
         EnergyoptError: If there is none, or a dead process has left a power limit.
@@ -988,7 +988,7 @@ def measure(options: argparse.Namespace, folder: Path, *, rehearsal: bool) -> in
 
 
 def parts_of(text: str) -> list[str]:
-    """The parts that a command line names."""
+    """Return the parts that a command line names."""
     keys = text.split(",")
     unknown = [key for key in keys if key not in PARTS]
     if unknown:

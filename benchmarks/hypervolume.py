@@ -152,7 +152,7 @@ COLUMNS = {
 
 
 def show(rows: Sequence[Row], sets: Sequence[CurveSet]) -> None:
-    """A table for each set: median / geometric mean / share censored."""
+    """Print a table for each set: median / geometric mean / share censored."""
     for curves in sets:
         asked = "" if curves.target is None else f", target {curves.target:g}"
         print(f"\n{curves.name}: {len(curves.recordings)} setups{asked}; cap {CAP:g}")

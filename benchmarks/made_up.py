@@ -83,7 +83,7 @@ def made_up_params(random_: random.Random) -> Params:
 
 
 def made_up_result(random_: random.Random, checkpoints: int = CHECKPOINTS) -> TrialResult:
-    """A trial's record: one in twenty failed, one in twenty diverged, one in five missed."""
+    """Make up a trial: one in twenty failed, one in twenty diverged, one in five missed."""
     fate = random_.random()
     best = random_.uniform(0.6, 0.89) if fate < 0.3 else random_.uniform(0.9, 0.99)
     end, reason = _end(fate)
@@ -163,7 +163,7 @@ def make_up(where: str, name: str, n_trials: int, *, checkpoints: int = CHECKPOI
 def _rows(
     random_: random.Random, study_id: int, first_id: int, number: int, checkpoints: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of a trial, with the name of each one's table."""
+    """Yield the rows of a trial, with the name of each one's table."""
     outcome, params = made_up_outcome(random_, checkpoints), made_up_params(random_)
     trial_id = first_id + number
     began = _BEGAN + timedelta(minutes=number)

@@ -137,7 +137,7 @@ def counter_reads(fake: FakeNvml, meter: EnergyMeter) -> int:
 
 
 def candidates(fake: FakeNvml, folder: Path) -> Iterator[tuple[list[Candidate], Spend]]:
-    """The meters over their fakes, with what moves RAPL's counter, in two groups.
+    """Yield the meters over their fakes, with what moves RAPL's counter, in two groups.
 
     Zeus starts helper processes for RAPL, and the estimate looks for the CPU time of children:
     so first what has none.
@@ -227,7 +227,7 @@ def bare_epoch_s(epochs: int, begun: Spend) -> float:
 
 
 def measure(folder: Path, windows: int, epochs: int, repeat: int) -> list[Measured]:
-    """The least that each meter costs in some turns, and before them the loop alone."""
+    """Return the least that each meter costs in some turns, and before them the loop alone."""
     from energyopt.core.journal import NAME, JournalWriter
     from tests import fake_nvml
 
@@ -294,7 +294,7 @@ def compare_meters(windows: int, epochs: int, repeat: int) -> bool:
 
 
 def imported_by(words: list[str], folder: Path) -> set[str]:
-    """The modules that a Python program imports, in all its processes."""
+    """Return the modules that a Python program imports, in all its processes."""
     done = subprocess.run(
         [sys.executable, *words],
         cwd=folder,

@@ -35,7 +35,7 @@ _SIZE, _LIMIT = "batch_size", "power_limit_w"
 def joint(
     make: Callable[..., BaseSampler], *, reached: bool = False, noisy: bool = False
 ) -> Method:
-    """A sampler of Optuna's over batch size and power limit; recommends the best it has seen.
+    """Return a sampler of Optuna's over batch size and power limit, which recommends the best seen.
 
     Args:
         make: Makes the sampler from a seed and options.
@@ -79,7 +79,7 @@ def tpe_profiled(session: Session, **options: Any) -> Search:
 
 
 def joule(session: Session, *, pause: bool = True, **options: Any) -> Search:
-    """The product's own search; see `energyopt.search.joule`.
+    """Return the product's own search; see `energyopt.search.joule`.
 
     Args:
         session: Where it trains.
@@ -122,7 +122,7 @@ def joule(session: Session, *, pause: bool = True, **options: Any) -> Search:
 
 
 def other(name: str) -> Method:
-    """A search of another package, over batch size and power limit, from epoch to epoch."""
+    """Return a search of another package, over batch size and power limit, from epoch to epoch."""
 
     def search(session: Session, **options: Any) -> Search:
         recorded = session.problem.recorded
@@ -168,7 +168,7 @@ DEFAULTS = ("random", "tpe", "motpe", "nsga2", "tpe_profiled", "zeus", "joule")
 
 
 def method(name: str) -> Method:
-    """A method by name.
+    """Return a method by name.
 
     Raises:
         ConfigError: If there is none, or its package is missing.

@@ -49,7 +49,7 @@ Space = Mapping[str, Sequence[Any]]
 
 
 def neps(name: str, **given: Any) -> Callable[..., Asking]:
-    """A search of NePS, by its name there."""
+    """Return a search of NePS, by its name there."""
 
     def ask(space: Space, epochs: int, seed: int, **options: Any) -> Asking:
         package = _package("neps", "neural-pipeline-search")

@@ -62,7 +62,7 @@ class Cost:
 
 
 def environment() -> dict[str, str]:
-    """This one; a bare checkout is put on the path of its Python."""
+    """Return this program; a bare checkout is put on the path of its Python."""
     if importlib.util.find_spec("energyopt"):
         return dict(os.environ)
     paths = [str(ROOT), str(ROOT / "energyopt" / "_hydra"), os.environ.get("PYTHONPATH", "")]
@@ -87,7 +87,7 @@ def run(words: Sequence[str], folder: Path) -> Cost:
 
 
 def best(programs: Mapping[str, Sequence[str]], repeat: int) -> dict[str, Cost]:
-    """The least that each program costs in some runs, each in a folder of its own."""
+    """Return the least that each program costs in some runs, each in a folder of its own."""
     costs: dict[str, list[Cost]] = {name: [] for name in programs}
     for _ in range(repeat):
         for name, words in programs.items():
@@ -103,7 +103,7 @@ def best(programs: Mapping[str, Sequence[str]], repeat: int) -> dict[str, Cost]:
 
 
 def sweeps(jobs: int) -> dict[str, list[str]]:
-    """The programs to compare, by name; the first is the yardstick."""
+    """Return the programs to compare, by name; the first is the yardstick."""
     ours = [
         *("app.py", "-m", "hydra/sweeper=energyopt", "hydra/launcher=energyopt"),
         *("hydra/sweeper/sampler=random", "hydra.sweeper.storage=study.db"),
@@ -145,7 +145,7 @@ def compare_start_ups() -> bool:
 
 
 def heavy_imports() -> list[str]:
-    """The heavy packages that `--help` imports, of which there should be none."""
+    """Return the heavy packages that `--help` imports, of which there should be none."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "energyopt", "--help"],
         env=environment(),

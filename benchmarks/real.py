@@ -77,7 +77,7 @@ class Search:
         return sum(energy.time_s for result in results for energy in result.books.values())
 
     def recommended(self) -> list[Setup | None]:
-        """The setup that it would recommend after each step."""
+        """Return the setup that it would recommend after each step."""
         setups = {trial.number: trial.overrides for trial in self.study.trials}
         return [
             None if step.cheapest is None else _plain(setups[step.cheapest]) for step in self.steps
@@ -133,7 +133,7 @@ def _so_far(journal: Path) -> TrialResult | None:
 
 
 def _plain(words: Setup) -> Setup:
-    """A setup's words without the seed, which a repetition has."""
+    """Return a setup's words without the seed, which a repetition has."""
     return tuple(word for word in words if not word.startswith("seed="))
 
 
@@ -149,7 +149,7 @@ def train_again(setup: Setup, words: Sequence[str], again: int) -> float:
 
 
 def words_of(method: str) -> list[str]:
-    """A method's words: `sampler:word,word`; commas in brackets belong to a word."""
+    """Return a method's words: `sampler:word,word`; commas in brackets belong to a word."""
     sampler, _, own = method.partition(":")
     return [f"sampler={sampler}", *filter(None, re.split(r",(?![^\[]*\])", own))]
 
@@ -208,7 +208,7 @@ def _energy_j(setup: Setup | None, energy_j: Mapping[Setup, float]) -> float:
 
 
 def show(runs: Sequence[Mapping[str, Judged]]) -> None:
-    """The tables: what each method cost, and what it needed until it was good."""
+    """Print the tables: what each method cost, and what it needed until it was good."""
     methods = list(runs[0])
     print(f"\nGeometric means over {len(runs)} seeds; joules of the whole search")
     print_table(

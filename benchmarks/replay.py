@@ -108,7 +108,7 @@ def run(task: Task) -> tuple[Row, Verdict]:
 
 
 def show(summaries: Mapping[str, Summary], problems: Sequence[Problem]) -> None:
-    """The table, and how far the goal is."""
+    """Print the table, and how far the goal is."""
     baselines = [name for name in summaries if not name.startswith(OURS)] or list(summaries)
     best = min(baselines, key=lambda name: summaries[name].j5)
     versus = compare({name: summary.medians for name, summary in summaries.items()}, best)

@@ -30,7 +30,7 @@ def run_all(run: Callable[[Task], Done], tasks: Sequence[Task], jobs: int) -> li
 
 
 def split_name(name: str) -> tuple[str, dict[str, Any]]:
-    """A method's name without its own options, and these: `name:key=value,key=value`."""
+    """Return a method's name without its own options, and these: `name:key=value,key=value`."""
     plain, _, own = name.partition(":")
     return plain, options_of(filter(None, own.split(",")))
 

@@ -299,7 +299,7 @@ def be_a_coordinator(name: str, trials: int) -> None:
 
 @contextlib.contextmanager
 def postgres(url: str | None) -> Iterator[str | None]:
-    """The URL of a PostgreSQL database: the one given, or one of a server of our own."""
+    """Yield the URL of a PostgreSQL database: the one given, or one of a server of our own."""
     if url is not None:
         yield storage_url(url)
         return
@@ -355,7 +355,7 @@ def command(words: Sequence[str]) -> tuple[Cost, int]:
 
 @contextlib.contextmanager
 def copied(file: Path) -> Iterator[Path]:
-    """A copy of a database, with what is still in its log."""
+    """Yield a copy of a database, with what is still in its log."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / file.name
         with (

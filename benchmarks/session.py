@@ -142,7 +142,7 @@ class MarkedPlan(Plan):
     marks: tuple[int, ...] = ()
 
     def next_evaluation(self, samples: int, epoch_samples: int, *, reached: bool) -> int:
-        """Samples since the first step at which to evaluate next."""
+        """Return samples since the first step at which to evaluate next."""
         usual = Plan.next_evaluation(self, samples, epoch_samples, reached=reached)
         if not self.marks:
             return usual
@@ -190,7 +190,7 @@ class Player:
     def begin(
         self, setup: dict[str, object], curve: Curve, costs: Costs, name: object = None
     ) -> Training:
-        """A new trial, which has not trained yet.
+        """Return a new trial, which has not trained yet.
 
         Args:
             setup: What is searched, by key.
@@ -260,7 +260,7 @@ class Player:
         return result
 
     def best_limit(self, name: object) -> float | None:
-        """The limit that was found best for what a power profile holds for, in W."""
+        """Return the limit that was found best for what a power profile holds for, in W."""
         points = self._known.profiles.get(digest(self._shape(name)))
         return self._select(points) if points else None
 
@@ -317,7 +317,7 @@ class Session(Player):
         self._met: Counter[int] = Counter()
 
     def begin_size(self, size: int) -> Training:
-        """A new trial with a batch size, on the next of its recorded runs.
+        """Return a new trial with a batch size, on the next of its recorded runs.
 
         Which one depends on seed, workload, batch size, and how often it was trained before: so all
         methods meet the same noise.
@@ -336,6 +336,6 @@ class Session(Player):
         return training
 
     def setup(self, size: int) -> Setup:
-        """A batch size at the limit that was found best; at the highest where none was."""
+        """Return a batch size at the limit that was found best; at the highest where none was."""
         limit_w = self.best_limit(size)
         return Setup(size, self.problem.recorded.limits_w[-1] if limit_w is None else limit_w)

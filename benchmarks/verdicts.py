@@ -182,7 +182,7 @@ def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def interval(logs: Array) -> tuple[float, float]:
-    """The 95 % confidence interval of a geometric mean, from logs, by resampling."""
+    """Return the 95 % confidence interval of a geometric mean, from logs, by resampling."""
     rng = np.random.default_rng(0)
     drawn = rng.choice(logs, (_RESAMPLES, len(logs))).mean(axis=1)
     low, high = np.exp(np.quantile(drawn, [0.025, 0.975]))
@@ -194,5 +194,5 @@ def _median(values: object) -> float:
 
 
 def geometric(values: Sequence[float]) -> float:
-    """The geometric mean."""
+    """Return the geometric mean."""
     return float(np.exp(np.mean(np.log(values))))

@@ -66,7 +66,7 @@ def groups() -> str:
 
 
 def root_keys() -> str:
-    """The keys of the root config, by what they are for."""
+    """Return the keys of the root config, by what they are for."""
     parts: dict[str, list[Key]] = {}
     for key in read_keys(conf_dir() / "config.yaml"):
         parts.setdefault(key.section, []).append(key)
@@ -76,13 +76,13 @@ def root_keys() -> str:
 
 
 def samplers() -> str:
-    """The samplers by name."""
+    """Return the samplers by name."""
     rows = [f"| `{name}` | `{target}` |" for name, target in SAMPLERS.items()]
     return "\n".join(["| `sampler=` | what it is |", "|---|---|", *rows])
 
 
 def sweeper_samplers() -> str:
-    """The samplers of `hydra.sweeper.sampler`, for other apps, with their keys."""
+    """Return the samplers of `hydra.sweeper.sampler`, for other apps, with their keys."""
     rows = ["| `hydra/sweeper/sampler=` | what it is | keys |", "|---|---|---|"]
     for name, node in sweeper_options():
         keys = ", ".join(f"`{key}`" for key in node if key != "_target_")
@@ -91,7 +91,7 @@ def sweeper_samplers() -> str:
 
 
 def sweeper_keys() -> str:
-    """The keys of `hydra.sweeper`, for other apps."""
+    """Return the keys of `hydra.sweeper`, for other apps."""
     _, said = _documented(SweepKeys)
     keys = [Key(field.name, _default(field.default), "") for field in fields(SweepKeys)]
     return _table(keys, said)
@@ -103,7 +103,7 @@ def commands() -> str:
 
 
 def front_columns() -> str:
-    """The columns of a point of a front."""
+    """Return the columns of a point of a front."""
     _, said = _documented(FrontPoint)
     rows = [f"| `{field.name}` | {_cell(said[field.name])} |" for field in fields(FrontPoint)]
     return "\n".join(["| column | what it is |", "|---|---|", *rows])
@@ -152,7 +152,7 @@ def _public(name: str, item: Any) -> str:
 
 
 def _members(made: type) -> list[tuple[str, str]]:
-    """The public properties and methods of a class, each with its first sentence."""
+    """Return the public properties and methods of a class, each with its first sentence."""
     members = []
     for name, member in vars(made).items():
         if name.startswith("_") and name != "__call__":
@@ -245,7 +245,7 @@ def _target(name: str) -> Any:
 
 
 def _documented(made: Any) -> tuple[str, dict[str, str]]:
-    """The first sentence of what is ours, and what it says of its arguments or fields."""
+    """Return the first sentence of what is ours, and what it says of its arguments or fields."""
     if isinstance(made, str):
         if not made.startswith("energyopt."):
             return "", {}

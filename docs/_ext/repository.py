@@ -52,7 +52,7 @@ def _file(path: str, heading: str | None, here: Path, docs: Path) -> str:
 
 
 def _led(text: str, written_in: Path, here: Path, docs: Path) -> str:
-    """The text with its links: those to pages from the root, others from where the page is."""
+    """Rewrite links: those to pages from the root, others from where the page is."""
 
     def lead(found: re.Match[str]) -> str:
         target = Path(os.path.normpath(written_in / found[1]))
