@@ -123,7 +123,7 @@ class InSteps(AtOnce):
         folder, resume = self.folder(number), context.resume
         state = load(folder / PAUSED) if resume else None
         pause = None if state is None else state["pause"]
-        journal = JournalWriter(folder / JOURNAL, again=True, pause=pause)
+        journal = JournalWriter(folder / JOURNAL, is_rerun=True, pause=pause)
         resumed = None
         if state is not None and journal.resumed is not None:
             resumed = ResumeState(journal.resumed, state)

@@ -55,12 +55,12 @@ def telling_trials(
     if len(study.trials) <= max_trials:
         return study
     cheapest = [] if target is None else at_target(study, target)
-    shown = {point.trial for point in front} | {t.number for t in study.trials if t.default}
-    shown |= {trial.number for trial, _, _ in cheapest[: max_trials // 2]}
-    unchosen = [trial.number for trial in study.trials if trial.number not in shown]
-    n_free = max(max_trials - len(shown), 0)
-    shown |= {unchosen[i * len(unchosen) // n_free] for i in range(n_free)}
-    return replace(study, trials=tuple(t for t in study.trials if t.number in shown))
+    selected = {point.trial for point in front} | {t.number for t in study.trials if t.default}
+    selected |= {trial.number for trial, _, _ in cheapest[: max_trials // 2]}
+    unchosen = [trial.number for trial in study.trials if trial.number not in selected]
+    n_free = max(max_trials - len(selected), 0)
+    selected |= {unchosen[i * len(unchosen) // n_free] for i in range(n_free)}
+    return replace(study, trials=tuple(t for t in study.trials if t.number in selected))
 
 
 def drawn_curves(
@@ -121,5 +121,5 @@ def _thinned(
     thin = curve.thinned(max_points, target)
     if not on_front or len(thin) == len(curve):
         return tuple(thin)
-    shown = on_front | set(thin.index)
-    return tuple(curve.only([index in shown for index in curve.index]))
+    indices = on_front | set(thin.index)
+    return tuple(curve.only([index in indices for index in curve.index]))

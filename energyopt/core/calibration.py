@@ -57,9 +57,9 @@ class Calibration:
         if conditions.temperature_before_c is not None:
             reference_c[place(machine)] = conditions.temperature_before_c
         return Calibration(
-            _with(self.profiles, profiles),
-            _with(self.idle_w, idle_w),
-            _with(self.reference_c, reference_c),
+            _extended(self.profiles, profiles),
+            _extended(self.idle_w, idle_w),
+            _extended(self.reference_c, reference_c),
         )
 
     def to_json(self) -> str:
@@ -110,7 +110,7 @@ def shape_of_work(device: str, model: Any, batch_size: int, paradigm: Any) -> Ma
     return {key: as_stored(part) for key, part in shape.items()}
 
 
-def _with(known: Mapping[str, T], measured: Mapping[str, T]) -> dict[str, T]:
-    """Append the new entries to the known; only the last ones are kept, to limit the size."""
-    new = {key: value for key, value in measured.items() if key not in known}
-    return dict([*known.items(), *new.items()][-_MAX_ENTRIES:])
+def _extended(existing: Mapping[str, T], measured: Mapping[str, T]) -> dict[str, T]:
+    """Append the new entries to the existing ones; only the last are kept, to limit the size."""
+    new = {key: value for key, value in measured.items() if key not in existing}
+    return dict([*existing.items(), *new.items()][-_MAX_ENTRIES:])

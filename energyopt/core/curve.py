@@ -140,8 +140,8 @@ class Curve:
             return self
         hit = next(self._reached(target), 0)
         chosen = {*spread(self.rises(), self.training_j, most - 2), hit, len(self) - 1}
-        others = [i for i in range(len(self)) if i not in chosen]
-        chosen.update(spread(others, self.training_j, most - len(chosen)))
+        unchosen = [i for i in range(len(self)) if i not in chosen]
+        chosen.update(spread(unchosen, self.training_j, most - len(chosen)))
         return self.only([i in chosen for i in range(len(self))])
 
     def first_at(self, target: float) -> CurvePoint | None:

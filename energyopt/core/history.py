@@ -142,12 +142,12 @@ class StudyHistory:
         """
         if not len(curve):
             return self
-        others = [earlier for earlier in self.curves if earlier.number != number]
+        other_curves = [earlier for earlier in self.curves if earlier.number != number]
         pairs = zip(curve.training_j, curve.scores, strict=True)
         new = [_rounded(energy_j, score, curve.monitor) for energy_j, score in pairs]
         history = dataclasses.replace(
             self,
-            curves=_best([*others, BestSoFarCurve.of(number, curve)]),
+            curves=_best([*other_curves, BestSoFarCurve.of(number, curve)]),
             front=_thinned(front_of([*self.front, *new])),
             worst=curve.monitor.worst,
         )

@@ -78,7 +78,7 @@ class JournalWriter:
 
     Args:
         path: The file; None keeps nothing.
-        again: Whether an existing journal is of the same trial, whose execution was cut: the
+        is_rerun: Whether an existing journal is of the same trial, whose execution was cut: the
             energy of that is carried over into the new journal.
         pause: Number of the pause from which the trial resumes; None for a new trial.
         samples: Samples at that pause, if an older version left it without a number.
@@ -92,7 +92,7 @@ class JournalWriter:
         self,
         path: Path | None,
         *,
-        again: bool = False,
+        is_rerun: bool = False,
         pause: int | None = None,
         samples: int | None = None,
     ) -> None:
@@ -103,7 +103,7 @@ class JournalWriter:
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        existing = JournalReader(path).read() if again else Journal()
+        existing = JournalReader(path).read() if is_rerun else Journal()
         if pause is not None or samples is not None:
             self.resumed = existing.paused(pause, samples)
         self.carried = existing.carried(self.resumed)
@@ -226,13 +226,13 @@ class Journal:
             upfront=paused.upfront,
         )
 
-    def carried(self, since: PausedRecord | None = None) -> tuple[Window, ...]:
+    def carried(self, pause: PausedRecord | None = None) -> tuple[Window, ...]:
         """Return the energy of a cut execution as one window; empty without any.
 
         Args:
-            since: A pause from which the trial resumes: only the energy after it was lost.
+            pause: A pause from which the trial resumes: only the energy after it was lost.
         """
-        windows = self.windows[len(since.windows) if since else 0 :]
+        windows = self.windows[len(pause.windows) if pause else 0 :]
         if not windows:
             return ()
         energy = total(window.energy for window in windows)
@@ -325,8 +325,8 @@ class JournalReader:
         """Add a checkpoint, or replace that of the same number: its energy was corrected."""
         existing = self.journal.checkpoints
         if new.index is None:  # from an older version: identified by its samples
-            same = (old.index for old in existing if old.samples == new.samples is not None)
-            new = dataclasses.replace(new, index=next(same, next_index(existing)))
+            indices = (old.index for old in existing if old.samples == new.samples is not None)
+            new = dataclasses.replace(new, index=next(indices, next_index(existing)))
         position = next((i for i, old in enumerate(existing) if old.index == new.index), None)
         if position is None:
             existing.append(new)

@@ -66,9 +66,9 @@ class Monitor:
         """Return True if a value is at the target or better."""
         return self.score(value) >= self.score(target)
 
-    def is_better(self, value: float, other: float) -> bool:
+    def is_better(self, value: float, reference: float) -> bool:
         """Return True if a value is better than another one."""
-        return self.score(value) > self.score(other)
+        return self.score(value) > self.score(reference)
 
     def best(self, values: Iterable[float]) -> float | None:
         """Return the best of the values; None without any."""

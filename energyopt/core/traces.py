@@ -63,13 +63,13 @@ class Pace:
             self.energy_j[right - 1] + share * (self.energy_j[right] - self.energy_j[right - 1]),
         )
 
-    def mixed(self, other: Pace, share: float) -> Pace:
-        """Return the linear interpolation with another pace of the same epochs."""
+    def mixed(self, end: Pace, share: float) -> Pace:
+        """Return the pace at a share of the way to another one of the same epochs."""
 
-        def mix(mine: tuple[float, ...], others: tuple[float, ...]) -> tuple[float, ...]:
-            return tuple(a + share * (b - a) for a, b in zip(mine, others, strict=True))
+        def mix(starts: tuple[float, ...], ends: tuple[float, ...]) -> tuple[float, ...]:
+            return tuple(a + share * (b - a) for a, b in zip(starts, ends, strict=True))
 
-        return Pace(self.epochs, mix(self.time_s, other.time_s), mix(self.energy_j, other.energy_j))
+        return Pace(self.epochs, mix(self.time_s, end.time_s), mix(self.energy_j, end.energy_j))
 
 
 @dataclass(frozen=True, slots=True)

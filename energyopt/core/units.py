@@ -73,17 +73,17 @@ def roughly(value: float) -> str:
     return f"{days} day{'' if days == 1 else 's'}"
 
 
-def time_left(spent_s: float, done: float, left: float) -> str:
+def time_left(spent_s: float, n_finished: float, n_remaining: float) -> str:
     """Return the expected remaining time, such as ", about 12 min left"; empty if unknown.
 
     Args:
         spent_s: Time so far, in s.
-        done: Amount of work done in that time.
-        left: Amount of work that remains, in the same unit.
+        n_finished: Amount of work done in that time.
+        n_remaining: Amount of work that remains, in the same unit.
     """
-    if done <= 0 or left <= 0:
+    if n_finished <= 0 or n_remaining <= 0:
         return ""
-    return f", about {roughly(spent_s / done * left)} left"
+    return f", about {roughly(spent_s / n_finished * n_remaining)} left"
 
 
 def percent(value: float | None) -> str:

@@ -27,10 +27,10 @@ def fork_hazard() -> str | None:
     """
     if cuda_has_begun():
         return "the app begins CUDA where it is imported"
-    others = _count_threads() - 1 - _count_blas_threads()
-    if others <= 0:
+    n_other = _count_threads() - 1 - _count_blas_threads()
+    if n_other <= 0:
         return None
-    return f"the app starts {others} thread{'s' if others > 1 else ''} where it is imported"
+    return f"the app starts {n_other} thread{'s' if n_other > 1 else ''} where it is imported"
 
 
 def warm_up(modules: Iterable[str]) -> str | None:

@@ -104,21 +104,21 @@ class ForkServer:
     def run(self, job: Job) -> tuple[bytes, int]:
         """Run a job. Returns its answer, possibly truncated, and its exit code."""
         self._exit_wait_s = _CLEAN_UP_S  # from now on the server may have to clean up
-        ours, theirs = socket.socketpair()
-        status_ours, status_theirs = os.pipe()
-        with ours, theirs, os.fdopen(status_ours, "rb", buffering=0) as status:
+        channel, job_channel = socket.socketpair()
+        status_reader, status_writer = os.pipe()
+        with channel, job_channel, os.fdopen(status_reader, "rb", buffering=0) as status:
             try:
                 with self._lock:
-                    socket.send_fds(self._control, [b"job"], [theirs.fileno(), status_theirs])
+                    socket.send_fds(self._control, [b"job"], [job_channel.fileno(), status_writer])
             except OSError as error:
                 raise LauncherError(_GONE) from error
             finally:
-                theirs.close()
-                os.close(status_theirs)
+                job_channel.close()
+                os.close(status_writer)
             with contextlib.suppress(OSError):  # the job died: its status says how
-                ours.sendall(pickle.dumps(job))
-                ours.shutdown(socket.SHUT_WR)
-            return _receive(ours, status.fileno())
+                channel.sendall(pickle.dumps(job))
+                channel.shutdown(socket.SHUT_WR)
+            return _receive(channel, status.fileno())
 
     def close(self) -> None:
         """End the server and its jobs, and wait for it."""
@@ -172,17 +172,17 @@ def start(
         In this process the server; in the process of each job, later, that job: the caller must
         run it and do nothing else.
     """
-    control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    control, server_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sys.stdout.flush()
     sys.stderr.flush()
     coordinator = os.getpid()
     pid = os.fork()
     if pid:
-        theirs.close()
+        server_control.close()
         return ForkServer(pid, control)
     try:
         control.close()
-        job = _serve(theirs, program, warm_up, clean_up, coordinator)
+        job = _serve(server_control, program, warm_up, clean_up, coordinator)
     except BaseException:
         traceback.print_exc()
         _exit(1)
@@ -299,9 +299,9 @@ def _become_job(
 ) -> ForkedJob:
     """Set this forked process up as a job: with its channel only, and in its own group."""
     control.close()
-    for pidfd, other in running.items():
+    for pidfd, running_job in running.items():
         os.close(pidfd)
-        os.close(other.status)
+        os.close(running_job.status)
     die_with_parent(server)
     os.setpgid(0, 0)  # so that what the job starts can be ended with it
     for number in _TO_ALL:

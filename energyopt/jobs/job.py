@@ -78,13 +78,13 @@ def job(cfg: DictConfig) -> Outcome | Readiness:
 def _open_journal(path: Path, *, resume: bool) -> tuple[JournalWriter, ResumeState | None]:
     """Open the journal of a trial that begins, or that resumes from where it paused."""
     if not resume:
-        return JournalWriter(path, again=True), None
+        return JournalWriter(path, is_rerun=True), None
     state = load(path.with_name(PAUSED))
     pause_point = {
         "pause": state.get("pause"),
         "samples": state["samples"],
     }  # states from older versions have no number
-    journal = JournalWriter(path, again=True, **pause_point)
+    journal = JournalWriter(path, is_rerun=True, **pause_point)
     if journal.resumed is None:
         raise TrialError(f"the paused trial cannot go on: {path} does not say what it measured")
     return journal, ResumeState(journal.resumed, state)

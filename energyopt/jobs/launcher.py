@@ -234,22 +234,22 @@ class LocalLauncher(Launcher):
             "path": sys.path,
             "program": cloudpickle.dumps((self._ready(), job, Singleton.get_state())),
         }
-        ours, theirs = os.pipe()
+        reader, writer = os.pipe()
         try:
             process = subprocess.Popen(  # noqa: S603  # this interpreter, our own module
-                [sys.executable, "-m", "energyopt.jobs.worker", str(theirs)],
+                [sys.executable, "-m", "energyopt.jobs.worker", str(writer)],
                 stdin=subprocess.PIPE,
-                pass_fds=[theirs],
+                pass_fds=[writer],
                 env=_environment(job),
                 process_group=0,  # so that what the job starts can be ended with it
             )
         finally:
-            os.close(theirs)
+            os.close(writer)
         self._fresh.add(process)
         answer = b""
         assert process.stdin is not None  # noqa: S101  # for the type checker
         with (
-            os.fdopen(ours, "rb") as pipe,
+            os.fdopen(reader, "rb") as pipe,
             contextlib.suppress(BrokenPipeError),
             process.stdin as lifeline,  # the job ends when it is closed, also by our death
         ):
@@ -271,8 +271,8 @@ def _environment(job: Job) -> dict[str, str]:
     The app's modules are imported before, and may begin CUDA.
     """
     inherited = {k: v for k, v in os.environ.items() if k != STORAGE_VARIABLE}
-    own = [override for override in job.overrides if override.startswith(_ENVIRONMENT)]
-    parsed = OverridesParser.create().parse_overrides(own)
+    hydra_overrides = [override for override in job.overrides if override.startswith(_ENVIRONMENT)]
+    parsed = OverridesParser.create().parse_overrides(hydra_overrides)
     variables = {o.key_or_group.removeprefix(_KEY): str(o.value()) for o in parsed}
     return inherited | variables
 

@@ -96,8 +96,8 @@ def evaluations(observed: Sequence[TrialSnapshot], max_epochs: float) -> Array:
         if not past or epochs > (1 + _SAME_SHARE) * past[-1]:
             past.append(epochs)
     last, gap = (past[-1], past[-1] - (past[-2] if len(past) > 1 else 0.0)) if past else (0.0, 1.0)
-    beyond = np.arange(last + gap, max_epochs * (1 + _SAME_SHARE), gap)
-    return np.array([*past, *beyond[:_MAX_AHEAD], max_epochs])
+    continued = np.arange(last + gap, max_epochs * (1 + _SAME_SHARE), gap)
+    return np.array([*past, *continued[:_MAX_AHEAD], max_epochs])
 
 
 def ahead(marks: Array, trained_epochs: float) -> Array:

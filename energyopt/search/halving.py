@@ -25,10 +25,10 @@ class _Point:
     error: float
     log_j: float
 
-    def beats(self, other: _Point) -> bool:
+    def beats(self, rival: _Point) -> bool:
         """Return True if it dominates: at least as good in both, and better in one."""
-        mine, theirs = (self.error, self.log_j), (other.error, other.log_j)
-        return mine != theirs and self.error <= other.error and self.log_j <= other.log_j
+        is_equal = (self.error, self.log_j) == (rival.error, rival.log_j)
+        return not is_equal and self.error <= rival.error and self.log_j <= rival.log_j
 
 
 class Halving:

@@ -26,14 +26,14 @@ class SweepKey:
         root: The root key of our own app that sets it, for the whole study; None where there is
             none.
         rule: Its allowed values; None where its user checks it.
-        asked: Whether a study with another value is a different study.
+        is_identifying: Whether a study with another value is a different study.
         needs_joules: Whether it has no meaning where trials report no energy, as in other apps.
     """
 
     name: str
     root: str | None = None
     rule: KeyRule | None = None
-    asked: bool = False
+    is_identifying: bool = False
     needs_joules: bool = False
 
 
@@ -42,11 +42,16 @@ def _root(
     rule: KeyRule | None = None,
     *,
     name: str | None = None,
-    asked: bool = False,
+    is_identifying: bool = False,
     needs_joules: bool = False,
 ) -> Any:
     """Declare a key that a root key of our own app sets, by default one of the same name."""
-    declaration = {"root": name, "rule": rule, "asked": asked, "needs_joules": needs_joules}
+    declaration = {
+        "root": name,
+        "rule": rule,
+        "is_identifying": is_identifying,
+        "needs_joules": needs_joules,
+    }
     return field(default=default, metadata={_DECLARED: declaration})
 
 
@@ -91,7 +96,7 @@ class SweepKeys:
     """
 
     app: str | None = None
-    sampler: Any = _root("tpe", asked=True)  # noqa: RUF009  # returns a field
+    sampler: Any = _root("tpe", is_identifying=True)  # noqa: RUF009  # returns a field
     direction: Any = "minimize"
     metric_names: Sequence[str] | None = None
     monitor: str | None = None

@@ -68,17 +68,17 @@ def study_names(location: str) -> list[str]:
         return sorted(optuna.get_all_study_names(storage))
 
 
-def read_identity(where: str, name: str) -> dict[str, Any] | None:
+def read_identity(location: str, name: str) -> dict[str, Any] | None:
     """Return the stored identity of a study; None if there is no such study.
 
     Raises:
         StorageError: If the database cannot be read.
     """
-    url = storage_url(where)
+    url = storage_url(location)
     file = sqlite_file(url)
     if file is not None and not file.exists():
         return None
-    with opened_to_read(where) as storage:
+    with opened_to_read(location) as storage:
         if name not in optuna.get_all_study_names(storage):
             return None
         attributes = optuna.load_study(study_name=name, storage=storage).user_attrs

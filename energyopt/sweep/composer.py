@@ -96,9 +96,9 @@ class Composer:
                 return
         if missing:
             key = min(missing)
-            where = " in any choice" if self._space.groups else ""
+            scope = " in any choice" if self._space.groups else ""
             raise ConfigError(
-                f"{key} is swept, but no such key exists{where}; check its spelling (--help lists "
+                f"{key} is swept, but no such key exists{scope}; check its spelling (--help lists "
                 f"the keys), or add it with +{key}=..."
             )
 

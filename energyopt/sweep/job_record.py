@@ -106,7 +106,7 @@ def _attributes(record: TrialResult, returned: Mapping[str, Any]) -> dict[str, A
 def _checkpoints(
     joules: Sequence[float], values: Sequence[float], epochs: Sequence[float], s_per_j: float
 ) -> list[Checkpoint]:
-    steps_j = [after - before for before, after in itertools.pairwise([0.0, *joules])]
+    steps_j = [end_j - start_j for start_j, end_j in itertools.pairwise([0.0, *joules])]
     return [
         Checkpoint(
             samples=None,

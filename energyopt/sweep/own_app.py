@@ -189,9 +189,9 @@ class OwnApp(HydraApp):
         named = {group: f"{group} {choices.get(group)}" for group in ("task", "model")}
         if choices.get("paradigm") != "own":
             return named
-        asked = {override.partition("=")[0] for override in self._space.fixed}
+        set_keys = {override.partition("=")[0] for override in self._space.fixed}
         loop = {"paradigm": f"paradigm {self._default.paradigm.get('_target_')}"}
-        return loop | {group: text for group, text in named.items() if group in asked}
+        return loop | {group: text for group, text in named.items() if group in set_keys}
 
     def print_end(self, console: Console, study: StudyRecord) -> None:
         """Print the summary, and the commands to type next."""

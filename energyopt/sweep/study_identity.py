@@ -24,7 +24,7 @@ POWER_LIMIT = "hardware.power_limit_w"
 
 # Keys that may differ between the runs of one study.
 _NOT_IDENTIFYING = (
-    *(name for name, key in ROOT_KEYS.items() if not key.asked),
+    *(name for name, key in ROOT_KEYS.items() if not key.is_identifying),
     *("trusted_targets", "report", "trial_timeout_s", "knowledge"),
     # Waiting at the start, and what is measured in addition to the training.
     *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict"),

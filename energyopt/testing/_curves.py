@@ -31,7 +31,7 @@ def make_steady_curve(accuracy: Sequence[float], epoch_j: float = 1.0) -> Curve:
 
 
 def make_progress(
-    curve: Curve, evaluations: int, *, last_epoch: float = 20.0, beyond: bool = True
+    curve: Curve, evaluations: int, *, last_epoch: float = 20.0, goes_beyond: bool = True
 ) -> TrialProgress:
     """Make the progress of a trial after the first evaluations of a curve.
 
@@ -39,7 +39,7 @@ def make_progress(
         curve: The whole curve.
         evaluations: Number of evaluations so far.
         last_epoch: The maximum number of epochs.
-        beyond: Whether the trial continues beyond the target for more accuracy.
+        goes_beyond: Whether the trial continues beyond the target for more accuracy.
     """
     return TrialProgress(
         curve.epoch[:evaluations],
@@ -47,7 +47,7 @@ def make_progress(
         curve.accuracy[:evaluations],
         TARGET,
         last_epoch,
-        beyond=beyond,
+        beyond=goes_beyond,
     )
 
 

@@ -247,9 +247,9 @@ class _SubJournal(JournalWriter):
         if windows:
             self._parent._add(*windows)  # noqa: SLF001  # a part of it
 
-    def began(self, doing: str) -> None:
+    def began(self, activity: str) -> None:
         """Report the current activity."""
-        self._parent.began(f"{self._purpose}: {doing}")
+        self._parent.began(f"{self._purpose}: {activity}")
 
 
 def _checked(energy: object) -> Energy:

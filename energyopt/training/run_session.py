@@ -118,9 +118,9 @@ class RunSession:
             return JournalWriter(None), None
         path = self.folder / NAME
         if not self._context.resume:
-            return JournalWriter(path, again=self._in_study), None
+            return JournalWriter(path, is_rerun=self._in_study), None
         state = run_state.load(self.folder / PAUSED)
-        journal = JournalWriter(path, again=True, pause=state.get("pause"))
+        journal = JournalWriter(path, is_rerun=True, pause=state.get("pause"))
         if journal.resumed is None or "objects" not in state:
             raise TrialError(f"the paused training cannot resume: {path} does not hold its pause")
         return journal, ResumeState(journal.resumed, state)

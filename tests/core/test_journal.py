@@ -125,7 +125,7 @@ def test_what_a_newer_version_wrote_is_an_error_that_names_it(tmp_path: Path):
         assert kept(reader.journal) == len(RECORDS) - 1
     for samples in (None, 100):
         with pytest.raises(JournalError, match="update energyopt"):
-            JournalWriter(path, again=True, samples=samples)
+            JournalWriter(path, is_rerun=True, samples=samples)
     assert path.read_bytes().endswith(whole[begun:])  # nothing of it is lost
 
 
@@ -195,11 +195,11 @@ def test_joules_are_kept_over_any_sequence_of_cuts(
     with TemporaryDirectory() as folder:
         path = Path(folder) / NAME
         for windows, torn, began in cuts:  # some are cut before they say that they begin
-            writer = JournalWriter(path, again=True)
+            writer = JournalWriter(path, is_rerun=True)
             writer.append(*([START] if began or windows else []), *windows)
             with path.open("a") as file:
                 file.write(torn)
-        writer = JournalWriter(path, again=True)
+        writer = JournalWriter(path, is_rerun=True)
         kept_then = JournalReader(path).read().result("lost", "")
         writer.append(START, *last)
         result = JournalReader(path).read().result("epochs", "")
@@ -266,7 +266,7 @@ def test_a_trial_goes_on_from_any_of_its_pauses(
                 whole.add(checkpoint)
             whole.pause(replace(pause, index=number))
         number = data.draw(st.integers(0, len(parts) - 1))
-        writer = JournalWriter(path, again=True, pause=number)
+        writer = JournalWriter(path, is_rerun=True, pause=number)
         assert writer.resumed is not None
         assert (writer.resumed.at, writer.resumed.at.index) == (parts[number][1], number)
         before = [point for curve, _ in parts[: number + 1] for point in curve]
@@ -335,7 +335,7 @@ def test_an_evaluation_whose_line_was_lost_leaves_the_others_their_numbers(tmp_p
 def test_what_cut_executions_burnt_is_spent_and_on_no_curve(tmp_path: Path):
     path = tmp_path / NAME
     for _ in range(3):
-        writer = JournalWriter(path, again=True)
+        writer = JournalWriter(path, is_rerun=True)
         for record in RECORDS:
             writer.append(record)
     result = JournalReader(path).read().result("epochs", "")
@@ -355,11 +355,11 @@ def test_a_cut_while_joules_are_carried_loses_none(tmp_path: Path, at: str):
     die = (
         "import os, pathlib, sys; from energyopt.core.journal import JournalWriter\n"
         f"{'os.fsync' if at == 'fsync' else 'pathlib.Path.replace'} = lambda *_: os._exit(9)\n"
-        "JournalWriter(pathlib.Path(sys.argv[1]), again=True)"
+        "JournalWriter(pathlib.Path(sys.argv[1]), is_rerun=True)"
     )
     assert subprocess.run([sys.executable, "-c", die, path], check=False).returncode == 9
     assert path.read_bytes() == before
-    (carried,) = JournalWriter(path, again=True).carried
+    (carried,) = JournalWriter(path, is_rerun=True).carried
     assert carried.energy.total_j == 12.75
 
 
@@ -368,7 +368,7 @@ def test_a_reader_follows_the_journal_of_the_next_execution(tmp_path: Path):
     written(path)
     reader = JournalReader(path)
     reader.read()
-    writer = JournalWriter(path, again=True)
+    writer = JournalWriter(path, is_rerun=True)
     journal = reader.read()
     assert [window.purpose for window in journal.windows] == ["restarted"]
     assert journal.checkpoints == []

@@ -217,7 +217,7 @@ def test_a_slow_winner_of_accuracy_goes_on_unless_the_target_is_all():
     winner = steady(powers(0.97, 1.0, 8))
     so_far = progress(winner, 8)
     assert Extrapolate().decide(so_far, rivals_of([first])) is None
-    alone = progress(winner, 8, beyond=False)
+    alone = progress(winner, 8, goes_beyond=False)
     why = Extrapolate().decide(alone, rivals_of([first]))
     assert why is not None
     assert "front" not in why

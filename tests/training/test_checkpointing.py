@@ -233,11 +233,11 @@ class Folder:
         if resume:
             state = load(self.path / PAUSED)
             place = {"pause": state.get("pause"), "samples": state["samples"]}
-            journal = JournalWriter(self.path / NAME, again=True, **place)
+            journal = JournalWriter(self.path / NAME, is_rerun=True, **place)
             assert journal.resumed is not None
             resumed = ResumeState(journal.resumed, state)
         else:
-            journal = JournalWriter(self.path / NAME, again=True)
+            journal = JournalWriter(self.path / NAME, is_rerun=True)
         return run_trial(
             lambda: self.make(self.counter, **self.script),
             ToyMeter(self.counter),
@@ -429,7 +429,7 @@ def test_joules_of_two_kinds_do_not_mix(tmp_path: Path) -> None:
     folder = Folder(tmp_path, SCRIPT)
     folder.run(plan(0))
     state = load(tmp_path / PAUSED)
-    journal = JournalWriter(tmp_path / NAME, again=True, samples=state["samples"])
+    journal = JournalWriter(tmp_path / NAME, is_rerun=True, samples=state["samples"])
     assert journal.resumed is not None
     start = TrialStart(0.9, 3, 0, replace(ESTIMATED, device="other"))
     with pytest.raises(TrialError, match="joules of two kinds do not mix"):

@@ -149,7 +149,7 @@ def paused_after_profile(
     """Begin, or resume if the folder has a pause, without a profiler."""
     state = load(folder / PAUSED) if of is None else None
     samples = None if state is None else state["samples"]
-    journal = JournalWriter(folder / "progress.jsonl", again=True, samples=samples)
+    journal = JournalWriter(folder / "progress.jsonl", is_rerun=True, samples=samples)
     return run_trial(
         lambda: Resumable(gpu, [0.5, 0.6, 0.7]),
         *(gpu, Plan(0.9, 20, pause_at_j=pause_at_j), START, journal),

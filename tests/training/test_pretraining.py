@@ -245,7 +245,7 @@ def build(*words: str) -> None:
 
 
 def trial(folder: Path, *words: str) -> TrialResult:
-    journal = JournalWriter(folder / NAME, again=True)
+    journal = JournalWriter(folder / NAME, is_rerun=True)
     with TrialFactory(composed(*words)) as setup, ready_trial(setup, journal) as ready:
         return ready.train()
 
@@ -449,7 +449,7 @@ def test_it_pauses_and_goes_on_as_if_it_had_not(tmp_path: Path, words: tuple[str
     def part(until_j: float | None, *, resume: bool) -> TrialResult:
         path = tmp_path / "parts" / NAME
         state = load(path.with_name(PAUSED)) if resume else None
-        journal = JournalWriter(path, again=True, samples=state["samples"] if state else None)
+        journal = JournalWriter(path, is_rerun=True, samples=state["samples"] if state else None)
         resumed = ResumeState(journal.resumed, state) if journal.resumed and state else None
         keep = saver(path.with_name(PAUSED))
         context = RunContext(pause_at_j=until_j)

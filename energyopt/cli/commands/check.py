@@ -183,13 +183,13 @@ class _Report:
         lines = _user_lines(error)
         raised = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         if lines in self._tracebacks:
-            where = f"as in {self._tracebacks[lines]}"
+            context = f"as in {self._tracebacks[lines]}"
         else:
-            where = "in your code:" if lines else "with what the part returned"
+            context = "in your code:" if lines else "with what the part returned"
         if lines:
             self._tracebacks.setdefault(lines, name)
-        self._print("failed", f"FAIL  {name}: expected no error, got {raised}, {where}")
-        if where.endswith(":"):
+        self._print("failed", f"FAIL  {name}: expected no error, got {raised}, {context}")
+        if context.endswith(":"):
             self._console.print(
                 lines, end="", markup=False, highlight=False, soft_wrap=True, style="dim"
             )
