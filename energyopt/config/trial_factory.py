@@ -28,9 +28,9 @@ from energyopt.config.root_keys import check_roots
 from energyopt.core.calibration import Calibration, shape_of_work
 from energyopt.core.energy import Energy
 from energyopt.core.metric import ACCURACY, Monitor
+from energyopt.core.moved_code import as_stored
 from energyopt.core.protocols import EnergyMeter, Objective, Paradigm, PretrainedModel, StoppingRule
 from energyopt.core.run_context import RunContext
-from energyopt.core.target_names import as_stored
 from energyopt.core.trial_result import TrialStart
 from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import ConfigError, TrialError

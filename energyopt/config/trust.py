@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from energyopt.core.target_names import MOVED, target_now
+from energyopt.core.moved_code import MOVED, target_now
 from energyopt.errors import ConfigError, EnergyoptError
 from energyopt.search.sampler_names import NAMED_SAMPLERS
 from energyopt.utils.paths import PACKAGE, conf_dir

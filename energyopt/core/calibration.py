@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from energyopt.core.conditions import Machine, ProfilePoint
-from energyopt.core.target_names import as_stored
+from energyopt.core.moved_code import as_stored
 from energyopt.core.trial_result import TrialResult
 
 T = TypeVar("T")

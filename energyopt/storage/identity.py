@@ -9,8 +9,8 @@ from typing import Any
 
 from optuna.study import Study, StudyDirection
 
+from energyopt.core.moved_code import MOVED, as_stored
 from energyopt.core.study_record import Metric
-from energyopt.core.target_names import MOVED, as_stored
 from energyopt.errors import StudyError
 from energyopt.storage.credentials import masked
 from energyopt.storage.exchange.anonymize import may_be_same

@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from energyopt.config.monitor import configured_monitor
 from energyopt.core.metric import ACCURACY
+from energyopt.core.moved_code import MOVED, as_stored
 from energyopt.core.study_record import Metric
-from energyopt.core.target_names import MOVED, as_stored
 from energyopt.errors import ConfigError
 from energyopt.search.space import Space
 from energyopt.search.sweep_keys import ROOT_KEYS
