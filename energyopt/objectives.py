@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from energyopt.core.checks import is_number
 from energyopt.core.metric import ACCURACY, Monitor
+from energyopt.core.number_checks import is_number
 from energyopt.core.study_record import Metric
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, TrialError

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from energyopt.core.checks import is_number
+from energyopt.core.number_checks import is_number
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import setting
 

@@ -10,9 +10,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from energyopt.config.monitor import configured_monitor
-from energyopt.core.checks import is_number
 from energyopt.core.key_rule import COUNT, KeyRule, above_zero, at_least
 from energyopt.core.metric import Mode
+from energyopt.core.number_checks import is_number
 from energyopt.core.report_settings import ReportSettings
 from energyopt.errors import ConfigError
 from energyopt.search.sweep_keys import ROOT_KEYS

@@ -6,8 +6,8 @@ import os
 import resource
 import time
 
-from energyopt.core.checks import is_number
 from energyopt.core.energy import Energy
+from energyopt.core.number_checks import is_number
 from energyopt.core.trial_result import Provenance
 from energyopt.errors import ConfigError
 from energyopt.hardware.host import descendants, device_model, hostname

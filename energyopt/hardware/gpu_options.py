@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from energyopt.core.checks import is_number, is_whole_number
+from energyopt.core.number_checks import is_number, is_whole_number
 from energyopt.core.trial_result import QUALITY_PERIODS
 from energyopt.errors import ConfigError
 

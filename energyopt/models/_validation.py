@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from energyopt.core.checks import is_whole_number
+from energyopt.core.number_checks import is_whole_number
 from energyopt.core.protocols import Tokens
 from energyopt.errors import ConfigError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from energyopt.core.checks import is_number
+from energyopt.core.number_checks import is_number
 from energyopt.core.protocols import MultiHeadTask, Split, Task
 from energyopt.errors import ConfigError
 

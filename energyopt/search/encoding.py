@@ -16,7 +16,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from energyopt.core.checks import is_number
+from energyopt.core.number_checks import is_number
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Any]

@@ -26,8 +26,8 @@ from optuna.distributions import (
 )
 from scipy.linalg import solve_triangular
 
-from energyopt.core.checks import is_number
 from energyopt.core.metric import Scale
+from energyopt.core.number_checks import is_number
 from energyopt.search.curve_observations import CurveObservations, Levels
 from energyopt.search.encoding import Array, Encoding, Params
 from energyopt.search.gp import PosteriorGP, matern

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from energyopt.core.checks import is_number, is_whole_number
+from energyopt.core.number_checks import is_number, is_whole_number
 from energyopt.errors import ConfigError
 
 

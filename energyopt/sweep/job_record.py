@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from energyopt.core.checks import is_number
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy
 from energyopt.core.metric import Monitor
+from energyopt.core.number_checks import is_number
 from energyopt.core.outcome import outcome_of, outcome_of_paused
 from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import Provenance, TrialResult, TrialStart, Window

@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 from omegaconf import OmegaConf
 
 from energyopt.config.overrides import override_for
-from energyopt.core.checks import is_number
 from energyopt.core.metric import Mode
+from energyopt.core.number_checks import is_number
 from energyopt.core.study_record import Metric
 from energyopt.errors import ConfigError
 from energyopt.search.sweep_keys import DECLARED, SweepKey, SweepKeys

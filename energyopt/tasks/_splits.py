@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from energyopt.core.checks import is_number, is_whole_number
+from energyopt.core.number_checks import is_number, is_whole_number
 from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
 from energyopt.tasks._labels import LabelSelection

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energyopt.core.checks import is_number
+from energyopt.core.number_checks import is_number
 from energyopt.core.protocols import Split
 from energyopt.errors import ConfigError
 from energyopt.tasks._labels import select_labels

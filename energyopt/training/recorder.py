@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from energyopt.core.checks import is_number
 from energyopt.core.conditions import NOT_MEASURED
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy, total
 from energyopt.core.journal import JournalWriter, PausedRecord, Record, next_index
+from energyopt.core.number_checks import is_number
 from energyopt.core.protocols import EnergyMeter, TrainStep
 from energyopt.core.trial_result import End, PausePoint, Purpose, TrialResult, TrialStart, Window
 from energyopt.core.upfront_cost import UpfrontCost

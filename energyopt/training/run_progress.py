@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from energyopt.core.checks import is_number
 from energyopt.core.curve import Checkpoint, Checkpoints
 from energyopt.core.energy import Energy
 from energyopt.core.history import TrialProgress
 from energyopt.core.metric import ACCURACY, Monitor
+from energyopt.core.number_checks import is_number
 from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import End, PausePoint
 from energyopt.core.units import joules

@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
-from energyopt.core.checks import is_number
 from energyopt.core.metric import Mode, Monitor
+from energyopt.core.number_checks import is_number
 from energyopt.core.protocols import EnergyMeter, StoppingRule
 from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import TrialStart

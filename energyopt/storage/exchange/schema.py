@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
 
-from energyopt.core.checks import is_number
+from energyopt.core.number_checks import is_number
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
