@@ -46,8 +46,8 @@ from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.group_options import hardware_options, stopping_options
 from energyopt.sweep.hydra_app import DEATH_S, HydraApp, value_of
 from energyopt.sweep.job_devices import JobDevices, visible_to
-from energyopt.sweep.job_record import outcome_of_attributes, with_returned_record
 from energyopt.sweep.results_file import write_results
+from energyopt.sweep.returned_record import outcome_of_attributes, with_returned_record
 from energyopt.sweep.training_goal import TrainingGoal
 from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.run_process import call_task

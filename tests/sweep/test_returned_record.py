@@ -8,7 +8,7 @@ import pytest
 
 from energyopt.core.metric import Monitor
 from energyopt.core.study_record import Outcome
-from energyopt.sweep.job_record import outcome_of_attributes, with_returned_record
+from energyopt.sweep.returned_record import outcome_of_attributes, with_returned_record
 from energyopt.sweep.training_goal import TrainingGoal
 
 GOAL = TrainingGoal(Monitor("rmse", "min"), 0.2, 8.0)
