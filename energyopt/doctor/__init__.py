@@ -15,7 +15,7 @@ from energyopt.doctor.environment import examine_shared, examine_storage
 from energyopt.doctor.records import Health
 from energyopt.doctor.sensors import examine_cpu, examine_nvidia
 from energyopt.hardware.host import package_versions
-from energyopt.jobs.compose import compose_here, folders_here
+from energyopt.jobs.app_config import compose_here, folders_here
 from energyopt.storage.credentials import masked
 
 

@@ -256,7 +256,7 @@ class _ExperimentRun:
         if not arm.needs:
             return None
         from energyopt.config.trial_factory import TrialFactory
-        from energyopt.jobs.compose import compose_here, folders_here
+        from energyopt.jobs.app_config import compose_here, folders_here
 
         config = compose_here(arm.needs, self.request.config_dir)
         try:

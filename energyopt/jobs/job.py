@@ -21,7 +21,7 @@ from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import Provenance, TrialResult, TrialStart
 from energyopt.errors import HardwareError, TrialError
 from energyopt.hardware.plausibility import check_meter
-from energyopt.jobs.compose import config_folders
+from energyopt.jobs.app_config import config_folders
 from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.checkpointing import Keep, ResumeState, load, saver
 from energyopt.training.trial import run_trial

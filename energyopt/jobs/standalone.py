@@ -15,7 +15,7 @@ from energyopt.core.run_context import NAME as CONTEXT
 from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.errors import StudyError
-from energyopt.jobs.compose import compose_here, folders_here
+from energyopt.jobs.app_config import compose_here, folders_here
 from energyopt.jobs.job import ready_trial
 from energyopt.jobs.worker import OUTPUT, Job, pickled, redirect_output
 from energyopt.utils.files import private_files

@@ -27,7 +27,7 @@ from energyopt.core.study_record import Metric, Outcome, StudyRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import setup as setup_words
 from energyopt.jobs import external_launchers
-from energyopt.jobs.compose import config_folders
+from energyopt.jobs.app_config import config_folders
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import restore_limits, warm_up
 from energyopt.jobs.job_result import outcome_of_error, outcome_of_value

@@ -19,7 +19,7 @@ from energyopt.config.trust import trusted_target
 from energyopt.config.yaml_comments import read_defaults, read_keys
 from energyopt.core.metric import Monitor
 from energyopt.errors import ConfigError
-from energyopt.jobs.compose import compose_here, folders_here
+from energyopt.jobs.app_config import compose_here, folders_here
 from energyopt.utils.paths import conf_dir
 
 Kind = Literal["paradigm", "task", "model", "meter", "objective", "rule", "schedule"]

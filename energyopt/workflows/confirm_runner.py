@@ -20,7 +20,7 @@ from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import count, setup, time_left
 from energyopt.errors import EnergyoptError, StudyError
-from energyopt.jobs.compose import compose_here
+from energyopt.jobs.app_config import compose_here
 from energyopt.jobs.job import restore_limits, warm_up
 from energyopt.jobs.job_result import outcome_of_error
 from energyopt.jobs.launcher import LocalLauncher

@@ -16,7 +16,7 @@ from energyopt.core.journal import NAME
 from energyopt.core.protocols import Paradigm, SupportsSave, SupportsTest
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.errors import ConfigError, StorageError, StudyError
-from energyopt.jobs.compose import compose_here, folders_here
+from energyopt.jobs.app_config import compose_here, folders_here
 from energyopt.report.console import say
 from energyopt.report.study_output import untrusted_overrides
 from energyopt.storage.identity import check_name

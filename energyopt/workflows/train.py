@@ -18,7 +18,7 @@ from energyopt.core.journal import JournalWriter
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import joules
 from energyopt.errors import ConfigError
-from energyopt.jobs.compose import config_folders
+from energyopt.jobs.app_config import config_folders
 from energyopt.jobs.job import ReadyTrial, journal_path, ready_trial, restore_limits
 from energyopt.report.console import say
 from energyopt.report.flags import explain_flag
