@@ -198,8 +198,8 @@ class StudyHistory:
             data["incumbent_j"],
             data["incumbent"],
             tuple(
-                BestSoFarCurve(n, tuple(js), tuple(scores), worst)
-                for n, js, scores in data["curves"]
+                BestSoFarCurve(number, tuple(joules), tuple(scores), worst)
+                for number, joules, scores in data["curves"]
             ),
             tuple((energy_j, score) for energy_j, score in data["front"]),
             data["luck"],

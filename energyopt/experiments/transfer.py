@@ -87,7 +87,7 @@ def summarize_recycled(raw: Raw, caption: str) -> ExperimentSummary:
     return ExperimentSummary(
         raw=raw,
         tables=(table,),
-        lines=tuple(_lines(records)),
+        lines=tuple(_verdict_lines(records)),
         records=tuple(records),
         draw=partial(_draw, records, caption),
     )
@@ -119,6 +119,12 @@ def _record(raw: Raw, comparison: Comparison) -> dict[str, Any]:
 
 
 def _comparison_data(scratch: Sequence[Row], tuned: Sequence[Row]) -> dict[str, Any]:
+    """Compare fine-tuning with training from scratch, seed by seed.
+
+    Returns:
+        The ratio where the source is free, where one training pays for all of it, and where n
+        trainings share it; and the n from which it has paid for itself.
+    """
     scratch_j = values_by_seed(scratch)
     finetune_j = values_by_seed(tuned, _TRAINING_J)
     pretrain_j = values_by_seed(tuned, lambda row: row.upfront_j)
@@ -203,7 +209,8 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     return (*cells, ratio_text(record["ratio_free"]), str(Payback(**record["payback"])))
 
 
-def _lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
+def _verdict_lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each comparison: what a pretrained source saves, free and paid for."""
     lines = []
     for record in records:
         if record["status"] != COMPARED:

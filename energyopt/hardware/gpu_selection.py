@@ -36,16 +36,16 @@ def claim(
     Raises:
         HardwareError: If no GPU can be metered, or all are held.
     """
-    count = options.gpus
-    if count == "auto":
-        count = 1 if device.startswith("cuda") and not _is_rocm() else None
-    if count is None:
+    requested = options.gpus
+    if requested == "auto":
+        requested = 1 if device.startswith("cuda") and not _is_rocm() else None
+    if requested is None:
         return GpuAllocation(options, "cuda:0" if device == "cuda" else device)
     if not cuda_has_begun():  # NVML's order; CUDA's default puts the fastest first
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     boards = visible_boards(all_boards())
-    candidates = _candidates(options, boards, device, count)
-    n_gpus = count if isinstance(count, int) else len(candidates)
+    candidates = _candidates(options, boards, device, requested)
+    n_gpus = requested if isinstance(requested, int) else len(candidates)
     names = {board.uuid: str(board) for board in candidates}
     leases = take_some(names, n_gpus, options.lease_wait_s, on_wait)
     try:
@@ -70,12 +70,12 @@ def _candidates(
     options: GpuOptions,
     boards: Sequence[Board],
     device: str,
-    count: str | int | Sequence[int | str],
+    requested: str | int | Sequence[int | str],
 ) -> list[Board]:
     """Return the acceptable GPUs, the best first."""
     name, _, index = device.partition(":")
-    if not isinstance(count, int | str):
-        eligible = [_find_board(boards, gpu) for gpu in count]
+    if not isinstance(requested, int | str):
+        eligible = [_find_board(boards, gpu) for gpu in requested]
     elif name == "cuda" and index:
         eligible = [boards[int(index)]] if int(index) < len(boards) else []
     else:
@@ -92,7 +92,7 @@ def _candidates(
         for board in eligible
     }
     metered = [board for board in eligible if problems[board.uuid] is None]
-    n_gpus = count if isinstance(count, int) else len(eligible)
+    n_gpus = requested if isinstance(requested, int) else len(eligible)
     if len(metered) < n_gpus:
         reasons = "; ".join(f"{b}: {problems[b.uuid]}" for b in eligible if problems[b.uuid])
         raise HardwareError(
@@ -100,7 +100,7 @@ def _candidates(
             f"{' (' + reasons + ')' if reasons else ''}; choose hardware=estimate, or others with "
             "hardware.gpus=..."
         )
-    if isinstance(count, int):
+    if isinstance(requested, int):
         metered.sort(key=lambda board: bool(board.processes()))  # free ones first; sort() is stable
     return metered
 

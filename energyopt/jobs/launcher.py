@@ -78,7 +78,7 @@ class LocalLauncher(Launcher):
         self._fork = start_method == "fork" or (
             start_method == "auto" and sys.platform.startswith("linux")
         )
-        self._limit = ""
+        self._timeout_setting = ""
         self._program: JobRunner | None = None
         self._server: ForkServer | None = None
         self._fresh: set[subprocess.Popen[bytes]] = set()
@@ -97,7 +97,9 @@ class LocalLauncher(Launcher):
         output = self._output
         if output == "auto":
             output = "file" if is_own_app else "inherit"
-        self._limit = f"{'trial_' if is_own_app else 'hydra.launcher.'}timeout_s={self._timeout_s}"
+        self._timeout_setting = (
+            f"{'trial_' if is_own_app else 'hydra.launcher.'}timeout_s={self._timeout_s}"
+        )
         timeout_s = math.inf if self._timeout_s is None else self._timeout_s
         self._program = HydraJobs(hydra_context, task_function, config, output, timeout_s)
 
@@ -219,7 +221,7 @@ class LocalLauncher(Launcher):
     def _describe_exit(self, status: int) -> str:
         """Return how a process ended, from its exit code (negative: a signal)."""
         if status == LATE:
-            return f"took longer than {self._limit} and was ended"
+            return f"took longer than {self._timeout_setting} and was ended"
         if status < 0:
             name = signal.Signals(-status).name
             hint = " (out of memory?)" if name == "SIGKILL" else ""

@@ -248,7 +248,8 @@ class Acquisition:
             [_training_j(self._paused_trial(i)) for i in range(len(self.candidates))]
         )
         rest_j = np.maximum(full_j - trained_j, self._epoch_j)
-        return np.full(len(rest_j), self._model.noise(1.0)), rest_j + self._overhead_j
+        seed_noise = self._model.noise(1.0)  # at level 1, which is the target
+        return np.full(len(rest_j), seed_noise), rest_j + self._overhead_j
 
     def _short_training(self) -> tuple[Array, Array]:
         """Return observation noise and cost of training each candidate a little further.

@@ -130,6 +130,7 @@ class JouleSampler(BaseSampler):
         return Acquisition(observed, goal, model, self._rng, self._present)
 
     def _fit_curves(self, observed: Sequence[TrialSnapshot], scale: Scale) -> LearningCurveModel:
+        """Fit the model of learning curves; its scales as `_fit_energy` does."""
         trained = [trial for trial in observed if trial.epoch_j]
         n_observations = sum(len(trial.epochs) for trial in trained)
         refine = n_observations >= _REFIT_GROWTH * self._curve_fitted_to
@@ -141,6 +142,7 @@ class JouleSampler(BaseSampler):
         return model
 
     def _fit_energy(self, trained: Sequence[TrialSnapshot]) -> EnergyModel:
+        """Fit the energy model; its scales as well once the observations have grown enough."""
         n_observations = sum(1 + len(trial.epochs) for trial in trained)
         refine = n_observations >= _REFIT_GROWTH * self._energy_fitted_to
         scale = scale_of(self._monitor, trained, self._target)

@@ -52,9 +52,10 @@ class Extrapolate:
         if progress.best > rivals.best_with(progress.spent_j):  # it leads
             return None
         future = Future.of(progress, rivals.unit(progress))
+        # A trial may still pay in two ways: as the cheapest at the target, or on the front.
         p_target = 0.0 if progress.reached else _p_cheapest(future, progress, rivals)
         p_front = _p_on_front(future, progress, rivals) if progress.beyond else 0.0
-        if max(p_target, p_front) >= self._delta:
+        if max(p_target, p_front) >= self._delta:  # likely enough
             return None
         monitor = progress.monitor
         target = f"{monitor.value(progress.target):g}"

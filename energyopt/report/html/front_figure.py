@@ -102,6 +102,11 @@ def _kind_at_target(chart: alt.Chart, target: float | None) -> alt.Chart:
 def _curve_layer(
     trials: Sequence[_TrainedTrial], drawn: Drawn, target: float | None, kinds: Sequence[str]
 ) -> alt.Chart:
+    """Draw a line for each trial, coloured by its kind.
+
+    The page repeats the keys of a row for each point, so they are short: trial t, energy e in J,
+    accuracy a, and b, the best accuracy of the trial.
+    """
     rows = [
         {"t": trial.number, "e": short(point.training_j), "a": point.accuracy}
         for trial, _ in trials
