@@ -53,9 +53,9 @@ class Calibration:
         if conditions.profile is not None and conditions.profile.finished:
             profiles[digest(conditions.profile.shape)] = conditions.profile.points
         if conditions.idle_w is not None:
-            idle_w[place(machine, limits=True)] = conditions.idle_w
+            idle_w[gpus_key(machine, limits=True)] = conditions.idle_w
         if conditions.temperature_before_c is not None:
-            reference_c[place(machine)] = conditions.temperature_before_c
+            reference_c[gpus_key(machine)] = conditions.temperature_before_c
         return Calibration(
             _extended(self.profiles, profiles),
             _extended(self.idle_w, idle_w),
@@ -86,7 +86,7 @@ class Calibration:
         return cls(profiles, data["idle_w"], data["reference_c"])
 
 
-def place(machine: Machine, *, limits: bool = False) -> str:
+def gpus_key(machine: Machine, *, limits: bool = False) -> str:
     """Return the digest of a trial's GPUs, with their power limits if these matter."""
     return digest([[gpu.uuid, gpu.limit_w if limits else None] for gpu in machine.gpus])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from energyopt.core.calibration import Calibration, place
+from energyopt.core.calibration import Calibration, gpus_key
 from energyopt.core.protocols import SupportsInference
 from energyopt.core.trial_result import TrialStart
 from energyopt.errors import HardwareError
@@ -21,7 +21,7 @@ def cool_down(
     """
     if not gpus.boards or start.machine is None:
         return
-    reference_c = calibration.reference_c.get(place(start.machine)) if calibration else None
+    reference_c = calibration.reference_c.get(gpus_key(start.machine)) if calibration else None
     if reference_c is not None and gpus.options.cool_down_s > 0:
         with recorder.window("idle", "cooling down"):
             gpus.cool_down(reference_c)
@@ -37,7 +37,7 @@ def measure_idle(
     """Measure the idle power of the GPUs with open contexts, which draw more than closed ones."""
     if calibration is None or not gpus.boards or start.machine is None:
         return
-    idle_w = calibration.idle_w.get(place(start.machine, limits=True))
+    idle_w = calibration.idle_w.get(gpus_key(start.machine, limits=True))
     if idle_w is None and gpus.options.idle_s > 0:
         with recorder.window("idle", f"power at rest ({gpus.options.idle_s:g} s)"):
             time.sleep(gpus.options.idle_s)

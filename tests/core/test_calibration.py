@@ -9,7 +9,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.core.calibration import Calibration, digest, place, shape_of_work
+from energyopt.core.calibration import Calibration, digest, gpus_key, shape_of_work
 from energyopt.core.conditions import Conditions, Gpu, Machine, PowerProfile, ProfilePoint
 from energyopt.core.trial_result import TrialResult
 from tests.toys import result
@@ -42,11 +42,11 @@ def test_profiles_idle_power_and_the_first_temperature_are_kept():
             found(machine(), idle_w=99, profile=PowerProfile(SHAPE, POINTS, 200)),
         ]
     )
-    assert calibration.idle_w[place(machine(), limits=True)] == 50
-    assert calibration.idle_w[place(machine(limit_w=200), limits=True)] == 48
-    assert calibration.reference_c[place(machine())] == 40
+    assert calibration.idle_w[gpus_key(machine(), limits=True)] == 50
+    assert calibration.idle_w[gpus_key(machine(limit_w=200), limits=True)] == 48
+    assert calibration.reference_c[gpus_key(machine())] == 40
     assert calibration.profiles[digest(SHAPE)] == POINTS
-    assert place(machine("GPU-b")) not in calibration.reference_c
+    assert gpus_key(machine("GPU-b")) not in calibration.reference_c
 
 
 def test_a_profile_that_was_not_finished_is_not_kept():
@@ -97,8 +97,8 @@ def test_it_survives_its_journey_and_carries_nobodys_text(trials: list[TrialResu
 
 def test_what_is_new_is_kept_when_there_is_much():
     calibration = Calibration.of(found(machine(f"GPU-{i}"), idle_w=50.0) for i in range(60))
-    assert place(machine("GPU-59"), limits=True) in calibration.idle_w
-    assert place(machine("GPU-0"), limits=True) not in calibration.idle_w
+    assert gpus_key(machine("GPU-59"), limits=True) in calibration.idle_w
+    assert gpus_key(machine("GPU-0"), limits=True) not in calibration.idle_w
 
 
 def test_it_stays_short():

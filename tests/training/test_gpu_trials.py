@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from energyopt.config.trial_factory import TrialFactory
-from energyopt.core.calibration import Calibration, place
+from energyopt.core.calibration import Calibration, gpus_key
 from energyopt.core.energy import total
 from energyopt.core.journal import JournalReader, JournalWriter
 from energyopt.core.protocols import TrainStep
@@ -112,7 +112,8 @@ def test_the_second_trial_cools_down_and_measures_rest_no_more(gpu: FakeNvml, tm
     second = run(gpu, tmp_path, known=calibration)
     assert second.conditions.cool_down_s >= 0.05
     assert "warm_start" not in second.flags
-    assert second.conditions.idle_w == calibration.idle_w[place(second.start.machine, limits=True)]  # type: ignore[arg-type]
+    key = gpus_key(second.start.machine, limits=True)  # type: ignore[arg-type]
+    assert second.conditions.idle_w == calibration.idle_w[key]
     gpu.state.gpu[0].temperature_c += 5
     hot = run(gpu, tmp_path, known=calibration)
     assert "warm_start" in hot.flags
