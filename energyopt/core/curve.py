@@ -139,9 +139,9 @@ class Curve:
         if len(self) <= most:
             return self
         hit = next(self._reached(target), 0)
-        chosen = {*spread(self.rises(), self.training_j, most - 2), hit, len(self) - 1}
+        chosen = {*thin_indices(self.rises(), self.training_j, most - 2), hit, len(self) - 1}
         unchosen = [i for i in range(len(self)) if i not in chosen]
-        chosen.update(spread(unchosen, self.training_j, most - len(chosen)))
+        chosen.update(thin_indices(unchosen, self.training_j, most - len(chosen)))
         return self.only([i in chosen for i in range(len(self))])
 
     def first_at(self, target: float) -> CurvePoint | None:
@@ -157,7 +157,7 @@ class Curve:
 _COLUMNS = tuple(column.name for column in fields(Curve) if column.name != "monitor")
 
 
-def spread(indices: Sequence[int], joules: Sequence[float], most: int) -> list[int]:
+def thin_indices(indices: Sequence[int], joules: Sequence[float], most: int) -> list[int]:
     """Choose points of a curve, evenly spaced in the log of their energy, ends included.
 
     Args:

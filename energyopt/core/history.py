@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from energyopt.core.curve import Curve, spread
+from energyopt.core.curve import Curve, thin_indices
 from energyopt.core.metric import ACCURACY, Monitor
 
 _MAX_ENTRIES = 50  # curves, and points of the front
@@ -92,7 +92,7 @@ class BestSoFarCurve:
     def of(cls, number: int, curve: Curve) -> BestSoFarCurve:
         """Return the thinned best-so-far curve; flat parts keep points, so that rises stay late."""
         best = tuple(itertools.accumulate(curve.scores, max))
-        indices = spread(range(len(curve)), curve.training_j, _MAX_CURVE_POINTS)
+        indices = thin_indices(range(len(curve)), curve.training_j, _MAX_CURVE_POINTS)
         monitor = curve.monitor
         points = [_rounded(curve.training_j[i], best[i], monitor) for i in indices]
         joules, scores = tuple(j for j, _ in points), tuple(score for _, score in points)
@@ -218,7 +218,7 @@ def front_of(points: Iterable[Point]) -> list[Point]:
 
 def _thinned(front: Sequence[Point]) -> tuple[Point, ...]:
     joules = [energy_j for energy_j, _ in front]
-    return tuple(front[i] for i in spread(range(len(front)), joules, _MAX_ENTRIES))
+    return tuple(front[i] for i in thin_indices(range(len(front)), joules, _MAX_ENTRIES))
 
 
 def _best(curves: Sequence[BestSoFarCurve]) -> tuple[BestSoFarCurve, ...]:

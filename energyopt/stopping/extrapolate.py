@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from energyopt.core.curve import spread
+from energyopt.core.curve import thin_indices
 from energyopt.core.history import StudyHistory, TrialProgress
 from energyopt.core.metric import ACCURACY
 from energyopt.core.units import joules, percent
@@ -122,7 +122,7 @@ class Future:
         origin = 0.0 if progress.monitor == ACCURACY else progress.accuracy[0]
         energy_j = progress.spent_j
         recent = [i for i, used_j in enumerate(progress.joules) if used_j >= _MIN_SHARE * energy_j]
-        points = spread(recent, progress.joules, _MAX_POINTS)
+        points = thin_indices(recent, progress.joules, _MAX_POINTS)
         x = _basis(np.array(progress.joules)[points] / energy_j)  # (exponents, evaluations, 2)
         y = (np.maximum.accumulate(progress.accuracy)[points] - origin) / unit
         # Posterior of the coefficients; precisions are in units of 1 / variance.

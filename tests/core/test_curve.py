@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.core.curve import spread
+from energyopt.core.curve import thin_indices
 from tests.curves import curve, steady
 
 LONG = st.lists(st.integers(0, 100).map(lambda at: at / 100), min_size=1, max_size=300)
@@ -39,7 +39,7 @@ def test_a_curve_that_is_short_enough_stays_as_it_is():
 @given(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=200), st.integers(1, 50))
 def test_points_are_spread_with_both_ends(steps: list[float], most: int):
     joules = [sum(steps[: index + 1]) for index in range(len(steps))]
-    chosen = spread(range(len(joules)), joules, most)
+    chosen = thin_indices(range(len(joules)), joules, most)
     assert len(chosen) == min(len(set(chosen)), most) >= 1
     assert chosen == sorted(chosen)
     assert chosen[-1] == len(joules) - 1
@@ -48,5 +48,5 @@ def test_points_are_spread_with_both_ends(steps: list[float], most: int):
 
 def test_points_are_spread_over_the_log_of_energy():
     joules = [float(j) for j in range(1, 1001)]
-    chosen = [joules[index] for index in spread(range(1000), joules, 4)]
+    chosen = [joules[index] for index in thin_indices(range(1000), joules, 4)]
     assert chosen == pytest.approx([1, 10, 100, 1000])
