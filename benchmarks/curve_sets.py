@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from energyopt.core.traces import Costs, Curve, Pace
+from energyopt.core.traces import AccuracyTrace, Costs, Pace
 from energyopt.errors import ConfigError
 from energyopt.storage.exchange.folder import STUDY, read_folder
 from energyopt.storage.exchange.reader import record_from
@@ -56,7 +56,7 @@ class Point(NamedTuple):
 class Recording(NamedTuple):
     """One recorded training."""
 
-    curve: Curve
+    curve: AccuracyTrace
     costs: Costs
 
     @property
@@ -333,7 +333,7 @@ def _recording(
         return tuple(values[at] for at in order)
 
     pace = Pace((0.0, *column(epochs)), (0.0, *column(time_s)), (0.0, *column(energy_j)))
-    return Recording(Curve(column(epochs), column(accuracy)), Costs({0.0: pace}))
+    return Recording(AccuracyTrace(column(epochs), column(accuracy)), Costs({0.0: pace}))
 
 
 def _space(names: Sequence[str], recordings: Iterable[Key]) -> dict[str, list[Any]]:

@@ -14,7 +14,7 @@ from energyopt.core.conditions import NOT_MEASURED, Conditions, Gpu, Machine
 from energyopt.core.curve import Checkpoint
 from energyopt.core.journal import JournalWriter, PausedRecord, Record
 from energyopt.core.protocols import Paradigm
-from energyopt.core.traces import Clock, Costs, Curve
+from energyopt.core.traces import AccuracyTrace, Clock, Costs
 from energyopt.core.trial_result import PausePoint, TrialResult, TrialStart, Window
 from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.hardware.power_limit_policy import Select, selector
@@ -81,7 +81,7 @@ class Training:
     number: int
     setup: dict[str, object]
     name: object
-    curve: Curve
+    curve: AccuracyTrace
     costs: Costs
     result: TrialResult | None = None
     state: State | None = None
@@ -188,7 +188,7 @@ class Player:
         self._start = TrialStart(target, 1.0, 0, self._meter.provenance, machine=Machine(gpus))
 
     def begin(
-        self, setup: dict[str, object], curve: Curve, costs: Costs, name: object = None
+        self, setup: dict[str, object], curve: AccuracyTrace, costs: Costs, name: object = None
     ) -> Training:
         """Return a new trial, which has not trained yet.
 

@@ -101,7 +101,7 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class AccuracyTrace:
     """Accuracy of a recorded training.
 
     Attributes:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from energyopt.core.protocols import TrainStep
-from energyopt.core.traces import Clock, Costs, Curve
+from energyopt.core.traces import AccuracyTrace, Clock, Costs
 from energyopt.errors import ConfigError
 
 EPOCH_SAMPLES = 1_000_000
@@ -21,7 +21,7 @@ class RecordedTask(Protocol):
 
     clock: Clock
     name: str
-    runs: Mapping[int, tuple[Curve, ...]]
+    runs: Mapping[int, tuple[AccuracyTrace, ...]]
     costs: Mapping[int, Costs]
 
 
@@ -36,7 +36,7 @@ class Playback:
 
     epoch_samples = EPOCH_SAMPLES
 
-    def __init__(self, curve: Curve, costs: Costs, clock: Clock) -> None:
+    def __init__(self, curve: AccuracyTrace, costs: Costs, clock: Clock) -> None:
         self._curve = curve
         self._costs = costs
         self._clock = clock

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from energyopt.core.traces import Clock, Costs, Curve, Pace
+from energyopt.core.traces import AccuracyTrace, Clock, Costs, Pace
 from energyopt.errors import ConfigError
 
 PROBLEMS, TRAIN, POWER = "problems.csv", "summary_train.csv", "summary_power_*.csv"
@@ -41,7 +41,7 @@ class Recorded:
     target: float  # accuracy to reach, in [0, 1]
     max_epochs: int  # after which a training has missed the target
     default_batch_size: int  # the usual one, or the largest recorded one below it
-    runs: Mapping[int, tuple[Curve, ...]]  # accuracy curves, by batch size
+    runs: Mapping[int, tuple[AccuracyTrace, ...]]  # accuracy curves, by batch size
     costs: Mapping[int, Costs]  # time and energy of an epoch, by batch size
 
     @property
@@ -144,14 +144,14 @@ def _to_recorded(
 _Levels = dict[float, float]  # epoch by level of the metric
 
 
-def _to_curve(levels: _Levels, to_accuracy: Callable[[float], float]) -> Curve:
+def _to_curve(levels: _Levels, to_accuracy: Callable[[float], float]) -> AccuracyTrace:
     """Return the highest accuracy up to each epoch at which a level was reached."""
     best: dict[float, float] = {}
     highest = 0.0
     for epoch, level in sorted((epoch, to_accuracy(metric)) for metric, epoch in levels.items()):
         highest = max(highest, level)
         best[epoch] = highest
-    return Curve(tuple(best), tuple(best.values()))
+    return AccuracyTrace(tuple(best), tuple(best.values()))
 
 
 def _read_train(path: Path) -> dict[TrainingKey, dict[int, list[_Levels]]]:

@@ -10,7 +10,7 @@ import pytest
 
 from energyopt.core.journal import JournalWriter
 from energyopt.core.protocols import EnergyMeter, Paradigm, SupportsPause
-from energyopt.core.traces import Clock, Costs, Curve, Pace
+from energyopt.core.traces import AccuracyTrace, Clock, Costs, Pace
 from energyopt.core.trial_result import TrialResult, TrialStart
 from energyopt.errors import ConfigError
 from energyopt.hardware.recorded import RecordedMeter
@@ -266,7 +266,7 @@ def test_it_needs_no_torch():
 
 
 def test_a_thousand_epochs_take_no_time(task: Replay):
-    curve = Curve((1000.0,), (0.9,))
+    curve = AccuracyTrace((1000.0,), (0.9,))
     meter = RecordedMeter(task)
     result = run_trial(
         lambda: Playback(curve, task.costs[16], task.clock),
