@@ -184,7 +184,7 @@ def _signature(function: Any) -> str:
 def _group(name: str, what: str) -> str:
     files = sorted((conf_dir() / name).glob("*.yaml"))
     parts = [f"## {name}", f"`{name}=...`: {what}."]
-    shared = {"hardware": "measuring", "stopping": "ending"}.get(name)
+    shared = {"hardware": "hardware_defaults", "stopping": "stopping_defaults"}.get(name)
     if shared is not None:
         keys = read_keys(conf_dir() / f"{shared}.yaml")
         parts += [f"Keys of every option of `{name}`:", _table(keys, {})]

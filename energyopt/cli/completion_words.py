@@ -16,7 +16,7 @@ from pathlib import Path
 from energyopt.config.yaml_comments import Key, read_about, read_defaults, read_keys
 
 # Files with the keys that all options of a group share.
-_SHARED_FILES = {"hardware": "measuring", "stopping": "ending"}
+_SHARED_FILES = {"hardware": "hardware_defaults", "stopping": "stopping_defaults"}
 _BOOLEANS = ("true", "false")
 _GROUP = re.compile(r"[a-z_]+")
 

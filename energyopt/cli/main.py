@@ -26,6 +26,7 @@ _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _BYPASS = "HYDRA_INSTANTIATE_ALLOWLIST_OVERRIDE"
+_OLD_REUSE = frozenset({"reuse", "+reuse", "++reuse", "--reuse", "hydra.sweeper.reuse"})
 _full_error = os.environ.get(_FULL_ERROR) == "1"  # read before _run_hydra() sets it
 
 
@@ -74,6 +75,10 @@ def _warn(arguments: Sequence[str]) -> None:
     """Print warnings about the arguments and the environment."""
     if os.environ.get(_BYPASS):
         _print_message(f"warning: {_BYPASS} is set; Hydra will run code that it normally blocks")
+    if any(word.partition("=")[0] in _OLD_REUSE for word in arguments):
+        _print_message(
+            "warning: reuse is deprecated and will be removed; write planned_trainings=N"
+        )
     if "objective=function" in arguments:
         _print_message(
             "warning: objective=function is deprecated and will be removed; write objective=own "

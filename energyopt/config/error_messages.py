@@ -69,7 +69,7 @@ def _unknown_key(match: re.Match[str], _text: str) -> str:
 
 
 def _hardware_keys() -> list[str]:
-    text = (conf_dir() / "measuring.yaml").read_text()
+    text = (conf_dir() / "hardware_defaults.yaml").read_text()
     return re.findall(r"^  ([a-z_]+):", text, re.MULTILINE)
 
 

@@ -47,7 +47,7 @@ _EXPENSIVE = 10.0
 # take at most a third of a step.
 _MIN_TRAINING = 2.0
 _OTHER_TARGET_SHARE = 0.1  # of the planned trainings use another target
-_REUSE = 300.0  # planned trainings where the user gives no number
+_PLANNED_TRAININGS = 300.0  # planned trainings where the user gives no number
 _GROWTH = 2.0  # a paused trial resumes to this multiple of its energy: halving's smallest usual eta
 _CANDIDATES = 160  # random and neighbouring candidates of a space too large to list
 _N_NEAREST = 5  # best configurations whose neighbours become candidates
@@ -66,7 +66,8 @@ class SearchGoal:
         target: Score to reach; None for none.
         epochs: Maximum epochs of a trial.
         front: Whether to search the whole front, in addition to or instead of the target.
-        reuse: Number of planned trainings with the result: a joule of search must save one there.
+        planned_trainings: Number of planned trainings with the result: a joule of search must save
+            one there.
         known_sd: The default trains first until the standard deviation of its log energy is at
             most this.
     """
@@ -74,7 +75,7 @@ class SearchGoal:
     target: float | None
     epochs: float
     front: bool = True
-    reuse: float = _REUSE
+    planned_trainings: float = _PLANNED_TRAININGS
     known_sd: float = 0.5
 
 
@@ -181,7 +182,7 @@ class Acquisition:
         ]
         if not trainable:
             return None
-        planned_j = math.exp(self._mean[best]) * self._goal.reuse
+        planned_j = math.exp(self._mean[best]) * self._goal.planned_trainings
         options = [
             (planned_j * self._log_saving(best, noise), cost_j)
             for noise, cost_j in (self._whole_training(), self._short_training())
@@ -309,7 +310,7 @@ class Acquisition:
         row, horizon = np.unravel_index(int(np.argmax(gains / cost_j)), gains.shape)
         gain, cost = float(gains[row, horizon]), float(cost_j[row, horizon])
         share = 1.0 if self._goal.target is None else _OTHER_TARGET_SHARE
-        saving = gain * math.exp(front.log_j.mean()) * share * self._goal.reuse
+        saving = gain * math.exp(front.log_j.mean()) * share * self._goal.planned_trainings
         if saving < cost:
             return None
         trial = trials[int(row)]

@@ -65,33 +65,34 @@ class Budget:
         max_j: Energy, in J; None for any.
         max_s: Time in which runs work on the study, in s of wall-clock time: two trials at the
             same time count it once; None for any.
-        reuse: Number of planned trainings with the result: a trial must save there what it costs;
-            None requires no saving.
+        planned_trainings: Number of planned trainings with the result: a trial must save there what
+            it costs; None requires no saving.
         estimate: Estimates the value of one more trial.
     """
 
     max_j: float | None = None
     max_s: float | None = None
-    reuse: float | None = None
+    planned_trainings: float | None = None
     estimate: Estimate = lambda _: None
 
     def over(self, books: Books) -> str | None:
         """Return why no further trial begins or resumes; None if one may.
 
-        A trial is worth its energy while reuse x expected saving >= expected cost.
+        A trial is worth its energy while planned_trainings x expected saving >= expected cost.
         """
         if self.max_j is not None and (energy_j := books.spent_j()) >= self.max_j:
             return f"search_budget_j={self.max_j:g} is spent: {joules(energy_j)}"
         if self.max_s is not None and (time_s := books.wall_time_s()) >= self.max_s:
             return f"search_budget_s={self.max_s:g} is spent: {duration(time_s)}"
-        if self.reuse is None:
+        if self.planned_trainings is None:
             return None
         value = self.estimate(books.observed())
-        if value is None or self.reuse * value.saving_j >= value.cost_j:
+        if value is None or self.planned_trainings * value.saving_j >= value.cost_j:
             return None
         return (
             f"the next joule is not worth it: a trial is expected to cost {joules(value.cost_j)}, "
-            f"and to save {joules(self.reuse * value.saving_j)} in reuse={self.reuse:g} trainings"
+            f"and to save {joules(self.planned_trainings * value.saving_j)} in "
+            f"{self.planned_trainings:g} planned trainings"
         )
 
 

@@ -40,7 +40,8 @@ class JouleSampler(BaseSampler):
         epochs: Maximum epochs of a trial.
         front: Whether to search the whole front, too; None does so where a study has two
             objectives, one of them the metric.
-        reuse: Number of planned trainings with the recommended configuration; 300 if None.
+        planned_trainings: Number of planned trainings with the recommended configuration; 300 if
+            None.
         space: The search space; taken from the study's trials if None.
         present: Removes the keys that a configuration does not have, in a conditional space.
         monitor: The metric.
@@ -56,13 +57,16 @@ class JouleSampler(BaseSampler):
         target: float | None = None,
         epochs: float = 100.0,
         front: bool | None = None,
-        reuse: float | None = None,
+        planned_trainings: float | None = None,
         space: Mapping[str, BaseDistribution] | None = None,
         present: Callable[[Params], dict[str, Any]] = dict,
         monitor: Monitor = ACCURACY,
     ) -> None:
-        if reuse is not None and not reuse > 0:
-            raise ConfigError(f"reuse={reuse}: a number of trainings above 0 is needed, or null")
+        if planned_trainings is not None and not planned_trainings > 0:
+            raise ConfigError(
+                f"planned_trainings={planned_trainings}: a number of trainings above 0 is needed, "
+                "or null"
+            )
         if not epochs > 0:
             raise ConfigError(f"epochs={epochs}: a number above 0 is needed")
         if target is not None:
@@ -73,8 +77,10 @@ class JouleSampler(BaseSampler):
         self._target = None if target is None else monitor.score(target)
         self._epochs = epochs
         self._front = front
-        self._goal_options = {} if reuse is None else {"reuse": reuse}
-        self.final = reuse is None  # a larger one may resume what is paused
+        self._goal_options = (
+            {} if planned_trainings is None else {"planned_trainings": planned_trainings}
+        )
+        self.final = planned_trainings is None  # a larger one may resume what is paused
         self._space = dict(space or {})
         self._present = present
         self._energy_hyper: Array | None = None

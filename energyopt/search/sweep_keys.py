@@ -89,8 +89,9 @@ class SweepKeys:
         storage_wait_s: How long to retry a storage that does not answer, in s.
         search_budget_j: Energy of all trials after which none begins, in J; None for any.
         search_budget_s: Time of all runs after which no trial begins, in s; None for any.
-        reuse: Number of planned trainings with the result; None does not require a trial to save
-            its cost.
+        planned_trainings: Number of planned trainings with the result; None does not require a
+            trial to save its cost.
+        reuse: Deprecated name of `planned_trainings`.
         params: Sweeps of the config, by key; the command line has precedence.
         custom_search_space: A function of (config, trial) that suggests more, or its path.
     """
@@ -115,6 +116,7 @@ class SweepKeys:
     storage_wait_s: float = _root(300, at_least(0, "a number of seconds"))
     search_budget_j: float | None = _root(None, _JOULES.or_null(), needs_joules=True)
     search_budget_s: float | None = _root(None, _SECONDS.or_null())
+    planned_trainings: float | None = _root(None, _TRAININGS.or_null(), needs_joules=True)
     reuse: float | None = _root(None, _TRAININGS.or_null(), needs_joules=True)
     params: Mapping[str, Any] | None = None
     custom_search_space: Any = None

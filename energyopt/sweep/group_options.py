@@ -26,8 +26,8 @@ def hardware_options(choice: object) -> dict[str, Any]:
         ConfigError: If it is neither.
     """
     if isinstance(choice, Mapping):
-        return _merged("hardware", "measuring", ["auto"], choice)
-    return _merged("hardware", "measuring", [choice])
+        return _merged("hardware", "hardware_defaults", ["auto"], choice)
+    return _merged("hardware", "hardware_defaults", [choice])
 
 
 def stopping_options(choice: object) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def stopping_options(choice: object) -> dict[str, Any]:
     """
     is_list = isinstance(choice, Sequence) and not isinstance(choice, str)
     names: list[object] = list(choice) if is_list else [choice or "auto"]  # type: ignore[call-overload]
-    return _merged("stopping", "ending", names)
+    return _merged("stopping", "stopping_defaults", names)
 
 
 def _merged(

@@ -45,7 +45,9 @@ class Options(SweepKeys):
         for key in DECLARED:
             _check(key, getattr(options, key.name))
         _check_goal(options)
-        return options
+        if options.planned_trainings is None and options.reuse is not None:
+            options = dataclasses.replace(options, planned_trainings=options.reuse)
+        return dataclasses.replace(options, reuse=None)
 
     @property
     def is_goal_stated(self) -> bool:

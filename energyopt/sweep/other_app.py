@@ -233,7 +233,7 @@ class OtherApp(HydraApp):
     def prepare(self, store: StudyStore) -> None:
         """Store the settings of a new or continued study."""
         if self.goal is not None:
-            store.keep_plans(ReportSettings.from_dict({"reuse": self._options.reuse}))
+            store.keep_plans(ReportSettings.from_dict({"reuse": self._options.planned_trainings}))
 
     def plan_default(self, store: StudyStore) -> list[str]:
         """Queue the default configuration first. Returns lines to print about it."""

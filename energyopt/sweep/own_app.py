@@ -138,7 +138,9 @@ class OwnApp(HydraApp):
         if self.ready is not None:
             store.bind(self.ready.provenance)
         report = self._composer.default().get("report") or {}
-        store.keep_plans(ReportSettings.from_dict({**report, "reuse": self._options.reuse}))
+        store.keep_plans(
+            ReportSettings.from_dict({**report, "reuse": self._options.planned_trainings})
+        )
 
     def plan_default(self, store: StudyStore) -> list[str]:
         """Queue the default configuration as trial 0."""

@@ -78,7 +78,7 @@ class SamplerFactory:
             "epochs": goal.epochs,
             "space": {d.key: d.distribution for d in self._space.dimensions},
             "present": self._existing_params,
-            "reuse": self._options.reuse,
+            "planned_trainings": self._options.planned_trainings,
         }
 
     def _existing_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class SamplerFactory:
         return 0.0 if is_auto and isinstance(self.sampler(0), Schedule) else None
 
     def budget(self, sampler: BaseSampler, schedule: Schedule | None) -> Budget:
-        """Return the budget; a sampler that is the schedule weighs `reuse` itself."""
+        """Return the budget; a sampler that is the schedule weighs `planned_trainings` itself."""
         options = self._options
         estimate: Estimate = lambda _: None  # noqa: E731
         if isinstance(sampler, ValueEstimator):
@@ -135,6 +135,8 @@ class SamplerFactory:
         return Budget(
             max_j=options.search_budget_j,
             max_s=options.search_budget_s,
-            reuse=None if isinstance(schedule, BaseSampler) else options.reuse,
+            planned_trainings=None
+            if isinstance(schedule, BaseSampler)
+            else options.planned_trainings,
             estimate=estimate,
         )

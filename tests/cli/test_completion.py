@@ -60,7 +60,7 @@ def test_bash_completes_what_is_typed(studied: Program) -> None:
         "energyopt completion ": list(SHELLS),
         "energyopt help confi": ["confirm "],
         "energyopt summarize power": ["power_of_training "],
-        "energyopt -m mod": ["model=", "model."],
+        "energyopt -m mod": ["model=", "mode=", "model."],
         "energyopt model=cnn": ["cnn", "cnn1d"],
         "energyopt 'model=cnn": ["model=cnn", "model=cnn1d"],
         "energyopt optimizer=sgd optimizer.mom": ["optimizer.momentum="],

@@ -65,8 +65,6 @@ def test_the_root_keys_state_it_for_code_that_does_not():
 def test_two_statements_that_differ_are_refused():
     with pytest.raises(ConfigError, match=r"^monitor=rmse mode=min is not what .*=val_loss mode=m"):
         found("monitor=rmse", "mode=min", task=Regression)
-    with pytest.raises(ConfigError, match=r"^monitor=val_loss mode=min .* monitor=accuracy mode=m"):
-        _ = TrialFactory(composed("monitor=val_loss", "mode=min")).monitor
 
 
 @pytest.mark.parametrize("paradigm", [Misspelt, Late])

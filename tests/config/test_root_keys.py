@@ -21,7 +21,11 @@ INF, NAN = float("inf"), float("nan")
         ("lr", [0, -1, INF, NAN, "fast", "0.1", True, None, [1]], NUMBER),
         ("epochs", [0, -1, INF, NAN, "3", None], NUMBER),
         ("target", [NAN, INF, -INF, "high", True, None], "a finite number"),
-        ("monitor", ["", " ", "a\nb", "x" * 61, 3, True], "a name, such as val_loss, or null"),
+        (
+            "monitor",
+            ["", " ", "a\nb", "x" * 61, 3, True],
+            "the name of a metric, such as val_loss, or null",
+        ),
         ("mode", ["maximize", "MIN", "", 1, True], "min or max or null"),
         ("seed", [-1, 1.5, 2**63, None, True, "7"], "a whole number of at least 0"),
         ("batch_size", [0, -8, 16.0, "16", True, None, [16]], WHOLE),
@@ -34,7 +38,11 @@ INF, NAN = float("inf"), float("nan")
         ("trial_timeout_s", [0, -1, INF, NAN, "1", True], "a number of seconds above 0 or null"),
         ("search_budget_j", [0, -1, INF, NAN, "1", True], "a number of joules above 0 or null"),
         ("search_budget_s", [0, -1, INF, NAN, "1", True], "a number of seconds above 0 or null"),
-        ("reuse", [0, -1, INF, NAN, "often", True], "a number of trainings above 0 or null"),
+        (
+            "planned_trainings",
+            [0, -1, INF, NAN, "often", True],
+            "a number of trainings above 0 or null",
+        ),
         (
             "report",
             ["cheap", 3, {"x": 1}],
@@ -80,7 +88,7 @@ def test_a_root_key_that_was_deleted_is_missed():
     [
         ("lr=1", "epochs=0.5", "target=1", "seed=0", "batch_size=1"),
         ("eval_every=null", "patience=null", "max_failures=null"),
-        ("search_budget_j=1e-3", "search_budget_s=0.5", "reuse=1"),
+        ("search_budget_j=1e-3", "search_budget_s=0.5", "planned_trainings=1"),
         (
             "report.pue=1",
             "report.carbon_g_per_kwh=0",

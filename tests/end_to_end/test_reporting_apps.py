@@ -218,8 +218,8 @@ def test_joule_says_that_it_has_nothing_to_learn_from(app: App) -> None:
     (app.program.folder / "app.py").write_text(RETURNS.replace("ATTRIBUTES", "{}"))
     ran = app.ok("hydra.sweeper.n_trials=2")
     assert "sampler=joule has nothing to learn from" in ran.text
-    ran = app("hydra.sweeper.n_trials=2", "hydra.sweeper.reuse=10")
-    assert "reuse=10: the jobs report no joules" in ran.text
+    ran = app("hydra.sweeper.n_trials=2", "hydra.sweeper.planned_trainings=10")
+    assert "planned_trainings=10: the jobs report no joules" in ran.text
 
 
 DEVICES = """

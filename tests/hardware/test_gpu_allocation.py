@@ -360,7 +360,7 @@ def test_the_users_cap_is_never_exceeded(gpus: FakeNvml, claimed: list[GpuAlloca
 
 
 def test_the_config_says_each_option_with_its_default():
-    said = yaml.safe_load((conf_dir() / "measuring.yaml").read_text())["hardware"]
+    said = yaml.safe_load((conf_dir() / "hardware_defaults.yaml").read_text())["hardware"]
     plain = json.loads(json.dumps(dataclasses.asdict(GpuOptions())))
     assert said == plain
 

@@ -29,11 +29,11 @@ def outlook(
     space: Mapping[str, BaseDistribution] = SPACE,
     *,
     target: float | None = TARGET,
-    reuse: float = 300.0,
+    planned_trainings: float = 300.0,
     present: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
 ) -> Acquisition:
     model = EnergyModel([trial for trial in observed if trial.epoch_j], space, target)
-    goal = SearchGoal(target, EPOCHS, reuse=reuse)
+    goal = SearchGoal(target, EPOCHS, planned_trainings=planned_trainings)
     return Acquisition(observed, goal, model, np.random.default_rng(0), present)
 
 
@@ -81,7 +81,7 @@ def test_then_others_begin_for_a_look():
 def test_a_look_costs_at_least_twice_what_loading_costs():
     first = dataclasses.replace(to_target(0, AT_8, default=True), spent_j=1e4)
     loading_j = 1e4 - first.joules[-1]
-    choice = chosen(outlook([first], reuse=1e6).to_target(can_begin=True))
+    choice = chosen(outlook([first], planned_trainings=1e6).to_target(can_begin=True))
     assert choice.step.until_j == pytest.approx(2 * loading_j)
     assert choice.cost_j > loading_j
 
@@ -113,17 +113,17 @@ def test_without_a_default_setup_the_first_trial_takes_its_place():
 
 def test_what_is_to_be_recommended_reaches_the_target_twice():
     runs = [to_target(0, AT_8, default=True), to_target(1, AT_64)]
-    choice = chosen(outlook(runs, reuse=1e-6).to_target(can_begin=True))
+    choice = chosen(outlook(runs, planned_trainings=1e-6).to_target(can_begin=True))
     assert choice.params == AT_64
     assert choice.step.resume is None
     assert choice.step.again == 1
     twice = [*runs, to_target(2, AT_64, luck=1.03)]
-    assert outlook(twice, reuse=1e-6).to_target(can_begin=True) is None
+    assert outlook(twice, planned_trainings=1e-6).to_target(can_begin=True) is None
 
 
 def test_nothing_is_worth_it_where_nobody_trains_again():
     runs = [to_target(0, AT_64, default=True), trained(1, AT_8, 2)]
-    prospects = outlook(runs, reuse=1e-6)
+    prospects = outlook(runs, planned_trainings=1e-6)
     assert prospects.to_target(can_begin=True) is None
     assert to_front(prospects, can_begin=True) is None
 
@@ -131,8 +131,8 @@ def test_nothing_is_worth_it_where_nobody_trains_again():
 def test_the_more_trainings_are_planned_the_longer_it_is_worth_it():
     runs = [to_target(0, AT_8, default=True), *(to_target(at, AT_64) for at in (1, 2))]
     worth = [
-        outlook(runs, reuse=reuse).to_target(can_begin=True) is not None
-        for reuse in (1e-3, 1e-1, 1e1, 1e3, 1e5)
+        outlook(runs, planned_trainings=planned_trainings).to_target(can_begin=True) is not None
+        for planned_trainings in (1e-3, 1e-1, 1e1, 1e3, 1e5)
     ]
     assert worth == sorted(worth)
     assert not worth[0]
@@ -162,8 +162,8 @@ def studies(draw: st.DrawFn) -> list[TrialSnapshot]:
 
 @given(studies(), st.booleans(), st.sampled_from([1e-3, 10.0, 1e5]))
 @few
-def test_only_what_waits_goes_on_and_only_what_may_begins(trials, can_begin, reuse):
-    prospects = outlook(trials, reuse=reuse)
+def test_only_what_waits_goes_on_and_only_what_may_begins(trials, can_begin, planned_trainings):
+    prospects = outlook(trials, planned_trainings=planned_trainings)
     assert recommended(prospects) in prospects.candidates
     for choice in choices(prospects, can_begin=can_begin):
         step = choice.step
@@ -199,7 +199,7 @@ def test_a_setup_that_failed_or_just_began_is_neither_begun_again_nor_recommende
         TrialSnapshot(index, {"batch_size": size}, state=state)
         for index, size in enumerate(SIZES[1:6], 1)
     ]
-    prospects = outlook([first, *begun], reuse=1e6)
+    prospects = outlook([first, *begun], planned_trainings=1e6)
     assert {setup["batch_size"] for setup in prospects.candidates} == {8, 512}
     assert all(
         choice.params == {"batch_size": 512} for choice in choices(prospects, can_begin=True)
@@ -209,7 +209,7 @@ def test_a_setup_that_failed_or_just_began_is_neither_begun_again_nor_recommende
 def test_a_second_training_that_just_began_is_not_begun_thrice():
     runs = [to_target(0, AT_8, default=True), to_target(1, AT_64)]
     again = TrialSnapshot(2, AT_64, state="running")
-    choice = outlook([*runs, again], reuse=1e-6).to_target(can_begin=True)
+    choice = outlook([*runs, again], planned_trainings=1e-6).to_target(can_begin=True)
     assert choice is None
 
 

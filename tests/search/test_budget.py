@@ -68,13 +68,13 @@ def test_a_spent_budget_says_which_it_is():
 
 
 def test_the_next_trial_must_save_what_it_costs_in_the_planned_trainings():
-    budget = Budget(reuse=10, estimate=lambda _: TrialValue(saving_j=0.3, cost_j=3.1))
+    budget = Budget(planned_trainings=10, estimate=lambda _: TrialValue(saving_j=0.3, cost_j=3.1))
     assert budget.over(Toy()) == (
         "the next joule is not worth it: a trial is expected to cost 3.1 J, and to save 3 J in "
-        "reuse=10 trainings"
+        "10 planned trainings"
     )
-    assert Budget(reuse=11, estimate=lambda _: TrialValue(0.3, 3.1)).over(Toy()) is None
-    assert Budget(reuse=1, estimate=lambda _: None).over(Toy()) is None
+    assert Budget(planned_trainings=11, estimate=lambda _: TrialValue(0.3, 3.1)).over(Toy()) is None
+    assert Budget(planned_trainings=1, estimate=lambda _: None).over(Toy()) is None
 
 
 @pytest.mark.parametrize("energies", [[], [None] * 30, [1.0, 2.0, 3.0, None, None]])
@@ -199,12 +199,12 @@ def test_a_study_ends_when_its_time_is_over_and_all_runs_count(energyopt: Progra
 @pytest.mark.slow
 def test_a_study_ends_when_the_next_trial_is_not_worth_it(energyopt: Program) -> None:
     study = ("-m", *TINY, "lr=interval(3e-3,5e-3)", "study=toy", "sampler=random", "n_trials=15")
-    ran = energyopt.ok(*study, "batch_size=8", "reuse=1")
+    ran = energyopt.ok(*study, "batch_size=8", "planned_trainings=1")
     assert "the study ends here: the next joule is not worth it: a trial is expected to" in ran.text
-    assert "in reuse=1 trainings" in ran.text
+    assert "in 1 planned trainings" in ran.text
     few = len(trials_of(energyopt, "toy"))
     assert few < 15
-    energyopt.ok(*study, "batch_size=8", "reuse=1e6", "report.price_per_kwh=0.3")
+    energyopt.ok(*study, "batch_size=8", "planned_trainings=1e6", "report.price_per_kwh=0.3")
     assert len(trials_of(energyopt, "toy")) == 15
     plans = read_study(str(energyopt.folder / "studies/energyopt.db"), "toy").plans
     assert (plans.reuse, plans.price_per_kwh, plans.currency) == (1e6, 0.3, "EUR")
@@ -230,7 +230,7 @@ def test_paused_trials_stay_open_when_the_budget_is_spent(energyopt: Program) ->
         ("search_budget_j=0", "a number of joules above 0"),
         ("search_budget_j=much", "a number of joules above 0"),
         ("search_budget_s=-1", "a number of seconds above 0"),
-        ("reuse=0", "a number of trainings above 0"),
+        ("planned_trainings=0", "a number of trainings above 0"),
     ],
 )
 def test_a_wrong_budget_is_refused(energyopt: Program, word: str, says: str) -> None:

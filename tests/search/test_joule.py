@@ -398,7 +398,7 @@ def test_a_large_batch_size_range_is_searched_to_near_the_best():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"reuse": -3}, "reuse=-3: a number of trainings above 0"),
+        ({"planned_trainings": -3}, "planned_trainings=-3: a number of trainings above 0"),
         ({"epochs": 0}, "epochs=0: a number above 0"),
         ({"target": 1.5}, "target=1.5 is not allowed: a number above 0 and at most 1"),
     ],

@@ -53,11 +53,16 @@ def test_numbers_that_are_none_are_refused(key, value):
         Options.read({key: value})
 
 
-@pytest.mark.parametrize("key", ["search_budget_j", "search_budget_s", "reuse"])
+@pytest.mark.parametrize("key", ["search_budget_j", "search_budget_s", "planned_trainings"])
 @pytest.mark.parametrize("value", [0, -1, "3", True, float("inf"), float("nan")])
 def test_budgets_that_are_none_are_refused(key, value):
     with pytest.raises(ConfigError, match=f"^{key}={value}: .* above 0 is needed, or null"):
         Options.read({"app": "energyopt", key: value})
+
+
+def test_the_old_name_of_planned_trainings_is_read():
+    assert Options.read({"reuse": 30}).planned_trainings == 30
+    assert Options.read({"reuse": 30, "planned_trainings": 40}).planned_trainings == 40
 
 
 @pytest.mark.parametrize(

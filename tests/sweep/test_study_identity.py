@@ -38,6 +38,7 @@ def refuse(*words: str, grid: bool = False) -> None:
                 "trial_timeout_s",
                 "search_budget_j",
                 "search_budget_s",
+                "planned_trainings",
                 "reuse",
             )
         ),
@@ -164,7 +165,7 @@ def test_what_a_source_learns_from_may_be_searched():
         "trial_timeout_s=60",
         "search_budget_j=10",
         "search_budget_s=60",
-        "reuse=100",
+        "planned_trainings=100",
         "report.pue=1.2",
         "study=other",
         "storage=elsewhere.db",

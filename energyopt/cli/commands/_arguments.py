@@ -132,9 +132,11 @@ def add_target(parser: argparse.ArgumentParser, purpose: str) -> None:
 
 
 def add_reuse(parser: argparse.ArgumentParser) -> None:
-    """Add the --reuse option: the number of planned trainings."""
+    """Add the --planned-trainings option: the number of planned trainings."""
     parser.add_argument(
-        "--reuse",
+        "--planned-trainings",
+        "--reuse",  # its name until 0.1.0
+        dest="reuse",
         type=trainings,
         metavar="N",
         help="trainings that you plan: says what they save beyond the search (default: what the "

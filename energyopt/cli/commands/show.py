@@ -21,7 +21,12 @@ def parser() -> argparse.ArgumentParser:
     command = command_parser(
         "show",
         "What a study found and what it cost: the summary that its run ended with.",
-        ["demo", "demo --target 0.9", "demo --reuse 300", "outputs/train/2026-01-31/12-00-00"],
+        [
+            "demo",
+            "demo --target 0.9",
+            "demo --planned-trainings 300",
+            "outputs/train/2026-01-31/12-00-00",
+        ],
     )
     add_study(command)
     add_target(command, "look at")
