@@ -216,14 +216,6 @@ class Shared:
             return None
         return 1 - self.multitask_j / math.fsum(energies)
 
-    @property
-    def over_dearest(self) -> float | None:
-        """E_multitask over the most expensive separate training; None if a target was missed."""
-        energies = [energy_j for energy_j in self.single_j.values() if energy_j is not None]
-        if self.missed or self.multitask_j is None or not energies:
-            return None
-        return self.multitask_j / max(energies)
-
 
 def shared(multitask: TrialResult, singles: Mapping[str, TrialResult]) -> Shared:
     """Compare a multitask training with separate ones, valid only where every target is reached.

@@ -138,7 +138,7 @@ def test_sharing_saves_what_the_formula_says() -> None:
     alone = {"a": result([(100, 3, 0.9)]), "b": result([(100, 1, 0.9), (200, 5, 0.99)])}
     saving = shared(together, alone)
     assert (saving.multitask_j, saving.single_j, saving.missed) == (2, {"a": 3, "b": 1}, ())
-    assert (saving.saving, saving.over_dearest) == (0.5, 2 / 3)
+    assert saving.saving == 0.5
     assert saving.accuracy_gain == pytest.approx({"a": 0.02, "b": -0.04})
 
 
@@ -153,7 +153,7 @@ def test_sharing_saves_what_the_formula_says() -> None:
 def test_where_a_target_is_missed_nothing_is_saved(curve, alone, missed) -> None:
     saving = shared(headed(curve), {"a": result([(100, 3, 0.9)]), "b": result([(100, 3, alone)])})
     assert saving.missed == missed
-    assert saving.saving is saving.over_dearest is None
+    assert saving.saving is None
 
 
 def test_a_separate_training_counts_to_the_target_of_its_head() -> None:
