@@ -153,7 +153,7 @@ def search(session: CurveSession, how: Search, *, pause: bool = True) -> Iterato
     study = _study(sampler, session)
     schedule = _schedule(how, sampler)
     rules = {name: RULES[name]() for name in how.stopping if name in RULES}
-    standing = HistoryBuilder()
+    builder = HistoryBuilder()
     open_trials: dict[int, optuna.Trial] = {}
     best: tuple[float, Key] | None = None
     while True:
@@ -172,8 +172,8 @@ def search(session: CurveSession, how: Search, *, pause: bool = True) -> Iterato
             open_trials[training.number] = trial
         else:
             training = session.trainings[step.resume]
-        result = session.go_on(training, step.until_j, Rules(rules, standing.rivals))
-        standing.add(training.number, training.setup, result)
+        result = session.go_on(training, step.until_j, Rules(rules, builder.history))
+        builder.add(training.number, training.setup, result)
         if not training.paused:
             _tell(study, open_trials.pop(training.number), result, front=session.front)
         energy_j = result.energy_to_target_j
@@ -183,7 +183,7 @@ def search(session: CurveSession, how: Search, *, pause: bool = True) -> Iterato
 
 
 def _search_of_others(session: CurveSession, how: Search) -> Iterator[Key | None]:
-    curves, nothing = session.curves, Rules({}, HistoryBuilder().rivals)
+    curves, nothing = session.curves, Rules({}, HistoryBuilder().history)
     trained = drive(
         OTHERS[how.sampler](curves.space, int(curves.epochs), session.seed, **how.options),
         session.begin_setup,

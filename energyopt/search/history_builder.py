@@ -22,7 +22,7 @@ class HistoryBuilder:
     """
 
     def __init__(self, trials: Iterable[TrialRecord] = ()) -> None:
-        self._rivals = StudyHistory()
+        self._history = StudyHistory()
         self._log_energies: dict[Hashable, dict[int, float]] = {}
         for trial in trials:
             if trial.result is not None:
@@ -32,13 +32,13 @@ class HistoryBuilder:
         """Add a trial's result, or replace the one from before it resumed."""
         if not result.valid:
             return
-        self._rivals = self._rivals.learn(number, result.curve, result.target)
+        self._history = self._history.learn(number, result.curve, result.target)
         if result.energy_to_target_j is not None:
             logs = self._log_energies.setdefault(params_key(params), {})
             logs[number] = math.log(result.energy_to_target_j)
 
     @property
-    def rivals(self) -> StudyHistory:
+    def history(self) -> StudyHistory:
         """The history for the next trial."""
         repetitions = (tuple(logs.values()) for logs in self._log_energies.values())
-        return dataclasses.replace(self._rivals, luck=seed_sd(repetitions))
+        return dataclasses.replace(self._history, luck=seed_sd(repetitions))

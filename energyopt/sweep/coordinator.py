@@ -288,7 +288,7 @@ class Coordinator:
         context = replace(
             running.context,
             calibration=self._calibration,
-            history=None if self._history_builder is None else self._history_builder.rivals,
+            history=None if self._history_builder is None else self._history_builder.history,
         )
 
         def run() -> None:
