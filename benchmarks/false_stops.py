@@ -126,7 +126,7 @@ def play(
             index for index in range(1, len(curve)) if asked.stop(_progress(curve, index, plan))
         )
         played.append(Played(curve, next(stops, len(curve))))
-        rivals = rivals.learn(number, played[-1].shown, plan.target)
+        rivals = rivals.updated_with(number, played[-1].shown, plan.target)
     return played
 
 

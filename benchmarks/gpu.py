@@ -516,7 +516,7 @@ def repeats(bench: Bench, scale: float) -> Found:
     results: list[TrialResult] = []
     for _ in range(sizes.repeats):
         results.append(bench.train(*words, known=calibration))
-        calibration = calibration.learn(results[0])
+        calibration = calibration.updated_with(results[0])
     spent = [result.booked("training") for result in results]
     joules = [each.gpu_j or 0.0 for each in spent]
     times_s = [each.time_s for each in spent]

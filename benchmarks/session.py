@@ -252,7 +252,7 @@ class Player:
         )
         training.result = result
         training.limit_w = self.clock.limit_w
-        self._known = self._known.learn(result)
+        self._known = self._known.updated_with(result)
         self.spent_j += result.spent_j - (before.spent_j if before else 0.0)
         for each, sign in ((result, 1.0), (before, -1.0)):
             if each is not None:

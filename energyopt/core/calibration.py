@@ -41,10 +41,10 @@ class Calibration:
         """Collect the measurements of trials, in their order."""
         calibration = cls()
         for result in results:
-            calibration = calibration.learn(result)
+            calibration = calibration.updated_with(result)
         return calibration
 
-    def learn(self, result: TrialResult) -> Calibration:
+    def updated_with(self, result: TrialResult) -> Calibration:
         """Return a calibration with a trial's measurements added; existing ones stay."""
         machine, conditions = result.start.machine, result.conditions
         if machine is None or not machine.gpus:

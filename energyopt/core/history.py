@@ -132,7 +132,7 @@ class StudyHistory:
     luck: float | None = None
     worst: float = ACCURACY.worst
 
-    def learn(self, number: int, curve: Curve, target: float) -> StudyHistory:
+    def updated_with(self, number: int, curve: Curve, target: float) -> StudyHistory:
         """Return the history with a trial added; a resumed trial replaces its earlier entry.
 
         Args:

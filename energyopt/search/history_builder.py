@@ -32,7 +32,7 @@ class HistoryBuilder:
         """Add a trial's result, or replace the one from before it resumed."""
         if not result.valid:
             return
-        self._history = self._history.learn(number, result.curve, result.target)
+        self._history = self._history.updated_with(number, result.curve, result.target)
         if result.energy_to_target_j is not None:
             logs = self._log_energies.setdefault(params_key(params), {})
             logs[number] = math.log(result.energy_to_target_j)

@@ -331,7 +331,7 @@ class Coordinator:
         if refusal is not None:
             raise refusal
         if outcome.result is not None and outcome.result.valid:
-            self._calibration = self._calibration.learn(outcome.result)
+            self._calibration = self._calibration.updated_with(outcome.result)
             if self._history_builder is not None:
                 self._history_builder.add(number, running.trial.params, outcome.result)
         if outcome.state == "failed":

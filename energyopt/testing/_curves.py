@@ -55,7 +55,7 @@ def make_history(curves: Iterable[Curve]) -> StudyHistory:
     """Make the history of a study of trials with these curves, numbered from 0."""
     history = StudyHistory()
     for number, curve in enumerate(curves):
-        history = history.learn(number, curve, TARGET)
+        history = history.updated_with(number, curve, TARGET)
     return history
 
 

@@ -134,7 +134,7 @@ class ConfirmRunner:
             raise self._store_failure(confirmations, run, number, value)
         failpoints.hit("confirmed")
         confirmations.end(number, "complete", value.result, test_accuracy=value.test_accuracy)
-        self._calibration = self._calibration.learn(value.result)
+        self._calibration = self._calibration.updated_with(value.result)
         accuracy = value.test_accuracy
         suffix = "" if accuracy is None else f", test accuracy {accuracy:.4f}"
         return f"{result_line(value.result)}{suffix}"

@@ -56,8 +56,10 @@ def test_what_rises_late_was_not_better_before():
 
 
 def test_a_trial_that_went_on_replaces_itself():
-    rivals = StudyHistory().learn(0, steady([0.5]), TARGET).learn(1, steady([0.4]), TARGET)
-    gone_on = rivals.learn(0, steady([0.5, 0.95]), TARGET)
+    rivals = (
+        StudyHistory().updated_with(0, steady([0.5]), TARGET).updated_with(1, steady([0.4]), TARGET)
+    )
+    gone_on = rivals.updated_with(0, steady([0.5, 0.95]), TARGET)
     assert {rival.number: rival.at(2) for rival in gone_on.curves} == {0: 0.95, 1: 0.4}
     assert gone_on.incumbent == 0
 
@@ -78,7 +80,10 @@ def test_a_metric_and_its_mirror_image_have_one_history(curves: list[Curve], ene
     for number, gain in enumerate(replace(one, monitor=more) for one in curves):
         mirrored = tuple(-value for value in gain.accuracy)
         loss = replace(gain, accuracy=mirrored, monitor=less)
-        of_gain, of_loss = of_gain.learn(number, gain, 0.9), of_loss.learn(number, loss, -0.9)
+        of_gain, of_loss = (
+            of_gain.updated_with(number, gain, 0.9),
+            of_loss.updated_with(number, loss, -0.9),
+        )
     assert of_gain == of_loss == StudyHistory.from_json(of_loss.to_json())
     assert of_gain.best_with(energy_j) == of_loss.best_with(energy_j)
 

@@ -56,7 +56,7 @@ def test_numbers_about_hardware_and_earlier_trials_travel_with_it() -> None:
     calibration = Calibration(
         {"aa": (ProfilePoint(200.0, 3, 1.5, 0.1),)}, {"bb": 40.0}, {"cc": 31.0}
     )
-    history = StudyHistory().learn(3, Curve((1.0, 2.0), (5.0, 9.0), (0.5, 0.9)), 0.8)
+    history = StudyHistory().updated_with(3, Curve((1.0, 2.0), (5.0, 9.0), (0.5, 0.9)), 0.8)
     context = RunContext(calibration=calibration, history=history)
     assert RunContext.from_json(context.to_json()) == context
 

@@ -46,7 +46,7 @@ def test_a_rule_decides_alike_of_a_metric_however_it_is_turned(
 
         history = StudyHistory()
         for number, other in enumerate(others):
-            history = history.learn(number, reported(other), value(TARGET))
+            history = history.updated_with(number, reported(other), value(TARGET))
         scores = reported(curve).scores
         plain = progress(curve, len(curve))
         shown = replace(plain, accuracy=scores, target=factor * TARGET, monitor=monitor)
@@ -63,7 +63,9 @@ def test_a_rule_says_the_values_of_a_loss():
     def reported(curve: Curve) -> Curve:
         return replace(curve, accuracy=tuple(2 - a for a in curve.accuracy), monitor=loss)
 
-    history = StudyHistory().learn(0, reported(GOOD), 1.1).learn(1, reported(GOOD), 1.1)
+    history = (
+        StudyHistory().updated_with(0, reported(GOOD), 1.1).updated_with(1, reported(GOOD), 1.1)
+    )
     flat = reported(FLAT)
     shown = replace(progress(flat, 9), accuracy=flat.scores, target=-1.1, monitor=loss)
     assert Dominance().decide(shown, history) == (
