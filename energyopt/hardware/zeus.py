@@ -248,7 +248,7 @@ class SocMeter(_ZeusMeter):
         cpu_j = part_j("cpu_total_mj", "cpu_energy_mj")
         dram_j = part_j("dram_mj")
         if gpu_j is None and cpu_j is None:
-            raise HardwareError("the chip told of no energy; choose hardware=estimate")
+            raise HardwareError("the chip reported no energy; choose hardware=estimate")
         return Energy(time_s, gpu_j, cpu_j, dram_j)
 
 
