@@ -17,19 +17,7 @@ def configured_monitor(cfg: DictConfig) -> Monitor | None:
     Raises:
         ConfigError: If they state only a direction, or a name without one.
     """
-    name, mode = cfg.get("monitor"), cfg.get("mode")
-    if name is None and mode is None:
-        return None
-    if name is None:
-        raise ConfigError(
-            f"mode={mode} needs the name of the metric as well, such as monitor=val_loss"
-        )
-    if mode is None and name != ACCURACY.name:
-        raise ConfigError(
-            f"monitor={name} needs mode=min, if less of it is better, or mode=max; without it a "
-            "loss would be maximised"
-        )
-    return Monitor(name, mode or ACCURACY.mode)
+    return Monitor.stated(cfg.get("monitor"), cfg.get("mode"))
 
 
 def monitor_of(cfg: DictConfig, find: Callable[[str], Any]) -> Monitor:

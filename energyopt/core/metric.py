@@ -35,6 +35,26 @@ class Monitor:
         if self.mode not in get_args(Mode):
             raise ConfigError(f"mode={self.mode!r} is not allowed: choose min or max")
 
+    @classmethod
+    def stated(cls, name: str | None, mode: Mode | None) -> Monitor | None:
+        """Return the metric that a user states; None without a statement.
+
+        Raises:
+            ConfigError: If it is only a direction, or a name without one.
+        """
+        if name is None and mode is None:
+            return None
+        if name is None:
+            raise ConfigError(
+                f"mode={mode} needs the name of the metric as well, such as monitor=val_loss"
+            )
+        if mode is None and name != ACCURACY.name:
+            raise ConfigError(
+                f"monitor={name} needs mode=min, if less of it is better, or mode=max; without it "
+                "a loss would be maximised"
+            )
+        return cls(name, mode or ACCURACY.mode)
+
     @property
     def is_share(self) -> bool:
         """True for an accuracy: a share in [0, 1], 0 before anything is learnt."""
@@ -80,15 +100,19 @@ class Monitor:
             return self.score(target) - self.score(best)
         return target if self == ACCURACY else max(abs(target), 1.0)
 
-    def check_value(self, value: float) -> None:
-        """Check that an evaluation returned a possible value.
+    def check_value(self, value: float, source: str) -> None:
+        """Check that an evaluation gave a possible value.
+
+        Args:
+            value: The value.
+            source: What gave it, for the error, such as "evaluate() returned".
 
         Raises:
             TrialError: If it is an accuracy outside of [0, 1].
         """
         if self.is_share and math.isfinite(value) and not 0 <= value <= 1:
             raise TrialError(
-                f"evaluate() returned {value}; an accuracy in [0, 1] is expected, higher is better "
+                f"{source} {value}; an accuracy in [0, 1] is expected, higher is better "
                 f"(divide a percentage by 100); {_ADVICE}"
             )
 

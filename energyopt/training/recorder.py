@@ -12,9 +12,18 @@ from energyopt.core.conditions import NOT_MEASURED
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy, total
 from energyopt.core.journal import JournalWriter, PausedRecord, Record, next_index
+from energyopt.core.metric import Monitor
 from energyopt.core.number_checks import is_number
 from energyopt.core.protocols import EnergyMeter, TrainStep
-from energyopt.core.trial_result import End, PausePoint, Purpose, TrialResult, TrialStart, Window
+from energyopt.core.trial_result import (
+    TARGET_AT_FIRST_EVALUATION,
+    End,
+    PausePoint,
+    Purpose,
+    TrialResult,
+    TrialStart,
+    Window,
+)
 from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import HardwareError
 from energyopt.hardware.plausibility import silent_part
@@ -112,6 +121,18 @@ class Recorder:
         """Training time after which the sensor has been updated during it, in s."""
         return _MIN_PERIODS * self._start.provenance.resolution_s
 
+    @property
+    def monitor(self) -> Monitor:
+        """The metric that the trial is judged by."""
+        return self._start.monitor
+
+    @property
+    def first_hit(self) -> int | None:
+        """Position of the first evaluation at the target; None before there is one."""
+        reaches, target = self.monitor.reaches, self._start.target
+        hits = (i for i, point in enumerate(self.checkpoints) if reaches(point.accuracy, target))
+        return next(hits, None)
+
     def last(self) -> Energy:
         """Return the energy of the window closed last."""
         return self._windows[-1].energy
@@ -133,6 +154,8 @@ class Recorder:
         checkpoint = dataclasses.replace(checkpoint, index=next_index(self.checkpoints))
         self.checkpoints.append(checkpoint)
         self._journal.append(checkpoint)
+        if len(self.checkpoints) == 1 and self.first_hit is not None:
+            self.add_flag(TARGET_AT_FIRST_EVALUATION)
 
     def correct(self, index: int, training: Energy) -> None:
         """Correct the energy of the training before an evaluation."""

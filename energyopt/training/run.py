@@ -337,7 +337,7 @@ class Run:
         """Decide whether the loop ends; in a loop of the user's own, it ends now."""
         if self._pending is None or self._pending[0] == "paused":
             progress = self._session.progress
-            self._pending = progress.end(value, epoch) or self._pause(epoch)
+            self._pending = progress.end(value) or self._pause(epoch)
         if self._pending is None or self._body is not None:
             return
         self._next_epoch = int(epoch)
@@ -349,8 +349,7 @@ class Run:
         """Return that the run pauses, if it is due and can."""
         if self._body is None and epoch != int(epoch):
             return None  # `start_epoch` is a whole number
-        reason = self._session.pause_reason()
-        return None if reason is None else ("paused", reason)
+        return self._session.pause()
 
     def _keep_pause(self) -> None:
         """Keep the state of the training if it pauses here."""

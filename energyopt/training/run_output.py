@@ -6,7 +6,6 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from energyopt.core.curve import CurvePoint
 from energyopt.core.journal import NAME
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import joules
@@ -54,17 +53,10 @@ def make_folder(name: str, folder: str | Path | None) -> Path:
     raise ConfigError(f"{candidates[-1]} is not a folder; give another one with Run(folder=...)")
 
 
-def hit_of(result: TrialResult) -> CurvePoint | None:
-    """Return the first point of the curve at the target; None if it was missed."""
-    monitor, target = result.start.monitor, result.target
-    return next((point for point in result.curve if monitor.reaches(point.accuracy, target)), None)
-
-
 def end_lines(result: TrialResult, folder: Path | None) -> tuple[str, str, str]:
     """Return three lines: energy to target, energy by purpose, provenance."""
-    name, target = result.start.monitor.name, f"{result.target:g}"
-    hit = hit_of(result)
-    best = result.start.monitor.best(result.curve.accuracy)
+    name, target = result.monitor.name, f"{result.target:g}"
+    hit, best = result.hit, result.best_value
     if hit is not None:
         first = f"{joules(hit.training_j)} to {name} {target} (epoch {hit.epoch:.3g})"
     else:

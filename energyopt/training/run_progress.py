@@ -8,20 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from energyopt.core.curve import Checkpoint, Checkpoints
+from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy
-from energyopt.core.history import TrialProgress
-from energyopt.core.metric import ACCURACY, Monitor
+from energyopt.core.metric import Monitor
 from energyopt.core.number_checks import is_number
-from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import End, PausePoint
-from energyopt.core.units import joules
 from energyopt.errors import TrialError
 from energyopt.stopping.rules import Rules
+from energyopt.training.ending import Ending
+from energyopt.training.plan import Plan
 from energyopt.training.recorder import Recorder
 from energyopt.training.run_setup import Question
 
-_AT_FIRST = "target_at_first_evaluation"
 _ROUNDING = 1e-9  # of an epoch: rounding errors of fractions
 
 
@@ -77,11 +75,12 @@ class Progress:
         recorder: The record.
         question: What the run is asked to reach.
         rules: Rules that may stop it; None for none.
-        context: Of the study, which says when it pauses.
+        pause_at_j: Training energy at which its study pauses it, in J; None never.
 
     Attributes:
         counts: How much it has trained.
         epochs: Maximum number of epochs; None while no loop has declared it.
+        ending: Decides when it ends or pauses.
     """
 
     def __init__(
@@ -89,12 +88,16 @@ class Progress:
         recorder: Recorder,
         question: Question,
         rules: Rules | None,
-        context: RunContext,
+        pause_at_j: float | None,
     ) -> None:
         self._recorder = recorder
-        self._question = question
-        self._rules = rules
-        self._pause_at_j = context.pause_at_j
+        plan = Plan(
+            question.target,
+            question.epochs or math.inf,
+            stop_at_target=question.stop_at_target,
+            pause_at_j=pause_at_j,
+        )
+        self.ending = Ending(recorder, plan, rules)
         self.counts = Counts()
         self.epochs = question.epochs
 
@@ -132,22 +135,18 @@ class Progress:
 
     def add(self, value: float, epoch: float, training: Energy, evaluation: Energy) -> None:
         """Record an evaluation with the energy since the last one."""
-        self.counts.epoch = epoch
         samples, steps = self.counts.samples, self.counts.steps
         self._recorder.add(Checkpoint(samples, steps, epoch, value, None, training, evaluation))
-        if len(self._recorder.checkpoints) == 1 and self._is_at_target():
-            self._recorder.add_flag(_AT_FIRST)
 
-    def end(self, value: float, epoch: float) -> tuple[End, str] | None:
+    def end(self, value: float) -> tuple[End, str] | None:
         """Return how the run ends after a report, and why; None if it continues."""
-        monitor, target = self._question.monitor, self._question.target
-        if not math.isfinite(value):
-            return "diverged", f"the metric {monitor.name} is {value} at epoch {epoch:.3g}"
-        if self._question.stop_at_target and self._is_at_target():
-            return "target", f"{monitor.name} {value:.4g} reached the target {target:g}"
-        if self.epochs is not None and epoch >= self.epochs - _ROUNDING:
-            return "epochs", f"trained all {epoch:.4g} epochs"
-        return self._stopped()
+        diverged = self.ending.at_value(value, self.counts.epoch)
+        if diverged is not None:
+            return diverged
+        epoch, last = self.counts.epoch, self.epochs
+        trained_all = last is not None and epoch >= last - _ROUNDING
+        ended = self.ending.at_evaluation(trained_all=trained_all)
+        return ended or self.ending.by_rule(last or epoch)
 
     def natural_end(self) -> tuple[End, str]:
         """Return how a run ended whose program ended its loop."""
@@ -157,47 +156,6 @@ class Progress:
         if self.epochs is None or epoch >= self.epochs - _ROUNDING:
             return "epochs", f"trained all {epoch:.4g} epochs"
         return "epochs", f"its program left the loop after {epoch:.4g} of {self.epochs:.4g} epochs"
-
-    def is_due(self) -> bool:
-        """Return True if it has used the energy at which it pauses, and the sensor has seen it."""
-        if self._pause_at_j is None:
-            return False
-        training = self._recorder.booked("training")
-        energy_j = self._recorder.upfront_j + training.total_j
-        return energy_j >= self._pause_at_j and training.time_s >= self._recorder.min_metered_s
-
-    def pause_reason(self) -> str:
-        """Describe a pause after the last report, and record the energy of an epoch."""
-        training_j = self._recorder.booked("training").total_j
-        epochs = self.counts.epoch
-        self._recorder.record_conditions(epoch_j=training_j / epochs)
-        plural = "" if epochs == 1 else "s"
-        return f"paused after {epochs:.3g} epoch{plural}, {joules(training_j)} of training"
-
-    def _is_at_target(self) -> bool:
-        monitor, target = self._question.monitor, self._question.target
-        return any(monitor.reaches(point.accuracy, target) for point in self._recorder.checkpoints)
-
-    def _stopped(self) -> tuple[End, str] | None:
-        """Apply the stopping rules."""
-        if not self._rules:
-            return None
-        upfront_j = self._recorder.upfront_j
-        curve = Checkpoints.of(self._recorder.checkpoints).curve(upfront_j)
-        if not len(curve):
-            return None
-        epoch_j = (curve.training_j[-1] - upfront_j) / curve.epoch[-1]
-        score = self._question.monitor.score
-        progress = TrialProgress(
-            curve.in_epochs(epoch_j, upfront_j),
-            curve.training_j,
-            tuple(map(score, curve.accuracy)),
-            score(self._question.target),
-            (self.epochs or curve.epoch[-1]) + upfront_j / epoch_j,
-            beyond=not self._question.stop_at_target,
-        )
-        reason = self._rules.stop(progress)
-        return None if reason is None else ("stopped", reason)
 
 
 def checked_value(value: Any, monitor: Monitor) -> float:
@@ -216,9 +174,5 @@ def checked_value(value: Any, monitor: Monitor) -> float:
             f"report({text}) is not allowed: one number is expected, the value of {monitor.name}"
         )
     reported = float(number)
-    if monitor == ACCURACY and math.isfinite(reported) and not 0 <= reported <= 1:
-        raise TrialError(
-            f"report({reported}) is not allowed: an accuracy is in [0, 1]; divide a percentage by "
-            "100, or say what it is with Run(monitor=..., mode=...)"
-        )
+    monitor.check_value(reported, "report() was given")
     return reported

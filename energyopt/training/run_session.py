@@ -100,7 +100,9 @@ class RunSession:
             record = None if resumed is None else resumed.record
             self._state = None if resumed is None else resumed.state
             self._recorder = Recorder(hardware.meter, self._journal, start, record)
-            self.progress = Progress(self._recorder, question, rules_of(context), context)
+            self.progress = Progress(
+                self._recorder, question, rules_of(context), context.pause_at_j
+            )
             self.timeline = Timeline(self._recorder, synchronize)
             if record is not None and self._state is not None:
                 self.start_epoch = self._state["epoch"]
@@ -192,6 +194,7 @@ class RunSession:
         """Record an evaluation; one that is not finite has no point on the curve."""
         if not self._is_evaluated:
             self._recorder.add_flag("evaluation_in_training")
+        self.progress.counts.epoch = epoch
         if math.isfinite(value):
             self.progress.add(value, epoch, *self.timeline.take())
 
@@ -209,12 +212,12 @@ class RunSession:
             steps=self.progress.counts.steps,
         )
 
-    def pause_reason(self) -> str | None:
-        """Return why the run pauses after its last report; None if it is not due, or cannot."""
-        if not self._may_pause or not self.progress.is_due():
+    def pause(self) -> tuple[End, str] | None:
+        """Return that the run pauses after its last report; None if it is not due, or cannot."""
+        if not self._may_pause or not self.progress.ending.pause_is_due():
             return None
         if self._getters or self.checkpoint is not None:
-            return self.progress.pause_reason()
+            return self.progress.ending.pause(self.progress.counts.epoch)
         self._may_pause = False
         self._recorder.add_flag("cannot_pause")
         say(

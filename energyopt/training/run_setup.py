@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import Any
 
-from energyopt.core.metric import Mode, Monitor
+from energyopt.core.metric import ACCURACY, Mode, Monitor
 from energyopt.core.number_checks import is_number
 from energyopt.core.protocols import EnergyMeter, StoppingRule
 from energyopt.core.run_context import RunContext
@@ -74,7 +74,8 @@ def question_of(
                 "Run() does not say which value to reach; give its target, such as "
                 'Run(monitor="val_loss", mode="min", target=0.35)'
             )
-        declared = Monitor(monitor or "accuracy", mode or "max")
+        declared = Monitor.stated(monitor, mode) or ACCURACY
+        declared.check_target(target)
         return Question(declared, float(target), epochs or context.epochs, stop_at_target)
     pairs = {
         "monitor": (monitor, context.metric),
@@ -88,7 +89,7 @@ def question_of(
                 "Run(), or search in another study"
             )
     return Question(
-        Monitor(context.metric, cast(Mode, context.mode)),
+        context.monitor,
         context.target,
         epochs or context.epochs,
         stop_at_target or context.stop_at_target,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import ExitStack
 
 from energyopt.core.calibration import Calibration
-from energyopt.core.curve import Checkpoint, Checkpoints
+from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy
-from energyopt.core.history import TrialProgress
 from energyopt.core.journal import JournalWriter
-from energyopt.core.metric import Monitor
 from energyopt.core.protocols import (
     EnergyMeter,
     Paradigm,
@@ -22,15 +19,12 @@ from energyopt.core.protocols import (
     TrainStep,
 )
 from energyopt.core.trial_result import (
-    METRIC_DIVERGED,
-    TARGET_AT_FIRST_EVALUATION,
     End,
     PausePoint,
     Purpose,
     TrialResult,
     TrialStart,
 )
-from energyopt.core.units import joules
 from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import TrialError
 from energyopt.hardware.gpu_allocation import GpuAllocation
@@ -49,7 +43,7 @@ from energyopt.training.conditions import (
     measure_idle,
     measure_inference,
 )
-from energyopt.training.ending import ending_of
+from energyopt.training.ending import Ending
 from energyopt.training.plan import Plan
 from energyopt.training.power_profiler import PowerProfiler
 from energyopt.training.recorder import Recorder, TrainingInterval
@@ -111,7 +105,6 @@ def run_trial(
         recorder,
         profiler,
         rules,
-        monitor=start.monitor,
         resume_point=resume_point,
         may_pause=keep is not None,
     )
@@ -184,12 +177,10 @@ class _Loop:
         profiler: PowerProfiler | None,
         rules: Rules | None,
         *,
-        monitor: Monitor,
         resume_point: PausePoint | None,
         may_pause: bool,
     ) -> None:
         self._paradigm = paradigm
-        self._rules = rules
         self._plan = plan
         self._recorder = recorder
         self._profiler = profiler
@@ -200,8 +191,8 @@ class _Loop:
         self._last_sample = plan.last_sample(self._epoch_samples)
         self._samples = self._steps = 0
         self._interval = TrainingInterval()
-        self._monitor = monitor
-        self._may_pause = may_pause and plan.pause_at_j is not None
+        self._ending = Ending(recorder, plan, rules)
+        self._may_pause = may_pause
         self.ended: tuple[End, str] | None = None
         if resume_point is not None:
             self._resume(resume_point)
@@ -248,9 +239,10 @@ class _Loop:
         if at_mark:
             self.ended = self._evaluate()
             if self.ended is None:
-                checkpoints = self._recorder.checkpoints
-                self.ended = ending_of(checkpoints, self._plan, self._last_sample, self._monitor)
-            self.ended = self.ended or self._stopped()
+                trained_all = self._samples >= self._last_sample
+                self.ended = self._ending.at_evaluation(trained_all=trained_all)
+            if self.ended is None and not self._is_profiling:  # else the energy of a step is open
+                self.ended = self._ending.by_rule(self._last_sample / self._epoch_samples)
         if self.ended is None and (at_mark or was_profiling):
             self.ended = self._pause()
         if at_mark and self.ended is None:
@@ -289,7 +281,7 @@ class _Loop:
 
     def _set_mark(self) -> None:
         """Choose where to evaluate next; the training up to there is one interval."""
-        reached = any(map(self._reaches, self._recorder.checkpoints))
+        reached = self._recorder.first_hit is not None
         self._mark = self._plan.next_evaluation(self._samples, self._epoch_samples, reached=reached)
         if self._is_profiling:
             self._tried.append(self._interval)
@@ -302,9 +294,6 @@ class _Loop:
         if profiler.over:
             self._record_profile(profiler)
 
-    def _reaches(self, checkpoint: Checkpoint) -> bool:
-        return self._monitor.reaches(checkpoint.accuracy, self._plan.target)
-
     def _evaluate(self) -> tuple[End, str] | None:
         """Evaluate the paradigm, and begin the next interval.
 
@@ -315,12 +304,10 @@ class _Loop:
         with self._recorder.window("evaluation"):
             value = float(self._paradigm.evaluate())
         epoch = self._samples / self._epoch_samples
-        if not math.isfinite(value):
-            return (
-                "diverged",
-                f"{METRIC_DIVERGED}{self._monitor.name} is {value} at epoch {epoch:.3g}",
-            )
-        self._monitor.check_value(value)
+        diverged = self._ending.at_value(value, epoch)
+        if diverged is not None:
+            return diverged
+        self._recorder.monitor.check_value(value, "evaluate() returned")
         paradigm = self._paradigm
         heads = paradigm.head_accuracies if isinstance(paradigm, SupportsHeads) else {}
         self._recorder.add(
@@ -335,57 +322,17 @@ class _Loop:
                 heads=dict(heads),
             )
         )
-        first, *later = self._recorder.checkpoints
-        if not later and self._reaches(first):
-            self._recorder.add_flag(TARGET_AT_FIRST_EVALUATION)
         return None
-
-    def _stopped(self) -> tuple[End, str] | None:
-        """Apply the stopping rules, once the energy of a step is known."""
-        if not self._rules or self._is_profiling:
-            return None
-        upfront_j = self._recorder.upfront_j
-        curve = Checkpoints.of(self._recorder.checkpoints).curve(upfront_j, monitor=self._monitor)
-        if not len(curve):
-            return None
-        epoch_j = (curve.training_j[-1] - upfront_j) / curve.epoch[-1]
-        progress = TrialProgress(
-            curve.in_epochs(epoch_j, upfront_j),
-            curve.training_j,
-            curve.scores,
-            self._monitor.score(self._plan.target),
-            self._last_sample / self._epoch_samples + upfront_j / epoch_j,
-            beyond=not self._plan.stop_at_target,
-            monitor=self._monitor,
-        )
-        reason = self._rules.stop(progress)
-        return None if reason is None else ("stopped", reason)
-
-    def _is_due(self) -> bool:
-        """Return True if the trial may pause, has used enough energy, and the sensor has seen it.
-
-        A power profile is finished first.
-        """
-        pause_at_j = self._plan.pause_at_j
-        if not self._may_pause or pause_at_j is None or self._is_profiling:
-            return False
-        training = self._recorder.booked("training")
-        energy_j = self._recorder.upfront_j + training.total_j
-        return energy_j >= pause_at_j and training.time_s >= self._recorder.min_metered_s
 
     def _pause(self) -> tuple[End, str] | None:
         """Pause if the energy limit is reached and the paradigm supports pausing."""
-        if not self._is_due():
-            return None
+        if not self._may_pause or self._is_profiling or not self._ending.pause_is_due():
+            return None  # a power profile is finished first
         if not isinstance(self._paradigm, SupportsPause):
             self._may_pause = False
             self._recorder.add_flag("cannot_pause")
             return None
-        training_j = self._recorder.booked("training").total_j
-        epochs = self._samples / self._epoch_samples
-        self._recorder.record_conditions(epoch_j=training_j / epochs)
-        epochs_text = f"{epochs:.3g} epoch{'' if epochs == 1 else 's'}"
-        return "paused", f"paused after {epochs_text}, {joules(training_j)} of training"
+        return self._ending.pause(self._samples / self._epoch_samples)
 
     def _record_profile(self, profiler: PowerProfiler) -> None:
         """Record the profile, and count the steps made while limits were tried as training."""

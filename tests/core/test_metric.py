@@ -110,7 +110,7 @@ def test_a_target_is_missed_by_the_distance_in_the_direction_of_the_metric(
 
 def test_a_metric_that_is_not_called_accuracy_takes_any_finite_value() -> None:
     for value in (-3.0, 0.0, 93.0, math.nan):
-        Monitor("percent").check_value(value)
+        Monitor("percent").check_value(value, "evaluate() returned")
     Monitor("percent").check_target(93)
     with pytest.raises(ConfigError, match="target=nan is not allowed: a finite number"):
         Monitor("percent").check_target(math.nan)

@@ -351,7 +351,10 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
         ({}, "give its target"),
         ({"target": math.nan}, r"target=nan.* a finite number"),
         ({"target": "0.9"}, r"target='0.9'.* a finite number"),
-        ({"target": 0.9, "mode": "up"}, "choose min or max"),
+        ({"target": 0.9, "monitor": "loss", "mode": "up"}, "choose min or max"),
+        ({"target": 0.9, "monitor": "loss"}, "monitor=loss needs mode=min.* or mode=max"),
+        ({"target": 0.9, "mode": "min"}, "mode=min needs the name of the metric"),
+        ({"target": 63.2}, "target=63.2 .* at most 1 .* monitor=val_loss mode=min"),
         ({"target": 0.9, "epochs": 0}, "epochs=0.* above 0"),
     ],
 )
@@ -393,7 +396,7 @@ def test_an_accuracy_in_percent_is_refused() -> None:
     meter = ToyMeter(Counter())
     with Run(target=0.9, meter=meter) as run:
         run.begin()
-        with pytest.raises(TrialError, match=r"63.2\) is not allowed.*monitor=.*mode="):
+        with pytest.raises(TrialError, match=r"^report\(\) was given 63.2; .*monitor=.* mode="):
             run.report(63.2)
 
 
