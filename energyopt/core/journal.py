@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,9 @@ class JournalWriter:
         pause: Number of the pause from which the trial resumes; None for a new trial.
         samples: Samples at that pause, if an older version left it without a number.
 
+    Raises:
+        TrialError: If it cannot be written, such as on a full disk.
+
     Attributes:
         resumed: The record up to that pause; None for a new trial.
         carried: The energy carried over from beyond it, as a window; empty without any.
@@ -102,21 +105,30 @@ class JournalWriter:
         self.carried: tuple[Window, ...] = ()
         if path is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         existing = JournalReader(path).read() if is_rerun else Journal()
         if pause is not None or samples is not None:
             self.resumed = existing.paused(pause, samples)
         self.carried = existing.carried(self.resumed)
+        kept: tuple[Record, ...] = ()
         if self.resumed is not None:
-            write_atomically(path, _lines(*map(_tagged, (*self.resumed.records(), *self.carried))))
-        elif existing.start is None or not self.carried:
-            path.write_text("")
-        else:  # with its start, so that a trial that is cut again early still has a record
-            write_atomically(path, _lines(_tagged(existing.start), *map(_tagged, self.carried)))
-        self._file = path.stat().st_ino
+            kept = (*self.resumed.records(), *self.carried)
+        elif existing.start is not None and self.carried:
+            # With its start, so that a trial that is cut again early still has a record.
+            kept = (existing.start, *self.carried)
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if kept:
+                write_atomically(path, _lines(*map(_tagged, kept)))
+            else:
+                path.write_text("")
+            self._file = path.stat().st_ino
 
     def append(self, *records: Record) -> None:
-        """Append records, all or none."""
+        """Append records, all or none.
+
+        Raises:
+            TrialError: If they cannot be written, such as on a full disk.
+        """
         if self._path is not None:
             self._write(*map(_tagged, records))
 
@@ -127,11 +139,23 @@ class JournalWriter:
     def _write(self, *lines: Mapping[str, object]) -> None:
         if self._path is None:
             return
-        with self._path.open("a") as file:
+        with _writing(self._path), self._path.open("a") as file:
             # This job outlived its run: another has resumed from the same pause.
             if self.resumed is not None and os.fstat(file.fileno()).st_ino != self._file:
                 raise TrialError(f"another process goes on with this trial: {self._path}")
             file.write(_lines(*lines))
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise TrialError(
+            f"the record of the training cannot be written: {path}: {error.strerror}; free space "
+            "there, or choose another folder"
+        ) from None
 
 
 def _tagged(record: Record) -> dict[str, object]:
