@@ -87,7 +87,7 @@ def print_result(result: TrialResult, console: Console) -> None:
         for purpose, energy in result.books.items()
         if purpose != "training"
     )
-    say(console, f"{line} In addition: {other_purposes}.")
+    say(console, f"{line} In addition: {other_purposes}." if other_purposes else line)
     for sentence in (*trial_lines(result), *hardware_lines(result)):
         say(console, sentence)
     for flag in result.flags:

@@ -60,6 +60,9 @@ def _show_run(folder: Path, target: float | None) -> None:
     result = read_result(folder)
     if result is None:
         raise StudyError(f"the run in {folder} ended before anything was measured")
+    if result.end == "lost":
+        reason = "unless it is still training: its record has no end yet"
+        result = replace(result, reason=reason)
     if target is not None:
         result = replace(result, start=replace(result.start, target=target))
     print_result(result, Console())
