@@ -61,8 +61,9 @@ REMEDIES: Mapping[str, str] = {
         "training"
     ),
     "imports_in_training": (
-        "a child process still computed at begin(), so the energy of its imports may count as "
-        "training; start loader workers before begin()"
+        "a child process still computed at begin(), or was spawned after it, so the energy of its "
+        "imports may count as training; start loader workers before begin() and keep them "
+        "(persistent_workers), or fork them"
     ),
     "prefetch_in_evaluation": (
         "child processes from before an evaluation computed during it for more than 2 % of the "

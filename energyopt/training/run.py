@@ -29,8 +29,10 @@ The contract with the code of a study that starts such a training as a job:
 
 from __future__ import annotations
 
+import math
+import numbers
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -136,10 +138,11 @@ class Run:
         """Number of the first epoch to train; above 0 where a paused training resumes."""
         return self._session.start_epoch
 
-    def begin(self, **stateful: Any) -> Any:
+    def begin(self, *unnamed: Any, **stateful: Any) -> Any:
         """End the loading; the training begins.
 
         Args:
+            *unnamed: Refused; all that it is given needs a name.
             **stateful: What the training changes, by names of your choice: model, optimizer,
                 scheduler, scaler, loaders and random generators. Where a paused training
                 resumes, their states are restored.
@@ -153,6 +156,11 @@ class Run:
         self._refuse_ended("begin")
         if self._session.is_begun:
             raise TrialError("begin() was called already: a Run has one training")
+        if unnamed:
+            raise TrialError(
+                f"begin({type(unnamed[0]).__name__}) is given without a name; name what it is "
+                "given, as in begin(model=model, optimizer=optimizer)"
+            )
         return self._session.begin(stateful)
 
     def epochs(self, n: int | None = None) -> Iterator[int]:
@@ -170,8 +178,9 @@ class Run:
         last = n if n is not None else self._session.progress.epochs
         if last is None:
             raise TrialError("epochs() does not say how many; give it a number, as in epochs(20)")
-        self._session.declare_epochs(last)
-        yield from self._loop((number, number) for number in range(self.start_epoch, int(last)))
+        n_epochs = _count("epochs(n)", last)
+        self._session.declare_epochs(n_epochs)
+        return self._loop([(number, number) for number in range(self.start_epoch, n_epochs)])
 
     def steps(self, n: int, *, evaluate_every: int) -> Iterator[range]:
         """Iterate over ranges of steps, for loops that are counted in steps; see `epochs`.
@@ -186,12 +195,11 @@ class Run:
             RunPaused: Where the study pauses the training.
             RunStopped: Where the study stops it for good.
         """
-        if evaluate_every < 1:
-            raise TrialError(f"steps(evaluate_every={evaluate_every}): at least 1 is needed")
+        n, evaluate_every = _count("steps(n)", n), _count("steps(evaluate_every)", evaluate_every)
         starts = range(0, n, evaluate_every)
         self._session.declare_epochs(len(starts))
         intervals = [range(step, min(step + evaluate_every, n)) for step in starts]
-        yield from self._loop(list(enumerate(intervals))[self.start_epoch :])
+        return self._loop(list(enumerate(intervals))[self.start_epoch :])
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:
@@ -271,7 +279,10 @@ class Run:
             TrialError: Inside of the loop.
         """
         if self._session.result is None and self._body is not None:
-            raise TrialError("Run.result is complete after the loop; in it, use on_report")
+            raise TrialError(
+                "Run.result is complete after the loop; in it, use on_report, and close() where "
+                "it is left by a break"
+            )
         self.close()
         assert self._session.result is not None  # noqa: S101  # close() makes it
         return self._session.result
@@ -301,9 +312,18 @@ class Run:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.close(error)
 
-    def _loop(self, bodies: Iterable[tuple[int, T]]) -> Iterator[T]:
-        """Iterate over the bodies of a loop; end, pause or stop between two of them."""
+    def _loop(self, bodies: Sequence[tuple[int, T]]) -> Iterator[T]:
+        """Return an iterator over the bodies of a loop, with the length that progress bars show."""
         self._refuse_outside("epochs")
+        if self._session.is_left:
+            raise TrialError(
+                "the program left the loop of this Run already, and a Run has one training: "
+                "close() it, and make another"
+            )
+        return _Loop(self._bodies(bodies), len(bodies))
+
+    def _bodies(self, bodies: Sequence[tuple[int, T]]) -> Iterator[T]:
+        """Iterate over the bodies of a loop; end, pause or stop between two of them."""
         self._session.restore_random()  # the program may have drawn since begin()
         try:
             for number, body in bodies:
@@ -371,3 +391,32 @@ class Run:
                 f"{name}() before begin(): call run.begin() where the loading of data and model is "
                 "done; what comes before it is not counted as training"
             )
+
+
+class _Loop(Iterator[T]):
+    """An iterator with a length."""
+
+    def __init__(self, bodies: Iterator[T], length: int) -> None:
+        self._bodies = bodies
+        self._length = length
+
+    def __next__(self) -> T:
+        return next(self._bodies)
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def _count(name: str, value: Any) -> int:
+    """Return a number of epochs or steps.
+
+    Raises:
+        TrialError: If it is none.
+    """
+    if (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool)
+        and 1 <= float(value) < math.inf
+    ):
+        return int(float(value))
+    raise TrialError(f"{name}={value!r} is not allowed: a number of at least 1 is needed")

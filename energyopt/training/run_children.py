@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 
@@ -14,6 +15,7 @@ _POLL_S = 0.1
 _IDLE_POLLS = 2
 _BUSY_SHARE = 0.2  # of a core; below it a child waits for work
 _MAX_WAIT_S = 10.0
+_STARTERS = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")
 PREFETCH_SHARE = 0.02
 """Share of the training time from which work of children during evaluations is flagged."""
 
@@ -34,6 +36,27 @@ def wait_until_idle(max_wait_s: float = _MAX_WAIT_S) -> bool:
         n_idle = 0 if _is_busy(before, after) else n_idle + 1
         before = after
     return True
+
+
+def fresh_children() -> frozenset[str]:
+    """Return traces of children that multiprocessing started as new interpreters.
+
+    Such a child imports before it works; a forked one does not. Traces are the process numbers of
+    those that run, and the modules that start them, which Python loads with the first one: loader
+    workers that lived for an epoch only are gone at its end.
+    """
+    starters = {name for name in _STARTERS if name in sys.modules}
+    if not starters:  # the usual case
+        return frozenset()
+    import multiprocessing
+
+    default = multiprocessing.get_start_method(allow_none=True)
+    running = {
+        str(child.pid)
+        for child in multiprocessing.active_children()
+        if (getattr(child, "_start_method", None) or default) != "fork"
+    }
+    return frozenset(starters | running)
 
 
 class ChildClock:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from energyopt.core.journal import NAME, JournalWriter, TrialEnd
 from energyopt.core.run_context import RunContext
-from energyopt.core.trial_result import BROKEN, End, PausePoint, TrialResult
-from energyopt.errors import HardwareError, RunStopped, TrialError
+from energyopt.core.trial_result import BROKEN, End, PausePoint, Purpose, TrialResult
+from energyopt.errors import EnergyoptError, RunStopped, TrialError
 from energyopt.training import run_process, run_state
 from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.checkpointing import (
@@ -23,7 +23,12 @@ from energyopt.training.checkpointing import (
 )
 from energyopt.training.conditions import check_conditions, cool_down, measure_idle
 from energyopt.training.recorder import Recorder
-from energyopt.training.run_children import PREFETCH_SHARE, ChildClock, wait_until_idle
+from energyopt.training.run_children import (
+    PREFETCH_SHARE,
+    ChildClock,
+    fresh_children,
+    wait_until_idle,
+)
 from energyopt.training.run_output import default_name, make_folder, print_end, say
 from energyopt.training.run_process import OpenRun, ProcessHooks
 from energyopt.training.run_progress import Point, Progress
@@ -58,6 +63,7 @@ class RunSession:
         timeline: Its windows.
         checkpoint: The checkpoint of the last report.
         is_begun: Whether the training has begun.
+        is_left: Whether the program has left its loop before the end.
         result: Its record, once it has ended.
     """
 
@@ -78,12 +84,13 @@ class RunSession:
         self.name = name or default_name()
         self.start_epoch = 0
         self.checkpoint: Any = None
-        self.is_begun = False
+        self.is_begun = self.is_left = False
         self.result: TrialResult | None = None
         self._is_evaluated = False
         self._may_pause = True
         self._getters: dict[str, run_state.Getter] = {}
         self._child_clock = ChildClock()
+        self._fresh_children = fresh_children()
         with ExitStack() as stack:
             run_process.open_run(run, replaces=in_study)
             stack.callback(run_process.forget_run, run)
@@ -141,6 +148,7 @@ class RunSession:
             run_state.restore(setters, self._state["objects"])
         if not wait_until_idle():
             self._recorder.add_flag("imports_in_training")
+        self._fresh_children = fresh_children()
         with self._hooks.working():
             self.timeline.close()
             measure_idle(self._recorder, self._gpus, self._start, self._context.calibration)
@@ -169,6 +177,7 @@ class RunSession:
         """Open the window of an evaluation."""
         self._is_evaluated = True
         with self._hooks.working():
+            self._flag_imports()
             self.timeline.switch("evaluation")
             self._child_clock.start()
 
@@ -176,19 +185,22 @@ class RunSession:
         """Open a window of training again."""
         with self._hooks.working():
             self._child_clock.stop()
-            self.timeline.switch("training")
+            self._fresh_children |= fresh_children()  # their imports are the evaluation's
+            self._resume("training")
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
         """Leave the body of the context out of the windows, unless the run ends in it."""
         with self._hooks.working():
             purpose = self.timeline.purpose or "training"
+            if purpose == "training":
+                self._flag_imports()
             self.timeline.close()
             try:
                 yield
             finally:
                 if self.result is None:
-                    self.timeline.switch(purpose)
+                    self._resume(purpose)
 
     def add(self, value: float, epoch: float) -> None:
         """Record an evaluation; one that is not finite has no point on the curve."""
@@ -229,8 +241,16 @@ class RunSession:
     def leave_loop(self) -> None:
         """End the training where the program left its loop; how the run ends shows later."""
         if self.result is None and self._hooks.is_own_process:
+            self.is_left = True
             with self._hooks.working():
                 self.timeline.close()
+
+    def _resume(self, purpose: Purpose) -> None:
+        """Open a window again, unless the training is over."""
+        if self.is_left:
+            self.timeline.close()
+        else:
+            self.timeline.switch(purpose)
 
     def keep(self, reason: str, next_epoch: int) -> None:
         """Keep the state of the training, and end the run as paused.
@@ -270,27 +290,40 @@ class RunSession:
 
         Raises:
             HardwareError: In a study, if what was measured cannot be.
+            TrialError: In a study, if the record cannot be written.
         """
         problem = None
         with self._hooks.working():
             try:
+                self._complete()
                 if not settled and end not in BROKEN and self.is_begun:
                     self._settle()
-                self.timeline.close()
-            except HardwareError as error:
-                end, reason, problem = "failed", str(error), error
-            training_s = self._recorder.booked("training").time_s
-            if self._child_clock.used_s > PREFETCH_SHARE * training_s:
-                self._recorder.add_flag("prefetch_in_evaluation")
-            if not self._start.epochs:
-                self.declare_epochs(self.progress.counts.epoch)
+                self._journal.append(TrialEnd(end, reason))
+            except EnergyoptError as error:
+                if end not in BROKEN:  # else what broke it is on its way already
+                    end, reason, problem = "failed", str(error), error
+                with suppress(TrialError):  # of a full disk
+                    self._journal.append(TrialEnd(end, reason))
             self.result = self._recorder.result(end, reason, checked=False)
-            self._journal.append(TrialEnd(end, reason))
             self._release()
         if not self._in_study:
             print_end(self.result, self.folder)
         elif problem is not None:
             raise problem
+
+    def _flag_imports(self) -> None:
+        """Flag children that began as new interpreters during the training: they import first."""
+        if not fresh_children() <= self._fresh_children:
+            self._recorder.add_flag("imports_in_training")
+
+    def _complete(self) -> None:
+        """Add what is known at the end only."""
+        self.timeline.close()
+        training_s = self._recorder.booked("training").time_s
+        if self._child_clock.used_s > PREFETCH_SHARE * training_s:
+            self._recorder.add_flag("prefetch_in_evaluation")
+        if not self._start.epochs:
+            self.declare_epochs(self.progress.counts.epoch)
 
     def _settle(self) -> None:
         """Close the open window, and check what was measured."""

@@ -147,6 +147,22 @@ def test_a_signal_ends_it_as_without_us_and_joules_are_kept(
     )
     assert result.training_j > 0
     assert len(result.checkpoints) == 3
+    if end == "lost":
+        shown = energyopt.ok("show", "kept").out
+        assert "lost, unless it is still training: its record has no end yet" in shown
+
+
+def test_a_full_disk_is_said_in_one_sentence(energyopt: Program) -> None:
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))"
+    ran = run_script(energyopt, f"import resource\n{LOOP.replace('END', limit)}")
+    assert ran.returncode == 1
+    assert ran.stderr.count("Traceback") == 1
+    error, *last = ran.stderr.splitlines()[-4:]
+    sentence = f"the record of the training cannot be written: {energyopt.folder}/kept/{NAME}: "
+    assert error.startswith(f"energyopt.errors.TrialError: {sentence}")
+    assert all(line.startswith("energyopt: ") for line in last)
+    assert "exported" not in ran.stdout
+    assert len(record(energyopt.folder / "kept").checkpoints) == 3
 
 
 def test_scikit_learn_pauses_and_resumes_without_torch(energyopt: Program) -> None:

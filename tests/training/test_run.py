@@ -147,6 +147,43 @@ def test_a_loop_that_is_left_early_ran_its_course_and_says_where() -> None:
     assert run.result.training_j == 2 * (EPOCH_J + EVALUATION_J)
 
 
+def test_after_a_loop_that_is_left_nothing_is_training() -> None:
+    toy = ToyTraining()
+    run = toy.run()
+    run.begin()
+    for _ in run.epochs(10):
+        toy.epoch()
+        if toy.trained == 2:
+            break
+        run.report(toy.evaluate())
+    with run.evaluation():
+        loss = toy.evaluate()
+    run.report(loss)
+    toy.counter.total_j += 1000  # exports
+    with pytest.raises(TrialError, match=r"left the loop .*: close\(\) it, and make another"):
+        run.epochs(10)
+    assert run.result.training_j == 2 * EPOCH_J + EVALUATION_J
+    assert run.result.booked("evaluation").total_j == EVALUATION_J
+    assert run.result.curve.accuracy == (1, 1 / 2)
+
+
+def test_a_loop_has_a_length_for_progress_bars() -> None:
+    run = ToyTraining().run()
+    run.begin()
+    assert len(run.epochs(4)) == 4  # type: ignore[arg-type]
+    assert len(run.steps(25, evaluate_every=10)) == 3  # type: ignore[arg-type]
+
+
+def test_a_target_that_is_no_challenge_is_flagged() -> None:
+    toy = ToyTraining()
+    run = toy.run(target=2)
+    run.begin()
+    for _ in run.epochs(2):
+        toy.epoch()
+        run.report(toy.evaluate())
+    assert run.result.flags.count("target_at_first_evaluation") == 1
+
+
 def test_steps_are_counted_between_evaluations() -> None:
     toy = ToyTraining()
     run = toy.run()
@@ -423,9 +460,22 @@ def test_what_comes_before_begin_says_that_begin_is_missing() -> None:
         ):
             with pytest.raises(TrialError, match=r"before begin\(\): call run.begin\(\)"):
                 call()
+        with pytest.raises(TrialError, match=r"begin\(ToyTraining\) .* begin\(model=model"):
+            run.begin(ToyTraining())
         run.begin()
         with pytest.raises(TrialError, match="called already"):
             run.begin()
+
+
+@pytest.mark.parametrize("n", [None, "3", 0, math.nan, math.inf, True])
+def test_a_loop_needs_a_number(n: Any) -> None:
+    run = ToyTraining().run()
+    run.begin()
+    with pytest.raises(TrialError, match=r"epochs\(.*number"):
+        run.epochs(n)
+    with pytest.raises(TrialError, match=r"steps\(n\)=.* number"):
+        run.steps(n, evaluate_every=10)
+    assert len(run.epochs(np.int64(3))) == 3  # type: ignore[arg-type]
 
 
 def test_what_has_no_state_is_named() -> None:

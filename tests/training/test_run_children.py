@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +49,50 @@ def test_a_child_that_imports_is_waited_for() -> None:
 def test_a_child_that_never_rests_is_not_waited_for_forever() -> None:
     with child(busy_s=60):
         assert not wait_until_idle(max_wait_s=0.5)
+
+
+@pytest.mark.parametrize(
+    ("method", "place", "lives", "is_flagged"),
+    [
+        ("spawn", "training", True, True),
+        ("spawn", "training", False, True),  # as loader workers, which end with their epoch
+        ("spawn", "loading", True, False),
+        ("spawn", "evaluation", True, False),
+        ("fork", "training", True, False),
+    ],
+)
+def test_imports_of_children_that_start_during_the_training_are_flagged(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    method: str,
+    place: str,
+    *,
+    lives: bool,
+    is_flagged: bool,
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delitem(sys.modules, "multiprocessing.popen_spawn_posix", raising=False)
+    context: Any = multiprocessing.get_context(method)
+    worker = context.Process(target=time.sleep, args=(60 if lives else 0,), daemon=True)
+
+    def start_at(here: str) -> None:
+        if here == place:
+            worker.start()
+            if not lives:
+                worker.join()
+
+    with ToyTraining().run(folder=tmp_path / "run") as run:
+        start_at("loading")
+        run.begin()
+        for _ in run.epochs(1):
+            start_at("training")
+            with run.evaluation():
+                start_at("evaluation")
+            run.report(0.5)
+    if lives:
+        worker.kill()
+        worker.join()
+    assert ("imports_in_training" in run.result.flags) == is_flagged
 
 
 def test_work_of_older_children_in_an_evaluation_is_counted() -> None:
