@@ -42,7 +42,7 @@ from energyopt.core.run_context import VARIABLE, RunContext
 from energyopt.core.trial_result import End, TrialResult
 from energyopt.errors import RunPaused, RunStopped, TrialError
 from energyopt.training.run_process import end_by
-from energyopt.training.run_progress import Point, checked_value
+from energyopt.training.run_progress import Point, checked_samples, checked_value
 from energyopt.training.run_session import RunSession
 from energyopt.training.run_setup import Meter, question_of, refuse_rank
 
@@ -219,6 +219,9 @@ class Run:
 
         Args:
             samples: Training samples in it.
+
+        Raises:
+            TrialError: If it is no whole number.
         """
         self._session.progress.counts.add_step(samples)
 
@@ -253,7 +256,8 @@ class Run:
         session, counts = self._session, self._session.progress.counts
         number = checked_value(value, self._monitor)
         trained = session.progress.epoch_of(epoch, self._body)
-        counts.samples = counts.samples if samples is None else samples
+        if samples is not None:
+            counts.samples = checked_samples("report", samples)
         counts.steps = counts.steps if self._last_step is None else self._last_step
         session.checkpoint = checkpoint
         with session.reporting():

@@ -38,8 +38,12 @@ class Counts:
     steps: int | None = None
 
     def add_step(self, samples: int) -> None:
-        """Count an optimizer step."""
-        self.samples = (self.samples or 0) + samples
+        """Count an optimizer step.
+
+        Raises:
+            TrialError: If the samples are no number.
+        """
+        self.samples = (self.samples or 0) + checked_samples("step", samples)
         self.steps = (self.steps or 0) + 1
 
 
@@ -106,7 +110,7 @@ class Progress:
         last = self._recorder.checkpoints[-1].epoch if self._recorder.checkpoints else 0.0
         self.counts = Counts(last, point.samples, point.steps)
 
-    def epoch_of(self, epoch: object, body: int | None) -> float:
+    def epoch_of(self, epoch: Any, body: int | None) -> float:
         """Return the epochs trained at a report.
 
         Args:
@@ -120,8 +124,8 @@ class Progress:
         trained = epoch
         if trained is None:
             trained = last + 1 if body is None else body + 1
-        if is_number(trained) and trained > last:
-            return float(trained)
+        if isinstance(trained, numbers.Real) and last < float(trained) < math.inf:
+            return float(trained)  # of NumPy as well
         if epoch is None:
             raise TrialError(
                 f"a second report() in epoch {body}; give both the epochs trained so far, such as "
@@ -156,6 +160,25 @@ class Progress:
         if self.epochs is None or epoch >= self.epochs - _ROUNDING:
             return "epochs", f"trained all {epoch:.4g} epochs"
         return "epochs", f"its program left the loop after {epoch:.4g} of {self.epochs:.4g} epochs"
+
+
+def checked_samples(call: str, samples: Any) -> int:
+    """Return a number of samples.
+
+    Args:
+        call: Name of the function that was given it.
+        samples: The number, also one of NumPy.
+
+    Raises:
+        TrialError: If it is none.
+    """
+    if (
+        isinstance(samples, numbers.Integral)
+        and not isinstance(samples, bool)
+        and int(samples) >= 0
+    ):
+        return int(samples)
+    raise TrialError(f"{call}(samples={samples!r}) is not allowed: a whole number is needed")
 
 
 def checked_value(value: Any, monitor: Monitor) -> float:

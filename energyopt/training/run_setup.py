@@ -171,6 +171,11 @@ def open_hardware(
         HardwareError: If the energy of the device cannot be read.
     """
     with ExitStack() as stack:
+        if not isinstance(meter, str | EnergyMeter):
+            raise ConfigError(
+                f"Run(meter={meter!r}) is not allowed: a device such as cpu or cuda:1, or a meter "
+                "with provenance, start() and stop() is needed"
+            )
         if not isinstance(meter, str) and context.hardware is None:
             gpus = GpuAllocation(GpuOptions(), "cpu")
             return RunHardware(meter, gpus, (), stack.pop_all().close, is_own_meter=True)

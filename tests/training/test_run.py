@@ -391,6 +391,7 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
         ({"target": 0.9, "monitor": "loss", "mode": "up"}, "choose min or max"),
         ({"target": 0.9, "monitor": "loss"}, "monitor=loss needs mode=min.* or mode=max"),
         ({"target": 0.9, "mode": "min"}, "mode=min needs the name of the metric"),
+        ({"target": 0.9, "meter": 3}, r"meter=3.* a device such as cpu .* or a meter with"),
         ({"target": 63.2}, "target=63.2 .* at most 1 .* monitor=val_loss mode=min"),
         ({"target": 0.9, "epochs": 0}, "epochs=0.* above 0"),
     ],
@@ -409,6 +410,8 @@ def test_what_it_is_asked_is_checked(arguments: dict[str, Any], words: str) -> N
         ((np.array([1.0, 2.0]),), r"report\(ndarray\)"),
         ((0.4, 0), r"report\(epoch=0\) after epoch 0 .* give epoch \+ 1"),
         ((0.4, "2"), r"report\(epoch='2'\)"),
+        ((0.4, math.inf), r"report\(epoch=inf\)"),
+        ((0.4, 1, "9"), r"report\(samples='9'\).* whole number"),
     ],
 )
 def test_what_is_reported_is_checked(reported: tuple[Any, ...], words: str) -> None:
@@ -427,6 +430,23 @@ def test_numbers_of_arrays_and_tensors_are_numbers() -> None:
             toy.epoch()
             run.report(value)
     assert run.result.curve.accuracy == (0.5, 0.5, 0.5, 0.5, 1)
+
+
+def test_numbers_of_numpy_count(tmp_path: Path) -> None:
+    toy = ToyTraining()
+    batch: Any = np.int64(30)
+    with toy.run(folder=tmp_path / "run") as run:
+        run.begin()
+        for epoch in map(np.int64, range(run.start_epoch, 2)):
+            toy.epoch()
+            run.step(batch)
+            trained: Any = epoch + 1
+            run.report(toy.evaluate(), trained, samples=2 * batch * trained)
+        word: Any = "x"
+        with pytest.raises(TrialError, match=r"step\(samples='x'\)"):
+            run.step(word)
+    assert run.result.curve.epoch == (1, 2)
+    assert record(tmp_path / "run").curve.samples == (60, 120)
 
 
 def test_an_accuracy_in_percent_is_refused() -> None:
