@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from energyopt.analysis.pareto import FrontPoint, at_target
 from energyopt.core.curve import Curve, CurvePoint
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 
@@ -28,11 +29,13 @@ class Drawn:
         curves: The points of each trial, by number.
         points: Number of these points.
         all_points: Number of measured points.
+        monitor: The metric of their trials.
     """
 
     curves: Mapping[int, tuple[CurvePoint, ...]]
     points: int
     all_points: int
+    monitor: Monitor = ACCURACY
 
 
 def telling_trials(
@@ -82,18 +85,19 @@ def drawn_curves(
     on_front: dict[int, set[int]] = {}
     for point in front:
         on_front.setdefault(point.trial, set()).add(point.index)
-    level = study.monitor.value(math.inf) if target is None else target
+    level = study.monitor.unreachable if target is None else target
     curves = {
         number: _thinned(curve, n_each, level, on_front.get(number))
         for number, curve in full_curves.items()
         if len(curve)
     }
-    return Drawn(curves, sum(map(len, curves.values())), sum(map(len, full_curves.values())))
+    points, all_points = (sum(map(len, c.values())) for c in (curves, full_curves))
+    return Drawn(curves, points, all_points, study.monitor)
 
 
 def finite(curve: Curve) -> Curve:
     """Return a curve without evaluations whose metric is not finite: they reached nothing."""
-    return curve.only([math.isfinite(accuracy) for accuracy in curve.accuracy])
+    return curve.only([math.isfinite(value) for value in curve.accuracy])
 
 
 def best_score(result: TrialResult) -> float:

@@ -1,4 +1,4 @@
-"""Which searched parameters matter for energy, and which for accuracy: PED-ANOVA by Optuna."""
+"""Which searched parameters matter for energy, and which for the metric: PED-ANOVA by Optuna."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Importances:
 
     Attributes:
         energy: Shares by parameter that sum to 1, for energy to the target; empty if unknown.
-        accuracy: Shares by parameter that sum to 1, for the best accuracy.
+        accuracy: Shares by parameter that sum to 1, for the best value of the metric.
         trainings: Number of training runs used.
         best: Number of runs that count as the best.
         energy_reason: Why there is no estimate for energy, in words; empty if there is one.
-        accuracy_reason: Why there is no estimate for accuracy, in words.
+        accuracy_reason: Why there is no estimate for the metric, in words.
         partly: Parameters that some of these runs did not have.
     """
 
@@ -55,7 +55,7 @@ def importances(study: StudyRecord, target: float | None = None) -> Importances:
 
     It compares the distribution of the best runs in the search space with that of all, so only the
     order of runs matters: one that missed the target follows all that reached it, one that was
-    stopped counts with its best accuracy.
+    stopped counts with its best value.
     """
     target = study.target if target is None else target
     varied = searched(study)
@@ -95,7 +95,7 @@ def _too_few(varied: Sequence[str], keys: Sequence[str], trainings: int) -> str:
 
 def _no_order(trainings: list[Training], target: float | None) -> str:
     if target is None:
-        return "the study has no target accuracy"
+        return "the study has no target"
     reached = sum(result.first_at(target) is not None for _, result in trainings)
     if reached < _MIN_REACHED:
         few = "none" if not reached else f"only {reached}"

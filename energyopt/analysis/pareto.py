@@ -14,6 +14,7 @@ from energyopt.core.curve import CurvePoint
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import count
+from energyopt.errors import ConfigError
 
 P = TypeVar("P")
 
@@ -137,6 +138,19 @@ def front_of(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     curves = sum(any(map(math.isfinite, result.curve.accuracy)) for _, result in study.results)
     trials = count(curves, "trial")
     return f"{study.monitor.name} against training energy, over all checkpoints of {trials}"
+
+
+def check_target(study: StudyRecord, target: float | None) -> None:
+    """Check a target from which a study is to be seen; None is its own.
+
+    Raises:
+        ConfigError: If it is no accuracy, and the study is judged by one.
+    """
+    if target is not None and study.monitor.is_share and not 0 < target <= 1:
+        raise ConfigError(
+            f"--target must be above 0 and at most 1, got {target:g}: study {study.name} is judged "
+            "by its accuracy"
+        )
 
 
 def at_target(study: StudyRecord, target: float) -> list[Hit]:

@@ -21,6 +21,7 @@ from energyopt.analysis.pretraining_value import recycled_of
 from energyopt.analysis.recommendation import Advice, advise
 from energyopt.core.accounting import Recycled
 from energyopt.core.conditions import PowerProfile
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import RAN_ITS_COURSE, Provenance
 from energyopt.search.schedule import params_key
@@ -95,6 +96,7 @@ class Summary:
         profiles: Power profiles, each with the number of the trial that measured it.
         metrics: The study's objectives.
         told: The trials whose objective values no other trial beats.
+        monitor: The metric of its trials.
         recycled: The value of pretraining; None if nothing can be compared.
         app: The command of the other app that trains; None for our own.
     """
@@ -124,6 +126,7 @@ class Summary:
     profiles: tuple[tuple[int, PowerProfile], ...]
     metrics: tuple[Metric, ...]
     told: tuple[TrialRecord, ...]
+    monitor: Monitor = ACCURACY
     recycled: Recycled | None = None
     app: str | None = None
 
@@ -187,6 +190,7 @@ def summarize(
                 [t for t in study.trials if t.state == "complete" and t.feasible], study.metrics
             )
         ),
+        monitor=study.monitor,
         recycled=recycled_of(study, reaching),
         app=study.app,
     )
@@ -267,7 +271,7 @@ def _no_break_even(
     default: FrontPoint | None,
 ) -> str:
     if target is None:
-        return "the study has no target accuracy"
+        return "the study has no target"
     if recommended is None:
         return f"no trial reached {target:.6g}"
     if default is None:

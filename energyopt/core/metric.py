@@ -16,6 +16,7 @@ from energyopt.errors import ConfigError, TrialError
 
 Mode = Literal["min", "max"]
 
+_MANY_DIGITS, _TOO_MANY_DIGITS = 1e4, 1e9  # between them values are written without an exponent
 _ADVICE = "for another metric name it and its direction, such as monitor=val_loss mode=min"
 
 
@@ -70,9 +71,46 @@ class Monitor:
         """Format of its values in sentences."""
         return ".3f" if self == ACCURACY else ".4g"
 
+    @property
+    def label(self) -> str:
+        """What axes and headings call it: an accuracy is that of the validation data."""
+        return "validation accuracy" if self == ACCURACY else self.name
+
+    @property
+    def title(self) -> str:
+        """Its name at the start of a sentence; the name of a user's metric is left as it is."""
+        return "Accuracy" if self == ACCURACY else self.name
+
+    @property
+    def better(self) -> str:
+        """Which direction is better, in words."""
+        return "higher is better" if self.mode == "max" else "lower is better"
+
+    @property
+    def at_or_better(self) -> str:
+        """The words between the metric and a target that is reached."""
+        return "at or above" if self.mode == "max" else "at or below"
+
+    @property
+    def easier(self) -> str:
+        """How a target that is easier to reach compares, in a word."""
+        return "lower" if self.mode == "max" else "higher"
+
+    def text(self, value: float) -> str:
+        """Return a value for a table: four decimals of an accuracy, else four digits."""
+        if self == ACCURACY:
+            return f"{value:.4f}"
+        in_full = _MANY_DIGITS <= abs(value) < _TOO_MANY_DIGITS
+        return f"{value:.0f}" if in_full else f"{value:.4g}"
+
     def describe(self, score: float) -> str:
         """Return the name and the value of a score, for sentences."""
         return f"{self.name} {self.value(score):{self.digits}}"
+
+    @property
+    def unreachable(self) -> float:
+        """A target that no value reaches."""
+        return self.value(math.inf)
 
     def score(self, value: float) -> float:
         """Return the value if more is better, else its negative: a higher score is better."""
