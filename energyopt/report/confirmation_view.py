@@ -22,8 +22,8 @@ def confirmation_view(study: StudyRecord, setups: Sequence[Confirmed]) -> Render
     if study.provenance is not None:
         heading += f" ({source(study.provenance)})"
     default = next((setup for setup in setups if setup.trial.default), None)
-    rows = [_row(confirmed, default) for confirmed in setups]
-    columns = ("setup", "energy", "times the default's", "reached", "test accuracy")
+    rows = [_row(study, confirmed, default) for confirmed in setups]
+    columns = ("setup", "energy", "times the default's", "reached", f"test {study.monitor.name}")
     return Group(
         Text(heading, style="bold"),
         rows_of(columns, rows),
@@ -63,7 +63,7 @@ def _comparison_line(first: Confirmed, second: Confirmed) -> str:
     return f"{pair}: {times} ({interval}, {pairs}): {winner}{more}."
 
 
-def _row(confirmed: Confirmed, default: Confirmed | None) -> tuple[str, ...]:
+def _row(study: StudyRecord, confirmed: Confirmed, default: Confirmed | None) -> tuple[str, ...]:
     times_default = "-"
     # A run that missed its target has only a lower bound of its energy, so no ratio.
     if default not in (None, confirmed) and not (confirmed.missed or default.missed):
@@ -76,5 +76,5 @@ def _row(confirmed: Confirmed, default: Confirmed | None) -> tuple[str, ...]:
         joules(confirmed.mean_j),
         times_default,
         f"{len(confirmed.energies_j)}/{confirmed.seeds}",
-        f"{statistics.fmean(confirmed.tests.values()):.4f}" if confirmed.tests else "-",
+        study.monitor.text(statistics.fmean(confirmed.tests.values())) if confirmed.tests else "-",
     )

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from energyopt.core.energy import total
 from energyopt.core.journal import JournalReader
+from energyopt.core.metric import ACCURACY
 from energyopt.core.study_record import TrialRecord
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import joules, roughly, setup, time_left
@@ -276,12 +277,13 @@ def _training_line(name: str, run: _Running) -> str:
         activity = journal.now or "starting"
         line += f"  {activity}, {roughly(time.monotonic() - run.since_s)}"
     elif journal.start is not None:
-        last = journal.checkpoints[-1]
+        last, monitor = journal.checkpoints[-1], journal.start.monitor
         energy_j = total(w.energy for w in journal.windows).total_j
         trained_s = sum(w.energy.time_s for w in journal.windows if w.purpose in _EPOCH_PURPOSES)
         remaining = time_left(trained_s, last.epoch, journal.start.epochs - last.epoch)
         line += (
-            f"  epoch {last.epoch:.3g}/{journal.start.epochs:g}, accuracy {last.accuracy:.3f}, "
+            f"  epoch {last.epoch:.3g}/{journal.start.epochs:g}, "
+            f"{monitor.name} {last.accuracy:{monitor.digits}}, "
             f"{joules(energy_j)}{remaining.replace('about', 'at most')}"
         )
     return line
@@ -300,7 +302,11 @@ def _outcome(trial: TrialRecord) -> str:
 
 def result_line(result: TrialResult) -> str:
     """Return a trial's outcome: "1.2 J to 0.95, best accuracy 0.972", or that it missed."""
-    best = f"best accuracy {result.best_accuracy:.3f}"
+    monitor, value = result.monitor, result.best_value
+    if value is None and monitor != ACCURACY:
+        best = f"no finite {monitor.name}"
+    else:
+        best = f"best {monitor.name} {value or 0.0:{monitor.digits}}"
     paused = f"{result.reason}, " if result.end == "paused" else ""
     if result.energy_to_target_j is not None:
         return f"{paused}{joules(result.energy_to_target_j)} to {result.target:g}, {best}"

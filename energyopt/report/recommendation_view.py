@@ -29,7 +29,7 @@ def rank_setups(
 
     Args:
         study: The study.
-        target: Target accuracy; the study's own if None.
+        target: Target value of the metric; the study's own if None.
         within: Share by which a configuration may be more expensive than the best one and still
             count as equally good.
 
@@ -42,14 +42,14 @@ def rank_setups(
     target = study.target if target is None else target
     if target is None:
         raise StudyError(
-            f"study {study.name} has no target accuracy: it is another app's; give --target if its "
+            f"study {study.name} has no target: it is another app's; give --target if its "
             "trials have curves"
         )
     ranked = advise(study, target, within=within)
     if not ranked:
         raise StudyError(
             f"no trial of study {study.name} reached {accuracy(target)}; search on, or give a "
-            "lower --target"
+            f"{study.monitor.easier} --target"
         )
     return ranked, target
 
@@ -59,7 +59,7 @@ def recommendation_view(
 ) -> RenderableType:
     """Return a table of the ranked configurations, and the commands to train the first."""
     best, point = ranked[0], _point(study, ranked[0], target)
-    heading = f"Expected energy to {accuracy(target)} (validation accuracy"
+    heading = f"Expected energy to {accuracy(target)} ({study.monitor.label}"
     if study.provenance is not None:
         heading += f"; {source(study.provenance)}"
     columns = ("setup", "energy", "95 %", f"within {100 * within:.3g} %", "reached")

@@ -12,6 +12,7 @@ from energyopt.analysis.pretraining_value import recycled_line
 from energyopt.analysis.recommendation import WITHIN
 from energyopt.analysis.summary import Counts, Summary, TrialOutcome
 from energyopt.core.conditions import PowerProfile
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import TrialRecord
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, percent, quantity, setup
@@ -111,7 +112,7 @@ def _trials_line(summary: Summary) -> str:
     states = ", ".join(f"{number} {state}" for state, number in sorted(counts.states.items()))
     line = f"Study {summary.study}: {count(counts.trials, 'trial')} ({states})."
     if summary.target is None:
-        line += " It has no target accuracy, so nothing is said of energy-to-target."
+        line += " It has no target, so nothing is said of energy-to-target."
     return line
 
 
@@ -126,7 +127,7 @@ def _cheapest_line(summary: Summary, target: float) -> str:
         return ""
     best = summary.front[-1]
     return (
-        f"No trial reached {accuracy(target)}. The best accuracy was {accuracy(best.accuracy)} "
+        f"No trial reached {accuracy(target)}. {best_value_text(summary, best)} "
         f"({point_text(best)}; {joules(best.energy_j)}, trial {best.trial}, "
         f"epoch {best.epoch:.4g})."
     )
@@ -260,6 +261,21 @@ def _flags_line(flags: Mapping[str, int]) -> str:
         return ""
     warnings = "; ".join(f"{explain_flag(flag)} ({count(n, 'trial')})" for flag, n in flags.items())
     return f"Warnings: {warnings}."
+
+
+def best_value_text(summary: Summary, best: FrontPoint, start: str = "The") -> str:
+    """Return what the best value of a study's metric was, as a clause."""
+    monitor, value = summary.monitor, best.accuracy
+    shown = accuracy(value) if monitor.is_share else monitor.text(value)
+    return f"{start} best {monitor.name} was {shown}"
+
+
+def axis_title(monitor: Monitor) -> str:
+    """Return the title of the metric's axis in figures: better is up, a loss is reversed."""
+    if monitor == ACCURACY:
+        return monitor.label
+    reversed_axis = ", axis reversed" if monitor.mode == "min" else ""
+    return f"{monitor.name} ({monitor.better}{reversed_axis})"
 
 
 def point_text(point: FrontPoint) -> str:

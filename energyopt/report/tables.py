@@ -6,6 +6,7 @@ parameter or a reason can hold any characters.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from rich.text import Text
 from energyopt.analysis.pareto import FrontPoint, at_target
 from energyopt.analysis.summary import OPEN, Summary, summarize
 from energyopt.core.curve import CurvePoint
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, setting, setup
@@ -58,6 +60,7 @@ def front_table(
     *,
     study: str = "NAME",
     target: float | None = None,
+    monitor: Monitor = ACCURACY,
     limit: int | None = 15,
 ) -> RenderableType:
     """Return a table of a front by rising energy, with the source of its energies.
@@ -66,7 +69,8 @@ def front_table(
         points: The front.
         front_of: Description of what it is a front of; a general one if None.
         study: Name of the study, for the command that shows all points.
-        target: Accuracy at which to mark the cheapest point.
+        target: Value of the metric at which to mark the cheapest point.
+        monitor: The metric.
         limit: Maximum number of rows; longer fronts are thinned evenly. None shows all.
     """
     if not points:
@@ -75,22 +79,28 @@ def front_table(
             f"`{COMMAND} show {shlex.quote(study)}`."
         )
     marked = next(
-        (i for i, point in enumerate(points) if target is not None and point.accuracy >= target),
+        (
+            i
+            for i, point in enumerate(points)
+            if target is not None and monitor.reaches(point.accuracy, target)
+        ),
         None,
     )
     ends = {0, len(points) - 1}
     indices = _thin_indices(len(points), limit, ends if marked is None else ends | {marked})
     rows = [(points[i], i == marked) for i in indices]
     sources = "; ".join(dict.fromkeys(source(point.provenance) for point in points))
-    heading = (
-        f"Front: {front_of or _general_description(points[0])} (validation accuracy; {sources})"
-    )
+    meaning = monitor.label if monitor == ACCURACY else monitor.better
+    description = front_of or _general_description(points[0], monitor)
+    heading = f"Front: {description} ({meaning}; {sources})"
     parts: list[RenderableType] = [
         _text(heading, style=_HEADING),
-        _FirstThatFits(_front_rows(rows, spread=True), _front_rows(rows, spread=False)),
+        _FirstThatFits(*(_front_rows(rows, monitor, spread=spread) for spread in (True, False))),
     ]
     if marked is not None and target is not None:
-        parts.append(_text(f"* cheapest point at or above {accuracy(target)}", style="dim"))
+        parts.append(
+            _text(f"* cheapest point {monitor.at_or_better} {accuracy(target)}", style="dim")
+        )
     if hidden := len(points) - len(indices):
         command = f"{COMMAND} pareto {shlex.quote(study)}"
         parts.append(_text(f"{count(hidden, 'point')} not shown; all {len(points)}: {command}"))
@@ -100,7 +110,7 @@ def front_table(
 def curve_table(
     result: TrialResult, *, heading: str = "Curve", limit: int | None = 20
 ) -> RenderableType:
-    """Return a table of a trial's curve: training energy so far and accuracy.
+    """Return a table of a trial's curve: training energy so far and value of the metric.
 
     Args:
         result: The trial's record.
@@ -109,13 +119,17 @@ def curve_table(
             the last row.
     """
     provenance = source(result.start.provenance)
-    title = f"{heading}: target {accuracy(result.target)} (validation accuracy; {provenance})"
+    monitor = result.monitor
+    meaning = monitor.label if monitor == ACCURACY else f"{monitor.name}, {monitor.better}"
+    title = f"{heading}: target {accuracy(result.target)} ({meaning}; {provenance})"
     end = f"Ended: {result.end}" + (f", {result.reason}" if result.reason else "")
     curve = tuple(result.curve)
     if not curve:
         return Group(_text(title, style=_HEADING), _text(f"No evaluation was made. {end}"))
     marks = _curve_marks(result, curve)
-    table = _table(numbers=("epoch", "samples", "training energy", "time", "accuracy"))
+    counted = any(point.samples is not None for point in curve)
+    samples = ("samples",) if counted else ()
+    table = _table(numbers=("epoch", *samples, "training energy", "time", monitor.name))
     table.add_column("")
     indices = _thin_indices(len(curve), limit, {*marks, len(curve) - 1})
     for i in indices:
@@ -123,10 +137,10 @@ def curve_table(
         _row(
             table,
             f"{point.epoch:.4g}",
-            "" if point.samples is None else point.samples,
+            *(("" if point.samples is None else point.samples,) if counted else ()),
             joules(point.training_j),
             duration(point.training_s),
-            f"{point.accuracy:.4f}",
+            monitor.text(point.accuracy),
             " ".join(marks.get(i, ())),
             marked="target" in marks.get(i, ()),
         )
@@ -141,7 +155,11 @@ def summary_panel(summary: Summary) -> RenderableType:
     parts: list[RenderableType] = []
     if summary.front:
         table = front_table(
-            summary.front, summary.front_of, study=summary.study, target=summary.target
+            summary.front,
+            summary.front_of,
+            study=summary.study,
+            target=summary.target,
+            monitor=summary.monitor,
         )
         parts += [table, Text()]
     elif summary.told:
@@ -174,16 +192,18 @@ def rows_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Rendera
     return table
 
 
-def _general_description(point: FrontPoint) -> str:
+def _general_description(point: FrontPoint, monitor: Monitor) -> str:
     if point.kind_of_point == "final":
         return "objective values of feasible trials"
-    return "accuracy against training energy, over all checkpoints"
+    return f"{monitor.name} against training energy, over all checkpoints"
 
 
-def _front_rows(rows: Sequence[tuple[FrontPoint, bool]], *, spread: bool) -> Table:
+def _front_rows(
+    rows: Sequence[tuple[FrontPoint, bool]], monitor: Monitor, *, spread: bool
+) -> Table:
     """Return a table of points, with one column per parameter or all in one column."""
     keys = list(dict.fromkeys(key for point, _ in rows for key in point.params))
-    table = _table(numbers=("energy", "accuracy"))
+    table = _table(numbers=("energy", monitor.name))
     _add_setup(table, keys, spread=spread)
     for name in ("trial", "epoch"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -191,7 +211,7 @@ def _front_rows(rows: Sequence[tuple[FrontPoint, bool]], *, spread: bool) -> Tab
         _row(
             table,
             f"* {joules(point.energy_j)}" if marked else joules(point.energy_j),
-            f"{point.accuracy:.4f}",
+            monitor.text(point.accuracy),
             *_setup_cells(point.params, keys, spread=spread),
             f"{point.trial} (default)" if point.default else point.trial,
             f"{point.epoch:.4g}",
@@ -229,12 +249,18 @@ def _setup_cells(params: Mapping[str, Any], keys: Sequence[str], *, spread: bool
 
 
 def _curve_marks(result: TrialResult, curve: Sequence[CurvePoint]) -> dict[int, tuple[str, ...]]:
-    best = max(range(len(curve)), key=lambda i: curve[i].accuracy)
+    score = result.monitor.score
+    best = max(range(len(curve)), key=lambda i: _order(score(curve[i].accuracy)))
     marks: dict[int, tuple[str, ...]] = {best: ("best",)}
     if result.hit is not None:
         hit = curve.index(result.hit)
         marks[hit] = ("target", *marks.get(hit, ()))
     return marks
+
+
+def _order(score: float) -> float:
+    """Return a score, with NaN as the worst: nothing compares with it."""
+    return -math.inf if math.isnan(score) else score
 
 
 def _thin_indices(n_rows: int, limit: int | None, required: Collection[int]) -> list[int]:

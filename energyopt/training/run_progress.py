@@ -11,7 +11,6 @@ from typing import Any
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy
 from energyopt.core.metric import Monitor
-from energyopt.core.number_checks import is_number
 from energyopt.core.trial_result import End, PausePoint
 from energyopt.errors import TrialError
 from energyopt.stopping.rules import Rules

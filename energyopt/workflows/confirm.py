@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from energyopt.analysis.confirmation_stats import confirmed_setups
+from energyopt.analysis.pareto import check_target
 from energyopt.analysis.recommendation import advise
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import joules
@@ -35,7 +36,7 @@ class ConfirmRequest:
     Attributes:
         seeds: Trainings per configuration, including those of earlier calls.
         top: Number of the study's best configurations, in addition to the default.
-        target: Accuracy to reach; the study's target if None.
+        target: Value of the metric to reach; the study's target if None.
         overrides: Overrides for all configurations.
         config_dir: A folder of user configs.
     """
@@ -56,6 +57,7 @@ def confirm(storage: str, name: str, request: ConfirmRequest, console: Console) 
     """
     failpoints.arm()
     study = read_study(storage, name)
+    check_target(study, request.target)
     plan = interleaved(study, finalists(study, request), request)
     with only_coordinator(storage, name) as sole, private_files():
         runner = ConfirmRunner(study, plan, request.config_dir, console)
@@ -85,8 +87,8 @@ def finalists(study: StudyRecord, request: ConfirmRequest) -> list[TrialRecord]:
     reached = [advice.trial for advice in advise(study, target, confirmed=False) if advice.reached]
     if not reached:
         raise StudyError(
-            f"no trial of study {study.name} reached {target:g}; search on, or give a lower "
-            "--target"
+            f"no trial of study {study.name} reached {target:g}; search on, or give a "
+            f"{study.monitor.easier} --target"
         )
     default_params = None if default is None else params_key(default.params)
     best = [trial for trial in reached if params_key(trial.params) != default_params][: request.top]

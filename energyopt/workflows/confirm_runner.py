@@ -135,8 +135,8 @@ class ConfirmRunner:
         failpoints.hit("confirmed")
         confirmations.end(number, "complete", value.result, test_accuracy=value.test_accuracy)
         self._calibration = self._calibration.updated_with(value.result)
-        accuracy = value.test_accuracy
-        suffix = "" if accuracy is None else f", test accuracy {accuracy:.4f}"
+        tested, monitor = value.test_accuracy, value.result.monitor
+        suffix = "" if tested is None else f", test {monitor.name} {monitor.text(tested)}"
         return f"{result_line(value.result)}{suffix}"
 
     def _wait_for(self, run: ConfirmRun, number: int) -> JobReturn | Interrupted:

@@ -67,7 +67,7 @@ class LoadedStudy:
 
     @property
     def target(self) -> float | None:
-        """Accuracy to reach; None for another app's study."""
+        """Value of the metric to reach; None for another app's study."""
         return self.record.target
 
     @property
@@ -84,7 +84,7 @@ class LoadedStudy:
         """
         if self.target is None:
             raise StudyError(
-                f"study {self.name} has no target accuracy, being another app's, and so no "
+                f"study {self.name} has no target, being another app's, and so no "
                 "configuration to recommend"
             )
         best = next(iter(advise(self.record, self.target)), None)

@@ -1,4 +1,4 @@
-"""Train a configuration of a study again, print its test accuracy, and save the model."""
+"""Train a configuration of a study again, print its test value, and save the model."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def retrain(study: StudyRecord, request: RetrainRequest, console: Console) -> No
     paradigm = ready.paradigm
     print_result(result, console)
     if isinstance(paradigm, SupportsTest):
-        name = result.start.monitor.name
-        line = f"Test {name} {paradigm.test():.4f}, of the model as it ended "
-        line += f"(validation {result.checkpoints[-1].accuracy:.4f})."
+        monitor = result.monitor
+        line = f"Test {monitor.name} {monitor.text(paradigm.test())}, of the model as it ended "
+        line += f"(validation {monitor.text(result.checkpoints[-1].accuracy)})."
     else:
-        line = f"This paradigm has no test(): no test {result.start.monitor.name}."
+        line = f"This paradigm has no test(): no test {result.monitor.name}."
     say(console, line, style="bold")
     if request.out is not None and isinstance(paradigm, SupportsSave):
         _save(paradigm, request.out, force=request.force)

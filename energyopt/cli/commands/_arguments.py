@@ -97,9 +97,9 @@ def command_parser(
     return parser
 
 
-def accuracy(text: str) -> float:
-    """Parse an accuracy, in (0, 1]."""
-    return _checked_float(text, lambda value: 0 < value <= 1, "above 0 and at most 1")
+def metric_value(text: str) -> float:
+    """Parse a value of a study's metric; `check_target` knows which are possible."""
+    return _checked_float(text, math.isfinite, "a finite number")
 
 
 def disable_gc() -> None:
@@ -122,12 +122,12 @@ def add_config_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def add_target(parser: argparse.ArgumentParser, purpose: str) -> None:
-    """Add the --target option; `purpose` completes "accuracy to ..." in its help."""
+    """Add the --target option; `purpose` completes "value to ..." in its help."""
     parser.add_argument(
         "--target",
-        type=accuracy,
-        metavar="ACCURACY",
-        help=f"accuracy to {purpose} (default: the study's)",
+        type=metric_value,
+        metavar="VALUE",
+        help=f"value of the metric to {purpose} (default: the study's)",
     )
 
 

@@ -19,8 +19,8 @@ def parser() -> argparse.ArgumentParser:
         "confirm",
         "Train the best configurations of a study and its default again, with seeds that its "
         "search has not used: the same ones for all, one seed after the other. It names a winner "
-        "only where the 95 % interval of the ratio of energies excludes 1, and reports test "
-        "accuracy. Its energy counts as the study's search energy. Stopped, it resumes where it "
+        "only where the 95 % interval of the ratio of energies excludes 1, and reports the test "
+        "value. Its energy counts as the study's search energy. Stopped, it resumes where it "
         "was; more --seeds add to those before.",
         ["demo", "demo --seeds 10 --top 1", "demo --target 0.9"],
     )

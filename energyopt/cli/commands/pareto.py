@@ -8,18 +8,18 @@ from pathlib import Path
 from rich.console import Console
 
 from energyopt.cli.commands._arguments import (
-    accuracy,
     add_reuse,
     add_study,
     command_parser,
     disable_gc,
+    metric_value,
 )
 
 
 def parser() -> argparse.ArgumentParser:
     command = command_parser(
         "pareto",
-        "The front of a study: setups that no other beats in both energy and accuracy. Each "
+        "The front of a study: setups that no other beats in both energy and the metric. Each "
         "point comes with the overrides that reproduce it.",
         ["demo", "demo --target 0.9", "demo --out front.csv", "demo --points final --out f.json"],
     )
@@ -29,10 +29,10 @@ def parser() -> argparse.ArgumentParser:
         choices=("curve", "final"),
         default="curve",
         help="curve: all checkpoints of all trials, each a setup one could stop at; final: energy "
-        "to target and best accuracy of the trials that reached it (default: curve)",
+        "to target and best value of the trials that reached it (default: curve)",
     )
     command.add_argument(
-        "--target", type=accuracy, metavar="ACCURACY", help="only points of at least this accuracy"
+        "--target", type=metric_value, metavar="VALUE", help="only points at this value or better"
     )
     command.add_argument(
         "--out", type=Path, metavar="FILE", help="write to a .csv, .json or .md file"
@@ -45,21 +45,28 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Print the Pareto front of the study, or write it to a file."""
     disable_gc()
-    from energyopt.analysis.pareto import curve_front, final_front, front_of
+    from energyopt.analysis.pareto import check_target, curve_front, final_front, front_of
+    from energyopt.core.metric import ACCURACY
     from energyopt.report.export.front_file import write_front
     from energyopt.report.tables import books_text, front_table
     from energyopt.storage.exchange.reader import study_at
 
     study = study_at(args.storage, args.study)
+    check_target(study, args.target)
+    monitor = study.monitor
     points = (curve_front if args.points == "curve" else final_front)(study)
     description = front_of(points, study)
     if args.target is not None:
-        points = tuple(point for point in points if point.accuracy >= args.target)
-        description += f", from accuracy {args.target:g}"
+        points = tuple(point for point in points if monitor.reaches(point.accuracy, args.target))
+        wording = "from accuracy" if monitor == ACCURACY else monitor.at_or_better
+        description += f", {wording} {args.target:g}"
     console = Console()
     if args.out is None:
         target = study.target if args.target is None else args.target
-        console.print(front_table(points, description, study=study.name, target=target, limit=None))
+        table = front_table(
+            points, description, study=study.name, target=target, monitor=monitor, limit=None
+        )
+        console.print(table)
         console.print(books_text(study, reuse=args.reuse))
         return
     write_front(points, study, args.out, force=args.force)

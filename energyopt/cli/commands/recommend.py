@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Print the recommended configurations, as a table or as JSON."""
     disable_gc()
+    from energyopt.analysis.pareto import check_target
     from energyopt.report.recommendation_view import (
         rank_setups,
         recommendation_data,
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> None:
     from energyopt.storage.exchange.reader import study_at
 
     study = study_at(args.storage, args.study)
+    check_target(study, args.target)
     ranked, target = rank_setups(study, args.target, within=args.within)
     if args.json:
         data = recommendation_data(study, ranked, target, args.within)

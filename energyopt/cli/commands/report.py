@@ -60,12 +60,14 @@ def run(args: argparse.Namespace) -> None:
     """Write the HTML report of the study, with its figures and tables."""
     disable_gc()
     from energyopt.analysis.cost_factors import Factors
+    from energyopt.analysis.pareto import check_target
     from energyopt.report.console import say
     from energyopt.report.html.sections import report
     from energyopt.report.html.write import check_empty, report_dir, write_report
     from energyopt.storage.exchange.reader import study_at
 
     study = study_at(args.storage, args.study)
+    check_target(study, args.target)
     factors = Factors.of(study.plans, vars(args))
     folder = report_dir(study.name) if args.out is None else args.out
     force = args.force or args.out is None

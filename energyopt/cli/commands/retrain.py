@@ -14,7 +14,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of `energyopt retrain`."""
     command = command_parser(
         "retrain",
-        "Train a setup of a study again, report its test accuracy, and keep the model. A setup "
+        "Train a setup of a study again, report its test value, and keep the model. A setup "
         "that reached the target is trained up to it. Further words override the setup.",
         [
             "demo --out model.safetensors",

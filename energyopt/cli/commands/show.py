@@ -42,11 +42,13 @@ def run(args: argparse.Namespace) -> None:
     if (Path(args.study) / NAME).is_file():
         _show_run(Path(args.study), args.target)
         return
+    from energyopt.analysis.pareto import check_target
     from energyopt.analysis.summary import summarize
     from energyopt.report.tables import summary_panel
     from energyopt.storage.exchange.reader import study_at
 
     study = study_at(args.storage, args.study)
+    check_target(study, args.target)
     summary = summarize(study, args.target, reuse=args.reuse)
     Console().print(summary_panel(summary), crop=False)  # a command must stay whole
 

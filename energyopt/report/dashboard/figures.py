@@ -16,9 +16,11 @@ from energyopt.analysis.energy_breakdown import USES, study_uses, trial_uses
 from energyopt.analysis.heat_map import HeatMap, heat_map, searched
 from energyopt.analysis.hypervolume import growth
 from energyopt.analysis.pareto import curve_front
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import joules, percent, setup
 from energyopt.report.html.theme import FONT, KINDS, SHADES, USE_COLORS, trial_kind
+from energyopt.report.sentences import axis_title
 
 Figure = Mapping[str, Any]
 
@@ -46,6 +48,7 @@ def _front(study: StudyRecord) -> Figure:
     """Draw all curves and their ends, the Pareto front, and the target."""
     front = curve_front(study)
     drawn = drawn_curves(study, study.target, front, _MAX_POINTS)
+    monitor = study.monitor
     groups: defaultdict[str, list[TrialRecord]] = defaultdict(list)
     for trial, _ in study.results:
         if trial.number in drawn.curves:
@@ -78,7 +81,9 @@ def _front(study: StudyRecord) -> Figure:
                 "marker": {"color": look.color, "symbol": _SYMBOLS.get(kind, "circle"), "size": 9},
                 "x": [end.training_j for _, end in ends],
                 "y": [end.accuracy for _, end in ends],
-                "text": [_hover_text(trial, end.training_j, end.accuracy) for trial, end in ends],
+                "text": [
+                    _hover_text(trial, end.training_j, end.accuracy, monitor) for trial, end in ends
+                ],
             }
         )
     by_number = {trial.number: trial for trial in study.trials}
@@ -93,13 +98,16 @@ def _front(study: StudyRecord) -> Figure:
             "x": [point.energy_j for point in front],
             "y": [point.accuracy for point in front],
             "text": [
-                _hover_text(by_number[point.trial], point.energy_j, point.accuracy)
+                _hover_text(by_number[point.trial], point.energy_j, point.accuracy, monitor)
                 for point in front
             ],
         }
     )
-    title = "Accuracy against energy: trainings and front"
-    layout = _layout(study, title, x="training energy [J]", y="validation accuracy")
+    title = html.escape(f"{monitor.title} against energy: trainings and front")
+    y = html.escape(axis_title(monitor))
+    layout = _layout(study, title, x="training energy [J]", y=y)
+    if monitor.mode == "min":
+        layout["yaxis"]["autorange"] = "reversed"
     layout["xaxis"]["type"] = "log"
     if study.target is not None:
         line = {"color": KINDS["reached"].color, "dash": "dash", "width": 1.5}
@@ -220,15 +228,16 @@ def _hypervolume(study: StudyRecord) -> Figure:
         "hoverinfo": "x+y+text",
     }
     title = "Hypervolume over search energy"
-    layout = _layout(
-        study, title, x="energy of the search so far [J]", y="area under the front [% of the last]"
-    )
+    area = "under the front" if study.monitor == ACCURACY else "between front and worst value"
+    y = f"area {area} [% of the last]"
+    layout = _layout(study, title, x="energy of the search so far [J]", y=y)
     layout["yaxis"]["rangemode"] = "tozero"
     return {"data": [line], "layout": layout}
 
 
-def _hover_text(trial: TrialRecord, energy_j: float, accuracy: float) -> str:
-    text = f"trial {trial.number}: {joules(energy_j)}, accuracy {accuracy:.4f}"
+def _hover_text(trial: TrialRecord, energy_j: float, value: float, monitor: Monitor) -> str:
+    shown = f"{html.escape(monitor.name)} {monitor.text(value)}"
+    text = f"trial {trial.number}: {joules(energy_j)}, {shown}"
     return f"{text}<br>{html.escape(setup(trial.params))}<br>{html.escape(trial.reason)}"
 
 

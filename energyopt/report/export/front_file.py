@@ -8,13 +8,15 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from energyopt.analysis.paired_ratio import CONFIDENCE
 from energyopt.analysis.pareto import FrontPoint, front_of
 from energyopt.analysis.summary import Summary, summarize
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import StudyRecord
 from energyopt.errors import ConfigError, StorageError
 from energyopt.report.sentences import book_lines
@@ -25,7 +27,7 @@ Format = Literal["csv", "json", "md"]
 
 Cell = str | int | float | bool | None
 
-_UNITS = {"energy": "J", "time": "s", "accuracy": "1"}
+_UNITS = {"energy": "J", "time": "s"}
 # Characters that start a formula in a spreadsheet, or that it skips before one.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -80,22 +82,24 @@ def render_front(points: Sequence[FrontPoint], study: StudyRecord, fmt: Format) 
 def _csv(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     keys = _param_keys(points)
     description = front_of(points, study)
-    columns = [*_COLUMNS, *(f"params_{key}" for key in keys), "overrides", "front_of"]
-    return csv_text(columns, ([*_cells(point, keys), description] for point in points))
+    fixed = _columns(study.monitor)
+    columns = [*fixed, *(f"params_{key}" for key in keys), "overrides", "front_of"]
+    rows = ([*_cells(point, fixed, keys), description] for point in points)
+    return csv_text(columns, rows)
 
 
 def _json(points: Sequence[FrontPoint], study: StudyRecord) -> str:
+    columns = _columns(study.monitor)
     data = {
         "front_of": front_of(points, study),
         "study": study.name,
         "target": study.target,
-        "unit": _UNITS,
-        "accuracy": "validation",
+        **_metric_data(study.monitor),
         "search_energy_j": study.search_energy_j,
         "books": _books(summarize(study)),
         "points": [
             {
-                **{name: read(point) for name, read in _COLUMNS.items()},
+                **{name: read(point) for name, read in columns.items()},
                 "flags": list(point.flags),
                 "params": {key: plain(value) for key, value in point.params.items()},
                 "overrides": shlex.join(point.overrides),
@@ -131,15 +135,21 @@ def _books(summary: Summary) -> dict[str, Any]:
 
 def _markdown(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     keys = _param_keys(points)
+    monitor = study.monitor
+    fixed = dict(_columns(monitor))
+    if points and all(point.samples is None for point in points):
+        del fixed["samples"]  # another app's loop need not count them
+    is_accuracy = monitor == ACCURACY
+    meaning = "Validation accuracy" if is_accuracy else f"{monitor.name}: {monitor.better}"
     target = "" if study.target is None else f" Target: {study.target:.6g}."
     sentence = (
         f"Front of study {code(study.name)}: {front_of(points, study)}. "
-        f"Validation accuracy; energy in J, time in s.{target}"
+        f"{meaning}; energy in J, time in s.{target}"
     )
-    columns = [*_COLUMNS, *keys, "overrides"]
+    columns = [*fixed, *keys, "overrides"]
     rows = [[markdown_cell(name) for name in columns], ["---"] * len(columns)]
     for point in points:
-        *cells, overrides = _cells(point, keys)
+        *cells, overrides = _cells(point, fixed, keys)
         rows.append([*(markdown_cell(cell) for cell in cells), code(str(overrides))])
     lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
     table = "\n".join(f"| {line} |" for line in lines)
@@ -147,7 +157,9 @@ def _markdown(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     return f"{' '.join(sentences)}\n\n{table}\n"
 
 
-_COLUMNS: Mapping[str, Callable[[FrontPoint], Cell]] = {
+Columns = Mapping[str, Callable[[FrontPoint], Cell]]
+
+_COLUMNS: Columns = {
     "energy_j": lambda point: point.energy_j,
     "accuracy": lambda point: point.accuracy,
     "time_s": lambda point: point.time_s,
@@ -163,8 +175,27 @@ _COLUMNS: Mapping[str, Callable[[FrontPoint], Cell]] = {
 }
 
 
-def _cells(point: FrontPoint, keys: Sequence[str]) -> list[Cell]:
-    fixed = [read(point) for read in _COLUMNS.values()]
+def metric_column(monitor: Monitor, others: Collection[str] = ()) -> str:
+    """Return the column of a table that holds the metric: its name, unless that is taken."""
+    return f"metric_{monitor.name}" if monitor.name in others else monitor.name
+
+
+def _columns(monitor: Monitor) -> Columns:
+    """Return the columns that do not depend on the study's parameters."""
+    others = _COLUMNS.keys() - {ACCURACY.name}
+    name = metric_column(monitor, others)
+    return {name if key == ACCURACY.name else key: read for key, read in _COLUMNS.items()}
+
+
+def _metric_data(monitor: Monitor) -> dict[str, Any]:
+    """Return the units of a front, and what its metric is."""
+    if monitor == ACCURACY:
+        return {"unit": {**_UNITS, "accuracy": "1"}, "accuracy": "validation"}
+    return {"unit": _UNITS, "monitor": asdict(monitor)}
+
+
+def _cells(point: FrontPoint, columns: Columns, keys: Sequence[str]) -> list[Cell]:
+    fixed = [read(point) for read in columns.values()]
     params = [plain(point.params.get(key)) for key in keys]
     return [*fixed, *params, shlex.join(point.overrides)]
 

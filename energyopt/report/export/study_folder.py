@@ -13,10 +13,17 @@ from pathlib import Path
 from energyopt.analysis.energy_breakdown import DEVICES
 from energyopt.analysis.summary import summarize
 from energyopt.core.energy import Energy
+from energyopt.core.metric import ACCURACY
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, StorageError
-from energyopt.report.export.front_file import Cell, code, csv_text, markdown_cell
+from energyopt.report.export.front_file import (
+    Cell,
+    code,
+    csv_text,
+    markdown_cell,
+    metric_column,
+)
 from energyopt.report.export.front_file import plain as plain_cell
 from energyopt.report.sentences import book_lines
 from energyopt.storage.exchange.folder import CONFIRMATIONS, STUDY, TRIALS, read_folder
@@ -44,6 +51,18 @@ FILES = (*_ABOUT_FILES, "README.md")
 """All files of an export."""
 
 Row = Mapping[str, Cell]
+
+_CURVE_COLUMNS = [
+    "trial",
+    "evaluation",
+    "samples",
+    "steps",
+    "epoch",
+    "loss",
+    "training_j",
+    "training_s",
+    "provenance",
+]
 
 
 def write_folder(plain: PlainStudy, folder: Path, *, force: bool = False) -> StudyRecord:
@@ -139,7 +158,7 @@ def _result_cells(result: TrialResult) -> Row:
         "target": result.target,
         "energy_to_target_j": result.energy_to_target_j,
         "time_to_target_s": result.time_to_target_s,
-        "best_accuracy": result.best_accuracy,
+        f"best_{result.monitor.name}": _best(result),
         "epochs": None if last is None else last.epoch,
         "samples": None if last is None else last.samples,
         "training_j": result.training_j,
@@ -150,6 +169,11 @@ def _result_cells(result: TrialResult) -> Row:
         "limit_w": result.conditions.limit_w,
         **_source_cells(result),
     }
+
+
+def _best(result: TrialResult) -> float | None:
+    """Return the best value; of an accuracy 0 without any, as it was before other metrics."""
+    return result.best_accuracy if result.monitor == ACCURACY else result.best_value
 
 
 def _source_cells(result: TrialResult) -> Row:
@@ -169,6 +193,7 @@ def _curve_rows(trial: TrialRecord) -> Iterator[Row]:
     if trial.result is None:
         return
     result, kind = trial.result, trial.result.start.provenance.kind
+    metric = metric_column(result.monitor, _CURVE_COLUMNS)
     training_j, training_s = result.upfront_j, sum(cost.share_s for cost in result.upfront)
     for number, checkpoint in enumerate(result.checkpoints):
         training_j += checkpoint.training.total_j
@@ -179,7 +204,7 @@ def _curve_rows(trial: TrialRecord) -> Iterator[Row]:
             "samples": checkpoint.samples,
             "steps": checkpoint.steps,
             "epoch": checkpoint.epoch,
-            "accuracy": checkpoint.accuracy,
+            metric: plain_cell(checkpoint.accuracy),
             "loss": plain_cell(checkpoint.loss),
             "training_j": training_j,
             "training_s": training_s,

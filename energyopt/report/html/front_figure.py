@@ -1,14 +1,14 @@
-"""Figure of accuracy against training energy: curves, their ends, Pareto front and target."""
+"""Figure of the metric against training energy: curves, their ends, Pareto front and target."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import altair as alt
 
 from energyopt.analysis.curves import Drawn
 from energyopt.analysis.pareto import FrontPoint, at_target
+from energyopt.core.metric import Monitor
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import joules
@@ -24,11 +24,9 @@ from energyopt.report.html.figure import (
     trial_label,
 )
 from energyopt.report.html.theme import KINDS, trial_kind
-from energyopt.report.sentences import params_text
+from energyopt.report.sentences import axis_title, params_text
 
 _MANY = 60  # training runs; with more the marks are small
-
-_TOOLTIP_FIELDS = ("trial", "setup", "energy", "accuracy", "epoch")
 
 _TrainedTrial = tuple[TrialRecord, TrialResult]
 
@@ -36,17 +34,17 @@ _TrainedTrial = tuple[TrialRecord, TrialResult]
 def front_figure(
     study: StudyRecord, target: float | None, drawn: Drawn, front: Sequence[FrontPoint]
 ) -> Figure:
-    """Draw accuracy against training energy: curves, their ends, the front and the target."""
+    """Draw the metric against training energy: curves, their ends, the front and the target."""
     trials = [(trial, result) for trial, result in study.results if trial.number in drawn.curves]
-    kinds = _kinds(study, trials, target)
+    kinds, monitor = _kinds(study, trials, target), study.monitor
     x = alt.X("e:Q", title="training energy so far", scale=log_scale(), axis=joules_axis())
-    y = alt.Y("a:Q", title="validation accuracy", scale=alt.Scale(zero=False, nice=True))
+    y = alt.Y("a:Q", title=axis_title(monitor), scale=_metric_scale(monitor))
     curves = [
         _curve_layer(trials, drawn, target, kinds).encode(x=x, y=y),
         *(layer.encode(x=x, y=y) for layer in _default_layers(trials, drawn)),
     ]
     points = [
-        *(layer.encode(x=x, y=y) for layer in _front_layers(front)),
+        *(layer.encode(x=x, y=y) for layer in _front_layers(front, monitor)),
         _ends_layer(trials, drawn, target, kinds).encode(x=x, y=y),
         *(layer.encode(x=x, y=y) for layer in _confirmed_layers(study)),
     ]
@@ -63,7 +61,7 @@ def front_figure(
         params = [alt.param(name=name, value=value) for name, value in values.items()]
         chart = chart.add_params(*params)
     description = (
-        f"{len(drawn.curves)} curves of validation accuracy against training energy, their front "
+        f"{len(drawn.curves)} curves of {monitor.label} against training energy, their front "
         f"of {len(front)} points, and the target as a line. The tables below say the same."
     )
     chart = chart.properties(height=420)
@@ -74,29 +72,29 @@ def _kinds(study: StudyRecord, trials: Sequence[_TrainedTrial], target: float | 
     """Return the kinds that can occur at any target."""
     if target is None:
         return ["curve"]
-    kinds = {"reached", *(_unreached_kind(trial) for trial, _ in trials)}
+    kinds = {"reached", *(_unreached_kind(trial, result) for trial, result in trials)}
     if study.confirmations:
         kinds.add("confirming")
     return [kind for kind in KINDS if kind in kinds]
 
 
-def _unreached_kind(trial: TrialRecord) -> str:
-    """Return the kind of a trial at a target it did not reach: none reaches infinity."""
-    return trial_kind(trial, math.inf)
+def _unreached_kind(trial: TrialRecord, result: TrialResult) -> str:
+    """Return the kind of a trial at a target it did not reach."""
+    return trial_kind(trial, result.monitor.unreachable)
 
 
 def _kind_fields(trial: TrialRecord, result: TrialResult, target: float | None) -> Row:
     """Return the fields from which `_kind_at_target` computes a trial's kind."""
-    kind = "curve" if target is None else _unreached_kind(trial)
-    return {"t": trial.number, "b": result.best_accuracy, "kind": KINDS[kind].name}
+    kind = "curve" if target is None else _unreached_kind(trial, result)
+    return {"t": trial.number, "b": result.best_value, "kind": KINDS[kind].name}
 
 
-def _kind_at_target(chart: alt.Chart, target: float | None) -> alt.Chart:
+def _kind_at_target(chart: alt.Chart, target: float | None, monitor: Monitor) -> alt.Chart:
     """Compute the kind of each trial at the page's current target."""
     if target is None:
         return chart
-    reached = KINDS["reached"].name
-    return chart.transform_calculate(kind=f"datum.b >= target ? {reached!r} : datum.kind")
+    reached, compared = KINDS["reached"].name, ">=" if monitor.mode == "max" else "<="
+    return chart.transform_calculate(kind=f"datum.b {compared} target ? {reached!r} : datum.kind")
 
 
 def _curve_layer(
@@ -116,7 +114,8 @@ def _curve_layer(
     lookup = alt.LookupData(data=kind_data, key="t", fields=["b", "kind"])
     opacity = max(0.1, min(0.6, _MANY / 2 / max(len(trials), 1)))  # many lines would merge
     chart = alt.Chart(data(rows)).mark_line(strokeWidth=1.2, opacity=opacity)
-    chart = _kind_at_target(chart.transform_lookup(lookup="t", from_=lookup), target)
+    chart = chart.transform_lookup(lookup="t", from_=lookup)
+    chart = _kind_at_target(chart, target, drawn.monitor)
     return chart.encode(detail="t:N", color=kind_channels(kinds)["color"])
 
 
@@ -126,14 +125,15 @@ def _ends_layer(
     """Return a layer with a mark at the end of each curve."""
     rows = []
     for trial, result in trials:
-        point = drawn.curves[trial.number][-1]
+        point, monitor = drawn.curves[trial.number][-1], drawn.monitor
+        best = monitor.text(point.accuracy if result.best_value is None else result.best_value)
         rows.append(
             {
                 **_kind_fields(trial, result, target),
-                **_position(point.training_j, point.accuracy),
+                **_position(point.training_j, point.accuracy, monitor),
                 "trial": trial_label(trial.number, default=trial.default),
                 "setup": params_text(trial.params),
-                "accuracy": f"{point.accuracy:.4f}, best {result.best_accuracy:.4f}",
+                "value": f"{monitor.text(point.accuracy)}, best {best}",
                 "epoch": f"{point.epoch:.4g}",
                 "ended": f"{result.end}: {result.reason}" if result.reason else result.end,
             }
@@ -141,13 +141,13 @@ def _ends_layer(
     chart = alt.Chart(data(rows)).mark_point(
         filled=True, size=70 if len(trials) <= _MANY else 30, opacity=0.9
     )
-    return _kind_at_target(chart, target).encode(
-        tooltip=tooltip(*_TOOLTIP_FIELDS, "ended", kind="it"), **kind_channels(kinds)
+    return _kind_at_target(chart, target, drawn.monitor).encode(
+        tooltip=_tooltip(drawn.monitor, ended="ended", kind="it"), **kind_channels(kinds)
     )
 
 
 def _confirmed_layers(study: StudyRecord) -> Iterator[alt.Chart]:
-    rows = []
+    rows, monitor = [], study.monitor
     for confirmation in study.confirmations:
         result = confirmation.result
         if result is None or confirmation.state != "complete" or not len(result.curve):
@@ -155,7 +155,7 @@ def _confirmed_layers(study: StudyRecord) -> Iterator[alt.Chart]:
         point = result.hit or result.curve[-1]
         rows.append(
             {
-                **_position(point.training_j, point.accuracy),
+                **_position(point.training_j, point.accuracy, monitor),
                 "kind": KINDS["confirming"].name,
                 "trial": f"{confirmation.trial}, again with seed {confirmation.seed}",
             }
@@ -165,13 +165,13 @@ def _confirmed_layers(study: StudyRecord) -> Iterator[alt.Chart]:
         chart = alt.Chart(data(rows)).mark_point(
             filled=True, size=60, opacity=0.9, shape=look.shape, color=look.color
         )
-        yield chart.encode(tooltip=tooltip("trial", "energy", "accuracy", kind="it"))
+        yield chart.encode(tooltip=tooltip("trial", "energy", value=monitor.name, kind="it"))
 
 
-def _front_layers(front: Sequence[FrontPoint]) -> Iterator[alt.Chart]:
+def _front_layers(front: Sequence[FrontPoint], monitor: Monitor) -> Iterator[alt.Chart]:
     rows = [
         {
-            **_position(point.energy_j, point.accuracy),
+            **_position(point.energy_j, point.accuracy, monitor),
             "trial": trial_label(point.trial, default=point.default),
             "setup": params_text(point.params),
             "epoch": f"{point.epoch:.4g}",
@@ -181,7 +181,7 @@ def _front_layers(front: Sequence[FrontPoint]) -> Iterator[alt.Chart]:
     chart = alt.Chart(data(rows))
     yield chart.mark_line(interpolate="step-after", style="front")
     marks = chart.mark_point(filled=True, size=34, opacity=1, style="front-point", shape="circle")
-    yield marks.encode(tooltip=tooltip(*_TOOLTIP_FIELDS))
+    yield marks.encode(tooltip=_tooltip(monitor))
 
 
 def _default_layers(trials: Sequence[_TrainedTrial], drawn: Drawn) -> Iterator[alt.Chart]:
@@ -221,7 +221,18 @@ def _target_layers(front: Sequence[FrontPoint], x: alt.X, y: alt.Y) -> Iterator[
     ).encode(x=x, y=y)
 
 
-def _position(energy_j: float, accuracy: float) -> Row:
+def _metric_scale(monitor: Monitor) -> alt.Scale:
+    scale = alt.Scale(zero=False, nice=True)
+    if monitor.mode == "min":
+        scale.reverse = True
+    return scale
+
+
+def _tooltip(monitor: Monitor, **more: str) -> list[alt.Tooltip]:
+    return tooltip("trial", "setup", "energy", value=monitor.name, epoch="epoch", **more)
+
+
+def _position(energy_j: float, value: float, monitor: Monitor) -> Row:
     """Return the place of a mark, and the same as text for its tooltip."""
-    texts = {"energy": joules(energy_j), "accuracy": f"{accuracy:.4f}"}
-    return {"e": short(energy_j), "a": accuracy, **texts}
+    texts = {"energy": joules(energy_j), "value": monitor.text(value)}
+    return {"e": short(energy_j), "a": value, **texts}

@@ -7,23 +7,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from energyopt.analysis.break_even import Savings
 from energyopt.analysis.cost_factors import Factors, carbon, money, watt_hours
 from energyopt.analysis.pareto import FrontPoint
 from energyopt.analysis.seed_noise import Interval, Repeated, arithmetic
 from energyopt.analysis.summary import Summary
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
 from energyopt.core.units import accuracy, count, joules, percent, setup
 from energyopt.report.html.tables import (
     Column,
     Grid,
-    accuracy_column,
     energy_column,
     make_grid,
+    metric_column,
     number_column,
 )
-from energyopt.report.sentences import COUNTED, break_even_interval, point_text
+from energyopt.report.sentences import COUNTED, best_value_text, break_even_interval, point_text
 from energyopt.search.schedule import params_key
 
 _MAX_NAME_CHARS = 60  # a longer configuration is called by its trial in the headline
@@ -77,7 +77,7 @@ def answer(
         lead=tuple(_lead(study, summary, best)),
         cards=tuple(_cards(summary, best, confirmed)),
         overrides=() if best is None else best.overrides,
-        energies=_energies(list(_rows(summary, best, setups)), factors, summary.against_default),
+        energies=_energies(summary, list(_rows(summary, best, setups)), factors),
         derived=factors.line(),
     )
 
@@ -150,12 +150,12 @@ def _headline_without_best(summary: Summary) -> str:
     if not trials:
         return "This study has no trials yet."
     if summary.target is None:
-        return f"{count(trials, 'trial')}, and no target accuracy to compare them at."
+        return f"{count(trials, 'trial')}, and no target to compare them at."
     target = accuracy(summary.target)
     if not summary.front:
         return f"No trial reached {target} yet, and none has a curve to show."
-    best = accuracy(summary.front[-1].accuracy)
-    return f"No trial reached {target}; the best accuracy was {best}."
+    best = best_value_text(summary, summary.front[-1], "the")
+    return f"No trial reached {target}; {best}."
 
 
 def _lead(study: StudyRecord, summary: Summary, best: FrontPoint | None) -> Iterator[str]:
@@ -180,14 +180,14 @@ def _lead(study: StudyRecord, summary: Summary, best: FrontPoint | None) -> Iter
         else:
             yield f"{trials} {verb} not over: this is how it stands now."
     yield from scope_lines(study)
-    if summary.target is not None:
+    if summary.target is not None and summary.monitor == ACCURACY:
         yield "Accuracy is validation accuracy unless labelled as test."
 
 
 def _cards(summary: Summary, best: FrontPoint | None, confirmed: Repeated | None) -> Iterator[Card]:
     if best is not None:
         yield _energy_card(summary, best, confirmed)
-        yield _accuracy_card(best, confirmed)
+        yield _metric_card(summary.monitor, best, confirmed)
     savings = summary.against_default
     if savings is not None and best is not None and not best.default:
         low_j, high_j = savings.interval_j
@@ -220,16 +220,18 @@ def _energy_card(summary: Summary, best: FrontPoint, confirmed: Repeated | None)
     return Card(name, joules(summary.advice.energy_j), note)
 
 
-def _accuracy_card(best: FrontPoint, confirmed: Repeated | None) -> Card:
-    """Return the test accuracy where it was measured, else the validation accuracy."""
+def _metric_card(monitor: Monitor, best: FrontPoint, confirmed: Repeated | None) -> Card:
+    """Return the test value where it was measured, else that of the validation."""
     tests, validations = ((), ()) if confirmed is None else (confirmed.tests, confirmed.accuracies)
     mean = arithmetic(tests or validations)
     if mean is None:
         note = "of one training, so no interval; `confirm` trains with more seeds and tests"
-        return Card("validation accuracy", f"{best.accuracy:.4f}", note)
-    name = "test accuracy" if tests else "validation accuracy"
-    interval = "" if mean.low is None else f"{mean.low:.4f} to {mean.high:.4f}, "
-    return Card(name, f"{mean.mean:.4f}", f"{interval}{count(mean.count, 'seed')}")
+        return Card(monitor.label, monitor.text(best.accuracy), note)
+    name = f"test {monitor.name}" if tests else monitor.label
+    interval = ""
+    if mean.low is not None and mean.high is not None:
+        interval = f"{monitor.text(mean.low)} to {monitor.text(mean.high)}, "
+    return Card(name, monitor.text(mean.mean), f"{interval}{count(mean.count, 'seed')}")
 
 
 def _interval_text(energy: Interval) -> str:
@@ -256,7 +258,7 @@ def _break_even_card(summary: Summary) -> Card:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """An energy, in J, with its interval and the accuracy it bought, where known."""
+    """An energy, in J, with its interval and the value of the metric it led to, where known."""
 
     name: str
     energy_j: float
@@ -294,14 +296,15 @@ def _training(
     return _Row(f"{name}, geometric mean", energy.mean, energy.low, energy.high, point.accuracy)
 
 
-def _energies(rows: Sequence[_Row], factors: Factors, savings: Savings | None) -> Grid:
+def _energies(summary: Summary, rows: Sequence[_Row], factors: Factors) -> Grid:
     """Return the energies as a table, with columns for carbon and price if configured."""
+    monitor, savings = summary.monitor, summary.against_default
     columns = [
         Column("of", "energy of", lambda row: row.name),
         energy_column("energy_j", "joules"),
         energy_column("low_j", "from"),
         energy_column("high_j", "to"),
-        accuracy_column("accuracy", "accuracy"),
+        metric_column(monitor, monitor.name, monitor.name, lambda row: row.accuracy),
         number_column(
             "energy_wh",
             "watt-hours",

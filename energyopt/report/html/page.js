@@ -10,14 +10,17 @@
   let all = false;
 
   const digits = (value) => String(Number(value.toPrecision(6)));
+  /* Moved targets are multiples of a step: a thousandth of an accuracy. */
+  const step = data.levels ? data.levels.step : 0.001;
+  const snapped = (level) => Number((Math.round(level / step) * step).toPrecision(12));
   const trials = (count) => `${count} ${count === 1 ? "trial" : "trials"}`;
 
-  /* Energy of each training run to a target: at its first evaluation at or above it. The data hold
-     only the points of a curve that beat all earlier ones, as [J, accuracy] and as text. */
+  /* Energy of each training run to a target: at its first evaluation at it or better. The data hold
+     only the points of a curve that beat all earlier ones, as [J, value] and as text. */
 
   function hitOf(row, level) {
-    const point = row.points.find(([, accuracy]) => accuracy >= level);
-    return point ? { energy: point[0], accuracy: point[1], words: point.slice(2) } : null;
+    const point = row.points.find(([, value]) => data.sign * value >= data.sign * level);
+    return point ? { energy: point[0], value: point[1], words: point.slice(2) } : null;
   }
 
   function ranked(level) {
@@ -28,7 +31,7 @@
       }
       return (
         one.hit.energy - other.hit.energy ||
-        other.hit.accuracy - one.hit.accuracy ||
+        data.sign * (other.hit.value - one.hit.value) ||
         one.row.trial - other.row.trial
       );
     });
@@ -80,12 +83,12 @@
     const best = rows.length ? rows[0].hit : null;
     view.signal("target", target);
     view.signal("best_e", best ? best.energy : 0);
-    view.signal("best_a", best ? best.accuracy : 0);
+    view.signal("best_a", best ? best.value : 0);
     view.runAsync();
   }
 
   function moveTo(level, from) {
-    if (!(level > 0 && level <= 1)) return;
+    if (!Number.isFinite(level) || (data.share && !(level > 0 && level <= 1))) return;
     target = level;
     const range = byId("target-range");
     const number = byId("target-number");
@@ -105,13 +108,13 @@
     const number = byId("target-number");
     form.hidden = false;
     form.addEventListener("submit", (event) => event.preventDefault());
-    range.addEventListener("input", () => moveTo(Math.round(range.value * 1000) / 1000, range));
-    /* A step of a key is a thousandth: "any" as the step keeps the target of a study exact. */
+    range.addEventListener("input", () => moveTo(snapped(range.value), range));
+    /* A key moves by a step: "any" as the step of the element keeps the target of a study exact. */
     range.addEventListener("keydown", (event) => {
       const steps = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10 };
       if (!(event.key in steps)) return;
       event.preventDefault();
-      const level = Math.round(target * 1000 + steps[event.key]) / 1000;
+      const level = snapped(target + steps[event.key] * step);
       moveTo(Math.min(Math.max(level, Number(range.min)), Number(range.max)));
     });
     number.addEventListener("change", () => moveTo(Number(number.value), number));
@@ -140,8 +143,8 @@
     });
     window.addEventListener("pointermove", (event) => {
       if (held) {
-        const level = Math.round(y().invert(inside(event)) * 1000) / 1000;
-        moveTo(Math.min(Math.max(level, 0.001), 1));
+        const level = snapped(y().invert(inside(event)));
+        moveTo(data.share ? Math.min(Math.max(level, 0.001), 1) : level);
       } else if (element.contains(event.target)) {
         element.style.cursor = near(event) ? "ns-resize" : "";
       }

@@ -22,11 +22,11 @@ from energyopt.report.html.figure import (
 from energyopt.report.html.theme import IMPORTANCE_COLORS, KINDS, ON_SHADES, SHADES
 
 
-def importance_figure(importances: Importances) -> Figure:
-    """Draw the importance of each parameter for energy and for accuracy."""
+def importance_figure(importances: Importances, metric: str) -> Figure:
+    """Draw the importance of each parameter for energy and for a metric."""
     shares_by_objective = {
         "for energy to the target": importances.energy,
-        "for accuracy": importances.accuracy,
+        f"for {metric}": importances.accuracy,
     }
     rows = [
         {"key": key, "of": objective, "share": share, "words": f"{100 * share:.0f} %"}
@@ -62,7 +62,7 @@ def importance_figure(importances: Importances) -> Figure:
     return Figure(
         "importance",
         "Importance of each parameter",
-        "Bars of the importance of each searched parameter for energy and for accuracy; the table "
+        f"Bars of the importance of each searched parameter for energy and for {metric}; the table "
         "says the same.",
         alt.layer(bars, labels).properties(height=height),
     )

@@ -9,11 +9,13 @@ import re
 import shlex
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from energyopt import __version__
 from energyopt.core.curve import CurvePoint
+from energyopt.core.metric import Monitor
 from energyopt.core.units import accuracy, joules
 from energyopt.report.console import COMMAND
 from energyopt.report.html.figure import WIDTH, Figure, to_svg
@@ -23,6 +25,7 @@ from energyopt.report.html.theme import SHOWN
 _FOLDER = Path(__file__).resolve().parent
 _UNIT = re.compile(r"(?<=\d) (?=%|[nµmkMGT]?(?:J|W|Wh|s|gCO2e)\b|trainings?\b)")
 _RANKED = 12  # rows until the reader clicks "Show all"
+_STEP, _STEPS = 0.001, 100  # of a target that is moved: of an accuracy, and in its range otherwise
 _RANKED_STILL = 50  # rows where no script runs, so there is no button
 
 
@@ -55,6 +58,7 @@ def render(report: Report, pictures: Mapping[str, str]) -> str:
         command=f"{report.summary.app or COMMAND} {shlex.join(report.answer.overrides)}",
         target=report.summary.target,
         target_text=None if report.summary.target is None else accuracy(report.summary.target),
+        monitor=report.summary.monitor,
         ranked=_ranked(report),
         levels=_levels(report),
         # Only our own text is marked safe; the template or _json escapes text of a database.
@@ -101,8 +105,12 @@ def _data_url(svg: str) -> str:
 
 def _data(report: Report) -> dict[str, Any]:
     """Return the data of the page's script: numbers to compare, and as text to show."""
+    monitor = report.summary.monitor
     return {
         "target": report.summary.target,
+        "sign": 1 if report.summary.monitor.mode == "max" else -1,
+        "share": report.summary.monitor.is_share,
+        "levels": _levels(report),
         "shown": _RANKED,
         "config": SHOWN,
         "ranking": [
@@ -112,7 +120,9 @@ def _data(report: Report) -> dict[str, Any]:
                 "default": row.default,
                 "otherwise": row.otherwise,
                 "used": _used(row),
-                "points": [[_sortable(p.training_j), p.accuracy, *_point(p)] for p in row.rises],
+                "points": [
+                    [_sortable(p.training_j), p.accuracy, *_point(p, monitor)] for p in row.rises
+                ],
             }
             for row in report.ranking
         ],
@@ -132,18 +142,24 @@ def _used(row: Ranked) -> str:
     return "-" if row.used_j is None else f"> {joules(row.used_j)}"
 
 
-def _point(point: CurvePoint) -> tuple[str, str, str]:
-    return joules(point.training_j), f"{point.accuracy:.4f}", f"{point.epoch:.4g}"
+def _point(point: CurvePoint, monitor: Monitor) -> tuple[str, str, str]:
+    return joules(point.training_j), monitor.text(point.accuracy), f"{point.epoch:.4g}"
 
 
 def _levels(report: Report) -> dict[str, float] | None:
-    """Return the range in which the target can be moved, and its first value."""
-    accuracies = [a for row in report.ranking for a in row.rises.accuracy if a > 0]
-    target = report.summary.target
-    if target is None or not accuracies:
+    """Return the range in which the target can be moved, its first value, and a step."""
+    target, monitor = report.summary.target, report.summary.monitor
+    values = [value for row in report.ranking for value in row.rises.accuracy]
+    if monitor.is_share:
+        values = [value for value in values if value > 0]
+    if target is None or not values:
         return None
-    low, high = min(*accuracies, target), min(1.0, max(*accuracies, target))
-    return {"low": math.floor(low * 1000) / 1000, "high": high, "value": target}
+    low, high = min(*values, target), max(*values, target)
+    step = 10.0 ** math.floor(math.log10((high - low) / _STEPS)) if high > low else _STEP
+    if monitor.is_share:
+        step, high = _STEP, min(1.0, high)
+    low = math.floor(round(low / step, 9)) * step
+    return {"low": float(f"{low:.12g}"), "high": high, "value": target, "step": step}
 
 
 def _ranked(report: Report) -> list[dict[str, str]]:
@@ -152,25 +168,30 @@ def _ranked(report: Report) -> list[dict[str, str]]:
     if target is None:
         return []
     hits = [(row, row.rises.first_at(target)) for row in report.ranking]
-    hits.sort(key=_rank_key)
-    return [_ranked_row(rank, *hit) for rank, hit in enumerate(hits[:_RANKED_STILL], start=1)]
+    monitor = report.summary.monitor
+    hits.sort(key=partial(_rank_key, monitor))
+    return [
+        _ranked_row(monitor, rank, *hit) for rank, hit in enumerate(hits[:_RANKED_STILL], start=1)
+    ]
 
 
-def _rank_key(ranked: tuple[Ranked, CurvePoint | None]) -> tuple[bool, float, float, int]:
+def _rank_key(
+    monitor: Monitor, ranked: tuple[Ranked, CurvePoint | None]
+) -> tuple[bool, float, float, int]:
     """Order as `at_target` does; trials that missed the target come last, by number."""
     row, hit = ranked
     if hit is None:
         return (True, 0.0, 0.0, row.trial)
-    return (False, hit.training_j, -hit.accuracy, row.trial)
+    return (False, hit.training_j, -monitor.score(hit.accuracy), row.trial)
 
 
-def _ranked_row(rank: int, row: Ranked, hit: CurvePoint | None) -> dict[str, str]:
-    energy, accuracy_text, epoch = (_used(row), "-", "-") if hit is None else _point(hit)
+def _ranked_row(monitor: Monitor, rank: int, row: Ranked, hit: CurvePoint | None) -> dict[str, str]:
+    energy, value, epoch = (_used(row), "-", "-") if hit is None else _point(hit, monitor)
     return {
         "rank": "" if hit is None else str(rank),
         "setup": row.setup + (" (default)" if row.default else ""),
         "energy": energy,
-        "accuracy": accuracy_text,
+        "value": value,
         "epoch": epoch,
         "trial": str(row.trial),
         "outcome": row.otherwise if hit is None else "reached",

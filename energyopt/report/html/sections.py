@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from energyopt.analysis.provenance import facts
 from energyopt.analysis.seed_noise import Repeated, noise_of, repeated_setups
 from energyopt.analysis.summary import Summary, summarize
 from energyopt.core.curve import Curve
+from energyopt.core.metric import ACCURACY
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import accuracy, count, joules, percent
 from energyopt.errors import ConfigError
@@ -53,8 +53,8 @@ class Ranked:
         default: Whether it is the default configuration.
         otherwise: Its outcome at a target that it did not reach.
         used_j: All energy of its training, in J; None without a curve.
-        rises: The points of its curve with a higher accuracy than all earlier ones; the first
-            point at or above any target is one of them.
+        rises: The points of its curve with a better value than all earlier ones; the first
+            point that reaches any target is one of them.
     """
 
     trial: int
@@ -111,7 +111,7 @@ def report(
 
     Args:
         study: The study.
-        target: Target accuracy; the study's own if None.
+        target: Target value of the metric; the study's own if None.
         reuse: Number of training runs planned with the recommended configuration.
         factors: Carbon intensity, price and PUE; none if None.
         over: The two parameters of the heat map; if None the learning rate and the batch size
@@ -150,7 +150,7 @@ def ranking(study: StudyRecord) -> Iterator[Ranked]:
     for trial in study.trials:
         result, curve = curves.get(trial.number, (None, Curve()))
         used_j = None if result is None or not len(curve) else result.curve.training_j[-1]
-        otherwise = grids.outcome_text(trial, math.inf)  # a target that none reaches
+        otherwise = grids.outcome_text(trial, study.monitor.unreachable)
         text = params_text(trial.params)
         yield Ranked(trial.number, text, trial.default, otherwise, used_j, curve)
 
@@ -158,17 +158,18 @@ def ranking(study: StudyRecord) -> Iterator[Ranked]:
 def _front_section(study: StudyRecord, sample: StudyRecord, summary: Summary) -> Section:
     """Return the front of a study, with the curves of a sample of its trials."""
     best_values = (grids.best_values_grid(summary),) if summary.told else ()
+    name, title = summary.monitor.name, f"{summary.monitor.title} against energy"
     if not summary.front:
-        lines = ("No trial has a curve of accuracy against energy.",) if study.trials else ()
-        return Section("front", "Accuracy against energy", lines, (), best_values)
+        lines = (f"No trial has a curve of {name} against energy.",) if study.trials else ()
+        return Section("front", title, lines, (), best_values)
     drawn = drawn_curves(sample, summary.target, summary.front)
     figure = front_figure.front_figure(sample, summary.target, drawn, summary.front)
-    tables = [grids.front_grid(summary.front, summary.front_of)]
-    if {metric.name for metric in summary.metrics} - {"energy_to_target_j", "accuracy"}:
+    tables = [grids.front_grid(summary)]
+    if {metric.name for metric in summary.metrics} - {"energy_to_target_j", name}:
         tables += best_values
     return Section(
         "front",
-        "Accuracy against energy",
+        title,
         tuple(_front_lines(summary, drawn, len(sample.trials))),
         (figure,),
         tuple(tables),
@@ -176,10 +177,14 @@ def _front_section(study: StudyRecord, sample: StudyRecord, summary: Summary) ->
 
 
 def _front_lines(summary: Summary, drawn: Drawn, n_shown: int) -> Iterator[str]:
+    monitor = summary.monitor
+    more = "more accuracy" if monitor == ACCURACY else f"a better {monitor.name}"
     yield (
         "Each line is a training, each point of it a setup one could stop at. The thick line is "
-        "their front: no other point has more accuracy for as little energy."
+        f"their front: no other point has {more} for as little energy."
     )
+    if monitor.mode == "min":
+        yield f"Of {monitor.name}, {monitor.better}: its axis is reversed, so that better is up."
     if drawn.points < drawn.all_points:
         yield (
             f"{drawn.points:,} of {drawn.all_points:,} evaluations are drawn, all of the front "
@@ -220,9 +225,9 @@ def _parameters_section(
     figures: list[Figure] = []
     tables: list[Grid] = []
     if importance.parameters:
-        figures.append(parameter_figures.importance_figure(importance))
-        tables.append(grids.importance_grid(importance))
-    lines = list(_importance_lines(importance))
+        figures.append(parameter_figures.importance_figure(importance, study.monitor.name))
+        tables.append(grids.importance_grid(importance, study.monitor.name))
+    lines = list(_importance_lines(importance, study.monitor.name))
     if target is not None and len(keys) > 1:
         cells = heat_map(study, target, keys[0], keys[1])
         if cells.cells:
@@ -241,15 +246,15 @@ def _parameters_section(
     )
 
 
-def _importance_lines(importance: Importances) -> Iterator[str]:
+def _importance_lines(importance: Importances, metric: str) -> Iterator[str]:
     if importance.parameters:
         yield (
             f"Importance by PED-ANOVA: how differently the best {importance.best} of "
             f"{count(importance.trainings, 'training')} lie in the space from all of them. It is "
             "of this space and these trainings, and says nothing of a direction."
         )
-    reasons = {"energy": importance.energy_reason, "accuracy": importance.accuracy_reason}
-    if reasons["energy"] and reasons["energy"] == reasons["accuracy"]:
+    reasons = {"energy": importance.energy_reason, metric: importance.accuracy_reason}
+    if reasons["energy"] and reasons["energy"] == reasons[metric]:
         yield f"Parameter importance is not estimated: {reasons['energy']}."
     else:
         for objective, reason in reasons.items():
@@ -335,7 +340,7 @@ def _noise_section(
     lines += confirmation_lines([c for c in confirmed_setups(study) if c.target == summary.target])
     reached = [repeated for repeated in setups if repeated.energies_j]
     figures = (energy_figures.noise_figure(reached[:_MAX_REPEATED]),) if reached else ()
-    tables = (grids.noise_grid(setups),) if setups else ()
+    tables = (grids.noise_grid(setups, study.monitor),) if setups else ()
     return Section("noise", "Noise", tuple(lines), figures, tables)
 
 

@@ -13,11 +13,12 @@ from energyopt.analysis.curves import finite
 from energyopt.analysis.energy_breakdown import DEVICES, USES, Use, trial_uses
 from energyopt.analysis.heat_map import HeatMap
 from energyopt.analysis.importance import Importances
-from energyopt.analysis.pareto import FrontPoint, trained_as
+from energyopt.analysis.pareto import trained_as
 from energyopt.analysis.provenance import Fact
 from energyopt.analysis.seed_noise import Repeated
 from energyopt.analysis.summary import Summary, trial_outcome
 from energyopt.core.energy import Energy, total
+from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import duration, joules, percent, quantity, setup
 from energyopt.report.export.front_file import csv_text, plain
@@ -126,16 +127,19 @@ def energy_column(key: str, title: str, read: Callable[[Any], Any] | None = None
     return number_column(key, title, read, joules)
 
 
-def accuracy_column(key: str, title: str, read: Callable[[Any], Any] | None = None) -> Column:
-    """Return a column of accuracies."""
-    return number_column(key, title, read, "{:.4f}".format)
+def metric_column(
+    monitor: Monitor, key: str, title: str, read: Callable[[Any], Any] | None = None
+) -> Column:
+    """Return a column of values of the metric."""
+    return number_column(key, title, read, monitor.text)
 
 
-def front_grid(front: Sequence[FrontPoint], front_of: str) -> Grid:
-    """Return the points of a Pareto front; `front_of` says what it is a front of."""
+def front_grid(summary: Summary) -> Grid:
+    """Return the points of a study's front."""
+    monitor = summary.monitor
     columns = (
         energy_column("energy_j", "energy"),
-        accuracy_column("accuracy", "accuracy"),
+        metric_column(monitor, monitor.name, monitor.name, lambda point: point.accuracy),
         Column("setup", "setup", lambda point: params_text(point.params)),
         number_column("trial", "trial"),
         number_column("epoch", "epoch", text="{:.4g}".format),
@@ -145,11 +149,12 @@ def front_grid(front: Sequence[FrontPoint], front_of: str) -> Grid:
         Column("flags", "flags", lambda point: " ".join(point.flags)),
         Column("overrides", "overrides", lambda point: shlex.join(point.overrides)),
     )
-    return make_grid("front", f"The front: {front_of}.", columns, front, on_page=7)
+    return make_grid("front", f"The front: {summary.front_of}.", columns, summary.front, on_page=7)
 
 
 def trials_grid(study: StudyRecord, target: float | None) -> Grid:
     """Return all trials with their outcomes, and their energy by use and by device."""
+    monitor = study.monitor
     energy_by_trial = [trial_uses(trial, target) for trial in study.trials]
     uses = [use for use in USES if any(use in energies for energies in energy_by_trial)]
     keys = list(dict.fromkeys(key for trial in study.trials for key in trial.params))
@@ -158,7 +163,9 @@ def trials_grid(study: StudyRecord, target: float | None) -> Grid:
         Column("setup", "setup"),
         Column("outcome", "outcome"),
         energy_column("energy_to_target_j", "to target"),
-        accuracy_column("best_accuracy", "best accuracy"),
+        metric_column(
+            monitor, f"best_{monitor.name}", f"best {monitor.name}", lambda row: row.get("best")
+        ),
         energy_column("spent_j", "spent in all"),
         *(energy_column(f"{use}_j", USES[use]) for use in uses),
         *(energy_column(f"spent_{part}", f"on the {name}") for part, name in DEVICES.items()),
@@ -176,7 +183,7 @@ def trials_grid(study: StudyRecord, target: float | None) -> Grid:
 
 
 def _trial_row(study: StudyRecord, trial: TrialRecord, target: float | None) -> dict[str, Any]:
-    """Return the values of a trial by column key."""
+    """Return the values of a trial by column key; `best` is that of the metric."""
     row: dict[str, Any] = {
         "trial": trial.number,
         "setup": params_text(trial.params) + (" (default)" if trial.default else ""),
@@ -200,7 +207,8 @@ def _trial_row(study: StudyRecord, trial: TrialRecord, target: float | None) -> 
     }
     if trial.result.valid and len(trial.result.curve):
         hit = None if target is None else trial.result.first_at(target)
-        row["best_accuracy"] = trial.result.best_accuracy
+        value = trial.result.best_value
+        row["best"] = trial.result.best_accuracy if study.monitor == ACCURACY else value
         row["energy_to_target_j"] = None if hit is None else hit.training_j
     return row
 
@@ -220,17 +228,18 @@ def curves_grid(study: StudyRecord) -> Grid:
         for trial, result in study.results
         for point in finite(result.curve)
     )
-    columns = tuple(Column(key, key) for key in keys)
+    name = study.monitor.name
+    columns = tuple(Column(k, k) for k in (name if k == "accuracy" else k for k in keys))
     return Grid("curves", "Every evaluation.", columns, tuple(rows))
 
 
-def importance_grid(importances: Importances) -> Grid:
-    """Return the importance of each parameter for energy and for accuracy."""
-    by_energy, by_accuracy = importances.energy, importances.accuracy
+def importance_grid(importances: Importances, metric: str) -> Grid:
+    """Return the importance of each parameter for energy and for a metric."""
+    by_energy, by_metric = importances.energy, importances.accuracy
     columns = (
         Column("parameter", "parameter", str),
         number_column("importance_for_energy", "for energy to the target", by_energy.get, percent),
-        number_column("importance_for_accuracy", "for accuracy", by_accuracy.get, percent),
+        number_column(f"importance_for_{metric}", f"for {metric}", by_metric.get, percent),
     )
     caption = "Importance of each parameter."
     return make_grid("importance", caption, columns, importances.parameters)
@@ -312,8 +321,9 @@ def power_grid(summary: Summary) -> Grid:
     return make_grid("power", "What a step cost at each power limit.", columns, rows)
 
 
-def noise_grid(setups: Sequence[Repeated]) -> Grid:
+def noise_grid(setups: Sequence[Repeated], monitor: Monitor) -> Grid:
     """Return the configurations that were trained more than once."""
+    name = monitor.name
     columns = (
         number_column("trial", "trial", lambda setup: setup.trial.number),
         Column("setup", "setup", lambda setup: params_text(setup.trial.params)),
@@ -322,8 +332,8 @@ def noise_grid(setups: Sequence[Repeated]) -> Grid:
         energy_column("low_j", "from", lambda s: s.energy and s.energy.low),
         energy_column("high_j", "to", lambda s: s.energy and s.energy.high),
         number_column("reached", "reached", lambda s: f"{len(s.energies_j)}/{s.trainings}"),
-        accuracy_column("accuracy", "accuracy at the target", lambda s: _mean(s.accuracies)),
-        accuracy_column("test_accuracy", "test accuracy", lambda s: _mean(s.tests)),
+        metric_column(monitor, name, f"{name} at the target", lambda s: _mean(s.accuracies)),
+        metric_column(monitor, f"test_{name}", f"test {name}", lambda s: _mean(s.tests)),
     )
     caption = "Setups that were trained more than once: geometric mean and 95 % interval."
     return make_grid("noise", caption, columns, setups)

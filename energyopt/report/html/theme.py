@@ -55,7 +55,7 @@ USE_COLORS: Mapping[str, str] = {USES[use]: _USE_COLORS[use] for use in USES}
 """Colour of each use of energy, by its name in `USES`."""
 
 IMPORTANCE_COLORS = ("#c96a12", "#3f86cf")
-"""Of importance for energy, and for accuracy."""
+"""Of importance for energy, and for the metric."""
 CHOSEN = (("#7a8490", "circle"), ("#0d8f7f", "diamond"))
 """Colour and shape of a power limit that was tried, and of the chosen one."""
 SHADES = ("#fdeed9", "#f3b27a", "#d9682b", "#8f2d0c")
