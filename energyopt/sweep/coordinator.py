@@ -208,7 +208,7 @@ class Coordinator:
             return
         if concluded:
             trials = "1 paused trial" if concluded == 1 else f"{concluded} paused trials"
-            live.note(f"{trials} will not go on: others are better with the same joules")
+            live.note(f"{trials} will not resume: others are better with the same joules")
 
     def _has_room(self) -> bool:
         is_open = self.failure is None and self._storage_error is None

@@ -58,7 +58,7 @@ def check_over(program: Program, n_trials: int = 8) -> list[dict[str, Any]]:
 def test_a_study_by_halving_says_what_pauses_and_what_goes_on(energyopt: Program) -> None:
     ran = energyopt.ok(*HALVING)
     assert "trial 1: paused after" in ran.text
-    assert "paused trials will not go on: others are better with the same joules" in ran.text
+    assert "paused trials will not resume: others are better with the same joules" in ran.text
     rows = check_over(energyopt)
     assert {row["reason"] for row in rows if row["state"] == "PRUNED"} == {"schedule: not promoted"}
     shown = energyopt.ok("show", "h").text

@@ -216,7 +216,7 @@ def test_paused_trials_stay_open_when_the_budget_is_spent(energyopt: Program) ->
     study = ("-m", *TINY, *SPACE, *words)
     ran = energyopt.ok(*study, "search_budget_j=4")
     assert "search_budget_j=4 is spent" in ran.text
-    assert "will not go on" not in ran.text
+    assert "will not resume" not in ran.text
     again = energyopt.ok(*study)
     assert re.search(r"\d+ trials? (is|are) paused, and may go on", again.text)
     assert "12 trials (" in again.text
