@@ -86,6 +86,14 @@ ALIASES: Mapping[str, str] = {
 """Other names of samplers, with the names that they stand for."""
 
 
+def sampler_name(sampler: str | Mapping[str, Any]) -> str:
+    """Return the short name of a sampler, or the path of a class that has none."""
+    if isinstance(sampler, str):
+        return sampler
+    target = str(sampler["_target_"])
+    return next((name for name, path in SAMPLERS.items() if path == target), target)
+
+
 def sweeper_options() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the choices of `hydra/sweeper/sampler` with their nodes, under each of their names."""
     for name, sampler in NAMED_SAMPLERS.items():

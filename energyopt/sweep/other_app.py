@@ -37,7 +37,7 @@ from energyopt.jobs.job_result import failed, outcome_of_error, outcome_of_value
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.report.console import say
 from energyopt.report.study_output import banner, print_end
-from energyopt.search.sampler_names import NAMED_SAMPLERS
+from energyopt.search.sampler_names import NAMED_SAMPLERS, sampler_name
 from energyopt.search.space import Value
 from energyopt.search.sweep_keys import DECLARED
 from energyopt.storage.identity import Identity
@@ -272,7 +272,7 @@ class OtherApp(HydraApp):
 
     def print_banner(self, console: Console, n_trials: int, n_finished: int) -> None:
         """Print what is searched, before the first trial, where the jobs report."""
-        goal, sampler = self.goal, self._options.sampler
+        goal = self.goal
         if goal is None:
             return
         job = self._config.hydra.job
@@ -282,7 +282,7 @@ class OtherApp(HydraApp):
             metric=goal.monitor.name,
             setup=f"{_command()} with {job.config_name}",
             space=", ".join(dimension.describe() for dimension in self._space.dimensions),
-            sampler=sampler if isinstance(sampler, str) else str(sampler["_target_"]),
+            sampler=sampler_name(self._options.sampler),
             provenance=None,
             n_trials=n_trials,
             n_finished=n_finished,

@@ -33,6 +33,7 @@ from energyopt.jobs.job import restore_limits, warm_up
 from energyopt.jobs.job_result import outcome_of_error, outcome_of_value
 from energyopt.report.console import say, waiting
 from energyopt.report.study_output import banner, print_end
+from energyopt.search.sampler_names import sampler_name
 from energyopt.search.space import Value
 from energyopt.storage.identity import Identity
 from energyopt.storage.study_store import StudyStore
@@ -171,14 +172,13 @@ class OwnApp(HydraApp):
         """Print what is searched and where its energy comes from."""
         swept = {dimension.key for dimension in self._space.groups}
         fixed = [text for group, text in self._trained().items() if group not in swept]
-        sampler = self._options.sampler
         text = banner(
             name=self.name,
             target=self._config.target,
             metric="validation accuracy" if self.monitor == ACCURACY else self.monitor.name,
             setup=", ".join(fixed),
             space=", ".join(dimension.describe() for dimension in self._space.dimensions),
-            sampler=sampler if isinstance(sampler, str) else sampler["_target_"],
+            sampler=sampler_name(self._options.sampler),
             provenance=self.ready.provenance if self.ready else None,
             n_trials=n_trials,
             n_finished=n_finished,
