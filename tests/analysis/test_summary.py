@@ -161,7 +161,7 @@ def test_another_apps_study_has_no_energy():
     assert (summary.counts.outcomes["failed"], summary.counts.outcomes["stopped"]) == (1, 1)
     assert summary.recommended is None
     assert summary.search_energy_j == 0
-    assert summary.break_even_reason == "the study has no target accuracy"
+    assert summary.break_even_reason == "the study has no target"
     assert [told.number for told in summary.told] == [0]
 
 

@@ -57,7 +57,7 @@ from tests.conftest import (
         (["-m", *SPACE, "storage='postgresql://me:secret@host/db'"], "ENERGYOPT_STORAGE instead"),
         (["show", "gone"], "there is no study database studies/energyopt.db"),
         (["show"], "the following arguments are required: study"),
-        (["pareto", "x", "--target", "95"], "must be above 0 and at most 1, got 95"),
+        (["pareto", "x", "--target", "nan"], "must be a finite number, got nan"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_2(

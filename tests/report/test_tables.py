@@ -220,7 +220,7 @@ def test_the_default_trial_is_named():
             study([trial(0, result([(100, 4, 0.95)]))]),
             "Break-even: none, because the default setup was not trained in this study.",
         ),
-        (OF_ANOTHER_APP, "It has no target accuracy"),
+        (OF_ANOTHER_APP, "It has no target,"),
         (OF_ANOTHER_APP, "Best objective values trial loss (minimize) lr"),
     ],
 )

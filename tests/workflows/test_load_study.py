@@ -116,7 +116,7 @@ def test_without_a_trial_at_the_target_there_is_nothing_to_recommend(studied: Pr
     record = read_study(str(database), "toy")
     with pytest.raises(StudyError, match=r"no trial of study toy reached 1.*; search on"):
         _ = LoadedStudy(replace(record, target=1.01)).recommendation
-    with pytest.raises(StudyError, match="study toy has no target accuracy"):
+    with pytest.raises(StudyError, match="study toy has no target"):
         _ = LoadedStudy(replace(record, target=None)).recommendation
 
 

@@ -324,7 +324,7 @@ _KINDS: Sequence[tuple[Callable[[], StudyRecord], Sequence[str]]] = [
     (_none_reached, ["No trial reached 0.9; the best accuracy was 0.53."]),
     (_profiled, ["Power limits", "Energy of a step, batch size 32 (trial 0)"]),
     (_confirmed, ["test accuracy", "3 seeds", "wins"]),
-    (_of_another_app, ["3 trials, and no target accuracy", "loss (minimize)"]),
+    (_of_another_app, ["3 trials, and no target", "loss (minimize)"]),
     (_mixed, ["Joules of several sources", "trials of 5 are not over"]),
     (lambda: study([]), ["This study has no trials yet."]),
     (lambda: study([trial(0, result(_CURVE))]), ["reaches 0.9 with the least", "one training"]),

@@ -1,0 +1,165 @@
+"""What is shown of a study whose metric is better the lower it is."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console, RenderableType
+
+from energyopt.analysis.pareto import check_target, curve_front
+from energyopt.analysis.summary import summarize
+from energyopt.core.metric import ACCURACY, Monitor
+from energyopt.core.study_record import Metric, StudyRecord
+from energyopt.core.trial_result import TrialResult
+from energyopt.errors import ConfigError
+from energyopt.report.dashboard.figures import figures
+from energyopt.report.export.front_file import render_front
+from energyopt.report.export.study_folder import trial_row
+from energyopt.report.html.render import render
+from energyopt.report.html.sections import report
+from energyopt.report.live import result_line
+from energyopt.report.recommendation_view import rank_setups, recommendation_view
+from energyopt.report.sentences import summary_lines
+from energyopt.report.tables import curve_table, front_table, summary_panel
+from tests.toys import result, study, trial, uncounted
+
+LOSS = Monitor("val_loss", "min")
+METRICS = (Metric("energy_to_target_j", "minimize"), Metric("val_loss", "minimize"))
+
+
+def losses(*points: tuple[float, float], end: str = "epochs", target: float = 0.25) -> TrialResult:
+    """A training of another app, which counts no samples, from (J, loss)."""
+    curve = [(100 * n, energy_j, loss) for n, (energy_j, loss) in enumerate(points, 1)]
+    made = uncounted(result(curve, target=target, end=end))
+    return replace(made, start=replace(made.start, monitor=LOSS))
+
+
+def toy() -> StudyRecord:
+    trials = [
+        trial(0, losses((8, 0.477), (16, 0.24)), default=True, params={"lr": 0.1}),
+        trial(1, losses((2, 0.5), (4, 0.2)), params={"lr": 0.2}),
+        trial(2, losses((3, 0.9), (12, 0.31)), params={"lr": 0.3}),
+    ]
+    return study(trials, target=0.25, metrics=METRICS)
+
+
+def printed(shown: RenderableType) -> str:
+    file = StringIO()
+    Console(width=100, file=file).print(shown, crop=False)
+    return file.getvalue()
+
+
+def test_the_cheapest_point_at_or_below_the_target_is_marked():
+    record = toy()
+    table = printed(front_table(curve_front(record), target=0.25, monitor=record.monitor))
+    assert "lower is better" in table
+    assert "accuracy" not in table
+    marked = [line.split() for line in table.splitlines() if line.lstrip().startswith("*")]
+    assert marked[0][:4] == ["*", "4", "J", "0.2"]
+    assert " ".join(marked[1]) == "* cheapest point at or below 0.25"
+
+
+def test_no_text_of_it_says_accuracy():
+    record = toy()
+    ranked, target = rank_setups(record, within=0.05)
+    missed = replace(record, trials=record.trials[2:])
+    texts = (
+        printed(summary_panel(summarize(record))),
+        printed(recommendation_view(record, ranked, target, 0.05)),
+        *summary_lines(summarize(missed)),
+        *(result_line(losses(*points)) for points in ([(1, 0.2)], [(1, 0.5)], [])),
+    )
+    assert not [text for text in texts if "accuracy" in text.lower()]
+    assert "The best val_loss was 0.31" in " ".join(texts)
+    assert "best val_loss 0.5" in " ".join(texts)
+
+
+def test_a_harder_target_than_all_asks_for_a_higher_one():
+    with pytest.raises(Exception, match="give a higher --target"):
+        rank_setups(toy(), 0.1, within=0.05)
+
+
+def test_a_curve_marks_its_least_value_and_has_no_column_of_samples():
+    text = printed(curve_table(losses((1, 0.5), (2, 0.2), (3, 0.3))))
+    assert "target 0.25 (val_loss, lower is better; " in text
+    assert "samples" not in text
+    assert [line.split()[-2:] for line in text.splitlines() if "best" in line.split()] == [
+        ["target", "best"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("monitor", "value", "text"),
+    [
+        (ACCURACY, 0.5, "0.5000"),
+        (LOSS, 0.3157462, "0.3157"),
+        (LOSS, -2.0, "-2"),
+        (LOSS, 1234.56, "1235"),
+        (LOSS, 45678.9, "45679"),
+        (LOSS, 1.5e12, "1.5e+12"),
+        (LOSS, 0.0000123456, "1.235e-05"),
+    ],
+)
+def test_values_are_short_and_without_needless_exponents(
+    monitor: Monitor, value: float, text: str
+) -> None:
+    assert monitor.text(value) == text
+
+
+def test_front_files_are_headed_by_the_metric():
+    record, front = toy(), curve_front(toy())
+    rows = list(csv.DictReader(io.StringIO(render_front(front, record, "csv"))))
+    assert [row["val_loss"] for row in rows] == ["0.5", "0.2"]
+    data = json.loads(render_front(front, record, "json"))
+    assert data["monitor"] == {"name": "val_loss", "mode": "min"}
+    assert [point["val_loss"] for point in data["points"]] == [0.5, 0.2]
+    table = render_front(front, record, "md")
+    assert "val\\_loss" in table
+    assert "samples" not in table
+    assert trial_row(record.trials[1], ("energy_to_target_j", "val_loss"))["best_val_loss"] == 0.2
+
+
+def test_a_metric_with_the_name_of_another_column_keeps_both():
+    record = toy()
+    renamed = [
+        replace(t, result=replace(t.result, start=replace(t.result.start, monitor=monitor)))
+        for monitor in (Monitor("time_s", "min"),)
+        for t in record.trials
+        if t.result
+    ]
+    named = replace(record, trials=tuple(renamed))
+    (first, *_) = csv.DictReader(io.StringIO(render_front(curve_front(named), named, "csv")))
+    assert first["metric_time_s"] == "0.5"
+    assert first["time_s"] != "0.5"
+
+
+def test_targets_of_an_accuracy_are_shares_and_those_of_a_loss_any_number():
+    check_target(toy(), -3.0)
+    with pytest.raises(ConfigError, match="above 0 and at most 1, got 95"):
+        check_target(study([trial(0, result([(100, 1, 0.5)]))]), 95)
+
+
+def test_the_dashboard_draws_better_up():
+    shown = figures(toy())
+    layout = shown["energyopt-1-front"]["layout"]
+    assert layout["yaxis"]["autorange"] == "reversed"
+    assert layout["yaxis"]["title"]["text"] == "val_loss (lower is better, axis reversed)"
+    assert "accuracy" not in json.dumps(shown).lower()
+
+
+def test_the_page_ranks_from_below(tmp_path: object) -> None:
+    content = report(toy())
+    page = render(content, {figure.name: "<svg/>" for figure in content.figures})
+    own = page[: page.index('<script type="application/json"')]
+    assert "accuracy" not in own.lower()
+    assert "Target val_loss" in own
+    assert '"sign":-1' in page
+    assert [row.otherwise for row in content.ranking] == ["missed"] * 3
+    chart = json.dumps(content.figures[0].chart.to_dict())
+    assert "datum.b <= target" in chart
+    assert '"reverse": true' in chart
