@@ -129,6 +129,7 @@ OF_A_ROOM = {
     "report/dashboard/test_page.py",
     "report/html/test_page.py",
     "storage/test_optuna_contract.py",
+    "training/test_run_in_study.py",  # run.py as a job
     "storage/test_upgrade.py",
     "tasks/test_tasks.py",
     "testing/test_testing.py",

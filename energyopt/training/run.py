@@ -221,7 +221,7 @@ class Run:
             samples: Training samples in it.
 
         Raises:
-            TrialError: If it is no whole number.
+            TrialError: If it is not a whole number.
         """
         self._session.progress.counts.add_step(samples)
 
