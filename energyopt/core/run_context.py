@@ -25,7 +25,7 @@ VARIABLE = "ENERGYOPT_RUN"
 NAME = "run_context.json"
 """Name of that file, in the job's folder."""
 
-_MAX_INLINE = 4096  # characters; Hydra keeps a copy of each variable in the job's config
+_MAX_INLINE = 512  # characters: Hydra logs and stores each variable of a job
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.group_options import hardware_options, stopping_options
 from energyopt.sweep.hydra_app import DEATH_S, HydraApp, value_of
 from energyopt.sweep.job_devices import JobDevices, visible_to
-from energyopt.sweep.results_file import write_results
+from energyopt.sweep.results_file import describe_results, write_results
 from energyopt.sweep.returned_record import outcome_of_attributes, with_returned_record
 from energyopt.sweep.training_goal import TrainingGoal
 from energyopt.training.checkpointing import NAME as PAUSED
@@ -290,10 +290,12 @@ class OtherApp(HydraApp):
         say(console, text)
 
     def print_end(self, console: Console, study: StudyRecord) -> None:
-        """Write the results file; print the summary where the jobs report."""
+        """Write the results file; print the summary, or the best of the returned values."""
         write_results(study, self.output_folder)
         if self.goal is not None:
             print_end(console, study, self.storage, self.output_folder)
+        else:
+            say(console, describe_results(study, self.storage, self.output_folder))
 
     # What the coordinator calls: see `Adapter` --------------------------------------------
 

@@ -8,22 +8,39 @@ from typing import Any
 import yaml
 
 from energyopt.analysis.pareto import undominated
-from energyopt.core.study_record import StudyRecord
+from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.units import setup as setup_words
 
 NAME = "optimization_results.yaml"
 
 
 def write_results(study: StudyRecord, folder: Path) -> None:
     """Write the best trial, or with several objectives the non-dominated ones."""
-    complete = [t for t in study.trials if t.state == "complete" and t.feasible]
     results: dict[str, Any] = {"name": "energyopt"}
     if len(study.metrics) == 1:
-        for best in undominated(complete, study.metrics):
+        for best in _best_trials(study):
             results |= {"best_params": dict(best.params), "best_value": best.values[0]}
     else:
         results["solutions"] = [
-            {"params": dict(t.params), "values": list(t.values)}
-            for t in undominated(complete, study.metrics)
+            {"params": dict(t.params), "values": list(t.values)} for t in _best_trials(study)
         ]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / NAME).write_text(yaml.safe_dump(results, sort_keys=False))
+
+
+def describe_results(study: StudyRecord, storage: str, folder: Path) -> str:
+    """Say which trial is best, and where the study and its results file are."""
+    best = _best_trials(study)
+    where = f"study {study.name} is in {storage}, the results are in {folder / NAME}"
+    if len(study.metrics) > 1:
+        trials = "1 trial is" if len(best) == 1 else f"{len(best)} trials are"
+        return f"{trials} on the front; {where}"
+    if not best:
+        return where
+    first = best[0]
+    return f"best: trial {first.number}, {first.values[0]:g} ({setup_words(first.params)})\n{where}"
+
+
+def _best_trials(study: StudyRecord) -> list[TrialRecord]:
+    complete = [t for t in study.trials if t.state == "complete" and t.feasible]
+    return list(undominated(complete, study.metrics))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ class StudySweeper:
             SystemExit: After an interrupt, with the code of its signal.
         """
         app, console = self._app, self._console
-        with interrupting(), ExitStack() as stack:
+        with _keys_of(app), interrupting(), ExitStack() as stack:
             app.open(stack)
             sole = stack.enter_context(only_coordinator(app.storage, app.name))
             app.check_machine(console)
@@ -262,6 +262,18 @@ def _study_notes(store: StudyStore, n_reconciled: int) -> list[str]:
         runs = ", ".join(map(str, other_runs))
         notes.append(f"the study is shared with {runs}: together they train n_trials")
     return notes
+
+
+@contextmanager
+def _keys_of(app: OtherApp | OwnApp) -> Iterator[None]:
+    """Name the key of another app in what the storage advises: it knows that of our own."""
+    try:
+        yield
+    except StudyError as error:
+        if isinstance(app, OtherApp):
+            text = str(error).replace("another study=name", "another hydra.sweeper.study_name")
+            error.args = (text.replace("own study=name", "own hydra.sweeper.study_name"),)
+        raise
 
 
 def _suppress_storage_errors(work: Callable[[], None]) -> None:

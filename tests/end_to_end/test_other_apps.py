@@ -250,3 +250,18 @@ def test_the_wheel_brings_the_plugin(wheel_python: Path, tmp_path: Path) -> None
     app.write("return x**2 + y**2")
     app.ok("hydra/launcher=energyopt", "hydra.sweeper.n_jobs=2")
     assert [trial.state.name for trial in app.trials()] == ["COMPLETE"] * 6
+
+
+def test_the_best_value_is_shown_and_a_second_command_names_the_key_of_the_app(app: App) -> None:
+    app.write("return x**2 + y**2")
+    words = ("hydra/sweeper/sampler=grid", "hydra.sweep.dir=runs")
+    ran = app.ok(*words, "x=1,2", "y=0,5")
+    assert "best: trial 0, 1 (x=1 y=0)" in ran.text
+    assert "study sphere is in sqlite:///sphere.db" in ran.text
+    assert "the results are in runs/optimization_results.yaml" in ran.text
+    # What Hydra logs of a job is readable.
+    assert "ENERGYOPT_RUN=" in ran.text
+    assert "reference_c" not in ran.text
+    refused = app(*words, "x=1,2", "y=0,5", "hydra.sweeper.direction=maximize")
+    assert refused.code == 1
+    assert "give it another hydra.sweeper.study_name" in refused.text

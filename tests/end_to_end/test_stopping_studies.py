@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from energyopt.core.run_context import RunContext
 from tests.conftest import Program, trials_of
 
 # The first setup reaches the target at once, the second never does.
@@ -32,7 +32,8 @@ def told(program: Program, number: int) -> str:
     """Return the history of earlier trials in the context of a job."""
     hydra = program.folder / "studies/toy" / str(number) / ".hydra/hydra.yaml"
     config: Any = yaml.safe_load(hydra.read_text())
-    return str(json.loads(config["hydra"]["job"]["env_set"]["ENERGYOPT_RUN"])["history"] or "")
+    history = RunContext.from_environment(config["hydra"]["job"]["env_set"]).history
+    return "" if history is None else history.to_json()
 
 
 def attributes(program: Program, number: int) -> dict[str, str]:
