@@ -134,7 +134,6 @@ OF_A_ROOM = {
     "tasks/test_tasks.py",
     "testing/test_testing.py",
     "training/test_gpu_trials.py",
-    "training/test_run_in_study.py",
 }
 NO_ROOM_OF_THE_PACKAGE = {"benchmarks", "docs", "end_to_end", "tools"}
 

@@ -15,7 +15,7 @@ from energyopt.analysis.pareto import check_target, curve_front
 from energyopt.analysis.summary import summarize
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import Metric, StudyRecord
-from energyopt.core.trial_result import TrialResult
+from energyopt.core.trial_result import End, TrialResult
 from energyopt.errors import ConfigError
 from energyopt.report.dashboard.figures import figures
 from energyopt.report.export.front_file import render_front
@@ -32,7 +32,7 @@ LOSS = Monitor("val_loss", "min")
 METRICS = (Metric("energy_to_target_j", "minimize"), Metric("val_loss", "minimize"))
 
 
-def losses(*points: tuple[float, float], end: str = "epochs", target: float = 0.25) -> TrialResult:
+def losses(*points: tuple[float, float], end: End = "epochs", target: float = 0.25) -> TrialResult:
     """A training of another app, which counts no samples, from (J, loss)."""
     curve = [(100 * n, energy_j, loss) for n, (energy_j, loss) in enumerate(points, 1)]
     made = uncounted(result(curve, target=target, end=end))
