@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from energyopt.hardware.gpu_allocation import GpuAllocation
     from energyopt.hardware.gpu_options import GpuOptions
     from energyopt.hardware.power_limit import PowerLimit
+    from energyopt.training.recorder import Recorder, TrainingInterval
 
 # A window cannot be interrupted, and the speed measured in the first small ones is unreliable: grow
 # windows by at most this factor.
@@ -238,3 +239,32 @@ def profiler_for(
         original_w=min(limit.limit_w(), high_w),
         policy=options.power_policy,
     )
+
+
+def record_profile(
+    profiler: PowerProfiler, recorder: Recorder, tried: Mapping[int, TrainingInterval]
+) -> None:
+    """Record the profile, and count the steps made while limits were tried as training.
+
+    Args:
+        profiler: The profiler, which is over.
+        recorder: The record of the training.
+        tried: The intervals in which limits were tried, by the index of the checkpoint that each
+            leads to.
+    """
+    flags = recorder.conditions.flags
+    if profiler.profile is None:
+        flags = (*flags, "power_profile_too_short")
+        recorder.record_conditions(limit_w=profiler.original_w)
+    else:
+        recorder.record_conditions(profile=profiler.profile, limit_w=profiler.profile.chosen_w)
+        if not profiler.profile.finished:
+            flags = (*flags, "power_profile_unfinished")
+    recorder.record_conditions(flags=flags)
+    step = profiler.step
+    for interval in tried.values():
+        energy = interval.profiled if step is None else step * interval.profiled_steps
+        recorder.move_to_training(energy)
+    for index, interval in tried.items():
+        if index < len(recorder.checkpoints):
+            recorder.correct(index, interval.training(step))

@@ -45,7 +45,7 @@ from energyopt.training.conditions import (
 )
 from energyopt.training.ending import Ending
 from energyopt.training.plan import Plan
-from energyopt.training.power_profiler import PowerProfiler
+from energyopt.training.power_profiler import PowerProfiler, record_profile
 from energyopt.training.recorder import Recorder, TrainingInterval
 
 _NO_GPUS = GpuAllocation(GpuOptions(), "cpu")
@@ -184,8 +184,9 @@ class _Loop:
         self._plan = plan
         self._recorder = recorder
         self._profiler = profiler
-        # Intervals in which limits were tried, until one is chosen.
-        self._tried: list[TrainingInterval] = []
+        # Intervals in which limits were tried, by the index of their checkpoint, until one is
+        # chosen.
+        self._tried: dict[int, TrainingInterval] = {}
         self._epoch_samples = paradigm.epoch_samples
         _check_epoch(self._epoch_samples)
         self._last_sample = plan.last_sample(self._epoch_samples)
@@ -284,7 +285,7 @@ class _Loop:
         reached = self._recorder.first_hit is not None
         self._mark = self._plan.next_evaluation(self._samples, self._epoch_samples, reached=reached)
         if self._is_profiling:
-            self._tried.append(self._interval)
+            self._tried[len(self._recorder.checkpoints)] = self._interval
 
     def _profile(self, step: TrainStep) -> None:
         """Pass a slice to the profiler that requested it."""
@@ -335,27 +336,8 @@ class _Loop:
         return self._ending.pause(self._samples / self._epoch_samples)
 
     def _record_profile(self, profiler: PowerProfiler) -> None:
-        """Record the profile, and count the steps made while limits were tried as training."""
-        flags = self._recorder.conditions.flags
-        if profiler.profile is None:
-            flags = (*flags, "power_profile_too_short")
-            self._recorder.record_conditions(limit_w=profiler.original_w)
-        else:
-            self._recorder.record_conditions(
-                profile=profiler.profile, limit_w=profiler.profile.chosen_w
-            )
-            if not profiler.profile.finished:
-                flags = (*flags, "power_profile_unfinished")
-        self._recorder.record_conditions(flags=flags)
-        step = profiler.step
-        for interval in self._tried:
-            energy = interval.profiled if step is None else step * interval.profiled_steps
-            self._recorder.move_to_training(energy)
-        for index, interval in zip(
-            range(len(self._recorder.checkpoints)), self._tried, strict=False
-        ):
-            self._recorder.correct(index, interval.training(step))
-        self._tried = []
+        record_profile(profiler, self._recorder, self._tried)
+        self._tried = {}
 
 
 def _check_epoch(epoch_samples: int) -> None:
