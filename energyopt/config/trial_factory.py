@@ -255,7 +255,7 @@ class TrialFactory:
             ConfigError: If this meter would not see it.
             PowerLimitRefusedError: If it is out of range, or may not be set.
         """
-        self._check_limit_is_metered()
+        self.gpus.check_limit_is_metered(self.meter.provenance)
         self.gpus.check_limit()
 
     def limited(self) -> AbstractContextManager[PowerLimit | None]:
@@ -264,18 +264,8 @@ class TrialFactory:
         Raises:
             ConfigError: If this meter would not see it.
         """
-        self._check_limit_is_metered()
+        self.gpus.check_limit_is_metered(self.meter.provenance)
         return self.gpus.limited()
-
-    def _check_limit_is_metered(self) -> None:
-        limit_w = self._gpu_options.power_limit_w
-        provenance = self.meter.provenance
-        if limit_w is not None and provenance.kind == "estimated":
-            raise ConfigError(
-                f"hardware.power_limit_w={limit_w}: the joules are estimated by "
-                f"{provenance.meter}, which sees no effect of a power limit; choose a meter of "
-                "the GPU, such as hardware=nvidia, or leave it null"
-            )
 
     def profiler(
         self, limit: PowerLimit | None, chosen_w: float | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from energyopt.core.conditions import Machine
 from energyopt.core.energy import Energy
+from energyopt.core.trial_result import Provenance
 from energyopt.errors import ConfigError, HardwareError, PowerLimitRefusedError
 from energyopt.hardware.gpu_options import PROFILE, GpuOptions
 from energyopt.hardware.host import commit, cuda_has_begun, descendants, package_versions
@@ -145,6 +146,20 @@ class GpuAllocation:
             raise PowerLimitRefusedError(refusal)
         self._may_limit = False
         self._flags.append("no_power_limit")
+
+    def check_limit_is_metered(self, provenance: Provenance) -> None:
+        """Refuse a limit whose effect the meter would not see.
+
+        Raises:
+            ConfigError: If the joules are estimated.
+        """
+        limit_w = self.options.power_limit_w
+        if limit_w is not None and provenance.kind == "estimated":
+            raise ConfigError(
+                f"hardware.power_limit_w={limit_w}: the joules are estimated by "
+                f"{provenance.meter}, which sees no effect of a power limit; choose a meter of "
+                "the GPU, such as hardware=nvidia, or leave it null"
+            )
 
     # Temperature and other processes -------------------------------------------------------
 
