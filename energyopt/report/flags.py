@@ -74,8 +74,8 @@ REMEDIES: Mapping[str, str] = {
         "the device, as in Run(meter='cuda:1')"
     ),
     "no_power_profile": (
-        "hardware.power_limit_w=profile is not supported in a loop of one's own, so the present "
-        "power limit stays"
+        "hardware.power_limit_w=profile needs a loop that calls run.step(samples) in its epochs, "
+        "and that says how many epochs it trains, more than one; the present power limit stays"
     ),
     "moved": (
         "the trial resumed on another GPU than it was paused on, so its joules are of two boards"

@@ -215,15 +215,18 @@ class Run:
                 self._session.end_evaluation()
 
     def step(self, samples: int) -> None:
-        """Count an optimizer step.
+        """Count an optimizer step, when it is done.
+
+        Where `hardware.power_limit_w=profile`, limits are tried in the steps that are counted.
 
         Args:
             samples: Training samples in it.
 
         Raises:
             TrialError: If it is not a whole number.
+            HardwareError: If a power limit cannot be set, or nothing was metered at one.
         """
-        self._session.progress.counts.add_step(samples)
+        self._session.add_step(samples)
 
     def report(
         self,
@@ -360,8 +363,9 @@ class Run:
     def _decide(self, value: float, epoch: float) -> None:
         """Decide whether the loop ends; in a loop of the user's own, it ends now."""
         if self._pending is None or self._pending[0] == "paused":
-            progress = self._session.progress
-            self._pending = progress.end(value) or self._pause(epoch)
+            session = self._session
+            ended = session.progress.end(value, is_profiling=session.is_profiling)
+            self._pending = ended or self._pause(epoch)
         if self._pending is None or self._body is not None:
             return
         self._next_epoch = int(epoch)

@@ -20,6 +20,9 @@ from energyopt.training.recorder import Recorder
 from energyopt.training.run_setup import Question
 
 _ROUNDING = 1e-9  # of an epoch: rounding errors of fractions
+# A power profile measures three limits at least, and the first epoch is as long as the first of
+# them, or over before: with so many epochs there is time for all three.
+_MIN_UNSEEN_EPOCHS = 3
 
 
 @dataclass(slots=True)
@@ -141,15 +144,38 @@ class Progress:
         samples, steps = self.counts.samples, self.counts.steps
         self._recorder.add(Checkpoint(samples, steps, epoch, value, None, training, evaluation))
 
-    def end(self, value: float) -> tuple[End, str] | None:
-        """Return how the run ends after a report, and why; None if it continues."""
+    def remaining_samples(self) -> int | None:
+        """Return how many samples the loop trains from here on, at least; None if that is unknown.
+
+        An epoch has as many as the first one; before that is over, at least those counted so far.
+        """
+        if not self.epochs:
+            return None
+        samples = epoch_samples = self.counts.samples or 0
+        first = next(iter(self._recorder.checkpoints), None)
+        if first is not None and first.samples:
+            epoch_samples = round(first.samples / first.epoch)
+        elif self.epochs < _MIN_UNSEEN_EPOCHS:
+            return None
+        return max(round(self.epochs * epoch_samples) - samples, 0)
+
+    def end(self, value: float, *, is_profiling: bool = False) -> tuple[End, str] | None:
+        """Return how the run ends after a report, and why; None if it continues.
+
+        Args:
+            value: The reported value.
+            is_profiling: Whether power limits are being tried, so that no rule knows the energy of
+                a step yet.
+        """
         diverged = self.ending.at_value(value, self.counts.epoch)
         if diverged is not None:
             return diverged
         epoch, last = self.counts.epoch, self.epochs
         trained_all = last is not None and epoch >= last - _ROUNDING
         ended = self.ending.at_evaluation(trained_all=trained_all)
-        return ended or self.ending.by_rule(last or epoch)
+        if ended is not None or is_profiling:
+            return ended
+        return self.ending.by_rule(last or epoch)
 
     def natural_end(self) -> tuple[End, str]:
         """Return how a run ended whose program ended its loop."""

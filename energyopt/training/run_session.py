@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from energyopt.core.conditions import Conditions
 from energyopt.core.journal import NAME, JournalWriter, TrialEnd
 from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import BROKEN, End, PausePoint, Purpose, TrialResult
@@ -31,6 +32,7 @@ from energyopt.training.run_children import (
 )
 from energyopt.training.run_output import default_name, make_folder, print_end, say
 from energyopt.training.run_process import OpenRun, ProcessHooks
+from energyopt.training.run_profiling import NO_PROFILE, step_profiling
 from energyopt.training.run_progress import Point, Progress
 from energyopt.training.run_setup import (
     Meter,
@@ -96,7 +98,8 @@ class RunSession:
             stack.callback(run_process.forget_run, run)
             self.folder = context.folder if in_study else make_folder(self.name, folder)
             self._journal, resumed = self._open_journal()
-            hardware = open_hardware(context, meter, run.params, self._journal.began)
+            limit_w = None if resumed is None else _kept_limit_w(resumed.record.conditions)
+            hardware = open_hardware(context, meter, run.params, self._journal.began, limit_w)
             stack.callback(hardware.close)
             start = hardware.start_of(question, run.params)
             if resumed is not None:
@@ -114,7 +117,16 @@ class RunSession:
             if record is not None and self._state is not None:
                 self.start_epoch = self._state["epoch"]
                 self.progress.resume(record.at)
-                self.timeline.training = record.at.training
+                self.timeline.training.unprofiled = record.at.training
+            elif hardware.profiled_limit is not None:
+                self.timeline.profiling = step_profiling(
+                    self._recorder,
+                    hardware.gpus,
+                    hardware.profiled_limit,
+                    run.params,
+                    calibration=context.calibration,
+                    remaining_samples=self.progress.remaining_samples,
+                )
             cool_down(self._recorder, self._gpus, start, context.calibration)
             self._hooks = ProcessHooks(run)
             stack.callback(self._hooks.remove)
@@ -173,6 +185,21 @@ class RunSession:
             self._start = replace(self._start, epochs=float(epochs))
             self._recorder.restate(self._start)
 
+    @property
+    def is_profiling(self) -> bool:
+        """Whether power limits are being tried."""
+        return self.timeline.profiling is not None and self.timeline.profiling.is_active
+
+    def add_step(self, samples: int) -> None:
+        """Count an optimizer step; power limits are tried in those of the training."""
+        self.progress.counts.add_step(samples)
+        profiling = self.timeline.profiling
+        if profiling is None or self.timeline.purpose != "training":
+            return
+        with self._hooks.working():
+            if profiling.add_step(int(samples)):
+                self.timeline.switch("training")
+
     def begin_evaluation(self) -> None:
         """Open the window of an evaluation."""
         self._is_evaluated = True
@@ -213,6 +240,8 @@ class RunSession:
     def point(self, value: float, epoch: float, metrics: Mapping[str, Any]) -> Point:
         """Return a report with the energy so far."""
         training = self._recorder.booked("training")
+        if self.timeline.profiling is not None:
+            training += self.timeline.profiling.undecided
         return Point(
             epoch=epoch,
             value=value,
@@ -226,8 +255,8 @@ class RunSession:
 
     def pause(self) -> tuple[End, str] | None:
         """Return that the run pauses after its last report; None if it is not due, or cannot."""
-        if not self._may_pause or not self.progress.ending.pause_is_due():
-            return None
+        if not self._may_pause or self.is_profiling or not self.progress.ending.pause_is_due():
+            return None  # a power profile is finished first
         if self._getters or self.checkpoint is not None:
             return self.progress.ending.pause(self.progress.counts.epoch)
         self._may_pause = False
@@ -319,16 +348,23 @@ class RunSession:
     def _complete(self) -> None:
         """Add what is known at the end only."""
         self.timeline.close()
-        training_s = self._recorder.booked("training").time_s
-        if self._child_clock.used_s > PREFETCH_SHARE * training_s:
+        trained = self._recorder.booked("training") + self._recorder.booked("profiling")
+        if self._child_clock.used_s > PREFETCH_SHARE * trained.time_s:
             self._recorder.add_flag("prefetch_in_evaluation")
         if not self._start.epochs:
             self.declare_epochs(self.progress.counts.epoch)
 
     def _settle(self) -> None:
-        """Close the open window, and check what was measured."""
+        """Close the open window, finish a power profile, and check what was measured."""
         self.timeline.close()
+        if self.timeline.profiling is not None:
+            self.timeline.profiling.conclude()
         if self._knows_meter and uses_unmetered_gpu(self._gpus):
             self._recorder.add_flag("unmetered_gpu")
         check_conditions(self._recorder, self._gpus, self._start)
         self._recorder.check_energy()
+
+
+def _kept_limit_w(conditions: Conditions) -> float | None:
+    """Return the power limit that a resumed run keeps, in W; None if it was left alone."""
+    return None if NO_PROFILE in conditions.flags else conditions.limit_w

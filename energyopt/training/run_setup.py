@@ -25,6 +25,7 @@ from energyopt.errors import ConfigError, TrialError
 from energyopt.hardware.auto import choose_meter, condition_flags
 from energyopt.hardware.gpu_allocation import GpuAllocation
 from energyopt.hardware.gpu_options import GpuOptions
+from energyopt.hardware.power_limit import PowerLimit
 from energyopt.stopping.rules import Rules
 
 _NO_OPTIONS = ("meter", "system")  # keys of `hardware` that do not concern GPUs
@@ -119,6 +120,7 @@ class RunHardware:
         flags: Warnings about them, as short words.
         close: Releases the GPUs, and restores their power limit.
         is_own_meter: Whether the user built the meter, so that what it reads is not known.
+        profiled_limit: The power limit to change while limits are tried; None if it is left alone.
     """
 
     meter: EnergyMeter
@@ -126,6 +128,7 @@ class RunHardware:
     flags: tuple[str, ...]
     close: Callable[[], None]
     is_own_meter: bool = False
+    profiled_limit: PowerLimit | None = None
 
     def start_of(self, question: Question, params: Mapping[str, Any]) -> TrialStart:
         """Return the record of the run's start."""
@@ -157,6 +160,7 @@ def open_hardware(
     meter: Meter,
     params: Mapping[str, Any],
     on_wait: Callable[[str], None] | None = None,
+    resumed_limit_w: float | None = None,
 ) -> RunHardware:
     """Hold the GPUs of a run and build its meter.
 
@@ -165,10 +169,12 @@ def open_hardware(
         meter: The user's; a study with a configured meter takes that.
         params: Searched values, for a meter whose constructor names them.
         on_wait: Called with a text while the GPUs are held by another process.
+        resumed_limit_w: The limit that a resumed run had before its pause, in W; it keeps that
+            where limits are profiled.
 
     Raises:
         ConfigError: If it cannot be built as configured.
-        HardwareError: If the energy of the device cannot be read.
+        HardwareError: If the energy of the device cannot be read, or its limit cannot be set.
     """
     with ExitStack() as stack:
         if not isinstance(meter, str | EnergyMeter):
@@ -182,19 +188,19 @@ def open_hardware(
         device = meter if isinstance(meter, str) and context.hardware is None else context.device
         gpus = _gpus(context, device, on_wait)
         stack.callback(gpus.close)
-        flags: tuple[str, ...] = ()
-        if gpus.options.profiles:
-            flags = ("no_power_profile",)
-        else:
-            stack.enter_context(gpus.limited())
+        limit = stack.enter_context(gpus.limited())
+        profiled_limit = limit if gpus.options.profiles else None
+        if profiled_limit is not None and resumed_limit_w is not None:
+            profiled_limit.set(resumed_limit_w)
         node = (context.hardware or {}).get("meter")
         if node is None:
             built = choose_meter(gpus.device, gpus.boards, cpu=gpus.options.cpu)
         else:
             injected = {**params, "device": gpus.device, "gpus": gpus.boards}
             built = build_part(node, {**injected, "cpu": gpus.options.cpu})
-        flags = (*flags, *condition_flags(built, gpus.device))
-        return RunHardware(built, gpus, flags, stack.pop_all().close)
+        gpus.check_limit_is_metered(built.provenance)
+        flags = tuple(condition_flags(built, gpus.device))
+        return RunHardware(built, gpus, flags, stack.pop_all().close, profiled_limit=profiled_limit)
     raise AssertionError  # for mypy: a stack may swallow exceptions, this one does not
 
 

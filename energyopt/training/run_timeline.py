@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 
 from energyopt.core.energy import Energy
 from energyopt.core.trial_result import Purpose
-from energyopt.training.recorder import Recorder
+from energyopt.training.recorder import Recorder, TrainingInterval
+from energyopt.training.run_profiling import StepProfiling
 
 
 class Timeline:
@@ -20,24 +21,30 @@ class Timeline:
 
     Attributes:
         purpose: Purpose of the open window; None while none is open.
-        training: Energy of the training since the last report.
+        training: The training since the last report.
         evaluation: Energy of the evaluations since the last report.
+        profiling: Tries power limits during the training; None if they are left alone.
     """
 
     def __init__(self, recorder: Recorder, synchronize: Callable[[], object] | None) -> None:
         self._recorder = recorder
         self._synchronize = synchronize or wait_for_torch
         self._window: AbstractContextManager[None] | None = None
+        self._is_slice = False  # of training in which power limits are tried
         self.purpose: Purpose | None = None
-        self.training = Energy()
+        self.training = TrainingInterval()
         self.evaluation = Energy()
+        self.profiling: StepProfiling | None = None
 
     def switch(self, purpose: Purpose, activity: str | None = None) -> None:
         """Close the open window, and open one."""
         self.close()
-        window = self._recorder.window(purpose, activity)
+        is_slice = purpose == "training" and self.profiling is not None and self.profiling.is_active
+        if is_slice and self.profiling is not None:
+            self.profiling.begin_slice(self.training)
+        window = self._recorder.window("profiling" if is_slice else purpose, activity)
         window.__enter__()
-        self._window, self.purpose = window, purpose
+        self._window, self.purpose, self._is_slice = window, purpose, is_slice
 
     def close(self) -> None:
         """Close the open window, if there is one, after pending work of the device."""
@@ -47,15 +54,18 @@ class Timeline:
         self._window = self.purpose = None
         self._synchronize()
         window.__exit__(None, None, None)
-        if purpose == "training":
-            self.training += self._recorder.last()
+        if self._is_slice and self.profiling is not None:
+            self.profiling.end_slice(self.training, self._recorder.last())
+        elif purpose == "training":
+            self.training.unprofiled += self._recorder.last()
         elif purpose == "evaluation":
             self.evaluation += self._recorder.last()
 
     def take(self) -> tuple[Energy, Energy]:
         """Return the training and evaluation energy since the last report, and begin anew."""
-        taken = self.training, self.evaluation
-        self.training, self.evaluation = Energy(), Energy()
+        step = self.profiling.step if self.profiling else None
+        taken = self.training.training(step), self.evaluation
+        self.training, self.evaluation = TrainingInterval(), Energy()
         return taken
 
 
