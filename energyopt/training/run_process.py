@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from energyopt.core.trial_result import End
 from energyopt.errors import EnergyoptError, RunPaused, RunStopped, TrialError
+from energyopt.hardware.power_limit import PowerLimit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,11 +61,12 @@ class ProcessHooks:
         self._old_excepthook = sys.excepthook
         sys.excepthook = self._excepthook = self._on_exception
         atexit.register(self._at_exit)
-        self._signals: list[int] = []
+        self._old_handlers: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            self._signals = [n for n in _SIGNALS if signal.getsignal(n) is signal.SIG_DFL]
+            handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+            self._old_handlers = {n: old for n, old in handlers.items() if _ends_process(old)}
         self._handler: Callable[[int, FrameType | None], None] = self._on_signal
-        for number in self._signals:
+        for number in self._old_handlers:
             signal.signal(number, self._handler)
 
     @property
@@ -91,9 +93,9 @@ class ProcessHooks:
             sys.excepthook = self._old_excepthook
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in self._signals:
+        for number, old in self._old_handlers.items():
             if signal.getsignal(number) is self._handler:
-                signal.signal(number, signal.SIG_DFL)
+                signal.signal(number, old)
 
     def _on_exception(
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
@@ -197,6 +199,14 @@ def end_by(error: BaseException | None) -> tuple[End, str] | None:
     if isinstance(error, EnergyoptError):
         return "failed", first
     return "failed", f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _ends_process(handler: object) -> bool:
+    """Return whether a handler of a signal only ends the process.
+
+    That of a power limit does so, once the limit is restored, which the end of a run does as well.
+    """
+    return handler is signal.SIG_DFL or isinstance(getattr(handler, "__self__", None), PowerLimit)
 
 
 def _forget_in_child() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -279,6 +281,32 @@ def test_the_limit_is_restored_and_the_joules_kept_where_the_loop_raises(
     assert result.training_j == pytest.approx(2.8)  # the step before the first slice
     assert result.booked("profiling").total_j > 300
     assert total(result.books.values()).total_j == pytest.approx((used() - before).total_j)
+    assert gpu.limit_w() == 300
+
+
+@pytest.mark.parametrize("limit_w", [150.0, "profile"])
+def test_a_signal_restores_the_limit_and_ends_the_record(
+    gpu: FakeNvml, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit_w: float | str
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    class SignalledWork(Work):
+        def evaluate(self) -> float:
+            if gpu.limit_w() < 200:
+                signal.raise_signal(signal.SIGTERM)
+            return super().evaluate()
+
+    def kill(_pid: int, number: int) -> None:
+        assert signal.getsignal(number) is signal.SIG_DFL
+        raise KilledError
+
+    monkeypatch.setattr(os, "kill", kill)
+    monkeypatch.setitem(PROFILE, "power_limit_w", limit_w)
+    enter(monkeypatch, tmp_path)
+    with pytest.raises(KilledError):
+        train(SignalledWork(gpu))
+    assert (record(tmp_path).end, record(tmp_path).reason) == ("interrupted", "ended by SIGTERM")
     assert gpu.limit_w() == 300
 
 
