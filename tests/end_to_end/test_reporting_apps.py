@@ -264,6 +264,56 @@ def test_two_jobs_at_a_time_hold_a_gpu_each(app: App, gpu_box: FakeNvml) -> None
         assert all(r["ended_s"] <= job["began_s"] or job["ended_s"] <= r["began_s"] for r in rivals)
 
 
+COUNTS_STEPS = """
+import time
+import hydra
+import energyopt
+from tests.fake_nvml import speed, working
+
+@hydra.main(version_base=None, config_path=".", config_name="config")
+def main(cfg):
+    run = energyopt.Run(monitor="rmse", mode="min", target=cfg.target)
+    run.begin()
+    for epoch in run.epochs(cfg.epochs):
+        for _ in range(20):
+            with working():
+                time.sleep(0.01 / speed())
+            run.step(10)
+        with run.evaluation():
+            pass
+        run.report(0.9**epoch)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.slow
+def test_power_limits_are_profiled_in_the_first_run(app: App, gpu_box: FakeNvml) -> None:
+    config = CONFIG.replace("meter:\n        _target_: meter.Meter", "power_limit_w: profile")
+    keys: dict[str, object] = {
+        "power_step_w": 50,
+        "profile_slice_s": 0.25,
+        "profile_settle_s": 0.05,
+        "idle_s": 0.2,
+    }
+    keys |= {"gpus": [0], "cool_down_s": 0.1, "cool_down_max_s": 0.1}
+    (app.program.folder / "config.yaml").write_text(config)
+    (app.program.folder / "app.py").write_text(COUNTS_STEPS)
+    words = [f"+hydra.sweeper.hardware.{key}={value}" for key, value in keys.items()]
+    words += ["+hydra.sweeper.hardware.meter._target_=energyopt.hardware.zeus.NvmlMeter"]
+    ran = app.ok(*words, "epochs=30", "hydra.sweeper.n_trials=2", "hydra/sweeper/sampler=random")
+    first, second = (trial.result for trial in record_of(app).trials)
+    assert first is not None, ran.text
+    assert second is not None, ran.text
+    assert first.conditions.profile is not None
+    assert second.conditions.profile is None
+    chosen_w = first.conditions.profile.chosen_w
+    assert chosen_w < 300
+    assert first.conditions.limit_w == second.conditions.limit_w == chosen_w
+    assert gpu_box.limit_w() == 300
+
+
 THREADED = """
 import threading, time
 import hydra
