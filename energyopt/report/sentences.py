@@ -266,8 +266,8 @@ def _flags_line(flags: Mapping[str, int]) -> str:
 def best_value_text(summary: Summary, best: FrontPoint, start: str = "The") -> str:
     """Return what the best value of a study's metric was, as a clause."""
     monitor, value = summary.monitor, best.accuracy
-    shown = accuracy(value) if monitor.is_share else monitor.text(value)
-    return f"{start} best {monitor.name} was {shown}"
+    text = accuracy(value) if monitor.is_share else monitor.text(value)
+    return f"{start} best {monitor.name} was {text}"
 
 
 def axis_title(monitor: Monitor) -> str:

@@ -31,14 +31,14 @@ def write_results(study: StudyRecord, folder: Path) -> None:
 def describe_results(study: StudyRecord, storage: str, folder: Path) -> str:
     """Say which trial is best, and where the study and its results file are."""
     best = _best_trials(study)
-    where = f"study {study.name} is in {storage}, the results are in {folder / NAME}"
+    locations = f"study {study.name} is in {storage}, the results are in {folder / NAME}"
     if len(study.metrics) > 1:
         trials = "1 trial is" if len(best) == 1 else f"{len(best)} trials are"
-        return f"{trials} on the front; {where}"
+        return f"{trials} on the front; {locations}"
     if not best:
-        return where
+        return locations
     first = best[0]
-    return f"best: trial {first.number}, {first.values[0]:g} ({setup_words(first.params)})\n{where}"
+    return f"best: trial {first.number}, {first.values[0]:g} ({setup_words(first.params)})\n{locations}"
 
 
 def _best_trials(study: StudyRecord) -> list[TrialRecord]:

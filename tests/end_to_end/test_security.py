@@ -817,7 +817,7 @@ def test_each_claim_of_the_document_names_its_tests() -> None:
     rows = re.findall(r"^\| S(\d+) \|.*\|(.*)\|$", text, re.MULTILINE)
     assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1))
     for number, tests in rows:
-        named = re.findall(r"`tests/(\w+\.py)::(\w+)`", tests)
+        named = re.findall(r"`tests/([\w/]+\.py)::(\w+)`", tests)
         assert named, f"S{number}"
         for file, name in named:
             assert f"def {name}(" in (ROOT / "tests" / file).read_text(), (number, name)
