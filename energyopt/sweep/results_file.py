@@ -38,7 +38,8 @@ def describe_results(study: StudyRecord, storage: str, folder: Path) -> str:
     if not best:
         return locations
     first = best[0]
-    return f"best: trial {first.number}, {first.values[0]:g} ({setup_words(first.params)})\n{locations}"
+    best_text = f"best: trial {first.number}, {first.values[0]:g} ({setup_words(first.params)})"
+    return f"{best_text}\n{locations}"
 
 
 def _best_trials(study: StudyRecord) -> list[TrialRecord]:
