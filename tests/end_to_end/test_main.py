@@ -156,7 +156,7 @@ def test_samplers(energyopt: Program, sampler: str) -> None:
 def test_a_sampler_of_ones_own(energyopt: Program) -> None:
     node = "sampler={_target_: optuna.samplers.TPESampler, n_startup_trials: 2}"
     ran = energyopt.ok("-m", *TINY, *SPACE, node, "n_trials=3", "study=s")
-    assert "optuna.samplers.TPESampler over" in ran.text
+    assert "search tpe over" in ran.text
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
