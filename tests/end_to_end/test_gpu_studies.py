@@ -307,10 +307,9 @@ class Working(Slowed):
     "end",
     [
         lambda process: process.kill(),
-        lambda process: os.killpg(process.pid, signal.SIGHUP),
         lambda process: os.killpg(process.pid, signal.SIGTERM),
     ],
-    ids=["SIGKILL", "SIGHUP to all", "SIGTERM to all"],
+    ids=["SIGKILL", "SIGTERM to all"],
 )
 def test_workers_of_a_trial_keep_no_limit_back(
     energyopt: Program, gpu_box: FakeNvml, wait_for: Wait, end: Any
@@ -372,7 +371,6 @@ def test_after_all_were_killed_the_next_start_puts_it_back(
     [
         pytest.param(signal.SIGINT, marks=pytest.mark.slow),
         signal.SIGTERM,
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
     ],
 )
 def test_a_training_by_itself_puts_it_back(

@@ -157,7 +157,7 @@ def spent_j(program: Program, study: str) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [("sampler=tpe",), ("sampler=random", "n_jobs=2")])
+@pytest.mark.parametrize("more", [("sampler=random", "n_jobs=2")])
 def test_a_study_ends_when_its_joules_are_spent_and_goes_on_with_more(
     energyopt: Program, more: tuple[str, ...]
 ) -> None:

@@ -58,7 +58,7 @@ def test_an_unknown_sampler_is_refused_with_the_known_ones(spec):
     assert "_target_" in message
 
 
-@pytest.mark.parametrize("spec", ["tpe", "random", "nsga2", "qmc"])
+@pytest.mark.parametrize("spec", ["tpe", "random", "nsga2", "nsga3", "qmc"])
 def test_a_seed_decides_what_is_suggested(spec):
     assert first(make(spec, 1)) == first(make(spec, 1))
     if spec != "qmc":  # begins with the same points

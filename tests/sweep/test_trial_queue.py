@@ -160,8 +160,13 @@ STEPS = (
 )
 
 
-@pytest.mark.parametrize("nth", [1, pytest.param(3, marks=SLOW)])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    ("step", "nth"),
+    [
+        *((step, 1) for step in STEPS),
+        *(pytest.param(step, 3, marks=SLOW) for step in ("trained", "paused", "resumed", "told")),
+    ],
+)
 def test_a_run_that_is_killed_at_a_step_is_taken_up(where, folder, step, nth):
     assert forked(lambda: run(where, folder), f"{step}#{nth}:kill") == -signal.SIGKILL
     assert forked(lambda: run(where, folder)) == 0
@@ -171,7 +176,7 @@ def test_a_run_that_is_killed_at_a_step_is_taken_up(where, folder, step, nth):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "nth", [4, 31, 58, *(pytest.param(n, marks=SLOW) for n in range(13, 90, 9))]
+    "nth", [4, 31, 58, *(pytest.param(n, marks=SLOW) for n in range(13, 90, 19))]
 )
 def test_a_fault_at_some_statements_costs_nothing(where, folder, nth):
     for action in ("kill", "fail"):
