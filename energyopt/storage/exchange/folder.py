@@ -18,6 +18,7 @@ STUDY, TRIALS, CONFIRMATIONS = "study.json", "trials.jsonl", "confirmations.json
 """Files of an export that are read back."""
 
 _MAX_LINE_BYTES = 64 << 20
+_MAX_DEPTH = 200  # of data in attributes; what reads them further recurses, too
 _FLOATS = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 
@@ -115,14 +116,16 @@ def _check(part: Part, data: Any) -> dict[str, Any]:
     return plain
 
 
-def _with_floats(value: Any) -> Any:
+def _with_floats(value: Any, depth: int = 0) -> Any:
     """Replace the objects that stand for NaN and infinities by these numbers."""
+    if depth > _MAX_DEPTH:
+        raise InvalidExportError("it is nested too deeply")
     if isinstance(value, dict):
         if value.keys() == {"$float"} and value["$float"] in _FLOATS:
             return _FLOATS[value["$float"]]
-        return {key: _with_floats(item) for key, item in value.items()}
+        return {key: _with_floats(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_with_floats(item) for item in value]
+        return [_with_floats(item, depth + 1) for item in value]
     return value
 
 
