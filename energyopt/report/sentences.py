@@ -139,7 +139,7 @@ def _advice_line(summary: Summary) -> str:
     if point is None or advice is None:
         return ""
     return (
-        f"After correcting for seed noise, {point_text(point)} is expected to need the least, "
+        f"Allowing for seed noise, {point_text(point)} is expected to need the least, "
         f"{joules(advice.energy_j)} (trial {point.trial}; by the model within {percent(WITHIN)} "
         f"of the best with probability {percent(advice.probability)})."
     )

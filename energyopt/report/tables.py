@@ -122,7 +122,8 @@ def curve_table(
     monitor = result.monitor
     meaning = monitor.label if monitor == ACCURACY else f"{monitor.name}, {monitor.better}"
     title = f"{heading}: target {accuracy(result.target)} ({meaning}; {provenance})"
-    end = f"Ended: {result.end}" + (f", {result.reason}" if result.reason else "")
+    reason = "" if result.reason in ("", result.end) else f", {result.reason}"
+    end = f"Ended: {result.end}{reason}"
     curve = tuple(result.curve)
     if not curve:
         return Group(_text(title, style=_HEADING), _text(f"No evaluation was made. {end}"))

@@ -171,8 +171,8 @@ def test_a_lucky_training_is_told_from_the_best_setup():
     confirmations = tuple(confirmation(n, *each) for n, each in enumerate(again))
     toy = StudyRecord(*(toy.name, toy.metrics, (), (), 0.9), toy.trials, confirmations)
     assert line(toy, "Cheapest setup reaching 0.9: lr=0.02 - 4 J to target (trial 1, epoch 1).")
-    assert line(toy, "After correcting for seed noise") == (
-        "After correcting for seed noise, lr=0.03 is expected to need the least, 5.07 J (trial 2; "
+    assert line(toy, "Allowing for seed noise") == (
+        "Allowing for seed noise, lr=0.03 is expected to need the least, 5.07 J (trial 2; "
         "by the model within 5.0 % of the best with probability 100.0 %)."
     )
     assert summarize(toy).saving == pytest.approx(1 - 5 / 16)

@@ -51,7 +51,10 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("target", metavar="MODULE.NAME", help="a class, or what makes the part")
     command.add_argument(
-        "overrides", nargs="*", help="key=value words: as for a training, or of the constructor"
+        "overrides",
+        nargs="*",
+        default=[],
+        help="key=value words: as for a training, or of the constructor",
     )
     command.add_argument(
         "--kind",

@@ -25,7 +25,9 @@ def parser() -> argparse.ArgumentParser:
         ["demo", "demo --seeds 10 --top 1", "demo --target 0.9"],
     )
     command.add_argument("study", help="the study's name")
-    command.add_argument("overrides", nargs="*", help="overrides that change all configurations")
+    command.add_argument(
+        "overrides", nargs="*", default=[], help="overrides that change all configurations"
+    )
     command.add_argument(
         "--seeds",
         type=positive_int,

@@ -23,7 +23,9 @@ def parser() -> argparse.ArgumentParser:
         ],
     )
     add_study(command)
-    command.add_argument("overrides", nargs="*", help="key=value words, as for a training")
+    command.add_argument(
+        "overrides", nargs="*", default=[], help="key=value words, as for a training"
+    )
     command.add_argument(
         "--trial", type=int, metavar="N", help="its number (default: the cheapest setup)"
     )

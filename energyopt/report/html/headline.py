@@ -164,7 +164,7 @@ def _lead(study: StudyRecord, summary: Summary, best: FrontPoint | None) -> Iter
         yield f"That is {setup(best.params)}."
     if summary.advised is not None and cheapest is not None:
         yield (
-            "It is expected to need the least after correcting for seed noise. The cheapest single "
+            "It is expected to need the least allowing for seed noise. The cheapest single "
             f"training was "
             f"{name_of(cheapest)}, with {joules(cheapest.energy_j)} (trial {cheapest.trial})."
         )
