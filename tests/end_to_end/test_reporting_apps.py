@@ -141,6 +141,12 @@ def test_a_run_in_another_app_is_what_is_told(app: App) -> None:
     refused = app.program("retrain", "falls", "--storage", "study.db")
     assert refused.code == 2
     assert "another app's; run that app to train it again" in refused.text
+    # An export says the same, and can be imported.
+    assert energyopt(app, "export", "falls").code == 0
+    shown = app.program.ok("show", "falls-export").text
+    assert "reaching 0.2" in shown
+    app.program.ok("import", "falls-export", "--study", "copy", "--storage", "copies.db")
+    assert "python app.py x=" in app.program.ok("recommend", "copy", "--storage", "copies.db").text
 
 
 def test_a_job_that_declares_another_goal_than_the_study_is_refused(app: App) -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Any
 
 import jsonschema
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from energyopt.core.conditions import Conditions, Machine
+from energyopt.core.metric import Monitor
+from energyopt.core.trial_result import Provenance, TrialResult, TrialStart
+from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.storage.exchange.plain import to_line
 from energyopt.storage.exchange.schema import Part, problem, schema_text
+from energyopt.storage.identity import Identity
 from tests.plain_studies import plain_studies
 
 SCHEMA = json.loads(schema_text())
@@ -25,6 +32,31 @@ def others_find(part: Part, data: Any) -> bool:
 def test_it_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert jsonschema.Draft202012Validator(SCHEMA).is_valid({}) is False
+
+
+RESULT = SCHEMA["$defs"]["result"]["properties"]
+
+
+@pytest.mark.parametrize(
+    ("record", "rule"),
+    [
+        (TrialResult, SCHEMA["$defs"]["result"]),
+        (TrialStart, RESULT["start"]),
+        (Monitor, RESULT["start"]["properties"]["monitor"]),
+        (Provenance, SCHEMA["$defs"]["provenance"]),
+        (Machine, SCHEMA["$defs"]["machine"]),
+        (Conditions, SCHEMA["$defs"]["conditions"]),
+        (UpfrontCost, SCHEMA["$defs"]["upfront"]),
+    ],
+)
+def test_a_record_with_a_new_field_has_it_here_as_well(record: Any, rule: Any) -> None:
+    assert {field.name for field in fields(record)} == set(rule["properties"])
+
+
+def test_so_has_the_question_of_another_app() -> None:
+    question = Identity((), (), (), {}, 0.2, app="python app.py").to_dict()
+    rule = SCHEMA["$defs"]["study"]["properties"]["question"]["anyOf"][1]
+    assert question.keys() == rule["properties"].keys()
 
 
 def places(data: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
