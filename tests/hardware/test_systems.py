@@ -324,7 +324,7 @@ def test_a_chip_that_tells_nothing_is_an_error(apple: Chip):
     install(Chip(JetsonMeasurement(total_energy_mj=1.0)))
     meter = SocMeter("cpu")
     meter.start()
-    with pytest.raises(HardwareError, match=r"told of no energy.*hardware=estimate"):
+    with pytest.raises(HardwareError, match=r"reported no energy.*hardware=estimate"):
         meter.stop()
 
 
