@@ -37,7 +37,7 @@ from energyopt.jobs.job_result import failed, outcome_of_error, outcome_of_value
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.report.console import say
 from energyopt.report.study_output import banner, print_end
-from energyopt.search.sampler_names import NAMED_SAMPLERS, sampler_name
+from energyopt.search.sampler_names import sampler_name
 from energyopt.search.space import Value
 from energyopt.search.sweep_keys import DECLARED
 from energyopt.storage.identity import Identity
@@ -167,6 +167,12 @@ class OtherApp(HydraApp):
             )
         if first is not None and first.result is not None:
             return  # it returned its joules
+        if first is not None and first.state == "failed" and self._is_joule:
+            # A study of returned values would refuse the Run of the mended app.
+            raise ConfigError(
+                f"the default configuration failed before its energyopt.Run began: {first.reason}; "
+                "mend that, or choose hydra/sweeper/sampler=tpe if its jobs return values"
+            )
         for key in DECLARED:
             value = getattr(self._options, key.name)
             if key.needs_joules and value is not None:
@@ -247,11 +253,14 @@ class OtherApp(HydraApp):
             notes.insert(0, text)
         return notes
 
+    @property
+    def _is_joule(self) -> bool:
+        """Whether the sampler is the one that learns from energies."""
+        return sampler_name(self._options.sampler) == "joule"
+
     def _sampler_notes(self, store: StudyStore) -> list[str]:
         """Return a warning about a sampler that learns from energies, if no job reports any."""
-        sampler = self._options.sampler
-        name = sampler if isinstance(sampler, str) else str((sampler or {}).get("_target_"))
-        if self.goal is not None or name not in ("joule", NAMED_SAMPLERS["joule"].target):
+        if self.goal is not None or not self._is_joule:
             return []
         first = self._first_run
         if store.read().results or (first is not None and first.outcome.result is not None):

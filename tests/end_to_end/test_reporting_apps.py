@@ -228,6 +228,21 @@ def test_joule_says_that_it_has_nothing_to_learn_from(app: App) -> None:
     assert "planned_trainings=10: the jobs report no joules" in ran.text
 
 
+def test_a_default_that_fails_before_its_run_leaves_no_study_of_another_kind(app: App) -> None:
+    source = (app.program.folder / "app.py").read_text()
+    begin = "def main(cfg):\n"
+    broken = source.replace(begin, begin + "    open('data.csv')\n", 1)
+    assert broken != source
+    (app.program.folder / "app.py").write_text(broken)
+    ran = app("hydra.sweeper.n_trials=2")
+    assert ran.code != 0
+    assert "failed before its energyopt.Run began" in ran.text
+    assert "data.csv" in ran.text
+    assert not (app.program.folder / "study.db").exists()
+    (app.program.folder / "app.py").write_text(source)
+    assert "to 0.2 rmse" in app.ok("hydra.sweeper.n_trials=2").text
+
+
 DEVICES = """
 import os, time
 import hydra

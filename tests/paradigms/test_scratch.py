@@ -174,7 +174,9 @@ def curve() -> str:
 
 
 def test_the_curve_is_the_same_in_another_process():
-    lines = "import torch\ntorch.set_num_threads(1)\nfrom tests.paradigms import test_scratch as t\n"
+    lines = (
+        "import torch\ntorch.set_num_threads(1)\nfrom tests.paradigms import test_scratch as t\n"
+    )
     other = subprocess.run(
         [sys.executable, "-c", lines + "print(t.curve())"],
         cwd=Path(__file__).parents[2],
