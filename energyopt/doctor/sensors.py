@@ -23,6 +23,7 @@ from energyopt.core.units import count, quantity
 from energyopt.doctor.checks import Checks, split_remedy
 from energyopt.doctor.records import Check, CpuHealth, GpuHealth, GpusHealth, Level
 from energyopt.hardware.cuda_visible_devices import VARIABLE
+from energyopt.hardware.driver_remedies import OTHER_GPU_REMEDY, SOC_REMEDY, is_jetson
 from energyopt.hardware.estimate import CpuTimeMeter
 from energyopt.hardware.host import cpu_model, user_name
 from energyopt.hardware.lease import Lease, Owner
@@ -44,7 +45,6 @@ _POLL_S = 0.002  # fifty reads of a counter that moves every 100 ms
 _MIN_CHANGES = 3
 _WATTS_PER_CORE = 4.0
 _LIMIT_REMEDY = "check `nvidia-smi`, and zeusd where ZEUSD_SOCK_PATH names one"
-_OTHER_GPU = "choose another GPU with hardware.gpus=[...], or hardware=estimate"
 
 # NVIDIA GPUs -------------------------------------------------------------------------------
 
@@ -172,9 +172,10 @@ def _check_energy(
     if problem is not None:
         # A GPU that never had a counter is not broken.
         level: Level = "FAIL" if "cannot be read" in problem else "note"
-        checks.refuse("energy", f"not metered: {problem}", level=level, remedy=_OTHER_GPU)
+        remedy = SOC_REMEDY if is_jetson(board.name) else OTHER_GPU_REMEDY
+        checks.refuse("energy", f"not metered: {problem}", level=level, remedy=remedy)
         return None
-    movement = checks.run("energy", lambda: _watch_counter(board, options), remedy=_OTHER_GPU)
+    movement = checks.run("energy", lambda: _watch_counter(board, options), remedy=OTHER_GPU_REMEDY)
     if movement is None:
         return None
     if movement.period_s is None:
@@ -314,7 +315,7 @@ def _other_chips() -> Sequence[Check]:
     soc = partial(SocMeter, "mps")
     chips: Sequence[tuple[str, bool, Callable[[], EnergyMeter], str]] = (
         ("Apple", sys.platform == "darwin" and platform.machine() == "arm64", soc, "soc"),
-        ("Jetson", Path("/etc/nv_tegra_release").exists(), soc, "soc"),
+        ("Jetson", is_jetson(), soc, "soc"),
         ("AMD GPU", Path("/dev/kfd").exists(), AmdMeter, "amd"),
     )
     for name, is_present, make_meter, option in chips:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from energyopt.core.protocols import EnergyMeter
 from energyopt.errors import ConfigError
+from energyopt.hardware.driver_remedies import is_jetson
 from energyopt.hardware.estimate import CpuTimeMeter
 from energyopt.hardware.nvml import Board
 from energyopt.hardware.zeus import AmdMeter, NvmlMeter, RaplMeter, SocMeter, rapl_readable
@@ -33,10 +34,10 @@ def choose_meter(
         raise ConfigError(
             f"hardware.cpu=true: with device={device} the CPU is not metered; set it to false"
         )
+    if device == "mps" or (device.startswith("cuda") and is_jetson()):
+        return SocMeter(device)
     if device.startswith("cuda"):
         return AmdMeter(device)
-    if device == "mps":
-        return SocMeter(device)
     return RaplMeter(device) if cpu or rapl_readable() else CpuTimeMeter(watts_per_core, device)
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from energyopt.errors import HardwareError
+from energyopt.hardware.driver_remedies import CPU_REMEDY
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 _NUMBER = re.compile(r"[+-]?\d+")
@@ -33,7 +34,7 @@ def visible_positions(uuids: Sequence[str], variable: str | None) -> list[int]:
     if variable.strip().startswith("MIG"):
         raise HardwareError(
             f"{VARIABLE}={variable} names a MIG slice: NVML counts the energy of whole GPUs alone; "
-            "name a whole GPU (MIG switched off), or choose hardware=estimate"
+            f"name a whole GPU (MIG switched off), or {CPU_REMEDY}"
         )
     entries = variable.split(",")
     if variable.startswith("GPU-"):

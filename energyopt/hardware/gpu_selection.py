@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from energyopt.errors import HardwareError
 from energyopt.hardware.cuda_visible_devices import set_visible
+from energyopt.hardware.driver_remedies import OTHER_GPU_REMEDY, SOC_REMEDY, is_jetson
 from energyopt.hardware.gpu_allocation import GpuAllocation
 from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.hardware.host import cuda_has_begun
@@ -38,7 +39,9 @@ def claim(
     """
     requested = options.gpus
     if requested == "auto":
-        requested = 1 if device.startswith("cuda") and not _is_rocm() else None
+        # A Jetson module trains on cuda, too, and its GPU is metered with the rest of its chip.
+        is_board = device.startswith("cuda") and not _is_rocm() and not is_jetson()
+        requested = 1 if is_board else None
     if requested is None:
         return GpuAllocation(options, "cuda:0" if device == "cuda" else device)
     if not cuda_has_begun():  # NVML's order; CUDA's default puts the fastest first
@@ -97,8 +100,8 @@ def _candidates(
         reasons = "; ".join(f"{b}: {problems[b.uuid]}" for b in eligible if problems[b.uuid])
         raise HardwareError(
             f"{n_gpus} of the GPUs {listing} are to be metered, but {len(metered)} can be"
-            f"{' (' + reasons + ')' if reasons else ''}; choose hardware=estimate, or others with "
-            "hardware.gpus=..."
+            f"{' (' + reasons + ')' if reasons else ''}; "
+            f"{SOC_REMEDY if any(is_jetson(b.name) for b in eligible) else OTHER_GPU_REMEDY}"
         )
     if isinstance(requested, int):
         metered.sort(key=lambda board: bool(board.processes()))  # free ones first; sort() is stable

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 from energyopt.core.conditions import Gpu
 from energyopt.errors import HardwareError, PowerLimitRefusedError
 from energyopt.hardware.cuda_visible_devices import VARIABLE, visible_positions
+from energyopt.hardware.driver_remedies import is_jetson, nvml_remedy
 
 T = TypeVar("T")
 
-NVML_REMEDY = "check `nvidia-smi`, or choose hardware=estimate or hardware=rapl"
 PERMISSION_REMEDY = (
     "power limits take root, or CAP_SYS_ADMIN in a container (docker run --cap-add SYS_ADMIN), or "
     "zeusd (an administrator starts it; ZEUSD_SOCK_PATH names its socket)"
@@ -71,7 +71,7 @@ class Board:
         """Say why its energy cannot be metered; None if it can."""
         mig_mode = _ask(lambda: self._nvml.nvmlDeviceGetMigMode(self._handle))
         if mig_mode is not None and mig_mode[0] == self._nvml.NVML_DEVICE_MIG_ENABLE:
-            return "it is cut into MIG slices, which share one energy counter; switch MIG off"
+            return "it is cut into MIG slices, which share one energy counter (nvidia-smi -mig 0)"
         virtualization = _ask(lambda: self._nvml.nvmlDeviceGetVirtualizationMode(self._handle))
         if virtualization == self._nvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU:
             return "it is a virtual GPU, which has no energy counter of its own"
@@ -81,6 +81,8 @@ class Board:
         try:
             counter_mj = self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
         except self._nvml.NVMLError as error:
+            if is_jetson(self.name):
+                return "it is the GPU of a Jetson module, which has no energy counter"
             return f"its energy counter cannot be read: {error}"
         return None if counter_mj > 0 else "its energy counter stays at 0"
 
@@ -111,17 +113,23 @@ class Board:
 
     def processes(self) -> list[GpuProcess] | None:
         """Return the processes that compute on it; None if the driver does not list them."""
+        nvml = self._nvml
         unlisted = (
-            self._nvml.NVMLError_NotSupported,
-            self._nvml.NVMLError_FunctionNotFound,
-            self._nvml.NVMLError_NoPermission,
+            nvml.NVMLError_NotSupported,
+            nvml.NVMLError_FunctionNotFound,
+            nvml.NVMLError_NoPermission,
+        )
+        # By version: pynvml's call without one raises no NVMLError where the driver lacks it.
+        versions = (  # drivers before 510 have the second, those before 450 neither
+            nvml.nvmlDeviceGetComputeRunningProcesses_v3,
+            nvml.nvmlDeviceGetComputeRunningProcesses_v2,
         )
         with _hardware_errors(f"the processes on {self}"):
-            try:
-                running = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
-            except unlisted:
-                return None
-        return [GpuProcess(process.pid, _process_name(process.pid)) for process in running]
+            for list_processes in versions:
+                with suppress(*unlisted):
+                    running = list_processes(self._handle)
+                    return [GpuProcess(p.pid, _process_name(p.pid)) for p in running]
+        return None
 
     def record(self) -> Gpu:
         """Return its identity, limits and clocks, as they are set now."""
@@ -388,7 +396,7 @@ def _hardware_errors(what: str) -> Iterator[None]:
     try:
         yield
     except pynvml.NVMLError as error:
-        raise HardwareError(f"{what}: {error}; {NVML_REMEDY}") from error
+        raise HardwareError(f"{what}: {error}; {nvml_remedy(error.value)}") from error
 
 
 @contextmanager

@@ -21,8 +21,9 @@ from energyopt.core.energy import Energy
 from energyopt.core.trial_result import Provenance
 from energyopt.errors import HardwareError
 from energyopt.hardware.cuda_visible_devices import VARIABLE, set_visible
+from energyopt.hardware.driver_remedies import CPU_REMEDY, NVML_REMEDY
 from energyopt.hardware.host import cpu_model, device_model, hostname
-from energyopt.hardware.nvml import NVML_REMEDY, Board
+from energyopt.hardware.nvml import Board
 
 RAPL_ROOTS = (
     Path("/sys/class/powercap/intel-rapl"),
@@ -173,7 +174,7 @@ class AmdMeter(_ZeusMeter):
 
     def __init__(self, device: str = "cuda:0") -> None:
         index = int(device.partition(":")[2] or 0)
-        with _hardware_errors("AMD GPUs cannot be metered", "choose hardware=estimate"):
+        with _hardware_errors("AMD GPUs cannot be metered", CPU_REMEDY):
             from zeus.device import get_gpus
             from zeus.device.gpu.nvidia import NVIDIAGPUs
 
@@ -183,7 +184,7 @@ class AmdMeter(_ZeusMeter):
             name: str = gpus.get_name(index)
             has_counter = gpus.supports_get_total_energy_consumption(index)
         if not has_counter:
-            raise HardwareError(f"{name} has no energy counter; choose hardware=estimate")
+            raise HardwareError(f"{name} has no energy counter; {CPU_REMEDY}")
         self._window = _Window(amd_index=index, cpu_indices=[], device=device)
         self.provenance = _measured(
             meter="AMD SMI energy counter (untested)",
@@ -216,15 +217,22 @@ class SocMeter(_ZeusMeter):
                 f"this machine is no {chip}, but {cpu_model()}; choose hardware=soc for what Zeus "
                 "reads, or hardware=auto"
             )
-        remedy = "Apple silicon needs the package zeus-apple-silicon; or choose hardware=estimate"
+        remedy = (
+            "Apple silicon needs the package zeus-apple-silicon, a Jetson module its INA3221 "
+            f"sensor; or {CPU_REMEDY}"
+        )
         with _hardware_errors("this machine is no chip whose energy Zeus reads", remedy):
             from zeus.device import get_soc
 
             kind = type(get_soc()).__name__
         self._window = _Window(cpu_indices=[], device=device)
+        self.start()
+        first = self.stop()
+        parts = {"CPU": first.cpu_j, "GPU": first.gpu_j, "DRAM": first.dram_j}
+        metered = " + ".join(part for part, joules in parts.items() if joules is not None)
         self.provenance = _measured(
             meter=f"{kind} counters (untested)",
-            scope="CPU + GPU + DRAM of the chip",
+            scope=f"{metered} of the chip",
             device=device_model(device),
             uncertainty="untested path of Zeus: compare it with another meter first",
             resolution_s=_NVML_PERIOD_S,
@@ -248,7 +256,7 @@ class SocMeter(_ZeusMeter):
         cpu_j = part_j("cpu_total_mj", "cpu_energy_mj")
         dram_j = part_j("dram_mj")
         if gpu_j is None and cpu_j is None:
-            raise HardwareError("the chip reported no energy; choose hardware=estimate")
+            raise HardwareError(f"the chip reported no energy; {CPU_REMEDY}")
         return Energy(time_s, gpu_j, cpu_j, dram_j)
 
 
@@ -275,7 +283,7 @@ class _Window:
         gpu_indices = list(range(len(gpus))) if amd_index is None else [amd_index]
         if amd_index is None and not gpus:
             gpu_indices = []
-        self._remedy = "choose hardware=estimate"
+        self._remedy = CPU_REMEDY
         if gpus or cpu_indices:
             self._remedy = NVML_REMEDY if gpus else _RAPL_REMEDY
         with _hardware_errors("the energy counters cannot be opened", self._remedy):

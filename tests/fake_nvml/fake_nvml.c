@@ -304,8 +304,7 @@ int nvmlDeviceGetMemoryInfo_v2(gpu_h h, memory_v2_t *to) {
     *to = (memory_v2_t){to->version, m.total, 0, m.free, m.used};
     return OK;
 }
-int nvmlDeviceGetComputeRunningProcesses_v3(gpu_h h, unsigned *n, process_t *to) {
-    ENTER_GPU();
+static int list_processes(const gpu_t *g, unsigned *n, process_t *to) {
     unsigned room = *n;
     *n = running(g);
     if (room < *n) return INSUFFICIENT_SIZE;
@@ -313,6 +312,12 @@ int nvmlDeviceGetComputeRunningProcesses_v3(gpu_h h, unsigned *n, process_t *to)
         if (g->processes[i]) *to++ = (process_t){(uint32_t)g->processes[i], 1 << 20, ~0u, ~0u};
     return OK;
 }
+int nvmlDeviceGetComputeRunningProcesses_v3(gpu_h h, unsigned *n, process_t *to) {
+    ENTER_GPU();
+    return list_processes(g, n, to);
+}
+/* The second version, which drivers before 510 have alone, has the same layout. */
+int fake_processes_v2(gpu_h h, unsigned *n, process_t *to) { ENTER_GPU(); return list_processes(g, n, to); }
 
 int nvmlDeviceGetTotalEnergyConsumption(gpu_h h, unsigned long long *mj) {
     ENTER_GPU();

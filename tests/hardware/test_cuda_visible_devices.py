@@ -46,7 +46,7 @@ def test_each_form_that_cuda_takes(variable: str | None, positions: list[int]):
 
 
 def test_mig_slices_are_refused_with_the_reason():
-    with pytest.raises(HardwareError, match=r"MIG slice.*whole GPUs.*hardware=estimate"):
+    with pytest.raises(HardwareError, match=r"MIG slice.*whole GPUs.*device=cpu"):
         visible_positions(UUIDS, "MIG-8f2c")
 
 

@@ -7,18 +7,22 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import pynvml
 import pytest
 import torch
 import yaml
 
 from energyopt.core.energy import Energy
 from energyopt.errors import ConfigError, HardwareError, PowerLimitRefusedError
+from energyopt.hardware import driver_remedies
 from energyopt.hardware.gpu_allocation import GpuAllocation
 from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.hardware.gpu_selection import claim
 from energyopt.hardware.lease import Lease
 from energyopt.hardware.nvml import Board, all_boards
+from energyopt.hardware.zeus import NvmlMeter
 from energyopt.utils.paths import conf_dir
 from tests import fake_nvml
 from tests.fake_nvml import FakeNvml
@@ -136,8 +140,20 @@ def test_gpus_whose_energy_nothing_counts_are_refused_or_passed_over(
     break_it(gpus.state.gpu[0])
     assert chosen(gpus=1) == [1]
     for wanted in ({"gpus": [0]}, {"gpus": 2}):
-        with pytest.raises(HardwareError, match=rf"GPU 0 .*{says}.*hardware=estimate"):
+        with pytest.raises(HardwareError, match=rf"GPU 0 .*{says}.*device=cpu") as refusal:
             chosen(**wanted)
+        assert "estimate" not in str(refusal.value)  # it would not see the GPU
+
+
+def test_the_gpu_of_a_jetson_module_is_metered_with_its_chip(
+    gpus: FakeNvml, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    gpus.state.gpu[0].name = b"Orin (nvgpu)"
+    gpus.fail("nvmlDeviceGetTotalEnergyConsumption", fake_nvml.NOT_SUPPORTED)
+    with pytest.raises(HardwareError, match=r"Jetson module.*; choose hardware=soc"):
+        chosen(gpus=[0])
+    monkeypatch.setattr(driver_remedies, "JETSON_FILES", (tmp_path,))
+    assert claim(GpuOptions(gpus="auto"), "cuda").boards == ()
 
 
 def test_a_gpu_that_does_not_answer_is_an_error(gpus: FakeNvml):
@@ -228,6 +244,68 @@ def test_a_driver_that_does_not_tell_who_computes_is_flagged(
     allocation.record_processes()
     allocation.check_processes()
     assert allocation.flags == ("company_unknown",)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "nvmlDeviceGetComputeRunningProcesses_v3",
+        "nvmlDeviceGetTemperatureV",
+        "nvmlDeviceGetC2cModeInfoV",
+        "nvmlDeviceGetFieldValues",
+        "nvmlDeviceGetMemoryInfo_v2",
+        "nvmlDeviceGetMigMode",
+        "nvmlDeviceGetArchitecture",
+        "nvmlDeviceGetVirtualizationMode",
+        "nvmlDeviceGetEnforcedPowerLimit",
+    ],
+)
+def test_a_driver_without_a_newer_call_still_meters(
+    gpus: FakeNvml, claimed: list[GpuAllocation], call: str
+):
+    gpus.fail(call, fake_nvml.FUNCTION_NOT_FOUND)
+    allocation = claim(GpuOptions(gpus=[0]), "cpu")
+    claimed.append(allocation)
+    allocation.record_processes()
+    assert allocation.temperature_c() == 40
+    assert allocation.machine().gpus[0].limit_w == 300
+    meter = NvmlMeter(allocation.boards, "cpu")
+    gpus.state.virtual_clock = 1
+    meter.start()
+    gpus.advance(10)
+    assert meter.stop().total_j == pytest.approx(10 * fake_nvml.IDLE_W)
+    is_unknown = call == "nvmlDeviceGetComputeRunningProcesses_v3"
+    assert allocation.flags == (("company_unknown",) if is_unknown else ())
+
+
+def test_a_driver_before_510_lists_processes_by_its_second_version(
+    gpus: FakeNvml, monkeypatch: pytest.MonkeyPatch
+):
+    calls = {"nvmlDeviceGetComputeRunningProcesses_v2": gpus.library.fake_processes_v2}
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", calls)
+    gpus.fail("nvmlDeviceGetComputeRunningProcesses_v3", fake_nvml.FUNCTION_NOT_FOUND)
+    gpus.processes(0, 4711)
+    with pytest.raises(HardwareError, match="4711"):
+        claim(GpuOptions(gpus=[0]), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (
+            fake_nvml.LIB_RM_VERSION_MISMATCH,
+            r"two versions.*reboot.*rmmod nvidia_uvm.*modprobe nvidia",
+        ),
+        (fake_nvml.DRIVER_NOT_LOADED, r"NVIDIA's driver.*device=cpu"),
+        (fake_nvml.UNKNOWN, r"check `nvidia-smi`, choose another GPU.*device=cpu"),
+    ],
+)
+def test_a_driver_that_does_not_start_has_a_remedy_of_its_own(
+    gpus: FakeNvml, code: int, remedy: str
+):
+    gpus.fail("nvmlInitWithFlags", code)
+    with pytest.raises(HardwareError, match=rf"NVIDIA GPUs cannot be read.*; .*{remedy}"):
+        claim(GpuOptions(gpus=1), "cpu")
 
 
 # Temperature and plausibility --------------------------------------------------------------

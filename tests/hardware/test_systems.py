@@ -320,12 +320,18 @@ def test_a_jetson_module_is_read_like_a_chip(apple: Chip):
     assert (energy.cpu_j, energy.gpu_j, energy.dram_j) == (1, 3, None)
 
 
+def test_only_the_parts_that_a_chip_counts_are_claimed(apple: Chip):
+    assert SocMeter("cpu").provenance.scope == "CPU + GPU + DRAM of the chip"
+    install(Chip(JetsonMeasurement(cpu_energy_mj=1.0, gpu_energy_mj=1.0)))
+    assert SocMeter("cpu").provenance.scope == "CPU + GPU of the chip"
+    install(Chip(JetsonMeasurement(cpu_energy_mj=1.0)))
+    assert SocMeter("cpu").provenance.scope == "CPU of the chip"
+
+
 def test_a_chip_that_tells_nothing_is_an_error(apple: Chip):
     install(Chip(JetsonMeasurement(total_energy_mj=1.0)))
-    meter = SocMeter("cpu")
-    meter.start()
-    with pytest.raises(HardwareError, match=r"reported no energy.*hardware=estimate"):
-        meter.stop()
+    with pytest.raises(HardwareError, match=r"reported no energy; train on the CPU"):
+        SocMeter("cpu")
 
 
 def test_m1_max_takes_an_m1_max(apple: Chip, mac: None):
@@ -347,7 +353,7 @@ def test_m1_max_refuses_another_chip_by_its_name(
 def test_a_machine_that_is_no_such_chip_is_refused():
     fake_nvml.forget_devices()
     for option in ("m1_max", "soc"):
-        with pytest.raises(HardwareError, match=r"this machine is no .*choose hardware="):
+        with pytest.raises(HardwareError, match=r"this machine is no .*hardware=(soc|auto)"):
             _ = setup(f"hardware={option}").meter
 
 
@@ -428,9 +434,9 @@ def test_the_option_amd_builds(radeons: tuple[Radeon, ...]):
 
 def test_an_amd_gpu_without_a_counter_is_refused(radeons: tuple[Radeon, ...]):
     radeons[0].counts = False
-    with pytest.raises(HardwareError, match=r"MI300X has no energy counter.*hardware=estimate"):
+    with pytest.raises(HardwareError, match=r"MI300X has no energy counter.*device=cpu"):
         AmdMeter("cuda:0")
-    with pytest.raises(HardwareError, match=r"AMD GPUs cannot be metered.*hardware=estimate"):
+    with pytest.raises(HardwareError, match=r"AMD GPUs cannot be metered.*device=cpu"):
         AmdMeter("cuda:7")
 
 
