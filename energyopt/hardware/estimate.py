@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import resource
 import time
 
 from energyopt.core.energy import Energy
 from energyopt.core.number_checks import is_number
 from energyopt.core.trial_result import Provenance
 from energyopt.errors import ConfigError
-from energyopt.hardware.host import descendants, device_model, hostname
-
-# Fields of /proc/PID/stat after the command's ")": utime, stime, cutime, cstime.
-_CLOCK_TICKS_FIELDS = slice(11, 15)
+from energyopt.hardware.host import device_model, hostname
+from energyopt.hardware.process_tree import ReapedChildren, process_tree
 
 
 class CpuTimeMeter:
     """Estimates energy from the CPU time of this process and its descendants.
 
     E = P_core x (t_user + t_system). It is linear, so the estimates of trials add up, and other
-    processes' CPU time is not counted. The absolute value may be wrong by several times: it is
-    CPU time in joules, not a sensor (even calibrated estimates are off by up to 40 %: Fischer
-    2025, arXiv:2509.22092). CPU time also grows when other processes compete for caches and
-    clocks, so a training takes more of it on a busy machine than on a quiet one.
+    processes' CPU time is not counted; that of descendants is, however they end (`process_tree`).
+    The absolute value may be wrong by several times: it is CPU time in joules, not a sensor (even
+    calibrated estimates are off by up to 40 %: Fischer 2025, arXiv:2509.22092). CPU time also grows
+    when other processes compete for caches and clocks, so a training takes more of it on a busy
+    machine than on a quiet one.
 
     The default of 4 W is what CodeCarbon 3 assumes for a thread of a processor that it does not
     know. It scales all trials alike, so it does not change their order.
@@ -42,6 +39,7 @@ class CpuTimeMeter:
                 f"hardware.meter.watts_per_core={watts_per_core}: a positive number of W is needed"
             )
         self._watts_per_core = float(watts_per_core)
+        self._tree, self._children = process_tree(), ReapedChildren()
         self._began: tuple[float, float] | None = None
         self.provenance = Provenance(
             kind="estimated",
@@ -57,8 +55,9 @@ class CpuTimeMeter:
 
     def start(self) -> None:
         """Open a window."""
-        children_s = _children_s()  # first: the search for them is not part of the window
-        self._began = (time.perf_counter(), time.process_time() + children_s)
+        self._children.begin()
+        others_s = self._tree.others_s()  # first: the look at them is not part of the window
+        self._began = (time.perf_counter(), time.process_time() + others_s)
 
     def stop(self) -> Energy:
         """Close the window."""
@@ -67,23 +66,6 @@ class CpuTimeMeter:
         began_s, began_cpu_s = self._began
         self._began = None
         time_s, process_s = time.perf_counter() - began_s, time.process_time()
-        # A child that ends unreaped takes its time with it; energy never falls below zero.
-        cpu_s = max(0.0, process_s + _children_s() - began_cpu_s)
+        self._children.end()
+        cpu_s = process_s + self._tree.others_s() - began_cpu_s
         return Energy(time_s, cpu_j=self._watts_per_core * cpu_s)
-
-
-def _children_s() -> float:
-    """Return the CPU time of all descendants, finished and (on Linux) running, in s."""
-    finished = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return finished.ru_utime + finished.ru_stime + _running_children_s()
-
-
-def _running_children_s() -> float:
-    """Return the CPU time of running descendants, such as data loading workers, in s."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:  # no children: the usual case, and no need to scan /proc
-        return 0.0
-    running = descendants(os.getpid()).values()
-    ticks = sum(sum(map(int, fields[_CLOCK_TICKS_FIELDS])) for fields in running)
-    return ticks / os.sysconf("SC_CLK_TCK")

@@ -26,6 +26,8 @@ from types import FrameType
 from typing import NoReturn
 
 from energyopt.errors import LauncherError
+from energyopt.hardware.cgroup import remove_of
+from energyopt.hardware.process_tree import adopt_orphans, reap_orphans
 from energyopt.jobs.worker import Job, JobRunner, send, setup_job_process
 from energyopt.utils.process import die_with_parent, kill_groups
 
@@ -213,6 +215,7 @@ def _serve(
     """
     server = os.getpid()
     setup_job_process()
+    adopt_orphans()  # of its jobs: their CPU time counts for the study
     for number in _TO_ALL:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup holds for the jobs as well
             signal.signal(number, _ignore_signal)
@@ -234,6 +237,7 @@ def _serve(
                 if key.fd in running:
                     ready.unregister(key.fd)
                     _report(key.fd, running.pop(key.fd))
+                    reap_orphans([job.pid for job in running.values()])
                     continue
                 request = b""
                 if key.fd == control.fileno():
@@ -317,6 +321,7 @@ def _report(pidfd: int, job: _Running) -> None:
     # Its children, before it is waited for: until then no other process can have its number.
     kill_groups([job.pid])
     _, wait_status = os.waitpid(job.pid, 0)
+    remove_of(job.pid)
     code = LATE if job.late else os.waitstatus_to_exitcode(wait_status)
     with contextlib.suppress(BrokenPipeError):
         os.write(job.status, str(code).encode())
