@@ -41,6 +41,7 @@ _RULES: Mapping[str, KeyRule] = {
     "max_samples": COUNT.or_null(),
     "patience": COUNT.or_null(),
     "inference_s": _SECONDS,
+    "test_at_end": KeyRule((bool,), lambda _: True, "true or false"),
     "knowledge": KeyRule((str,), bool, "a folder"),
     "trial_timeout_s": _SECONDS,
     # The keys of the search are declared with the sweeper's.

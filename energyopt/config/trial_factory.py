@@ -221,6 +221,7 @@ class TrialFactory:
             stop_at_target=self.objective.stops_at_target,
             pause_at_j=self._context.pause_at_j,
             inference_s=self._inference_s,
+            test_at_end=self._cfg.test_at_end,
         )
 
     @property

@@ -13,7 +13,7 @@ class KeyRule:
     """The allowed values of a key.
 
     Attributes:
-        types: Allowed types; a bool does not count as a number.
+        types: Allowed types; a bool counts only where it is named, not as a number.
         allows: Returns True for an allowed value of these types.
         says: Description of the allowed values.
         optional: Whether None (null in a config) is allowed as well.
@@ -28,7 +28,8 @@ class KeyRule:
         """Return whether the key may hold the value."""
         if value is None:
             return self.optional
-        has_type = isinstance(value, self.types) and not isinstance(value, bool)
+        is_number = bool in self.types or not isinstance(value, bool)
+        has_type = isinstance(value, self.types) and is_number
         return has_type and self.allows(value)
 
     def or_null(self) -> KeyRule:

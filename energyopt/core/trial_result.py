@@ -36,7 +36,7 @@ Purpose = Literal[
 
 `pretraining` is the whole training of a source or a teacher by this trial; `preparation` is a
 paradigm's work before its first step, such as a teacher's passes; `inference` is the measurement of
-the energy of inference.
+the energy of inference, and the pass over the test split.
 
 `restarted` is the energy of earlier executions of the trial that were cut; `idle` is waiting for a
 GPU to cool down and measuring its idle power; `profiling` is the cost of trying power limits beyond
@@ -187,6 +187,8 @@ class TrialResult:
         head_targets: Target of each head, for several heads.
         inference_j_per_1000: Energy of 1,000 inferences of each metered model, in J; the first is
             the trained model.
+        test_value: The metric on the test split, of the model as the training ended; None where it
+            was not asked for.
     """
 
     start: TrialStart
@@ -198,6 +200,7 @@ class TrialResult:
     upfront: tuple[UpfrontCost, ...] = ()
     head_targets: Mapping[str, float] = field(default_factory=dict)
     inference_j_per_1000: Mapping[str, float] = field(default_factory=dict)
+    test_value: float | None = None
 
     @classmethod
     def assemble(
@@ -357,6 +360,7 @@ class TrialResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
+        tested = {} if self.test_value is None else {"test_value": self.test_value}
         return {
             "start": asdict(self.start),
             "checkpoints": self.checkpoints.to_dict(),
@@ -367,6 +371,7 @@ class TrialResult:
             "upfront": [cost.to_dict() for cost in self.upfront],
             "head_targets": dict(self.head_targets),
             "inference_j_per_1000": dict(self.inference_j_per_1000),
+            **tested,
         }
 
     @classmethod
@@ -384,6 +389,7 @@ class TrialResult:
             upfront=tuple(map(UpfrontCost.from_dict, data.get("upfront", ()))),
             head_targets=data.get("head_targets", {}),
             inference_j_per_1000=data.get("inference_j_per_1000", {}),
+            test_value=data.get("test_value"),
         )
 
 

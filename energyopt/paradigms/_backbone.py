@@ -32,6 +32,18 @@ def head_of(model: nn.Module) -> str:
     return linear[-1]
 
 
+def freeze_trunk(model: nn.Module) -> str:
+    """Freeze all of a network but its head, and return the name of the head.
+
+    Raises:
+        ConfigError: If it has none.
+    """
+    head = head_of(model)
+    model.requires_grad_(requires_grad=False)
+    model.get_submodule(head).requires_grad_(requires_grad=True)
+    return head
+
+
 def load_trunk(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """Load the weights of another network's trunk; the head is not changed.
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from energyopt.core.protocols import PretrainedModel
 from energyopt.errors import ConfigError
-from energyopt.paradigms._backbone import head_of, load_trunk
+from energyopt.paradigms._backbone import freeze_trunk, load_trunk
 from energyopt.paradigms.multitask import Multitask
 
 
@@ -47,7 +47,5 @@ class Pretrained(Multitask):
             raise ConfigError(f"paradigm.trainable={self.trainable} is unknown: choose all or head")
         load_trunk(self.model, self.source.state)
         if self.trainable == "head":
-            self._part = head_of(self.model)
-            self.model.requires_grad_(requires_grad=False)
-            self.model.get_submodule(self._part).requires_grad_(requires_grad=True)
+            self._part = freeze_trunk(self.model)
         super().__post_init__()

@@ -34,6 +34,7 @@ _NOT_IDENTIFYING = (
 # was before the key existed.
 _ADDED_KEYS: Mapping[str, Any] = {
     "inference_s": None,
+    "test_at_end": False,
     "monitor": None,
     "mode": None,
     "paradigm.targets": None,
@@ -44,7 +45,7 @@ _ADDED_KEYS: Mapping[str, Any] = {
 _WHOLE = "it belongs to the whole study"
 _OTHERS_OF_THE_STUDY = (
     *("trial_timeout_s", "report", "stopping", "trusted_targets", "knowledge", "inference_s"),
-    *("monitor", "mode"),
+    *("monitor", "mode", "test_at_end"),
 )
 _UNSWEEPABLE: Mapping[str, str] = {
     **dict.fromkeys((*ROOT_KEYS, *_OTHERS_OF_THE_STUDY), _WHOLE),

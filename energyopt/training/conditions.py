@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from energyopt.core.calibration import Calibration, gpus_key
-from energyopt.core.protocols import SupportsInference
+from energyopt.core.protocols import SupportsInference, SupportsTest
 from energyopt.core.trial_result import TrialStart
 from energyopt.errors import HardwareError
 from energyopt.hardware.gpu_allocation import GpuAllocation
@@ -66,6 +67,20 @@ def measure_inference(recorder: Recorder, paradigm: object, min_s: float) -> Non
             while not answers or time.monotonic() < until_s:
                 answers += infer()
         recorder.inference_j_per_1000[name] = 1000 * recorder.last().total_j / answers
+
+
+def measure_test(recorder: Recorder, paradigm: object) -> None:
+    """Evaluate the model on the test split, if the paradigm has one; no search sees the value.
+
+    Args:
+        recorder: Records the energy, and the value if it is finite.
+        paradigm: The trained paradigm.
+    """
+    if not isinstance(paradigm, SupportsTest):
+        return
+    with recorder.window("inference", "testing"):
+        value = float(paradigm.test())
+    recorder.test_value = value if math.isfinite(value) else None
 
 
 def check_conditions(recorder: Recorder, gpus: GpuAllocation, start: TrialStart) -> None:

@@ -26,6 +26,7 @@ class Plan:
             as soon as power limits are profiled, or at its first evaluation; None never.
         inference_s: Minimum time of inference after the training, to meter it, in s; None for no
             inference.
+        test_at_end: Evaluate the model as it ended on the test split.
         max_loss_growth: Mean loss of a window, in units of the first window's, that counts
             as divergence.
     """
@@ -38,6 +39,7 @@ class Plan:
     stop_at_target: bool = False
     pause_at_j: float | None = None
     inference_s: float | None = None
+    test_at_end: bool = False
     max_loss_growth: float = 10.0
 
     def next_evaluation(self, samples: int, epoch_samples: int, *, reached: bool) -> int:

@@ -92,6 +92,7 @@ class Recorder:
         self.upfront: list[UpfrontCost] = []
         self.head_targets: Mapping[str, float] = {}
         self.inference_j_per_1000: dict[str, float] = {}
+        self.test_value: float | None = None
         if resumed is not None:
             self.upfront += resumed.upfront
             self._collect(resumed.windows)
@@ -240,6 +241,7 @@ class Recorder:
             upfront=tuple(self.upfront),
             head_targets=dict(self.head_targets),
             inference_j_per_1000=self.inference_j_per_1000,
+            test_value=self.test_value,
         )
 
     def _add(self, *windows: Window) -> None:

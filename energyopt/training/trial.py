@@ -42,6 +42,7 @@ from energyopt.training.conditions import (
     cool_down,
     measure_idle,
     measure_inference,
+    measure_test,
 )
 from energyopt.training.ending import Ending
 from energyopt.training.plan import Plan
@@ -116,6 +117,8 @@ def run_trial(
     end, reason = loop.conclude()
     if plan.inference_s is not None and end != "paused":
         measure_inference(recorder, paradigm, plan.inference_s)
+    if plan.test_at_end and end != "paused":
+        measure_test(recorder, paradigm)
     check_conditions(recorder, gpus, start)
     if end == "paused" and keep is not None:
         point = loop.pause_point

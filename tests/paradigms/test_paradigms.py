@@ -25,6 +25,7 @@ from energyopt.errors import ConfigError
 from energyopt.models.mlp import MLP
 from energyopt.paradigms._heads import score
 from energyopt.paradigms.distillation import Distillation
+from energyopt.paradigms.frozen import Frozen
 from energyopt.paradigms.multitask import Multitask
 from energyopt.paradigms.pretrained import Pretrained
 from energyopt.paradigms.scratch import Scratch
@@ -85,7 +86,7 @@ def build(kind: type, task: Task = ONE, seed: int = 0, **options: Any) -> Any:
 MAKERS: dict[str, Callable[[int], Trainable]] = {
     f"{kind.__name__} {name}": functools.partial(_make, kind, task, options)
     for _make in [lambda kind, task, options, seed: build(kind, task, seed, **options)]
-    for kind in (Scratch, Multitask, Pretrained, Distillation)
+    for kind in (Scratch, Multitask, Frozen, Pretrained, Distillation)
     for name, task, options in (
         ("one head", ONE, {}),
         ("two heads", TWO, {"targets": {"digit": 0.9, "odd": 0.8}}),
@@ -127,7 +128,7 @@ def test_a_task_says_its_heads() -> None:
     assert not isinstance(ONE, MultiHeadTask)
 
 
-@pytest.mark.parametrize("kind", [Scratch, Multitask, Pretrained, Distillation])
+@pytest.mark.parametrize("kind", [Scratch, Multitask, Frozen, Pretrained, Distillation])
 def test_each_head_is_scored_and_the_worst_counts(kind: type) -> None:
     paradigm = build(kind, TWO, target=0.9)
     assert is_a(paradigm, SupportsHeads)
@@ -302,6 +303,17 @@ def test_a_frozen_trunk_stays_as_it_is_and_its_head_learns() -> None:
     for name, of in paradigm.model.state_dict().items():
         assert torch.equal(of, before[name]) != name.startswith("4."), name
     assert all(of.grad is None for name, of in paradigm.model.named_parameters() if name[0] != "4")
+
+
+def test_the_control_of_fine_tuning_trains_the_head_alone_and_keeps_its_random_trunk() -> None:
+    paradigm = build(Frozen)
+    before = {name: of.clone() for name, of in paradigm.model.state_dict().items()}
+    first = paradigm.train(200).loss
+    assert paradigm.train(1000).loss < first
+    after = paradigm.model.state_dict()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert changed
+    assert all(name.startswith("4.") for name in changed)
 
 
 def test_our_models_name_their_head() -> None:

@@ -308,6 +308,19 @@ def test_inference_is_measured_where_it_is_asked_for(tmp_path: Path) -> None:
         assert setup.plan.inference_s == 1
 
 
+def test_the_test_split_is_evaluated_where_it_is_asked_for_and_kept_with_the_record(
+    tmp_path: Path,
+) -> None:
+    plain = trial(tmp_path / "0", *QUICK)
+    tested = trial(tmp_path / "1", *QUICK, "test_at_end=true")
+    assert (plain.test_value, "test_value" in plain.to_dict()) == (None, False)
+    assert tested.test_value is not None
+    assert 0 < tested.test_value <= 1
+    assert TrialResult.from_dict(tested.to_dict()).test_value == tested.test_value
+    assert tested.booked("inference").time_s > 0
+    assert tested.booked("evaluation") == plain.booked("evaluation")  # of the curve alone
+
+
 def _weights_of(folder: Path) -> dict[str, torch.Tensor]:
     (source,) = trial(folder, *SOURCE).upfront
     path = folder.parent / "studies" / "knowledge" / source.digest / WEIGHTS
