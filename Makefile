@@ -13,6 +13,8 @@ demo: $(STAMP)
 	$(BIN)/python -m energyopt -m 'lr=tag(log,interval(1e-4,1e-1))' \
 	    'batch_size=choice(16,32,64,128,256)' n_trials=20 study=demo
 
+# Tests start hundreds of programs, each of which would compile all of energyopt again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: lint
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 	    --durations 20 $(if $(SLOW),,-m "not slow")
