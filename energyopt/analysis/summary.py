@@ -179,11 +179,7 @@ def summarize(
         provenance=study.provenance,
         front=front,
         front_of=front_of(front, study),
-        profiles=tuple(
-            (trial.number, result.conditions.profile)
-            for trial, result in study.results
-            if result.conditions.profile is not None
-        ),
+        profiles=_profiles(study),
         metrics=study.metrics,
         told=tuple(
             undominated(
@@ -193,6 +189,21 @@ def summarize(
         monitor=study.monitor,
         recycled=recycled_of(study, reaching),
         app=study.app,
+    )
+
+
+def _profiles(study: StudyRecord) -> tuple[tuple[int, PowerProfile], ...]:
+    """Return the power profiles, by trial, without unfinished ones that a later trial finished."""
+    profiles = [
+        (trial.number, result.conditions.profile)
+        for trial, result in study.results
+        if result.conditions.profile is not None
+    ]
+    finished = [profile.shape for _, profile in profiles if profile.finished]
+    return tuple(
+        (trial, profile)
+        for trial, profile in profiles
+        if profile.finished or (len(profile.points) > 1 and profile.shape not in finished)
     )
 
 

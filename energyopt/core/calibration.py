@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from typing import Any, TypeVar
 
 from energyopt.core.conditions import Machine, ProfilePoint
@@ -28,6 +28,7 @@ class Calibration:
 
     Attributes:
         profiles: Points of finished power profiles, by the digest of the workload.
+        unfinished: Measurements of unfinished ones, by the digest of workload and GPUs.
         idle_w: Power at rest, in W, by the digest of the GPUs and their limits.
         reference_c: Temperature at the study's first trial, in degC, by the digest of the GPUs.
     """
@@ -35,6 +36,7 @@ class Calibration:
     profiles: Mapping[str, tuple[ProfilePoint, ...]] = field(default_factory=dict)
     idle_w: Mapping[str, float] = field(default_factory=dict)
     reference_c: Mapping[str, float] = field(default_factory=dict)
+    unfinished: Mapping[str, tuple[ProfilePoint, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, results: Iterable[TrialResult]) -> Calibration:
@@ -50,8 +52,13 @@ class Calibration:
         if machine is None or not machine.gpus:
             return self
         profiles, idle_w, reference_c = {}, {}, {}
-        if conditions.profile is not None and conditions.profile.finished:
-            profiles[digest(conditions.profile.shape)] = conditions.profile.points
+        profile, unfinished = conditions.profile, dict(self.unfinished)
+        if profile is not None and profile.finished:
+            profiles[digest(profile.shape)] = profile.points
+        elif profile is not None:
+            key = unfinished_key(profile.shape, [gpu.uuid for gpu in machine.gpus])
+            # Of trials that continued it at the same time, the one that got further counts.
+            unfinished[key] = max(unfinished.get(key, ()), profile.measured, key=len)
         if conditions.idle_w is not None:
             idle_w[gpus_key(machine, limits=True)] = conditions.idle_w
         if conditions.temperature_before_c is not None:
@@ -60,18 +67,16 @@ class Calibration:
             _extended(self.profiles, profiles),
             _extended(self.idle_w, idle_w),
             _extended(self.reference_c, reference_c),
+            dict([*unfinished.items()][-_MAX_ENTRIES:]),
         )
 
     def to_json(self) -> str:
         """Return the calibration as JSON of digests and numbers."""
-        points = {
-            key: [[point.limit_w, point.steps, point.step_j, point.step_s] for point in profile]
-            for key, profile in self.profiles.items()
-        }
         parts = {
-            "profiles": points,
+            "profiles": _plain(self.profiles),
             "idle_w": dict(self.idle_w),
             "reference_c": dict(self.reference_c),
+            "unfinished": _plain(self.unfinished),
         }
         return json.dumps(parts, separators=(",", ":"))
 
@@ -79,16 +84,27 @@ class Calibration:
     def from_json(cls, text: str) -> Calibration:
         """Read what `to_json` wrote."""
         data = json.loads(text)
-        profiles = {
-            key: tuple(ProfilePoint(*point) for point in points)
-            for key, points in data["profiles"].items()
-        }
-        return cls(profiles, data["idle_w"], data["reference_c"])
+        profiles, unfinished = (
+            {
+                key: tuple(ProfilePoint(*point) for point in points)
+                for key, points in data[part].items()
+            }
+            for part in ("profiles", "unfinished")
+        )
+        return cls(profiles, data["idle_w"], data["reference_c"], unfinished)
 
 
 def gpus_key(machine: Machine, *, limits: bool = False) -> str:
     """Return the digest of a trial's GPUs, with their power limits if these matter."""
     return digest([[gpu.uuid, gpu.limit_w if limits else None] for gpu in machine.gpus])
+
+
+def unfinished_key(shape: Mapping[str, Any], uuids: Sequence[str]) -> str:
+    """Return the digest of an unfinished profile: of its workload, and of its very GPUs.
+
+    The sensors of two boards differ by some percent, so their measurements are not mixed.
+    """
+    return digest([digest(shape), list(uuids)])
 
 
 def digest(what: Any) -> str:
@@ -108,6 +124,14 @@ def shape_of_work(device: str, model: Any, batch_size: int, paradigm: Any) -> Ma
     """
     shape = {"device": device, "model": model, "batch_size": batch_size, "paradigm": paradigm}
     return {key: as_stored(part) for key, part in shape.items()}
+
+
+def _plain(profiles: Mapping[str, Sequence[ProfilePoint]]) -> dict[str, list[list[float]]]:
+    """Return the points of profiles as numbers, without those that are not known."""
+    return {
+        key: [[number for number in astuple(point) if number is not None] for point in points]
+        for key, points in profiles.items()
+    }
 
 
 def _extended(existing: Mapping[str, T], measured: Mapping[str, T]) -> dict[str, T]:

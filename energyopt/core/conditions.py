@@ -78,12 +78,14 @@ class ProfilePoint:
         steps: Optimizer steps that were measured.
         step_j: Energy of a step, in J.
         step_s: Time of a step, in s.
+        at_s: Middle of its measurement, in s of training since that began; None if not recorded.
     """
 
     limit_w: float
     steps: int
     step_j: float
     step_s: float
+    at_s: float | None = None
 
     @property
     def power_w(self) -> float:
@@ -97,10 +99,17 @@ class PowerProfile:
 
     Attributes:
         shape: The workload: device, model, batch size, and the paradigm with its precision.
-        points: The limits that were tried, from the highest downward.
+        points: The limits that were tried, from the highest downward, on the warm board: see
+            `measured` and `drift`.
         chosen_w: The limit that the policy chose, in W.
-        finished: Whether all limits were tried; else the trial ended first.
+        finished: Whether all limits were tried; else the trial ended first, and `chosen_w` is the
+            best so far.
         policy: The policy that chose it: `power_policy`.
+        measured: The measurements as they were read, in their order, repeated ones included, those
+            of earlier trials that were continued first. Empty in records from before there was
+            a correction.
+        drift: Energy of a step at a limit at its last measurement, as a multiple of that at its
+            first one: what the warming of the board changed, and `points` are corrected for.
     """
 
     shape: Mapping[str, Any]
@@ -108,11 +117,17 @@ class PowerProfile:
     chosen_w: float
     finished: bool = True
     policy: str = "energy"
+    measured: tuple[ProfilePoint, ...] = ()
+    drift: float = 1.0
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PowerProfile:
         """Read one from plain data."""
-        return cls(**{**data, "points": tuple(ProfilePoint(**point) for point in data["points"])})
+        points = {
+            key: tuple(ProfilePoint(**point) for point in data.get(key, ()))
+            for key in ("points", "measured")
+        }
+        return cls(**{**data, **points})
 
 
 @dataclass(frozen=True, slots=True)

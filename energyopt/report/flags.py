@@ -40,13 +40,20 @@ REMEDIES: Mapping[str, str] = {
         "hardware.cool_down_max_s"
     ),
     "power_profile_too_short": (
-        "the training is too short to try power limits in, which takes three limits of "
-        "hardware.profile_settle_s + profile_slice_s at least (18 s with the defaults), and kept "
-        "the limit in force; train longer, lower profile_slice_s (at the price of noise), or set "
-        "hardware.power_limit_w"
+        "the training is too short to compare two power limits, each of which takes "
+        "hardware.profile_settle_s + profile_slice_s (6 s with the defaults), and kept the limit "
+        "in force; the study's next trial with this model and batch size continues; train longer, "
+        "lower profile_slice_s (at the price of noise), or set hardware.power_limit_w"
     ),
     "power_profile_unfinished": (
-        "the trial ended while power limits were tried; its joules are those of the best so far"
+        "the trial ended before all power limits were compared, so its joules are those of the "
+        "best so far, and another may be better; the study's next trial with this model and batch "
+        "size continues the profile"
+    ),
+    "partly_imputed": (
+        "steps in which other power limits were tried count as training at the mean of the chosen "
+        "limit, so that part of the joules is imputed, not read for those very steps; set "
+        "hardware.power_limit_w to the chosen limit for a training that is measured throughout"
     ),
     "unlike_published": (
         "neither the GPU's default power limit nor its highest is one that its maker publishes for "

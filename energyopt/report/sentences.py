@@ -21,6 +21,7 @@ from energyopt.report.flags import explain_flag
 COUNTED = "This counts the energy of trials only: start-up and the sampler are not metered."
 
 _MAX_PROFILES = 3
+_DRIFT_TO_SAY = 0.01  # below it, the repeated measurements of a limit agree within their noise
 
 _OUTCOMES: Mapping[str, str] = {
     "reached": "reached the target",
@@ -91,7 +92,9 @@ def hardware_lines(result: TrialResult) -> list[str]:
             for point in conditions.profile.points
         )
         chosen = f"{conditions.profile.chosen_w:g} W, by {conditions.profile.policy}"
-        lines.append(f"Power limit: {chosen}; a step at {tried}.")
+        if conditions.limit_w not in (None, conditions.profile.chosen_w):
+            chosen = f"{conditions.limit_w:g} W, not chosen by its profile"
+        lines.append(f"Power limit: {chosen}; a step at {tried}{_doubt(conditions.profile)}.")
     elif conditions.limit_w is not None:
         lines.append(f"Power limit: {conditions.limit_w:g} W.")
     if conditions.idle_w is not None:
@@ -238,13 +241,28 @@ def _profile_line(trial: int, profile: PowerProfile) -> str:
     points = {point.limit_w: point for point in profile.points}
     best, highest = points[profile.chosen_w], profile.points[0]
     line = f"Power limit: {best.limit_w:g} W for batch size {profile.shape.get('batch_size')}"
+    doubt = _doubt(profile)
     if best == highest:
-        return f"{line}, the highest of {len(points)} tried (trial {trial})."
+        return f"{line}, the highest of {len(points)} tried (trial {trial}){doubt}."
     saved_share, slower_share = 1 - best.step_j / highest.step_j, best.step_s / highest.step_s - 1
     return (
         f"{line}, of {len(points)} tried (trial {trial}): {percent(saved_share)} less energy and "
-        f"{percent(slower_share)} more time a step than at {highest.limit_w:g} W."
+        f"{percent(slower_share)} more time a step than at {highest.limit_w:g} W{doubt}."
     )
+
+
+def _doubt(profile: PowerProfile) -> str:
+    """Return what makes a profile less sure, as clauses to append to a sentence."""
+    text = ""
+    if abs(profile.drift - 1) >= _DRIFT_TO_SAY:
+        change = percent(abs(profile.drift - 1))
+        verb = "raised" if profile.drift > 1 else "lowered"
+        text += (
+            f"; corrected for a drift of the board, which {verb} the energy of a step by {change}"
+        )
+    if not profile.finished:
+        text += "; unfinished: one of the limits that were not tried may be better"
+    return text
 
 
 def _measuring_line(provenance: Provenance | None) -> str:

@@ -9,19 +9,25 @@ its result, so no work is lost: each step is accounted for as training at the en
 of the limit that is chosen in the end, and the excess of the others as profiling. Both sum to what
 the counter read. Energy per step is convex in the limit but for noise (static power x time falls
 and dynamic power rises with the clock), so the scan ends once two limits are worse than the best.
+
+The board warms up meanwhile, which favours the limit that comes first. So that limit is measured
+twice at first and again whenever the scan would end, and what the warming changed is corrected
+before limits are compared: see `drift`. What a trial measures before it ends is kept, and the next
+one with the same work on the same GPUs continues it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from energyopt.core.calibration import Calibration, digest
+from energyopt.core.calibration import Calibration, digest, unfinished_key
 from energyopt.core.conditions import PowerProfile, ProfilePoint
-from energyopt.core.energy import Energy
+from energyopt.core.energy import Energy, total
 from energyopt.core.protocols import TrainStep
 from energyopt.errors import HardwareError
+from energyopt.training.drift import Drift, fit_drift
 
 if TYPE_CHECKING:
     from energyopt.hardware.gpu_allocation import GpuAllocation
@@ -36,7 +42,12 @@ _N_WORSE_TO_END = 2  # one worse limit may be noise
 # A limit within 5 % of the best is not counted as worse: measured energy is not smooth over limits,
 # and the best can lie behind a small hill.
 _NEARLY_BEST = 1.05
-_MIN_LIMITS = 3  # limits that a profile needs: one, and two that are worse
+# Slices that must still fit for the first limit to be measured twice at once: it takes a first and
+# a last measurement to see a drift, and one between them to see its curve.
+_SLICES_FOR_CURVE = 3
+
+PARTLY_IMPUTED = "partly_imputed"
+"""Flag of a trial with steps that are accounted for at a limit's mean."""
 
 Select = Callable[[Sequence[ProfilePoint]], float]
 
@@ -66,6 +77,7 @@ class PowerProfiler:
         shape: Describes the work that the profile is valid for.
         original_w: The limit that a trial too short for a profile keeps, in W.
         policy: The name of `select`.
+        earlier: Measurements of an unfinished profile of earlier trials, which this continues.
     """
 
     set_limit_w: Callable[[float], None]
@@ -76,6 +88,7 @@ class PowerProfiler:
     shape: Mapping[str, Any]
     original_w: float
     policy: str = "energy"
+    earlier: Sequence[ProfilePoint] = ()
     step: Energy | None = None
     """Energy of a step at the chosen limit; None until one is chosen."""
 
@@ -83,21 +96,20 @@ class PowerProfiler:
     """The profile; None until the profiler is over."""
 
     too_short: bool = False
-    """True if the trial is too short for a profile, and keeps its limit."""
+    """True if the trial is too short to compare limits, and keeps its own."""
 
-    _points: list[ProfilePoint] = field(default_factory=list)
-    _steps: list[Energy] = field(default_factory=list)  # energy of a step at each point
-    _untried_w: Iterator[float] = field(init=False)
+    _measured: list[ProfilePoint] = field(default_factory=list)
+    _slices: list[tuple[float, Energy]] = field(default_factory=list)  # limit, energy of a step
     _limit_w: float = 0.0
     _settling: bool = True
     _slice: Energy = field(default_factory=Energy)  # used in this phase of this limit
     _slice_steps: int = 0
-    _n_worse: int = 0
+    _trained_s: float = 0.0
     _samples_per_s: float | None = None
     _last_samples: int = 0
 
     def __post_init__(self) -> None:
-        self._untried_w = iter(self.limits_w)
+        self._measured += [point for point in self.earlier if self._is_tried(point.limit_w)]
 
     @property
     def over(self) -> bool:
@@ -111,7 +123,7 @@ class PowerProfiler:
             max_samples: Maximum number of samples.
         """
         if self._samples_per_s is None:
-            self._begin_next()
+            self._begin(self._next_w(can_repeat=False) or self.limits_w[0])
             return 1  # the first batch measures the speed
         remaining_s = (self.settle_s if self._settling else self.slice_s) - self._slice.time_s
         fitting = int(self._samples_per_s * max(remaining_s, 0.0)) + 1
@@ -128,6 +140,7 @@ class PowerProfiler:
         self._last_samples = step.samples
         if energy.time_s > 0:
             self._samples_per_s = step.samples / energy.time_s
+        self._trained_s += energy.time_s
         self._slice += energy
         self._slice_steps += step.steps
         if self._slice.time_s < (self.settle_s if self._settling else self.slice_s):
@@ -137,29 +150,72 @@ class PowerProfiler:
             self._slice, self._slice_steps = Energy(), 0
             return
         self._add_point()
-        if len(self._points) == 1 and self._does_not_fit(remaining_samples):
-            self._abandon()
-        elif self._n_worse >= _N_WORSE_TO_END or not self._begin_next():
+        next_w = self._next_w(can_repeat=self._fits(_SLICES_FOR_CURVE, remaining_samples))
+        if next_w is None:
             self._finish(finished=True)
+        elif self._fits(1, remaining_samples):
+            self._begin(next_w)
+        else:
+            self.end()
 
     def end(self) -> None:
         """End the profile with the trial: choose from the limits measured so far."""
         if self.over:
             return
-        if self._points:
+        if len({point.limit_w for point in self._measured}) > 1:
             self._finish(finished=False)
         else:
             self._abandon()
 
-    def _begin_next(self) -> bool:
-        limit_w = next(self._untried_w, None)
-        if limit_w is None:
-            return False
-        self._limit_w = limit_w
-        self.set_limit_w(limit_w)
+    # What to measure next ------------------------------------------------------------------
+
+    def _next_w(self, *, can_repeat: bool) -> float | None:
+        """Return the limit to measure next, in W; None if the best is found.
+
+        Args:
+            can_repeat: Whether the first limit may be measured twice in a row.
+        """
+        first_w = self.limits_w[0]
+        n_first = sum(point.limit_w == first_w for point in self._measured)
+        if n_first == 1 == len(self._measured) and can_repeat and len(self.limits_w) > 1:
+            return first_w
+        points = self._points(self._drift())
+        untried = [w for w in self.limits_w if all(point.limit_w != w for point in points)]
+        if untried and self._n_worse(points) < _N_WORSE_TO_END:
+            return untried[0]
+        is_checked = self._measured[-1].limit_w == first_w
+        return None if is_checked or len(self.limits_w) == 1 else first_w
+
+    def _n_worse(self, points: Sequence[ProfilePoint]) -> int:
+        """Return how many limits, of those tried last, were worse than the best."""
+        n_worse = 0
+        for count, point in enumerate(points, 1):
+            chosen_w = self.select(points[:count])
+            if chosen_w == point.limit_w:
+                n_worse = 0
+            elif not self._nearly_as_good(point, chosen_w, points):
+                n_worse += 1
+        return n_worse
+
+    def _nearly_as_good(
+        self, point: ProfilePoint, chosen_w: float, points: Sequence[ProfilePoint]
+    ) -> bool:
+        """Return True if a limit may be as good as the chosen one, but for noise."""
+        best = next(p for p in points if p.limit_w == chosen_w)
+        return self.policy == "energy" and point.step_j < _NEARLY_BEST * best.step_j
+
+    def _fits(self, slices: int, remaining_samples: int) -> bool:
+        needed_s = slices * (self.settle_s + self.slice_s)
+        return remaining_samples >= needed_s * (self._samples_per_s or 0.0)
+
+    def _begin(self, limit_w: float) -> None:
+        if limit_w != self._limit_w:
+            self._limit_w = limit_w
+            self.set_limit_w(limit_w)
         self._settling = self.settle_s > 0
         self._slice, self._slice_steps = Energy(), 0
-        return True
+
+    # What was measured ---------------------------------------------------------------------
 
     def _add_point(self) -> None:
         step = self._slice * (1 / max(self._slice_steps, 1))
@@ -169,37 +225,80 @@ class PowerProfiler:
                 "training at a power limit: the slices are too short for its counter; raise "
                 f"hardware.profile_slice_s={self.slice_s:g}"
             )
-        self._points.append(
-            ProfilePoint(self._limit_w, self._slice_steps, step.total_j, step.time_s)
+        at_s = self._trained_s - self._slice.time_s / 2
+        self._measured.append(
+            ProfilePoint(self._limit_w, self._slice_steps, step.total_j, step.time_s, at_s)
         )
-        self._steps.append(step)
-        chosen_w = self.select(self._points)
-        if chosen_w == self._limit_w:
-            self._n_worse = 0
-        elif not self._nearly_as_good(chosen_w):
-            self._n_worse += 1
+        self._slices.append((self._limit_w, step))
 
-    def _nearly_as_good(self, chosen_w: float) -> bool:
-        """Return True if the limit tried last may be as good as the best, but for noise."""
-        best = next(point for point in self._points if point.limit_w == chosen_w)
-        return self.policy == "energy" and self._points[-1].step_j < _NEARLY_BEST * best.step_j
+    def _drift(self) -> Drift:
+        return fit_drift([p for p in self._measured if p.limit_w == self.limits_w[0]])
 
-    def _does_not_fit(self, remaining_samples: int) -> bool:
-        n_more = min(_MIN_LIMITS, len(self.limits_w)) - 1
-        needed_s = n_more * (self.settle_s + self.slice_s)
-        return remaining_samples < needed_s * (self._samples_per_s or 0.0)
+    def _points(self, drift: Drift) -> list[ProfilePoint]:
+        """Return the mean of each limit on the warm board, from the highest limit downward."""
+        points = [drift.corrected(point) for point in self._measured]
+        by_limit = {
+            limit_w: [point for point in points if point.limit_w == limit_w]
+            for limit_w in self.limits_w
+        }
+        return [_mean(repeats) for repeats in by_limit.values() if repeats]
+
+    def _is_tried(self, limit_w: float) -> bool:
+        return any(limit_w == other_w for other_w in self.limits_w)
+
+    # Its end -------------------------------------------------------------------------------
 
     def _abandon(self) -> None:
+        """Keep the trial's own limit; what was measured is there for a later trial."""
         self.too_short = True
+        points = self._points(self._drift())
+        if points:
+            self.profile = PowerProfile(
+                self.shape,
+                tuple(points),
+                points[0].limit_w,
+                finished=False,
+                policy=self.policy,
+                measured=tuple(self._measured),
+            )
         self.set_limit_w(self.original_w)
 
     def _finish(self, *, finished: bool) -> None:
-        chosen_w = self.select(self._points)
-        self.step = self._steps[[point.limit_w for point in self._points].index(chosen_w)]
+        drift = self._drift()
+        points = self._points(drift)
+        chosen_w = self.select(points)
+        self.step = self._step_at(next(point for point in points if point.limit_w == chosen_w))
         self.profile = PowerProfile(
-            self.shape, tuple(self._points), chosen_w, finished, self.policy
+            self.shape,
+            tuple(points),
+            chosen_w,
+            finished,
+            self.policy,
+            tuple(self._measured),
+            drift.ratio,
         )
         self.set_limit_w(chosen_w)
+
+    def _step_at(self, point: ProfilePoint) -> Energy:
+        """Return the energy of a step at a limit, by device.
+
+        Its parts are as in the slices of that limit; or, if an earlier trial measured it, as in
+        all slices of this one.
+        """
+        steps = [step for limit_w, step in self._slices if limit_w == point.limit_w]
+        parts = total(steps or [step for _, step in self._slices])
+        return replace(parts * (point.step_j / parts.total_j), time_s=point.step_s)
+
+
+def _mean(repeats: Sequence[ProfilePoint]) -> ProfilePoint:
+    """Return the mean of a limit's measurements, each weighted by its steps."""
+    weights = [max(point.steps, 1) for point in repeats]
+    step_j, step_s = (
+        sum(weight * getattr(point, name) for weight, point in zip(weights, repeats, strict=True))
+        / sum(weights)
+        for name in ("step_j", "step_s")
+    )
+    return ProfilePoint(repeats[0].limit_w, sum(p.steps for p in repeats), step_j, step_s)
 
 
 def profiler_for(
@@ -226,6 +325,8 @@ def profiler_for(
     select = selector(options, len(gpus.boards))
     low_w, high_w = gpus.limits_w()
     points = calibration.profiles.get(digest(shape)) if calibration else None
+    uuids = [board.uuid for board in gpus.boards]
+    earlier = calibration.unfinished.get(unfinished_key(shape, uuids), ()) if calibration else ()
     if points and low_w <= select(points) <= high_w:
         limit.set(select(points))
         return None
@@ -238,6 +339,7 @@ def profiler_for(
         shape=shape,
         original_w=min(limit.limit_w(), high_w),
         policy=options.power_policy,
+        earlier=earlier,
     )
 
 
@@ -253,15 +355,18 @@ def record_profile(
             leads to.
     """
     flags = recorder.conditions.flags
-    if profiler.profile is None:
+    recorder.record_conditions(profile=profiler.profile)
+    if profiler.too_short or profiler.profile is None:
         flags = (*flags, "power_profile_too_short")
         recorder.record_conditions(limit_w=profiler.original_w)
     else:
-        recorder.record_conditions(profile=profiler.profile, limit_w=profiler.profile.chosen_w)
+        recorder.record_conditions(limit_w=profiler.profile.chosen_w)
         if not profiler.profile.finished:
             flags = (*flags, "power_profile_unfinished")
-    recorder.record_conditions(flags=flags)
     step = profiler.step
+    if step is not None:
+        flags = (*flags, PARTLY_IMPUTED)
+    recorder.record_conditions(flags=flags)
     for interval in tried.values():
         energy = interval.profiled if step is None else step * interval.profiled_steps
         recorder.move_to_training(energy)

@@ -9,7 +9,13 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.core.calibration import Calibration, digest, gpus_key, shape_of_work
+from energyopt.core.calibration import (
+    Calibration,
+    digest,
+    gpus_key,
+    shape_of_work,
+    unfinished_key,
+)
 from energyopt.core.conditions import Conditions, Gpu, Machine, PowerProfile, ProfilePoint
 from energyopt.core.trial_result import TrialResult
 from tests.toys import result
@@ -49,9 +55,17 @@ def test_profiles_idle_power_and_the_first_temperature_are_kept():
     assert gpus_key(machine("GPU-b")) not in calibration.reference_c
 
 
-def test_a_profile_that_was_not_finished_is_not_kept():
-    profile = PowerProfile(SHAPE, POINTS, 200, finished=False)
-    assert Calibration.of([found(machine(), profile=profile)]).profiles == {}
+def test_a_profile_that_was_not_finished_is_continued_on_the_same_gpus_alone():
+    started = tuple(dataclasses.replace(point, at_s=3.0) for point in POINTS)
+    longer, shorter = (
+        PowerProfile(SHAPE, POINTS[:n], 200, finished=False, measured=started[:n]) for n in (2, 1)
+    )
+    calibration = Calibration.of(
+        [found(machine(), profile=longer), found(machine(), profile=shorter)]
+    )
+    assert calibration.profiles == {}
+    assert calibration.unfinished == {unfinished_key(SHAPE, ["GPU-a"]): started}
+    assert Calibration.from_json(calibration.to_json()) == calibration
 
 
 def test_a_profile_holds_for_the_same_shape_alone():
@@ -92,7 +106,7 @@ def test_it_survives_its_journey_and_carries_nobodys_text(trials: list[TrialResu
     text = calibration.to_json()
     assert Calibration.from_json(text) == calibration
     words = set(re.findall(r"[^\W\d_]\w*", re.sub(r'"[0-9a-f]{16}"', "", text)))
-    assert words <= {"profiles", "idle_w", "reference_c", "e"}
+    assert words <= {"profiles", "idle_w", "reference_c", "unfinished", "e"}
 
 
 def test_what_is_new_is_kept_when_there_is_much():

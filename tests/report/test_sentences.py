@@ -1,4 +1,4 @@
-"""What is shown of a study whose metric is better the lower it is."""
+"""What is shown of a study whose metric is better the lower it is, and of a power profile."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console, RenderableType
 
 from energyopt.analysis.pareto import check_target, curve_front
 from energyopt.analysis.summary import summarize
+from energyopt.core.conditions import Conditions, PowerProfile, ProfilePoint
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import Metric, StudyRecord
 from energyopt.core.trial_result import End, TrialResult
@@ -24,7 +25,7 @@ from energyopt.report.html.render import render
 from energyopt.report.html.sections import report
 from energyopt.report.live import result_line
 from energyopt.report.recommendation_view import rank_setups, recommendation_view
-from energyopt.report.sentences import summary_lines
+from energyopt.report.sentences import hardware_lines, summary_lines
 from energyopt.report.tables import curve_table, front_table, summary_panel
 from tests.toys import result, study, trial, uncounted
 
@@ -163,3 +164,20 @@ def test_the_page_ranks_from_below(tmp_path: object) -> None:
     chart = json.dumps(content.figures[0].chart.to_dict())
     assert "datum.b <= target" in chart
     assert '"reverse": true' in chart
+
+
+def test_a_profile_says_what_makes_it_less_sure():
+    points = (ProfilePoint(300, 10, 2.0, 0.1), ProfilePoint(250, 10, 1.5, 0.11))
+    profile = PowerProfile({}, points, 250, finished=False, drift=1.062)
+    conditions = Conditions(limit_w=250, profile=profile)
+    (line,) = hardware_lines(replace(result([(100, 2, 0.95)]), conditions=conditions))
+    assert line.startswith("Power limit: 250 W, by energy; a step at 300 W 2 J")
+    assert "a drift of the board, which raised the energy of a step by 6.2 %" in line
+    assert line.endswith("unfinished: one of the limits that were not tried may be better.")
+    kept = replace(conditions, limit_w=280)
+    (line,) = hardware_lines(replace(result([(100, 2, 0.95)]), conditions=kept))
+    assert line.startswith("Power limit: 280 W, not chosen by its profile; ")
+    sure = replace(conditions, profile=PowerProfile({}, points, 250, drift=1.004))
+    (line,) = hardware_lines(replace(result([(100, 2, 0.95)]), conditions=sure))
+    assert "drift" not in line
+    assert "unfinished" not in line

@@ -229,10 +229,11 @@ def test_a_training_that_is_too_short_keeps_its_limit_and_says_so(
 ) -> None:
     enter(monkeypatch, tmp_path)
     before = used()
-    train(Work(gpu), 3)
+    monkeypatch.setattr(f"{__name__}.EPOCH_STEPS", 75)
+    train(Work(gpu), 2)
     result = record(tmp_path)
     assert "power_profile_too_short" in result.flags
-    assert result.conditions.profile is None
+    assert result.conditions.limit_w == 300
     assert_joules_are_counted_once(result, used() - before)
     assert result.booked("profiling").total_j == pytest.approx(0)
 
@@ -327,6 +328,29 @@ def test_a_later_run_with_the_same_work_takes_the_limit_of_the_profile(
     enter(monkeypatch, third, params={"lr": 0.1, "width": 16}, calibration=calibration)
     train(Work(gpu))
     assert record(third).conditions.profile is not None
+
+
+def test_a_later_run_continues_an_unfinished_profile(
+    gpu: FakeNvml, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    enter(monkeypatch, first)
+    train(Work(gpu), 4)
+    started = record(first).conditions.profile
+    assert started is not None
+    assert not started.finished
+    assert "power_profile_unfinished" in record(first).flags
+    assert record(first).conditions.limit_w == started.chosen_w
+    monkeypatch.setitem(PROFILE, "idle_s", 0.0)
+    monkeypatch.setitem(PROFILE, "cool_down_s", 0.0)
+    enter(monkeypatch, second, calibration=Calibration.of([record(first)]))
+    train(Work(gpu))
+    profile = record(second).conditions.profile
+    assert profile is not None
+    assert profile.finished
+    assert profile.measured[: len(started.measured)] == started.measured
+    assert profile.measured[len(started.measured)].limit_w < started.points[-1].limit_w
+    assert profile.chosen_w == record(second).conditions.limit_w == 200
 
 
 def test_rules_are_asked_once_a_limit_is_chosen(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyopt.core.conditions import Conditions, Machine
+from energyopt.core.conditions import Conditions, Machine, PowerProfile, ProfilePoint
 from energyopt.core.metric import Monitor
 from energyopt.core.trial_result import Provenance, TrialResult, TrialStart
 from energyopt.core.upfront_cost import UpfrontCost
@@ -35,6 +35,7 @@ def test_it_is_one() -> None:
 
 
 RESULT = SCHEMA["$defs"]["result"]["properties"]
+PROFILE = SCHEMA["$defs"]["conditions"]["properties"]["profile"]["anyOf"][1]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,9 @@ RESULT = SCHEMA["$defs"]["result"]["properties"]
         (Provenance, SCHEMA["$defs"]["provenance"]),
         (Machine, SCHEMA["$defs"]["machine"]),
         (Conditions, SCHEMA["$defs"]["conditions"]),
+        (PowerProfile, PROFILE),
+        (ProfilePoint, PROFILE["properties"]["points"]["items"]),
+        (ProfilePoint, PROFILE["properties"]["measured"]["items"]),
         (UpfrontCost, SCHEMA["$defs"]["upfront"]),
     ],
 )
