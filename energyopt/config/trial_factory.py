@@ -235,15 +235,18 @@ class TrialFactory:
     def start(self) -> TrialStart:
         """The record of the trial's start, with the current settings of the GPUs."""
         from energyopt.hardware.auto import condition_flags
+        from energyopt.hardware.unused_gpu import unused_gpu_flags
 
         machine = self.gpus.machine()
         mismatches = () if self.system is None else self.system.flags(machine.gpus)
+        flags = (*condition_flags(self.meter, self.device), *self.gpus.flags, *mismatches)
+        unused = unused_gpu_flags(self._gpu_options, str(self._cfg.device), self.device)
         return TrialStart(
             target=self._cfg.target,
             epochs=self._cfg.epochs,
             seed=self._cfg.seed,
             provenance=self.meter.provenance,
-            flags=(*condition_flags(self.meter, self.device), *self.gpus.flags, *mismatches),
+            flags=(*flags, *unused),
             machine=machine,
             quality_periods=tuple(self._gpu_options.quality_periods),
             monitor=self.monitor,

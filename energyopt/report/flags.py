@@ -16,6 +16,14 @@ REMEDIES: Mapping[str, str] = {
     "estimate_misses_gpu": (
         "a GPU trains, but the estimate counts CPU time alone; choose hardware=auto"
     ),
+    "torch_without_cuda": (
+        "there is an NVIDIA GPU, but torch is a build without CUDA, so the CPU trains, and these "
+        "are no joules of the GPU; install a CUDA build of torch, or write device=cpu"
+    ),
+    "cuda_unusable": (
+        "there is an NVIDIA GPU, but torch sees none, so the CPU trains, and these are no joules "
+        "of the GPU; see what `energyopt doctor` says of the driver, or write device=cpu"
+    ),
     "no_power_limit": (
         "power limits may not be set, so none are tried and the present one stays; they take root, "
         "or CAP_SYS_ADMIN in a container, or zeusd (ZEUSD_SOCK_PATH)"

@@ -26,6 +26,7 @@ from energyopt.hardware.auto import choose_meter, condition_flags
 from energyopt.hardware.gpu_allocation import GpuAllocation
 from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.hardware.power_limit import PowerLimit
+from energyopt.hardware.unused_gpu import unused_gpu_flags
 from energyopt.stopping.rules import Rules
 
 _NO_OPTIONS = ("meter", "system")  # keys of `hardware` that do not concern GPUs
@@ -199,7 +200,8 @@ def open_hardware(
             injected = {**params, "device": gpus.device, "gpus": gpus.boards}
             built = build_part(node, {**injected, "cpu": gpus.options.cpu})
         gpus.check_limit_is_metered(built.provenance)
-        flags = tuple(condition_flags(built, gpus.device))
+        unused = unused_gpu_flags(gpus.options, device, gpus.device)
+        flags = (*condition_flags(built, gpus.device), *unused)
         return RunHardware(built, gpus, flags, stack.pop_all().close, profiled_limit=profiled_limit)
     raise AssertionError  # for mypy: a stack may swallow exceptions, this one does not
 
