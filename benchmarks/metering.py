@@ -137,11 +137,7 @@ def counter_reads(fake: FakeNvml, meter: EnergyMeter) -> int:
 
 
 def candidates(fake: FakeNvml, folder: Path) -> Iterator[tuple[list[Candidate], Spend]]:
-    """Yield the meters over their fakes, with what moves RAPL's counter, in two groups.
-
-    Zeus starts helper processes for RAPL, and the estimate looks for the CPU time of children:
-    so first what has none.
-    """
+    """Yield the meters over their fakes, with what moves RAPL's counters, in two groups."""
     from energyopt.hardware.estimate import CpuTimeMeter
     from energyopt.hardware.nvml import all_boards
     from energyopt.hardware.simulated import SimulatedMeter
@@ -162,15 +158,23 @@ def candidates(fake: FakeNvml, folder: Path) -> Iterator[tuple[list[Candidate], 
         ],
         lambda: None,
     )
-    with fake_rapl.installed(folder) as tree:
+    packages = (fake_rapl.PACKAGE, fake_rapl.OTHER_PACKAGE)
+
+    def spend() -> None:
+        for package in packages:
+            tree.spend(package, 1)
+
+    with fake_rapl.installed(folder) as tree, tree.alive(*packages, step_s=0.5):
         yield (
             [
                 candidate("RAPL", RaplMeter()),
                 candidate("NVML, 1 GPU + RAPL", NvmlMeter(boards[:1], "cpu", cpu=True)),
-                candidate(CHILDREN, CpuTimeMeter()),
             ],
-            lambda: tree.spend(fake_rapl.PACKAGE, 1),
+            spend,
         )
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        yield [candidate(CHILDREN, CpuTimeMeter())], lambda: None
+        child.kill()
 
 
 def window_s(meter: EnergyMeter, windows: int) -> float:

@@ -1,19 +1,26 @@
-"""A made-up RAPL tree of sysfs under real Zeus: two packages, one with DRAM, and psys."""
+"""A made-up RAPL tree of sysfs: two packages, one with DRAM, and psys."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
-
-from tests.fake_nvml import forget_devices
 
 PACKAGE = "intel-rapl:0"
 CORE = "intel-rapl:0/intel-rapl:0:0"
 DRAM = "intel-rapl:0/intel-rapl:0:1"
 PSYS = "intel-rapl:1"
 OTHER_PACKAGE = "intel-rapl:2"
+RANGE_UJ = 262_143_328_850  # of most of Intel's
+ZONES = {
+    PACKAGE: "package-0",
+    CORE: "core",
+    DRAM: "dram",
+    PSYS: "psys",
+    OTHER_PACKAGE: "package-1",
+}
 
 
 class Powercap:
@@ -21,56 +28,61 @@ class Powercap:
 
     Args:
         root: Where to make it.
+        zones: Names of its zones, by folder.
+        range_uj: Where all counters begin again, in uJ.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, zones: dict[str, str] = ZONES, range_uj: int = RANGE_UJ) -> None:
         self.root = root
-        self._zone(PACKAGE, "package-0")
-        self._zone(CORE, "core")
-        self._zone(DRAM, "dram")
-        self._zone(PSYS, "psys")
-        self._zone(OTHER_PACKAGE, "package-1")
+        self.range_uj = range_uj
+        for path, name in zones.items():
+            zone = root / path
+            zone.mkdir(parents=True)
+            (zone / "name").write_text(f"{name}\n")
+            (zone / "energy_uj").write_text("1000000\n")
+            (zone / "max_energy_range_uj").write_text(f"{range_uj}\n")
 
-    def _zone(self, path: str, name: str) -> None:
-        zone = self.root / path
-        zone.mkdir(parents=True)
-        (zone / "name").write_text(f"{name}\n")
-        (zone / "energy_uj").write_text("1000000\n")
-        (zone / "max_energy_range_uj").write_text("262143328850\n")
+    def counter(self, path: str) -> Path:
+        """Return the file of a zone's counter."""
+        return self.root / path / "energy_uj"
 
     def spend(self, path: str, energy_j: float) -> None:
         """Let a zone's counter move."""
-        counter = self.root / path / "energy_uj"
-        counter.write_text(f"{int(counter.read_text()) + round(1e6 * energy_j)}\n")
+        self.spend_uj(path, round(1e6 * energy_j))
+
+    def spend_uj(self, path: str, energy_uj: int) -> None:
+        """Let a zone's counter move by so many uJ; it begins again at its range."""
+        counter = self.counter(path)
+        whole = counter.with_suffix(".new")  # a write to sysfs is never seen half-done
+        whole.write_text(f"{(int(counter.read_text()) + energy_uj) % self.range_uj}\n")
+        whole.replace(counter)
+
+    @contextmanager
+    def alive(self, *paths: str, watts: float = 20.0, step_s: float = 0.005) -> Iterator[None]:
+        """Let the counters of zones move by themselves, as those of a real processor do."""
+        ended = threading.Event()
+
+        def move() -> None:
+            while not ended.wait(step_s):
+                for path in paths:
+                    self.spend(path, watts * step_s)
+
+        thread = threading.Thread(target=move)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
 
 @contextmanager
-def installed(folder: Path) -> Iterator[Powercap]:
+def installed(
+    folder: Path, zones: dict[str, str] = ZONES, range_uj: int = RANGE_UJ
+) -> Iterator[Powercap]:
     """The tree in this process, and no other meanwhile."""
-    import zeus.device.cpu
-    import zeus.device.cpu.rapl
+    from energyopt.hardware import powercap
 
-    from energyopt.hardware import zeus as meters
-
-    tree = Powercap(folder / "intel-rapl")
-    with (
-        patch.object(meters, "RAPL_ROOTS", (tree.root,)),
-        patch.object(zeus.device.cpu.rapl, "RAPL_DIR", str(tree.root)),
-    ):
-        forget_devices()
-        try:
-            yield tree
-        finally:
-            _end_helpers()
-            forget_devices()
-
-
-def _end_helpers() -> None:
-    """Zeus' helper processes would outlive the files that they read."""
-    import zeus.device.cpu
-
-    cpus = zeus.device.cpu._cpus
-    for cpu in cpus.cpus if cpus else ():
-        for file in (cpu.rapl_file, cpu.dram):
-            if file is not None and file._wraparound_tracker is not None:
-                file._wraparound_tracker._stop()
+    tree = Powercap(folder / "intel-rapl", zones, range_uj)
+    with patch.object(powercap, "RAPL_ROOTS", (tree.root,)):
+        yield tree

@@ -15,15 +15,19 @@ import os
 import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pynvml
+
+if TYPE_CHECKING:
+    from tests.fake_rapl import Powercap
 
 GROUPS = "gpu-read,gpu-control"
 
@@ -58,8 +62,10 @@ _STATUS = {pynvml.NVML_ERROR_NO_PERMISSION: 403, pynvml.NVML_ERROR_INVALID_ARGUM
 class _Daemon(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
 
-    def __init__(self, socket: str, groups: str) -> None:
-        super().__init__(socket, _Handler)
+    def __init__(
+        self, socket: str, groups: str, handler: type[BaseHTTPRequestHandler] | None = None
+    ) -> None:
+        super().__init__(socket, handler or _Handler)
         self.groups = groups.split(",")
 
 
@@ -89,6 +95,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({} if status == 200 else values, status)
         else:
             self._answer({"error": "not found"}, 404)
+
+    def address_string(self) -> str:
+        return "socket"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
@@ -152,6 +161,48 @@ def running(
             daemon.terminate()
             daemon.wait()
             socket.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading_cpus(socket: Path, tree: Powercap, *, groups: str = "cpu-read") -> Iterator[str]:
+    """A daemon in this process that reads a made-up RAPL tree, and adds up its wraps.
+
+    Yields:
+        The value of ZEUSD_SOCK_PATH.
+    """
+
+    class Handler(_Handler):
+        def do_GET(self) -> None:
+            path = urlsplit(self.path).path
+            if path == "/discover":
+                cpus = [{"id": i, "dram_available": i == 0} for i in range(3)]
+                found = {"gpus": [], "cpus": cpus, "auth_required": False}
+                self._answer({**found, "enabled_api_groups": self.server.groups})
+            elif path == "/time":
+                self._answer({"timestamp_ms": _now_ms()})
+            elif "cpu-read" in self.server.groups:
+                given = dict(parse_qsl(urlsplit(self.path).query))
+                self._answer({number: energies(number) for number in given["cpu_ids"].split(",")})
+            else:
+                self._answer({"error": "not found"}, 404)
+
+    def energies(number: str) -> dict[str, int | None]:
+        package = f"intel-rapl:{number}"
+        files = {"cpu_energy_uj": tree.counter(package)}
+        for name in tree.root.glob(f"{package}/*/name"):
+            if name.read_text() == "dram\n":
+                files["dram_energy_uj"] = name.with_name("energy_uj")
+        found: dict[str, int | None] = {"dram_energy_uj": None}
+        return found | {key: 3 * tree.range_uj + int(f.read_text()) for key, f in files.items()}
+
+    with _Daemon(str(socket), groups, Handler) as daemon:
+        thread = threading.Thread(target=daemon.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield str(socket)
+        finally:
+            daemon.shutdown()
+            thread.join()
 
 
 def _gpu(index: int) -> Any:

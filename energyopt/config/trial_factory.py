@@ -108,7 +108,7 @@ class TrialFactory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Release the GPUs."""
+        """Release the GPUs, and the CPU packages."""
         if "gpus" in self.__dict__:
             self.gpus.close()
 
@@ -171,8 +171,9 @@ class TrialFactory:
 
     @cached_property
     def meter(self) -> EnergyMeter:
-        """The energy meter."""
+        """The energy meter; one of the CPU packages holds them from now on."""
         meter: EnergyMeter = self._instantiator.make("hardware.meter", self._cfg.hardware.meter)
+        self.gpus.hold_packages_for(meter, self._on_wait)
         return meter
 
     @cached_property

@@ -91,10 +91,16 @@ def _try_trial(
         reason = str(error).partition(": energy counters")[0]
         remedy = (
             f"ask again when it is free (a trial waits hardware.lease_wait_s={wait_s} s for it), "
-            "or choose others with hardware.gpus=[...]"
+            f"or choose {_other(error)}"
         )
         checks = (Check("note", "energy", f"not tried: {reason}", remedy),)
         return Configured(overrides, measurable=None, checks=checks)
+
+
+def _other(error: GpusBusyError) -> str:
+    """Return what else to choose: other GPUs, or for the one CPU of a machine another meter."""
+    is_cpu = "CPU packages" in str(error)
+    return "hardware=estimate" if is_cpu else "others with hardware.gpus=[...]"
 
 
 def _no_cuda(gpus: int) -> str:

@@ -14,7 +14,7 @@ from energyopt.doctor.checks import Checks
 from energyopt.doctor.records import Check, SharedHealth, StorageHealth
 from energyopt.errors import HardwareError
 from energyopt.hardware.host import user_name
-from energyopt.hardware.lease import Lease, make_run_dir, run_dir
+from energyopt.hardware.lease import PACKAGES, Lease, make_run_dir, run_dir
 from energyopt.hardware.power_limit_journal import StalePowerLimit, changed_limits
 from energyopt.storage.credentials import masked
 from energyopt.storage.database import open_database, sqlite_file, storage_errors, storage_url
@@ -41,9 +41,10 @@ def _examine_run_dir(folder: Path, gpus: Mapping[str, Gpu]) -> SharedHealth:
     owners = {uuid: Lease(uuid).owner() for uuid in uuids}
     leases = {uuid: owner for uuid, owner in owners.items() if owner is not None}
     for uuid, owner in leases.items():
-        checks.add("info", "lease", f"{uuid} is held by {owner}")
+        name = "the lease of the CPU packages" if uuid == PACKAGES else uuid
+        checks.add("info", "lease", f"{name} is held by {owner}")
     if not leases:
-        checks.add("ok", "leases", f"no GPU is held ({folder})")
+        checks.add("ok", "leases", f"no GPU and no CPU package is held ({folder})")
     stale = tuple(limit for limit in changed_limits() if limit.uuid not in leases)
     checks += [_check_stale(limit, gpus.get(limit.uuid)) for limit in stale]
     if not stale:

@@ -77,7 +77,7 @@ class CpuHealth:
     cores: int | None  # logical ones
     packages: tuple[str, ...] = ()
     dram: tuple[str, ...] = ()
-    readable: bool = False  # there are packages, and all can be read
+    readable: bool = False  # there are packages, and all can be metered
     checks: tuple[Check, ...] = ()  # including those of other chips that Zeus reads
 
 

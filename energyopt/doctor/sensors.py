@@ -21,11 +21,12 @@ from energyopt.core.conditions import Gpu
 from energyopt.core.protocols import EnergyMeter
 from energyopt.core.units import count, quantity
 from energyopt.doctor.checks import Checks, split_remedy
+from energyopt.doctor.packages import examine_packages
 from energyopt.doctor.records import Check, CpuHealth, GpuHealth, GpusHealth, Level
 from energyopt.hardware.cuda_visible_devices import VARIABLE
 from energyopt.hardware.driver_remedies import OTHER_GPU_REMEDY, SOC_REMEDY, is_jetson
 from energyopt.hardware.estimate import CpuTimeMeter
-from energyopt.hardware.host import cpu_model, user_name
+from energyopt.hardware.host import cpu_model
 from energyopt.hardware.lease import Lease, Owner
 from energyopt.hardware.nvml import (
     Board,
@@ -38,7 +39,7 @@ from energyopt.hardware.nvml import (
     visible_boards,
     zeusd,
 )
-from energyopt.hardware.zeus import AmdMeter, SocMeter, rapl_packages
+from energyopt.hardware.zeus import AmdMeter, SocMeter
 from energyopt.report.flags import REMEDIES
 
 _POLL_S = 0.002  # fifty reads of a counter that moves every 100 ms
@@ -266,23 +267,8 @@ def examine_cpu(cfg: DictConfig) -> CpuHealth:
     checks = Checks()
     model, cores = cpu_model(), os.cpu_count()
     checks.add("info", "processor", f"{model}, {count(cores or 0, 'logical core')}")
-    zones = checks.run("RAPL", _rapl_zones)
-    packages, dram = zones or ([], [])
-    unreadable = [zone for zone in packages if not os.access(zone / "energy_uj", os.R_OK)]
-    if unreadable:
-        files = " ".join(f"{unreadable[0].parent}/{zone}/energy_uj" for zone in ("*", "*/*"))
-        checks.add(
-            "note",
-            "RAPL",
-            f"{unreadable[0]}/energy_uj may not be read by {user_name()}",
-            f"sudo chmod a+r {files} (until the next boot), run as root, or choose "
-            "hardware=estimate",
-        )
-    elif packages:
-        memory = f" and {len(dram)} of DRAM" if dram else ", none of DRAM"
-        checks.add("ok", "RAPL", f"{count(len(packages), 'package counter')}{memory}, readable")
-    elif zones is not None:
-        checks.add("info", "RAPL", "no counters (virtual machines and many ARM hosts have none)")
+    packages = examine_packages()
+    checks += packages.checks
     checks += _other_chips()
     estimate = checks.run("estimate", lambda: _estimating_meter(cfg).provenance.meter)
     if estimate is not None:
@@ -290,9 +276,9 @@ def examine_cpu(cfg: DictConfig) -> CpuHealth:
     return CpuHealth(
         model,
         cores,
-        tuple(map(str, packages)),
-        tuple(map(str, dram)),
-        readable=bool(packages) and not unreadable,
+        tuple(str(zone.path) for zone in packages.packages),
+        tuple(str(zone.path) for zone in packages.dram),
+        readable=packages.readable,
         checks=tuple(checks),
     )
 
@@ -300,13 +286,6 @@ def examine_cpu(cfg: DictConfig) -> CpuHealth:
 def _estimating_meter(cfg: DictConfig) -> CpuTimeMeter:
     key = "hardware.meter.watts_per_core"
     return CpuTimeMeter(OmegaConf.select(cfg, key, default=_WATTS_PER_CORE))
-
-
-def _rapl_zones() -> tuple[list[Path], list[Path]]:
-    """Return the RAPL zones of packages, and those of the memory below them."""
-    packages = rapl_packages()
-    names = [name for package in packages for name in sorted(package.glob("*:*/name"))]
-    return packages, [name.parent for name in names if name.read_text().strip() == "dram"]
 
 
 def _other_chips() -> Sequence[Check]:

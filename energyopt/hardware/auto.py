@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 from energyopt.core.protocols import EnergyMeter
 from energyopt.errors import ConfigError
+from energyopt.hardware import rapl
 from energyopt.hardware.driver_remedies import is_jetson
 from energyopt.hardware.estimate import CpuTimeMeter
 from energyopt.hardware.nvml import Board
-from energyopt.hardware.zeus import AmdMeter, NvmlMeter, RaplMeter, SocMeter, rapl_readable
+from energyopt.hardware.zeus import AmdMeter, NvmlMeter, RaplMeter, SocMeter
 
 
 def choose_meter(
     device: str, gpus: Sequence[Board] = (), watts_per_core: float = 4.0, *, cpu: bool = False
 ) -> EnergyMeter:
-    """Return the meter of the training GPU; on the CPU RAPL's, else the labelled estimate.
+    """Return the meter of the training GPU; on the CPU RAPL's, else an estimate that says why.
 
     Args:
         device: The resolved device that trains.
@@ -38,7 +39,11 @@ def choose_meter(
         return SocMeter(device)
     if device.startswith("cuda"):
         return AmdMeter(device)
-    return RaplMeter(device) if cpu or rapl_readable() else CpuTimeMeter(watts_per_core, device)
+    refusal = None if cpu else rapl.refusal()
+    if refusal is None:
+        return RaplMeter(device)
+    problem = refusal.partition("; ")[0].removeprefix("RAPL: ")
+    return CpuTimeMeter(watts_per_core, device, because=problem)
 
 
 def condition_flags(meter: EnergyMeter, device: str) -> tuple[str, ...]:

@@ -28,12 +28,15 @@ class CpuTimeMeter:
     Args:
         watts_per_core: Power of one busy core, in W.
         device: The resolved device that trains, for provenance.
+        because: Why no sensor is read, for provenance.
 
     Raises:
         ConfigError: If the power is not a positive number.
     """
 
-    def __init__(self, watts_per_core: float = 4.0, device: str = "cpu") -> None:
+    def __init__(
+        self, watts_per_core: float = 4.0, device: str = "cpu", because: str | None = None
+    ) -> None:
         if not is_number(watts_per_core) or watts_per_core <= 0:
             raise ConfigError(
                 f"hardware.meter.watts_per_core={watts_per_core}: a positive number of W is needed"
@@ -50,7 +53,7 @@ class CpuTimeMeter:
             host=hostname(),
             uncertainty="absolute joules may be off by several times; repeats of one training "
             "varied by 11 % (CV) on a busy machine: differences below 25 % between single runs "
-            "are within noise",
+            "are within noise" + ("" if because is None else f"; estimated because {because}"),
         )
 
     def start(self) -> None:

@@ -1,11 +1,14 @@
-"""The GPUs of one trial: leased, cooled down, at their power limit, used by no one else."""
+"""The GPUs of one trial: leased, cooled down, at their power limit, used by no one else.
+
+And the CPU packages, where their counters are read: leased as well.
+"""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from energyopt.core.trial_result import Provenance
 from energyopt.errors import ConfigError, HardwareError, PowerLimitRefusedError
 from energyopt.hardware.gpu_options import PROFILE, GpuOptions
 from energyopt.hardware.host import commit, cuda_has_begun, descendants, package_versions
-from energyopt.hardware.lease import Lease
+from energyopt.hardware.lease import Lease, take_packages
 from energyopt.hardware.nvml import Board, GpuProcess, driver_version
 from energyopt.hardware.power_limit import PowerLimit, check_range, restore
 
@@ -23,15 +26,18 @@ _POLL_S = 0.5
 
 
 class GpuAllocation:
-    """The GPUs that one trial holds; empty if no GPU is metered.
+    """The GPUs that one trial holds, none if no GPU is metered, and perhaps the CPU packages.
 
     Args:
         options: How they are treated.
         device: Where to train: "cpu", "cuda:N" or "mps".
         boards: The GPUs.
         leases: Leases of these GPUs; released on `close`.
-        max_parallel: Number of trials that can hold GPUs at the same time; None if none is held.
+        max_parallel: Number of trials that can hold them at the same time; None if none is held.
         flags: Warnings about them, as short words.
+
+    Attributes:
+        holds_packages: Whether it holds the CPU packages, too.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class GpuAllocation:
         self.device = device
         self.boards = tuple(boards)
         self.max_parallel = max_parallel
+        self.holds_packages = False
         self._leases = list(leases)
         self._flags = list(flags)
         self._may_limit = True
@@ -64,6 +71,25 @@ class GpuAllocation:
         for lease in self._leases:
             lease.release()
         self._leases = []
+        self.holds_packages = False
+
+    def hold_packages_for(
+        self, meter: object, on_wait: Callable[[str], None] | None = None
+    ) -> None:
+        """Lease the CPU packages if a meter reads their counters; wait for them as for GPUs.
+
+        Args:
+            meter: The meter; one that reads them has a true `reads_packages`.
+            on_wait: Called once with their holder if it has to wait.
+
+        Raises:
+            GpusBusyError: If others hold them for too long.
+        """
+        if self.holds_packages or not getattr(meter, "reads_packages", False):
+            return
+        self._leases.append(take_packages(self.options.lease_wait_s, on_wait))
+        self.holds_packages = True
+        self.max_parallel = 1
 
     def machine(self) -> Machine:
         """Return the hardware and software of the trial in their present state."""

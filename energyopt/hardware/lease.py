@@ -1,7 +1,8 @@
 """One trial per GPU: leases by UUID, as locked files that all users of a machine share.
 
-An energy counter belongs to a board: two trials on one GPU would each read the energy of both.
-The lock is held by the process, so the kernel releases it however the process ends.
+An energy counter belongs to a board: two trials on one GPU would each read the energy of both. So
+it is with the CPU packages, which have one lease together: a process runs on any of them. The lock
+is held by the process, so the kernel releases it however the process ends.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _POLL_S = 0.2
 _LOCK_RETRIES = 2  # a process that reads a lease's owner locks it for a moment
 _LOCK_RETRY_S = 0.01
 _ENVIRONMENT = "ENERGYOPT_RUN_DIR"
+PACKAGES = "cpu-packages"
+"""Name of the lease of all CPU packages of this machine, in place of a UUID."""
 
 
 def run_dir() -> Path:
@@ -90,7 +93,7 @@ class Owner:
 
 
 class Lease:
-    """A GPU, of this UUID, held for this process."""
+    """A GPU, of this UUID, or the CPU packages (`PACKAGES`), held for this process."""
 
     def __init__(self, uuid: str) -> None:
         self.uuid = uuid
@@ -186,29 +189,74 @@ def take_some(
     Raises:
         GpusBusyError: If too few are free by then; it names the holders.
     """
-    deadline_s = time.monotonic() + wait_s
-    while True:
-        leases: list[Lease] = []
-        for uuid in gpus:
-            lease = Lease(uuid)
-            if len(leases) < count and lease.take():
-                leases.append(lease)
-        if len(leases) == count:
-            return leases
-        # All or none: two trials that hold half each would wait forever.
-        for lease in leases:
-            lease.release()
-        if time.monotonic() >= deadline_s:
-            raise GpusBusyError(
-                f"a trial needs {'a GPU' if count == 1 else f'{count} GPUs'} for itself, and "
-                f"{_holders(gpus)}: energy counters belong to whole boards; waited {wait_s:g} s, "
-                "wait longer with hardware.lease_wait_s=..., or choose others with "
-                "hardware.gpus=[...]"
-            )
+
+    def say_waiting() -> None:
         if on_wait is not None:
             on_wait(f"waiting for a GPU: {_holders(gpus)}")
-            on_wait = None
+
+    leases = _wait_for(lambda: _take_free(gpus, count), wait_s, say_waiting)
+    if leases is None:
+        raise GpusBusyError(
+            f"a trial needs {'a GPU' if count == 1 else f'{count} GPUs'} for itself, and "
+            f"{_holders(gpus)}: energy counters belong to whole boards; waited {wait_s:g} s, "
+            "wait longer with hardware.lease_wait_s=..., or choose others with hardware.gpus=[...]"
+        )
+    return leases
+
+
+def take_packages(wait_s: float, on_wait: Callable[[str], None] | None = None) -> Lease:
+    """Lease the CPU packages of this machine.
+
+    Args:
+        wait_s: How long to wait for them, in s.
+        on_wait: Called once with their holder if it has to wait.
+
+    Raises:
+        GpusBusyError: If they are not free by then; it names the holder.
+    """
+    names = {PACKAGES: "the CPU's counter (RAPL)"}
+
+    def say_waiting() -> None:
+        if on_wait is not None:
+            on_wait(f"waiting for the CPU: {_holders(names)}")
+
+    leases = _wait_for(lambda: _take_free(names, 1), wait_s, say_waiting)
+    if leases is None:
+        raise GpusBusyError(
+            f"a trial needs the CPU packages for itself, and {_holders(names)}: energy counters "
+            f"belong to whole packages; waited {wait_s:g} s, wait longer with "
+            "hardware.lease_wait_s=..., or choose hardware=estimate, which counts CPU time"
+        )
+    return leases[0]
+
+
+def _take_free(names: Mapping[str, str], count: int) -> list[Lease] | None:
+    """Take the first free ones; None, and none is taken, if there are too few."""
+    leases: list[Lease] = []
+    for uuid in names:
+        lease = Lease(uuid)
+        if len(leases) < count and lease.take():
+            leases.append(lease)
+    if len(leases) == count:
+        return leases
+    # All or none: two trials that hold half each would wait forever.
+    for lease in leases:
+        lease.release()
+    return None
+
+
+def _wait_for(
+    take: Callable[[], list[Lease] | None], wait_s: float, say_waiting: Callable[[], None]
+) -> list[Lease] | None:
+    """Try to take leases until a time has passed; None if they are not free by then."""
+    deadline_s = time.monotonic() + wait_s
+    leases = take()
+    if leases is None and wait_s > 0:
+        say_waiting()
+    while leases is None and time.monotonic() < deadline_s:
         time.sleep(_POLL_S)
+        leases = take()
+    return leases
 
 
 def _holders(gpus: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
-"""Energy windows of GPUs, CPU packages and chips through Zeus.
+"""Energy windows of GPUs and chips through Zeus, and of CPU packages by `rapl`.
 
 Zeus turns missing sensors into silent zeros; here they become errors. Nothing but this file,
-`nvml.py` and `power_limit_policy.py` imports zeus or pynvml.
+`nvml.py`, `rapl_daemon.py` and `power_limit_policy.py` imports zeus or pynvml.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
+import platform
 import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from energyopt.core.energy import Energy
@@ -24,15 +24,9 @@ from energyopt.hardware.cuda_visible_devices import VARIABLE, set_visible
 from energyopt.hardware.driver_remedies import CPU_REMEDY, NVML_REMEDY
 from energyopt.hardware.host import cpu_model, device_model, hostname
 from energyopt.hardware.nvml import Board
+from energyopt.hardware.rapl import PackageWindow
+from energyopt.hardware.rapl_daemon import quieten
 
-RAPL_ROOTS = (
-    Path("/sys/class/powercap/intel-rapl"),
-    Path("/zeus_sys/class/powercap/intel-rapl"),  # Zeus' path inside a container
-)
-_RAPL_REMEDY = (
-    "run as root, let an administrator allow it (chmod o+r .../energy_uj), or choose "
-    "hardware=estimate"
-)
 # NVML's energy counter is updated about every 100 ms (ML.ENERGY, "Thermally Stable Profiling",
 # 2026). A window is off by the difference of two uniform phases, with a standard deviation of
 # period / sqrt(6): 0.8 % of a window of 5 s, 0.07 % of 60 s. In addition the power sensors of A100
@@ -46,28 +40,6 @@ def preload() -> None:
     """Import the libraries of a GPU's meter (2 s, mostly scikit-learn), once for many trials."""
     logging.getLogger("zeus").setLevel(logging.ERROR)
     import zeus.monitor  # noqa: F401
-
-
-def rapl_packages() -> list[Path]:
-    """Return the RAPL zones of CPU packages, readable or not.
-
-    Never psys (the platform), which contains the packages: Zeus would add both.
-    """
-    return [
-        zone
-        for root in RAPL_ROOTS
-        for zone in sorted(root.glob("intel-rapl:*"))
-        if (zone / "name").is_file() and (zone / "name").read_text().startswith("package")
-    ]
-
-
-def rapl_readable() -> bool:
-    """Return True if the energy counter of each CPU package can be read.
-
-    They are readable only by root since CVE-2020-8694.
-    """
-    packages = rapl_packages()
-    return bool(packages) and all(os.access(zone / "energy_uj", os.R_OK) for zone in packages)
 
 
 class _ZeusMeter:
@@ -103,19 +75,25 @@ class NvmlMeter(_ZeusMeter):
                 "hardware.gpus holds no GPU, so there is none to meter; name some, such as "
                 "hardware.gpus=1, or choose another hardware=..."
             )
-        packages, dram = _rapl_zones() if cpu else ([], False)
         self._gpus = tuple(gpus)
-        self._cpu = cpu
-        self._window = _Window(gpus=self._gpus, cpu_indices=packages, device=device)
+        self._packages = PackageWindow() if cpu else None
+        self.reads_packages = cpu
+        self._window = _Window(gpus=self._gpus, device=device)
         boards = "GPU board" if len(gpus) == 1 else f"{len(gpus)} GPU boards"
         names = " + ".join(dict.fromkeys(board.name for board in gpus))
         self.provenance = _measured(
             meter="NVML energy counter" + (" + RAPL" if cpu else ""),
-            scope=f"{boards} + {_rapl_scope(dram=dram)}" if cpu else boards,
+            scope=f"{boards} + {self._packages.scope}" if self._packages else boards,
             device=names if device.startswith("cuda") else device_model(device),
             uncertainty="about 5 % by board; the counter moves every 100 ms",
             resolution_s=_NVML_PERIOD_S,
         )
+
+    def start(self) -> None:
+        """Open a window, after pending GPU work has finished."""
+        super().start()
+        if self._packages is not None:
+            self._packages.start()
 
     def stop(self) -> Energy:
         """Close the window.
@@ -124,13 +102,18 @@ class NvmlMeter(_ZeusMeter):
             HardwareError: If a counter cannot be read, or does not belong to the training GPU.
         """
         time_s, measured = self._window.stop()
+        packages = Energy() if self._packages is None else self._packages.stop()
         gpus_j = tuple(measured.gpu_energy[i] for i in range(len(self._gpus)))
-        cpu_j, dram_j = _rapl_joules(measured) if self._cpu else (None, None)
-        return Energy(time_s, sum(gpus_j), cpu_j, dram_j, gpus_j)
+        return Energy(time_s, sum(gpus_j), packages.cpu_j, packages.dram_j, gpus_j)
+
+    def check_moving(self) -> None:
+        """Check that the counter of no CPU package stands still."""
+        if self._packages is not None:
+            self._packages.check_moving()
 
 
-class RaplMeter(_ZeusMeter):
-    """Energy counters of the CPU packages (and DRAM if it has counters), through Zeus.
+class RaplMeter:
+    """Energy counters of the CPU packages (and DRAM if it has counters); see `rapl`.
 
     Scope: whole packages, including the work of other processes. RAPL follows the power at the
     plug closely on Intel (Khan et al., "RAPL in Action", ACM TOMPECS 2018); on AMD Zen 2 it is a
@@ -143,23 +126,41 @@ class RaplMeter(_ZeusMeter):
         HardwareError: If there are no counters, or they may not be read.
     """
 
+    reads_packages = True
+    """Its user leases the packages: their counters are of all that runs on them."""
+
     def __init__(self, device: str = "cpu") -> None:
-        packages, dram = _rapl_zones()
-        self._window = _Window(cpu_indices=packages, device=device)
-        self.provenance = _measured(
+        self._device = device
+        self._packages = PackageWindow()
+        self.provenance = Provenance(
+            kind="measured",
             meter="RAPL",
-            scope=_rapl_scope(dram=dram),
+            version=f"{self._packages.source}, {platform.system()} {platform.release()}",
+            scope=self._packages.scope,
             device=device_model(device),
-            uncertainty="follows the plug on Intel; modelled on some AMD processors; trials that "
-            "run at the same time each book the whole package",
+            host=hostname(),
+            uncertainty="follows the plug on Intel; modelled on some AMD processors; whatever else "
+            "runs on the processors is in it",
             resolution_s=_RAPL_PERIOD_S,
         )
 
+    def start(self) -> None:
+        """Open a window, after pending GPU work has finished."""
+        _synchronize(self._device)
+        self._packages.start()
+
     def stop(self) -> Energy:
-        """Close the window."""
-        time_s, measured = self._window.stop()
-        cpu_j, dram_j = _rapl_joules(measured)
-        return Energy(time_s, cpu_j=cpu_j, dram_j=dram_j)
+        """Close the window.
+
+        Raises:
+            HardwareError: If a counter cannot be read, or could not be trusted meanwhile.
+        """
+        _synchronize(self._device)
+        return self._packages.stop()
+
+    def check_moving(self) -> None:
+        """Check that the counter of no CPU package stands still."""
+        self._packages.check_moving()
 
 
 class AmdMeter(_ZeusMeter):
@@ -185,7 +186,7 @@ class AmdMeter(_ZeusMeter):
             has_counter = gpus.supports_get_total_energy_consumption(index)
         if not has_counter:
             raise HardwareError(f"{name} has no energy counter; {CPU_REMEDY}")
-        self._window = _Window(amd_index=index, cpu_indices=[], device=device)
+        self._window = _Window(amd_index=index, device=device)
         self.provenance = _measured(
             meter="AMD SMI energy counter (untested)",
             scope="GPU board",
@@ -225,7 +226,7 @@ class SocMeter(_ZeusMeter):
             from zeus.device import get_soc
 
             kind = type(get_soc()).__name__
-        self._window = _Window(cpu_indices=[], device=device)
+        self._window = _Window(device=device)
         self.start()
         first = self.stop()
         parts = {"CPU": first.cpu_j, "GPU": first.gpu_j, "DRAM": first.dram_j}
@@ -263,7 +264,7 @@ class SocMeter(_ZeusMeter):
 class _Window:
     """One Zeus window, timed by a monotonic clock: Zeus uses `time.time()`, which can step back.
 
-    It meters NVIDIA GPUs or an AMD GPU, and RAPL zones; the indices are those of Zeus.
+    It meters NVIDIA GPUs or an AMD GPU, whose index is that of Zeus, or a chip.
     """
 
     _KEY = "energyopt"
@@ -273,7 +274,6 @@ class _Window:
         *,
         gpus: Sequence[Board] = (),
         amd_index: int | None = None,
-        cpu_indices: list[int],
         device: str,
     ) -> None:
         self._gpus = gpus
@@ -283,17 +283,15 @@ class _Window:
         gpu_indices = list(range(len(gpus))) if amd_index is None else [amd_index]
         if amd_index is None and not gpus:
             gpu_indices = []
-        self._remedy = CPU_REMEDY
-        if gpus or cpu_indices:
-            self._remedy = NVML_REMEDY if gpus else _RAPL_REMEDY
+        self._remedy = NVML_REMEDY if gpus else CPU_REMEDY
         with _hardware_errors("the energy counters cannot be opened", self._remedy):
             from zeus.monitor import ZeusMonitor
 
             if gpus:
                 _reset_zeus(gpus)
             # approx_instant_energy stays off: it would replace a reading of 0 J by power x time.
-            self._monitor = ZeusMonitor(gpu_indices=gpu_indices, cpu_indices=cpu_indices)
-        self.start()  # fails now if a counter cannot be read; and starts RAPL's helper processes
+            self._monitor = ZeusMonitor(gpu_indices=gpu_indices, cpu_indices=[])
+        self.start()  # fails now if a counter cannot be read
         self.stop()
 
     def start(self) -> None:
@@ -313,23 +311,10 @@ class _Window:
         return time.perf_counter() - self._began_s, measured
 
     def _synchronize(self) -> None:
-        """Wait for pending GPU work: it belongs to the window in which it was launched.
-
-        Zeus' own `sync_execution` numbers GPUs as NVML does, not as torch, and raises an error if
-        torch has no CUDA.
-        """
-        torch = sys.modules.get("torch")
-        if torch is not None and self._device == "mps":
-            torch.mps.synchronize()
-        if torch is None or not torch.cuda.is_initialized():
-            return
-        on_cuda = self._device.startswith("cuda")
-        devices: Sequence[str | int] = [self._device if on_cuda else torch.cuda.current_device()]
-        if len(self._gpus) > 1:
-            devices = range(torch.cuda.device_count())
-        for device in devices:
-            torch.cuda.synchronize(device)
-        if self._gpus and on_cuda and not self._is_device_checked:
+        has_begun = _synchronize(self._device, all_gpus=len(self._gpus) > 1)
+        is_checkable = has_begun and self._gpus and self._device.startswith("cuda")
+        if is_checkable and not self._is_device_checked:
+            torch = sys.modules["torch"]
             self._check_device(str(torch.cuda.get_device_properties(self._device).uuid))
             self._is_device_checked = True
 
@@ -340,6 +325,29 @@ class _Window:
                 f"{self._device} is GPU {uuid}, but {', '.join(metered)} are metered: CUDA and "
                 "NVML count GPUs in different orders; set CUDA_DEVICE_ORDER=PCI_BUS_ID"
             )
+
+
+def _synchronize(device: str, *, all_gpus: bool = False) -> bool:
+    """Wait for pending GPU work: it belongs to the window in which it was launched.
+
+    Zeus' own `sync_execution` numbers GPUs as NVML does, not as torch, and raises an error if torch
+    has no CUDA.
+
+    Returns:
+        Whether this process uses CUDA.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and device == "mps":
+        torch.mps.synchronize()
+    if torch is None or not torch.cuda.is_initialized():
+        return False
+    on_cuda = device.startswith("cuda")
+    devices: Sequence[str | int] = [device if on_cuda else torch.cuda.current_device()]
+    if all_gpus:
+        devices = range(torch.cuda.device_count())
+    for gpu in devices:
+        torch.cuda.synchronize(gpu)
+    return True
 
 
 def _reset_zeus(gpus: Sequence[Board]) -> None:
@@ -361,44 +369,10 @@ def _reset_zeus(gpus: Sequence[Board]) -> None:
             os.environ[VARIABLE] = previous
 
 
-def _rapl_zones() -> tuple[list[int], bool]:
-    """Return the indices of the CPU packages in Zeus, and True if DRAM is metered, too.
-
-    Raises:
-        HardwareError: If there are no counters, or they may not be read.
-    """
-    if not rapl_packages():
-        raise HardwareError(
-            "this machine has no RAPL energy counters (virtual machines and many ARM hosts "
-            "have none); choose hardware=estimate"
-        )
-    if not rapl_readable():
-        raise HardwareError(f"the RAPL energy counters may not be read; {_RAPL_REMEDY}")
-    with _hardware_errors("the RAPL energy counters cannot be read", _RAPL_REMEDY):
-        from zeus.device import get_cpus
-
-        cpus = get_cpus().cpus
-        packages = [i for i, cpu in enumerate(cpus) if cpu.rapl_file.name.startswith("package")]
-        has_dram = any(cpus[i].supports_get_dram_energy_consumption() for i in packages)
-    return packages, has_dram
-
-
-def _rapl_scope(*, dram: bool) -> str:
-    return "CPU packages + DRAM" if dram else "CPU packages"
-
-
-def _rapl_joules(measured: Any) -> tuple[float, float | None]:
-    """Return the energy of the packages and of the DRAM (None if not counted), in J."""
-    if not measured.cpu_energy:
-        raise HardwareError(f"RAPL gave no energy for the window; {_RAPL_REMEDY}")
-    dram_j = measured.dram_energy
-    return sum(measured.cpu_energy.values()), sum(dram_j.values()) if dram_j else None
-
-
 @contextmanager
 def _hardware_errors(what: str, remedy: str) -> Iterator[None]:
     """Turn errors of Zeus into a `HardwareError`."""
-    logging.getLogger("zeus").setLevel(logging.ERROR)
+    quieten()
     from zeus.exception import ZeusBaseError
 
     try:

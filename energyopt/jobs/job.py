@@ -35,7 +35,9 @@ class Readiness:
         provenance: Where the joules will come from.
         flags: Warnings about them, as short words.
         gpu: Model of the GPUs that a trial holds; empty where none is held.
-        max_parallel: Number of trials that can hold GPUs at the same time; None without GPUs.
+        max_parallel: Number of trials that can hold their counters at the same time; None where
+            none is held.
+        holds_packages: Whether a trial holds the CPU packages.
         limit_w: The power limit in force, in W; None without GPUs.
         limits_w: The lowest and the highest limit that can be set, in W; None without GPUs.
         monitor: The metric of its evaluations.
@@ -45,6 +47,7 @@ class Readiness:
     flags: tuple[str, ...] = ()
     gpu: str = ""
     max_parallel: int | None = None
+    holds_packages: bool = False
     limit_w: float | None = None
     limits_w: tuple[float, float] | None = None
     monitor: Monitor = ACCURACY
@@ -108,6 +111,7 @@ def check_readiness(setup: TrialFactory) -> Readiness:
         flags=start.flags,
         gpu=gpus[0].name if gpus else "",
         max_parallel=setup.gpus.max_parallel,
+        holds_packages=setup.gpus.holds_packages,
         limit_w=start.machine.limit_w if start.machine else None,
         limits_w=(max(lows), min(highs)) if lows and highs else None,
         monitor=start.monitor,

@@ -58,6 +58,14 @@ def value_of(returned: JobReturn) -> Any:
     return returned._return_value  # noqa: SLF001
 
 
+def package_note(n_jobs: int) -> str:
+    """Return the sentence that trials which read the CPU packages run one at a time."""
+    return (
+        f"n_jobs={n_jobs}, but RAPL counts whole CPU packages, whichever trial runs on them, so 1 "
+        "trial runs at a time; hardware=estimate, which counts CPU time, can run more"
+    )
+
+
 class HydraApp(ABC):
     """Runs the jobs of a Hydra app through its launcher; see `Adapter`.
 

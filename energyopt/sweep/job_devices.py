@@ -1,8 +1,9 @@
-"""The energy counters that a job of another app reads, leased before its process starts.
+"""The GPUs whose counters a job of another app reads, leased before its process starts.
 
 A counter belongs to a GPU or to the CPU packages: two jobs that read the same one would each count
 the energy of both. The job's code may begin CUDA as soon as it is imported, so the coordinator
-leases for it, and the job's `Run` meters what its context names.
+leases GPUs for it, and the job's `Run` meters what its context names. The CPU packages it leases
+by itself, on the host that it runs on.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.hardware.host import cuda_has_begun
 from energyopt.hardware.lease import take_some
 from energyopt.hardware.nvml import Board, all_boards, visible_boards
-from energyopt.hardware.zeus import rapl_readable
+from energyopt.hardware.rapl import are_readable
 
-_CPU = "cpu-packages"  # one lease for all of them: a process runs on any
 _OF_METERS = ("meter", "system")
-_READS_CPU = ("energyopt.hardware.zeus.RaplMeter", "energyopt.hardware.auto.choose_meter")
+_RAPL = "energyopt.hardware.zeus.RaplMeter"
+_AUTO = "energyopt.hardware.auto.choose_meter"  # reads them if no GPU trains
 
 
 class JobDevices:
-    """Leases the counters of one job at a time.
+    """Leases the GPUs of one job at a time.
 
     Args:
         hardware: The group `hardware`, resolved.
@@ -43,13 +44,13 @@ class JobDevices:
     @property
     def max_parallel(self) -> int:
         """Number of jobs that can hold counters at the same time."""
-        if self._boards:
-            return max(len(self._boards) // self._count, 1)
-        return 1 if self._reads_cpu else sys.maxsize
+        if self.reads_cpu:
+            return 1
+        return max(len(self._boards) // self._count, 1) if self._boards else sys.maxsize
 
     @contextmanager
     def lease(self) -> Iterator[tuple[str, ...]]:
-        """Hold the counters of a job; wait until they are free.
+        """Hold the GPUs of a job; wait until they are free.
 
         Yields:
             The UUIDs of its GPUs; empty where it has none.
@@ -61,18 +62,15 @@ class JobDevices:
             yield self._held
             return
         names = {board.uuid: str(board) for board in self._boards}
-        count = self._count
-        if not names:
-            names, count = ({_CPU: "the CPU"}, 1) if self._reads_cpu else ({}, 0)
         with ExitStack() as stack:
-            leases = take_some(names, count, float("inf")) if names else []
+            leases = take_some(names, self._count, float("inf")) if names else []
             for lease in leases:
                 stack.callback(lease.release)
-            yield tuple(lease.uuid for lease in leases if lease.uuid != _CPU)
+            yield tuple(lease.uuid for lease in leases)
 
     @contextmanager
     def hold(self, *, is_metered: bool) -> Iterator[None]:
-        """Hold the same counters for all jobs, which run in this process.
+        """Hold the same GPUs for all jobs, which run in this process.
 
         CUDA sees what it saw when it began, so they are chosen before.
 
@@ -109,9 +107,13 @@ class JobDevices:
             return gpus
         return 1 if gpus is None or isinstance(gpus, str) else len(gpus)
 
-    @property
-    def _reads_cpu(self) -> bool:
-        return self._options.cpu or (self._meter in _READS_CPU and rapl_readable())
+    @cached_property
+    def reads_cpu(self) -> bool:
+        """True if jobs read the counters of the CPU packages, which are those of all jobs."""
+        if self._options.cpu:
+            return True
+        is_auto = self._meter == _AUTO and not self._boards
+        return (is_auto or self._meter == _RAPL) and are_readable()
 
 
 def visible_to(gpus: tuple[str, ...]) -> dict[str, str]:

@@ -44,7 +44,7 @@ from energyopt.storage.identity import Identity
 from energyopt.storage.reader import read_identity
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.group_options import hardware_options, stopping_options
-from energyopt.sweep.hydra_app import DEATH_S, HydraApp, value_of
+from energyopt.sweep.hydra_app import DEATH_S, HydraApp, package_note, value_of
 from energyopt.sweep.job_devices import JobDevices, visible_to
 from energyopt.sweep.results_file import describe_results, write_results
 from energyopt.sweep.returned_record import outcome_of_attributes, with_returned_record
@@ -276,6 +276,8 @@ class OtherApp(HydraApp):
         n_jobs, max_parallel = self._options.n_jobs, self._devices.max_parallel
         if self.goal is None or n_jobs <= max_parallel:
             return []
+        if self._devices.reads_cpu:
+            return [package_note(n_jobs)]
         trials = "1 trial" if max_parallel == 1 else f"{max_parallel} trials"
         return [f"n_jobs={n_jobs}, but there are energy counters for {trials} at a time"]
 

@@ -37,7 +37,7 @@ from energyopt.search.sampler_names import sampler_name
 from energyopt.search.space import Value
 from energyopt.storage.identity import Identity
 from energyopt.storage.study_store import StudyStore
-from energyopt.sweep.hydra_app import DEATH_S, HydraApp, value_of
+from energyopt.sweep.hydra_app import DEATH_S, HydraApp, package_note, value_of
 from energyopt.sweep.preflight import Preflight
 from energyopt.sweep.study_identity import (
     command_words,
@@ -155,16 +155,18 @@ class OwnApp(HydraApp):
         return [text]
 
     def notes(self) -> list[str]:
-        """Return lines about the GPUs to print before the first trial."""
+        """Return lines about the GPUs and the CPU packages to print before the first trial."""
         notes = list(self._restored)
-        max_parallel = self.ready.max_parallel if self.ready else None
-        if max_parallel is None:
+        ready, n_jobs = self.ready, self._options.n_jobs
+        if ready is None or ready.max_parallel is None:
             return notes
-        n_jobs, idle_s = self._options.n_jobs, OmegaConf.select(self._config, "hardware.idle_s")
-        if n_jobs > max_parallel:
+        max_parallel, idle_s = ready.max_parallel, OmegaConf.select(self._config, "hardware.idle_s")
+        if n_jobs > max_parallel and ready.holds_packages:
+            notes.append(package_note(n_jobs))
+        elif n_jobs > max_parallel:
             trials = "1 trial" if max_parallel == 1 else f"{max_parallel} trials"
             notes.append(f"n_jobs={n_jobs}, but there are GPUs for {trials} at a time")
-        if idle_s:
+        if idle_s and ready.gpu:
             notes.append(f"power at rest is measured for {idle_s:g} s, once for each GPU and limit")
         return notes
 
@@ -203,7 +205,7 @@ class OwnApp(HydraApp):
 
     @property
     def n_slots(self) -> int:
-        """Number of trials that can run at a time: there may be fewer GPUs than `n_jobs`."""
+        """Number of trials that can run at a time: there may be fewer counters than `n_jobs`."""
         max_parallel = (self.ready and self.ready.max_parallel) or sys.maxsize
         return min(super().n_slots, max_parallel)
 

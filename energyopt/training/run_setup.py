@@ -163,7 +163,7 @@ def open_hardware(
     on_wait: Callable[[str], None] | None = None,
     resumed_limit_w: float | None = None,
 ) -> RunHardware:
-    """Hold the GPUs of a run and build its meter.
+    """Hold the GPUs of a run and build its meter; hold the CPU packages if it reads them.
 
     Args:
         context: Of the study; empty outside of one.
@@ -185,6 +185,8 @@ def open_hardware(
             )
         if not isinstance(meter, str) and context.hardware is None:
             gpus = GpuAllocation(GpuOptions(), "cpu")
+            stack.callback(gpus.close)
+            gpus.hold_packages_for(meter, on_wait)
             return RunHardware(meter, gpus, (), stack.pop_all().close, is_own_meter=True)
         device = meter if isinstance(meter, str) and context.hardware is None else context.device
         gpus = _gpus(context, device, on_wait)
@@ -199,6 +201,7 @@ def open_hardware(
         else:
             injected = {**params, "device": gpus.device, "gpus": gpus.boards}
             built = build_part(node, {**injected, "cpu": gpus.options.cpu})
+        gpus.hold_packages_for(built, on_wait)
         gpus.check_limit_is_metered(built.provenance)
         unused = unused_gpu_flags(gpus.options, device, gpus.device)
         flags = (*condition_flags(built, gpus.device), *unused)

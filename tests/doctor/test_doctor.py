@@ -21,12 +21,14 @@ from energyopt.doctor import examine
 from energyopt.doctor.records import Check, Health
 from energyopt.doctor.screen import health_screen
 from energyopt.errors import ConfigError
-from energyopt.hardware import zeus as zeus_meters
+from energyopt.hardware import powercap
+from energyopt.hardware.lease import PACKAGES as PACKAGES_LEASE
 from energyopt.hardware.lease import Lease, run_dir
 from energyopt.storage.database import open_database
-from tests import fake_nvml, fake_zeusd
+from tests import fake_nvml, fake_rapl, fake_zeusd
 from tests.conftest import Program
 from tests.fake_nvml import FakeNvml
+from tests.fake_rapl import Powercap
 
 NVIDIA = "hardware=nvidia"
 QUICK = "hardware=simulated"  # whose window takes no time
@@ -185,7 +187,7 @@ def test_an_unforeseen_error_shows_its_place_when_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.setattr(zeus_meters, "RAPL_ROOTS", (5,))
+    monkeypatch.setattr(powercap, "RAPL_ROOTS", (5,))
     with pytest.raises(AttributeError):
         examine(seconds=0.1)
 
@@ -372,25 +374,16 @@ def test_zeusd_is_asked_where_it_is_named(
 
 
 @pytest.fixture
-def rapl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A made-up RAPL tree: a package with cores and DRAM, and the platform."""
-    root = tmp_path / "intel-rapl"
-    zones = {
-        "intel-rapl:0": "package-0",
-        "intel-rapl:0/intel-rapl:0:0": "core",
-        "intel-rapl:0/intel-rapl:0:1": "dram",
-        "intel-rapl:1": "psys",
-    }
-    for zone, name in zones.items():
-        (root / zone).mkdir(parents=True)
-        (root / zone / "name").write_text(f"{name}\n")
-        (root / zone / "energy_uj").write_text("1\n")
-    monkeypatch.setattr(zeus_meters, "RAPL_ROOTS", (root,))
-    return root
+def rapl(tmp_path: Path) -> Iterator[Powercap]:
+    with fake_rapl.installed(tmp_path) as tree:
+        yield tree
+
+
+PACKAGES = (fake_rapl.PACKAGE, fake_rapl.OTHER_PACKAGE)
 
 
 def test_rapl_that_may_not_be_read_says_how_to_allow_it(
-    rapl: Path, monkeypatch: pytest.MonkeyPatch
+    rapl: Powercap, monkeypatch: pytest.MonkeyPatch
 ):
     # Root may read anything, whatever the mode of a file says.
     monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("energy_uj"))
@@ -398,17 +391,58 @@ def test_rapl_that_may_not_be_read_says_how_to_allow_it(
     assert not health.cpu.readable
     note = line(health.cpu.checks, "RAPL")
     assert note.level == "note"
-    assert f"sudo chmod a+r {rapl}/*/energy_uj {rapl}/*/*/energy_uj" in str(note.remedy)
+    files = " ".join(str(rapl.counter(package)) for package in PACKAGES)
+    assert f"sudo chmod a+r {files} (until" in str(note.remedy)
     assert health.configured.measurable is False
     assert "may not be read" in verdict(health).says
 
 
-def test_rapl_counts_packages_and_memory_and_never_the_platform(rapl: Path):
-    cpu = look(QUICK).cpu
+def test_rapl_counts_packages_and_memory_and_never_the_platform(rapl: Powercap):
+    with rapl.alive(*PACKAGES):
+        cpu = look(QUICK).cpu
     assert cpu.readable
-    assert cpu.packages == (str(rapl / "intel-rapl:0"),)
-    assert cpu.dram == (str(rapl / "intel-rapl:0" / "intel-rapl:0:1"),)
-    assert line(cpu.checks, "RAPL").says == "1 package counter and 1 of DRAM, readable"
+    assert cpu.packages == tuple(str(rapl.root / package) for package in PACKAGES)
+    assert cpu.dram == (str(rapl.root / fake_rapl.DRAM),)
+    check = line(cpu.checks, "RAPL")
+    assert check.level == "ok"
+    assert check.says.startswith("2 package counters, and DRAM, readable: package-0 (")
+
+
+def test_memory_that_may_not_be_read_is_not_counted_and_named(
+    rapl: Powercap, monkeypatch: pytest.MonkeyPatch
+):
+    counter = rapl.counter(fake_rapl.DRAM)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != counter)
+    with rapl.alive(*PACKAGES):
+        cpu = look(QUICK).cpu
+    assert cpu.readable
+    note = line(cpu.checks, "DRAM")
+    assert note.level == "note"
+    assert f"sudo chmod a+r {counter} (until" in str(note.remedy)
+
+
+def test_a_package_that_stands_still_is_no_ok(rapl: Powercap, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(powercap, "STILL_S", 0.1)
+    with rapl.alive(fake_rapl.PACKAGE):
+        health = look("hardware=rapl")
+    assert health.configured.measurable is False
+    assert "package-1" in verdict(health).says
+    assert "stands still" in verdict(health).says
+    assert line(health.cpu.checks, "RAPL").level == "note"
+
+
+def test_the_holder_of_the_cpu_packages_is_named(rapl: Powercap):
+    lease = Lease(PACKAGES_LEASE)
+    assert lease.take()
+    try:
+        with rapl.alive(*PACKAGES):
+            health = look("hardware=rapl")
+    finally:
+        lease.release()
+    assert health.configured.measurable is None
+    assert "RAPL) is held by process" in verdict(health).says
+    assert "hardware=estimate" in str(verdict(health).remedy)
+    assert "the lease of the CPU packages" in line(health.shared.checks, "lease").says
 
 
 # What users share, and the storage ---------------------------------------------------------

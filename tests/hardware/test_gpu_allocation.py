@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pynvml
 import pytest
@@ -15,7 +16,12 @@ import torch
 import yaml
 
 from energyopt.core.energy import Energy
-from energyopt.errors import ConfigError, HardwareError, PowerLimitRefusedError
+from energyopt.errors import (
+    ConfigError,
+    GpusBusyError,
+    HardwareError,
+    PowerLimitRefusedError,
+)
 from energyopt.hardware import driver_remedies
 from energyopt.hardware.gpu_allocation import GpuAllocation
 from energyopt.hardware.gpu_options import GpuOptions
@@ -24,7 +30,7 @@ from energyopt.hardware.lease import Lease
 from energyopt.hardware.nvml import Board, all_boards
 from energyopt.hardware.zeus import NvmlMeter
 from energyopt.utils.paths import conf_dir
-from tests import fake_nvml
+from tests import fake_nvml, fake_rapl
 from tests.fake_nvml import FakeNvml
 
 
@@ -435,6 +441,42 @@ def test_the_users_cap_is_never_exceeded(gpus: FakeNvml, claimed: list[GpuAlloca
 
 
 # Options -----------------------------------------------------------------------------------
+
+
+# The CPU packages --------------------------------------------------------------------------
+
+
+def test_a_meter_of_the_cpu_packages_holds_them_until_the_end():
+    meter = SimpleNamespace(reads_packages=True)
+    allocation = GpuAllocation(GpuOptions(lease_wait_s=0), "cpu")
+    allocation.hold_packages_for(SimpleNamespace())
+    assert not allocation.holds_packages
+    allocation.hold_packages_for(meter)
+    allocation.hold_packages_for(meter)  # it has them
+    assert (allocation.holds_packages, allocation.max_parallel) == (True, 1)
+    rival = GpuAllocation(GpuOptions(lease_wait_s=0), "cpu")
+    with pytest.raises(GpusBusyError, match="CPU packages for itself"):
+        rival.hold_packages_for(meter)
+    allocation.close()
+    rival.hold_packages_for(meter)
+    rival.close()
+
+
+def test_gpus_whose_trials_also_read_the_cpu_are_used_one_at_a_time(
+    gpus: FakeNvml, claimed: list[GpuAllocation], tmp_path: Path
+):
+    with fake_rapl.installed(tmp_path):
+        for _ in range(2):
+            allocation = claim(GpuOptions(gpus=1, cpu=True, lease_wait_s=0), "cpu")
+            claimed.append(allocation)
+        first, second = claimed
+        assert first.max_parallel == 2
+        first.hold_packages_for(NvmlMeter(first.boards, "cpu", cpu=True))
+        assert first.max_parallel == 1
+        second.hold_packages_for(NvmlMeter(second.boards, "cpu"))
+        assert second.max_parallel == 2
+        with pytest.raises(GpusBusyError, match="CPU packages"):
+            second.hold_packages_for(NvmlMeter(second.boards, "cpu", cpu=True))
 
 
 def test_the_config_says_each_option_with_its_default():

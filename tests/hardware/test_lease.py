@@ -13,8 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from energyopt.errors import HardwareError
-from energyopt.hardware.lease import Lease, make_run_dir, run_dir, take_some
+from energyopt.errors import GpusBusyError, HardwareError
+from energyopt.hardware.lease import (
+    PACKAGES,
+    Lease,
+    make_run_dir,
+    run_dir,
+    take_packages,
+    take_some,
+)
 
 HOLD = """
 import sys
@@ -91,6 +98,19 @@ def test_a_lease_is_waited_for():
         messages: list[str] = []
         assert take_some({"GPU-a": "GPU 0"}, 1, 60, messages.append)
         (message,) = messages
+        assert f"process {process.pid}" in message
+
+
+def test_the_cpu_packages_are_of_one_trial_and_free_when_it_is_dead():
+    with holder(PACKAGES) as process:
+        busy = rf"CPU packages for itself, and .*RAPL.* process {process.pid} .*hardware=estimate"
+        with pytest.raises(GpusBusyError, match=busy):
+            take_packages(wait_s=0)
+        threading.Timer(0.3, process.kill).start()
+        messages: list[str] = []
+        take_packages(60, messages.append).release()
+        (message,) = messages
+        assert message.startswith("waiting for the CPU: ")
         assert f"process {process.pid}" in message
 
 

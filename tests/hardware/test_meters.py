@@ -19,14 +19,14 @@ from energyopt.core.journal import JournalWriter
 from energyopt.core.protocols import EnergyMeter
 from energyopt.core.trial_result import Purpose, TrialStart, Window
 from energyopt.errors import ConfigError, HardwareError
-from energyopt.hardware import zeus as zeus_meters
+from energyopt.hardware import powercap as powercap_files
 from energyopt.hardware.auto import choose_meter, condition_flags
 from energyopt.hardware.estimate import CpuTimeMeter
 from energyopt.hardware.host import resolve_device
 from energyopt.hardware.nvml import Board, all_boards
 from energyopt.hardware.replay import ReplayMeter
 from energyopt.hardware.simulated import SimulatedMeter
-from energyopt.hardware.zeus import NvmlMeter, RaplMeter, rapl_readable
+from energyopt.hardware.zeus import NvmlMeter, RaplMeter
 from energyopt.testing.pytest import CountingMeterContract, MeterContract
 from tests import fake_nvml, fake_rapl
 from tests.fake_nvml import FakeNvml
@@ -227,11 +227,23 @@ def test_rapl_adds_packages_and_dram_but_not_the_platform(powercap: Powercap):
 
 
 def test_auto_takes_rapl_where_it_is_there(powercap: Powercap):
-    assert choose_meter("cpu").provenance.meter == "RAPL"
+    with powercap.alive(fake_rapl.PACKAGE, fake_rapl.OTHER_PACKAGE):
+        assert choose_meter("cpu").provenance.meter == "RAPL"
+
+
+def test_auto_takes_the_estimate_where_a_package_stands_still(
+    powercap: Powercap, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(powercap_files, "STILL_S", 0.1)
+    with powercap.alive(fake_rapl.PACKAGE):
+        provenance = choose_meter("cpu").provenance
+    assert provenance.kind == "estimated"
+    assert "estimated because package-1" in provenance.uncertainty
+    assert "stands still" in provenance.uncertainty
 
 
 def test_rapl_refuses_a_machine_without_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(zeus_meters, "RAPL_ROOTS", (tmp_path / "missing",))
+    monkeypatch.setattr(powercap_files, "RAPL_ROOTS", (tmp_path / "missing",))
     with pytest.raises(HardwareError, match=r"no RAPL energy counters.*hardware=estimate"):
         RaplMeter()
 
@@ -241,10 +253,11 @@ def test_rapl_refuses_counters_that_may_not_be_read(
 ):
     # Root may read anything, whatever the mode of a file says.
     monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("energy_uj"))
-    assert not rapl_readable()
     with pytest.raises(HardwareError, match=r"may not be read.*chmod"):
         RaplMeter()
-    assert choose_meter("cpu").provenance.kind == "estimated"
+    estimate = choose_meter("cpu").provenance
+    assert estimate.kind == "estimated"
+    assert f"because {powercap.counter(fake_rapl.PACKAGE)} (package-0)" in estimate.uncertainty
 
 
 def test_rapl_that_breaks_is_an_error(powercap: Powercap):
@@ -369,7 +382,7 @@ def test_the_cpu_is_metered_beside_the_gpu_where_it_is_asked_for(
 def test_a_requested_cpu_that_cannot_be_read_is_an_error(
     gpus: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(zeus_meters, "RAPL_ROOTS", (tmp_path / "missing",))
+    monkeypatch.setattr(powercap_files, "RAPL_ROOTS", (tmp_path / "missing",))
     with pytest.raises(HardwareError, match="no RAPL"):
         NvmlMeter(boards(0), cpu=True)
 
@@ -461,14 +474,12 @@ def test_the_pretend_driver_is_shared_by_processes(gpus: FakeNvml):
 @pytest.fixture
 def no_sensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import pynvml
-    import zeus.device.cpu.rapl
 
     def no_driver(*_: object) -> None:
         raise pynvml.NVMLError_LibraryNotFound
 
     monkeypatch.setattr(pynvml, "nvmlInitWithFlags", no_driver)
-    monkeypatch.setattr(zeus_meters, "RAPL_ROOTS", (tmp_path,))
-    monkeypatch.setattr(zeus.device.cpu.rapl, "RAPL_DIR", str(tmp_path / "missing"))
+    monkeypatch.setattr(powercap_files, "RAPL_ROOTS", (tmp_path,))
     fake_nvml.forget_devices()
     yield
     fake_nvml.forget_devices()
