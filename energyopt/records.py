@@ -22,17 +22,16 @@ _NAMES_BY_MODULE = {
     "energyopt.core.study_record": ("Confirmation", "Metric", "Outcome", "TrialRecord"),
     "energyopt.core.trial_result": (
         "BROKEN",
-        "QUALITY_PERIODS",
         "RAN_ITS_COURSE",
         "End",
         "Kind",
         "Purpose",
         "TrialStart",
         "Window",
-        "length_quality",
         "start_from_dict",
         "window_from_dict",
     ),
+    "energyopt.core.window_quality": ("QUALITY_PERIODS", "length_quality"),
 }
 
 _RENAMED = {

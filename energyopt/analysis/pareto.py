@@ -264,7 +264,7 @@ def _front_point(
         params=trial.params,
         overrides=overrides,
         provenance=result.start.provenance,
-        flags=result.flags,
+        flags=result.flags_at(point),
         kind_of_point=kind,
         default=trial.default,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -175,7 +176,7 @@ def summarize(
         break_even=spent_j / saved_j if saved_j > 0 else None,
         break_even_reason=("" if saved_j > 0 else _no_break_even(study, target, best, default)),
         reuse=reuse,
-        flags=_flags(study),
+        flags=_flags(study, target),
         provenance=study.provenance,
         front=front,
         front_of=front_of(front, study),
@@ -264,9 +265,12 @@ def _missed_share(
     return missed_j / spent_j
 
 
-def _flags(study: StudyRecord) -> dict[str, int]:
-    results = (trial.result for trial in study.trials if trial.result is not None)
-    return dict(sorted(Counter(flag for result in results for flag in set(result.flags)).items()))
+def _flags(study: StudyRecord, target: float | None) -> dict[str, int]:
+    """Return the number of trials with each warning about their energy to the target."""
+    results = [trial.result for trial in study.trials if trial.result is not None]
+    points = [None if target is None else result.first_at(target) for result in results]
+    flags = (set(r.flags_at(point)) for r, point in zip(results, points, strict=True))
+    return dict(sorted(Counter(itertools.chain.from_iterable(flags)).items()))
 
 
 def _ratio(over: FrontPoint | None, under: FrontPoint | None) -> float | None:

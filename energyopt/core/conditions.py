@@ -131,6 +131,58 @@ class PowerProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class CpuDisturbance:
+    """CPU time that others took from a training, until it first reached its target.
+
+    Attributes:
+        cpu_s: CPU time of the trial's processes, in s.
+        switches: Their involuntary context switches.
+        busy_s: CPU time of the machine that anything took, steal included, in s.
+        steal_s: The part of it that the host of a virtual machine took, in s.
+    """
+
+    cpu_s: float
+    switches: int
+    busy_s: float | None = None
+    steal_s: float | None = None
+
+    @property
+    def switches_hz(self) -> float | None:
+        """Involuntary context switches per second of CPU time; None before any."""
+        return self.switches / self.cpu_s if self.cpu_s > 0 else None
+
+    @property
+    def steal_share(self) -> float | None:
+        """Share of the machine's busy CPU time that was stolen; None where unknown."""
+        return self.steal_s / self.busy_s if self.busy_s and self.steal_s is not None else None
+
+    def __add__(self, later: CpuDisturbance) -> CpuDisturbance:
+        return CpuDisturbance(
+            self.cpu_s + later.cpu_s,
+            self.switches + later.switches,
+            _sum(self.busy_s, later.busy_s),
+            _sum(self.steal_s, later.steal_s),
+        )
+
+    def __sub__(self, earlier: CpuDisturbance) -> CpuDisturbance:
+        return CpuDisturbance(
+            self.cpu_s - earlier.cpu_s,
+            self.switches - earlier.switches,
+            _difference(self.busy_s, earlier.busy_s),
+            _difference(self.steal_s, earlier.steal_s),
+        )
+
+
+def _sum(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a + b
+
+
+def _difference(a: float | None, b: float | None) -> float | None:
+    """Return a difference of a counter, which some kernels let fall back a little."""
+    return None if a is None or b is None else max(a - b, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Conditions:
     """Measurements around a trial's training; None if not measured.
 
@@ -144,6 +196,8 @@ class Conditions:
         flags: Warnings during the trial, as short words.
         epoch_j: Energy of an epoch at that limit, in J, if the trial paused before its first
             evaluation.
+        disturbance: CPU time that others took from it; None for joules from a sensor, and in
+            records from older versions.
     """
 
     temperature_before_c: float | None = None
@@ -154,12 +208,15 @@ class Conditions:
     profile: PowerProfile | None = None
     flags: tuple[str, ...] = ()
     epoch_j: float | None = None
+    disturbance: CpuDisturbance | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Conditions:
         """Read them from plain data."""
         profile = data["profile"] and PowerProfile.from_dict(data["profile"])
-        return cls(**{**data, "profile": profile, "flags": tuple(data["flags"])})
+        disturbance = data.get("disturbance") and CpuDisturbance(**data["disturbance"])
+        flags = tuple(data["flags"])
+        return cls(**{**data, "profile": profile, "flags": flags, "disturbance": disturbance})
 
 
 NOT_MEASURED = Conditions()

@@ -6,7 +6,7 @@ has no dimension. What was not measured is None, never 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from energyopt.core.curve import Checkpoint, Checkpoints, Curve, CurvePoint
 from energyopt.core.energy import Energy
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.upfront_cost import UpfrontCost
+from energyopt.core.window_quality import QUALITY_PERIODS, disturbance_flags, window_flags
 
 Kind = Literal["measured", "estimated", "replayed", "simulated"]
 """Provenance of a number: read from a sensor, modelled, played back, or made up for a test."""
@@ -100,11 +101,6 @@ class Provenance:
         return f"{self.kind} by {self.meter} ({self.scope}) on {self.device}"
 
 
-QUALITY_PERIODS = (50.0, 100.0, 600.0)
-"""Length of a training, in update periods of its sensor, from which its energy is poor, short and
-ok: 5, 10 and 60 s for the 100 ms of a GPU; see `length_quality`."""
-
-
 @dataclass(frozen=True, slots=True)
 class TrialStart:
     """The record of a trial before its first window.
@@ -116,7 +112,8 @@ class TrialStart:
         provenance: Where its joules will come from.
         flags: Warnings about the measuring conditions, as short words.
         machine: Its hardware and software; None in records from older versions.
-        quality_periods: Required lengths of a training for its sensor: see `length_quality`.
+        quality_periods: Required lengths of a training for its sensor: see
+            `window_quality.length_quality`.
         monitor: The metric that it is judged by; accuracy in records from older versions.
     """
 
@@ -350,13 +347,25 @@ class TrialResult:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Warnings about the measuring conditions, the length of the measurement included."""
-        start = self.start
-        training_s = self.booked("training").time_s
-        quality = length_quality(training_s, start.provenance, start.quality_periods)
-        length = () if quality == "ok" else (f"{quality}_window",)
+        """Warnings about how its energy to the target was measured; all training if it missed."""
+        return self.flags_at(self.hit)
+
+    def flags_at(self, point: CurvePoint | None) -> tuple[str, ...]:
+        """Return the warnings about the energy up to a point of its curve, or of all training.
+
+        The length is judged of the window behind that number.
+        """
+        start, windows = self.start, self.checkpoints.training
+        training = self.booked("training")
+        training_s, cpu_j = training.time_s, training.cpu_j or 0.0
+        if point is not None:
+            end = point.index + 1
+            training_s = sum(windows.time_s[:end])
+            cpu_j = sum(part_j or 0.0 for part_j in (windows.cpu_j or ())[:end])
         upfront = (flag for cost in self.upfront for flag in cost.warnings)
-        return (*start.flags, *self.conditions.flags, *upfront, *length)
+        measured = (*start.flags, *self.conditions.flags, *upfront)
+        length = window_flags(training_s, cpu_j, start.provenance, start.quality_periods)
+        return (*measured, *length, *disturbance_flags(self.conditions.disturbance))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -391,27 +400,6 @@ class TrialResult:
             inference_j_per_1000=data.get("inference_j_per_1000", {}),
             test_value=data.get("test_value"),
         )
-
-
-def length_quality(
-    training_s: float, provenance: Provenance, periods: Sequence[float] = QUALITY_PERIODS
-) -> Literal["ok", "short", "poor", "invalid"]:
-    """Return whether a trial trained long enough for its sensor.
-
-    Quantisation error of one update period at most: period / time. For the 100 ms of a GPU's
-    counter that is 2 % after 5 s and 0.2 % after 60 s. Meters without a period are never too short.
-
-    Args:
-        training_s: Summed training time of the trial, in s.
-        provenance: The meter, with its sensor's update period.
-        periods: Update periods from which it is poor, short and ok.
-    """
-    poor_s, short_s, ok_s = (count * provenance.resolution_s for count in periods)
-    if provenance.resolution_s == 0 or training_s >= ok_s:
-        return "ok"
-    if training_s >= short_s:
-        return "short"
-    return "poor" if training_s >= poor_s else "invalid"
 
 
 def start_from_dict(data: Mapping[str, Any]) -> TrialStart:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from energyopt.core.number_checks import is_number, is_whole_number
-from energyopt.core.trial_result import QUALITY_PERIODS
+from energyopt.core.window_quality import QUALITY_PERIODS
 from energyopt.errors import ConfigError
 
 PROFILE = "profile"

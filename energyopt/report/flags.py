@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from energyopt.core.window_quality import (
+    MAX_STEAL_SHARE,
+    MAX_SWITCHES_HZ,
+    MIN_CPU_S,
+    SHORT_ESTIMATE,
+)
+
+_WINDOW = "the training behind the number (to the target, where it was reached)"
 _TOO_SHORT = (
-    "the trial trained {} of its sensor's update periods, so its joules are {}; train longer (a "
+    f"{_WINDOW} took {{}} of its sensor's update periods, so its joules are {{}}; train longer (a "
     "larger task, more epochs, a higher target) or compare means over several seeds"
 )
 REMEDIES: Mapping[str, str] = {
@@ -110,6 +118,20 @@ REMEDIES: Mapping[str, str] = {
     "short_window": _TOO_SHORT.format("100 to 600", "good to about 2 %"),
     "poor_window": _TOO_SHORT.format("50 to 100", "good to a few percent"),
     "invalid_window": _TOO_SHORT.format("fewer than 50", "rough"),
+    SHORT_ESTIMATE: (
+        f"{_WINDOW} used less than {MIN_CPU_S:g} s of CPU time, so repeats of it differ "
+        "much; choose a larger task or a higher target, or compare means over several seeds"
+    ),
+    "cpu_stolen": (
+        f"the host of this virtual machine took more than {100 * MAX_STEAL_SHARE:g} % of its busy "
+        "CPU time during the training, which makes an estimate by CPU time too high or too low; "
+        "repeat it when the host is quieter"
+    ),
+    "cpu_crowded": (
+        f"other processes put the training off its cores more than {MAX_SWITCHES_HZ:g} times a "
+        "CPU-second, which makes an estimate by CPU time too high; repeat it on a quiet machine, "
+        "or with fewer threads (num_threads) or jobs (n_jobs)"
+    ),
 }
 
 

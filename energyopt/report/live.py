@@ -23,6 +23,7 @@ from energyopt.core.metric import ACCURACY
 from energyopt.core.study_record import TrialRecord
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import joules, roughly, setup, time_left
+from energyopt.core.window_quality import SHORT_ESTIMATE
 from energyopt.errors import JournalError
 from energyopt.report.console import drawn_over, say
 from energyopt.report.flags import explain_flag
@@ -168,7 +169,8 @@ class LiveStudy(Progress):
         if trial.result is not None and self._provenance is None:
             self._provenance = trial.result.start.provenance
             self.note(source_lines(self._provenance))
-        self.warn(() if trial.result is None else trial.result.flags)
+        flags = () if trial.result is None else trial.result.flags
+        self.warn([flag for flag in flags if flag != SHORT_ESTIMATE])  # the summary says it
 
     @property
     def _begun(self) -> int:

@@ -26,8 +26,10 @@ from energyopt.core.trial_result import (
 )
 from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import HardwareError
+from energyopt.hardware.cpu_disturbance import DisturbanceWatch
 from energyopt.hardware.plausibility import silent_part
 
+_TRAINING: tuple[Purpose, ...] = ("training", "profiling")
 _MIN_PERIODS = 1  # a reading may be off by one update period of the sensor
 
 
@@ -99,6 +101,7 @@ class Recorder:
             self.checkpoints += resumed.checkpoints
             self.conditions = resumed.conditions
             self.next_pause = 1 + (resumed.at.index or 0)
+        self._watch = DisturbanceWatch(self.conditions.disturbance)
         journal.append(start)
 
     @contextmanager
@@ -111,6 +114,8 @@ class Recorder:
         """
         if activity is not None:
             self._journal.began(activity)
+        if purpose in _TRAINING:
+            self._watch.begin()
         self._meter.start()
         try:
             yield
@@ -155,8 +160,10 @@ class Recorder:
         checkpoint = dataclasses.replace(checkpoint, index=next_index(self.checkpoints))
         self.checkpoints.append(checkpoint)
         self._journal.append(checkpoint)
-        if len(self.checkpoints) == 1 and self.first_hit is not None:
-            self.add_flag(TARGET_AT_FIRST_EVALUATION)
+        if self.first_hit == len(self.checkpoints) - 1:
+            self._record_disturbance()
+            if len(self.checkpoints) == 1:
+                self.add_flag(TARGET_AT_FIRST_EVALUATION)
 
     def correct(self, index: int, training: Energy) -> None:
         """Correct the energy of the training before an evaluation."""
@@ -202,6 +209,8 @@ class Recorder:
 
     def pause(self, point: PausePoint) -> None:
         """Mark a pause in the journal, from which the trial can be resumed."""
+        if self.first_hit is None:
+            self._record_disturbance()
         self._journal.append(point)
 
     def check_energy(self) -> None:
@@ -231,6 +240,8 @@ class Recorder:
         """
         if checked:
             self.check_energy()
+        if self.first_hit is None and end != "paused":  # a pause has recorded it
+            self._record_disturbance()
         return TrialResult.assemble(
             self._start,
             (*self._journal.carried, *self._windows),
@@ -243,6 +254,12 @@ class Recorder:
             inference_j_per_1000=self.inference_j_per_1000,
             test_value=self.test_value,
         )
+
+    def _record_disturbance(self) -> None:
+        """Record what disturbed an estimate so far; energy counters do not depend on it."""
+        disturbance = self._watch.so_far()
+        if self._start.provenance.kind == "estimated" and disturbance is not None:
+            self.record_conditions(disturbance=disturbance)
 
     def _add(self, *windows: Window) -> None:
         self._collect(windows)

@@ -24,7 +24,6 @@ from energyopt.core.trial_result import (
     TrialResult,
     TrialStart,
     Window,
-    length_quality,
 )
 from energyopt.core.upfront_cost import Origin, UpfrontCost
 from tests.toys import ESTIMATED, result, study, trial
@@ -233,32 +232,6 @@ def test_every_ending_is_of_one_kind():
     assert not RAN_ITS_COURSE & BROKEN
     for end in get_args(End):
         assert result([(100, 2, 0.5)], end=end).valid == (end not in BROKEN)
-
-
-# How long is long enough -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("training_s", "quality"),
-    [
-        (4.9, "invalid"),
-        (5.0, "poor"),
-        (9.9, "poor"),
-        (10.0, "short"),
-        (59.9, "short"),
-        (60.0, "ok"),
-    ],
-)
-def test_a_short_training_is_flagged_by_the_sensors_period(training_s: float, quality: str):
-    nvml = dataclasses.replace(ESTIMATED, kind="measured", resolution_s=0.1)
-    assert length_quality(training_s, nvml) == quality
-    record = result([(100, 2 * training_s, 0.5)], provenance=nvml, flags=("hot",))
-    assert record.flags == (("hot",) if quality == "ok" else ("hot", f"{quality}_window"))
-
-
-def test_without_a_period_no_training_is_too_short():
-    assert length_quality(0.001, ESTIMATED) == "ok"
-    assert result([(100, 2, 0.5)]).flags == ()
 
 
 # Provenance, outcomes and studies ----------------------------------------------------------

@@ -17,9 +17,11 @@ from energyopt.analysis.pareto import trained_as
 from energyopt.analysis.provenance import Fact
 from energyopt.analysis.seed_noise import Repeated
 from energyopt.analysis.summary import Summary, trial_outcome
+from energyopt.core.curve import CurvePoint
 from energyopt.core.energy import Energy, total
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import duration, joules, percent, quantity, setup
 from energyopt.report.export.front_file import csv_text, plain
 from energyopt.report.flags import explain_flag
@@ -201,16 +203,20 @@ def _trial_row(study: StudyRecord, trial: TrialRecord, target: float | None) -> 
     row |= {
         "spent_j": trial.result.spent_j,
         "provenance": trial.result.start.provenance.kind,
-        "flags": " ".join(trial.result.flags),
+        "flags": " ".join(trial.result.flags_at(_hit(trial.result, target))),
         **{f"{use}_j": energy.total_j for use, energy in energies.items()},
         **{f"spent_{part}": getattr(energy_of_trial, part) for part in DEVICES},
     }
     if trial.result.valid and len(trial.result.curve):
-        hit = None if target is None else trial.result.first_at(target)
+        hit = _hit(trial.result, target)
         value = trial.result.best_value
         row["best"] = trial.result.best_accuracy if study.monitor == ACCURACY else value
         row["energy_to_target_j"] = None if hit is None else hit.training_j
     return row
+
+
+def _hit(result: TrialResult, target: float | None) -> CurvePoint | None:
+    return None if target is None else result.first_at(target)
 
 
 def outcome_text(trial: TrialRecord, target: float | None) -> str:
