@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from energyopt.analysis.evaluation_share import evaluation_to_j, is_notable
 from energyopt.core.study_record import Confirmation, StudyRecord, TrialRecord
 
 Overrides = tuple[str, ...]
@@ -22,6 +23,9 @@ class Confirmed:
         missed: Seeds with which it missed the target.
         tests: Test accuracies, by seed.
         accuracies: Validation accuracies when it first reached the target, by seed.
+        evaluation_j: Energy of the evaluations up to the target, in J, by seed.
+        test_samples: Number of samples of the test split; None if unknown, or if the metric is no
+            share of them.
     """
 
     trial: TrialRecord
@@ -30,6 +34,8 @@ class Confirmed:
     missed: tuple[int, ...]
     tests: Mapping[int, float]
     accuracies: Mapping[int, float]
+    evaluation_j: Mapping[int, float] = field(default_factory=dict)
+    test_samples: int | None = None
 
     @property
     def seeds(self) -> int:
@@ -40,6 +46,19 @@ class Confirmed:
     def mean_j(self) -> float | None:
         """Geometric mean of its energies to the target, in J; None if it always missed it."""
         return statistics.geometric_mean(self.energies_j.values()) if self.energies_j else None
+
+    @property
+    def evaluates_much(self) -> bool:
+        """True if its evaluations cost more than a fifth of its training."""
+        return is_notable(sum(self.evaluation_j.values()), sum(self.energies_j.values()))
+
+    @property
+    def with_evaluation_j(self) -> dict[int, float]:
+        """Energies to the target, evaluations included, in J, by seed."""
+        return {
+            seed: energy_j + self.evaluation_j.get(seed, 0.0)
+            for seed, energy_j in self.energies_j.items()
+        }
 
     @property
     def name(self) -> str:
@@ -87,6 +106,15 @@ def _confirmed(trial: TrialRecord, confirmations: Sequence[Confirmation]) -> Con
         accuracies={
             c.seed: c.result.hit.accuracy for c in confirmations if c.result and c.result.hit
         },
+        evaluation_j={
+            c.seed: evaluation_to_j(c.result, c.result.hit)
+            for c in confirmations
+            if c.result and c.result.hit
+        },
+        test_samples=next(
+            (c.result.test_samples for c in confirmations if c.result and c.result.test_samples),
+            None,
+        ),
     )
 
 

@@ -186,6 +186,8 @@ class TrialResult:
             the trained model.
         test_value: The metric on the test split, of the model as the training ended; None where it
             was not asked for.
+        test_samples: Number of test samples of which its test value is a share; None if it was not
+            tested, or is no share of them.
     """
 
     start: TrialStart
@@ -198,6 +200,7 @@ class TrialResult:
     head_targets: Mapping[str, float] = field(default_factory=dict)
     inference_j_per_1000: Mapping[str, float] = field(default_factory=dict)
     test_value: float | None = None
+    test_samples: int | None = None
 
     @classmethod
     def assemble(
@@ -369,7 +372,8 @@ class TrialResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        tested = {} if self.test_value is None else {"test_value": self.test_value}
+        test = {"test_value": self.test_value, "test_samples": self.test_samples}
+        tested = {name: value for name, value in test.items() if value is not None}
         return {
             "start": asdict(self.start),
             "checkpoints": self.checkpoints.to_dict(),
@@ -399,6 +403,7 @@ class TrialResult:
             head_targets=data.get("head_targets", {}),
             inference_j_per_1000=data.get("inference_j_per_1000", {}),
             test_value=data.get("test_value"),
+            test_samples=data.get("test_samples"),
         )
 
 

@@ -41,6 +41,13 @@ def quantity(value: float | None, unit: str) -> str:
     return f"{text} {_PREFIXES[exponent]}{unit}"
 
 
+def energy_span(low_j: float, high_j: float) -> str:
+    """Write an interval of energy, in J, in the unit of its upper end: "243 to 310 mJ"."""
+    high, _, unit = joules(high_j).rpartition(" ")
+    factor = next((10.0**e for e, prefix in _PREFIXES.items() if f"{prefix}J" == unit), 1.0)
+    return f"{low_j / factor:.3g} to {high} {unit}"
+
+
 def joules(value: float | None) -> str:
     """Write an energy, in J, for people."""
     return quantity(value, "J")

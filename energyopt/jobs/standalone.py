@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 
 from energyopt.config.trial_factory import TrialFactory
 from energyopt.core.journal import NAME, JournalWriter
+from energyopt.core.metric import ACCURACY
 from energyopt.core.protocols import SupportsTest
 from energyopt.core.run_context import NAME as CONTEXT
 from energyopt.core.run_context import RunContext
@@ -88,8 +89,12 @@ class StandaloneJobs:
             with ready_trial(setup, journal) as trial:
                 result = trial.train()
             paradigm = trial.paradigm
-            accuracy = paradigm.test() if isinstance(paradigm, SupportsTest) else None
-        return StandaloneResult(result, None if accuracy is None else float(accuracy))
+            if not isinstance(paradigm, SupportsTest):
+                return StandaloneResult(result, None)
+            value = float(paradigm.test())
+            built_task = vars(setup).get("task")  # a training that is replayed builds none
+            samples = _test_samples(built_task) if _is_share(result) else None
+        return StandaloneResult(replace(result, test_samples=samples), value)
 
     def _check_provenance(self, provenance: Provenance) -> None:
         expected = self.study_provenance
@@ -99,3 +104,16 @@ class StandaloneJobs:
                 f"{' / '.join(provenance.binding)}; joules of two kinds do not mix: confirm it "
                 "where it was searched"
             )
+
+
+def _is_share(result: TrialResult) -> bool:
+    """Return True if a test value is the share of test samples that one model got right."""
+    return result.monitor == ACCURACY and not result.head_targets
+
+
+def _test_samples(task: object) -> int | None:
+    """Return the number of test samples; None if a task of a user's own does not tell."""
+    try:
+        return len(task.test.labels) or None  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):
+        return None

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.core.units import duration, joules, percent, quantity, roughly, time_left
+from energyopt.core.units import (
+    duration,
+    energy_span,
+    joules,
+    percent,
+    quantity,
+    roughly,
+    time_left,
+)
 
 PREFIXES = {"n": 1e-9, "µ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
@@ -104,3 +112,11 @@ def test_the_time_left_is_said_where_it_is_known() -> None:
     assert time_left(60, 2, 4) == ", about 2 min left"
     assert time_left(60, 0, 4) == ""
     assert time_left(60, 4, 0) == ""
+
+
+@pytest.mark.parametrize(
+    ("low_j", "high_j", "text"),
+    [(0.2431, 0.3, "243 to 300 mJ"), (0.95, 1.2, "0.95 to 1.2 J"), (30.0, 3e3, "0.03 to 3 kJ")],
+)
+def test_an_interval_has_the_unit_of_its_upper_end(low_j: float, high_j: float, text: str):
+    assert energy_span(low_j, high_j) == text

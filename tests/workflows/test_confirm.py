@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 import signal
 import sqlite3
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from energyopt.analysis.confirmation_stats import confirmed_setups
+from energyopt.core.energy import Energies, Energy
 from energyopt.core.study_record import Confirmation, StudyRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import StudyError
-from energyopt.report.confirmation_view import confirmation_lines
+from energyopt.report.confirmation_view import confirmation_lines, confirmation_view
 from energyopt.workflows.confirm import ConfirmRequest, finalists, interleaved
 from tests.conftest import OWN_MODEL, TINY, Program, Wait, gone, trials_of
 from tests.toys import result, study, trial
@@ -144,6 +149,39 @@ def test_what_missed_the_target_is_not_compared_by_joules():
         "Trial 1 against the default setup: too few seeds; give --seeds 2 or more."
     ]
     assert lines({0: [4.0], 1: [None]}) == []
+
+
+def shown(of: StudyRecord, width: int = 120) -> str:
+    console = Console(width=width, file=io.StringIO())
+    console.print(confirmation_view(of, confirmed_setups(of)))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_each_mean_has_its_interval_and_the_test_metric_its_error():
+    text = shown(confirmed({0: [4.0, 8.0, 6.0], 1: [1.0, 2.0, 1.6]}))
+    # exp(mean +- t(2) s / sqrt(3)) of the logs; t(2) = 4.303
+    assert re.search(
+        r"^trial 1: lr=0\.02 +1\.47 J \(0\.612 to 3\.55 J\) .* 3/3 .*0\.8000", text, re.MULTILINE
+    )
+    assert "Trial 1 reaches the target 0.9 on test data 0 of 3 times; test accuracy 0.8000" in text
+    single = shown(confirmed({0: [4.0], 1: [1.0]}))
+    assert re.search(r"^trial 1: lr=0\.02 +1 J \(one seed\)", single, re.MULTILINE)
+
+
+def test_a_verdict_that_evaluation_turns_around_says_so():
+    def trained(energy_j: float, evaluation_j: float, seed: int) -> TrialResult:
+        record = result([(100, energy_j * (1 + 0.01 * seed), 0.9)])
+        spent = Energies.of([Energy(1.0, cpu_j=evaluation_j)])
+        return replace(record, checkpoints=replace(record.checkpoints, evaluation=spent))
+
+    of = confirmed({0: [1.0] * 3, 1: [1.0] * 3})
+    energies_j = {0: (10.0, 1.0), 1: (5.0, 20.0)}
+    rows = [replace(c, result=trained(*energies_j[c.trial], c.seed)) for c in of.confirmations]
+    alone, whole = confirmation_lines(confirmed_setups(replace(of, confirmations=tuple(rows))))
+    assert alone.endswith("trial 1 wins.")
+    assert whole.startswith("Evaluation costs 396.0 % of the training of trial 1 and 9.9 % of")
+    assert whole.endswith(": the default setup wins, so the verdict depends on evaluation.")
 
 
 # The command -------------------------------------------------------------------------------

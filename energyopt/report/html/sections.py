@@ -20,7 +20,7 @@ from energyopt.core.metric import ACCURACY
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import accuracy, count, joules, percent
 from energyopt.errors import ConfigError
-from energyopt.report.confirmation_view import confirmation_lines
+from energyopt.report.confirmation_view import confirmation_lines, test_lines
 from energyopt.report.html import energy_figures, front_figure, parameter_figures
 from energyopt.report.html import tables as grids
 from energyopt.report.html.figure import Figure
@@ -337,7 +337,8 @@ def _noise_section(
             "No setup was confirmed yet: `energyopt confirm` trains the best ones again with new "
             "seeds."
         )
-    lines += confirmation_lines([c for c in confirmed_setups(study) if c.target == summary.target])
+    confirmed = [c for c in confirmed_setups(study) if c.target == summary.target]
+    lines += [*confirmation_lines(confirmed), *test_lines(study, confirmed)]
     reached = [repeated for repeated in setups if repeated.energies_j]
     figures = (energy_figures.noise_figure(reached[:_MAX_REPEATED]),) if reached else ()
     tables = (grids.noise_grid(setups, study.monitor),) if setups else ()
