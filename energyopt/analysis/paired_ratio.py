@@ -21,12 +21,14 @@ class Ratio:
         low: Lower end of its confidence interval.
         high: Upper end.
         pairs: Number of seeds with which both were trained.
+        p_value: Of the paired t test that the ratio is 1, two-sided.
     """
 
     value: float
     low: float
     high: float
     pairs: int
+    p_value: float = math.nan
 
     @property
     def verdict(self) -> int:
@@ -45,7 +47,8 @@ def ratio(numerator: Mapping[int, float], denominator: Mapping[int, float]) -> R
     logs = [math.log(numerator[seed]) - math.log(denominator[seed]) for seed in seeds]
     mean = statistics.fmean(logs)
     half = half_width(logs)
-    return Ratio(math.exp(mean), _exp(mean - half), _exp(mean + half), len(logs))
+    ends = (_exp(mean - half), _exp(mean + half))
+    return Ratio(math.exp(mean), *ends, len(logs), t_test(logs))
 
 
 def half_width(values: Sequence[float]) -> float:
@@ -56,11 +59,21 @@ def half_width(values: Sequence[float]) -> float:
     return quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
 
 
-def quantile(freedom: int) -> float:
+def t_test(values: Sequence[float]) -> float:
+    """Return the two-sided p-value of the t test that the mean of at least two values is 0."""
+    from scipy.special import stdtr
+
+    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+    if error == 0:
+        return float(mean == 0)
+    return 2 * float(stdtr(len(values) - 1, -abs(mean) / error))
+
+
+def quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
     """Return the quantile of Student's t distribution for a two-sided interval."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+    return float(stdtrit(freedom, (1 + confidence) / 2))
 
 
 def _exp(log: float) -> float:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from energyopt.analysis.paired_ratio import Ratio
 from energyopt.core.units import joules
+from energyopt.experiments.life import life_of, life_table
 from energyopt.experiments.plan import Comparison
 from energyopt.experiments.results import (
     BANDS,
@@ -16,9 +19,12 @@ from energyopt.experiments.results import (
     ExperimentSummary,
     Table,
     arm_record,
+    columns_used,
     comparison_title,
+    corrected,
     energy_ratio,
     energy_text,
+    evaluated_by_seed,
     find_status,
     mean,
     ratio_data,
@@ -26,21 +32,47 @@ from energyopt.experiments.results import (
     ratio_verdict,
     rounded,
     setup_text,
+    test_text,
     values_by_seed,
 )
-from energyopt.experiments.rows import Raw, Row
+from energyopt.experiments.rows import GRID, Raw, Row
+
+_COUNTED = ("heads", "with evaluation", "samples", "test alone", "together")
 
 
 def summarize_shared(raw: Raw, caption: str) -> ExperimentSummary:
     """Summarize comparisons of an arm with several heads and one arm per head."""
-    records = [_record(raw, comparison) for comparison in raw.experiment.comparisons]
-    table = Table(
-        f"The best setup of each arm with {len(raw.experiment.again)} new seeds",
-        ("heads", "each alone", "together", "together / sum", ""),
-        tuple(map(_row, records)),
+    comparisons = raw.experiment.comparisons
+    ratios = corrected([_compared(raw, comparison, values_by_seed) for comparison in comparisons])
+    records = [
+        _record(raw, comparison)
+        | {"ratio": ratio, "verdict": ratio_verdict(ratio, "saves", "costs more")}
+        for comparison, ratio in zip(comparisons, ratios, strict=True)
+    ]
+    tables = (
+        Table(
+            f"The best setup of each arm with {len(raw.experiment.again)} new seeds",
+            ("heads", "each alone", "together", "together / sum", ""),
+            tuple(map(_row, records)),
+        ),
+        Table(
+            "Together / sum, by what is counted; and the metric on the test split",
+            *columns_used(_COUNTED, [*map(_counted_row, records)], _COUNTED[1:]),
+        ),
     )
-    lines = tuple(map(_line, records))
-    return ExperimentSummary(raw, (table,), lines, tuple(records), partial(_draw, records, caption))
+    lives = [
+        life
+        for arm in raw.experiment.arms
+        if (life := life_of(arm.name, raw.select(arm.name, GRID), raw.select(arm.name, BEST)))
+    ]
+    return ExperimentSummary(
+        raw,
+        (*tables, *([life_table(lives)] if lives else [])),
+        tuple(map(_line, records)),
+        tuple(records),
+        partial(_draw, records, caption),
+        {"life": lives},
+    )
 
 
 def _draw(records: Sequence[Mapping[str, Any]], caption: str) -> str:
@@ -58,28 +90,51 @@ def _draw(records: Sequence[Mapping[str, Any]], caption: str) -> str:
     return draw_bars(title, f"{caption}; {BANDS}", "ratio of energies (1: equal)", bars)
 
 
+def _compared(
+    raw: Raw, comparison: Comparison, value: Callable[[Sequence[Row]], dict[int, float] | None]
+) -> Ratio | None:
+    """Return the ratio of one training of all heads to the sum of those of each.
+
+    Args:
+        raw: All trainings.
+        comparison: The arms.
+        value: Returns a number of each training by its seed; None if it is not known of all.
+
+    Returns:
+        None if they cannot be compared.
+    """
+    if find_status(raw, comparison.names)[0] != COMPARED:
+        return None
+    together = value(raw.select(comparison.arms["multitask"][0], BEST))
+    columns = [value(raw.select(name, BEST)) for name in comparison.arms["singles"]]
+    singles = [by_seed for by_seed in columns if by_seed is not None]
+    if together is None or len(singles) < len(columns):
+        return None
+    seeds = sorted(set.intersection(*map(set, singles)))
+    return energy_ratio(
+        together, {seed: math.fsum(by_seed[seed] for by_seed in singles) for seed in seeds}
+    )
+
+
+def _samples_by_seed(rows: Sequence[Row]) -> dict[int, float]:
+    return values_by_seed(rows, operator.attrgetter("samples"))
+
+
 def _record(raw: Raw, comparison: Comparison) -> dict[str, Any]:
     (arm,), singles = comparison.arms["multitask"], comparison.arms["singles"]
     multitask = raw.select(arm, BEST)
-    rows_by_single = {name: raw.select(name, BEST) for name in singles}
     status, reason = find_status(raw, comparison.names)
-    ratio = None
-    if status == COMPARED:
-        energies = [values_by_seed(rows) for rows in rows_by_single.values()]
-        seeds = sorted(set.intersection(*map(set, energies)))
-        sums = {seed: math.fsum(by_seed[seed] for by_seed in energies) for seed in seeds}
-        ratio = energy_ratio(values_by_seed(multitask), sums)
     return {
         "name": comparison.name,
         "control": comparison.control,
         "status": status,
         "reason": reason,
         "seeds": len(multitask),
-        "together": arm_record(multitask),
-        "alone": {name: arm_record(rows) for name, rows in rows_by_single.items()},
+        "together": arm_record(raw, arm),
+        "alone": {name: arm_record(raw, name) for name in singles},
         "heads_first_j": _first_hits(multitask),
-        "ratio": ratio_data(ratio),
-        "verdict": ratio_verdict(ratio, "saves", "costs more"),
+        "ratio_evaluated": ratio_data(_compared(raw, comparison, evaluated_by_seed)),
+        "ratio_samples": ratio_data(_compared(raw, comparison, _samples_by_seed)),
     }
 
 
@@ -103,10 +158,18 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     return (*cells, ratio_text(record["ratio"]), record["verdict"])
 
 
+def _counted_row(record: Mapping[str, Any]) -> tuple[str, ...]:
+    tests = ", ".join(map(test_text, record["alone"].values()))
+    ratios = (ratio_text(record[key]) for key in ("ratio_evaluated", "ratio_samples"))
+    return (comparison_title(record), *ratios, tests, test_text(record["together"]))
+
+
 def _line(record: Mapping[str, Any]) -> str:
     if record["status"] != COMPARED:
         return f"{record['name']}: {record['status']}; {record['reason']}"
     arms = {"together": record["together"], **record["alone"]}
-    setups = ", ".join(f"{name} {setup_text(arm['setup'])}" for name, arm in arms.items())
+    setups = ", ".join(
+        f"{name} {setup_text(arm['setup'], arm['edges'])}" for name, arm in arms.items()
+    )
     hits = ", ".join(f"{head} {joules(hit_j)}" for head, hit_j in record["heads_first_j"].items())
     return f"{record['name']}: each head first at its target at {hits} ({setups})."

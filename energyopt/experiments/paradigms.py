@@ -8,26 +8,35 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from energyopt.analysis.paired_ratio import half_width
+from energyopt.analysis.paired_ratio import Ratio, half_width
 from energyopt.core.units import joules
+from energyopt.experiments.life import life_of, life_table
 from energyopt.experiments.results import (
     COMPARED,
     ExperimentSummary,
     Table,
+    columns_used,
     compare_rows,
+    corrected,
+    edges,
     energy_text,
+    evaluated_ratio,
     find_status,
     mean,
     ratio_data,
     ratio_text,
     ratio_verdict,
     rounded,
+    samples_ratio,
     setup_text,
+    test_data,
+    test_text,
 )
 from energyopt.experiments.rows import GRID, Raw, Row
 from energyopt.experiments.selection import PARADIGM, group_cells
 
 _BASE = "scratch"
+_COUNTED = ("paradigm", "with evaluation", "samples", "test")
 
 
 def summarize_paradigms(raw: Raw, caption: str) -> ExperimentSummary:
@@ -35,12 +44,29 @@ def summarize_paradigms(raw: Raw, caption: str) -> ExperimentSummary:
     (comparison,) = raw.experiment.comparisons
     (name,) = comparison.arms["cells"]
     options = [str(option) for option in raw.experiment.arms_by_name[name].grid.get(PARADIGM, ())]
-    records = [_record(raw, name, option) for option in options]
+    ratios = corrected([_compared(raw, name, option) for option in options])
+    records = [
+        _record(raw, name, option)
+        | {"ratio": ratio, "verdict": ratio_verdict(ratio, "cheaper", "dearer")}
+        for option, ratio in zip(options, ratios, strict=True)
+    ]
+    lives = [
+        life
+        for option in options
+        if (life := life_of(option, _grid_of(raw, name, option), raw.select(name, option)))
+    ]
     target = next((row.target for row in raw.rows), math.nan)
-    table = Table(
-        f"The best setup of each with {len(raw.experiment.again)} new seeds; target {target:g}",
-        ("paradigm", "energy", "of it before", f"times {_BASE}'s", "reached", "best accuracy"),
-        tuple(map(_row, records)),
+    tables = (
+        Table(
+            f"The best setup of each with {len(raw.experiment.again)} new seeds; target {target:g}",
+            ("paradigm", "energy", "of it before", f"times {_BASE}'s", "reached", "best accuracy"),
+            tuple(map(_row, records)),
+        ),
+        Table(
+            f"Times {_BASE}'s, by what is counted; and the metric on the test split at the end",
+            *columns_used(_COUNTED, [*map(_counted_row, records)], _COUNTED[1:]),
+        ),
+        *([life_table(lives)] if lives else []),
     )
     curves = {option: [row.curve for row in raw.select(name, option)] for option in options}
     lines = [_line(record) for record in records]
@@ -48,9 +74,9 @@ def summarize_paradigms(raw: Raw, caption: str) -> ExperimentSummary:
         lines = [f"{name} was skipped: {raw.skipped[name]}."]
     front = _pareto_front(raw.select(name, GRID))
     lines.append(_front_line(front))
-    extra = {"front": [dict(point) for point in front]}
+    extra = {"front": [dict(point) for point in front], "life": lives}
     draw = partial(_draw, curves, target, caption)
-    return ExperimentSummary(raw, (table,), tuple(lines), tuple(records), draw, extra)
+    return ExperimentSummary(raw, tables, tuple(lines), tuple(records), draw, extra)
 
 
 def _draw(
@@ -62,15 +88,30 @@ def _draw(
     return draw_curves(title, f"{caption}; one line per new seed", curves, target)
 
 
+def _grid_of(raw: Raw, arm: str, option: str) -> list[Row]:
+    return [row for row in raw.select(arm, GRID) if row.setup.get(PARADIGM) == option]
+
+
+def _status(raw: Raw, arm: str, option: str) -> tuple[str, str]:
+    status, reason = find_status(raw, [arm], option)
+    return find_status(raw, [arm], _BASE) if status == COMPARED else (status, reason)
+
+
+def _compared(raw: Raw, arm: str, option: str) -> Ratio | None:
+    """Return the ratio of a paradigm to the base; None if they cannot be compared."""
+    if option == _BASE or _status(raw, arm, option)[0] != COMPARED:
+        return None
+    return compare_rows(raw.select(arm, option), raw.select(arm, _BASE))
+
+
 def _record(raw: Raw, arm: str, option: str) -> dict[str, Any]:
     rows, base = raw.select(arm, option), raw.select(arm, _BASE)
-    grid = [row for row in raw.select(arm, GRID) if row.setup.get(PARADIGM) == option]
-    status, reason = find_status(raw, [arm], option)
-    if status == COMPARED:
-        status, reason = find_status(raw, [arm], _BASE)
+    grid = _grid_of(raw, arm, option)
+    status, reason = _status(raw, arm, option)
     if status != COMPARED and grid and not any(row.reached for row in grid):
         status, reason = "missed", f"{option} reached the target in none of {len(grid)} trainings"
-    ratio = compare_rows(rows, base) if status == COMPARED and option != _BASE else None
+    is_compared = _compared(raw, arm, option) is not None
+    setup = dict(rows[0].setup) if rows else {}
     accuracies = [row.best_accuracy for row in rows]
     inference_j = [j for row in rows for j in list(row.answers_j.values())[:1]]
     cells = group_cells(grid)
@@ -78,7 +119,8 @@ def _record(raw: Raw, arm: str, option: str) -> dict[str, Any]:
         "name": option,
         "status": status,
         "reason": reason,
-        "setup": dict(rows[0].setup) if rows else {},
+        "setup": setup,
+        "edges": edges(setup, raw.experiment.arms_by_name[arm].grid),
         "seeds": len(rows),
         "reached": sum(row.reached for row in rows),
         "grid_reached": sum(cell.always_reached for cell in cells),
@@ -90,8 +132,9 @@ def _record(raw: Raw, arm: str, option: str) -> dict[str, Any]:
         "best_accuracy_half": rounded(half_width(accuracies)) if len(accuracies) > 1 else None,
         "answers_j_per_1000": rounded(mean(inference_j)),
         "steps": [row.steps for row in rows],
-        "ratio": ratio_data(ratio),
-        "verdict": ratio_verdict(ratio, "cheaper", "dearer"),
+        "ratio_evaluated": ratio_data(evaluated_ratio(rows, base) if is_compared else None),
+        "ratio_samples": ratio_data(samples_ratio(rows, base) if is_compared else None),
+        **test_data(rows),
     }
 
 
@@ -112,13 +155,20 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _counted_row(record: Mapping[str, Any]) -> tuple[str, ...]:
+    texts = [ratio_text(record[key]) for key in ("ratio_evaluated", "ratio_samples")]
+    ratios = ["1", "1"] if record["name"] == _BASE else texts
+    return (record["name"], *ratios, test_text(record))
+
+
 def _line(record: Mapping[str, Any]) -> str:
     grid = f"{record['grid_reached']} of {record['grid_setups']} setups always reach the target"
     reason = f"; {record['reason']}" if record["reason"] else ""
     missed = record["upfront_missed"]
     upfront = f"; what it began with missed its own target {missed} times" if missed else ""
     setup = {key: value for key, value in record["setup"].items() if key != PARADIGM}
-    return f"{record['name']}: {grid}; best {setup_text(setup) or '-'}{upfront}{reason}."
+    best = setup_text(setup, record["edges"]) or "-"
+    return f"{record['name']}: {grid}; best {best}{upfront}{reason}."
 
 
 def _pareto_front(rows: Sequence[Row]) -> list[Mapping[str, Any]]:

@@ -6,6 +6,7 @@ It is read from `conf/experiment/NAME.yaml`, or from `experiment/NAME.yaml` in `
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -20,19 +21,24 @@ from energyopt.utils.paths import conf_dir
 ExperimentKind = Literal["training", "recycled", "shared", "paradigms"]
 """The question of an experiment, which determines its summary."""
 
+Splits = Literal["seed", "fixed"]
+"""The splits of the data: one for each seed, or one that all seeds share."""
+
 GROUP = "experiment"
 
 # The roles of the arms in a comparison, by the kind of experiment.
 _ROLES: Mapping[ExperimentKind, tuple[str, ...]] = {
     "training": ("cells",),
-    "recycled": ("scratch", "pretrained"),
+    "recycled": ("scratch", "pretrained", "random"),
     "shared": ("multitask", "singles"),
     "paradigms": ("cells",),
 }
+_OPTIONAL_ROLES = {"random"}  # head alone on a random trunk: plans from before have none
 _EXPERIMENT_KEYS = {
     "kind",
     "about",
     "words",
+    "splits",
     "seeds",
     "again",
     "default",
@@ -40,7 +46,9 @@ _EXPERIMENT_KEYS = {
     "arms",
     "comparisons",
 }
-_ARM_KEYS = {"words", "grid", "needs", "larger"}
+_ARM_KEYS = {"words", "splits", "grid", "needs", "larger"}
+# A word that makes the data of a task depend on the seed: of a drawn task, its samples.
+_VARYING_SPLIT = re.compile(r"^\+*task\.(split|sample|pair)_seed=\$\{seed\}$")
 _COMPARISON_KEYS = {"note", "control"}  # in addition to the roles
 
 
@@ -59,6 +67,11 @@ class Arm:
     words: tuple[str, ...]
     grid: Mapping[str, tuple[Any, ...]]
     needs: tuple[str, ...] = ()
+
+    @property
+    def varies_splits(self) -> bool:
+        """True if each seed has a split of the data of its own."""
+        return any(_VARYING_SPLIT.search(word) for word in self.words)
 
     @property
     def n_setups(self) -> int:
@@ -161,7 +174,7 @@ def experiment_names(config_dir: Path | None = None) -> list[str]:
 
 
 def read_experiment(
-    name: str, config_dir: Path | None = None, *, large: bool = False
+    name: str, config_dir: Path | None = None, *, large: bool = False, splits: Splits = "seed"
 ) -> Experiment:
     """Read the plan of an experiment.
 
@@ -169,6 +182,7 @@ def read_experiment(
         name: Name of the experiment.
         config_dir: A folder of user configs.
         large: Use the larger workload, for a GPU.
+        splits: "seed" for a split of the data for each seed, "fixed" for the same one for all.
 
     Raises:
         ConfigError: If there is no such experiment, or its file is invalid.
@@ -187,15 +201,16 @@ def read_experiment(
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} cannot be read as YAML: {reason}") from error
-    return _Reader(name, path).read(data, large=large)
+    return _Reader(name, path, splits).read(data, large=large)
 
 
 class _Reader:
     """Builds an experiment from the plain data of a file; its errors name the file and the key."""
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, splits: Splits) -> None:
         self._name = name
         self._path = path
+        self._splits = splits
 
     def read(self, data: Any, *, large: bool) -> Experiment:
         data = self._check_mapping("the file", data, _EXPERIMENT_KEYS)
@@ -203,7 +218,7 @@ class _Reader:
         kinds = get_args(ExperimentKind)
         if kind not in kinds:
             raise self._error(f"kind: {kind} is none of {', '.join(kinds)}")
-        common = [*self._read_overrides("words", data), *self._read_larger(data, large)[0]]
+        common = [*self._read_words(data), *self._read_larger(data, large)[0]]
         arms = tuple(
             self._read_arm(str(name), arm, common, large=large)
             for name, arm in self._check_mapping("arms", data.get("arms")).items()
@@ -238,7 +253,7 @@ class _Reader:
             raise self._error(f"arms.{name}.grid.seed: seeds are those of the experiment")
         return Arm(
             name=name,
-            words=(*common, *self._read_overrides("words", data), *larger_overrides),
+            words=(*common, *self._read_words(data), *larger_overrides),
             grid={str(key): tuple(values) for key, values in grid.items()},
             needs=tuple(self._read_overrides("needs", data)),
         )
@@ -251,6 +266,8 @@ class _Reader:
         arms = {}
         for role in roles:
             value = data.get(role)
+            if value is None and role in _OPTIONAL_ROLES:
+                continue
             arms[role] = tuple(map(str, value if isinstance(value, list) else [value]))
             unknown = next((arm for arm in arms[role] if arm not in arm_names), None)
             if unknown is not None:
@@ -275,6 +292,11 @@ class _Reader:
         if not are_ints or not seeds or len(set(seeds)) < len(seeds):
             raise self._error(f"{key}: {seeds} is no list of different whole numbers")
         return tuple(seeds)
+
+    def _read_words(self, data: Mapping[str, Any]) -> list[str]:
+        """Return the overrides of the trainings, those of their splits included unless fixed."""
+        splits = self._read_overrides("splits", data)
+        return [*self._read_overrides("words", data), *(splits if self._splits == "seed" else ())]
 
     def _read_overrides(self, key: str, data: Mapping[str, Any]) -> list[str]:
         overrides = data.get(key) or []

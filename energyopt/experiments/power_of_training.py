@@ -6,25 +6,34 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from energyopt.analysis.paired_ratio import Ratio
 from energyopt.core.accounting import Spread, spread
 from energyopt.core.units import joules
+from energyopt.experiments.life import life_of, life_table
 from energyopt.experiments.results import (
     BEST,
     COMPARED,
     ExperimentSummary,
     Table,
+    columns_used,
     compare_rows,
+    corrected,
+    edges,
     energy_text,
+    evaluated_ratio,
     find_status,
     mean,
     ratio_data,
     ratio_text,
     rounded,
     setup_text,
+    test_data,
+    test_text,
 )
 from energyopt.experiments.rows import GRID, Raw
 from energyopt.experiments.selection import GridCell, choose_setups, group_cells
 
+_COLUMNS = ("cell", "energy", "reached", "times the best's", "with evaluation", "test")
 _N_AXES = 2  # of a grid that is shown as a table and a heat map
 
 
@@ -39,7 +48,13 @@ def summarize_training(raw: Raw, caption: str) -> ExperimentSummary:
     energy_spread = spread(
         [[row.energy_j if row.reached else None for row in cell.rows] for cell in cells]
     )
-    retrained = [_retrained_record(raw, name, role, setup) for role, setup in roles.items()]
+    ratios = corrected([_compared(raw, name, role) for role in roles])
+    retrained = [
+        _retrained_record(raw, name, role, setup) | {"ratio": ratio}
+        for (role, setup), ratio in zip(roles.items(), ratios, strict=True)
+    ]
+    life = life_of(name, raw.select(name, GRID), raw.select(name, BEST))
+    lives = [] if life is None else [life]
     draw = partial(_draw, raw, cells, arm.grid, roles, caption)
     return ExperimentSummary(
         raw=raw,
@@ -47,13 +62,14 @@ def summarize_training(raw: Raw, caption: str) -> ExperimentSummary:
             _grid_table(raw, cells, arm.grid, across),
             Table(
                 f"Trained again with {len(raw.experiment.again)} new seeds",
-                ("cell", "setup", "energy", "reached", "times the best's"),
-                tuple(map(_retrained_row, retrained)),
+                *columns_used(_COLUMNS, [*map(_retrained_row, retrained)], ["test"]),
             ),
+            *([life_table(lives)] if lives else []),
         ),
-        lines=_lines(raw, name, energy_spread),
+        lines=(*_lines(raw, name, energy_spread), *map(_setup_line, retrained)),
         records=(*map(_cell_record, cells), *retrained),
         draw=draw if len(arm.grid) == _N_AXES else None,
+        extra={"life": lives},
     )
 
 
@@ -98,31 +114,50 @@ def _cell_record(cell: GridCell) -> dict[str, Any]:
     }
 
 
-def _retrained_record(raw: Raw, name: str, role: str, setup: Mapping[str, Any]) -> dict[str, Any]:
-    rows, best = raw.select(name, role), raw.select(name, BEST)
+def _status(raw: Raw, name: str, role: str) -> tuple[str, str]:
     status, reason = find_status(raw, [name], role)
-    if status == COMPARED:
-        status, reason = find_status(raw, [name])
-    ratio = compare_rows(rows, best) if status == COMPARED and role != BEST else None
+    return find_status(raw, [name]) if status == COMPARED else (status, reason)
+
+
+def _compared(raw: Raw, name: str, role: str) -> Ratio | None:
+    """Return the ratio of a configuration to the best; None if they cannot be compared."""
+    if role == BEST or _status(raw, name, role)[0] != COMPARED:
+        return None
+    return compare_rows(raw.select(name, role), raw.select(name, BEST))
+
+
+def _retrained_record(raw: Raw, name: str, role: str, setup: Mapping[str, Any]) -> dict[str, Any]:
+    rows = raw.select(name, role)
+    _, reason = _status(raw, name, role)
+    is_compared = _compared(raw, name, role) is not None
     n_reached = sum(row.reached for row in rows)
     return {
         "row": "again",
         "name": role,
         "setup": dict(setup),
+        "edges": edges(setup, raw.experiment.arms_by_name[name].grid),
         "reached": n_reached,
         "seeds": len(rows),
         "censored": n_reached < len(rows),
         "energy_j": rounded(mean([row.energy_j for row in rows])),
         "steps": [row.steps for row in rows],
-        "ratio": ratio_data(ratio),
+        "ratio_evaluated": ratio_data(
+            evaluated_ratio(rows, raw.select(name, BEST)) if is_compared else None
+        ),
+        **test_data(rows),
         "reason": reason,
     }
 
 
 def _retrained_row(record: dict[str, Any]) -> tuple[str, ...]:
     reached = f"{record['reached']}/{record['seeds']}"
-    times = "1" if record["name"] == BEST else ratio_text(record["ratio"])
-    return (record["name"], setup_text(record["setup"]), energy_text(record), reached, times)
+    ratios = (ratio_text(record[key]) for key in ("ratio", "ratio_evaluated"))
+    times = ("1", "1") if record["name"] == BEST else ratios
+    return (record["name"], energy_text(record), reached, *times, test_text(record))
+
+
+def _setup_line(record: dict[str, Any]) -> str:
+    return f"{record['name']}: {setup_text(record['setup'], record['edges'])}."
 
 
 def _lines(raw: Raw, name: str, energy_spread: Spread) -> tuple[str, ...]:

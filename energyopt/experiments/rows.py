@@ -7,6 +7,7 @@ identical to the byte.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,6 +53,9 @@ class Row:
         answers_j: Energy of 1,000 inferences by model, in J.
         missed: Pretrainings or teachers that missed their own targets.
         curve: Points at which the accuracy rose: (energy in J, accuracy).
+        evaluation_j: Energy of the evaluations to the target, that one included, in J; of all if it
+            missed. None in files from before it was kept.
+        test: The metric on the test split, of the model as the training ended; None if not tested.
     """
 
     arm: str
@@ -72,6 +76,19 @@ class Row:
     answers_j: Mapping[str, float] = field(default_factory=dict)
     missed: tuple[str, ...] = ()
     curve: tuple[tuple[float, float], ...] = ()
+    evaluation_j: float | None = None
+    test: float | None = None
+
+    @property
+    def evaluated_j(self) -> float | None:
+        """Energy to the target with its evaluations, in J; None if that is not known.
+
+        In files from before they were kept apart, it is known of trainings that end at the target.
+        """
+        if self.evaluation_j is not None:
+            return self.energy_j + self.evaluation_j
+        is_whole = self.end == "target"
+        return self.energy_j + self.books_j.get("evaluation", 0.0) if is_whole else None
 
     @property
     def training_j(self) -> float:
@@ -219,7 +236,15 @@ def _row(
         curve=tuple(_rising(zip(curve.training_j, curve.accuracy, strict=True)))
         if len(trial.values) > 1
         else (),
+        evaluation_j=_rounded(_evaluation_j(result)),
+        test=None if result.test_value is None else _rounded(result.test_value),
     )
+
+
+def _evaluation_j(result: TrialResult) -> float:
+    """Return the energy of the evaluations up to the one at the target, in J; of all if missed."""
+    n_counted = len(result.checkpoints) if result.hit is None else result.hit.index + 1
+    return math.fsum(result.checkpoints.evaluation.total_j[:n_counted])
 
 
 def _rising(points: Iterable[tuple[float, float]]) -> Iterable[tuple[float, float]]:

@@ -28,7 +28,7 @@ from energyopt.experiments.collect import (
     summary_dir,
     write_state,
 )
-from energyopt.experiments.plan import Arm, Experiment, read_experiment
+from energyopt.experiments.plan import Arm, Experiment, Splits, read_experiment
 from energyopt.experiments.rows import GRID, Row, rows_from_study
 from energyopt.experiments.selection import choose_setups
 from energyopt.experiments.summary import show_and_write
@@ -39,7 +39,7 @@ from energyopt.utils import failpoints
 from energyopt.utils.paths import STORAGE_VARIABLE
 from energyopt.utils.process import die_with_parent
 
-_KEYS = ("experiment", "size", "study", "storage")
+_KEYS = ("experiment", "size", "splits", "study", "storage")
 # Keys that the plan of an experiment sets.
 _PLANNED_KEYS = ("seed", "sampler", "n_trials", "objective", "paradigm")
 _SWEEP = re.compile(r"(choice|range|interval|int|float|str|tag|sort|shuffle|glob)\(")
@@ -56,6 +56,7 @@ class ExperimentRequest:
         storage: The storage of its studies.
         overrides: Overrides for all its trainings.
         large: Use the larger workload.
+        splits: Whether each seed has a split of the data of its own.
         config_dir: A folder of user configs.
     """
 
@@ -64,6 +65,7 @@ class ExperimentRequest:
     storage: str
     overrides: tuple[str, ...] = ()
     large: bool = False
+    splits: Splits = "seed"
     config_dir: Path | None = None
 
     @classmethod
@@ -99,6 +101,9 @@ class ExperimentRequest:
         size = values.get("size", "usual")
         if size not in ("usual", "large"):
             raise ConfigError(f"size={size} is neither usual nor large")
+        splits = values.get("splits", "seed")
+        if splits not in ("seed", "fixed"):
+            raise ConfigError(f"splits={splits} is neither seed nor fixed")
         prefix = values.get("study", name)
         if prefix:
             check_name(prefix)
@@ -108,6 +113,7 @@ class ExperimentRequest:
             storage=values.get("storage", os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE)),
             overrides=tuple(overrides),
             large=size == "large",
+            splits="seed" if splits == "seed" else "fixed",
             config_dir=config_dir,
         )
 
@@ -133,7 +139,9 @@ def run(arguments: Sequence[str]) -> None:
     """
     request = ExperimentRequest.parse(arguments)
     failpoints.arm()
-    experiment = read_experiment(request.name, request.config_dir, large=request.large)
+    experiment = read_experiment(
+        request.name, request.config_dir, large=request.large, splits=request.splits
+    )
     _check_overrides(request, experiment)
     _ExperimentRun(request, experiment, Console()).run()
 

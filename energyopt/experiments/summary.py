@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from energyopt.experiments.multitask import summarize_shared
 from energyopt.experiments.paradigms import summarize_paradigms
 from energyopt.experiments.plan import ExperimentKind
 from energyopt.experiments.power_of_training import summarize_training
-from energyopt.experiments.results import ExperimentSummary, rounded
+from energyopt.experiments.results import EDGE, EVALUATED, HOLDS, ExperimentSummary, rounded
 from energyopt.experiments.rows import GRID, RAW, Raw
 from energyopt.experiments.transfer import summarize_recycled
 from energyopt.report.console import say
@@ -54,7 +54,8 @@ def screen(summary: ExperimentSummary) -> RenderableType:
     parts: list[RenderableType] = [Text(_heading(summary), style="bold"), Text()]
     for table in summary.tables:
         parts += [Text(table.title, style="bold"), rows_of(table.columns, table.rows), Text()]
-    parts += map(Text, (*summary.lines, *_footing(summary.raw)))
+    n_ratios, flips = _count_verdicts(summary.records), _flip_lines(summary.records)
+    parts += map(Text, (*summary.lines, *flips, *_footing(summary.raw, n_ratios)))
     return Group(*parts)
 
 
@@ -63,7 +64,7 @@ def _heading(summary: ExperimentSummary) -> str:
     return f"{experiment.name}: {experiment.about}"
 
 
-def _footing(raw: Raw) -> list[str]:
+def _footing(raw: Raw, n_ratios: int) -> list[str]:
     """Return lines about provenance, method and cost of the numbers."""
     if not raw.source:
         return ["Nothing was trained."]
@@ -72,14 +73,53 @@ def _footing(raw: Raw) -> list[str]:
     again_j = sum(row.total_j for row in raw.rows if row.role != GRID)
     return [
         f"Intervals are {100 * CONFIDENCE:g} %, Student's, of paired new seeds: not those that "
-        "chose the setups.",
+        f"chose the setups. {HOLDS} differs from 1 also if corrected for the {n_ratios} ratios "
+        f"that have a verdict (Holm); verdicts are by that. {EDGE}: the least or the largest value "
+        "searched; a better one may lie beyond.",
+        _splits_line(raw),
         f"All {len(raw.rows)} trainings used {joules(grid_j + again_j)}: "
         f"{joules(grid_j)} to choose, {joules(again_j)} to compare.",
-        "Ratios and joules to a target are of training alone: evaluations, loading and what a "
-        "process uses before its first step are left out.",
+        "Joules to a target and ratios, unless they say otherwise, are of training alone: "
+        "evaluations, loading and what a process uses before its first step are left out.",
         f"Joules are {source['kind'].upper()} by {source['meter']} ({source['scope']}) on "
         f"{source['device']}; {source['uncertainty']}.",
     ]
+
+
+def _splits_line(raw: Raw) -> str:
+    varying = [arm.varies_splits for arm in raw.experiment.arms]
+    if all(varying):
+        return "Each seed has a split of the data of its own, the same in all arms."
+    fixed = "one split of the data serves all seeds: how much it matters is not in the intervals"
+    return f"In {len(varying) - sum(varying)} of {len(varying)} arms {fixed}."
+
+
+def _flip_lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each ratio whose interval says something else with evaluations."""
+    lines = []
+    for record in records:
+        ratio, evaluated = record.get("ratio_free", record.get("ratio")), record.get(EVALUATED)
+        if ratio and evaluated and None not in (ratio["value"], evaluated["value"]):
+            side, evaluated_side = map(_side_of_1, (ratio, evaluated))
+            if side != evaluated_side:
+                lines.append(
+                    f"With evaluation {record['name']} {_SIDES[evaluated_side]}, without it it "
+                    f"{_SIDES[side]} (each by its own interval)."
+                )
+    return lines
+
+
+_SIDES = {-1: "is cheaper", 0: "is not told apart", 1: "costs more"}
+
+
+def _side_of_1(ratio: Mapping[str, Any]) -> int:
+    return int(ratio["low"] > 1) - int(ratio["high"] < 1)
+
+
+def _count_verdicts(records: Sequence[Mapping[str, Any]]) -> int:
+    """Return the number of ratios whose p-values were corrected together."""
+    values = (value for record in records for value in record.values())
+    return sum(isinstance(value, Mapping) and value.get("p_holm") is not None for value in values)
 
 
 def text_of(summary: ExperimentSummary) -> str:

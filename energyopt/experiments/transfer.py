@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -28,15 +28,19 @@ from energyopt.experiments.results import (
     Table,
     arm_record,
     comparison_title,
+    corrected,
     energy_ratio,
     energy_text,
+    evaluated_ratio,
     find_status,
     mean,
     ratio_data,
     ratio_text,
     ratio_verdict,
     rounded,
+    samples_ratio,
     setup_text,
+    test_text,
     values_by_seed,
 )
 from energyopt.experiments.rows import Raw, Row
@@ -45,12 +49,25 @@ REUSES = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 """Numbers of trainings that share a pretraining, for the curve over n."""
 
 _TRAINING_J: Callable[[Row], float] = attrgetter("training_j")
+_ARMS = ("scratch", "random", "pretrained")
+# Ratios with a verdict, by their key: those of two arms. Random is a trunk of random weights.
+_RATIOS: Mapping[str, tuple[str, str]] = {
+    "ratio_free": ("pretrained", "scratch"),
+    "ratio_random": ("random", "scratch"),
+    "ratio_knowledge": ("pretrained", "random"),
+}
 _HALVINGS = 60  # of the interval (0, 1]: more than the 53 bits of a double
 
 _VERDICT_TEXTS = {
     "saves": "a free source saves joules",
     "costs more": "even a free source costs joules",
     "not told apart": "no saving is shown, even if the source is free",
+}
+_KNOWLEDGE_TEXTS = {
+    "saves": "the source's trunk saves against a random one",
+    "costs more": "the source's trunk costs more than a random one",
+    "not told apart": "the source's trunk is not told apart from a random one",
+    "-": "a random trunk cannot be compared",
 }
 
 
@@ -77,39 +94,59 @@ class Payback:
 
 def summarize_recycled(raw: Raw, caption: str) -> ExperimentSummary:
     """Summarize pairs of arms: one from scratch, one that starts from a pretrained model."""
-    records = [_record(raw, comparison) for comparison in raw.experiment.comparisons]
-    seeds = len(raw.experiment.again)
-    table = Table(
-        f"The best setup of each arm with {seeds} new seeds; tuned: if the source is free",
-        ("source to target", "scratch", "tuned", "tuned / scratch", "paid back after"),
-        tuple(map(_row, records)),
-    )
+    records = _records(raw)
     return ExperimentSummary(
         raw=raw,
-        tables=(table,),
+        tables=_tables(raw, records),
         lines=tuple(_verdict_lines(records)),
         records=tuple(records),
         draw=partial(_draw, records, caption),
     )
 
 
+def _records(raw: Raw) -> list[dict[str, Any]]:
+    """Return a record for each comparison, its p-values corrected for all ratios of all."""
+    comparisons = raw.experiment.comparisons
+    pairs = [
+        (comparison, key, arms)
+        for comparison in comparisons
+        for key, arms in _RATIOS.items()
+        if {*arms} <= comparison.arms.keys()
+    ]
+    ratios = corrected([_compared(raw, comparison, arms) for comparison, _, arms in pairs])
+    verdicts: dict[str, dict[str, Any]] = {comparison.name: {} for comparison in comparisons}
+    for (comparison, key, _), data in zip(pairs, ratios, strict=True):
+        verdict = ratio_verdict(data, "saves", "costs more")
+        verdicts[comparison.name] |= {key: data, key.replace("ratio", "verdict"): verdict}
+    return [_record(raw, comparison) | verdicts[comparison.name] for comparison in comparisons]
+
+
+def _compared(raw: Raw, comparison: Comparison, arms: tuple[str, str]) -> Ratio | None:
+    """Return the ratio of the training energies of two arms; None if they cannot be compared."""
+    names = [comparison.arms[arm][0] for arm in arms]
+    if find_status(raw, names)[0] != COMPARED:
+        return None
+    rows, base = (values_by_seed(raw.select(name, BEST), _TRAINING_J) for name in names)
+    return energy_ratio(rows, base)
+
+
 def _record(raw: Raw, comparison: Comparison) -> dict[str, Any]:
-    (scratch_arm,), (tuned_arm,) = comparison.arms["scratch"], comparison.arms["pretrained"]
-    scratch, tuned = raw.select(scratch_arm, BEST), raw.select(tuned_arm, BEST)
-    status, reason = find_status(raw, comparison.names)
+    names = {arm: comparison.arms[arm][0] for arm in _ARMS if arm in comparison.arms}
+    scratch, tuned = (raw.select(names[arm], BEST) for arm in ("scratch", "pretrained"))
+    status, reason = find_status(raw, [names["scratch"], names["pretrained"]])
     record: dict[str, Any] = {
         "name": comparison.name,
         "control": comparison.control,
         "status": status,
         "reason": reason,
         "seeds": min(len(scratch), len(tuned)),
-        "scratch": arm_record(scratch, _TRAINING_J),
-        "pretrained": arm_record(tuned, _TRAINING_J),
+        **{arm: arm_record(raw, name, value=_TRAINING_J) for arm, name in names.items()},
         "pretrain_j": rounded(mean([row.upfront_j for row in tuned])),
         "sources_missed": sum(bool(row.missed) for row in tuned),
         "ratio_free": ratio_data(None),
         "ratio_paid": ratio_data(None),
-        "verdict_free": "-",
+        "ratio_evaluated": ratio_data(None),
+        "ratio_samples": ratio_data(None),
         "payback": {"n": None, "low": None, "high": None},
         "curve": [],
     }
@@ -135,15 +172,23 @@ def _comparison_data(scratch: Sequence[Row], tuned: Sequence[Row]) -> dict[str, 
         paid_j = {s: recycled_j(pretrain_j[s], finetune_j[s], n) for s in finetune_j}
         return energy_ratio(paid_j, scratch_j)
 
-    free = energy_ratio(finetune_j, scratch_j)
     columns = (pretrain_j, scratch_j, finetune_j)
     return {
-        "ratio_free": ratio_data(free),
         "ratio_paid": ratio_data(paid_ratio(1)),
-        "verdict_free": ratio_verdict(free, "saves", "costs more"),
+        "ratio_evaluated": ratio_data(evaluated_ratio([*map(_without_source, tuned)], scratch)),
+        "ratio_samples": ratio_data(samples_ratio(tuned, scratch)),
         "payback": asdict(payback(*([column[seed] for seed in seeds] for column in columns))),
-        "curve": [{"n": n, **ratio_data(paid_ratio(n))} for n in REUSES],
+        "curve": [{"n": n, **_point(paid_ratio(n))} for n in REUSES],
     }
+
+
+def _point(ratio: Ratio | None) -> dict[str, float | int | None]:
+    data = ratio_data(ratio)
+    return {end: data[end] for end in ("value", "low", "high")}
+
+
+def _without_source(row: Row) -> Row:
+    return replace(row, energy_j=row.training_j, share_j=0.0)
 
 
 def payback(
@@ -201,12 +246,53 @@ def _least_n(bound: Callable[[float], float]) -> int | None:
     return nearest if math.isclose(n, nearest, rel_tol=1e-9) else math.ceil(n)
 
 
-def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
-    energies = (energy_text(record[arm]) for arm in ("scratch", "pretrained"))
-    cells = (comparison_title(record), *energies)
-    if record["status"] != COMPARED:
-        return (*cells, record["status"], "-")
-    return (*cells, ratio_text(record["ratio_free"]), str(Payback(**record["payback"])))
+def _tables(raw: Raw, records: Sequence[Mapping[str, Any]]) -> tuple[Table, ...]:
+    arms = [arm for arm in _ARMS if any(arm in record for record in records)]
+    keys = [key for key in _RATIOS if any(key in record for record in records)]
+    heads = {"scratch": "scratch", "random": "random trunk", "pretrained": "tuned"}
+    ratio_heads = (" / ".join(heads[arm].split()[0] for arm in _RATIOS[key]) for key in keys)
+    columns = ("source to target", *(heads[arm] for arm in arms))
+    seeds = len(raw.experiment.again)
+    tests = tuple(_test_row(record, arms) for record in records)
+    is_tested = any(set(text) - {"-"} for _, *texts in tests for text in texts)
+    return (
+        Table(
+            f"The best setup of each arm with {seeds} new seeds; tuned: if the source is free",
+            (*columns, "paid back after"),
+            tuple(_energy_row(record, arms) for record in records),
+        ),
+        Table(
+            "Ratios of training energy",
+            ("source to target", *ratio_heads),
+            tuple(_ratio_row(record, keys) for record in records),
+        ),
+        Table(
+            "Tuned / scratch, by what is counted",
+            ("source to target", "with evaluation", "source paid alone", "samples"),
+            tuple(
+                _ratio_row(record, ["ratio_evaluated", "ratio_paid", "ratio_samples"])
+                for record in records
+            ),
+        ),
+        *([Table("The metric on the test split", columns, tests)] if is_tested else []),
+    )
+
+
+def _energy_row(record: Mapping[str, Any], arms: Sequence[str]) -> tuple[str, ...]:
+    energies = (energy_text(record[arm]) if arm in record else "-" for arm in arms)
+    is_compared = record["status"] == COMPARED
+    paid = str(Payback(**record["payback"])) if is_compared else record["status"]
+    return (comparison_title(record), *energies, paid)
+
+
+def _ratio_row(record: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
+    texts = (ratio_text(record[key]) if key in record else "-" for key in keys)
+    return (comparison_title(record), *texts)
+
+
+def _test_row(record: Mapping[str, Any], arms: Sequence[str]) -> tuple[str, ...]:
+    texts = (test_text(record[arm]) if arm in record else "-" for arm in arms)
+    return (comparison_title(record), *texts)
 
 
 def _verdict_lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -217,12 +303,16 @@ def _verdict_lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
             lines.append(f"{record['name']}: {record['status']}; {record['reason']}")
             continue
         setups = "; ".join(
-            f"{arm} {setup_text(record[arm]['setup'])}" for arm in ("scratch", "pretrained")
+            f"{arm} {setup_text(record[arm]['setup'], record[arm]['edges'])}"
+            for arm in _ARMS
+            if arm in record
         )
         missed = record["sources_missed"]
         sources = f", {missed} sources missed their own target" if missed else ""
         paid = f"a training that pays for its source alone: {ratio_text(record['ratio_paid'])}x"
         verdict = _VERDICT_TEXTS[record["verdict_free"]]
+        if "verdict_knowledge" in record:
+            verdict += f"; {_KNOWLEDGE_TEXTS[record['verdict_knowledge']]}"
         lines.append(f"{record['name']}: {verdict}; {paid} ({setups}){sources}.")
     return lines
 

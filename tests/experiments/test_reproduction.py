@@ -11,25 +11,46 @@ from rich.console import Console
 
 from energyopt.cli.commands import run
 from energyopt.errors import ConfigError
-from energyopt.experiments.reproduction import Reproduction, compare, screen
-from energyopt.experiments.rows import RAW, Raw
+from energyopt.experiments.reproduction import Reproduction, compare, identity, screen
+from energyopt.experiments.rows import GRID, RAW, Raw, Row
 from energyopt.experiments.summary import summarize
-from tests.small_experiments import arm_rows, experiment, raw
+from tests.small_experiments import AGAIN, SEEDS, experiment, raw, row
 
 PAIR = {"pair": {"scratch": ["scratch"], "pretrained": ["tuned"]}}
+SIZES = (8, 16, 32)
 
 
-def a_run(scratch: list[float], *, steps: int = 10, **more: Any) -> Raw:
-    tuned = arm_rows("tuned", [2.0, 2.1, 1.9], upfront_j=1.0, share_j=1.0)
-    rows = arm_rows("scratch", scratch, steps=steps) + tuned
-    return raw(experiment("recycled", PAIR), rows, **({"packages": {"torch": "2.13"}} | more))
+def _arm(name: str, by_size: dict[int, float], **more: Any) -> list[Row]:
+    """Return a grid with an axis, and the cheapest of it with new seeds."""
+    rows = [
+        row(name, GRID, seed, energy_j, setup={"batch_size": size}, **more)
+        for size, energy_j in by_size.items()
+        for seed in SEEDS
+    ]
+    best = min(by_size, key=by_size.__getitem__)
+    return rows + [
+        row(name, "best", seed, by_size[best] + 0.01 * i, setup={"batch_size": best}, **more)
+        for i, seed in enumerate(AGAIN)
+    ]
 
 
-BEFORE = a_run([4.0, 4.2, 3.9])
+def a_run(times: float = 1.0, *, steps: int = 10, tuned: float = 1.0, **more: Any) -> Raw:
+    """Return a run whose energies are some times those of `BEFORE`."""
+    energies_j = {8: 4.0, 16: 4.4, 32: 5.0}
+    scratch = _arm("scratch", {size: times * e for size, e in energies_j.items()}, steps=steps)
+    source = {"upfront_j": 1.0, "share_j": 1.0}
+    rows = scratch + _arm(
+        "tuned", {s: tuned * times * (e + 1) for s, e in energies_j.items()}, **source
+    )
+    given = {"packages": {"torch": "2.13"}} | more
+    return raw(experiment("recycled", PAIR, {"batch_size": SIZES}), rows, **given)
 
 
-def against(now: Raw) -> Reproduction:
-    return compare(summarize(BEFORE), summarize(now))
+BEFORE = a_run()
+
+
+def against(now: Raw, margin: float = 1.25) -> Reproduction:
+    return compare(summarize(BEFORE), summarize(now), margin)
 
 
 def text(found: Reproduction) -> str:
@@ -39,29 +60,58 @@ def text(found: Reproduction) -> str:
     return captured.get()
 
 
-def test_the_same_run_agrees() -> None:
+def test_the_same_run_is_equivalent() -> None:
     found = against(BEFORE)
-    assert found.agrees
-    assert (len(found.grid), found.n_unpaired, found.differing) == (4, 0, [])
-    assert [again.name for again in found.ratios] == ["pair, free", "pair, paid"]
-    assert "This run agrees with before." in text(found)
-    assert "4 took the same steps" in text(found)
-    assert "1.00 times the joules" in text(found)
+    assert found.finding == "equivalent"
+    assert [(arm.name, len(arm.logs)) for arm in found.arms] == [("scratch", 3), ("tuned", 3)]
+    assert (found.n_unpaired, found.differing) == (0, [])
+    assert "This run is equivalent to before." in text(found)
+    assert "lies within 0.8 and 1.25" in text(found)
+    assert "1.00 [1.00, 1.00]" in text(found)
 
 
-def test_joules_may_differ_as_long_as_the_intervals_meet() -> None:
-    assert against(a_run([4.4, 4.1, 4.1])).agrees
-    found = against(a_run([40.0, 42.0, 39.0]))
-    assert not found.agrees
-    assert [again.agrees for again in found.ratios] == [False, False]
-    assert "DOES NOT agree with before" in text(found)
-    assert "NO" in text(found)
+@pytest.mark.parametrize(
+    ("times", "margin", "finding"),
+    [(1.1, 1.25, "equivalent"), (1.1, 1.05, "different"), (3.0, 1.25, "different")],
+)
+def test_the_margin_is_what_alike_means(times: float, margin: float, finding: str) -> None:
+    found = against(a_run(times), margin)
+    assert found.finding == finding
+    says = {"equivalent": "is equivalent to", "different": "DIFFERS from"}[finding]
+    assert f"This run {says} before." in text(found)
 
 
-def test_other_steps_do_not_agree_on_the_same_machine() -> None:
-    found = against(a_run([4.0, 4.2, 3.9], steps=11))
-    assert not found.agrees
-    assert len(found.differing) == 2
+def test_one_arm_that_differs_is_not_hidden_by_the_others() -> None:
+    found = against(a_run(tuned=2.0))
+    assert [arm.finding for arm in found.arms] == ["equivalent", "different"]
+    assert found.finding == "different"
+
+
+def test_few_and_unlike_configurations_show_nothing() -> None:
+    rows = [
+        replace(each, energy_j=each.energy_j * (3 if each.setup["batch_size"] == 16 else 1))
+        for each in BEFORE.rows
+    ]
+    found = against(replace(BEFORE, rows=tuple(rows)))
+    assert found.finding == "undecided"
+    assert "is NOT SHOWN to be equivalent to before" in text(found)
+
+
+def test_configurations_are_paired_by_what_they_are_whatever_their_seeds() -> None:
+    moved = [replace(each, seed=each.seed + 500) for each in BEFORE.rows]
+    found = against(replace(BEFORE, rows=tuple(moved)))
+    assert found.finding == "equivalent"
+    assert "No training of the grids, with its seed, is in both" in text(found)
+    setup = {"lr": 0.1, "batch_size": 8, "paradigm.source.seed": "${seed}"}
+    other = {"batch_size": 8.0, "lr": 0.1, "paradigm.source.seed": 7, "task.split_seed": 1}
+    assert identity(setup) == identity(other)
+    assert identity(setup) != identity({**setup, "lr": 0.2})
+
+
+def test_other_steps_are_a_difference_on_the_same_machine() -> None:
+    found = against(a_run(steps=11))
+    assert found.finding == "different"
+    assert len(found.differing) == 6
     assert "seed=0: reached after 10 steps before, reached after 11 steps now" in text(found)
 
 
@@ -75,17 +125,32 @@ def test_other_steps_do_not_agree_on_the_same_machine() -> None:
     ],
 )
 def test_of_another_machine_the_steps_may_differ(more: dict[str, Any], says: str) -> None:
-    found = against(a_run([4.0, 4.2, 3.9], steps=11, **more))
-    assert found.agrees
+    found = against(a_run(steps=11, **more))
+    assert found.finding == "equivalent"
     assert f"so steps may differ: {says}." in text(found)
 
 
 def test_what_only_one_run_has_is_counted() -> None:
     some = replace(BEFORE, rows=tuple(row for row in BEFORE.rows if row.arm == "scratch"))
     found = against(some)
-    assert (len(found.grid), found.n_unpaired, found.ratios) == (2, 2, ())
-    assert "2 are in one alone" in text(found)
-    assert not against(replace(BEFORE, rows=())).agrees  # of nothing nothing is known
+    assert [arm.name for arm in found.arms] == ["scratch"]
+    assert "3 configurations reached their target in one run alone" in text(found)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (),
+        tuple(replace(each, reached=False) for each in BEFORE.rows),
+        tuple(replace(each, setup={"batch_size": 64}) for each in BEFORE.rows),
+    ],
+    ids=["no training", "all missed", "other configurations"],
+)
+def test_where_nothing_is_compared_nothing_is_said_to_be_alike(rows: tuple[Row, ...]) -> None:
+    found = against(replace(BEFORE, rows=rows))
+    assert found.finding != "equivalent"
+    assert "Nothing compared" in text(found)
+    assert "is equivalent" not in text(found)
 
 
 def test_another_experiment_is_refused() -> None:
@@ -97,14 +162,18 @@ def test_another_experiment_is_refused() -> None:
 def test_the_command_exits_by_what_it_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, of in (("before", BEFORE), ("now", a_run([40.0, 42.0, 39.0]))):
+    runs = {"before": BEFORE, "now": a_run(3.0), "none": replace(BEFORE, rows=())}
+    for name, of in runs.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / RAW).write_text(of.to_text())
     before = str(tmp_path / "before")
-    for name, code in (("before", 0), ("now", 1)):
+    cases = (("before", 0, "is equivalent"), ("now", 1, "DIFFERS"), ("none", 1, "Nothing compared"))
+    for name, code, says in cases:
         with pytest.raises(SystemExit) as ended:
             run(["summarize", "--from", str(tmp_path / name), "--against", before])
         assert ended.value.code == code
-    assert "DOES NOT agree" in capsys.readouterr().out
+        assert says in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="'1' is no ratio above 1"):
+        run(["summarize", "--from", before, "--against", before, "--margin", "1"])
     with pytest.raises(ConfigError, match="is not there"):
-        run(["summarize", "--from", before, "--against", str(tmp_path / "none")])
+        run(["summarize", "--from", before, "--against", str(tmp_path / "nowhere")])

@@ -169,6 +169,7 @@ def test_a_study_that_fails_ends_the_experiment_with_its_sentence(energyopt: Pro
         (("-m", "experiment=x", "sampler=tpe"), "sampler is part of"),
         (("-m", "experiment=x", "lr=choice(1,2)"), "an experiment has its own axes"),
         (("-m", "experiment=x", "size=huge"), "size=huge is neither usual nor large"),
+        (("-m", "experiment=x", "splits=odd"), "splits=odd is neither seed nor fixed"),
         (("-m", "experiment=x", "--cfg", "job"), "--cfg is not for an experiment"),
         (("-m", "experiment=x", "hydra.verbose=true"), "hydra.verbose=true is not for"),
         (("-m", "experiment=x", "study=a/b"), "is not a name"),
@@ -243,6 +244,17 @@ def test_what_is_no_yaml_is_refused(tmp_path: Path) -> None:
 # --- those that we ship
 
 
+@pytest.mark.parametrize("name", experiment_names())
+def test_splits_vary_with_the_seed_unless_they_are_fixed(name: str) -> None:
+    varying, fixed = read_experiment(name), read_experiment(name, splits="fixed")
+    assert all(arm.varies_splits for arm in varying.arms)
+    assert not any(arm.varies_splits for arm in fixed.arms)
+    for arm, other in zip(varying.arms, fixed.arms, strict=True):
+        assert {*other.words} < {*arm.words}
+    words = ("-m", f"experiment={name}", "splits=fixed")
+    assert ExperimentRequest.parse(words).splits == "fixed"
+
+
 @pytest.mark.parametrize("large", [False, True], ids=["usual", "large"])
 @pytest.mark.parametrize("name", experiment_names())
 def test_a_shipped_experiment_composes_and_comes_back(name: str, large: bool) -> None:
@@ -251,8 +263,10 @@ def test_a_shipped_experiment_composes_and_comes_back(name: str, large: bool) ->
     for arm in found.arms:
         words = study_overrides(found, arm, GRID, None)
         composed(*(word for word in words if "choice(" not in word))
-    searches = {arm.n_setups for arm in found.arms}
-    assert len(searches) == 1, "each arm has a search of the same size"
+    axes = [dict(arm.grid) for arm in found.arms]
+    assert all(grid == axes[0] for grid in axes), "all arms search the same axes"
+    for comparison in found.comparisons:
+        assert found.kind != "recycled" or "random" in comparison.arms, "a control is needed"
 
 
 def test_the_page_and_the_help_name_each_experiment_and_kind() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -19,6 +20,7 @@ from energyopt.cli.commands import run
 from energyopt.errors import ConfigError, StudyError
 from energyopt.experiments.figures import ticks
 from energyopt.experiments.plan import experiment_names
+from energyopt.experiments.results import edges, setup_text
 from energyopt.experiments.rows import GRID, RAW, Raw, Row, read_raw
 from energyopt.experiments.selection import choose_setups, group_cells
 from energyopt.experiments.summary import data_of, files_of, summarize, text_of
@@ -131,6 +133,111 @@ def test_recycled_knowledge_says_what_is_saved_and_when_it_is_paid_back() -> Non
     assert record["payback"]["low"] <= record["payback"]["n"] <= record["payback"]["high"]
     assert record["verdict_free"] == "saves"
     assert record["curve"][0]["n"] == 1
+
+
+TRIO = {"trio": {"scratch": ["scratch"], "random": ["random"], "pretrained": ["tuned"]}}
+
+
+def test_the_value_of_a_source_is_told_from_that_of_training_fewer_layers() -> None:
+    rows = [
+        *arm_rows("scratch", [10.0, 11.0, 12.0]),
+        *arm_rows("random", [5.0, 5.5, 6.0]),
+        *tuned([5.0, 5.5, 6.0], 20.0),
+    ]
+    (record,) = summarize(raw(experiment("recycled", TRIO), rows)).records
+    assert record["ratio_free"]["value"] == record["ratio_random"]["value"] == pytest.approx(0.5)
+    assert record["ratio_knowledge"]["value"] == pytest.approx(1)
+    assert (record["verdict_free"], record["verdict_knowledge"]) == ("saves", "not told apart")
+    text = flat(text_of(summarize(raw(experiment("recycled", TRIO), rows))))
+    assert "the source's trunk is not told apart from a random one" in text
+
+
+def test_a_control_that_misses_the_target_leaves_the_other_ratio() -> None:
+    rows = [
+        *arm_rows("scratch", [10.0, 11.0, 12.0]),
+        *arm_rows("random", [5.0], reached=False),
+        *tuned([5.0, 5.5, 6.0], 20.0),
+    ]
+    summary = summarize(raw(experiment("recycled", TRIO), rows))
+    (record,) = summary.records
+    assert (record["status"], record["verdict_knowledge"]) == ("compared", "-")
+    assert record["ratio_free"]["value"] == pytest.approx(0.5)
+    assert "a random trunk cannot be compared" in flat(text_of(summary))
+
+
+def test_joules_are_beside_samples_and_what_else_they_may_include() -> None:
+    rows = [
+        *arm_rows("scratch", [10.0, 11.0, 12.0], samples=100),
+        *arm_rows("tuned", [25.0, 25.5, 26.0], samples=200, upfront_j=20.0, share_j=20.0),
+    ]
+    rows = [replace(each, evaluation_j=20.0 if each.arm == "tuned" else 2.0) for each in rows]
+    summary = summarize(raw(experiment("recycled", PAIR), rows))
+    (record,) = summary.records
+    assert record["ratio_samples"]["value"] == pytest.approx(2)
+    expected = [math.log((5 + i / 2 + 20) / (10 + i + 2)) for i in range(3)]
+    assert record["ratio_evaluated"]["value"] == pytest.approx(
+        math.exp(sum(expected) / 3), rel=1e-3
+    )
+    assert "With evaluation pair costs more, without it it is cheaper" in flat(text_of(summary))
+
+
+def test_of_files_from_before_evaluations_are_known_where_trainings_ended_at_the_target() -> None:
+    ended = row("a", GRID, 0, 5.0)
+    assert ended.evaluated_j == 6.0
+    assert replace(ended, end="plateau").evaluated_j is None
+    assert replace(ended, end="plateau", evaluation_j=0.5).evaluated_j == 5.5
+
+
+def test_verdicts_are_corrected_for_the_number_of_ratios() -> None:
+    names = [f"pair {i}" for i in range(8)]
+    pairs = {name: {"scratch": [f"s{i}"], "pretrained": [f"t{i}"]} for i, name in enumerate(names)}
+    rows = []
+    for i in range(len(names)):
+        clear = i == 0
+        rows += arm_rows(f"s{i}", [10.0, 11.0, 12.0])
+        rows += arm_rows(f"t{i}", [5.0, 5.5, 6.01] if clear else [8.0, 8.0, 10.0])
+    records = summarize(raw(experiment("recycled", pairs), rows)).records
+    assert records[0]["verdict_free"] == "saves"
+    assert {record["verdict_free"] for record in records[1:]} == {"not told apart"}
+    assert all(record["ratio_free"]["high"] < 1 for record in records)  # each by itself
+    (alone,) = summarize(raw(experiment("recycled", {"p": pairs["pair 1"]}), rows)).records
+    assert alone["verdict_free"] == "saves"
+    text = flat(text_of(summarize(raw(experiment("recycled", pairs), rows))))
+    assert "corrected for the 8 ratios" in text
+    assert text.count("]*") == 1
+
+
+def test_a_winner_at_the_end_of_an_axis_is_marked() -> None:
+    grid = {"lr": (0.1, 0.01, 1.0), "batch_size": (8, 16), "paradigm.source.lr": (0.5,)}
+    assert edges({"lr": 0.01, "batch_size": 16, "paradigm.source.lr": 0.5}, grid) == [
+        "lr", "batch_size",
+    ]  # fmt: skip
+    assert edges({"lr": 0.1, "batch_size": 12}, grid) == []
+    assert setup_text({"lr": 0.1, "batch_size": 16}, ["lr"]) == "lr=0.1 (edge) batch_size=16"
+    rows = [*arm_rows("scratch", [10.0, 11.0, 12.0]), *tuned([5.0, 5.5, 6.0], 20.0)]
+    of = experiment("recycled", PAIR, {"lr": (0.1, 0.2)})
+    assert "lr=0.1 (edge)" in flat(text_of(summarize(raw(of, rows))))
+
+
+def test_the_test_metric_is_shown_where_it_is_known_of_all_seeds() -> None:
+    rows = [*arm_rows("scratch", [10.0, 11.0, 12.0]), *tuned([5.0, 5.5, 6.0], 20.0)]
+    assert "test split" not in text_of(summarize(raw(experiment("recycled", PAIR), rows)))
+    tested = [replace(each, test=0.9 + each.seed % 2 / 100) for each in rows]
+    summary = summarize(raw(experiment("recycled", PAIR), tested))
+    record = summary.records[0]["scratch"]
+    assert record["test"] == pytest.approx(0.9 + 0.01 / 3, rel=1e-3)
+    assert f"{record['test']:.3f} ± {record['test_half']:.3f}" in text_of(summary)
+
+
+def test_a_summary_says_whether_seeds_share_a_split() -> None:
+    of = experiment("recycled", PAIR)
+    rows = [*arm_rows("scratch", [10.0, 11.0, 12.0]), *tuned([5.0, 5.5, 6.0], 20.0)]
+    assert "In 2 of 2 arms one split of the data serves all seeds" in flat(
+        text_of(summarize(raw(of, rows)))
+    )
+    own = [replace(arm, words=("task.split_seed=${seed}",)) for arm in of.arms]
+    text = text_of(summarize(raw(replace(of, arms=tuple(own)), rows)))
+    assert "Each seed has a split of the data of its own" in flat(text)
 
 
 def test_a_source_that_saves_nothing_never_pays_back() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
             "power_of_training --out results",
             "--from studies/paradigms",
             "paradigms --against studies/paradigms",
+            "paradigms --against studies/paradigms --margin 1.1",
         ],
     )
     command.add_argument("name", nargs="?", help="the experiment, or the study=name it was given")
@@ -40,10 +42,29 @@ def parser() -> argparse.ArgumentParser:
         "--against",
         type=Path,
         metavar="DIR",
-        help="a folder of the same experiment, run before: say what is the same (exit code 1 if "
-        "this run says something else)",
+        help="a folder of the same experiment, run before: test whether the energies of the same "
+        "configurations are equivalent (exit code 1 if they are not shown to be, or nothing is "
+        "compared)",
+    )
+    command.add_argument(
+        "--margin",
+        type=_margin,
+        default=1.25,
+        metavar="RATIO",
+        help="with --against: energies are alike within this factor (default: 1.25, by which "
+        "single runs vary on a busy machine)",
     )
     return command
+
+
+def _margin(text: str) -> float:
+    try:
+        margin = float(text)
+    except ValueError:
+        margin = math.nan
+    if not 1 < margin < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no ratio above 1, such as 1.25")
+    return margin
 
 
 def run(args: argparse.Namespace) -> None:
@@ -70,6 +91,6 @@ def run(args: argparse.Namespace) -> None:
     console = Console()
     summary = show_and_write(raw, out, console, force=force)
     if older is not None:
-        comparison = reproduction.compare(older, summary)
+        comparison = reproduction.compare(older, summary, args.margin)
         console.print(reproduction.screen(comparison, str(args.against)))
-        sys.exit(0 if comparison.agrees else 1)
+        sys.exit(0 if comparison.finding == "equivalent" else 1)
