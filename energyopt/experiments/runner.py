@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,14 @@ from energyopt.storage.identity import check_name
 from energyopt.utils import failpoints
 from energyopt.utils.paths import STORAGE_VARIABLE
 from energyopt.utils.process import die_with_parent
+from energyopt.utils.signals import Interrupted, forwarding, interrupting
 
 _KEYS = ("experiment", "size", "splits", "study", "storage")
 # Keys that the plan of an experiment sets.
 _PLANNED_KEYS = ("seed", "sampler", "n_trials", "objective", "paradigm")
 _SWEEP = re.compile(r"(choice|range|interval|int|float|str|tag|sort|shuffle|glob)\(")
+_SAID = (130, 143)  # exit codes of an interrupted study, which has said what it keeps
+_INTERRUPTED = "interrupted: what was trained is kept; the same command goes on from there"
 _MULTIRUN_FLAGS = ("-m", "--multirun")
 
 
@@ -143,7 +147,13 @@ def run(arguments: Sequence[str]) -> None:
         request.name, request.config_dir, large=request.large, splits=request.splits
     )
     _check_overrides(request, experiment)
-    _ExperimentRun(request, experiment, Console()).run()
+    console = Console()
+    try:
+        with interrupting():
+            _ExperimentRun(request, experiment, console).run()
+    except Interrupted as interrupted:
+        say(console, _INTERRUPTED)
+        raise SystemExit(interrupted.exit_code) from None
 
 
 def _check_overrides(request: ExperimentRequest, experiment: Experiment) -> None:
@@ -285,15 +295,22 @@ class _ExperimentRun:
         process = subprocess.Popen(  # noqa: S603  # our own program, no shell
             command,
             env=env,
+            # A group of its own: a terminal sends Ctrl-C to the experiment alone, which passes it
+            # on once. A second signal would end the study before it has stored its energies.
+            process_group=0,
             # If the experiment is killed, the study stops as after Ctrl-C.
             preexec_fn=lambda: die_with_parent(parent, signal.SIGTERM),  # noqa: PLW1509
         )
-        with _forward_signals(process):
+        with forwarding(partial(_terminate, process)) as received:
             code = process.wait()
+        if received:
+            if code not in _SAID:
+                self._say(_INTERRUPTED)
+            raise SystemExit(128 + received[0])
         if code < 0:
             raise SystemExit(128 - code)
         if code:
-            if code not in (130, 143):
+            if code not in _SAID:
                 self._say(f"study {name} ended with exit code {code}; the same command resumes it")
             raise SystemExit(code)
 
@@ -301,27 +318,10 @@ class _ExperimentRun:
         say(self.console, text)
 
 
-@contextmanager
-def _forward_signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Forward SIGTERM to the study, which stores its energies before it ends.
+def _terminate(process: subprocess.Popen[bytes], _number: int) -> None:
+    """End a study: whatever the signal was, SIGTERM ends it without a traceback also at its start.
 
-    SIGINT is only ignored here: a terminal sends Ctrl-C to the study, too.
+    It stores its energies before it ends.
     """
-
-    def forward(number: int, _: object) -> None:
-        with suppress(ProcessLookupError):
-            process.send_signal(number)
-
-    previous = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, forward),
-        signal.SIGINT: signal.signal(signal.SIGINT, _ignore),
-    }
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _ignore(number: int, frame: object) -> None:
-    """Ignore Ctrl-C here: the study receives it as well and ends."""
+    with suppress(ProcessLookupError):
+        process.terminate()

@@ -58,6 +58,23 @@ def deferring(on_interrupt: Callable[[Interrupted], None]) -> Iterator[None]:
 
 
 @contextmanager
+def forwarding(send: Callable[[int], None]) -> Iterator[list[int]]:
+    """Pass each signal on, and give the list of those that came: for a process that waits.
+
+    Args:
+        send: Called from the signal handler with the signal's number.
+    """
+    received: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        send(number)
+
+    with _handling(forward):
+        yield received
+
+
+@contextmanager
 def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -19,7 +19,7 @@ from energyopt.experiments.runner import ExperimentRequest
 from energyopt.experiments.runner import run as run_experiment
 from energyopt.utils.paths import conf_dir
 from tests.composing import composed
-from tests.conftest import ROOT, Program, Wait, gone, journal, trials_of
+from tests.conftest import ROOT, Program, Wait, gone, journal, size, trials_of
 from tests.small_experiments import write_experiment
 
 # Made-up joules, so that numbers are the same on each machine.
@@ -148,6 +148,24 @@ def test_killed_in_a_study_it_leaves_nothing_running_and_trains_the_rest(
     wait_for(lambda: gone(process.pid))
     energyopt.ok(*words)
     whole(energyopt)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_of_the_experiment_alone_ends_it_at_once_with_its_accounts(
+    energyopt: Program, wait_for: Wait, number: signal.Signals
+) -> None:
+    words = small(energyopt)
+    never = ("epochs=1000000", "target=1", "lr=1e-7")  # such a training does not end by itself
+    with energyopt.start(*words, *never) as process:
+        wait_for(lambda: size(journal(energyopt, "small-scratch", 0)) > 4000)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in out + err
+    assert (out + err).count("the same command goes on from there") == 1
+    ends = [row["result"] and row["result"]["end"] for row in trials_of(energyopt, "small-scratch")]
+    assert "interrupted" in ends
 
 
 @pytest.mark.slow
