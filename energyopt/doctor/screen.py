@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
+from energyopt.core.units import count
 from energyopt.doctor.records import Check, Configured, GpuHealth, Health, Level
 
 _STYLES: Mapping[Level, str] = {
@@ -17,6 +18,7 @@ _STYLES: Mapping[Level, str] = {
 }
 _WIDTHS = (6, 13)
 _MIN_TEXT_WIDTH = 20
+_DOUBTS: Sequence[Level] = ("note", "FAIL")
 
 
 def health_screen(health: Health) -> RenderableType:
@@ -25,7 +27,7 @@ def health_screen(health: Health) -> RenderableType:
     driver = f", driver {nvidia.driver}" if nvidia.driver else ""
     versions = ", ".join(f"{name} {version}" for name, version in health.versions.items())
     return Group(
-        _verdict(configured),
+        _verdict(health),
         *_section("Configured hardware", [_overrides(configured), *configured.checks]),
         *_section(f"NVIDIA GPUs{driver}", nvidia.checks),
         *(part for gpu in nvidia.gpus for part in _section(_title(gpu), gpu.checks)),
@@ -36,20 +38,35 @@ def health_screen(health: Health) -> RenderableType:
     )
 
 
-def _verdict(configured: Configured) -> RenderableType:
-    level, text = _rate(configured)
+def _verdict(health: Health) -> RenderableType:
+    level, text = _rate(health)
     return _printable(f"{level}: the configured hardware {text}", f"bold {_STYLES[level]}".strip())
 
 
-def _rate(configured: Configured) -> tuple[Level, str]:
+def _rate(health: Health) -> tuple[Level, str]:
+    configured = health.configured
     if configured.provenance is None:
         if configured.measurable is None:
             return "note", "is held by another trial at present"
         return "FAIL", "could not be measured"
     kind = configured.provenance.kind
-    if kind == "measured":
-        return "ok", "would be measured"
-    return "note", f"would be {kind}, not measured"
+    if kind != "measured":
+        return "note", f"would be {kind}, not measured"
+    n_warnings = sum(1 for _ in _warnings(health))
+    if n_warnings:
+        return "note", f"would be measured, with {count(n_warnings, 'warning')} below"
+    return "ok", "would be measured"
+
+
+def _warnings(health: Health) -> Iterator[Check]:
+    """Yield the checks that put in doubt what the configured hardware would measure."""
+    uuids = {gpu.uuid for gpu in health.configured.gpus}
+    boards = [board for board in health.nvidia.gpus if board.gpu and board.gpu.uuid in uuids]
+    # Whether the limit may be set matters only where one is configured, which is tried there.
+    notes = [check for board in boards for check in board.checks if check.name != "power limit"]
+    yield from (check for check in (*health.configured.checks, *notes) if check.level in _DOUBTS)
+    elsewhere = (*health.nvidia.checks, *health.shared.checks, *health.storage.checks)
+    yield from (check for check in elsewhere if check.level == "FAIL")
 
 
 def _overrides(configured: Configured) -> Check:

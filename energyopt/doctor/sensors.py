@@ -39,12 +39,14 @@ from energyopt.hardware.nvml import (
     visible_boards,
     zeusd,
 )
+from energyopt.hardware.power_limit_journal import changed_limits
 from energyopt.hardware.zeus import AmdMeter, SocMeter
 from energyopt.report.flags import REMEDIES
 
 _POLL_S = 0.002  # fifty reads of a counter that moves every 100 ms
 _MIN_CHANGES = 3
 _WATTS_PER_CORE = 4.0
+_LIMIT_TOLERANCE_W = 1.0  # drivers round
 _LIMIT_REMEDY = "check `nvidia-smi`, and zeusd where ZEUSD_SOCK_PATH names one"
 
 # NVIDIA GPUs -------------------------------------------------------------------------------
@@ -136,6 +138,8 @@ def _examine_board(board: Board, options: _WatchOptions) -> GpuHealth:
     movement = _check_energy(checks, board, options, is_idle=is_idle)
     gpu = board.record()
     may_limit = _check_limit(checks, board, gpu, probe=options.probe and owner is None)
+    if owner is None:  # else the trial that holds it may have set its limit
+        checks += _check_default_limit(gpu)
     temperature_c = board.temperature_c()
     temperature = "temperature not told" if temperature_c is None else f"{temperature_c:g} degC"
     persistence = {True: "on", False: "off", None: "not told"}[gpu.persistence]
@@ -244,6 +248,18 @@ def _check_limit(checks: Checks, board: Board, gpu: Gpu, *, probe: bool) -> bool
     reason, remedy = split_remedy(problem.removeprefix(f"the power limit of {board}").lstrip(": "))
     checks.add("note", "power limit", f"{now}; {reason}", remedy or _LIMIT_REMEDY)
     return False
+
+
+def _check_default_limit(gpu: Gpu) -> Sequence[Check]:
+    """Note a limit below the board's default, which every training there would have."""
+    limit_w, default_w = gpu.limit_w, gpu.default_limit_w
+    if limit_w is None or default_w is None or limit_w >= default_w - _LIMIT_TOLERANCE_W:
+        return ()
+    text = f"{limit_w:g} W is below the board's default of {default_w:g} W: trainings run at it"
+    remedy = f"if it is not meant: sudo nvidia-smi -i {gpu.index} -pl {default_w:g}"
+    if any(limit.uuid == gpu.uuid for limit in changed_limits()):
+        remedy = "energyopt restore, because a run that was killed changed it"
+    return (Check("note", "default limit", text, remedy),)
 
 
 def _check_use(owner: Owner | None, processes: Sequence[GpuProcess] | None) -> Check:

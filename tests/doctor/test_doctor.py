@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -268,6 +269,33 @@ def test_limits_that_may_not_be_set_matter_where_they_are_asked_for(box: FakeNvm
     assert "outside 100 to 300 W" in verdict(look(NVIDIA, "hardware.power_limit_w=900")).says
 
 
+def test_a_limit_below_the_default_is_said_with_the_way_back(box: FakeNvml):
+    box.state.gpu[1].limit_mw = 220_000
+    first, second = look(QUICK).nvidia.gpus
+    assert "default limit" not in [check.name for check in first.checks]
+    note = line(second.checks, "default limit")
+    assert note.level == "note"
+    assert "220 W is below the board's default of 300 W" in note.says
+    assert "sudo nvidia-smi -i 1 -pl 300" in str(note.remedy)
+    env = os.environ | box.environment
+    subprocess.run([sys.executable, "-c", KILLED], env=env, check=False)
+    first, _ = look(QUICK).nvidia.gpus
+    assert "energyopt restore" in str(line(first.checks, "default limit").remedy)
+
+
+def test_the_verdict_is_not_ok_above_a_warning(box: FakeNvml, monkeypatch: pytest.MonkeyPatch):
+    health = look(NVIDIA, "hardware.gpus=[0]")
+    assert health.configured.flags == ("gpu_meter_cpu_training",)
+    assert shown(health).startswith("note: the configured hardware would be measured, with 2 warn")
+    sound = replace(health, configured=replace(health.configured, checks=()))
+    assert shown(sound).startswith("ok: the configured hardware would be measured\n")
+    box.state.gpu[0].limit_mw = 220_000
+    elsewhere = replace(look(NVIDIA, "hardware.gpus=[1]").configured, checks=())
+    nvidia = look(QUICK).nvidia
+    assert shown(replace(health, configured=elsewhere, nvidia=nvidia)).startswith("ok: ")
+    assert shown(replace(sound, nvidia=nvidia)).startswith("note: ")
+
+
 def test_gpus_that_cannot_be_metered_are_red_where_they_are_needed(box: FakeNvml):
     second = box.state.gpu[1]
     for field, value, says in (
@@ -523,7 +551,8 @@ def test_colour_says_nothing_that_words_do_not(box: FakeNvml):
 def test_one_screen(gpu_box: FakeNvml, energyopt: Program):
     ran = energyopt("doctor", NVIDIA, "--seconds", "0.3", COLUMNS="80")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.startswith("ok: the configured hardware would be measured\n")
+    # The CPU trains, a GPU is read, and torch sees none.
+    assert ran.out.startswith("note: the configured hardware would be measured, with 2 warn")
     for heading in ("NVIDIA GPUs, driver 580", "CPU", "Storage of studies", "Versions"):
         assert f"\n{heading}" in ran.out
     assert len(ran.out.splitlines()) <= 45  # paths of tests are long
