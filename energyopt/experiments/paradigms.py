@@ -47,7 +47,7 @@ def summarize_paradigms(raw: Raw, caption: str) -> ExperimentSummary:
     ratios = corrected([_compared(raw, name, option) for option in options])
     records = [
         _record(raw, name, option)
-        | {"ratio": ratio, "verdict": ratio_verdict(ratio, "cheaper", "dearer")}
+        | {"ratio": ratio, "verdict": ratio_verdict(ratio, "cheaper", "costs more")}
         for option, ratio in zip(options, ratios, strict=True)
     ]
     lives = [

@@ -46,7 +46,7 @@ _KEYS = ("experiment", "size", "splits", "study", "storage")
 _PLANNED_KEYS = ("seed", "sampler", "n_trials", "objective", "paradigm")
 _SWEEP = re.compile(r"(choice|range|interval|int|float|str|tag|sort|shuffle|glob)\(")
 _SAID = (130, 143)  # exit codes of an interrupted study, which has said what it keeps
-_INTERRUPTED = "interrupted: what was trained is kept; the same command goes on from there"
+_INTERRUPTED = "interrupted: what was trained is kept; the same command resumes it"
 _MULTIRUN_FLAGS = ("-m", "--multirun")
 
 

@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
             "--from studies/paradigms",
             "paradigms --against studies/paradigms",
             "paradigms --against studies/paradigms --margin 1.1",
+            "--machines server/power_of_training laptop/summary",
         ],
     )
     command.add_argument("name", nargs="?", help="the experiment, or the study=name it was given")
@@ -45,6 +46,14 @@ def parser() -> argparse.ArgumentParser:
         help="a folder of the same experiment, run before: test whether the energies of the same "
         "configurations are equivalent (exit code 1 if they are not shown to be, or nothing is "
         "compared)",
+    )
+    command.add_argument(
+        "--machines",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="folders of the same grid from several machines, written by this command or by "
+        "`energyopt export`: one table of cells and machines, and whether their ranks agree",
     )
     command.add_argument(
         "--margin",
@@ -71,10 +80,13 @@ def run(args: argparse.Namespace) -> None:
     """Print the summary of an experiment, write its files, and compare it with an older run.
 
     Raises:
-        ConfigError: If neither or both of NAME and --from are given.
+        ConfigError: If not exactly one of NAME, --from and --machines is given.
     """
+    if args.machines is not None:
+        _compare_machines(args)
+        return
     if (args.name is None) == (args.folder is None):
-        raise ConfigError("summarize takes the NAME of an experiment, or --from DIR")
+        raise ConfigError("summarize takes the NAME of an experiment, --from DIR or --machines DIR")
     disable_gc()
     from energyopt.experiments import reproduction
     from energyopt.experiments.collect import gather, summary_dir
@@ -94,3 +106,21 @@ def run(args: argparse.Namespace) -> None:
         comparison = reproduction.compare(older, summary, args.margin)
         console.print(reproduction.screen(comparison, str(args.against)))
         sys.exit(0 if comparison.finding == "equivalent" else 1)
+
+
+def _compare_machines(args: argparse.Namespace) -> None:
+    """Print the table of several machines, and write it if a folder is given."""
+    if (args.name, args.folder, args.against) != (None, None, None):
+        raise ConfigError("--machines compares its own folders: leave out NAME, --from, --against")
+    if len(args.machines) < 2:  # noqa: PLR2004  # two machines are compared
+        raise ConfigError("--machines takes two folders or more")
+    disable_gc()
+    from energyopt.experiments import machines
+
+    comparison = machines.compare_machines(args.machines)
+    console = Console()
+    console.print(machines.screen(comparison))
+    if args.out is not None:
+        for path in machines.write(comparison, args.out, force=args.force):
+            console.print(str(path))
+    sys.exit(0 if comparison.is_compared else 1)
