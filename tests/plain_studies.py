@@ -20,6 +20,7 @@ from optuna.distributions import (
 from energyopt.core.conditions import Conditions, Gpu, Machine, PowerProfile, ProfilePoint
 from energyopt.core.curve import Checkpoints
 from energyopt.core.energy import Energy
+from energyopt.core.gpu_trace import GpuTrace, TraceEvent, TraceSample
 from energyopt.core.trial_result import End, Purpose, TrialResult
 from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.storage.exchange.plain import FORMAT, VERSION, PlainStudy
@@ -66,9 +67,15 @@ def _results(draw: st.DrawFn, end: End) -> TrialResult:
     purpose: Purpose = draw(st.sampled_from(["idle", "pretraining", "inference"]))
     books = {**training.books, purpose: Energy(1.0, gpu_j=2.0, dram_j=0.5, gpus_j=(1.5, 0.5))}
     upfront = UpfrontCost("source", "trained", Energy(3.0, cpu_j=4.0), reuse=2.0, accuracy=0.7)
-    conditions = Conditions(idle_w=50.0, limit_w=250.0, profile=_PROFILE, flags=("throttled",))
+    event = TraceEvent("power_limit_changed", 0, 3.0, 5.0, "120 W in force, 250 W set", 0.0)
+    conditions = Conditions(
+        idle_w=50.0, limit_w=250.0, profile=_PROFILE, flags=("throttled",), events=(event,)
+    )
+    trace = GpuTrace.of(TraceSample(float(i), 0, 250.0 * i, 250.0, 250.0) for i in range(5))
     if draw(st.booleans()):
-        training = replace(training, books=books, upfront=(upfront,), conditions=conditions)
+        training = replace(
+            training, books=books, upfront=(upfront,), conditions=conditions, trace=trace
+        )
         machine = Machine((_GPU,), "550.1", {"torch": "2.6"}, "abc-dirty")
         training = replace(training, start=replace(training.start, machine=machine))
     if draw(st.booleans()):  # a training that does not count

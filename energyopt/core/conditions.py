@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from energyopt.core.gpu_trace import TraceEvent
+
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
@@ -18,7 +20,7 @@ class Gpu:
         name: Its model, such as "NVIDIA H100 80GB HBM3".
         uuid: Its unique identifier.
         index: Its number among the machine's GPUs.
-        limit_w: Power limit in force, as read back, in W.
+        limit_w: Power limit in force, in W.
         min_limit_w: The lowest that can be set, in W.
         max_limit_w: The highest, in W.
         default_limit_w: The vendor's, in W.
@@ -26,6 +28,8 @@ class Gpu:
         sm_clock_hz: Clock of the cores at that moment, in Hz.
         max_sm_clock_hz: The fastest, in Hz.
         memory_clock_hz: Clock of the memory at that moment, in Hz.
+        requested_limit_w: Power limit that the driver was asked for, in W; something else, such
+            as a power supply, may force a lower one.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Gpu:
     sm_clock_hz: float | None = None
     max_sm_clock_hz: float | None = None
     memory_clock_hz: float | None = None
+    requested_limit_w: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +196,15 @@ class Conditions:
         temperature_after_c: Temperature of the hottest GPU after the last window, in degC.
         cool_down_s: Time that the trial waited for its GPUs to cool down, in s.
         idle_w: Idle power of its GPUs, with their contexts open, in W.
-        limit_w: Power limit of each GPU for the rest of the training, as read back, in W.
+        limit_w: Power limit in force on each GPU for the rest of the training, in W; None also if
+            it was not the same throughout.
         profile: The power profile, if this trial measured one.
         flags: Warnings during the trial, as short words.
         epoch_j: Energy of an epoch at that limit, in J, if the trial paused before its first
             evaluation.
         disturbance: CPU time that others took from it; None for joules from a sensor, and in
             records from older versions.
+        events: What the trace of its GPUs shows, and when.
     """
 
     temperature_before_c: float | None = None
@@ -209,14 +216,20 @@ class Conditions:
     flags: tuple[str, ...] = ()
     epoch_j: float | None = None
     disturbance: CpuDisturbance | None = None
+    events: tuple[TraceEvent, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Conditions:
         """Read them from plain data."""
         profile = data["profile"] and PowerProfile.from_dict(data["profile"])
         disturbance = data.get("disturbance") and CpuDisturbance(**data["disturbance"])
-        flags = tuple(data["flags"])
-        return cls(**{**data, "profile": profile, "flags": flags, "disturbance": disturbance})
+        changed = {
+            "profile": profile,
+            "flags": tuple(data["flags"]),
+            "disturbance": disturbance,
+            "events": tuple(TraceEvent(**event) for event in data.get("events", ())),
+        }
+        return cls(**{**data, **changed})
 
 
 NOT_MEASURED = Conditions()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 from energyopt.core.conditions import NOT_MEASURED, Conditions
 from energyopt.core.curve import Checkpoint, checkpoint_from_dict
 from energyopt.core.energy import total
+from energyopt.core.gpu_trace import GpuTrace, TraceSample
 from energyopt.core.trial_result import (
     End,
     PausePoint,
@@ -53,7 +55,16 @@ class TrialEnd:
         return cls(data["end"], str(data["reason"]))
 
 
-Record = TrialStart | Window | Checkpoint | Conditions | PausePoint | UpfrontCost | TrialEnd
+Record = (
+    TrialStart
+    | Window
+    | Checkpoint
+    | Conditions
+    | PausePoint
+    | UpfrontCost
+    | TrialEnd
+    | TraceSample
+)
 """The records of a journal."""
 
 _FORMS: tuple[tuple[type[Record], str, Callable[[Any], Record]], ...] = (
@@ -64,6 +75,7 @@ _FORMS: tuple[tuple[type[Record], str, Callable[[Any], Record]], ...] = (
     (PausePoint, "Pause", PausePoint.from_dict),
     (UpfrontCost, "Upfront", UpfrontCost.from_dict),
     (TrialEnd, "End", TrialEnd.from_dict),
+    (TraceSample, "Trace", TraceSample.from_dict),
 )
 """Each class with the tag of its lines and their reader. Tags are stored in journals on disk: a
 class may be renamed, a tag never."""
@@ -139,11 +151,14 @@ class JournalWriter:
     def _write(self, *lines: Mapping[str, object]) -> None:
         if self._path is None:
             return
-        with _writing(self._path), self._path.open("a") as file:
+        # Unbuffered, so in one write: the thread that traces the GPUs appends to it, too.
+        with _writing(self._path), self._path.open("ab", buffering=0) as file:
             # This job outlived its run: another has resumed from the same pause.
             if self.resumed is not None and os.fstat(file.fileno()).st_ino != self._file:
                 raise TrialError(f"another process goes on with this trial: {self._path}")
-            file.write(_lines(*lines))
+            text = _lines(*lines).encode()
+            if file.write(text) != len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextlib.contextmanager
@@ -177,6 +192,7 @@ class PausedRecord:
         checkpoints: All checkpoints up to the pause.
         conditions: The conditions measured up to the pause.
         upfront: Energy used before its first step.
+        trace: Samples of its GPUs up to the pause.
     """
 
     at: PausePoint
@@ -185,11 +201,12 @@ class PausedRecord:
     checkpoints: tuple[Checkpoint, ...]
     conditions: Conditions
     upfront: tuple[UpfrontCost, ...] = ()
+    trace: tuple[TraceSample, ...] = ()
 
     def records(self) -> tuple[Record, ...]:
         """Return all records, for a journal that continues from the pause."""
         windows: tuple[Record, ...] = (self.start, *self.upfront, *self.windows)
-        return (*windows, *self.checkpoints, self.conditions, self.at)
+        return (*windows, *self.checkpoints, *self.trace, self.conditions, self.at)
 
 
 @dataclass(slots=True)
@@ -204,6 +221,7 @@ class Journal:
     pauses: list[PausedRecord] = field(default_factory=list)
     upfront: list[UpfrontCost] = field(default_factory=list)
     end: TrialEnd | None = None
+    trace: list[TraceSample] = field(default_factory=list)
 
     def result(self, end: End, reason: str) -> TrialResult | None:
         """Return the record of a trial from its journal; None if it never started."""
@@ -217,6 +235,7 @@ class Journal:
             reason,
             conditions=self.conditions,
             upfront=tuple(self.upfront),
+            trace=GpuTrace.of(self.trace),
         )
 
     def paused(self, index: int | None = None, samples: int | None = None) -> PausedRecord | None:
@@ -248,6 +267,7 @@ class Journal:
             reason,
             conditions=paused.conditions,
             upfront=paused.upfront,
+            trace=GpuTrace.of(paused.trace),
         )
 
     def carried(self, pause: PausedRecord | None = None) -> tuple[Window, ...]:
@@ -335,6 +355,8 @@ class JournalReader:
                 self._add_pause(record)
             case TrialEnd():
                 self.journal.end = record
+            case TraceSample():
+                self.journal.trace.append(record)
 
     def _add_pause(self, pause: PausePoint) -> None:
         journal = self.journal
@@ -343,7 +365,8 @@ class JournalReader:
         if journal.start is not None:
             windows, checkpoints = tuple(journal.windows), tuple(journal.checkpoints)
             content = (windows, checkpoints, journal.conditions, tuple(journal.upfront))
-            journal.pauses.append(PausedRecord(pause, journal.start, *content))
+            trace = tuple(journal.trace)
+            journal.pauses.append(PausedRecord(pause, journal.start, *content, trace))
 
     def _add_checkpoint(self, new: Checkpoint) -> None:
         """Add a checkpoint, or replace that of the same number: its energy was corrected."""

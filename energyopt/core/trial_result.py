@@ -14,6 +14,7 @@ from typing import Any, Literal
 from energyopt.core.conditions import NOT_MEASURED, Conditions, Machine
 from energyopt.core.curve import Checkpoint, Checkpoints, Curve, CurvePoint
 from energyopt.core.energy import Energy
+from energyopt.core.gpu_trace import NO_TRACE, GpuTrace
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.core.window_quality import QUALITY_PERIODS, disturbance_flags, window_flags
@@ -188,6 +189,7 @@ class TrialResult:
             was not asked for.
         test_samples: Number of test samples of which its test value is a share; None if it was not
             tested, or is no share of them.
+        trace: Samples of its GPUs over time.
     """
 
     start: TrialStart
@@ -201,6 +203,7 @@ class TrialResult:
     inference_j_per_1000: Mapping[str, float] = field(default_factory=dict)
     test_value: float | None = None
     test_samples: int | None = None
+    trace: GpuTrace = NO_TRACE
 
     @classmethod
     def assemble(
@@ -385,6 +388,7 @@ class TrialResult:
             "head_targets": dict(self.head_targets),
             "inference_j_per_1000": dict(self.inference_j_per_1000),
             **tested,
+            **({"trace": self.trace.text} if self.trace else {}),
         }
 
     @classmethod
@@ -404,6 +408,7 @@ class TrialResult:
             inference_j_per_1000=data.get("inference_j_per_1000", {}),
             test_value=data.get("test_value"),
             test_samples=data.get("test_samples"),
+            trace=GpuTrace(data.get("trace", "")),
         )
 
 

@@ -233,6 +233,8 @@ def _check_limit(checks: Checks, board: Board, gpu: Gpu, *, probe: bool) -> bool
         now += f" of {gpu.min_limit_w:g} to {gpu.max_limit_w:g} W"
     if gpu.default_limit_w is not None:
         now += f", default {gpu.default_limit_w:g} W"
+    if gpu.requested_limit_w is not None and gpu.requested_limit_w - gpu.limit_w >= 1:
+        now += f"; {gpu.requested_limit_w:g} W are set, but a BMC, a power supply or heat caps it"
     # Under a lease: setting the limit in force could undo what a trial sets at that moment.
     lease = Lease(board.uuid)
     if not probe or not checks.run("power limit", lease.take):

@@ -60,6 +60,9 @@ class GpuAllocation:
         self._may_limit = True
         self._accepted_pids: set[int] = set()
         self._is_listed = False  # whether the driver lists this trial's own process
+        self._is_recorded = False  # whether `record_processes` has told own ones from others
+        self._limit: PowerLimit | None = None
+        self.is_traced = False  # a training inside this one shares its trace
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -119,7 +122,21 @@ class GpuAllocation:
             return
         fixed_w = None if options.profiles else float(options.power_limit_w)
         with PowerLimit(self.boards, fixed_w) as limit:
-            yield limit
+            self._limit = limit
+            try:
+                yield limit
+            finally:
+                self._limit = None
+
+    @property
+    def held_w(self) -> float | None:
+        """The power limit that the trial set, in W; None if it set none."""
+        return None if self._limit is None else self._limit.held_w
+
+    @property
+    def is_limit_changing(self) -> bool:
+        """True while the trial sets another limit."""
+        return self._limit is not None and self._limit.is_changing
 
     def limits_w(self) -> tuple[float, float]:
         """Return the lowest and highest limit, in W, that all GPUs accept and the user allows.
@@ -220,6 +237,7 @@ class GpuAllocation:
             HardwareError: If other processes began, unless they are to be flagged.
         """
         self.check_processes()
+        self._is_recorded = True
         pids = {process.pid for process in self._processes()}
         self._is_listed = bool(pids - self._accepted_pids)
         self._accepted_pids = pids
@@ -252,8 +270,21 @@ class GpuAllocation:
 
     def _foreign_processes(self) -> list[GpuProcess]:
         """Return the processes on the GPUs that are neither accepted nor of this trial."""
-        processes = self._processes()
-        trial_pids = {os.getpid(), *descendants(os.getpid())}
+        return self._foreign(self._processes())
+
+    def company_of(self, board: Board) -> list[GpuProcess] | None:
+        """Return other processes that compute on a board; None if they cannot be told.
+
+        While a process initialises CUDA in a container, its own number looks like another's.
+        """
+        processes = board.processes() if self._is_recorded else None
+        return None if processes is None else self._foreign(processes)
+
+    def _foreign(self, processes: Sequence[GpuProcess]) -> list[GpuProcess]:
+        own_pid = os.getpid()
+        if {process.pid for process in processes} <= {own_pid, *self._accepted_pids}:
+            return []  # without a look at all processes of the machine
+        trial_pids = {own_pid, *descendants(own_pid)}
         foreign = [p for p in processes if p.pid not in trial_pids | self._accepted_pids]
         is_listed = self._is_listed or any(p.pid in trial_pids for p in processes)
         # In a container the driver lists this process by its number on the host: a single

@@ -52,6 +52,7 @@ class GpuOptions:
         power_ceiling: Mean power above this multiple of the highest limit is implausible. A
             limit is no hard cap: in the traces of Zeus (You et al., NSDI 2023) an A40 averaged
             up to 1.21 times a limit of 100 W.
+        trace_s: Time between samples of the GPUs during a trial, in s; 0 takes none.
         quality_periods: Update periods of the sensor from which a window's quality is poor,
             short and good.
     """
@@ -76,6 +77,7 @@ class GpuOptions:
     idle_s: float = 30.0
     power_floor: float = 0.5
     power_ceiling: float = 1.25
+    trace_s: float = 1.0
     quality_periods: Sequence[float] = QUALITY_PERIODS
 
     def __post_init__(self) -> None:
@@ -99,6 +101,7 @@ class GpuOptions:
             ("cool_down_max_s", 0.0, math.inf),
             ("cool_down_c", 0.0, math.inf),
             ("idle_s", 0.0, math.inf),
+            ("trace_s", 0.0, math.inf),
             ("power_floor", 0.0, 1.0),
             ("power_ceiling", 1.0, math.inf),
         ):

@@ -138,6 +138,9 @@ class Board:
         low_w, high_w = (None, None) if limits is None else (mw / 1000 for mw in limits)
         persistence = _ask(lambda: nvml.nvmlDeviceGetPersistenceMode(handle))
 
+        requested_w = _ask_scaled(lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle), 1e-3)
+        enforced_w = _ask_scaled(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle), 1e-3)
+
         def clock_hz(read: Callable[..., float], clock: int) -> float | None:
             return _ask_scaled(lambda: read(handle, clock), _MHZ)
 
@@ -145,7 +148,8 @@ class Board:
             name=self.name,
             uuid=self.uuid,
             index=self.index,
-            limit_w=_ask_scaled(lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle), 1e-3),
+            limit_w=requested_w if enforced_w is None else enforced_w,
+            requested_limit_w=requested_w,
             min_limit_w=low_w,
             max_limit_w=high_w,
             default_limit_w=_ask_scaled(
@@ -160,7 +164,7 @@ class Board:
     # Its power limit -----------------------------------------------------------------------
 
     def limit_w(self) -> float:
-        """Return the power limit in force, in W.
+        """Return the power limit that the driver was asked for, in W; `record` has that in force.
 
         Raises:
             PowerLimitRefusedError: If the GPU has no power limit.

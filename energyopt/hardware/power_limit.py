@@ -32,11 +32,17 @@ class PowerLimit:
 
     Raises:
         PowerLimitRefusedError: On entering, if the limit is out of range or may not be set.
+
+    Attributes:
+        held_w: The limit that was set last, in W; None before any.
+        is_changing: Whether another one is being set at this moment.
     """
 
     def __init__(self, boards: Sequence[PowerLimitedGpu], limit_w: float | None = None) -> None:
         self._boards = boards
         self._initial_w = limit_w
+        self.held_w: float | None = None
+        self.is_changing = False
         self._handlers: dict[int, signal.Handlers] = {}
         self._pid = os.getpid()
 
@@ -58,10 +64,15 @@ class PowerLimit:
         """
         for board in self._boards:
             check_range(board, limit_w)
-        for board in self._boards:
-            with _signals_blocked():
-                PowerLimitEntry.open(board).write(limit_w)
-                board.set_limit_w(limit_w)
+        self.is_changing = True
+        try:
+            for board in self._boards:
+                with _signals_blocked():
+                    PowerLimitEntry.open(board).write(limit_w)
+                    board.set_limit_w(limit_w)
+            self.held_w = limit_w
+        finally:
+            self.is_changing = False
 
     def limit_w(self) -> float:
         """Return the lowest limit in force, in W."""

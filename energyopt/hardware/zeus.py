@@ -1,7 +1,8 @@
 """Energy windows of GPUs and chips through Zeus, and of CPU packages by `rapl`.
 
 Zeus turns missing sensors into silent zeros; here they become errors. Nothing but this file,
-`nvml.py`, `rapl_daemon.py` and `power_limit_policy.py` imports zeus or pynvml.
+`nvml.py`, `board_sampler.py`, `rapl_daemon.py` and `power_limit_policy.py` imports zeus or
+pynvml.
 """
 
 from __future__ import annotations

@@ -47,6 +47,46 @@ REMEDIES: Mapping[str, str] = {
     "net_below_zero": (
         "the training drew less than the GPU at rest; what else ran when rest was measured?"
     ),
+    "power_limit_changed": (
+        "something else changed the GPU's power limit during the trial, so its joules are of "
+        "several limits; end the tool that sets it (nvidia-smi -pl, DCGM, a scheduler), and train "
+        "again"
+    ),
+    "power_limit_not_enforced": (
+        "the GPU held another power limit than it was told, or than at the trial's begin: a BMC, a "
+        "power supply or another board may cap it; see `energyopt doctor` and nvidia-smi -q -d "
+        "POWER"
+    ),
+    "company_in_between": (
+        "another process computed on the GPU for a part of the trial, and its joules are in these; "
+        "keep others off the GPU, or choose one of its own with hardware.gpus=..."
+    ),
+    "counter_stood_still": (
+        "the GPU's energy counter did not move for a while, so that joules may be missing; if it "
+        "happens again, choose another GPU or update its driver"
+    ),
+    "counter_leapt": (
+        "the GPU's energy counter counted more than the board can draw, so that joules are too "
+        "many; if it happens again, choose another GPU or update its driver"
+    ),
+    "counter_went_back": (
+        "the GPU's energy counter began again (driver reload, suspend); train again"
+    ),
+    "counter_disagrees": (
+        "over a minute or more the GPU's energy counter differs from the integral of its power "
+        "readings by more than 5 %; compare it with a meter at the plug before relying on either"
+    ),
+    "thermal_throttling": (
+        "the GPU lowered its clocks because it was too hot, which changes time and joules of a "
+        "step; improve its cooling, or set a lower hardware.power_limit_w"
+    ),
+    "power_brake": (
+        "a signal from outside, such as of a power supply, lowered the GPU's clocks, which changes "
+        "time and joules of a step; check the power supply of the machine"
+    ),
+    "trace_ended": (
+        "the GPU could not be sampled to the end of the trial, so that less of it is checked"
+    ),
     "company_unknown": (
         "the driver does not tell which processes compute on the GPU; make sure that there are no "
         "others, whose joules would be in these"

@@ -27,7 +27,7 @@ _NOT_IDENTIFYING = (
     *(name for name, key in ROOT_KEYS.items() if not key.is_identifying),
     *("trusted_targets", "report", "trial_timeout_s", "knowledge"),
     # Waiting at the start, and what is measured in addition to the training.
-    *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict"),
+    *("hardware.lease_wait_s", "hardware.idle_s", "hardware.strict", "hardware.trace_s"),
 )
 
 # Keys added later, with their defaults: at its default a key leaves the identity of a study as it

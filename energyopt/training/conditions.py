@@ -11,6 +11,7 @@ from energyopt.core.trial_result import TrialStart
 from energyopt.errors import HardwareError
 from energyopt.hardware.gpu_allocation import GpuAllocation
 from energyopt.training.recorder import Recorder
+from energyopt.training.tracing import judge_trace
 
 
 def cool_down(
@@ -92,6 +93,7 @@ def check_conditions(recorder: Recorder, gpus: GpuAllocation, start: TrialStart)
     if not gpus.boards:
         return
     recorder.record_conditions(temperature_after_c=gpus.temperature_c())
+    judge_trace(recorder, gpus, start)
     gpus.check_processes()
     flags = (*recorder.conditions.flags, *gpus.flags, *_net_flags(recorder))
     new_flags = tuple(flag for flag in dict.fromkeys(flags) if flag not in start.flags)

@@ -11,6 +11,7 @@ from typing import Any
 from energyopt.core.conditions import NOT_MEASURED
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy, total
+from energyopt.core.gpu_trace import GpuTrace, TraceSample
 from energyopt.core.journal import JournalWriter, PausedRecord, Record, next_index
 from energyopt.core.metric import Monitor
 from energyopt.core.number_checks import is_number
@@ -27,6 +28,7 @@ from energyopt.core.trial_result import (
 from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import HardwareError
 from energyopt.hardware.cpu_disturbance import DisturbanceWatch
+from energyopt.hardware.gpu_tracer import GpuTracer
 from energyopt.hardware.plausibility import silent_part
 
 _TRAINING: tuple[Purpose, ...] = ("training", "profiling")
@@ -95,8 +97,11 @@ class Recorder:
         self.head_targets: Mapping[str, float] = {}
         self.inference_j_per_1000: dict[str, float] = {}
         self.test_value: float | None = None
+        self.trace: list[TraceSample] = []
+        self.tracer: GpuTracer | None = None
         if resumed is not None:
             self.upfront += resumed.upfront
+            self.trace += resumed.trace
             self._collect(resumed.windows)
             self.checkpoints += resumed.checkpoints
             self.conditions = resumed.conditions
@@ -116,11 +121,13 @@ class Recorder:
             self._journal.began(activity)
         if purpose in _TRAINING:
             self._watch.begin()
+        self._mark_edge()
         self._meter.start()
         try:
             yield
         finally:
             self._add(Window(purpose, _checked(self._meter.stop())))
+            self._mark_edge()
 
     @property
     def min_metered_s(self) -> float:
@@ -179,6 +186,11 @@ class Recorder:
         """Record a warning about the measuring conditions, once."""
         if flag not in self.conditions.flags:
             self.record_conditions(flags=(*self.conditions.flags, flag))
+
+    def add_sample(self, sample: TraceSample) -> None:
+        """Record a sample of the GPUs; called by the thread that traces them."""
+        self.trace.append(sample)
+        self._journal.append(sample)
 
     def add_upfront_cost(self, upfront: UpfrontCost) -> None:
         """Record the cost of pretraining; a resumed trial keeps the cost from its first start."""
@@ -253,6 +265,7 @@ class Recorder:
             head_targets=dict(self.head_targets),
             inference_j_per_1000=self.inference_j_per_1000,
             test_value=self.test_value,
+            trace=GpuTrace.of(self.trace),
         )
 
     def _record_disturbance(self) -> None:
@@ -260,6 +273,10 @@ class Recorder:
         disturbance = self._watch.so_far()
         if self._start.provenance.kind == "estimated" and disturbance is not None:
             self.record_conditions(disturbance=disturbance)
+
+    def _mark_edge(self) -> None:
+        if self.tracer is not None:
+            self.tracer.mark()
 
     def _add(self, *windows: Window) -> None:
         self._collect(windows)

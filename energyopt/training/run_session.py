@@ -42,6 +42,7 @@ from energyopt.training.run_setup import (
     uses_unmetered_gpu,
 )
 from energyopt.training.run_timeline import Timeline
+from energyopt.training.tracing import begin_trace, end_trace
 
 
 class RunSession:
@@ -110,6 +111,8 @@ class RunSession:
             record = None if resumed is None else resumed.record
             self._state = None if resumed is None else resumed.state
             self._recorder = Recorder(hardware.meter, self._journal, start, record)
+            stack.callback(end_trace, self._recorder, self._gpus)
+            begin_trace(self._recorder, self._gpus, start)
             self.progress = Progress(
                 self._recorder, question, rules_of(context), context.pause_at_j
             )

@@ -48,6 +48,7 @@ from energyopt.training.ending import Ending
 from energyopt.training.plan import Plan
 from energyopt.training.power_profiler import PowerProfiler, record_profile
 from energyopt.training.recorder import Recorder, TrainingInterval
+from energyopt.training.tracing import traced
 
 _NO_GPUS = GpuAllocation(GpuOptions(), "cpu")
 
@@ -96,36 +97,37 @@ def run_trial(
     if resumed is not None:
         start, resumed = merge_resumed(start, resumed)
     recorder = Recorder(meter, journal, start, resumed.record if resumed else None)
-    paradigm = _begin(
-        make_paradigm, recorder, gpus, start, calibration, resumed=resumed, learn=learn
-    )
-    resume_point = resumed.record.at if resumed else None
-    loop = _Loop(
-        paradigm,
-        plan,
-        recorder,
-        profiler,
-        rules,
-        resume_point=resume_point,
-        may_pause=keep is not None,
-    )
-    while loop.ended is None:
-        samples = loop.next_samples()
-        with recorder.window(loop.purpose):
-            step = paradigm.train(samples)
-        loop.take(step)
-    end, reason = loop.conclude()
-    if plan.inference_s is not None and end != "paused":
-        measure_inference(recorder, paradigm, plan.inference_s)
-    if plan.test_at_end and end != "paused":
-        measure_test(recorder, paradigm)
-    check_conditions(recorder, gpus, start)
-    if end == "paused" and keep is not None:
-        point = loop.pause_point
-        with ExitStack() as saving:
-            with recorder.window("loading", "pausing"):
-                saving.enter_context(keep(capture_state(paradigm, point.samples, point.index)))
-            recorder.pause(point)  # before the state replaces an earlier one
+    with traced(recorder, gpus, start):
+        paradigm = _begin(
+            make_paradigm, recorder, gpus, start, calibration, resumed=resumed, learn=learn
+        )
+        resume_point = resumed.record.at if resumed else None
+        loop = _Loop(
+            paradigm,
+            plan,
+            recorder,
+            profiler,
+            rules,
+            resume_point=resume_point,
+            may_pause=keep is not None,
+        )
+        while loop.ended is None:
+            samples = loop.next_samples()
+            with recorder.window(loop.purpose):
+                step = paradigm.train(samples)
+            loop.take(step)
+        end, reason = loop.conclude()
+        if plan.inference_s is not None and end != "paused":
+            measure_inference(recorder, paradigm, plan.inference_s)
+        if plan.test_at_end and end != "paused":
+            measure_test(recorder, paradigm)
+        check_conditions(recorder, gpus, start)
+        if end == "paused" and keep is not None:
+            point = loop.pause_point
+            with ExitStack() as saving:
+                with recorder.window("loading", "pausing"):
+                    saving.enter_context(keep(capture_state(paradigm, point.samples, point.index)))
+                recorder.pause(point)  # before the state replaces an earlier one
     return recorder.result(end, reason)
 
 

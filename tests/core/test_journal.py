@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from energyopt.core.conditions import NOT_MEASURED
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy, total
+from energyopt.core.gpu_trace import TraceSample
 from energyopt.core.journal import NAME, Journal, JournalReader, JournalWriter, Record, TrialEnd
 from energyopt.core.trial_result import PausePoint, Purpose, TrialResult, TrialStart, Window
 from energyopt.core.upfront_cost import UpfrontCost
@@ -140,6 +141,7 @@ def test_each_class_of_a_record_has_the_tag_that_is_on_disk(tmp_path: Path):
         "Pause": PausePoint(100, 10, 0.5, Energy()),
         "Upfront": UpfrontCost("source", "trained", Energy(1.0, cpu_j=2.0)),
         "End": TrialEnd("epochs", "trained all 4 epochs"),
+        "Trace": TraceSample(0.0, 0, 1000.0),
     }
     assert set(map(type, records.values())) == set(get_args(Record))
     for record in records.values():
@@ -251,6 +253,22 @@ def test_an_evaluation_is_told_by_its_number(
     assert [each.index for each in checkpoints] == list(range(len(curve)))
     for at, each in enumerate(checkpoints):
         assert each == replace(curve[at], training=corrected.get(at, curve[at].training))
+
+
+def test_a_pause_keeps_the_trace_up_to_it(tmp_path: Path):
+    path = tmp_path / NAME
+    whole = recorder(JournalWriter(path))
+    before, after = (TraceSample(time_s, 0, 50 * time_s, 50.0) for time_s in (1.0, 2.0))
+    whole.add_sample(before)
+    whole.pause(PausePoint(100, 10, 0.5, Energy(), 0))
+    whole.add_sample(after)
+    assert JournalReader(path).read().trace == [before, after]
+    writer = JournalWriter(path, is_rerun=True, pause=0)
+    going_on = Recorder(ToyMeter(Counter()), writer, START, writer.resumed)
+    going_on.add_sample(after)
+    assert going_on.trace == JournalReader(path).read().trace == [before, after]
+    stored = going_on.result("target", "", checked=False).trace
+    assert stored.samples() == (before, after)
 
 
 @given(st.lists(st.tuples(CURVES, PAUSES), min_size=1, max_size=4), st.data())

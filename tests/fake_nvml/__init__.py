@@ -69,6 +69,7 @@ class _Gpu(ctypes.Structure):
             (name, ctypes.c_double)
             for name in ("counter_mj", "ticked_mj", "heat_c", "warming_c_per_w", "warming_s")
         ),
+        *((name, ctypes.c_int64) for name in ("throttle", "told_mw")),
     )
 
 

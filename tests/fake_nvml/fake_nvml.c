@@ -40,6 +40,8 @@ typedef struct {
     double counter_mj, ticked_mj; /* at since_ns; at the last period that ended by then */
     double heat_c;                /* at since_ns: degrees above temperature_c */
     double warming_c_per_w, warming_s; /* 0 s: always at temperature_c */
+    int64_t throttle; /* NVML's bits: why the clocks are low */
+    int64_t told_mw;  /* the limit that was asked for, if limit_mw is another's; 0: limit_mw */
 } gpu_t;
 
 typedef struct {
@@ -347,9 +349,11 @@ int nvmlDeviceGetPowerManagementLimitConstraints(gpu_h h, unsigned *min, unsigne
     *max = (unsigned)g->max_mw;
     return OK;
 }
-GET(nvmlDeviceGetPowerManagementLimit, unsigned, g->limit_mw)
+GET(nvmlDeviceGetPowerManagementLimit, unsigned, g->told_mw ? g->told_mw : g->limit_mw)
 GET(nvmlDeviceGetPowerManagementDefaultLimit, unsigned, g->default_mw)
 GET(nvmlDeviceGetEnforcedPowerLimit, unsigned, g->limit_mw)
+GET(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, g->throttle)
+GET(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, g->throttle)
 GET(nvmlDeviceGetPersistenceMode, unsigned, g->persistence)
 int nvmlDeviceSetPowerManagementLimit(gpu_h h, unsigned mw) {
     ENTER_GPU();

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +161,132 @@ def test_a_gpu_that_is_lost_fails_the_trial_and_keeps_its_joules(gpu: FakeNvml, 
     remains = JournalReader(tmp_path / "progress.jsonl").read().result("failed", "lost")
     assert remains is not None
     assert total(remains.books.values()).total_j > 0
+
+
+# Its trace ----------------------------------------------------------------------------------
+
+
+def after(step: int, act: Callable[[], object]) -> Callable[[], None]:
+    """Return what acts once, after so many calls of `train`."""
+    steps = itertools.count(1)
+
+    def count() -> None:
+        if next(steps) == step:
+            act()
+
+    return count
+
+
+def wait_for(happened: Callable[[], object]) -> None:
+    until_s = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
+
+
+LONG = ("epochs=8", "hardware.trace_s=0.05")  # seconds, in windows of a tenth and less
+PATIENT = ("patience=null", "hardware.idle_s=0", *LONG)
+
+
+def test_a_trace_is_on_record(gpu: FakeNvml, tmp_path: Path):
+    gpu.state.gpu[0].period_ns = 100_000_000
+    seen: list[int] = []
+    path = tmp_path / "progress.jsonl"
+    result = run(
+        gpu, tmp_path, *PATIENT, during=lambda: seen.append(len(JournalReader(path).read().trace))
+    )
+    samples = result.trace.samples()
+    assert seen[-1] > 1  # a kill would have left these
+    assert len(samples) >= seen[-1] + 1
+    assert samples[-1].time_s > samples[0].time_s
+    assert {sample.limit_w for sample in samples} == {300}
+    assert {sample.sm_clock_hz for sample in samples} == {1980e6}
+    assert {sample.temperature_c for sample in samples} == {40}
+    assert {sample.power_w for sample in samples} == {fake_nvml.IDLE_W, 280}
+    assert result.conditions.events == ()
+    assert TrialResult.from_dict(result.to_dict()).trace == result.trace
+    assert JournalReader(path).read().result("target", "") is not None
+
+
+def test_a_short_trial_is_sampled_at_both_ends(gpu: FakeNvml, tmp_path: Path):
+    samples = run(gpu, tmp_path, "epochs=1", "hardware.idle_s=0", "hardware.trace_s=3600").trace
+    assert len(samples.samples()) >= 2
+
+
+def test_no_trace_is_taken_where_none_is_wanted(gpu: FakeNvml, tmp_path: Path):
+    assert not run(gpu, tmp_path, "hardware.trace_s=0").trace
+
+
+def test_a_limit_that_another_sets_is_flagged_and_not_on_record(gpu: FakeNvml, tmp_path: Path):
+    def cap() -> None:
+        gpu.state.gpu[0].limit_mw = 120_000
+
+    word = "hardware.power_limit_w=250"
+    result = run(gpu, tmp_path, *PATIENT, word, during=after(10, cap))
+    assert "power_limit_changed" in result.flags
+    assert result.conditions.limit_w is None
+    (event,) = result.conditions.events
+    assert event.detail == "120 W in force, 250 W set by the trial"
+    last_s = result.trace.samples()[-1].time_s
+    assert 0 < event.began_s < event.ended_s == pytest.approx(last_s, abs=0.001)
+
+
+def test_a_limit_that_is_not_enforced_is_on_record_as_it_is(gpu: FakeNvml, tmp_path: Path):
+    gpu.state.gpu[0].told_mw = 250_000
+    gpu.state.gpu[0].limit_mw = 200_000
+    result = run(gpu, tmp_path, *PATIENT)
+    assert result.start.machine is not None
+    (board,) = result.start.machine.gpus
+    assert (board.limit_w, board.requested_limit_w) == (200, 250)
+    assert result.conditions.limit_w == 200
+    assert not {"power_limit_changed", "power_limit_not_enforced"} & {*result.flags}
+
+
+def test_company_that_comes_and_goes_is_flagged(gpu: FakeNvml, tmp_path: Path):
+    path = tmp_path / "progress.jsonl"
+
+    def visit() -> None:
+        gpu.processes(0, 4711)
+        wait_for(lambda: JournalReader(path).read().trace[-1].others)
+        gpu.processes(0)
+
+    result = run(gpu, tmp_path, *PATIENT, during=after(10, visit))
+    assert "company_in_between" in result.flags
+    (event,) = result.conditions.events
+    assert "another process computed on it: process 4711" in event.detail
+
+
+def test_a_counter_that_stands_still_within_a_trial_fails_it(gpu: FakeNvml, tmp_path: Path):
+    def freeze() -> None:
+        gpu.state.gpu[0].limit_mw = 0  # it draws nothing, whatever its load demands
+
+    with pytest.raises(HardwareError, match=r"counter of GPU 0 .* stood still from .*wrong"):
+        run(gpu, tmp_path, *PATIENT, "epochs=20", during=after(8, freeze))
+
+
+def test_a_board_that_gets_too_hot_is_flagged(gpu: FakeNvml, tmp_path: Path):
+    def heat() -> None:
+        gpu.state.gpu[0].throttle = 0x40
+
+    result = run(gpu, tmp_path, *PATIENT, during=after(8, heat))
+    assert "thermal_throttling" in result.flags
+
+
+def test_a_trace_that_cannot_go_on_leaves_the_training_alone(gpu: FakeNvml, tmp_path: Path):
+    call = "nvmlDeviceGetComputeRunningProcesses_v3"
+
+    def break_it() -> None:
+        gpu.fail(call, fake_nvml.UNKNOWN)
+        wait_for(lambda: all(thread.name != "gpu-trace" for thread in threading.enumerate()))
+        gpu.fail(call, 0)
+
+    result = run(gpu, tmp_path, *PATIENT, during=after(8, break_it))
+    assert "trace_ended" in result.flags
+    (event,) = result.conditions.events
+    assert "processes on GPU 0" in event.detail
+
+
+# Company, and its limit -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shared", ["refuse", "flag"])

@@ -175,4 +175,6 @@ def _result(data: Mapping[str, Any] | None) -> TrialResult | None:
         raise InvalidExportError("result.checkpoints: its columns are not equally long")
     if any(epoch <= 0 for epoch in checkpoints["epoch"]):
         raise InvalidExportError("result.checkpoints.epoch: a curve begins above 0")
-    return TrialResult.from_dict(data)
+    result = TrialResult.from_dict(data)
+    result.trace.samples()  # raises ValueError if they are damaged
+    return result
