@@ -99,8 +99,9 @@ def _try_trial(
 
 def _other(error: GpusBusyError) -> str:
     """Return what else to choose: other GPUs, or for the one CPU of a machine another meter."""
-    is_cpu = "CPU packages" in str(error)
-    return "hardware=estimate" if is_cpu else "others with hardware.gpus=[...]"
+    if "CPU packages" not in str(error):
+        return "others with hardware.gpus=[...]"
+    return "hardware.cpu=false" if "hardware.cpu=false" in str(error) else "hardware=estimate"
 
 
 def _no_cuda(gpus: int) -> str:

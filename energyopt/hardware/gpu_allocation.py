@@ -90,7 +90,9 @@ class GpuAllocation:
         """
         if self.holds_packages or not getattr(meter, "reads_packages", False):
             return
-        self._leases.append(take_packages(self.options.lease_wait_s, on_wait))
+        on_gpus = bool(self.boards)
+        lease = take_packages(self.options.lease_wait_s, on_wait, on_gpus=on_gpus)
+        self._leases.append(lease)
         self.holds_packages = True
         self.max_parallel = 1
 

@@ -204,16 +204,20 @@ def take_some(
     return leases
 
 
-def take_packages(wait_s: float, on_wait: Callable[[str], None] | None = None) -> Lease:
+def take_packages(
+    wait_s: float, on_wait: Callable[[str], None] | None = None, *, on_gpus: bool = False
+) -> Lease:
     """Lease the CPU packages of this machine.
 
     Args:
         wait_s: How long to wait for them, in s.
         on_wait: Called once with their holder if it has to wait.
+        on_gpus: Whether GPUs are metered as well, which an estimate would miss.
 
     Raises:
         GpusBusyError: If they are not free by then; it names the holder.
     """
+    other = "set hardware.cpu=false" if on_gpus else "choose hardware=estimate"
     names = {PACKAGES: "the CPU's counter (RAPL)"}
 
     def say_waiting() -> None:
@@ -225,7 +229,7 @@ def take_packages(wait_s: float, on_wait: Callable[[str], None] | None = None) -
         raise GpusBusyError(
             f"a trial needs the CPU packages for itself, and {_holders(names)}: energy counters "
             f"belong to whole packages; waited {wait_s:g} s, wait longer with "
-            "hardware.lease_wait_s=..., or choose hardware=estimate, which counts CPU time"
+            f"hardware.lease_wait_s=..., or {other}"
         )
     return leases[0]
 

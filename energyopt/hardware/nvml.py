@@ -18,6 +18,7 @@ from energyopt.core.conditions import Gpu
 from energyopt.errors import HardwareError, PowerLimitRefusedError
 from energyopt.hardware.cuda_visible_devices import VARIABLE, visible_positions
 from energyopt.hardware.driver_remedies import is_jetson, nvml_remedy
+from energyopt.hardware.rapl_daemon import quieten
 
 T = TypeVar("T")
 
@@ -360,6 +361,7 @@ def _connect(config: Any) -> Any:  # zeus is untyped
     """Return the connection to zeusd; cached, since it cannot be closed."""
     from zeus.utils.zeusd import ZeusdClient
 
+    quieten()
     return ZeusdClient(config)
 
 

@@ -25,6 +25,7 @@ from energyopt.hardware.cuda_visible_devices import VARIABLE, set_visible
 from energyopt.hardware.driver_remedies import CPU_REMEDY, NVML_REMEDY
 from energyopt.hardware.host import cpu_model, device_model, hostname
 from energyopt.hardware.nvml import Board
+from energyopt.hardware.powercap import INSTEAD
 from energyopt.hardware.rapl import PackageWindow
 from energyopt.hardware.rapl_daemon import quieten
 
@@ -77,7 +78,8 @@ class NvmlMeter(_ZeusMeter):
                 "hardware.gpus=1, or choose another hardware=..."
             )
         self._gpus = tuple(gpus)
-        self._packages = PackageWindow() if cpu else None
+        with _not_estimated():
+            self._packages = PackageWindow() if cpu else None
         self.reads_packages = cpu
         self._window = _Window(gpus=self._gpus, device=device)
         boards = "GPU board" if len(gpus) == 1 else f"{len(gpus)} GPU boards"
@@ -94,7 +96,8 @@ class NvmlMeter(_ZeusMeter):
         """Open a window, after pending GPU work has finished."""
         super().start()
         if self._packages is not None:
-            self._packages.start()
+            with _not_estimated():
+                self._packages.start()
 
     def stop(self) -> Energy:
         """Close the window.
@@ -103,14 +106,16 @@ class NvmlMeter(_ZeusMeter):
             HardwareError: If a counter cannot be read, or does not belong to the training GPU.
         """
         time_s, measured = self._window.stop()
-        packages = Energy() if self._packages is None else self._packages.stop()
+        with _not_estimated():
+            packages = Energy() if self._packages is None else self._packages.stop()
         gpus_j = tuple(measured.gpu_energy[i] for i in range(len(self._gpus)))
         return Energy(time_s, sum(gpus_j), packages.cpu_j, packages.dram_j, gpus_j)
 
     def check_moving(self) -> None:
         """Check that the counter of no CPU package stands still."""
         if self._packages is not None:
-            self._packages.check_moving()
+            with _not_estimated():
+                self._packages.check_moving()
 
 
 class RaplMeter:
@@ -368,6 +373,16 @@ def _reset_zeus(gpus: Sequence[Board]) -> None:
             del os.environ[VARIABLE]
         else:
             os.environ[VARIABLE] = previous
+
+
+@contextmanager
+def _not_estimated() -> Iterator[None]:
+    """Replace the advice to estimate in errors of the CPU's counters: that would miss the GPUs."""
+    try:
+        yield
+    except HardwareError as error:
+        message = str(error).replace(INSTEAD, "set hardware.cpu=false")
+        raise HardwareError(message) from error
 
 
 @contextmanager

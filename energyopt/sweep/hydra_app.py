@@ -58,11 +58,17 @@ def value_of(returned: JobReturn) -> Any:
     return returned._return_value  # noqa: SLF001
 
 
-def package_note(n_jobs: int) -> str:
-    """Return the sentence that trials which read the CPU packages run one at a time."""
+def package_note(n_jobs: int, *, on_gpus: bool) -> str:
+    """Return the sentence that trials which read the CPU packages run one at a time.
+
+    Args:
+        n_jobs: How many were to run.
+        on_gpus: Whether GPUs are metered as well.
+    """
+    other = "hardware.cpu=false" if on_gpus else "hardware=estimate, which counts CPU time,"
     return (
         f"n_jobs={n_jobs}, but RAPL counts whole CPU packages, whichever trial runs on them, so 1 "
-        "trial runs at a time; hardware=estimate, which counts CPU time, can run more"
+        f"trial runs at a time; {other} can run more"
     )
 
 

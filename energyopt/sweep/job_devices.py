@@ -107,6 +107,11 @@ class JobDevices:
             return gpus
         return 1 if gpus is None or isinstance(gpus, str) else len(gpus)
 
+    @property
+    def reads_gpus(self) -> bool:
+        """True if jobs read the counters of GPUs."""
+        return bool(self._boards)
+
     @cached_property
     def reads_cpu(self) -> bool:
         """True if jobs read the counters of the CPU packages, which are those of all jobs."""

@@ -277,7 +277,7 @@ class OtherApp(HydraApp):
         if self.goal is None or n_jobs <= max_parallel:
             return []
         if self._devices.reads_cpu:
-            return [package_note(n_jobs)]
+            return [package_note(n_jobs, on_gpus=self._devices.reads_gpus)]
         trials = "1 trial" if max_parallel == 1 else f"{max_parallel} trials"
         return [f"n_jobs={n_jobs}, but there are energy counters for {trials} at a time"]
 

@@ -475,7 +475,7 @@ def test_gpus_whose_trials_also_read_the_cpu_are_used_one_at_a_time(
         assert first.max_parallel == 1
         second.hold_packages_for(NvmlMeter(second.boards, "cpu"))
         assert second.max_parallel == 2
-        with pytest.raises(GpusBusyError, match="CPU packages"):
+        with pytest.raises(GpusBusyError, match=r"CPU packages.*or set hardware\.cpu=false$"):
             second.hold_packages_for(NvmlMeter(second.boards, "cpu", cpu=True))
 
 
