@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from energyopt.core.number_checks import is_number
+from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import setting
 
@@ -84,9 +85,9 @@ def searched(study: StudyRecord) -> tuple[str, ...]:
     """Return the parameters with more than one value: learning rate and batch size first."""
     values: dict[str, set[str]] = {}
     for trial, _ in study.results:
-        for key, value in trial.params.items():
+        for key, value in without_seeds(trial.params).items():
             values.setdefault(key, set()).add(repr(value))
-    keys = [key for key, texts in values.items() if len(texts) > 1 and key != "seed"]
+    keys = [key for key, texts in values.items() if len(texts) > 1]
     return tuple(sorted(keys, key=lambda key: _FIRST.index(key) if key in _FIRST else len(_FIRST)))
 
 

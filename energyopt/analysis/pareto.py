@@ -11,6 +11,7 @@ from operator import itemgetter, le
 from typing import Any, Literal, TypeVar
 
 from energyopt.core.curve import CurvePoint
+from energyopt.core.seeds import configuration_key
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import count
@@ -133,11 +134,19 @@ def front_of(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     if not points:
         return "no points"
     if points[0].kind_of_point == "final":
-        n_final = count(sum(1 for _ in _finals(study)), "feasible trial")
+        n_final = _trials_text([trial for trial, *_ in _finals(study)], "feasible trial")
         return f"objective values ({', '.join(m.name for m in study.metrics)}) of {n_final}"
-    curves = sum(any(map(math.isfinite, result.curve.accuracy)) for _, result in study.results)
-    trials = count(curves, "trial")
+    finite = [t for t, result in study.results if any(map(math.isfinite, result.curve.accuracy))]
+    trials = _trials_text(finite, "trial")
     return f"{study.monitor.name} against training energy, over all checkpoints of {trials}"
+
+
+def _trials_text(trials: Sequence[TrialRecord], noun: str) -> str:
+    """Return a number of trials, and of configurations where some differ in their seeds only."""
+    n_setups = len({configuration_key(trial.params) for trial in trials})
+    if n_setups == len(trials):
+        return count(len(trials), noun)
+    return f"{count(len(trials), noun)} with {count(n_setups, 'setup')}, each point of one training"
 
 
 def check_target(study: StudyRecord, target: float | None) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from energyopt.analysis.paired_ratio import NORMAL_QUANTILE
 from energyopt.analysis.pareto import trained_as
+from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.search.posterior_ranking import (
     EmpiricalModel,
@@ -169,7 +170,7 @@ def _cheapest(snapshots: Sequence[TrialSnapshot], target: float) -> list[TrialSn
 
 def _model(study: StudyRecord, snapshots: Sequence[TrialSnapshot], target: float) -> Model:
     """Return a model across configurations if the space is known, else the empirical one."""
-    keys = {key for trial in snapshots for key in trial.params} - {"seed"}
+    keys = {key for trial in snapshots for key in without_seeds(trial.params)}
     space = {key: d for key, d in study.space.items() if key in keys}
     if not keys or space.keys() != keys:
         return EmpiricalModel(snapshots, target)

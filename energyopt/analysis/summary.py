@@ -5,10 +5,17 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from energyopt.analysis.break_even import Savings, energy_by_outcome_j, energy_by_purpose_j, saving
+from energyopt.analysis.configurations import (
+    Configuration,
+    WithEvaluation,
+    n_configurations,
+    reached_configurations,
+    with_evaluation,
+)
 from energyopt.analysis.pareto import (
     FrontPoint,
     Hit,
@@ -75,11 +82,15 @@ class Summary:
         study: Name of the study.
         target: Value of the metric to reach; None for another app's study.
         counts: Number of trials by state and outcome.
-        recommended: The cheapest configuration that reached the target; None if no trial did.
+        recommended: The cheapest trial with the configuration that is cheapest on average; None
+            if no trial reached the target.
         advised: The configuration with the lowest expected energy, if that is another one.
         advice: Its expected energy; None if fewer than two trials reached the target.
-        worst: The most expensive one that reached it.
-        spread: Energy of the worst over that of the recommended one; None if unknown.
+        worst: The cheapest trial with the configuration that needed most.
+        spread: Mean energy of the worst configuration over that of the cheapest; None if unknown.
+        reached: The configurations that reached the target, the cheapest on average first.
+        tried: Number of configurations that were trained.
+        with_evaluation: The comparisons with evaluation, if it costs more than a fifth of training.
         default: The default configuration at the target; None if not trained or if it missed.
         saving: Share of the default's energy that the recommended configuration saves.
         against_default: The savings in J with their interval; None if unknown.
@@ -110,6 +121,9 @@ class Summary:
     advice: Advice | None
     worst: FrontPoint | None
     spread: float | None
+    reached: tuple[Configuration, ...]
+    tried: int
+    with_evaluation: WithEvaluation | None
     default: FrontPoint | None
     saving: float | None
     against_default: Savings | None
@@ -146,16 +160,17 @@ def summarize(
     reuse = study.plans.reuse if reuse is None else reuse
     target = study.target if target is None else target
     reaching = [] if target is None else at_target(study, target)
-    recommended = at_checkpoint(study, *reaching[0]) if reaching else None
-    worst = at_checkpoint(study, *reaching[-1]) if reaching else None
-    default = next((at_checkpoint(study, *hit) for hit in reaching if hit[0].default), None)
+    reached = [] if target is None else reached_configurations(study, target, reaching)
+    recommended = _point(study, reached[0]) if reached else None
+    worst = _point(study, reached[-1]) if reached else None
+    default = next((_point(study, c) for c in reached if c.default), None)
     outcomes = {trial.number: trial_outcome(trial, target) for trial in study.trials}
     spent_j = study.search_energy_j
     front = curve_front(study)
     advice = next(iter(advise(study, target)), None) if len(reaching) > 1 else None
-    advised = _advised(study, reaching, advice)
+    advised = _advised(study, reaching, recommended, advice)
     best = advised or recommended
-    against_default = _against_default(study, reaching, best)
+    against_default = _against_default(study, reaching, default, best)
     saved_j = against_default.value_j if against_default else 0.0
     return Summary(
         study=study.name,
@@ -165,7 +180,10 @@ def summarize(
         advised=advised,
         advice=advice,
         worst=worst,
-        spread=_ratio(worst, recommended),
+        spread=reached[-1].mean_j / reached[0].mean_j if reached else None,
+        reached=tuple(reached),
+        tried=n_configurations(trial for trial, _ in study.results),
+        with_evaluation=_with_evaluation(reached, best, default),
         default=default,
         saving=saved_j / against_default.default_j if against_default else None,
         against_default=against_default,
@@ -233,23 +251,43 @@ def _count(study: StudyRecord, outcomes: Mapping[int, TrialOutcome | None]) -> C
 
 
 def _advised(
-    study: StudyRecord, reaching: Sequence[Hit], advice: Advice | None
+    study: StudyRecord,
+    reaching: Sequence[Hit],
+    cheapest: FrontPoint | None,
+    advice: Advice | None,
 ) -> FrontPoint | None:
     """Return the point with the lowest expected energy; None if it also was the cheapest."""
-    if advice is None or params_key(advice.trial.params) == params_key(reaching[0][0].params):
+    if advice is None or cheapest is None:
+        return None
+    if params_key(advice.trial.params) == params_key(cheapest.params):
         return None
     hit = next(hit for hit in reaching if hit[0].number == advice.trial.number)
     return at_checkpoint(study, *hit)
 
 
+def _point(study: StudyRecord, configuration: Configuration) -> FrontPoint:
+    """Return the point of a configuration's cheapest trial."""
+    point = at_checkpoint(study, *configuration.hit)
+    return replace(point, default=configuration.default)
+
+
+def _with_evaluation(
+    reached: Sequence[Configuration], best: FrontPoint | None, default: FrontPoint | None
+) -> WithEvaluation | None:
+    keys = (None if point is None else params_key(point.params) for point in (best, default))
+    return with_evaluation(reached, *keys)
+
+
 def _against_default(
-    study: StudyRecord, reaching: Sequence[Hit], best: FrontPoint | None
+    study: StudyRecord,
+    reaching: Sequence[Hit],
+    default: FrontPoint | None,
+    best: FrontPoint | None,
 ) -> Savings | None:
-    trials = {hit[0].number: hit[0] for hit in reaching}
-    default = next((trial for trial in trials.values() if trial.default), None)
     if best is None or default is None:
         return None
-    return saving(study, reaching, default, trials[best.trial])
+    trials = {hit[0].number: hit[0] for hit in reaching}
+    return saving(study, reaching, trials[default.trial], trials[best.trial])
 
 
 def _missed_share(
@@ -273,12 +311,6 @@ def _flags(study: StudyRecord, target: float | None) -> dict[str, int]:
     return dict(sorted(Counter(itertools.chain.from_iterable(flags)).items()))
 
 
-def _ratio(over: FrontPoint | None, under: FrontPoint | None) -> float | None:
-    if over is None or under is None or under.energy_j <= 0:
-        return None
-    return over.energy_j / under.energy_j
-
-
 def _no_break_even(
     study: StudyRecord,
     target: float | None,
@@ -292,6 +324,8 @@ def _no_break_even(
     if default is None:
         return _no_default(study, target)
     if params_key(recommended.params) == params_key(default.params):
+        if len(study.results) > 1 and n_configurations(t for t, _ in study.results) == 1:
+            return "only one setup was trained, the default"
         return f"the default setup (trial {default.trial}) is itself the cheapest"
     return (
         f"the default setup (trial {default.trial}) is not more expensive than the recommended one"

@@ -27,7 +27,7 @@ from energyopt.core.window_quality import SHORT_ESTIMATE
 from energyopt.errors import JournalError
 from energyopt.report.console import drawn_over, say
 from energyopt.report.flags import explain_flag
-from energyopt.report.sentences import source_lines
+from energyopt.report.sentences import params_text, source_lines
 
 _REFRESHES_PER_S = 4
 _LINE_EVERY_S = 600.0
@@ -227,7 +227,7 @@ class LiveStudy(Progress):
     def _render(self) -> RenderableType:
         parts: list[RenderableType] = [self._bar()]
         if self._best is not None:
-            line = f"best  {_outcome(self._best)} ({setup(self._best.params)})"
+            line = f"best  {_outcome(self._best)} ({params_text(self._best.params)})"
             parts.append(Text(line, style="green", overflow="ellipsis", no_wrap=True))
         parts.extend(
             _dim(_training_line(f"trial {number}", run)) for number, run in self._running_now()

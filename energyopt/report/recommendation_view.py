@@ -11,6 +11,7 @@ from rich.text import Text
 
 from energyopt.analysis.pareto import FrontPoint, at_checkpoint
 from energyopt.analysis.recommendation import Advice, advise
+from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import accuracy, count, joules, percent
 from energyopt.errors import StudyError
@@ -110,7 +111,7 @@ def recommendation_data(
         "setups": [
             {
                 "trial": advice.trial.number,
-                "params": dict(advice.trial.params),
+                "params": without_seeds(advice.trial.params),
                 "energy_j": advice.energy_j,
                 "interval_j": list(advice.interval_j),
                 "probability": advice.probability,

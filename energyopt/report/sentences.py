@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from energyopt.analysis.break_even import Savings
+from energyopt.analysis.configurations import Configuration
 from energyopt.analysis.pareto import FrontPoint
 from energyopt.analysis.pretraining_value import recycled_line
 from energyopt.analysis.recommendation import WITHIN
 from energyopt.analysis.summary import Counts, Summary, TrialOutcome
 from energyopt.core.conditions import PowerProfile
 from energyopt.core.metric import ACCURACY, Monitor
+from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import TrialRecord
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, percent, quantity, setup
@@ -49,6 +51,7 @@ def summary_lines(summary: Summary) -> tuple[str, ...]:
             _cheapest_line(summary, summary.target),
             _advice_line(summary),
             _worst_line(summary, summary.target),
+            evaluation_line(summary),
         ]
     lines += [*book_lines(summary), recycled_line(summary.recycled)]
     if summary.target is not None or summary.provenance is not None:
@@ -122,10 +125,11 @@ def _trials_line(summary: Summary) -> str:
 def _cheapest_line(summary: Summary, target: float) -> str:
     point = summary.recommended
     if point is not None:
-        return (
-            f"Cheapest setup reaching {accuracy(target)}: {point_text(point)} - "
-            f"{joules(point.energy_j)} to target (trial {point.trial}, epoch {point.epoch:.4g})."
-        )
+        cheapest = summary.reached[0]
+        who = f"Cheapest setup reaching {accuracy(target)}: {point_text(point)}"
+        if summary.tried == 1 and cheapest.trainings > 1:
+            who = f"The only setup that was trained reached {accuracy(target)}: {point_text(point)}"
+        return f"{who} - {energy_text(cheapest)}."
     if not summary.front:
         return ""
     best = summary.front[-1]
@@ -148,20 +152,88 @@ def _advice_line(summary: Summary) -> str:
     )
 
 
+def energy_text(configuration: Configuration) -> str:
+    """Return the energy to the target of a configuration, and of how many trainings it is."""
+    trial, _, point = configuration.hit
+    runs = configuration.runs
+    missed = configuration.trainings - len(runs)
+    reached = f"; {missed} of {configuration.trainings} missed it" if missed else ""
+    if len(runs) == 1 and not configuration.confirmed:
+        source_text = f"trial {trial.number}, epoch {point.epoch:.4g}"
+        return f"{joules(configuration.mean_j)} to target ({source_text}{reached})"
+    seeds = "new seed" if configuration.confirmed else "seed"
+    return (
+        f"{joules(configuration.mean_j)} to target (geometric mean of {count(len(runs), seeds)}"
+        f"{reached}; its cheapest trial is {trial.number})"
+    )
+
+
 def _worst_line(summary: Summary, target: float) -> str:
     counts, worst = summary.counts, summary.worst
     if worst is None:
         return _missed_text(counts)
     if counts.reached == 1:
         line = f"Trial {worst.trial} is the only one that reached {accuracy(target)}"
+    elif len(summary.reached) == 1:
+        trials = count(counts.reached, "trial")
+        line = f"No other setup reached {accuracy(target)} ({trials} with this one did)"
+        line = "" if summary.tried == 1 else line
     else:
         times = "" if summary.spread is None else f" {summary.spread:.1f}x the best"
         line = (
-            f"The worst setup that reached {accuracy(target)} cost{times} "
-            f"({joules(worst.energy_j)}, trial {worst.trial}; one seed each)"
+            f"The worst setup that reached {accuracy(target)} cost{times} ({_worst_basis(summary)})"
         )
     missed = _missed_text(counts)
+    if not line:
+        return missed
     return f"{line}; {missed}" if missed else f"{line}."
+
+
+def _worst_basis(summary: Summary) -> str:
+    """Return the energy of the worst configuration, and what its ratio to the best rests on."""
+    worst, best = summary.reached[-1], summary.reached[0]
+    energy, number = joules(worst.mean_j), worst.hit[0].number
+    if worst.confirmed and best.confirmed:
+        return f"{energy}, trial {number}; means of new seeds, which chose neither"
+    fewest, most = sorted((len(best.runs), len(worst.runs)))
+    if most == 1:
+        basis = "one seed each"
+    else:
+        basis = f"means of {f'{fewest} and {most}' if fewest < most else most} seeds"
+    return f"{energy}, trial {number}; {basis}"
+
+
+def evaluation_line(summary: Summary) -> str:
+    """Return the ratios with evaluation, where it costs more than a fifth of training."""
+    whole = summary.with_evaluation
+    if whole is None or summary.spread is None:
+        return ""
+    ratios, alone = [], []
+    if len(summary.reached) > 1:
+        ratios.append(f"the worst setup cost {whole.spread:.1f}x the best")
+        alone.append(f"{summary.spread:.1f}x")
+    if whole.saving is not None and summary.saving is not None:
+        ratios.append(f"the recommended one saves {percent(whole.saving)} of the default's energy")
+        alone.append(percent(summary.saving))
+    line = f"Evaluation costs up to {percent(whole.share)} of training"
+    if not ratios:
+        return f"{line} on top."
+    line += f". With it {' and '.join(ratios)}; by training alone {' and '.join(alone)}"
+    return f"{line}. {_flips(summary)}" if _flips(summary) else f"{line}."
+
+
+def _flips(summary: Summary) -> str:
+    """Return what evaluation turns around; empty if it is nothing."""
+    whole = summary.with_evaluation
+    if whole is None:
+        return ""
+    is_known = whole.saving is not None and summary.saving is not None
+    if is_known and ((whole.saving or 0.0) > 0) != ((summary.saving or 0.0) > 0):
+        return "So whether the recommended setup saves energy depends on evaluation."
+    if whole.cheapest.key != summary.reached[0].key:
+        cheapest = params_text(whole.cheapest.hit[0].params)
+        return f"So the verdict depends on evaluation: with it {cheapest} is the cheapest."
+    return ""
 
 
 def _missed_text(counts: Counts) -> str:
@@ -300,7 +372,7 @@ def point_text(point: FrontPoint) -> str:
     """Return the configuration of a point in a sentence."""
     if not point.default:
         return params_text(point.params)
-    values = setup(point.params)
+    values = setup(without_seeds(point.params))
     return f"the default setup ({values})" if values else "the default setup"
 
 
@@ -311,5 +383,5 @@ def trial_text(trial: TrialRecord) -> str:
 
 
 def params_text(params: Mapping[str, Any]) -> str:
-    """Return the searched hyperparameters of a trial, or that none were searched."""
-    return setup(params) or "the fixed setup"
+    """Return the searched hyperparameters of a trial without seeds, or that none were searched."""
+    return setup(without_seeds(params)) or "the fixed setup"

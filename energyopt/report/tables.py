@@ -18,10 +18,12 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from energyopt.analysis.pareto import FrontPoint, at_target
+from energyopt.analysis.configurations import reached_configurations
+from energyopt.analysis.pareto import FrontPoint, Hit, at_target
 from energyopt.analysis.summary import OPEN, Summary, summarize
 from energyopt.core.curve import CurvePoint
 from energyopt.core.metric import ACCURACY, Monitor
+from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, setting, setup
@@ -44,14 +46,24 @@ def studies_table(studies: Iterable[StudyRecord]) -> RenderableType:
             study.name,
             sum(trial.state not in OPEN for trial in study.trials),
             len(hits),
-            joules(hits[0][2].training_j if hits else None),
+            joules(_cheapest_j(study, hits)),
             joules(study.search_energy_j),
             "-" if study.provenance is None else source(study.provenance),
         )
     if not table.row_count:
         return _text("No studies yet.")
-    note = "cheapest: training energy to the study's target; search: all energy the study used"
+    note = (
+        "cheapest: training energy of the cheapest setup to the study's target, its mean over "
+        "seeds; search: all energy the study used"
+    )
     return Group(table, _text(note, style="dim"))
+
+
+def _cheapest_j(study: StudyRecord, hits: Sequence[Hit]) -> float | None:
+    """Return the mean energy of the cheapest configuration, in J; None if none reached it."""
+    if study.target is None or not hits:
+        return None
+    return reached_configurations(study, study.target, hits)[0].mean_j
 
 
 def front_table(
@@ -168,7 +180,11 @@ def summary_panel(summary: Summary) -> RenderableType:
     parts += [_text(line) for line in summary_lines(summary)]
     if summary.recommended is not None:
         parts += [
-            _text("Train the cheapest setup again:"),
+            _text(
+                "Train the cheapest setup again:"
+                if len(summary.reached[0].searched) == 1
+                else "Train its cheapest trial again:"
+            ),
             CommandText(summary.recommended.overrides, summary.app),
         ]
     return Group(*parts)
@@ -203,7 +219,7 @@ def _front_rows(
     rows: Sequence[tuple[FrontPoint, bool]], monitor: Monitor, *, spread: bool
 ) -> Table:
     """Return a table of points, with one column per parameter or all in one column."""
-    keys = list(dict.fromkeys(key for point, _ in rows for key in point.params))
+    keys = list(dict.fromkeys(key for point, _ in rows for key in without_seeds(point.params)))
     table = _table(numbers=("energy", monitor.name))
     _add_setup(table, keys, spread=spread)
     for name in ("trial", "epoch"):
@@ -223,7 +239,7 @@ def _front_rows(
 
 def _value_rows(trials: Sequence[TrialRecord], metrics: Sequence[Metric], *, spread: bool) -> Table:
     """Return a table of trials, with one column per parameter or all in one column."""
-    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
+    keys = list(dict.fromkeys(key for trial in trials for key in without_seeds(trial.params)))
     table = _table(numbers=("trial",))
     for metric in metrics:
         heading = _text(f"{metric.name} ({metric.direction})")
@@ -245,7 +261,7 @@ def _add_setup(table: Table, keys: Sequence[str], *, spread: bool) -> None:
 
 def _setup_cells(params: Mapping[str, Any], keys: Sequence[str], *, spread: bool) -> list[str]:
     if not spread:
-        return [setup(params) or "-"]
+        return [setup(without_seeds(params)) or "-"]
     return [setting(params[key]) if key in params else "-" for key in keys]
 
 

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.outcome import MONITOR
+from energyopt.core.seeds import configuration_key
 
 CURVE = "curve"
 """Attribute of a trial, in Optuna's tables too: its curve, as `TrialSnapshot.curve` gives it."""
@@ -65,8 +66,8 @@ class TrialSnapshot:
 
 
 def params_key(params: Mapping[str, Any]) -> Hashable:
-    """Return a key of a configuration: all hyperparameters but the seed."""
-    return tuple(sorted((key, repr(value)) for key, value in params.items() if key != "seed"))
+    """Return a key of a configuration: all hyperparameters but seeds."""
+    return configuration_key(params)
 
 
 def unique_params(points: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from energyopt.analysis.pareto import undominated
+from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import setup as setup_words
 
@@ -38,7 +39,8 @@ def describe_results(study: StudyRecord, storage: str, folder: Path) -> str:
     if not best:
         return locations
     first = best[0]
-    best_text = f"best: trial {first.number}, {first.values[0]:g} ({setup_words(first.params)})"
+    setup = setup_words(without_seeds(first.params))
+    best_text = f"best: trial {first.number}, {first.values[0]:g} ({setup})"
     return f"{best_text}\n{locations}"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from energyopt.analysis.pareto import FrontPoint, at_checkpoint, curve_front, final_front
 from energyopt.analysis.recommendation import advise
+from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import accuracy, joules
 from energyopt.errors import ConfigError, EnergyoptError, StudyError
@@ -97,7 +98,7 @@ class LoadedStudy:
             )
         return RecommendedConfiguration(
             trial=best.trial.number,
-            params=best.trial.params,
+            params=without_seeds(best.trial.params),
             overrides=at_checkpoint(self.record, best.trial, result, hit).overrides,
             energy_j=best.energy_j,
             interval_j=best.interval_j,

@@ -17,6 +17,7 @@ from energyopt.analysis.paired_ratio import CONFIDENCE
 from energyopt.analysis.pareto import FrontPoint, front_of
 from energyopt.analysis.summary import Summary, summarize
 from energyopt.core.metric import ACCURACY, Monitor
+from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord
 from energyopt.errors import ConfigError, StorageError
 from energyopt.report.sentences import book_lines
@@ -101,7 +102,7 @@ def _json(points: Sequence[FrontPoint], study: StudyRecord) -> str:
             {
                 **{name: read(point) for name, read in columns.items()},
                 "flags": list(point.flags),
-                "params": {key: plain(value) for key, value in point.params.items()},
+                "params": {k: plain(v) for k, v in without_seeds(point.params).items()},
                 "overrides": shlex.join(point.overrides),
             }
             for point in points
@@ -201,7 +202,7 @@ def _cells(point: FrontPoint, columns: Columns, keys: Sequence[str]) -> list[Cel
 
 
 def _param_keys(points: Sequence[FrontPoint]) -> list[str]:
-    return list(dict.fromkeys(key for point in points for key in point.params))
+    return list(dict.fromkeys(key for point in points for key in without_seeds(point.params)))
 
 
 def plain(value: Any) -> Cell:

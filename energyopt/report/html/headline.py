@@ -14,7 +14,7 @@ from energyopt.analysis.summary import Summary
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
-from energyopt.core.units import accuracy, count, joules, percent, setup
+from energyopt.core.units import accuracy, count, joules, percent
 from energyopt.report.html.tables import (
     Column,
     Grid,
@@ -23,7 +23,14 @@ from energyopt.report.html.tables import (
     metric_column,
     number_column,
 )
-from energyopt.report.sentences import COUNTED, best_value_text, break_even_interval, point_text
+from energyopt.report.sentences import (
+    COUNTED,
+    best_value_text,
+    break_even_interval,
+    energy_text,
+    params_text,
+    point_text,
+)
 from energyopt.search.schedule import params_key
 
 _MAX_NAME_CHARS = 60  # a longer configuration is called by its trial in the headline
@@ -84,7 +91,7 @@ def answer(
 
 def name_of(point: FrontPoint) -> str:
     """Return the name of a configuration in a sentence: its values, unless they are long."""
-    if len(setup(point.params)) > _MAX_NAME_CHARS and not point.default:
+    if len(params_text(point.params)) > _MAX_NAME_CHARS and not point.default:
         return f"the setup of trial {point.trial}"
     return point_text(point)
 
@@ -126,6 +133,8 @@ def _headline(summary: Summary, best: FrontPoint | None) -> str:
     if best is None or summary.target is None:
         return _headline_without_best(summary)
     target = accuracy(summary.target)
+    if summary.tried == 1 and summary.reached[0].trainings > 1:
+        return f"The only setup that was trained reaches {target}: {name_of(best)}."
     if best.default:
         return f"The default setup is the cheapest that was found to reach {target}."
     if summary.saving is not None and summary.saving > 0:
@@ -160,13 +169,12 @@ def _headline_without_best(summary: Summary) -> str:
 
 def _lead(study: StudyRecord, summary: Summary, best: FrontPoint | None) -> Iterator[str]:
     cheapest = summary.recommended
-    if best is not None and len(setup(best.params)) > _MAX_NAME_CHARS:
-        yield f"That is {setup(best.params)}."
+    if best is not None and len(params_text(best.params)) > _MAX_NAME_CHARS:
+        yield f"That is {params_text(best.params)}."
     if summary.advised is not None and cheapest is not None:
         yield (
-            "It is expected to need the least allowing for seed noise. The cheapest single "
-            f"training was "
-            f"{name_of(cheapest)}, with {joules(cheapest.energy_j)} (trial {cheapest.trial})."
+            "It is expected to need the least allowing for seed noise. The cheapest as measured "
+            f"was {name_of(cheapest)}: {energy_text(summary.reached[0])}."
         )
     elif best is None and summary.front and summary.target is not None:
         point = summary.front[-1]

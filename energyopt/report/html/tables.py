@@ -20,6 +20,7 @@ from energyopt.analysis.summary import Summary, trial_outcome
 from energyopt.core.curve import CurvePoint
 from energyopt.core.energy import Energy, total
 from energyopt.core.metric import ACCURACY, Monitor
+from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import duration, joules, percent, quantity, setup
@@ -382,5 +383,5 @@ def best_values_grid(summary: Summary) -> Grid:
         ),
         Column("setup", "setup"),
     )
-    rows = tuple((trial.number, *trial.values, setup(trial.params)) for trial in summary.told)
+    rows = tuple((t.number, *t.values, setup(without_seeds(t.params))) for t in summary.told)
     return Grid("told", "Best objective values: those that no other trial beats.", columns, rows)
