@@ -1,9 +1,10 @@
 """Compare two runs of an experiment: are their energies equivalent?
 
-Configurations are paired by what they are: their arm and their parameters without seeds. Each pair
-gives one log ratio of energies; over those of an arm, two one-sided tests (TOST) tell whether the
-mean is within the margin. Two runs are equivalent if every arm is: an intersection-union test,
-which needs no correction for the number of arms.
+Configurations are paired by what they are: their arm, with the words of its plan (task, model,
+target), and their parameters without seeds. Each pair gives one log ratio of energies; over those
+of an arm, two one-sided tests (TOST) tell whether the mean is within the margin. Two runs are
+equivalent if every arm is: an intersection-union test, which needs no correction for the number of
+arms.
 """
 
 from __future__ import annotations
@@ -144,12 +145,20 @@ def compare(
     )
 
 
-def _energies(raw: Raw) -> dict[tuple[str, Configuration], dict[int, float]]:
+_Key = tuple[str, frozenset[str], Configuration]
+
+
+def _key(raw: Raw, row: Row) -> _Key:
+    words = frozenset(raw.experiment.arms_by_name[row.arm].words)
+    return (row.arm, words, identity(row.setup))
+
+
+def _energies(raw: Raw) -> dict[_Key, dict[int, float]]:
     """Return the energies to the target, in J, of each configuration by seed."""
-    energies: dict[tuple[str, Configuration], dict[int, float]] = {}
+    energies: dict[_Key, dict[int, float]] = {}
     for row in raw.rows:
         if row.reached and row.energy_j > 0:
-            energies.setdefault((row.arm, identity(row.setup)), {})[row.seed] = row.energy_j
+            energies.setdefault(_key(raw, row), {})[row.seed] = row.energy_j
     return energies
 
 
@@ -195,7 +204,8 @@ def screen(reproduction: Reproduction, older_folder: str) -> RenderableType:
             Text(),
             Text(
                 f"Nothing compared: this run and {older_folder} have no configuration in common "
-                "that reached its target in both.",
+                "that reached its target in both: the same arm of the same plan, with the same "
+                "parameters.",
                 style="bold",
             ),
         )
@@ -266,7 +276,7 @@ def _end(row: Row) -> str:
 
 
 def _grid(raw: Raw) -> dict[tuple[Any, ...], Row]:
-    return {(row.arm, identity(row.setup), row.seed): row for row in raw.rows if row.role == GRID}
+    return {(_key(raw, row), row.seed): row for row in raw.rows if row.role == GRID}
 
 
 def _ratios(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:

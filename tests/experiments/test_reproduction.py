@@ -153,6 +153,14 @@ def test_where_nothing_is_compared_nothing_is_said_to_be_alike(rows: tuple[Row, 
     assert "is equivalent" not in text(found)
 
 
+def test_another_target_is_another_configuration() -> None:
+    plan = BEFORE.experiment
+    arms = tuple(replace(arm, words=("target=0.5",)) for arm in plan.arms)
+    found = against(replace(BEFORE, experiment=replace(plan, arms=arms)))
+    assert (found.arms, found.grid) == ((), ())
+    assert "Nothing compared" in text(found)
+
+
 def test_another_experiment_is_refused() -> None:
     other = raw(replace(experiment("recycled", PAIR), name="other"), BEFORE.rows)
     with pytest.raises(ConfigError, match="other cannot be compared with made_up"):
