@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -29,6 +29,7 @@ from energyopt.analysis.pretraining_value import recycled_of
 from energyopt.analysis.recommendation import Advice, advise
 from energyopt.core.accounting import Recycled
 from energyopt.core.conditions import PowerProfile
+from energyopt.core.gpu_trace import TraceEvent
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import RAN_ITS_COURSE, Provenance
@@ -111,6 +112,7 @@ class Summary:
         monitor: The metric of its trials.
         recycled: The value of pretraining; None if nothing can be compared.
         app: The command of the other app that trains; None for our own.
+        events: What traces of GPUs show, each with the number of its trial.
     """
 
     study: str
@@ -144,6 +146,7 @@ class Summary:
     monitor: Monitor = ACCURACY
     recycled: Recycled | None = None
     app: str | None = None
+    events: tuple[tuple[int, TraceEvent], ...] = ()
 
 
 def summarize(
@@ -208,6 +211,7 @@ def summarize(
         monitor=study.monitor,
         recycled=recycled_of(study, reaching),
         app=study.app,
+        events=tuple(_events(study)),
     )
 
 
@@ -309,6 +313,12 @@ def _flags(study: StudyRecord, target: float | None) -> dict[str, int]:
     points = [None if target is None else result.first_at(target) for result in results]
     flags = (set(r.flags_at(point)) for r, point in zip(results, points, strict=True))
     return dict(sorted(Counter(itertools.chain.from_iterable(flags)).items()))
+
+
+def _events(study: StudyRecord) -> Iterator[tuple[int, TraceEvent]]:
+    for trial in study.trials:
+        for event in trial.result.conditions.events if trial.result is not None else ():
+            yield trial.number, event
 
 
 def _no_break_even(

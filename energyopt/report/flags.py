@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from energyopt.core.gpu_trace import TraceEvent
+from energyopt.core.units import quantity
 from energyopt.core.window_quality import (
     MAX_STEAL_SHARE,
     MAX_SWITCHES_HZ,
@@ -183,3 +185,10 @@ def explain_flag(flag: str) -> str:
     if run in ("source", "teacher") and run_flag in REMEDIES:
         return f"{flag}: of the {run}'s training: {REMEDIES[run_flag]}"
     return flag
+
+
+def event_text(event: TraceEvent) -> str:
+    """Return what a trace shows, and when."""
+    began, ended = (quantity(time_s, "s") for time_s in (event.began_s, event.ended_s))
+    when = f"at {began}" if began == ended else f"from {began} to {ended}"
+    return f"{event.flag} {when} ({event.detail})"

@@ -18,12 +18,13 @@ from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import TrialRecord
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, percent, quantity, setup
-from energyopt.report.flags import explain_flag
+from energyopt.report.flags import event_text, explain_flag
 
 COUNTED = "This counts the energy of trials only: start-up and the sampler are not metered."
 
 _MAX_PROFILES = 3
 _DRIFT_TO_SAY = 0.01  # below it, the repeated measurements of a limit agree within their noise
+_MAX_EVENTS = 3
 
 _OUTCOMES: Mapping[str, str] = {
     "reached": "reached the target",
@@ -57,7 +58,7 @@ def summary_lines(summary: Summary) -> tuple[str, ...]:
     if summary.target is not None or summary.provenance is not None:
         lines.append(_measuring_line(summary.provenance))
     lines += [_profile_line(trial, profile) for trial, profile in summary.profiles[:_MAX_PROFILES]]
-    lines.append(_flags_line(summary.flags))
+    lines += [_flags_line(summary.flags), _events_line(summary)]
     return tuple(line for line in lines if line)
 
 
@@ -351,6 +352,15 @@ def _flags_line(flags: Mapping[str, int]) -> str:
         return ""
     warnings = "; ".join(f"{explain_flag(flag)} ({count(n, 'trial')})" for flag, n in flags.items())
     return f"Warnings: {warnings}."
+
+
+def _events_line(summary: Summary) -> str:
+    if not summary.events:
+        return ""
+    shown = [f"trial {number} {event_text(e)}" for number, e in summary.events[:_MAX_EVENTS]]
+    n_more = len(summary.events) - len(shown)
+    more = f"; {n_more} more are in the report" if n_more else ""
+    return f"Within trials: {'; '.join(shown)}{more}."
 
 
 def best_value_text(summary: Summary, best: FrontPoint, start: str = "The") -> str:

@@ -21,7 +21,7 @@ from energyopt.errors import ConfigError
 from energyopt.jobs.app_config import config_folders
 from energyopt.jobs.job import ReadyTrial, journal_path, ready_trial, restore_limits
 from energyopt.report.console import say
-from energyopt.report.flags import explain_flag
+from energyopt.report.flags import event_text, explain_flag
 from energyopt.report.live import LiveTrial
 from energyopt.report.sentences import hardware_lines, source_lines
 from energyopt.report.tables import curve_table
@@ -92,6 +92,8 @@ def print_result(result: TrialResult, console: Console) -> None:
         say(console, sentence)
     for flag in result.flags:
         say(console, f"Warning: {explain_flag(flag)}.")
+    for event in result.conditions.events:
+        say(console, f"Within the training: {event_text(event)}.")
 
 
 def _short_path(path: Path) -> str:

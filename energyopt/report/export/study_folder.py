@@ -8,11 +8,13 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from energyopt.analysis.energy_breakdown import DEVICES
 from energyopt.analysis.summary import summarize
 from energyopt.core.energy import Energy
+from energyopt.core.gpu_trace import TraceSample
 from energyopt.core.metric import ACCURACY
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
@@ -39,10 +41,13 @@ _ABOUT_FILES = {
     "words, and the whole record: curve, books, provenance, conditions. Read back",
     CONFIRMATIONS: "a line for each training that confirms a setup with another seed. Read back",
     "schema.json": "the JSON Schema (2020-12) of these three",
-    "trials.csv": "a row a trial, for pandas and spreadsheets, as are the next two",
+    "trials.csv": "a row a trial, for pandas and spreadsheets, as are those below",
     "curves.csv": "a row an evaluation; `training_j` and `training_s` are summed from the first "
     "step, the share of what was paid before it included; `window_` is the training since the "
     "evaluation before",
+    "traces.csv": "a row for each sample of a GPU: power, energy counter, power limit in force, "
+    "temperature, clocks and why they are low (NVML's bits), other processes; times are since the "
+    "trial began",
     "ledger.csv": "a row for each purpose of each training; the sum of `total_j` is the search "
     "energy",
 }
@@ -63,6 +68,8 @@ _CURVE_COLUMNS = [
     "training_s",
     "provenance",
 ]
+
+_TRACE_COLUMNS = ("of", "number", *(field.name for field in fields(TraceSample)))
 
 
 def write_folder(plain: PlainStudy, folder: Path, *, force: bool = False) -> StudyRecord:
@@ -121,6 +128,8 @@ def _fill(folder: Path, plain: PlainStudy) -> StudyRecord:
     names = [metric.name for metric in study.metrics]
     _write_table(folder / "trials.csv", (trial_row(trial, names) for trial in study.trials))
     _write_table(folder / "curves.csv", itertools.chain(*map(_curve_rows, study.trials)))
+    traces = ([row[key] for key in _TRACE_COLUMNS] for row in _trace_rows(study))
+    (folder / "traces.csv").write_text(csv_text(_TRACE_COLUMNS, traces), encoding="utf-8")
     _write_table(folder / "ledger.csv", _ledger_rows(study))
     (folder / "README.md").write_text(_readme(study, plain), encoding="utf-8")
     return study
@@ -219,13 +228,24 @@ def _window_cells(name: str, energy: Energy) -> Row:
     return {f"{name}_{part}": getattr(energy, part) for part in ("time_s", *DEVICES)}
 
 
-def _ledger_rows(study: StudyRecord) -> Iterator[Row]:
-    """Yield all energy used by the study: the sum of `total_j` is its search energy."""
+def _trace_rows(study: StudyRecord) -> Iterator[Row]:
+    for kind, number, result in _trainings(study):
+        for sample in result.trace.samples():
+            yield {"of": kind, "number": number, **asdict(sample)}
+
+
+def _trainings(study: StudyRecord) -> Iterator[tuple[str, int, TrialResult]]:
+    """Yield all trainings with a record: what they are, and their number."""
     trials = [("trial", trial.number, trial.result) for trial in study.trials]
     confirmations = [("confirmation", c.number, c.result) for c in study.confirmations]
     for kind, number, result in (*trials, *confirmations):
-        if result is None:
-            continue
+        if result is not None:
+            yield kind, number, result
+
+
+def _ledger_rows(study: StudyRecord) -> Iterator[Row]:
+    """Yield all energy used by the study: the sum of `total_j` is its search energy."""
+    for kind, number, result in _trainings(study):
         for purpose, energy in result.books.items():
             yield {
                 "of": kind,

@@ -21,7 +21,7 @@ from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import accuracy, count, joules, percent
 from energyopt.errors import ConfigError
 from energyopt.report.confirmation_view import confirmation_lines, test_lines
-from energyopt.report.html import energy_figures, front_figure, parameter_figures
+from energyopt.report.html import energy_figures, front_figure, parameter_figures, trace_figures
 from energyopt.report.html import tables as grids
 from energyopt.report.html.figure import Figure
 from energyopt.report.html.headline import Answer, answer
@@ -129,6 +129,7 @@ def report(
         _parameters_section(study, target, _axes(study, over)),
         _joules_section(study, sample, summary),
         _power_section(summary),
+        _trace_section(study, summary),
         _noise_section(study, summary, setups),
         _conditions_section(study, summary),
         _record_section(study),
@@ -313,6 +314,22 @@ def _power_section(summary: Summary) -> Section | None:
         lines.append(f"{_MAX_PROFILES} of {profiles} are drawn; the table has all.")
     tables = (grids.power_grid(summary),)
     return Section("power", "Power limits", tuple(lines), tuple(figures), tables)
+
+
+def _trace_section(study: StudyRecord, summary: Summary) -> Section | None:
+    figures = tuple(trace_figures.trace_figures(study, summary))
+    if not figures and not summary.events:
+        return None
+    lines = [
+        "The GPUs of each trial are sampled while it runs. Drawn are the recommended and the "
+        "default setup, and trials in which something was flagged; `traces.csv` of an export has "
+        "all samples.",
+        f"{count(len(summary.events), 'event')} in {summary.counts.trials:,} trials."
+        if summary.events
+        else "Nothing was flagged.",
+    ]
+    tables = (trace_figures.events_grid(summary),) if summary.events else ()
+    return Section("traces", "Power within trials", tuple(lines), figures, tables)
 
 
 def _noise_section(

@@ -62,6 +62,17 @@ def test_what_is_exported_is_what_is_imported(plain: PlainStudy, database: Path)
     same(plain_study(str(database), name), plain)
     # As a record, what a database says is what the folder says: all reports are made of it.
     assert repr(read_study(str(database), name)) == repr(written)
+    # Each sample of a GPU is a row of a table.
+    trainings = [(trial.number, trial.result) for trial in written.trials]
+    trainings += [(each.number, each.result) for each in written.confirmations]
+    samples = [
+        (str(number), str(sample.time_s), str(sample.power_w))
+        for number, result in trainings
+        for sample in (result.trace.samples() if result is not None else ())
+    ]
+    with (folder / "traces.csv").open() as file:
+        rows = [(row["number"], row["time_s"], row["power_w"]) for row in csv.DictReader(file)]
+    assert rows == samples
 
 
 @pytest.mark.slow

@@ -24,10 +24,11 @@ from energyopt.analysis.pareto import at_target, curve_front
 from energyopt.analysis.provenance import facts
 from energyopt.analysis.seed_noise import geometric, noise_of, repeated_setups
 from energyopt.analysis.summary import summarize
-from energyopt.core.conditions import Gpu, Machine
+from energyopt.core.conditions import Conditions, Gpu, Machine
 from energyopt.core.energy import Energy
+from energyopt.core.gpu_trace import GpuTrace, TraceEvent, TraceSample
 from energyopt.core.report_settings import ReportSettings
-from energyopt.core.study_record import Confirmation, StudyRecord
+from energyopt.core.study_record import Confirmation, StudyRecord, TrialRecord
 from energyopt.errors import ConfigError
 from energyopt.report.html.sections import report
 from energyopt.report.html.write import report_dir, write_report
@@ -358,6 +359,52 @@ def test_a_folder_of_anybodys_is_not_written_into(tmp_path: Path) -> None:
 def test_a_study_that_names_no_folder_needs_one(name: str) -> None:
     with pytest.raises(ConfigError, match="is no name of a folder; give --out DIR"):
         report_dir(name)
+
+
+# Inside trials ---------------------------------------------------------------------------------
+
+
+def traced(number: int, *, is_flagged: bool) -> TrialRecord:
+    samples = [
+        TraceSample(float(s), gpu, 280.0 * s, 280.0, 120.0 if is_flagged and s > 30 else 300.0)
+        for s in range(60)
+        for gpu in (0, 1)
+    ]
+    event = TraceEvent("power_limit_changed", 1, 30, 59, "120 W in force, 300 W set by the trial")
+    training = result([(100, 2.0, 0.6), (200, 4.0 + number, 0.95)])
+    conditions = Conditions(
+        flags=(event.flag,) if is_flagged else (), events=(event,) if is_flagged else ()
+    )
+    return trial(number, replace(training, trace=GpuTrace.of(samples), conditions=conditions))
+
+
+def test_traces_of_telling_trials_are_drawn_and_what_was_flagged_is_listed(tmp_path: Path) -> None:
+    made_of = report(study([traced(number, is_flagged=number == 3) for number in range(6)]))
+    (section,) = [part for part in made_of.sections if part.name == "traces"]
+    assert [figure.name for figure in section.figures] == ["trace_0", "trace_3"]
+    (grid,) = section.grids
+    assert [row[:3] for row in grid.rows] == [(3, 1, "power_limit_changed")]
+    assert grid.page_rows[0][3:5] == ["30 s", "59 s"]
+    write_report(made_of, tmp_path / "r", force=False)
+    drawn = (tmp_path / "r/figures/trace_3.svg").read_text()
+    assert "power limit in force" in drawn
+    assert "flagged" in drawn
+    assert ET.fromstring(drawn).tag.endswith("svg")
+    assert any(
+        line.startswith("Within trials: trial 3 power_limit_changed from 30 s to 59 s (120 W")
+        for line in made_of.sentences
+    )
+
+
+def test_without_a_trace_there_is_no_such_part() -> None:
+    made_of = report(study([trial(0, result([(100, 2.0, 0.95)]))]))
+    assert "traces" not in {part.name for part in made_of.sections}
+
+
+def test_a_damaged_trace_is_not_drawn() -> None:
+    damaged = replace(result([(100, 2.0, 0.95)]), trace=GpuTrace("x"))
+    made_of = report(study([trial(0, damaged)]))
+    assert "traces" not in {part.name for part in made_of.sections}
 
 
 def test_a_report_with_targets_of_its_own() -> None:
