@@ -263,7 +263,8 @@ def _log_posterior(curves: Sequence[Points], top: float, margin: float, unit: fl
     Places of each curve are normal about a line of its own in log epochs; the variance, common to
     all, is replaced by its estimate.
     """
-    prior = -0.5 * ((math.log(margin / unit) - _MARGIN_LOG) / _MARGIN_LOG_SD) ** 2
+    log_share = math.log(margin) - math.log(unit)  # their ratio can underflow
+    prior = -0.5 * ((log_share - _MARGIN_LOG) / _MARGIN_LOG_SD) ** 2
     squares, freedom, jacobian = 0.0, 0, 0.0
     for points in curves:
         logs = [math.log(epochs) for epochs, _ in points]
