@@ -17,6 +17,9 @@ from energyopt.core.trial_result import Purpose
 from energyopt.search.schedule import params_key
 
 CONFIRMATION = "confirmation"
+OTHER = "other"
+"""The energy of a study's commands that no training booked."""
+
 _TOO_SMALL = "and too small: repeats of small trainings varied by a fifth to a third"
 
 
@@ -102,7 +105,7 @@ def energy_by_purpose_j(study: StudyRecord) -> dict[str, float]:
     energies_j: dict[str, float] = {
         purpose: sum(result.booked(purpose).total_j for result in results) for purpose in purposes
     }
-    return {**energies_j, CONFIRMATION: study.confirmation_j}
+    return {**energies_j, CONFIRMATION: study.confirmation_j, OTHER: study.other_j or 0.0}
 
 
 def energy_by_outcome_j(study: StudyRecord, outcomes: Mapping[int, str | None]) -> dict[str, float]:
@@ -115,7 +118,7 @@ def energy_by_outcome_j(study: StudyRecord, outcomes: Mapping[int, str | None]) 
         if trial.result is not None:
             outcome = outcomes[trial.number] or str(trial.state)
             energies_j[outcome] = energies_j.get(outcome, 0.0) + trial.result.spent_j
-    return {**energies_j, CONFIRMATION: study.confirmation_j}
+    return {**energies_j, CONFIRMATION: study.confirmation_j, OTHER: study.other_j or 0.0}
 
 
 def _paired(default: Confirmed, candidate: Confirmed) -> Savings | None:

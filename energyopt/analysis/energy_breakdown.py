@@ -27,6 +27,7 @@ Use = Literal[
     "knowledge",
     "around",
     "confirming",
+    "other",
 ]
 """A use of energy."""
 
@@ -43,6 +44,7 @@ USES: Mapping[Use, str] = {
     "knowledge": "sources, teachers and their passes",
     "around": "loading, warm-up, rest and restarts",
     "confirming": "confirming setups with more seeds",
+    "other": "other: imports, checks, sampler, starting processes, GPUs between trainings",
 }
 """Uses in words, in the order in which they are shown."""
 
@@ -85,6 +87,8 @@ def study_uses(study: StudyRecord, target: float | None) -> dict[Use, Energy]:
     results = [c.result for c in study.confirmations if c.result is not None]
     if results:
         uses["confirming"] = total(e for result in results for e in result.books.values())
+    if study.other is not None:
+        uses["other"] = study.other
     return _in_order(uses)
 
 

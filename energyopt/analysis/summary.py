@@ -113,6 +113,8 @@ class Summary:
         recycled: The value of pretraining; None if nothing can be compared.
         app: The command of the other app that trains; None for our own.
         events: What traces of GPUs show, each with the number of its trial.
+        other_j: The part of the search energy that no training booked, in J; None if unknown.
+        is_other_known: Whether that part is known of all commands.
     """
 
     study: str
@@ -147,6 +149,8 @@ class Summary:
     recycled: Recycled | None = None
     app: str | None = None
     events: tuple[tuple[int, TraceEvent], ...] = ()
+    other_j: float | None = None
+    is_other_known: bool = False
 
 
 def summarize(
@@ -212,6 +216,8 @@ def summarize(
         recycled=recycled_of(study, reaching),
         app=study.app,
         events=tuple(_events(study)),
+        other_j=study.other_j,
+        is_other_known=study.is_other_known,
     )
 
 

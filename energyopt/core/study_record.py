@@ -11,9 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from energyopt.core.command_energy import CommandEnergy
+from energyopt.core.energy import Energy, total
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.report_settings import NONE, ReportSettings
 from energyopt.core.trial_result import Provenance, TrialResult
+
+_ROUNDING = 1e-6  # share of a sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,7 @@ class StudyRecord:
         plans: The report settings of its last run.
         app: The command of the other app whose jobs report to it, such as "python train.py"; None
             for our own app, and for returned values.
+        commands: The energy of the commands that worked on it, by number.
     """
 
     name: str
@@ -155,6 +160,7 @@ class StudyRecord:
     space: Mapping[str, Any] = field(default_factory=dict)
     plans: ReportSettings = NONE
     app: str | None = None
+    commands: tuple[CommandEnergy, ...] = ()
 
     @property
     def results(self) -> tuple[tuple[TrialRecord, TrialResult], ...]:
@@ -177,9 +183,32 @@ class StudyRecord:
 
     @property
     def search_energy_j(self) -> float:
-        """All energy used by the study, in J, with failed and stopped trials and confirmations."""
+        """All energy of the commands on the study, in J, as far as it was metered.
+
+        It is that of all trials and confirmations, failed and stopped ones too, and `other`.
+        """
         trials_j = sum(t.result.spent_j for t in self.trials if t.result is not None)
-        return trials_j + self.confirmation_j
+        return trials_j + self.confirmation_j + (self.other_j or 0.0)
+
+    @property
+    def other(self) -> Energy | None:
+        """The energy of its commands that no training booked; None if none was metered."""
+        parts = [command.other for command in self.commands if command.other is not None]
+        return total(parts) if parts else None
+
+    @property
+    def is_other_known(self) -> bool:
+        """True if the energy of all commands is known; commands of older versions have none."""
+        metered = [command for command in self.commands if command.energy is not None]
+        counted = total(command.trainings for command in metered)
+        trainings_j = self.search_energy_j - (self.other_j or 0.0)
+        is_complete = counted.total_j >= trainings_j * (1 - _ROUNDING)
+        return bool(metered) and is_complete and len(metered) == len(self.commands)
+
+    @property
+    def other_j(self) -> float | None:
+        """Return the same in J; None if unknown."""
+        return None if self.other is None else self.other.total_j
 
     @property
     def confirmation_j(self) -> float:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from energyopt.core.conditions import NOT_MEASURED, Conditions, Machine
 from energyopt.core.curve import Checkpoint, Checkpoints, Curve, CurvePoint
-from energyopt.core.energy import Energy
+from energyopt.core.energy import Energy, total
 from energyopt.core.gpu_trace import NO_TRACE, GpuTrace
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.upfront_cost import UpfrontCost
@@ -330,6 +330,11 @@ class TrialResult:
     def cost_j(self) -> float:
         """Training energy with the share of the energy used before the first step, in J."""
         return self.upfront_j + self.training_j
+
+    @property
+    def spent(self) -> Energy:
+        """All energy that the trial used, by device."""
+        return total(self.books.values())
 
     @property
     def spent_j(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from energyopt.core.energy import Energy
@@ -10,6 +11,8 @@ from energyopt.core.trial_result import Provenance
 from energyopt.errors import ConfigError
 from energyopt.hardware.host import device_model, hostname
 from energyopt.hardware.process_tree import ReapedChildren, process_tree
+
+_NAME = "cpu-time x {:g} W/core"
 
 
 class CpuTimeMeter:
@@ -46,7 +49,7 @@ class CpuTimeMeter:
         self._began: tuple[float, float] | None = None
         self.provenance = Provenance(
             kind="estimated",
-            meter=f"cpu-time x {watts_per_core:g} W/core",
+            meter=_NAME.format(watts_per_core),
             version="model 1",
             scope="CPU time of the trial's processes",
             device=device_model(device),
@@ -72,3 +75,12 @@ class CpuTimeMeter:
         self._children.end()
         cpu_s = process_s + self._tree.others_s() - began_cpu_s
         return Energy(time_s, cpu_j=self._watts_per_core * cpu_s)
+
+
+def watts_per_core(provenance: Provenance) -> float | None:
+    """Return the power of a core in an estimate of `CpuTimeMeter`, in W; None for other meters."""
+    start, end = _NAME.split("{:g}")
+    text = provenance.meter.removeprefix(start).removesuffix(end)
+    with contextlib.suppress(ValueError):
+        return float(text) if provenance.meter == f"{start}{text}{end}" else None
+    return None

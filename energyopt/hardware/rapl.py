@@ -79,6 +79,7 @@ class PackageCounters:
 
     Args:
         clock: Returns the time, in s.
+        sampled: Whether a thread reads them; else whoever asks does so often enough.
 
     Raises:
         HardwareError: If there are none, or one cannot be metered.
@@ -90,7 +91,9 @@ class PackageCounters:
         has_dram: Whether the memory is counted as well.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, sampled: bool = True
+    ) -> None:
         self._clock = clock
         zones, self._source = metered_packages()
         self.mirrored = find_mirrors(zones, self._source)
@@ -113,7 +116,8 @@ class PackageCounters:
         interval_s = max(min(smallest_s / _READINGS_PER_RANGE, _INTERVAL_S), _MIN_INTERVAL_S)
         self._gap_s = max(smallest_s, _MIN_GAP_S)
         arguments = (weakref.ref(self), interval_s)
-        threading.Thread(target=_sample, args=arguments, name="rapl", daemon=True).start()
+        if sampled:
+            threading.Thread(target=_sample, args=arguments, name="rapl", daemon=True).start()
 
     def read_uj(self) -> list[int]:
         """Return the running totals of the packages and then of the memory, in uJ.

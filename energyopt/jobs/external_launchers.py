@@ -25,6 +25,11 @@ def runs_here(launcher: Launcher, config: DictConfig) -> bool:
     return name == "BasicLauncher"
 
 
+def runs_elsewhere(config: DictConfig) -> bool:
+    """Return True if trials are no processes of this command: SLURM starts them."""
+    return _launcher(config) == "submitit_slurm"
+
+
 def check_timeout(config: DictConfig) -> None:
     """Check that `trial_timeout_s` is null: only our own launcher supports it.
 

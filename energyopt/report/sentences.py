@@ -20,7 +20,8 @@ from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, percent, quantity, setup
 from energyopt.report.flags import event_text, explain_flag
 
-COUNTED = "This counts the energy of trials only: start-up and the sampler are not metered."
+_ALL_COUNTED = "This counts all energy of the study's commands."
+_TRIALS_COUNTED = "This counts the energy of trials only: {}."
 
 _MAX_PROFILES = 3
 _DRIFT_TO_SAY = 0.01  # below it, the repeated measurements of a limit agree within their noise
@@ -35,6 +36,7 @@ _OUTCOMES: Mapping[str, str] = {
     "failed": "failed",
     "lost": "lost",
     "confirmation": "confirming",
+    "other": "other",
 }
 _MISSES: Mapping[TrialOutcome, str] = {
     "missed": "trained to the end",
@@ -286,8 +288,20 @@ def _break_even_line(summary: Summary) -> str:
         f"Break-even: the search pays back after {trainings} against the default setup "
         f"(trial {summary.default.trial}: {joules(savings.default_j)} to target; the recommended "
         f"one saves {percent(summary.saving)} of it{single}); "
-        f"{break_even_interval(savings, summary.search_energy_j)}. {COUNTED}"
+        f"{break_even_interval(savings, summary.search_energy_j)}. {counted(summary)}"
     )
+
+
+def counted(summary: Summary) -> str:
+    """Return what the search energy includes, as a sentence."""
+    if summary.is_other_known:
+        return _ALL_COUNTED
+    kind = None if summary.provenance is None else summary.provenance.kind
+    if kind in ("simulated", "replayed"):
+        return _TRIALS_COUNTED.format(f"the rest of a search is not {kind}")
+    if summary.other_j is None:
+        return _TRIALS_COUNTED.format("start-up and the sampler are not metered")
+    return "This leaves out what some of the study's commands used outside of their trials."
 
 
 def break_even_interval(savings: Savings, search_j: float) -> str:

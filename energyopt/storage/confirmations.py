@@ -12,9 +12,12 @@ import sqlalchemy as sa
 from optuna.storages import RDBStorage
 from sqlalchemy import Connection
 
-from energyopt.core.study_record import Confirmation
+from energyopt.core.study_record import Confirmation, StudyRecord
 from energyopt.core.trial_result import TrialResult
+from energyopt.hardware.command_meter import CommandMeters
 from energyopt.search.quiet import quiet_optuna
+from energyopt.storage.command_account import CommandAccount, booked_by_number
+from energyopt.storage.commands import Commands
 from energyopt.storage.database import (
     lock_in_transaction,
     open_database,
@@ -64,6 +67,22 @@ class Confirmations:
         """Return all confirmations, by number."""
         with storage_errors(self._url), self._storage.engine.connect() as connection:
             return confirmations_of(connection, self._study_id)
+
+    def account(self, meters: CommandMeters, study: StudyRecord, *, sole: bool) -> CommandAccount:
+        """Return the account of this command, and close those of dead commands.
+
+        Args:
+            meters: Counts the energy of the command.
+            study: The study.
+            sole: No other process works on the study.
+        """
+        commands = Commands(self._storage.engine, self._study_id, "confirm")
+        with storage_errors(self._url):
+            trials, confirmations = booked_by_number(study.trials), booked_by_number(self.all())
+            commands.settle(trials, confirmations, sole=sole)
+        account = CommandAccount(meters, commands)
+        account.choose(study.provenance)
+        return account
 
     def begin(self, trial: int, seed: int, overrides: Sequence[str]) -> int:
         """Insert a confirmation that is about to run; return its number."""

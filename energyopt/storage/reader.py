@@ -16,6 +16,8 @@ from sqlalchemy import Connection
 from energyopt.core.report_settings import ReportSettings
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.errors import StudyError
+from energyopt.storage.command_account import booked_by_number
+from energyopt.storage.commands import commands_of
 from energyopt.storage.confirmations import confirmations_of
 from energyopt.storage.database import opened_to_read, sqlite_file, storage_url
 from energyopt.storage.exchange.folder import STUDY
@@ -93,6 +95,9 @@ def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:
         trials = _records(connection, study_id)
         confirmations = confirmations_of(connection, study_id)
         space = space_of(connection, study_id)
+        commands = commands_of(
+            connection, study_id, booked_by_number(trials), booked_by_number(confirmations)
+        )
     return StudyRecord(
         name=study.study_name,
         metrics=metrics_of(study),
@@ -104,6 +109,7 @@ def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:
         space=space,
         plans=ReportSettings.from_dict(study.user_attrs.get(PLANS)),
         app=app_of(identity),
+        commands=commands,
     )
 
 

@@ -21,9 +21,12 @@ from energyopt.core.report_settings import NONE, ReportSettings
 from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.core.trial_result import End, Provenance, TrialResult
 from energyopt.errors import LeaseLostError, StudyError
+from energyopt.hardware.command_meter import CommandMeters
 from energyopt.search.quiet import quiet_optuna
 from energyopt.search.schedule import DEFAULT_SETUP, TrialSnapshot
 from energyopt.storage import run_leases as runs
+from energyopt.storage.command_account import CommandAccount
+from energyopt.storage.commands import Commands
 from energyopt.storage.database import lock_in_transaction, storage_errors
 from energyopt.storage.identity import PLANS, Identity
 from energyopt.storage.optuna_tables import State, count_trials, running_trials
@@ -227,6 +230,22 @@ class StudyStore:
                 self.tell(waiting.trial, outcome_of_stopped(waiting.outcome), waiting.overrides)
                 concluded.append(number)
         return concluded
+
+    def account(
+        self, meters: CommandMeters, *, are_jobs_here: bool = True, sole: bool = False
+    ) -> CommandAccount:
+        """Return the account of this run's command, and close those of dead commands.
+
+        Args:
+            meters: Counts the energy of the command.
+            are_jobs_here: Whether its trials run in processes of this command.
+            sole: See `open`.
+        """
+        with storage_errors(self._url):
+            commands = Commands(self._storage.engine, self._run.study_id, "search")
+            energy = self._energy
+            commands.settle(energy.trials(), energy.confirmations(), sole=sole)
+        return CommandAccount(meters, commands, are_jobs_here=are_jobs_here)
 
     def lose(
         self,

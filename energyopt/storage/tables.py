@@ -13,7 +13,7 @@ from energyopt.core.trial_result import TrialResult
 from energyopt.errors import StorageError
 from energyopt.utils.process import Process
 
-_VERSION = 4
+_VERSION = 5
 _METADATA = sa.MetaData()
 
 TRIALS = sa.Table(
@@ -76,6 +76,23 @@ CONFIRMATIONS = sa.Table(
     sa.Column("start", sa.Text, nullable=False),
 )
 """A row for each training that confirms a setup, with the process that runs it."""
+
+COMMANDS = sa.Table(
+    "energyopt_commands",
+    _METADATA,
+    sa.Column("study_id", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("command", sa.Text, nullable=False),
+    sa.Column("energy", sa.Text, nullable=True),  # JSON of an Energy; None: not metered
+    sa.Column("trainings", sa.Text, nullable=False),  # JSON of an Energy: its trainings' part
+    sa.Column("open", sa.Text, nullable=False),  # JSON: by number what of it is of open trainings
+    sa.Column("basis", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("start", sa.Text, nullable=False),
+)
+"""A row for each command that worked on a study and knows what meters it, with its process."""
 
 _SCHEMA = sa.Table("energyopt_schema", _METADATA, sa.Column("version", sa.Integer, nullable=False))
 

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from energyopt.core.energy import Energy
 from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import TrialResult
 from energyopt.storage.tables import TRIALS, result_from_json, result_to_json
@@ -113,8 +114,8 @@ class TrialRows:
         final = replace(result, end="lost", reason="its run was taken for dead")
         self._change(self._is(number) & TRIALS.c.lost, {"result": result_to_json(final)})
 
-    def energies_j(self, begin: int, earlier: Iterable[int]) -> Iterator[tuple[int, bool, float]]:
-        """Yield number, whether the energy is final, and the stored energy in J of trials.
+    def energies(self, begin: int, earlier: Iterable[int]) -> Iterator[tuple[int, bool, Energy]]:
+        """Yield number, whether the energy is final, and the stored energy of trials.
 
         Args:
             begin: Number of the first trial; all later ones follow.
@@ -127,7 +128,7 @@ class TrialRows:
                 query.where((TRIALS.c.study_id == self._study_id) & is_read)
             ):
                 result = result_from_json(text)
-                yield number, bool(is_final), 0.0 if result is None else result.spent_j
+                yield number, bool(is_final), Energy() if result is None else result.spent
 
     def mark_retried(self, number: int) -> None:
         """Store that a lost trial's parameters are queued."""

@@ -28,6 +28,7 @@ from energyopt.search.budget import Budget
 from energyopt.search.history_builder import HistoryBuilder
 from energyopt.search.schedule import DEFAULT_SETUP, Schedule
 from energyopt.search.space import Dimension, Space, Value
+from energyopt.storage.command_account import NO_ACCOUNT, CommandAccount, NoAccount
 from energyopt.storage.reconciliation import Point
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.adapter import Adapter
@@ -85,6 +86,7 @@ class Coordinator:
             other, each to its end.
         history_builder: Builds the history that stopping rules see; None without rules.
         budget: Limits of the study's energy and time.
+        account: Records the energy of this command.
 
     Attributes:
         failure: Why the run was ended early; None if it was not.
@@ -102,6 +104,7 @@ class Coordinator:
         schedule: Schedule | None = None,
         history_builder: HistoryBuilder | None = None,
         budget: Budget = Budget(),  # noqa: B008  # frozen
+        account: CommandAccount | NoAccount = NO_ACCOUNT,
     ) -> None:
         self._store = store
         self._space = space
@@ -112,6 +115,7 @@ class Coordinator:
         self._schedule = schedule
         self._history_builder = history_builder
         self._budget = budget
+        self._account = account
         # Answers of jobs, and interrupts: nothing else ends a wait.
         self._answers: queue.SimpleQueue[tuple[_RunningTrial, _Answer] | Interrupted]
         self._answers = queue.SimpleQueue()
@@ -150,7 +154,7 @@ class Coordinator:
             next_point=next_point,
             say=live.note,
             budget=self._budget,
-            progress=self._progress,
+            progress=self._recorded_progress,
         )
         self._outbox.begin()
         with deferring(self._on_interrupt):
@@ -221,6 +225,9 @@ class Coordinator:
             if due_s <= 0:
                 self._beat(live)
                 continue
+            if self._account.due_s <= 0:
+                self._recorded_progress()
+            due_s = min(due_s, max(self._account.due_s, 0.0))
             try:
                 answer = self._answers.get(timeout=due_s)
             except queue.Empty:
@@ -240,6 +247,12 @@ class Coordinator:
         """Return the records so far of the running trials, by number."""
         records = {number: self._outbox.progress(number) for number in self._running}
         return {number: record for number, record in records.items() if record is not None}
+
+    def _recorded_progress(self) -> dict[int, TrialResult]:
+        """Record the energy of this command. Returns the records so far of the running trials."""
+        progress = self._progress()
+        self._account.record(progress)
+        return progress
 
     def _retry(self, work: Callable[[], _Done], live: LiveStudy) -> _Done:
         """Call `work`, and retry it while the storage does not answer.
@@ -284,6 +297,8 @@ class Coordinator:
         self._running[number] = running
         if not running.context.resume and not self._adapter.has_run(number):
             self._outbox.clear(number)
+        resumed = self._outbox.progress(number) if running.context.resume else None
+        self._account.began(number, resumed)
         live.started(number, running.trial.params, self._adapter.folder(number) / JOURNAL)
         context = replace(
             running.context,
@@ -322,6 +337,7 @@ class Coordinator:
         except StorageUnavailableError as error:
             self._keep(running, outcome, error, live)
         del self._running[number]
+        self._account.ended(number, outcome.result)
         if self._storage_error is None:
             record = _as_record(running, outcome)
             if outcome.state == "paused":
@@ -397,6 +413,7 @@ class Coordinator:
         end: End = "lost" if died else "interrupted"
         reason = "what ran it died" if died else "interrupted"
         result = self._outbox.result(running.trial.number, end, reason)
+        self._account.ended(running.trial.number, result)
         pause = self._outbox.pause(running.trial.number)
         self._store.lose(running.trial, running.recipe, end, reason, result, paused=pause)
 

@@ -200,6 +200,16 @@ class HydraApp(ABC):
     def print_end(self, console: Console, study: StudyRecord) -> None:
         """Print or write the results."""
 
+    @property
+    def are_jobs_here(self) -> bool:
+        """True if trials run in processes of this command."""
+        return not external_launchers.runs_elsewhere(self._config)
+
+    @property
+    @abstractmethod
+    def hardware(self) -> Mapping[str, Any]:
+        """The group `hardware` of the default configuration, resolved."""
+
     def jobs_left(self) -> str | None:
         """Return a line about jobs that a cluster still runs; None without any."""
         return external_launchers.describe_running_jobs(self._config)

@@ -198,12 +198,13 @@ class OtherApp(HydraApp):
         return stopping_options(self._options.stopping).get("rules") or {}
 
     @cached_property
-    def _hardware(self) -> Mapping[str, Any]:
+    def hardware(self) -> Mapping[str, Any]:
+        """The group `hardware` of the sweeper, resolved."""
         return hardware_options(self._options.hardware)
 
     @cached_property
     def _devices(self) -> JobDevices:
-        return JobDevices(self._hardware)
+        return JobDevices(self.hardware)
 
     # The run ---------------------------------------------------------------------------
 
@@ -340,7 +341,7 @@ class OtherApp(HydraApp):
         if self.has_rules:
             context = replace(context, rules=self._rules)
         with self._devices.lease() if is_metered else nullcontext(()) as gpus:
-            context = replace(context, hardware=self._hardware, leased_gpus=gpus)
+            context = replace(context, hardware=self.hardware, leased_gpus=gpus)
             variables = {VARIABLE: self._variable(number, context), **visible_to(gpus)}
             began_s = time.monotonic()
             returned = self._run_job(number, recipe, variables)

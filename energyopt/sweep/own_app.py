@@ -143,6 +143,12 @@ class OwnApp(HydraApp):
             ReportSettings.from_dict({**report, "reuse": self._options.planned_trainings})
         )
 
+    @property
+    def hardware(self) -> Mapping[str, Any]:
+        """The group `hardware` of the default configuration, resolved."""
+        hardware: Any = OmegaConf.to_container(self._default.hardware, resolve=True)
+        return dict(hardware)
+
     def plan_default(self, store: StudyStore) -> list[str]:
         """Queue the default configuration as trial 0."""
         params = self._composer.baseline()

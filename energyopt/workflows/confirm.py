@@ -63,7 +63,11 @@ def confirm(storage: str, name: str, request: ConfirmRequest, console: Console) 
         runner = ConfirmRunner(study, plan, request.config_dir, console)
         with runner.launching(), Confirmations.open(storage, name) as confirmations:
             confirmations.reap(runner.read_partial_result, sole=sole)
-            runner.train_missing(confirmations)
+            account = confirmations.account(runner.meters, study, sole=sole)
+            try:
+                runner.train_missing(confirmations, account)
+            finally:
+                account.record({})
     study = read_study(storage, name)
     console.print()
     setups = confirmed_setups(study, {run.overrides for run in plan})

@@ -5,12 +5,15 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from energyopt.core.calibration import Calibration
@@ -20,6 +23,7 @@ from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import count, setup, time_left
 from energyopt.errors import EnergyoptError, StudyError
+from energyopt.hardware.command_meter import CommandMeters
 from energyopt.jobs.app_config import compose_here
 from energyopt.jobs.job import restore_limits, warm_up
 from energyopt.jobs.job_result import outcome_of_error
@@ -28,6 +32,7 @@ from energyopt.jobs.standalone import StandaloneJobs, StandaloneResult
 from energyopt.jobs.worker import OUTPUT
 from energyopt.report.console import say
 from energyopt.report.live import LiveTrial, result_line
+from energyopt.storage.command_account import CommandAccount
 from energyopt.storage.confirmations import Confirmations
 from energyopt.utils import failpoints
 from energyopt.utils.signals import Interrupted, deferring
@@ -67,6 +72,8 @@ class ConfirmRunner:
         confirmed = (run.result for run in study.confirmations if run.result is not None)
         self._calibration = Calibration.of((*(result for _, result in study.results), *confirmed))
         self._launcher = LocalLauncher()
+        hardware: Any = OmegaConf.to_container(self._config.hardware, resolve=True)
+        self._hardware: Mapping[str, Any] = hardware
         self._events: queue.SimpleQueue[JobReturn | Interrupted] = queue.SimpleQueue()
 
     @contextmanager
@@ -89,8 +96,17 @@ class ConfirmRunner:
         journal = JournalReader(self._jobs.journal(number)).read()
         return journal.result("lost", "it did not end")
 
-    def train_missing(self, confirmations: Confirmations) -> None:
+    @cached_property
+    def meters(self) -> CommandMeters:
+        """Return what counts the energy of this command."""
+        return CommandMeters.of(self._hardware)
+
+    def train_missing(self, confirmations: Confirmations, account: CommandAccount) -> None:
         """Run the trainings of the plan that are not stored yet.
+
+        Args:
+            confirmations: Those that are stored.
+            account: Records the energy of this command.
 
         Raises:
             EnergyoptError: If one fails.
@@ -110,28 +126,31 @@ class ConfirmRunner:
         with deferring(self._events.put):
             for i, run in enumerate(missing, 1):
                 number = self._plan.index(run) + 1
-                line = self._train(confirmations, run)
+                line = self._train(confirmations, run, account)
                 remaining = time_left(time.monotonic() - start_s, i, len(missing) - i)
                 self._say(f"[{number}/{len(self._plan)}] {run}: {line}{remaining}")
 
-    def _train(self, confirmations: Confirmations, run: ConfirmRun) -> str:
+    def _train(self, confirmations: Confirmations, run: ConfirmRun, account: CommandAccount) -> str:
         """Run a training, store its result, and return a line about it."""
         number = confirmations.begin(run.trial.number, run.seed, run.overrides)
+        account.began(number, None)
         failpoints.hit("confirming")
         self._jobs.prepare(number, RunContext(calibration=self._calibration))
         journal = self._jobs.journal(number)
         with LiveTrial(journal, self._console):
-            event = self._wait_for(run, number)
+            event = self._wait_for(run, number, account)
         if isinstance(event, Interrupted):
             self._launcher.close()  # first, so that the journal has all energy used until then
-            confirmations.end(
-                number, "lost", self.read_partial_result(number), reason="interrupted"
-            )
+            partial_result = self.read_partial_result(number)
+            account.ended(number, partial_result)
+            confirmations.end(number, "lost", partial_result, reason="interrupted")
             self._say("interrupted: what was trained is kept; the same command resumes there")
             raise SystemExit(event.exit_code)
         value = event._return_value  # noqa: SLF001  # the property prints a traceback
         if not isinstance(value, StandaloneResult):
+            account.ended(number, self.read_partial_result(number))
             raise self._store_failure(confirmations, run, number, value)
+        account.ended(number, value.result)
         failpoints.hit("confirmed")
         confirmations.end(number, "complete", value.result, test_accuracy=value.test_accuracy)
         self._calibration = self._calibration.updated_with(value.result)
@@ -139,7 +158,9 @@ class ConfirmRunner:
         suffix = "" if tested is None else f", test {monitor.name} {monitor.text(tested)}"
         return f"{result_line(value.result)}{suffix}"
 
-    def _wait_for(self, run: ConfirmRun, number: int) -> JobReturn | Interrupted:
+    def _wait_for(
+        self, run: ConfirmRun, number: int, account: CommandAccount
+    ) -> JobReturn | Interrupted:
         """Return the result of a training, or a signal if one arrives first."""
 
         def launch() -> None:
@@ -150,7 +171,12 @@ class ConfirmRunner:
             self._events.put(job_return)
 
         threading.Thread(target=launch, daemon=True).start()
-        return self._events.get()
+        while True:
+            try:
+                return self._events.get(timeout=max(account.due_s, 0.0))
+            except queue.Empty:
+                progress = self.read_partial_result(number)
+                account.record({} if progress is None else {number: progress})
 
     def _store_failure(
         self, confirmations: Confirmations, run: ConfirmRun, number: int, error: object

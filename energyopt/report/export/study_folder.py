@@ -48,8 +48,8 @@ _ABOUT_FILES = {
     "traces.csv": "a row for each sample of a GPU: power, energy counter, power limit in force, "
     "temperature, clocks and why they are low (NVML's bits), other processes; times are since the "
     "trial began",
-    "ledger.csv": "a row for each purpose of each training; the sum of `total_j` is the search "
-    "energy",
+    "ledger.csv": "a row for each purpose of each training, and for what each command used "
+    "outside of its trainings; the sum of `total_j` is the search energy",
 }
 
 FILES = (*_ABOUT_FILES, "README.md")
@@ -253,6 +253,14 @@ def _ledger_rows(study: StudyRecord) -> Iterator[Row]:
                 "purpose": purpose,
                 **{part: getattr(energy, part) for part in ("total_j", *DEVICES, "time_s")},
                 **_source_cells(result),
+            }
+    for command in study.commands:
+        if command.other is not None:
+            yield {
+                "of": command.command,
+                "number": command.number,
+                "purpose": "other",
+                **{part: getattr(command.other, part) for part in ("total_j", *DEVICES, "time_s")},
             }
 
 

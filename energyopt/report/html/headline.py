@@ -24,9 +24,9 @@ from energyopt.report.html.tables import (
     number_column,
 )
 from energyopt.report.sentences import (
-    COUNTED,
     best_value_text,
     break_even_interval,
+    counted,
     energy_text,
     params_text,
     point_text,
@@ -261,7 +261,8 @@ def _break_even_card(summary: Summary) -> Card:
     if summary.break_even is None or savings is None:
         return Card("break-even", "none", f"because {summary.break_even_reason}")
     value = count(math.ceil(summary.break_even), "training")
-    return Card(name, value, f"{break_even_interval(savings, summary.search_energy_j)}. {COUNTED}")
+    interval = break_even_interval(savings, summary.search_energy_j)
+    return Card(name, value, f"{interval}. {counted(summary)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ _USE_COLORS = {
     "knowledge": "#9c7a3c",
     "around": "#8b949e",
     "confirming": "#c44f8b",
+    "other": "#8a8f98",
 }
 USE_COLORS: Mapping[str, str] = {USES[use]: _USE_COLORS[use] for use in USES}
 """Colour of each use of energy, by its name in `USES`."""

@@ -29,7 +29,7 @@ from energyopt.storage.exchange.plain import PLANNED, PlainStudy, within
 from energyopt.storage.exchange.reader import distribution_from, record_from, times_of
 from energyopt.storage.identity import IDENTITY, check_name
 from energyopt.storage.optuna_tables import OPTUNA_STATES
-from energyopt.storage.tables import CONFIRMATIONS, RUNS, prepare
+from energyopt.storage.tables import COMMANDS, CONFIRMATIONS, RUNS, prepare
 from energyopt.storage.tables import TRIALS as ROWS
 
 _NO_PROCESS = {"host": "", "place": "imported", "pid": 0, "start": ""}
@@ -90,6 +90,7 @@ def _write(
     study_id = storage.get_study_id_from_name(name)
     _insert(connection, ROWS, [_row(study_id, trial) for trial in plain.trials if trial["row"]])
     _insert(connection, RUNS, [_run(study_id, run) for run in plain.study["runs"]])
+    _insert(connection, COMMANDS, [_command(study_id, c) for c in plain.study.get("commands", ())])
     confirmations = [_confirmation(study_id, data) for data in plain.confirmations]
     _insert(connection, CONFIRMATIONS, confirmations)
 
@@ -128,6 +129,13 @@ def _row(study_id: int, trial: Mapping[str, Any]) -> dict[str, Any]:
 def _run(study_id: int, run: Mapping[str, Any]) -> dict[str, Any]:
     times = {"began_s": run["began_s"], "beat_s": run["last_heard_s"], "grace_s": 0.0}
     return {"study_id": study_id, "ordinal": run["ordinal"], "ended": True, **times, **_NO_PROCESS}
+
+
+def _command(study_id: int, command: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a command, without its process: it is over for us."""
+    energy = None if command["energy"] is None else json.dumps(command["energy"])
+    energies = {"energy": energy, "trainings": json.dumps(command["trainings"])}
+    return {**command, **energies, **_NO_PROCESS, "study_id": study_id, "open": "{}"}
 
 
 def _confirmation(study_id: int, data: Mapping[str, Any]) -> dict[str, Any]:

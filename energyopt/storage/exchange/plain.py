@@ -18,8 +18,11 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import Connection
 
 from energyopt import __version__
+from energyopt.core.energy import Energy, total
 from energyopt.core.study_record import Confirmation
 from energyopt.errors import StudyError
+from energyopt.storage.command_account import booked_by_number
+from energyopt.storage.commands import commands_of
 from energyopt.storage.confirmations import confirmations_of
 from energyopt.storage.database import opened_to_read, storage_url
 from energyopt.storage.exchange.anonymize import Anonymizer
@@ -107,10 +110,26 @@ def _plain(storage: RDBStorage, connection: Connection, name: str) -> PlainStudy
         "question": identity and anonymizer.data(identity),
         "attributes": anonymizer.data(attributes),
         "runs": _runs(connection, study_id),
+        **_energy(connection, study_id, rows),
         "trials": len(trials),
         "confirmations": len(confirmations),
     }
     return PlainStudy(data, trials, confirmations)
+
+
+def _energy(
+    connection: Connection, study_id: int, rows: Mapping[int, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the commands of a study, and the sum of all its energy."""
+    trials = {number: row["spent"] for number, row in rows.items()}
+    confirmations = booked_by_number(confirmations_of(connection, study_id))
+    commands = commands_of(connection, study_id, trials, confirmations)
+    parts = [command.other for command in commands if command.other is not None]
+    spent = total((*trials.values(), *confirmations.values(), *parts))
+    return {
+        "commands": [asdict(command) for command in commands],
+        "search_energy_j": spent.total_j,
+    }
 
 
 def _confirmation(confirmation: Confirmation) -> dict[str, Any]:
@@ -160,6 +179,7 @@ def _rows(connection: Connection, study_id: int) -> dict[int, dict[str, Any]]:
         data["overrides"] = json.loads(data["overrides"])
         data["outcome"] = data["outcome"] and json.loads(data["outcome"])
         result = result_from_json(data["result"])
+        data["spent"] = Energy() if result is None else result.spent
         if result is not None:  # written again in the form of this version
             data["result"] = result.to_dict()
         rows[row.number] = data

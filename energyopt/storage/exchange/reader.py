@@ -14,7 +14,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
-from energyopt.core.energy import PARTS
+from energyopt.core.command_energy import CommandEnergy
+from energyopt.core.energy import PARTS, Energy
 from energyopt.core.report_settings import ReportSettings
 from energyopt.core.study_record import Confirmation, Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
@@ -77,7 +78,7 @@ def record_from(plain: PlainStudy, folder: Path) -> StudyRecord:
     for number, data in enumerate(plain.confirmations):
         with at_line(folder / CONFIRMATIONS, number):
             confirmations.append(_confirmation(data, len(trials), number))
-    return StudyRecord(
+    record = StudyRecord(
         name=study["name"],
         metrics=metrics,
         overrides=tuple(identity.get("overrides", ())),
@@ -92,12 +93,37 @@ def record_from(plain: PlainStudy, folder: Path) -> StudyRecord:
             for key, distribution in trial["distributions"].items()
         ),
         plans=ReportSettings.from_dict(study["attributes"].get(PLANS)),
+        commands=tuple(map(command_from, study.get("commands", ()))),
     )
+    with at_line(folder / STUDY, 0):
+        _check_energy(record, study.get("search_energy_j"))
+    return record
+
+
+def command_from(data: Mapping[str, Any]) -> CommandEnergy:
+    """Return an exported command as a record."""
+    energy = None if data["energy"] is None else Energy.from_dict(data["energy"])
+    trainings = Energy.from_dict(data["trainings"])
+    return CommandEnergy(**{**data, "energy": energy, "trainings": trainings})
 
 
 def distribution_from(data: Mapping[str, Any]) -> BaseDistribution:
     """Return one of Optuna's three distributions; raise ValueError if its numbers are invalid."""
     return distribution_from_json(json.dumps(data))
+
+
+def _check_energy(record: StudyRecord, search_energy_j: float | None) -> None:
+    """Check that the commands are in order, and that the sum of all energy is that of the parts."""
+    for number, command in enumerate(record.commands):
+        if command.number != number:
+            raise InvalidExportError(f"commands: {command.number} stands where {number} belongs")
+    sum_j = record.search_energy_j
+    if search_energy_j is not None and not math.isclose(
+        search_energy_j, sum_j, rel_tol=1e-6, abs_tol=1e-9
+    ):
+        raise InvalidExportError(
+            f"search_energy_j: {search_energy_j:g} J are said, and the parts add up to {sum_j:g} J"
+        )
 
 
 def times_of(trial: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
