@@ -39,6 +39,7 @@ PROFILE = {
     "profile_slice_s": 1.0,
     "profile_settle_s": 0.2,
     "lease_wait_s": 0.0,
+    "trace_s": 0,  # its clock is real, that of the GPU is not
 }
 
 

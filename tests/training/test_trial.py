@@ -434,4 +434,8 @@ def test_joules_that_cannot_be_are_refused(factor: float):
 
 def test_the_same_script_gives_the_same_result():
     script = [0.1, 0.7, 0.9, 0.95, 0.2]
-    assert run(script) == run(script)
+    first, second = (
+        replace(result, conditions=replace(result.conditions, disturbance=None))  # the machine's
+        for result in (run(script), run(script))
+    )
+    assert first == second
