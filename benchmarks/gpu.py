@@ -47,6 +47,7 @@ from energyopt.core.journal import NAME, JournalWriter  # noqa: E402
 from energyopt.core.protocols import EnergyMeter, Paradigm, SupportsWarmUp, TrainStep  # noqa: E402
 from energyopt.core.trial_result import TrialResult  # noqa: E402
 from energyopt.errors import EnergyoptError, HardwareError  # noqa: E402
+from energyopt.hardware.board_sampler import BoardSampler  # noqa: E402
 from energyopt.hardware.host import commit, cpu_model, package_versions, resolve_device  # noqa: E402
 from energyopt.hardware.nvml import (  # noqa: E402
     Board,
@@ -55,6 +56,7 @@ from energyopt.hardware.nvml import (  # noqa: E402
     visible_boards,
 )
 from energyopt.hardware.power_limit_journal import stale_limits  # noqa: E402
+from energyopt.report.flags import event_text  # noqa: E402
 from energyopt.training.plan import Plan  # noqa: E402
 from energyopt.training.trial import run_trial  # noqa: E402
 
@@ -67,6 +69,7 @@ SAMPLE_S = 0.05
 CHUNK_S = 0.25
 WINDOWS_AN_EPOCH = 8  # before the target, with the defaults: benchmarks/metering.py
 GOAL = 0.01
+TRACE_PAIRS = 3
 CLOCK = "time: time.perf_counter()"
 
 
@@ -132,6 +135,7 @@ REAL = Sizes(
         "machine": 10,
         "study": 125,
         "power": 75,
+        "trace": 40,
         "repeats": 215,
         "batches": 70,
         "counter": 25,
@@ -194,6 +198,7 @@ class Bench:
         self.folder = folder
         self.where = (f"device={device}", "hardware=nvidia", f"hardware.gpus=[{position}]")
         self.rate: float | None = None  # samples a second at `batch_size`, once known
+        self.traced: TrialResult | None = None  # a steady training with its trace, once known
 
     @cached_property
     def _task(self) -> Any:
@@ -228,7 +233,7 @@ class Bench:
                 calibration=known,
             )
 
-    def train_for(self, batch_size: int, *times_s: float) -> Steadily:
+    def train_for(self, batch_size: int, *times_s: float, words: Sequence[str] = ()) -> Steadily:
         """Train once, with an evaluation after each of some times.
 
         Raises:
@@ -247,7 +252,7 @@ class Bench:
             made.append(Steady(setup.make_paradigm(), batch_size, times_s))
             return made[0]
 
-        with self.setup(f"batch_size={batch_size}") as setup:
+        with self.setup(f"batch_size={batch_size}", *words) as setup:
             journal = JournalWriter(self.folder / NAME)
             result = run_trial(
                 make_paradigm, setup.meter, plan, setup.start, journal, gpus=setup.gpus
@@ -465,6 +470,7 @@ def power(bench: Bench, scale: float) -> Found:
     with sampled_power(bench.board) as samples:
         steady = bench.train_for(sizes.batch_size, sizes.ramp_s * scale, sizes.load_s * scale)
     bench.rate = steady.samples / steady.time_s
+    bench.traced = steady.result
     integral_j = integral(samples, *steady.span_s)
     inside_w = [w for t, w in samples if steady.span_s[0] <= t <= steady.span_s[1]]
     ratio = steady.energy_j / integral_j
@@ -495,6 +501,66 @@ def power(bench: Bench, scale: float) -> Found:
         "mean over 1 s), trapezoids; both come from the same board's sensors"
     )
     return Found(table(("", ""), rows), data, (source(steady.result), power_source, CLOCK))
+
+
+def trace(bench: Bench, scale: float) -> Found:
+    """Measure what the trace of a trial costs, and whether its counter and its power agree."""
+    sizes, board = bench.sizes, bench.board
+    times_s = (scale * sizes.batch_s / 5, scale * sizes.batch_s)
+    rates: dict[str, list[float]] = {"0": [], "1": []}
+    for _ in range(TRACE_PAIRS):
+        for period, of_period in rates.items():  # in turns, since boards get warmer
+            words = (f"hardware.trace_s={period}",)
+            steady = bench.train_for(sizes.batch_size, *times_s, words=words)
+            of_period.append(steady.samples / steady.time_s)
+    traced = bench.traced or steady.result
+    sampler = BoardSampler(board)
+    reads_s = [timed(partial(sampler.read, time.perf_counter, 0)) for _ in range(sizes.reads)]
+    lists_s = [timed(board.processes) for _ in range(sizes.reads)]
+    share = statistics.median(reads_s) + statistics.median(lists_s)  # of a sample a second
+    slower = statistics.fmean(rates["0"]) / statistics.fmean(rates["1"]) - 1
+    samples = [sample for sample in traced.trace.samples() if sample.power_w is not None]
+    counted_j = samples[-1].counter_j - samples[0].counter_j
+    powers = [(sample.time_s, sample.power_w or 0.0) for sample in samples]
+    length_s = samples[-1].time_s - samples[0].time_s
+    drawn_j = integral(powers, samples[0].time_s, samples[-1].time_s)
+    ratio = counted_j / drawn_j
+    verdict = "pass" if abs(ratio - 1) <= AGREEMENT else "FAIL"
+    if length_s < LONG_ENOUGH_S:
+        verdict += f", over less than {LONG_ENOUGH_S:g} s"
+    events = [event_text(event) for event in traced.conditions.events]
+    rows = [
+        ("reading a sample takes", spread_ms(reads_s)),
+        ("listing the processes takes", spread_ms(lists_s)),
+        (
+            "a sample a second",
+            f"{share:.2%} of a thread: {'within' if share <= GOAL else 'ABOVE'} {GOAL:.0%}",
+        ),
+        (
+            f"training with a trace, {TRACE_PAIRS} in turns with {TRACE_PAIRS} without",
+            f"{slower:+.2%} of the time (range without: {spread(rates['0'])})",
+        ),
+        ("a whole trace", f"{len(samples)} samples in {length_s:.1f} s"),
+        ("counter / integral of its power", f"{ratio:.4f}"),
+        (f"within {AGREEMENT:.0%}", verdict),
+        ("stored", f"{len(traced.trace.text)} bytes"),
+        ("flagged", "; ".join(events) or "nothing"),
+    ]
+    data = {
+        "reads_s": reads_s,
+        "lists_s": lists_s,
+        "share_of_1_s": share,
+        "samples_per_s": rates,
+        "slower": slower,
+        "counter_j": counted_j,
+        "integral_j": drawn_j,
+        "ratio": ratio,
+        "verdict": verdict,
+        "events": events,
+        "trace": [dataclasses.asdict(sample) for sample in samples],
+    }
+    sources = (source(traced), "power: nvmlDeviceGetPowerUsage about every s, trapezoids", CLOCK)
+    return Found(table(("", ""), rows), data, sources)
 
 
 def repeats(bench: Bench, scale: float) -> Found:
@@ -670,6 +736,7 @@ PARTS: Mapping[str, Part] = {
     "machine": Part("The machine", machine),
     "study": Part("A study", study),
     "power": Part("The counter against the integral of power", power),
+    "trace": Part("The trace of a trial", trace),
     "repeats": Part("Repeatability", repeats),
     "batches": Part("Joules against batch size", batches),
     "counter": Part("The counter, and power at rest", counter),
@@ -766,6 +833,11 @@ def spread_ms(times_s: Sequence[float]) -> str:
         return "-"
     low, middle, high = (1000 * f(times_s) for f in (min, statistics.median, max))
     return f"{middle:.3f} ms (median of {len(times_s)}; {low:.3f} to {high:.3f})"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Range, as a share of the mean."""
+    return f"{(max(values) - min(values)) / statistics.fmean(values):.2%}"
 
 
 def watts(energy_j: float, time_s: float) -> str:

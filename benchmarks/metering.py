@@ -42,6 +42,7 @@ GPUS = 4
 EVALUATIONS = 4  # an epoch before the target, with the defaults
 WINDOWS = 2 * EVALUATIONS
 DRIVER_S = 0.01
+EDGES = 5  # samples a second, at most: two periods of the counter apart
 COUNTER = "nvmlDeviceGetTotalEnergyConsumption"
 CHILDREN = "estimate, with children"
 LAZY = ("zeus", "pynvml", "sklearn", "pandas")
@@ -297,6 +298,51 @@ def compare_meters(windows: int, epochs: int, repeat: int) -> bool:
     return not missed
 
 
+def compare_trace(samples: int, repeat: int) -> bool:
+    """Print what a sample of a trial's trace costs; whether that is within the goal."""
+    from energyopt.core.journal import NAME, JournalWriter
+    from energyopt.hardware.board_sampler import BoardSampler
+    from energyopt.hardware.gpu_allocation import GpuAllocation
+    from energyopt.hardware.gpu_options import GpuOptions
+    from energyopt.hardware.nvml import all_boards
+    from tests import fake_nvml
+
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        library = fake_nvml.build(folder)
+        with fake_nvml.installed(library, folder, gpus=1, real_clock=True) as fake:
+            (board,) = all_boards()
+            gpus = GpuAllocation(GpuOptions(), "cpu", (board,))
+            fake.processes(0, os.getpid())
+            gpus.record_processes()
+            sampler, journal = BoardSampler(board), JournalWriter(folder / NAME)
+
+            def take() -> None:
+                sample = sampler.read(time.perf_counter, 0)
+                gpus.company_of(board)
+                journal.append(sample)
+
+            fake.fail("*", fake_nvml.UNKNOWN, after=2**40)  # counts, and never fails
+            take()
+            calls = max(failure.seen for failure in fake.state.failures)
+            fake.fail("*", 0)
+            times_s = []
+            for _ in range(repeat):
+                began_s = time.perf_counter()
+                for _ in range(samples):
+                    take()
+                times_s.append((time.perf_counter() - began_s) / samples)
+    sample_s = min(times_s)
+    print(
+        f"a trace takes {1e6 * sample_s:.0f} us and {calls} calls of NVML a sample of a GPU: "
+        f"{sample_s:.3%} of a second\nwith one, {EDGES * sample_s:.3%} with the {EDGES} of the "
+        "first seconds of a trial; a driver's time is not of the training's thread"
+    )
+    met = EDGES * sample_s <= GOAL
+    print(f"goal: at most {GOAL:.0%}: {'met' if met else 'MISSED'}")
+    return met
+
+
 def imported_by(words: list[str], folder: Path) -> set[str]:
     """Return the modules that a Python program imports, in all its processes."""
     done = subprocess.run(
@@ -372,8 +418,9 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
     cheap = compare_meters(options.windows, options.epochs, options.repeat)
+    traced = compare_trace(options.windows, options.repeat)
     lazy = compare_imports()
-    sys.exit(not (cheap and lazy))
+    sys.exit(not (cheap and traced and lazy))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from tests.composing import composed
 from tests.conftest import ROOT, Ran
 from tests.fake_nvml import FakeNvml
 
-PARTS = ["machine", "study", "power", "repeats", "batches", "counter"]
+PARTS = ["machine", "study", "power", "trace", "repeats", "batches", "counter"]
 
 
 def benchmark(name: str, *words: object) -> Ran:
@@ -51,6 +51,7 @@ def test_metering_prints_what_each_meter_adds_and_what_an_estimate_imports():
     for name in (*meters, "Run in a user's loop"):
         assert f" {name} " in ran.text
     assert "goal: at most 1% of an epoch of 1 s over the fakes:" in ran.text
+    assert re.search(r"a trace takes \d+ us and \d+ calls of NVML a sample of a GPU", ran.text)
     assert "importing all of energyopt.hardware imports none" in ran.text
     assert "goal: what meters GPUs stays out: met" in ran.text
 
