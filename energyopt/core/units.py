@@ -12,12 +12,13 @@ _HOUR_S = 3600.0
 _DAY_S = 86_400.0
 
 
-def quantity(value: float | None, unit: str) -> str:
-    """Write a quantity with an SI prefix and three significant digits.
+def quantity(value: float | None, unit: str, digits: int = 3) -> str:
+    """Write a quantity with an SI prefix and few significant digits.
 
     Args:
         value: The quantity in the SI unit, or None for "not known".
         unit: The unit's symbol, such as "J" or "W".
+        digits: Number of significant digits.
 
     Returns:
         Text such as "12.3 kJ"; "-" for None.
@@ -27,15 +28,15 @@ def quantity(value: float | None, unit: str) -> str:
     if value == 0:
         return f"0 {unit}"
     # Rounding first decides the prefix, so that 999.9 becomes 1 k and not 1000.
-    rounded = float(f"{value:.3g}")
+    rounded = float(f"{value:.{digits}g}")
     if not math.isfinite(rounded):
-        return f"{value:.3g} {unit}"
+        return f"{value:.{digits}g} {unit}"
     exponent = 3 * math.floor(math.log10(abs(rounded)) / 3)
     if exponent not in _PREFIXES:
-        return f"{rounded:.3g} {unit}"
+        return f"{rounded:.{digits}g} {unit}"
     scaled = rounded / 10**exponent
-    digits = 2 - math.floor(math.log10(abs(scaled)))
-    text = f"{scaled:.{digits}f}"
+    places = max(digits - 1 - math.floor(math.log10(abs(scaled))), 0)
+    text = f"{scaled:.{places}f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return f"{text} {_PREFIXES[exponent]}{unit}"
