@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import get_args
 
-from energyopt.analysis.confirmation_stats import Confirmed, confirmed_setups
-from energyopt.analysis.paired_ratio import NORMAL_QUANTILE, half_width
-from energyopt.analysis.pareto import Hit
-from energyopt.analysis.seed_noise import energies_by_setup, noise_among
+from energyopt.analysis.noise_model import NoiseModel
+from energyopt.core.estimate import Estimate
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import Purpose
 from energyopt.search.schedule import params_key
@@ -20,7 +17,7 @@ CONFIRMATION = "confirmation"
 OTHER = "other"
 """The energy of a study's commands that no training booked."""
 
-_TOO_SMALL = "and too small: repeats of small trainings varied by a fifth to a third"
+_PRECISION = 0.01  # of the median of 4,000 draws, in widths of their interval: 2 standard errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,37 +25,50 @@ class Savings:
     """The energy that one configuration saves per training run, compared with the default.
 
     Attributes:
-        default_j: Energy to the target of the default configuration, in J.
-        other_j: Energy to the target of the other one, in J.
-        half_j: Half the 95 % interval of their difference, in J.
-        basis: The basis of the interval, in words.
-        assumed: True if the seed noise is assumed, because nothing was repeated.
+        default: Energy to the target of a typical training with the default configuration, in J.
+        other: The same of the other one.
+        saved: Their difference, in J; negative if the other one is more expensive.
+        ratio: Energy of the other one over that of the default.
+        basis: What the intervals rest on, in words.
         single: True if each energy is that of one training run with one seed.
     """
 
-    default_j: float
-    other_j: float
-    half_j: float
+    default: Estimate
+    other: Estimate
+    saved: Estimate
+    ratio: Estimate
     basis: str
-    assumed: bool = False
     single: bool = False
 
     @property
+    def default_j(self) -> float:
+        """Energy of the default configuration, in J."""
+        return self.default.value
+
+    @property
+    def other_j(self) -> float:
+        """Energy of the other one, in J."""
+        return self.other.value
+
+    @property
     def confidence(self) -> str:
-        """The confidence in the interval, in words; an assumed noise gives none."""
-        if self.assumed:
-            return f"by {self.basis} {_TOO_SMALL}"
-        return f"with 95 % confidence, by {self.basis}"
+        """The confidence in the intervals, in words."""
+        return f"with 95 % confidence ({self.basis})"
+
+    @property
+    def share(self) -> Estimate:
+        """The share of the default's energy that is saved."""
+        return Estimate(1 - self.ratio.value, 1 - self.ratio.high, 1 - self.ratio.low)
 
     @property
     def value_j(self) -> float:
         """The difference, in J; negative if the other one is more expensive."""
-        return self.default_j - self.other_j
+        return self.saved.value
 
     @property
     def interval_j(self) -> tuple[float, float]:
         """The 95 % interval of the difference, in J."""
-        return self.value_j - self.half_j, self.value_j + self.half_j
+        return self.saved.low, self.saved.high
 
     def break_even(self, search_j: float) -> tuple[float, float]:
         """Return the interval of training runs until a search has paid back; infinite for never."""
@@ -80,22 +90,27 @@ class Savings:
         return net_j, least_j, most_j
 
 
-def saving(
-    study: StudyRecord, reaching: Sequence[Hit], default: TrialRecord, candidate: TrialRecord
-) -> Savings:
-    """Compare a configuration with the default one, by equal seeds if there are any."""
-    target = reaching[0][1].target
-    confirmed = {
-        params_key(setup.trial.params): setup
-        for setup in confirmed_setups(study)
-        if setup.target == target and not setup.missed
-    }
-    pair = [confirmed.get(params_key(trial.params)) for trial in (default, candidate)]
-    if pair[0] is not None and pair[1] is not None:
-        savings = _paired(pair[0], pair[1])
-        if savings is not None:
-            return savings
-    return _unpaired(reaching, default, candidate)
+def saving(noise: NoiseModel, default: TrialRecord, candidate: TrialRecord) -> Savings | None:
+    """Compare a configuration with the default one; None if they are the same."""
+    base, key = params_key(default.params), params_key(candidate.params)
+    if base == key:
+        return None
+    seeds = noise.paired_seeds(key, base)
+    paired = f"; {seeds} paired seeds" if seeds > 1 else ""
+    return Savings(
+        default=noise.energy_j(base),
+        other=noise.energy_j(key),
+        saved=_settled(noise.saved_j(key, base)),
+        ratio=noise.ratio(key, base),
+        basis=noise.basis + paired,
+        single=noise.trainings(base) == noise.trainings(key) == 1,
+    )
+
+
+def _settled(saved: Estimate) -> Estimate:
+    """Return a saving of 0 in place of one that is smaller than the precision of its draws."""
+    is_none = abs(saved.value) < _PRECISION * (saved.high - saved.low)
+    return replace(saved, value=0.0) if is_none else saved
 
 
 def energy_by_purpose_j(study: StudyRecord) -> dict[str, float]:
@@ -119,38 +134,3 @@ def energy_by_outcome_j(study: StudyRecord, outcomes: Mapping[int, str | None]) 
             outcome = outcomes[trial.number] or str(trial.state)
             energies_j[outcome] = energies_j.get(outcome, 0.0) + trial.result.spent_j
     return {**energies_j, CONFIRMATION: study.confirmation_j, OTHER: study.other_j or 0.0}
-
-
-def _paired(default: Confirmed, candidate: Confirmed) -> Savings | None:
-    seeds = sorted(default.energies_j.keys() & candidate.energies_j.keys())
-    if len(seeds) < 2:  # noqa: PLR2004  # one value has no spread
-        return None
-    pairs = [(default.energies_j[seed], candidate.energies_j[seed]) for seed in seeds]
-    return Savings(
-        default_j=statistics.fmean(default_j for default_j, _ in pairs),
-        other_j=statistics.fmean(candidate_j for _, candidate_j in pairs),
-        half_j=half_width([default_j - candidate_j for default_j, candidate_j in pairs]),
-        basis=f"{len(seeds)} paired seeds",
-    )
-
-
-def _unpaired(reaching: Sequence[Hit], default: TrialRecord, candidate: TrialRecord) -> Savings:
-    """Compare by the trials, given the seed noise.
-
-    The noise is the standard deviation of the log energy. To first order, that of an energy E is
-    noise * E, and that of a mean of n is noise * E / sqrt(n); the variances of both add up.
-    """
-    energies = energies_by_setup(reaching)
-    noise, is_measured = noise_among(energies.values())
-    pair = [energies[params_key(trial.params)] for trial in (default, candidate)]
-    default_j, other_j = (e[0] if len(e) == 1 else statistics.geometric_mean(e) for e in pair)
-    variance = (default_j**2 / len(pair[0]) + other_j**2 / len(pair[1])) * noise**2
-    source = "of its repetitions" if is_measured else "assumed"
-    return Savings(
-        default_j=default_j,
-        other_j=other_j,
-        half_j=NORMAL_QUANTILE * math.sqrt(variance),
-        basis=f"a seed noise of {100 * noise:.2g} %, {source}",
-        assumed=not is_measured,
-        single=max(map(len, pair)) == 1,
-    )

@@ -15,7 +15,7 @@ from energyopt.analysis.evaluation_share import evaluation_to_j, is_notable
 from energyopt.analysis.pareto import Hit, trained_as
 from energyopt.core.curve import CurvePoint
 from energyopt.core.seeds import configuration_key
-from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.study_record import Confirmation, StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 
 
@@ -179,7 +179,7 @@ def _confirmed(
         if trial is None or result is None or confirmation.state != "complete":
             continue
         key = configuration_key(trial.params)
-        is_same = _essence(confirmation.overrides) == _essence(trained_as(study, trial))
+        is_same = is_unchanged(study, trial, confirmation)
         # One that ended at an easier target might have reached this one later.
         if key in among and is_same and study.monitor.reaches(result.target, target):
             point = result.first_at(target)
@@ -190,6 +190,11 @@ def _confirmed(
 
 def _spent(result: TrialResult, point: CurvePoint) -> Spent:
     return Spent(point.training_j, evaluation_to_j(result, point))
+
+
+def is_unchanged(study: StudyRecord, trial: TrialRecord, confirmation: Confirmation) -> bool:
+    """Return True if a confirmation is of a trial's very configuration, with another seed."""
+    return _essence(confirmation.overrides) == _essence(trained_as(study, trial))
 
 
 def _essence(overrides: Iterable[str]) -> set[str]:

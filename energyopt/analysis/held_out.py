@@ -66,16 +66,18 @@ def held_out(
     return HeldOut(mean, math.sqrt(seed_variance), mean - half, mean + half, seeds, None, reached)
 
 
-def wilson(share: float, samples: float) -> tuple[float, float]:
+def wilson(share: float, samples: float, z: float = NORMAL_QUANTILE) -> tuple[float, float]:
     """Return the 95 % interval of a share by Wilson's score, which stays within 0 and 1.
 
     E. B. Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+
+    Args:
+        share: The share that was seen.
+        samples: Number of independent samples.
+        z: Quantile of the normal distribution, or of Student's.
     """
-    square = NORMAL_QUANTILE**2
-    center = (share + square / (2 * samples)) / (1 + square / samples)
-    half = (
-        NORMAL_QUANTILE
-        * math.sqrt(share * (1 - share) / samples + square / (4 * samples**2))
-        / (1 + square / samples)
-    )
-    return max(0.0, center - half), min(1.0, center + half)
+    squares = z**2 / samples
+    center = (share + squares / 2) / (1 + squares)
+    half = z / (1 + squares) * math.sqrt(share * (1 - share) / samples + squares / samples / 4)
+    low = 0.0 if share == 0 else max(center - half, 0.0)
+    return low, 1.0 if share == 1 else min(center + half, 1.0)

@@ -6,8 +6,10 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from energyopt.analysis.noise_model import NoiseModel
 from energyopt.analysis.paired_ratio import NORMAL_QUANTILE
-from energyopt.analysis.pareto import trained_as
+from energyopt.analysis.seed_noise import noise_model, unchanged_confirmations
+from energyopt.core.estimate import Estimate
 from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.search.posterior_ranking import (
@@ -29,25 +31,27 @@ class Advice:
 
     Attributes:
         trial: The cheapest trial with it that reached the target; else the last one.
-        energy_j: Its expected energy to the target, in J.
-        sd: Standard deviation of the log of that.
+        energy: Energy to the target of a typical training, in J.
         probability: Probability that it is within a share of the best one that was tried.
         trainings: Number of training runs with it.
         reached: Number of these that reached the target.
     """
 
     trial: TrialRecord
-    energy_j: float
-    sd: float
+    energy: Estimate
     probability: float
     trainings: int
     reached: int
 
     @property
+    def energy_j(self) -> float:
+        """Its expected energy to the target, in J."""
+        return self.energy.value
+
+    @property
     def interval_j(self) -> tuple[float, float]:
         """The 95 % interval of the expected energy, in J."""
-        factor = math.exp(min(NORMAL_QUANTILE * self.sd, 600.0))  # keeps exp finite
-        return self.energy_j / factor, self.energy_j * factor
+        return self.energy.low, self.energy.high
 
 
 def advise(
@@ -56,6 +60,7 @@ def advise(
     *,
     within: float = WITHIN,
     confirmed: bool = True,
+    noise: NoiseModel | None = None,
 ) -> list[Advice]:
     """Rank the configurations of a study by expected energy to the target.
 
@@ -65,6 +70,7 @@ def advise(
         within: Share by which a configuration may be more expensive than the best and still count
             as equally good.
         confirmed: Include confirmations.
+        noise: The posterior of the energies; computed if None.
 
     Returns:
         The best first; empty if no trial reached the target. Configurations that did not reach it
@@ -79,18 +85,38 @@ def advise(
         return []
     snapshots = _cheapest(snapshots, study.monitor.score(target))
     if confirmed:
-        snapshots += _repetitions(study, trials, {s.number for s in snapshots}, target)
+        snapshots += _repetitions(study, {s.number for s in snapshots}, target)
     goal = study.monitor.score(target)
     model = _model(study, snapshots, goal)
     groups: dict[object, list[TrialSnapshot]] = {}
     for snapshot in snapshots:
         groups.setdefault(params_key(snapshot.params), []).append(snapshot)
     points = unique_params(snapshot.params for snapshot in snapshots)
-    advices = [
-        _advice(recommendation, groups[params_key(recommendation.params)], trials, goal)
-        for recommendation in recommend(model, points, within=within)
-    ]
+    ranked = recommend(model, points, within=within)
+    advices = [_advice(r, groups[params_key(r.params)], trials, goal) for r in ranked]
+    advices = _by_repetitions(advices, noise or noise_model(study, target), within)
     return sorted(advices, key=lambda advice: not advice.reached)
+
+
+def _by_repetitions(
+    advices: Sequence[Advice], noise: NoiseModel | None, within: float
+) -> list[Advice]:
+    """Return the advices with the energies that the trainings of each configuration show.
+
+    The model that ranks them counts what similar configurations needed. It expects less noise than
+    small trainings have, so its own intervals are too narrow.
+    """
+    reached = {params_key(advice.trial.params): advice for advice in advices if advice.reached}
+    if noise is None or not reached:
+        return list(advices)
+    shares = noise.probability_within(within, list(reached))
+    probabilities = dict(zip(reached, shares, strict=True))
+    return [
+        replace(advice, energy=noise.energy_j(key), probability=float(probabilities[key]))
+        if (key := params_key(advice.trial.params)) in reached
+        else replace(advice, probability=0.0)
+        for advice in advices
+    ]
 
 
 def _advice(
@@ -101,37 +127,26 @@ def _advice(
 ) -> Advice:
     energies = [(e, t.number) for t in snapshots if (e := t.to_target_j(target)) is not None]
     _, best = min((hit for hit in energies if hit[1] in trials), default=(0.0, snapshots[0].number))
+    energy_j = recommendation.energy_j
+    factor = math.exp(min(NORMAL_QUANTILE * recommendation.sd, 600.0))  # keeps exp finite
     return Advice(
         trial=trials[best],
-        energy_j=recommendation.energy_j,
-        sd=recommendation.sd,
+        energy=Estimate(energy_j, energy_j / factor, energy_j * factor),
         probability=recommendation.probability,
         trainings=len(snapshots),
         reached=len(energies),
     )
 
 
-def _repetitions(
-    study: StudyRecord, trials: Mapping[int, TrialRecord], among: Collection[int], target: float
-) -> list[TrialSnapshot]:
-    """Return the confirmations of trials that reached the target, with unchanged overrides."""
+def _repetitions(study: StudyRecord, among: Collection[int], target: float) -> list[TrialSnapshot]:
+    """Return the confirmations of some trials."""
     snapshots = []
-    for c in study.confirmations:
-        trial, result = trials.get(c.trial), c.result
-        if trial is None or result is None or c.state != "complete" or c.trial not in among:
-            continue
-        reached = trial.result is not None and trial.result.first_at(target) is not None
-        is_same = _essence(c.overrides) == _essence(trained_as(study, trial))
-        if reached and is_same and study.monitor.reaches(result.target, target):
-            repetition = replace(trial, number=-1 - c.number, result=result, default=False)
+    for trial, confirmation, result in unchanged_confirmations(study, target):
+        if trial.number in among:
+            number = -1 - confirmation.number
+            repetition = replace(trial, number=number, result=result, default=False)
             snapshots.append(_snapshot(repetition, target))
     return [snapshot for snapshot in snapshots if snapshot is not None]
-
-
-def _essence(overrides: Sequence[str]) -> set[str]:
-    """Return the overrides of a run that make up its configuration."""
-    ends = ("seed=", "target=", "objective=", "objective.")
-    return {o.lstrip("+") for o in overrides if not o.lstrip("+").startswith(ends)}
 
 
 def _snapshot(trial: TrialRecord, target: float) -> TrialSnapshot | None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from energyopt.analysis.configurations import is_unchanged
 from energyopt.analysis.confirmation_stats import confirmed_setups
-from energyopt.analysis.paired_ratio import half_width
+from energyopt.analysis.drift import drift_of, position_of
+from energyopt.analysis.held_out import wilson
+from energyopt.analysis.noise_model import LONG_SD, SMALL_SD, NoiseModel, Repetitions
+from energyopt.analysis.paired_ratio import half_width, quantile
 from energyopt.analysis.pareto import Hit, at_target
-from energyopt.core.study_record import StudyRecord, TrialRecord
-from energyopt.search.noise_prior import ASSUMED_SEED_SD, seed_sd
+from energyopt.core.study_record import Confirmation, StudyRecord, TrialRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.search.schedule import params_key
+
+_LONG_S = 60.0  # MLPerf asks for windows of a minute; recorded trainings took as long and longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +70,63 @@ def repeated_setups(study: StudyRecord, target: float | None = None) -> list[Rep
     return sorted(repeated, key=lambda setup: _mean_j(setup.energies_j))
 
 
-def noise_of(study: StudyRecord, target: float | None = None) -> tuple[float, bool]:
-    """Return the seed noise of a study, and whether it was measured. See `noise_among`."""
+def noise_model(study: StudyRecord, target: float | None = None) -> NoiseModel | None:
+    """Return the posterior of the energies of a study's configurations, by `params_key`.
+
+    It rests on all trials and confirmations that reached the target; None if no trial did. Drift of
+    the machine, where it is certain, is removed from the trials: it is no noise of seeds.
+    """
     target = study.target if target is None else target
     reaching = [] if target is None else at_target(study, target)
-    return noise_among(energies_by_setup(reaching).values())
-
-
-def energies_by_setup(reaching: Iterable[Hit]) -> dict[object, list[float]]:
-    """Return the energies to the target, in J, of each configuration."""
-    energies: dict[object, list[float]] = {}
+    if target is None or not reaching:
+        return None
+    drift = drift_of(study)
+    logs: dict[object, list[float]] = {}
     for trial, _, point in reaching:
-        energies.setdefault(params_key(trial.params), []).append(point.training_j)
-    return energies
+        moved = drift.log_at(position_of(trial.number, study)) if drift else 0.0
+        logs.setdefault(params_key(trial.params), []).append(math.log(point.training_j) - moved)
+    confirming: dict[object, dict[int, float]] = {}
+    missed = Counter(
+        params_key(trial.params)
+        for trial, result in study.results
+        if result.end != "paused" and result.first_at(target) is None
+    )
+    for trial, confirmation, result in unchanged_confirmations(study, target):
+        key, hit = params_key(trial.params), result.first_at(target)
+        if hit is None or hit.training_j <= 0:
+            missed[key] += 1
+        else:
+            confirming.setdefault(key, {})[confirmation.seed] = math.log(hit.training_j)
+    observed = {
+        key: Repetitions(tuple(group), confirming.get(key, {}), missed[key])
+        for key, group in logs.items()
+    }
+    return NoiseModel(observed, prior_sd(reaching))
 
 
-def noise_among(repetitions: Iterable[Sequence[float]]) -> tuple[float, bool]:
-    """Return the standard deviation of the log energy among repetitions, and if it was measured.
+def prior_sd(reaching: Sequence[Hit]) -> float:
+    """Return the noise to expect before any repetition.
 
-    If there are too few repetitions, a value is assumed.
+    Trainings of a minute and more whose energy was measured vary less than small or estimated ones.
     """
-    measured_sd = seed_sd([math.log(energy_j) for energy_j in energies] for energies in repetitions)
-    return (ASSUMED_SEED_SD, False) if measured_sd is None else (measured_sd, True)
+    measured = all(result.start.provenance.kind == "measured" for _, result, _ in reaching)
+    typical_s = statistics.median(point.training_s for _, _, point in reaching)
+    return LONG_SD if measured and typical_s >= _LONG_S else SMALL_SD
+
+
+def unchanged_confirmations(
+    study: StudyRecord, target: float
+) -> Iterator[tuple[TrialRecord, Confirmation, TrialResult]]:
+    """Yield the confirmations of trials that reached a target, with unchanged overrides."""
+    trials = {trial.number: trial for trial, _ in study.results}
+    for confirmation in study.confirmations:
+        trial, result = trials.get(confirmation.trial), confirmation.result
+        if trial is None or result is None or confirmation.state != "complete":
+            continue
+        reached = trial.result is not None and trial.result.first_at(target) is not None
+        is_same = is_unchanged(study, trial, confirmation)
+        if reached and is_same and study.monitor.reaches(result.target, target):
+            yield trial, confirmation, result
 
 
 def arithmetic(values: Sequence[float]) -> Interval | None:
@@ -96,6 +138,24 @@ def arithmetic(values: Sequence[float]) -> Interval | None:
         return Interval(mean, None, None, len(values))
     half = half_width(values)
     return Interval(mean, mean - half, mean + half, len(values))
+
+
+def share(values: Sequence[float]) -> Interval | None:
+    """Return the mean of shares in [0, 1], such as accuracies, with an interval that stays there.
+
+    Wilson's interval, with Student's t and as many samples as make the spread of the values a
+    binomial one: n = mean (1 - mean) / variance of the mean. None without any value.
+    """
+    plain = arithmetic(values)
+    if plain is None or plain.low is None or not 0 < plain.mean < 1:
+        return plain
+    variance = statistics.variance(values) / len(values)
+    if not variance:
+        return plain
+    mean = plain.mean
+    samples = mean * (1 - mean) / variance
+    low, high = wilson(mean, samples, quantile(len(values) - 1))
+    return Interval(mean, low, high, len(values))
 
 
 def geometric(values: Sequence[float]) -> Interval | None:

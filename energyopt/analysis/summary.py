@@ -16,6 +16,8 @@ from energyopt.analysis.configurations import (
     reached_configurations,
     with_evaluation,
 )
+from energyopt.analysis.drift import Drift, drift_of
+from energyopt.analysis.noise_model import NoiseModel
 from energyopt.analysis.pareto import (
     FrontPoint,
     Hit,
@@ -27,6 +29,7 @@ from energyopt.analysis.pareto import (
 )
 from energyopt.analysis.pretraining_value import recycled_of
 from energyopt.analysis.recommendation import Advice, advise
+from energyopt.analysis.seed_noise import noise_model
 from energyopt.core.accounting import Recycled
 from energyopt.core.conditions import PowerProfile
 from energyopt.core.gpu_trace import TraceEvent
@@ -115,6 +118,8 @@ class Summary:
         events: What traces of GPUs show, each with the number of its trial.
         other_j: The part of the search energy that no training booked, in J; None if unknown.
         is_other_known: Whether that part is known of all commands.
+        noise: The posterior of the configurations' energies; None if no trial reached the target.
+        drift: How the machine drifted; None where too little was repeated to tell.
     """
 
     study: str
@@ -151,6 +156,8 @@ class Summary:
     events: tuple[tuple[int, TraceEvent], ...] = ()
     other_j: float | None = None
     is_other_known: bool = False
+    noise: NoiseModel | None = None
+    drift: Drift | None = None
 
 
 def summarize(
@@ -174,10 +181,11 @@ def summarize(
     outcomes = {trial.number: trial_outcome(trial, target) for trial in study.trials}
     spent_j = study.search_energy_j
     front = curve_front(study)
-    advice = next(iter(advise(study, target)), None) if len(reaching) > 1 else None
+    noise = noise_model(study, target)
+    advice = next(iter(advise(study, target, noise=noise)), None) if len(reaching) > 1 else None
     advised = _advised(study, reaching, recommended, advice)
     best = advised or recommended
-    against_default = _against_default(study, reaching, default, best)
+    against_default = _against_default(reaching, default, best, noise)
     saved_j = against_default.value_j if against_default else 0.0
     return Summary(
         study=study.name,
@@ -192,7 +200,9 @@ def summarize(
         tried=n_configurations(trial for trial, _ in study.results),
         with_evaluation=_with_evaluation(reached, best, default),
         default=default,
-        saving=saved_j / against_default.default_j if against_default else None,
+        saving=against_default.share.value if against_default else None,
+        noise=noise,
+        drift=drift_of(study),
         against_default=against_default,
         search_energy_j=spent_j,
         energy_by_purpose_j=energy_by_purpose_j(study),
@@ -289,15 +299,15 @@ def _with_evaluation(
 
 
 def _against_default(
-    study: StudyRecord,
     reaching: Sequence[Hit],
     default: FrontPoint | None,
     best: FrontPoint | None,
+    noise: NoiseModel | None,
 ) -> Savings | None:
-    if best is None or default is None:
+    if best is None or default is None or noise is None:
         return None
     trials = {hit[0].number: hit[0] for hit in reaching}
-    return saving(study, reaching, trials[default.trial], trials[best.trial])
+    return saving(noise, trials[default.trial], trials[best.trial])
 
 
 def _missed_share(

@@ -11,9 +11,10 @@ from rich.text import Text
 
 from energyopt.analysis.pareto import FrontPoint, at_checkpoint
 from energyopt.analysis.recommendation import Advice, advise
+from energyopt.analysis.seed_noise import noise_model
 from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord
-from energyopt.core.units import accuracy, count, joules, percent
+from energyopt.core.units import accuracy, count, percent
 from energyopt.errors import StudyError
 from energyopt.report.console import COMMAND
 from energyopt.report.sentences import params_text, source, trial_text
@@ -67,14 +68,15 @@ def recommendation_view(
     rows = [_row(advice) for advice in ranked[:_MAX_ROWS]]
     hidden = len(ranked) - len(rows)
     more = f"{count(hidden, 'setup')} not shown. " if hidden else ""
-    low, high = best.interval_j
+    noise = noise_model(study, target)
+    basis = "" if noise is None else f", by {noise.basis}"
     lines = (
         f"{more}The energies are those of a typical seed; that of the cheapest single training may "
-        "be low by seed noise. Intervals and probabilities are the model's: too narrow for small "
-        "trainings, whose seeds vary more than it expects.",
-        f"Recommended: {params_text(best.trial.params)} - {joules(best.energy_j)} "
-        f"to the target ({joules(low)} to {joules(high)}; trial {best.trial.number}), within "
-        f"{percent(within)} of the best setup tried with probability {percent(best.probability)}.",
+        f"be low by seed noise. Intervals and probabilities allow for it{basis}. The order also "
+        "counts what similar setups needed.",
+        f"Recommended: {params_text(best.trial.params)} - {best.energy.joules} to the target "
+        f"({best.energy.joules_interval}; trial {best.trial.number}), within {percent(within)} of "
+        f"the best setup tried with probability {100 * best.probability:.0f} %.",
         "Train it:",
     )
     name = shlex.quote(study.name)
@@ -100,7 +102,7 @@ def recommendation_data(
     study: StudyRecord, ranked: Sequence[Advice], target: float, within: float
 ) -> dict[str, Any]:
     """Return the ranked configurations as JSON data, the recommended one first."""
-    provenance = study.provenance
+    provenance, noise = study.provenance, noise_model(study, target)
     return {
         "study": study.name,
         "target": target,
@@ -108,6 +110,7 @@ def recommendation_data(
         "unit": {"energy": "J"},
         "provenance": None if provenance is None else provenance.kind,
         "meter": None if provenance is None else provenance.meter,
+        "basis": None if noise is None else noise.basis,
         "setups": [
             {
                 "trial": advice.trial.number,
@@ -134,11 +137,10 @@ def _point(study: StudyRecord, advice: Advice, target: float) -> FrontPoint:
 
 
 def _row(advice: Advice) -> tuple[object, ...]:
-    low, high = advice.interval_j
     return (
         trial_text(advice.trial),
-        joules(advice.energy_j),
-        f"{joules(low)} to {joules(high)}",
-        percent(advice.probability),
+        advice.energy.joules,
+        advice.energy.joules_interval,
+        f"{100 * advice.probability:.0f} %",
         f"{advice.reached}/{advice.trainings}",
     )

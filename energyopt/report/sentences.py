@@ -8,11 +8,14 @@ from typing import Any
 
 from energyopt.analysis.break_even import Savings
 from energyopt.analysis.configurations import Configuration
+from energyopt.analysis.drift import Drift
+from energyopt.analysis.noise_model import NoiseModel
 from energyopt.analysis.pareto import FrontPoint
 from energyopt.analysis.pretraining_value import recycled_line
 from energyopt.analysis.recommendation import WITHIN
 from energyopt.analysis.summary import Counts, Summary, TrialOutcome
 from energyopt.core.conditions import PowerProfile
+from energyopt.core.estimate import Estimate, times_less, trainings, trainings_of
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import TrialRecord
@@ -69,7 +72,7 @@ def book_lines(summary: Summary) -> tuple[str, ...]:
     if summary.provenance is None:
         return ()
     lines = (_search_line(summary), _outcomes_line(summary), _break_even_line(summary))
-    return tuple(line for line in (*lines, _net_line(summary)) if line)
+    return tuple(line for line in (*lines, _net_line(summary), *noise_lines(summary)) if line)
 
 
 def source(provenance: Provenance) -> str:
@@ -150,8 +153,8 @@ def _advice_line(summary: Summary) -> str:
         return ""
     return (
         f"Allowing for seed noise, {point_text(point)} is expected to need the least, "
-        f"{joules(advice.energy_j)} (trial {point.trial}; by the model within {percent(WITHIN)} "
-        f"of the best with probability {percent(advice.probability)})."
+        f"{advice.energy.joules} ({advice.energy.joules_interval}; trial {point.trial}; within "
+        f"{percent(WITHIN)} of the best with probability {100 * advice.probability:.0f} %)."
     )
 
 
@@ -282,12 +285,13 @@ def _break_even_line(summary: Summary) -> str:
     savings = summary.against_default
     if summary.break_even is None or summary.default is None or savings is None:
         return f"Break-even: none, because {summary.break_even_reason}."
-    trainings = count(math.ceil(summary.break_even), "training")
+    soonest, latest = savings.break_even(summary.search_energy_j)
     single = ", one seed each" if savings.single else ""
     return (
-        f"Break-even: the search pays back after {trainings} against the default setup "
-        f"(trial {summary.default.trial}: {joules(savings.default_j)} to target; the recommended "
-        f"one saves {percent(summary.saving)} of it{single}); "
+        f"Break-even: the search pays back after "
+        f"{trainings_text(summary.break_even, soonest, latest)} against the default setup "
+        f"(trial {summary.default.trial}: {savings.default.joules} to target; the recommended one "
+        f"needs {times_less(savings.ratio)}, {savings.share.percent_interval} saved{single}); "
         f"{break_even_interval(savings, summary.search_energy_j)}. {counted(summary)}"
     )
 
@@ -305,10 +309,51 @@ def counted(summary: Summary) -> str:
 
 
 def break_even_interval(savings: Savings, search_j: float) -> str:
-    """Return the interval of the break-even: "from 3 to never with 95 % confidence, ..."."""
+    """Return the interval of the break-even: "from 3 to never with 95 % confidence (...)"."""
     soonest, latest = savings.break_even(search_j)
-    last = "never" if math.isinf(latest) else f"{math.ceil(latest)}"
-    return f"from {math.ceil(soonest)} to {last} {savings.confidence}"
+    last = "never" if math.isinf(latest) else trainings_of(latest)
+    return f"from {trainings_of(soonest)} to {last} {savings.confidence}"
+
+
+def trainings_text(value: float, soonest: float, latest: float) -> str:
+    """Return a break-even, with the digits that its interval carries: "about 40 trainings"."""
+    text = trainings(value, soonest, latest)
+    return f"{text} training{'' if text == '1' else 's'}"
+
+
+def noise_lines(summary: Summary) -> tuple[str, ...]:
+    """Return how much repetitions vary, and how the machine drifted, as sentences."""
+    lines = []
+    if summary.noise is not None:
+        lines.append(_noise_line(summary.noise))
+    if summary.drift is not None and summary.drift.is_told:
+        lines.append(_drift_line(summary.drift))
+    return tuple(lines)
+
+
+def _noise_line(model: NoiseModel) -> str:
+    if not model.repetitions:
+        return (
+            "Noise: no setup was trained twice, so how much trainings of one setup vary is not "
+            f"known here. Intervals rest on a prior of {100 * model.prior_sd:.0f} %; `confirm` "
+            "trains again, with new seeds."
+        )
+    return (
+        f"Noise: the energy of one setup varies by {model.noise.percent} from training to training "
+        f"({model.noise.percent_interval}; {model.basis})."
+    )
+
+
+def _drift_line(drift: Drift) -> str:
+    low, value, high = (
+        f"{100 * (factor - 1):+.0f} %"
+        for factor in (drift.factor.low, drift.factor.value, drift.factor.high)
+    )
+    removed = "is not counted as noise" if drift.is_certain else "is not told apart from none"
+    return (
+        f"Drift: an epoch of the repeated setups took {value} of energy over the search "
+        f"[{low}, {high}], which {removed}."
+    )
 
 
 def _net_line(summary: Summary) -> str:
@@ -316,11 +361,12 @@ def _net_line(summary: Summary) -> str:
     savings, reuse = summary.against_default, summary.reuse
     if savings is None or reuse is None:
         return ""
-    net_j, least_j, most_j = savings.net_j(summary.search_energy_j, reuse)
-    verb = "save" if net_j >= 0 else "lose"
+    net = Estimate(*savings.net_j(summary.search_energy_j, reuse))
+    verb = "save" if net.value >= 0 else "lose"
     return (
-        f"Over {reuse:g} trainings search and recommended setup {verb} {joules(abs(net_j))} "
-        f"({joules(least_j)} to {joules(most_j)} saved {savings.confidence})."
+        f"Over {reuse:g} trainings search and recommended setup {verb} "
+        f"{quantity(abs(net.value), 'J', net.digits)} "
+        f"({net.joules_interval} saved, with 95 % confidence)."
     )
 
 

@@ -77,9 +77,12 @@ def test_break_even_is_search_energy_over_the_saving_of_a_training():
     summary = summarize(mixed())
     assert summary.default is not None
     assert summary.default.energy_j == 16
-    assert summary.break_even == 64 / 12
+    savings = summary.against_default
+    assert savings is not None
+    assert summary.break_even == pytest.approx(64 / savings.value_j)
     assert summary.break_even_reason == ""
-    assert summary.saving == 0.75
+    assert summary.saving == pytest.approx(1 - savings.ratio.value)
+    assert savings.saved.low < 12 < savings.saved.high
 
 
 def test_flags_are_counted_by_trial():

@@ -64,11 +64,12 @@ def test_a_summary_reads_as_sentences():
         "The search cost 40 J (warmup 2 J, training 38 J), "
         "15.0 % of it in trials that missed the target.",
         "By outcome: 34 J reached the target, 6 J missed it.",
-        "Break-even: the search pays back after 4 trainings against the default setup "
-        "(trial 0: 16 J to target; the recommended one saves 75.0 % of it, one seed each); from 3 "
-        "to 5 by a seed noise of 10 %, assumed and too small: repeats of small trainings varied by "
-        "a fifth to a third. This counts the energy of trials only: start-up and the sampler are "
-        "not metered.",
+        "Break-even: the search pays back after 6 trainings against the default setup "
+        "(trial 0: 13 J to target; the recommended one needs ~2.5x less, -23 to 84 % saved, one "
+        "seed each); from 3 to never with 95 % confidence (no repetition: a prior of 25 %). This "
+        "counts the energy of trials only: start-up and the sampler are not metered.",
+        "Noise: no setup was trained twice, so how much trainings of one setup vary is not known "
+        "here. Intervals rest on a prior of 25 %; `confirm` trains again, with new seeds.",
         "Measuring: estimated by cpu-time 4 W/core (CPU package) on Toy CPU, energyopt 0.1.0; "
         "uncertainty: a constant power: good for comparing, not as absolute joules.",
         "Warnings: shared GPU (1 trial).",

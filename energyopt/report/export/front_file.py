@@ -127,7 +127,7 @@ def _books(summary: Summary) -> dict[str, Any]:
         "break_even": {
             "trainings": summary.break_even,
             "interval": [None if math.isinf(end) else end for end in interval],
-            "confidence": None if savings is not None and savings.assumed else CONFIDENCE,
+            "confidence": CONFIDENCE,
             "basis": None if savings is None else savings.basis,
             "reason": summary.break_even_reason,
         },

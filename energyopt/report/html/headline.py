@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from energyopt.analysis.cost_factors import Factors, carbon, money, watt_hours
 from energyopt.analysis.pareto import FrontPoint
-from energyopt.analysis.seed_noise import Interval, Repeated, arithmetic
+from energyopt.analysis.seed_noise import Interval, Repeated, arithmetic, share
 from energyopt.analysis.summary import Summary
+from energyopt.core.estimate import Estimate, carried_digits, times_less
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
-from energyopt.core.units import accuracy, count, joules, percent
+from energyopt.core.units import accuracy, count, joules, percent, quantity
 from energyopt.report.html.tables import (
     Column,
     Grid,
@@ -30,6 +30,7 @@ from energyopt.report.sentences import (
     energy_text,
     params_text,
     point_text,
+    trainings_text,
 )
 from energyopt.search.schedule import params_key
 
@@ -137,13 +138,13 @@ def _headline(summary: Summary, best: FrontPoint | None) -> str:
         return f"The only setup that was trained reaches {target}: {name_of(best)}."
     if best.default:
         return f"The default setup is the cheapest that was found to reach {target}."
-    if summary.saving is not None and summary.saving > 0:
-        saved = percent(summary.saving)
-        savings = summary.against_default
-        single = " (one seed each)" if savings is not None and savings.single else ""
+    savings = summary.against_default
+    if savings is not None and savings.value_j > 0:
+        interval = savings.share.percent_interval
+        single = "; one seed each" if savings.single else ""
         return (
-            f"{_capitalized_name(best)} reaches {target} with {saved} less energy than the default "
-            f"setup{single}."
+            f"{_capitalized_name(best)} reaches {target} with {times_less(savings.ratio)} energy "
+            f"than the default setup ({interval} saved{single})."
         )
     return f"{_capitalized_name(best)} reaches {target} with the least energy that was found."
 
@@ -198,11 +199,10 @@ def _cards(summary: Summary, best: FrontPoint | None, confirmed: Repeated | None
         yield _metric_card(summary.monitor, best, confirmed)
     savings = summary.against_default
     if savings is not None and best is not None and not best.default:
-        low_j, high_j = savings.interval_j
-        note = f"{joules(low_j)} to {joules(high_j)} {savings.confidence}"
+        note = f"{savings.saved.joules_interval} {savings.confidence}"
         if confirmed is None:  # otherwise the table below gives its mean over several seeds
-            note += f"; the default needs {joules(savings.default_j)}"
-        yield Card("saved by each training", joules(savings.value_j), note)
+            note += f"; the default needs {savings.default.joules}"
+        yield Card("saved by each training", savings.saved.joules, note)
     if summary.provenance is not None:
         yield Card("cost of the search", joules(summary.search_energy_j), _search_note(summary))
         if best is not None:
@@ -214,24 +214,23 @@ def _energy_card(summary: Summary, best: FrontPoint, confirmed: Repeated | None)
     energy = None if confirmed is None else confirmed.energy
     if energy is not None:
         note = f"{_interval_text(energy)}{count(energy.count, 'seed')} to confirm it"
-        return Card(name, joules(energy.mean), note)
+        digits = carried_digits(energy.mean, energy.low or energy.mean, energy.high or energy.mean)
+        return Card(name, quantity(energy.mean, "J", digits), note)
     single_run = f"its training used {joules(best.energy_j)} (trial {best.trial})"
-    if summary.advice is None:
-        return Card(
-            name, joules(best.energy_j), f"one training, so no interval (trial {best.trial})"
-        )
-    low_j, high_j = summary.advice.interval_j
+    if summary.noise is None:
+        return Card(name, joules(best.energy_j), single_run)
+    energy_j = summary.noise.energy_j(params_key(best.params))
     note = (
-        f"expected; {joules(low_j)} to {joules(high_j)} with 95 % confidence by the model, which "
-        f"is too narrow for small trainings; {single_run}"
+        f"expected; {energy_j.joules_interval} with 95 % confidence ({summary.noise.basis}); "
+        f"{single_run}"
     )
-    return Card(name, joules(summary.advice.energy_j), note)
+    return Card(name, energy_j.joules, note)
 
 
 def _metric_card(monitor: Monitor, best: FrontPoint, confirmed: Repeated | None) -> Card:
     """Return the test value where it was measured, else that of the validation."""
     tests, validations = ((), ()) if confirmed is None else (confirmed.tests, confirmed.accuracies)
-    mean = arithmetic(tests or validations)
+    mean = (share if monitor.is_share else arithmetic)(tests or validations)
     if mean is None:
         note = "of one training, so no interval; `confirm` trains with more seeds and tests"
         return Card(monitor.label, monitor.text(best.accuracy), note)
@@ -260,7 +259,7 @@ def _break_even_card(summary: Summary) -> Card:
     savings = summary.against_default
     if summary.break_even is None or savings is None:
         return Card("break-even", "none", f"because {summary.break_even_reason}")
-    value = count(math.ceil(summary.break_even), "training")
+    value = trainings_text(summary.break_even, *savings.break_even(summary.search_energy_j))
     interval = break_even_interval(savings, summary.search_energy_j)
     return Card(name, value, f"{interval}. {counted(summary)}")
 
@@ -282,10 +281,9 @@ def _rows(summary: Summary, best: FrontPoint | None, setups: Sequence[Repeated])
     savings = None if best is None or best.default else summary.against_default
     if best is not None:
         name = "the default setup" if best.default else "the recommended setup"
-        energy_j = best.energy_j if savings is None else savings.other_j
-        yield _training(name, energy_j, best, setups)
+        yield _training(name, _expected(summary, best), best, setups)
     if savings is not None and default is not None:
-        yield _training("the default setup", savings.default_j, default, setups)
+        yield _training("the default setup", savings.default, default, setups)
         yield _Row("saved by each training, on average", savings.value_j, *savings.interval_j)
     if summary.provenance is not None:
         yield _Row("the whole search", summary.search_energy_j)
@@ -294,14 +292,21 @@ def _rows(summary: Summary, best: FrontPoint | None, setups: Sequence[Repeated])
         yield _Row(f"saved by {summary.reuse:g} trainings beyond the search", *net)
 
 
+def _expected(summary: Summary, point: FrontPoint) -> Estimate:
+    """Return the energy of a typical training with a configuration."""
+    if summary.noise is None:
+        return Estimate(point.energy_j, point.energy_j, point.energy_j)
+    return summary.noise.energy_j(params_key(point.params))
+
+
 def _training(
-    setup_name: str, energy_j: float, point: FrontPoint, setups: Sequence[Repeated]
+    setup_name: str, expected: Estimate, point: FrontPoint, setups: Sequence[Repeated]
 ) -> _Row:
     """Return the energy of a run: the geometric mean of its confirmations, if it has some."""
     name, confirmed = f"a training with {setup_name}", _confirmed(point, setups)
     energy = None if confirmed is None else confirmed.energy
     if energy is None:
-        return _Row(name, energy_j, accuracy=point.accuracy)
+        return _Row(name, expected.value, expected.low, expected.high, point.accuracy)
     return _Row(f"{name}, geometric mean", energy.mean, energy.low, energy.high, point.accuracy)
 
 
@@ -336,8 +341,8 @@ def _energies(summary: Summary, rows: Sequence[_Row], factors: Factors) -> Grid:
                 key, "price, derived", lambda row: factors.price(row.energy_j), in_currency
             )
         )
-    of_saving = f", of a saving {savings.confidence}" if savings and savings.assumed else ""
+    basis = f" ({savings.basis})" if savings else ""
     caption = (
-        f"Comparison with the default, and in other units; from and to: 95 % confidence{of_saving}."
+        f"Comparison with the default, and in other units; from and to: 95 % confidence{basis}."
     )
     return make_grid("answer", caption, columns, rows)

@@ -13,7 +13,7 @@ from energyopt.analysis.energy_breakdown import DEVICES, Use, devices_j, study_u
 from energyopt.analysis.heat_map import heat_map, searched, strip
 from energyopt.analysis.importance import Importances, importances
 from energyopt.analysis.provenance import facts
-from energyopt.analysis.seed_noise import Repeated, noise_of, repeated_setups
+from energyopt.analysis.seed_noise import Repeated, repeated_setups
 from energyopt.analysis.summary import Summary, summarize
 from energyopt.core.curve import Curve
 from energyopt.core.metric import ACCURACY
@@ -26,7 +26,12 @@ from energyopt.report.html import tables as grids
 from energyopt.report.html.figure import Figure
 from energyopt.report.html.headline import Answer, answer
 from energyopt.report.html.tables import Grid
-from energyopt.report.sentences import hardware_lines, params_text, summary_lines
+from energyopt.report.sentences import (
+    hardware_lines,
+    noise_lines,
+    params_text,
+    summary_lines,
+)
 
 _MAX_PROFILES = 4  # in figures; the table has all
 _MAX_REPEATED = 30  # configurations in the figure of repetitions; the table has all
@@ -337,18 +342,12 @@ def _noise_section(
 ) -> Section | None:
     if summary.target is None or not summary.front:
         return None
-    # The standard deviation of log(energy) is, for small values, the relative one.
-    seed_sd, measured = noise_of(study, summary.target)
-    target, seed_effect = accuracy(summary.target), f"{100 * seed_sd:.2g} %"
-    lines = [
-        f"The seed alone moves the energy to {target} by about {seed_effect} (standard deviation, "
-        "as its repetitions show). Smaller differences say nothing."
-        if measured
-        else f"How much the seed alone moves the energy to {target} is not known here: too few "
-        f"setups were repeated. Intervals assume {seed_effect} (standard deviation), which is too "
-        "little: repeats of small trainings varied by a fifth to a third. Differences of that size "
-        "say nothing."
-    ]
+    lines = list(noise_lines(summary))
+    if summary.noise is not None:
+        lines.append(
+            "That is the standard deviation of log energy: of seeds, machine and meter together. "
+            "Smaller differences between single trainings say nothing."
+        )
     if not any(repeated.confirming for repeated in setups):
         lines.append(
             "No setup was confirmed yet: `energyopt confirm` trains the best ones again with new "

@@ -22,7 +22,7 @@ from energyopt.analysis.heat_map import heat_map, searched, strip
 from energyopt.analysis.importance import importances
 from energyopt.analysis.pareto import at_target, curve_front
 from energyopt.analysis.provenance import facts
-from energyopt.analysis.seed_noise import geometric, noise_of, repeated_setups
+from energyopt.analysis.seed_noise import geometric, noise_model, repeated_setups
 from energyopt.analysis.summary import summarize
 from energyopt.core.conditions import Conditions, Gpu, Machine
 from energyopt.core.energy import Energy
@@ -265,11 +265,10 @@ def test_repetitions_are_grouped_with_an_interval() -> None:
     assert mean.low is not None
     assert mean.high is not None
     assert mean.low < min(energies) < max(energies) < mean.high  # three values say little
-    assert noise_of(record) == (0.1, False)
-    more = study([*trials, trial(5, result([(100, 5.0, 0.95)]), params={"lr": 0.1, "seed": 9})])
-    noise, seen = noise_of(more)
-    assert seen
-    assert 0.1 < noise < 0.3
+    model = noise_model(record)
+    assert model is not None
+    assert model.basis == "2 repetitions of 1 setup, 1 that missed the target left out"
+    assert 0.05 < model.noise.low < 0.22 < model.noise.high < 0.8
     assert geometric([2.0]) is not None
     assert geometric([]) is None
 
