@@ -16,6 +16,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_info
 
 from energyopt.hardware.host import cuda_has_begun
+from energyopt.utils.garbage import without_collection
 
 _THREADS = Path("/proc/self/task")
 
@@ -44,10 +45,17 @@ def warm_up(modules: Iterable[str]) -> str | None:
     """
     # The first optimizer of a process imports the latter, for two seconds.
     late = ("torch._dynamo",) if "torch" in sys.modules else ()
-    for module in ("energyopt.training.run", *late, *modules):
-        with contextlib.suppress(Exception, SystemExit):
-            importlib.import_module(module)
+    with without_collection():
+        for module in ("energyopt.training.run", *late):
+            _import_if_possible(module)
+    for module in modules:
+        _import_if_possible(module)
     return fork_hazard()
+
+
+def _import_if_possible(module: str) -> None:
+    with contextlib.suppress(Exception, SystemExit):
+        importlib.import_module(module)
 
 
 def _count_threads() -> int:

@@ -225,7 +225,6 @@ def _serve(
     with contextlib.suppress(OSError):  # the coordinator is gone
         control.send(_READY if hazard is None else hazard.encode())
     sys.stdout.flush()  # or each job would print it again
-    gc.collect()
     gc.freeze()  # keeps the warm pages shared: no collection in a job writes to them
     running: dict[int, _Running] = {}  # by pidfd
     with selectors.DefaultSelector() as ready:

@@ -25,6 +25,7 @@ from energyopt.jobs.app_config import config_folders
 from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.checkpointing import Keep, ResumeState, load, saver
 from energyopt.training.trial import run_trial
+from energyopt.utils.garbage import without_collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,7 @@ def journal_path() -> Path:
     return Path(HydraConfig.get().runtime.output_dir) / NAME
 
 
+@without_collection()
 def warm_up(config: DictConfig) -> str | None:
     """Do once what each forked trial would repeat: imports, and the first optimizer.
 
