@@ -81,12 +81,15 @@ class GpuAllocation:
     ) -> None:
         """Lease the CPU packages if a meter reads their counters; wait for them as for GPUs.
 
+        It is also checked that each counter moves: one that stands still hides in their sum.
+
         Args:
             meter: The meter; one that reads them has a true `reads_packages`.
             on_wait: Called once with their holder if it has to wait.
 
         Raises:
             GpusBusyError: If others hold them for too long.
+            HardwareError: If a counter stands still.
         """
         if self.holds_packages or not getattr(meter, "reads_packages", False):
             return
@@ -95,6 +98,9 @@ class GpuAllocation:
         self._leases.append(lease)
         self.holds_packages = True
         self.max_parallel = 1
+        check_moving = getattr(meter, "check_moving", None)
+        if check_moving is not None:  # a meter of the user's own may have none
+            check_moving()
 
     def machine(self) -> Machine:
         """Return the hardware and software of the trial in their present state."""

@@ -40,9 +40,6 @@ def check_meter(meter: EnergyMeter) -> Energy | None:
     length_s = max(_WINDOW_S, _WINDOW_PERIODS * provenance.resolution_s)
     if provenance.kind == "estimated":
         length_s = _SPIN_S  # it counts CPU time
-    check_moving = getattr(meter, "check_moving", None)
-    if check_moving is not None:  # several packages: one that stands still hides in their sum
-        check_moving()
     meter.start()
     began_s = time.perf_counter()
     while time.perf_counter() < began_s + min(_SPIN_S, length_s):

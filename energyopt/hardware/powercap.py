@@ -32,8 +32,8 @@ _POLL_S = 0.005
 _MAX_BYTES = 64  # of a number
 _MIRROR_PASSES = 4
 _MIRROR_PASS_S = 0.01
-# One counter that is read by way of two dies may differ by an update (1 ms) of 500 W.
-_MIRROR_SLACK_UJ = 500_000
+# One counter that is read by way of two dies may differ by an update (1 ms) of 2 kW.
+_MIRROR_SLACK_UJ = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)

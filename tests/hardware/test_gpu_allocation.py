@@ -465,7 +465,8 @@ def test_a_meter_of_the_cpu_packages_holds_them_until_the_end():
 def test_gpus_whose_trials_also_read_the_cpu_are_used_one_at_a_time(
     gpus: FakeNvml, claimed: list[GpuAllocation], tmp_path: Path
 ):
-    with fake_rapl.installed(tmp_path):
+    packages = (fake_rapl.PACKAGE, fake_rapl.OTHER_PACKAGE)
+    with fake_rapl.installed(tmp_path) as tree, tree.alive(*packages):
         for _ in range(2):
             allocation = claim(GpuOptions(gpus=1, cpu=True, lease_wait_s=0), "cpu")
             claimed.append(allocation)

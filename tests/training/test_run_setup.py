@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from energyopt.core.run_context import RunContext
-from energyopt.errors import GpusBusyError
+from energyopt.errors import GpusBusyError, HardwareError
+from energyopt.hardware import powercap
 from energyopt.hardware.lease import PACKAGES, Lease
 from energyopt.hardware.simulated import SimulatedMeter
 from energyopt.hardware.zeus import RaplMeter
@@ -26,8 +27,15 @@ RAPL: dict[str, Any] = {
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Powercap]:
-    with fake_rapl.installed(tmp_path) as made:
+    zones = {fake_rapl.PACKAGE: "package-0", fake_rapl.OTHER_PACKAGE: "package-1"}
+    with fake_rapl.installed(tmp_path, zones) as made:
         yield made
+
+
+@pytest.fixture
+def alive(tree: Powercap) -> Iterator[None]:
+    with tree.alive(fake_rapl.PACKAGE, fake_rapl.OTHER_PACKAGE):
+        yield
 
 
 def is_held() -> bool:
@@ -40,7 +48,7 @@ class Wrapped(RaplMeter):
     """A user's own meter, which reads the packages as well."""
 
 
-@pytest.mark.usefixtures("tree")
+@pytest.mark.usefixtures("alive")
 @pytest.mark.parametrize("make", [RaplMeter, Wrapped])
 def test_a_run_with_the_users_own_meter_holds_the_packages_that_it_reads(make: type[RaplMeter]):
     hardware = open_hardware(RunContext(), make(), {})
@@ -49,7 +57,7 @@ def test_a_run_with_the_users_own_meter_holds_the_packages_that_it_reads(make: t
     assert not is_held()
 
 
-@pytest.mark.usefixtures("tree")
+@pytest.mark.usefixtures("alive")
 def test_a_run_of_a_study_holds_them_until_it_is_closed():
     hardware = open_hardware(RunContext(hardware=RAPL, device="cpu"), "auto", {})
     assert is_held()
@@ -59,12 +67,24 @@ def test_a_run_of_a_study_holds_them_until_it_is_closed():
     assert not is_held()
 
 
-def test_a_run_without_a_study_takes_the_best_meter_and_holds_what_it_reads(tree: Powercap):
-    with tree.alive(fake_rapl.PACKAGE, fake_rapl.OTHER_PACKAGE):
-        hardware = open_hardware(RunContext(), "cpu", {})
+@pytest.mark.usefixtures("alive")
+def test_a_run_without_a_study_takes_the_best_meter_and_holds_what_it_reads():
+    hardware = open_hardware(RunContext(), "cpu", {})
     assert hardware.meter.provenance.meter == "RAPL"
     assert is_held()
     hardware.close()
+
+
+def test_a_package_that_stands_still_is_refused_and_given_back(
+    tree: Powercap, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(powercap, "STILL_S", 0.1)
+    with (
+        tree.alive(fake_rapl.PACKAGE),
+        pytest.raises(HardwareError, match=r"package-1 .* stands still"),
+    ):
+        open_hardware(RunContext(), RaplMeter(), {})
+    assert not is_held()
 
 
 @pytest.mark.usefixtures("tree")
