@@ -42,6 +42,12 @@ def watts_per_core(provenance: Provenance) -> float | None:
     return None if match is None else float(match[1])
 
 
+def energy_unit(provenance: Provenance) -> str | None:
+    """Return what a joule of an estimate is made of: "CPU-seconds x 4 W"; None if it was read."""
+    watts = watts_per_core(provenance)
+    return None if watts is None else f"CPU-seconds x {watts:g} W"
+
+
 def window_flags(
     training_s: float, cpu_j: float, provenance: Provenance, periods: Sequence[float]
 ) -> tuple[str, ...]:

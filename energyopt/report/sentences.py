@@ -21,6 +21,7 @@ from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import TrialRecord
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, percent, quantity, setup
+from energyopt.core.window_quality import energy_unit
 from energyopt.report.flags import event_text, explain_flag
 
 _ALL_COUNTED = "This counts all energy of the study's commands."
@@ -76,8 +77,17 @@ def book_lines(summary: Summary) -> tuple[str, ...]:
 
 
 def source(provenance: Provenance) -> str:
-    """Return the source of energies in short: "estimated by cpu-time 4 W/core"."""
+    """Return the source of energies in short: "measured by ...", or what an estimate is made of."""
+    unit = energy_unit(provenance)
+    if unit is not None:
+        return f"{provenance.kind} as {unit}"
     return f"{provenance.kind} by {provenance.meter}"
+
+
+def source_text(provenance: Provenance) -> str:
+    """Return the source of energies in full, with what a joule of an estimate is made of."""
+    unit = energy_unit(provenance)
+    return str(provenance) if unit is None else f"{provenance}, as {unit}"
 
 
 def source_lines(provenance: Provenance, flags: Sequence[str] = ()) -> str:
@@ -165,8 +175,8 @@ def energy_text(configuration: Configuration) -> str:
     missed = configuration.trainings - len(runs)
     reached = f"; {missed} of {configuration.trainings} missed it" if missed else ""
     if len(runs) == 1 and not configuration.confirmed:
-        source_text = f"trial {trial.number}, epoch {point.epoch:.4g}"
-        return f"{joules(configuration.mean_j)} to target ({source_text}{reached})"
+        origin = f"trial {trial.number}, epoch {point.epoch:.4g}"
+        return f"{joules(configuration.mean_j)} to target ({origin}{reached})"
     seeds = "new seed" if configuration.confirmed else "seed"
     return (
         f"{joules(configuration.mean_j)} to target (geometric mean of {count(len(runs), seeds)}"

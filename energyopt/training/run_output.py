@@ -9,6 +9,7 @@ from pathlib import Path
 from energyopt.core.journal import NAME
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import joules
+from energyopt.core.window_quality import energy_unit
 from energyopt.errors import ConfigError
 
 _FOLDER = "outputs"
@@ -63,12 +64,14 @@ def end_lines(result: TrialResult, folder: Path | None) -> tuple[str, str, str]:
         seen = "" if best is None else f", the best was {best:.4g}"
         first = f"{name} {target} was not reached{seen}"
     total = ", ".join(f"{purpose} {joules(e.total_j)}" for purpose, e in result.books.items())
+    made_of = energy_unit(result.start.provenance)
+    unit = "" if made_of is None else f", as {made_of}"
     flags = f"; flags: {', '.join(result.flags)}" if result.flags else ""
     kept = "" if folder is None else f"; record: {_short(folder)}"
     return (
         f"{first}; {result.reason}",
         f"{joules(result.spent_j)} in all: {total or 'nothing'}",
-        f"{result.start.provenance}{flags}{kept}",
+        f"{result.start.provenance}{unit}{flags}{kept}",
     )
 
 

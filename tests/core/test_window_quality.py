@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from energyopt.core.conditions import Conditions, CpuDisturbance
-from energyopt.core.window_quality import length_quality, watts_per_core, window_flags
+from energyopt.core.window_quality import energy_unit, length_quality, watts_per_core, window_flags
+from energyopt.report.sentences import source, source_text
 from tests.toys import ESTIMATED, result
 
 NVML = dataclasses.replace(ESTIMATED, kind="measured", resolution_s=0.1)
@@ -86,3 +87,11 @@ def test_disturbance_adds_up_over_pauses():
     assert first + second == CpuDisturbance(5, 30, 10, 1)
     assert first + second - second == first
     assert (first + CpuDisturbance(3, 20)).steal_share is None
+
+
+def test_the_unit_of_an_estimate_is_named_with_its_constant():
+    assert energy_unit(CPU_TIME) == "CPU-seconds x 2.5 W"
+    assert energy_unit(NVML) is None
+    assert source(CPU_TIME) == "estimated as CPU-seconds x 2.5 W"
+    assert source(NVML) == "measured by cpu-time 4 W/core"
+    assert source_text(CPU_TIME).endswith(" on Toy CPU, as CPU-seconds x 2.5 W")

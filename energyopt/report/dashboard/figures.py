@@ -20,7 +20,7 @@ from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import joules, percent, setup
 from energyopt.report.html.theme import FONT, KINDS, SHADES, USE_COLORS, trial_kind
-from energyopt.report.sentences import axis_title
+from energyopt.report.sentences import axis_title, source_text
 
 Figure = Mapping[str, Any]
 
@@ -243,7 +243,7 @@ def _hover_text(trial: TrialRecord, energy_j: float, value: float, monitor: Moni
 
 def _layout(study: StudyRecord, title: str, *, x: str = "", y: str = "") -> dict[str, Any]:
     provenance = study.provenance
-    source = "" if provenance is None else f"<br><sub>{html.escape(str(provenance))}</sub>"
+    source = "" if provenance is None else f"<br><sub>{html.escape(source_text(provenance))}</sub>"
     axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "color": _INK}
     return {
         "title": {"text": f"{title}{source}", "font": {"size": 15}, "x": 0.02, "xanchor": "left"},

@@ -19,6 +19,7 @@ from energyopt.analysis.summary import Summary, summarize
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord
+from energyopt.core.window_quality import energy_unit
 from energyopt.errors import ConfigError, StorageError
 from energyopt.report.sentences import book_lines
 from energyopt.utils.files import written_whole
@@ -143,9 +144,11 @@ def _markdown(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     is_accuracy = monitor == ACCURACY
     meaning = "Validation accuracy" if is_accuracy else f"{monitor.name}: {monitor.better}"
     target = "" if study.target is None else f" Target: {study.target:.6g}."
+    made_of = None if study.provenance is None else energy_unit(study.provenance)
+    unit = "" if made_of is None else f" ({made_of})"
     sentence = (
         f"Front of study {code(study.name)}: {front_of(points, study)}. "
-        f"{meaning}; energy in J, time in s.{target}"
+        f"{meaning}; energy in J{unit}, time in s.{target}"
     )
     columns = [*fixed, *keys, "overrides"]
     rows = [[markdown_cell(name) for name in columns], ["---"] * len(columns)]

@@ -27,7 +27,7 @@ from energyopt.report.export.front_file import (
     metric_column,
 )
 from energyopt.report.export.front_file import plain as plain_cell
-from energyopt.report.sentences import book_lines
+from energyopt.report.sentences import book_lines, source_text
 from energyopt.storage.exchange.folder import CONFIRMATIONS, STUDY, TRIALS, read_folder
 from energyopt.storage.exchange.plain import PlainStudy, to_line
 from energyopt.storage.exchange.reader import record_from
@@ -267,7 +267,9 @@ def _ledger_rows(study: StudyRecord) -> Iterator[Row]:
 def _readme(study: StudyRecord, plain: PlainStudy) -> str:
     """Return the README of an export, in Markdown."""
     header = plain.study
-    provenance = "none yet" if study.provenance is None else markdown_cell(str(study.provenance))
+    provenance = "none yet"
+    if study.provenance is not None:
+        provenance = markdown_cell(source_text(study.provenance))
     return "\n\n".join(
         (
             f"# Study {code(study.name)}",

@@ -15,6 +15,7 @@ from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
 from energyopt.core.units import accuracy, count, joules, percent, quantity
+from energyopt.core.window_quality import energy_unit
 from energyopt.report.html.tables import (
     Column,
     Grid,
@@ -113,9 +114,11 @@ def scope_lines(study: StudyRecord) -> list[str]:
 
 
 def _scope_line(source: Provenance) -> str:
+    unit = energy_unit(source)
+    joules_are = "" if unit is None else f"; no sensor was read, they are {unit}"
     return (
-        f"{_KINDS[source.kind]}: by {source.meter} ({source.version}). What they cover: "
-        f"{source.scope}, on {source.device}, and no more; {source.uncertainty}."
+        f"{_KINDS[source.kind]}: by {source.meter} ({source.version}){joules_are}. "
+        f"What they cover: {source.scope}, on {source.device}, and no more; {source.uncertainty}."
     )
 
 
