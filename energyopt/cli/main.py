@@ -26,6 +26,7 @@ _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _BYPASS = "HYDRA_INSTANTIATE_ALLOWLIST_OVERRIDE"
+_DRY_RUN = "--dry-run"
 _OLD_REUSE = frozenset({"reuse", "+reuse", "++reuse", "--reuse", "hydra.sweeper.reuse"})
 _full_error = os.environ.get(_FULL_ERROR) == "1"  # read before _run_hydra() sets it
 
@@ -38,6 +39,8 @@ def script() -> NoReturn:
 
 def main() -> NoReturn:
     """Run a command or a Hydra job; an error is printed as one sentence, with exit code 2."""
+    if _DRY_RUN in sys.argv:  # Hydra has no options but its own
+        sys.argv = ["dry_run=true" if word == _DRY_RUN else word for word in sys.argv]
     arguments = sys.argv[1:]
     if "_ARGCOMPLETE" in os.environ:
         from energyopt.cli.completion import answer

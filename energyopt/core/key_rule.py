@@ -28,8 +28,9 @@ class KeyRule:
         """Return whether the key may hold the value."""
         if value is None:
             return self.optional
-        is_number = bool in self.types or not isinstance(value, bool)
-        has_type = isinstance(value, self.types) and is_number
+        has_type = isinstance(value, self.types)
+        if isinstance(value, bool):  # else true would be the number 1
+            has_type = bool in self.types
         return has_type and self.allows(value)
 
     def or_null(self) -> KeyRule:
@@ -58,3 +59,6 @@ def at_least(least: float, what: str = "a number") -> KeyRule:
 
 COUNT = KeyRule((int,), lambda v: v >= 1, "a whole number of at least 1")
 """The rule of a count."""
+
+YES_OR_NO = KeyRule((bool,), lambda _: True, "true or false")
+"""The rule of a choice between yes and no."""

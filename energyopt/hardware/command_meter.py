@@ -163,6 +163,11 @@ class CommandMeters:
         """Time since it was made, in s."""
         return time.monotonic() - self._began_s
 
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of the command's processes, from the start of the first, in s."""
+        return self._tree.cpu_s()
+
     def choose(self, provenance: Provenance) -> CommandMeter | None:
         """Return the meter of the command whose trainings have this provenance; None without."""
         if provenance.kind == "estimated":

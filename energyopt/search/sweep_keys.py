@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from energyopt.core.key_rule import COUNT, KeyRule, above_zero, at_least
+from energyopt.core.key_rule import COUNT, YES_OR_NO, KeyRule, above_zero, at_least
 
 _DECLARED = "declared"
 
@@ -92,6 +92,8 @@ class SweepKeys:
         planned_trainings: Number of planned trainings with the result; None does not require a
             trial to save its cost.
         reuse: Deprecated name of `planned_trainings`.
+        dry_run: Whether to train only one epoch of the default configuration, and to print what
+            the search would cost.
         params: Sweeps of the config, by key; the command line has precedence.
         custom_search_space: A function of (config, trial) that suggests more, or its path.
     """
@@ -118,6 +120,7 @@ class SweepKeys:
     search_budget_s: float | None = _root(None, _SECONDS.or_null())
     planned_trainings: float | None = _root(None, _TRAININGS.or_null(), needs_joules=True)
     reuse: float | None = _root(None, _TRAININGS.or_null(), needs_joules=True)
+    dry_run: bool = _root(False, YES_OR_NO)
     params: Mapping[str, Any] | None = None
     custom_search_space: Any = None
 

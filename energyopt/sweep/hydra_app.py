@@ -86,6 +86,7 @@ class HydraApp(ABC):
     Attributes:
         name: The study's name, once `identify` was called.
         ready: Result of the preflight; None without one.
+        job_overrides: Overrides of all jobs, after their own.
         monitor: The metric by which trials are compared, once `check_machine` was called.
     """
 
@@ -101,6 +102,7 @@ class HydraApp(ABC):
         self._composer = composer
         self.name = options.study_name or str(self._config.hydra.job.name)
         self.ready: Readiness | None = None
+        self.job_overrides: tuple[str, ...] = ()
 
     @cached_property
     def output_folder(self) -> Path:
@@ -234,6 +236,10 @@ class HydraApp(ABC):
         keys = {dimension.key for dimension in self._space.dimensions}
         return {key: value for key, value in trial.params.items() if key not in keys}
 
+    def baseline(self) -> Mapping[str, Value]:
+        """Return the values of the default configuration."""
+        return self._composer.baseline()
+
     def recipe(self, params: Mapping[str, Value], *, n_repeats: int = 0) -> tuple[str, ...]:
         """Return the overrides that set the values."""
         del n_repeats  # another app handles its own seed
@@ -293,7 +299,8 @@ class HydraApp(ABC):
 
     def _returned(self, number: int, overrides: Sequence[str]) -> JobReturn:
         try:
-            (returned,) = self._launcher.launch([list(overrides)], initial_job_idx=number)
+            words = [*overrides, *self.job_overrides]
+            (returned,) = self._launcher.launch([words], initial_job_idx=number)
         # Catches everything: a launcher passes on any exception of its cluster, and a job in this
         # process may call sys.exit.
         except (Exception, SystemExit) as error:

@@ -14,6 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from energyopt.config.overrides import override_for
 from energyopt.core.calibration import Calibration
 from energyopt.core.trial_result import Provenance
 from energyopt.errors import ConfigError, StorageError, StudyError
@@ -30,6 +31,7 @@ from energyopt.storage.run_leases import BEATS_OF_GRACE, only_coordinator
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.composer import Composer
 from energyopt.sweep.coordinator import Coordinator, Limits
+from energyopt.sweep.dry_run import FOLDER, dry_run, temporary_output
 from energyopt.sweep.grid import plan_grid
 from energyopt.sweep.hydra_app import Multirun
 from energyopt.sweep.options import Options
@@ -110,6 +112,9 @@ class StudySweeper:
             SystemExit: After an interrupt, with the code of its signal.
         """
         app, console = self._app, self._console
+        if self._options.dry_run:
+            self._dry_run()
+            return
         with _keys_of(app), interrupting(), ExitStack() as stack:
             meters = CommandMeters.of(app.hardware)
             app.open(stack)
@@ -138,6 +143,20 @@ class StudySweeper:
                 self._coordinate(coordinator, store, n_trials, next_point, live)
             account.record({})
             self._end(store, coordinator.failure)
+
+    def _dry_run(self) -> None:
+        """Train one epoch of the default configuration, and print what the search would cost."""
+        app, console = self._app, self._console
+        with interrupting(), ExitStack() as stack:
+            folder = stack.enter_context(temporary_output(self._config))
+            app.job_overrides = (override_for(FOLDER, folder),)
+            meters = CommandMeters.of(app.hardware)
+            app.open(stack)
+            app.check_machine(console)
+            with waiting(console, "training one epoch of the default configuration"):
+                lines = dry_run(app, self._options, meters)
+        for line in lines:
+            say(console, line)
 
     def _check_space(self) -> None:
         self._app.check_space()

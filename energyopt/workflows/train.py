@@ -36,6 +36,11 @@ def train_once(cfg: DictConfig) -> None:
         EnergyoptError: If the configuration cannot be built or metered.
     """
     _check_passwords(cfg)
+    if cfg.get("dry_run"):
+        raise ConfigError(
+            "dry_run=true: says what a search would cost; add -m and what to search, such as "
+            "-m 'lr=tag(log,interval(1e-4,1e-1))'"
+        )
     console = Console()
     for sentence in restore_limits():
         say(console, sentence)

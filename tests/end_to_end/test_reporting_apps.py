@@ -432,3 +432,14 @@ width: 32
 epochs: 8
 seed: 0
 """
+
+
+@pytest.mark.slow
+def test_a_dry_run_says_what_a_search_would_cost_and_leaves_nothing(app: App):
+    files = sorted(path.name for path in app.program.folder.iterdir())
+    ran = app("hydra.sweeper.dry_run=true")
+    assert ran.code == 0, ran.text
+    assert "One epoch of the default configuration: 10 J of training; rmse 0.75" in ran.text
+    assert "is not metered with these joules" in ran.text
+    new = {path.name for path in app.program.folder.iterdir()} - {*files, "__pycache__"}
+    assert not new

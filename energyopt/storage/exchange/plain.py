@@ -125,10 +125,10 @@ def _energy(
     confirmations = booked_by_number(confirmations_of(connection, study_id))
     commands = commands_of(connection, study_id, trials, confirmations)
     parts = [command.other for command in commands if command.other is not None]
-    spent = total((*trials.values(), *confirmations.values(), *parts))
+    energy = total((*trials.values(), *confirmations.values(), *parts))
     return {
         "commands": [asdict(command) for command in commands],
-        "search_energy_j": spent.total_j,
+        "search_energy_j": energy.total_j,
     }
 
 
