@@ -231,6 +231,32 @@ def summarize(
     )
 
 
+def with_search_energy(summary: Summary, study: StudyRecord) -> Summary:
+    """Return a summary with the search energy of a later record of the study.
+
+    The rest is not computed again: that takes seconds of CPU time, which the search energy counts.
+
+    Args:
+        summary: Of the same trials.
+        study: The study, in which only the energy of commands differs.
+    """
+    savings, target = summary.against_default, summary.target
+    saved_j = savings.value_j if savings else 0.0
+    spent_j = study.search_energy_j
+    outcomes = {trial.number: trial_outcome(trial, target) for trial in study.trials}
+    has_target = target is not None
+    return replace(
+        summary,
+        search_energy_j=spent_j,
+        energy_by_purpose_j=energy_by_purpose_j(study),
+        energy_by_outcome_j=energy_by_outcome_j(study, outcomes) if has_target else {},
+        missed_share=_missed_share(study, outcomes, spent_j) if has_target else None,
+        break_even=spent_j / saved_j if saved_j > 0 else None,
+        other_j=study.other_j,
+        is_other_known=study.is_other_known,
+    )
+
+
 def _profiles(study: StudyRecord) -> tuple[tuple[int, PowerProfile], ...]:
     """Return the power profiles, by trial, without unfinished ones that a later trial finished."""
     profiles = [

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from energyopt import __version__
-from energyopt.analysis.summary import summarize
+from energyopt.analysis.summary import summarize, with_search_energy
 from energyopt.config.trust import names_code
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import Provenance
@@ -61,9 +61,18 @@ def print_end(
     study: StudyRecord,
     storage: str,
     folder: Path,
+    recount: Callable[[], StudyRecord],
 ) -> None:
-    """Print the summary, and commands to continue with."""
-    summary = summarize(study)
+    """Print the summary, and commands to continue with.
+
+    Args:
+        console: Where to print.
+        study: The study.
+        storage: Its storage.
+        folder: Folder of its trials.
+        recount: Returns the study with the energy of its commands until now.
+    """
+    summary = with_search_energy(summarize(study), recount())
     console.print()
     console.print(summary_panel(summary), crop=False)  # cropping would cut commands
     if not summary.front:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -25,8 +26,8 @@ from energyopt.hardware.command_meter import CommandMeters
 from energyopt.search.quiet import quiet_optuna
 from energyopt.search.schedule import DEFAULT_SETUP, TrialSnapshot
 from energyopt.storage import run_leases as runs
-from energyopt.storage.command_account import CommandAccount
-from energyopt.storage.commands import Commands
+from energyopt.storage.command_account import CommandAccount, booked_by_number
+from energyopt.storage.commands import Commands, commands_of
 from energyopt.storage.database import lock_in_transaction, storage_errors
 from energyopt.storage.identity import PLANS, Identity
 from energyopt.storage.optuna_tables import State, count_trials, running_trials
@@ -380,6 +381,13 @@ class StudyStore:
         """Return the study as a record."""
         with storage_errors(self._url), quiet_optuna():
             return record_of(self._study, self._storage, self._run.study_id)
+
+    def recounted(self, study: StudyRecord) -> StudyRecord:
+        """Return a record of the study with the energy of its commands until now."""
+        booked = booked_by_number(study.trials), booked_by_number(study.confirmations)
+        with storage_errors(self._url), self._storage.engine.connect() as connection:
+            commands = commands_of(connection, self._run.study_id, *booked)
+        return replace(study, commands=commands)
 
     # Statements ------------------------------------------------------------------------------
 

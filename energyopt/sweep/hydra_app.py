@@ -199,8 +199,16 @@ class HydraApp(ABC):
         """Print what is searched, before the first trial."""
 
     @abstractmethod
-    def print_end(self, console: Console, study: StudyRecord) -> None:
-        """Print or write the results."""
+    def print_end(
+        self, console: Console, study: StudyRecord, recount: Callable[[], StudyRecord]
+    ) -> None:
+        """Print or write the results.
+
+        Args:
+            console: Where to print.
+            study: The study.
+            recount: Returns it with the energy of its commands until now.
+        """
 
     @property
     def are_jobs_here(self) -> bool:

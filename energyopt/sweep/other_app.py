@@ -301,11 +301,13 @@ class OtherApp(HydraApp):
         )
         say(console, text)
 
-    def print_end(self, console: Console, study: StudyRecord) -> None:
+    def print_end(
+        self, console: Console, study: StudyRecord, recount: Callable[[], StudyRecord]
+    ) -> None:
         """Write the results file; print the summary, or the best of the returned values."""
         write_results(study, self.output_folder)
         if self.goal is not None:
-            print_end(console, study, self.storage, self.output_folder)
+            print_end(console, study, self.storage, self.output_folder, recount)
         else:
             say(console, describe_results(study, self.storage, self.output_folder))
 

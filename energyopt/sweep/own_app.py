@@ -203,9 +203,11 @@ class OwnApp(HydraApp):
         loop = {"paradigm": f"paradigm {self._default.paradigm.get('_target_')}"}
         return loop | {group: text for group, text in named.items() if group in set_keys}
 
-    def print_end(self, console: Console, study: StudyRecord) -> None:
+    def print_end(
+        self, console: Console, study: StudyRecord, recount: Callable[[], StudyRecord]
+    ) -> None:
         """Print the summary, and the commands to type next."""
-        print_end(console, study, self.storage, self.output_folder)
+        print_end(console, study, self.storage, self.output_folder, recount)
 
     # What the coordinator calls: see `Adapter` --------------------------------------------
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from energyopt.config.overrides import override_for
 from energyopt.core.calibration import Calibration
+from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
 from energyopt.errors import ConfigError, StorageError, StudyError
 from energyopt.hardware.command_meter import CommandMeters
@@ -141,8 +142,7 @@ class StudySweeper:
                 for line in notes:
                     live.note(line)
                 self._coordinate(coordinator, store, n_trials, next_point, live)
-            account.record({})
-            self._end(store, coordinator.failure)
+            self._end(store, account, coordinator.failure)
 
     def _dry_run(self) -> None:
         """Train one epoch of the default configuration, and print what the search would cost."""
@@ -274,9 +274,14 @@ class StudySweeper:
                 live.note(cluster_jobs)
             raise SystemExit(interrupt.exit_code) from None
 
-    def _end(self, store: StudyStore, failure: str | None) -> None:
+    def _end(self, store: StudyStore, account: CommandAccount, failure: str | None) -> None:
         study, name = store.read(), self._app.name
-        self._app.print_end(self._console, study)
+
+        def recount() -> StudyRecord:
+            account.record({})
+            return store.recounted(study)
+
+        self._app.print_end(self._console, study, recount)
         if failure is not None:
             raise StudyError(f"study {name} was ended: {failure}")
         if not any(trial.state in ("complete", "paused") for trial in study.trials):

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from energyopt.analysis.summary import summarize
+from energyopt.analysis.summary import summarize, with_search_energy
+from energyopt.core.command_energy import CommandEnergy
+from energyopt.core.energy import Energy
 from energyopt.core.study_record import Metric, StudyRecord
 from tests.toys import result, study, trial
 
@@ -184,3 +188,12 @@ def test_nothing_is_reached_for_nothing():
     assert summary.worst is not None
     assert (summary.worst.trial, summary.worst.energy_j) == (0, 8)
     assert all(point.energy_j > 0 for point in summary.front)
+
+
+def test_a_summary_with_a_later_search_energy_is_that_of_the_later_record():
+    before = mixed()
+    command = CommandEnergy(0, "search", Energy(1, cpu_j=100), Energy(1, cpu_j=64))
+    later = dataclasses.replace(before, commands=(command,))
+    assert summarize(later).search_energy_j == 100
+    assert summarize(later).energy_by_outcome_j["other"] == 36
+    assert with_search_energy(summarize(before), later) == summarize(later)
