@@ -10,7 +10,7 @@ from energyopt.analysis.cost_factors import Factors, carbon, money, watt_hours
 from energyopt.analysis.pareto import FrontPoint
 from energyopt.analysis.seed_noise import Interval, Repeated, arithmetic, share
 from energyopt.analysis.summary import Summary
-from energyopt.core.estimate import Estimate, carried_digits, times_less
+from energyopt.core.estimate import Estimate, carried_digits, rounded, times_less
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
@@ -238,10 +238,11 @@ def _metric_card(monitor: Monitor, best: FrontPoint, confirmed: Repeated | None)
         note = "of one training, so no interval; `confirm` trains with more seeds and tests"
         return Card(monitor.label, monitor.text(best.accuracy), note)
     name = f"test {monitor.name}" if tests else monitor.label
-    interval = ""
+    value, interval = monitor.text(mean.mean), ""
     if mean.low is not None and mean.high is not None:
         interval = f"{monitor.text(mean.low)} to {monitor.text(mean.high)}, "
-    return Card(name, monitor.text(mean.mean), f"{interval}{count(mean.count, 'seed')}")
+        value = rounded(mean.mean, carried_digits(mean.mean, mean.low, mean.high))
+    return Card(name, value, f"{interval}{count(mean.count, 'seed')}")
 
 
 def _interval_text(energy: Interval) -> str:
