@@ -101,7 +101,7 @@ class GpuOptions:
             ("cool_down_max_s", 0.0, math.inf),
             ("cool_down_c", 0.0, math.inf),
             ("idle_s", 0.0, math.inf),
-            ("trace_s", 0.0, math.inf),
+            ("trace_s", 0.0, 3600.0),
             ("power_floor", 0.0, 1.0),
             ("power_ceiling", 1.0, math.inf),
         ):

@@ -20,9 +20,12 @@ from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, HardwareError
 from energyopt.jobs.job import check_readiness, ready_trial
+from energyopt.training.run import Run
+from energyopt.training.run_process import end_open_run
 from tests import fake_nvml
 from tests.composing import composed
 from tests.fake_nvml import FakeNvml, working
+from tests.training.runs import enter_study, record
 
 WORDS = ("hardware=nvidia", "task=wine", "model=mlp", "batch_size=8", "epochs=3", "patience=null")
 QUICK = ("hardware.idle_s=0.1", "hardware.cool_down_s=0.05", "hardware.cool_down_max_s=0.2")
@@ -211,6 +214,40 @@ def test_a_trace_is_on_record(gpu: FakeNvml, tmp_path: Path):
 def test_a_short_trial_is_sampled_at_both_ends(gpu: FakeNvml, tmp_path: Path):
     samples = run(gpu, tmp_path, "epochs=1", "hardware.idle_s=0", "hardware.trace_s=3600").trace
     assert len(samples.samples()) >= 2
+
+
+def test_the_loop_of_a_user_is_traced_as_well(
+    gpu: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    meter = {"_target_": "energyopt.hardware.zeus.NvmlMeter"}
+    hardware = {"gpus": 1, "power_limit_w": 250, "idle_s": 0, "trace_s": 0.05, "meter": meter}
+    enter_study(monkeypatch, tmp_path, hardware=hardware, device="cpu")
+    run = Run()
+    run.begin()
+    for epoch in run.epochs(4):
+        with working():
+            time.sleep(0.1)
+        if epoch == 2:
+            gpu.state.gpu[0].limit_mw = 120_000
+        with run.evaluation():
+            loss = 0.5
+        run.report(loss)
+    end_open_run()
+    result = record(tmp_path)
+    assert {sample.held_w for sample in result.trace.samples()} == {250}
+    assert "power_limit_changed" in result.flags
+    assert result.conditions.limit_w is None
+    assert gpu.limit_w() == 120  # another's is left alone
+    assert all(thread.name != "gpu-trace" for thread in threading.enumerate())
+
+
+def test_a_wrong_counter_does_not_fail_what_it_does_not_meter(gpu: FakeNvml, tmp_path: Path):
+    def leap() -> None:
+        gpu.state.gpu[0].counter_mj += 1e7
+
+    words = ("hardware=estimate", "hardware.gpus=1")
+    result = run(gpu, tmp_path, *PATIENT, *words, during=after(16, leap))
+    assert "counter_leapt" in result.flags
 
 
 def test_no_trace_is_taken_where_none_is_wanted(gpu: FakeNvml, tmp_path: Path):
