@@ -51,8 +51,9 @@ def rank_agreement(first: Sequence[float], second: Sequence[float]) -> RankAgree
     count = len(first)
 
     def tau_of(weights: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
-        both, one, two = (float(weights @ product @ weights) for product in products)
-        return both / math.sqrt(one * two) if one * two > 0 else math.nan
+        joint, *squares = (float(weights @ product @ weights) for product in products)
+        square = math.prod(squares)
+        return joint / math.sqrt(square) if square > 0 else math.nan
 
     tau = tau_of(np.ones(count))
     generator = np.random.default_rng(0)

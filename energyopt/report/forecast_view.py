@@ -7,41 +7,41 @@ from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import accuracy, count, joules, roughly
 
 
-def forecast_lines(found: Forecast, result: TrialResult, n_trials: int) -> list[str]:
+def forecast_lines(forecast: Forecast, result: TrialResult, n_trials: int) -> list[str]:
     """Return a forecast as sentences.
 
     Args:
-        found: The forecast.
+        forecast: The forecast.
         result: The record of the default configuration, which it rests on.
         n_trials: Number of trials of the search.
     """
     monitor, best = result.monitor, result.best_value
     reached = "" if best is None else f"; {monitor.name} {monitor.text(best)}"
     lines = [
-        f"One epoch of the default configuration: {joules(found.epoch_j)} of training{reached}.",
-        f"A default training: {joules(found.default_j)} to {accuracy(result.target)}."
-        if found.is_to_target
-        else f"A default training: at most {joules(found.default_j)}, by one epoch alone; "
+        f"One epoch of the default configuration: {joules(forecast.epoch_j)} of training{reached}.",
+        f"A default training: {joules(forecast.default_j)} to {accuracy(result.target)}."
+        if forecast.is_to_target
+        else f"A default training: at most {joules(forecast.default_j)}, by one epoch alone; "
         f"{accuracy(result.target)} was not reached in it.",
-        f"The search of {count(n_trials, 'trial')}: {joules(found.least_j)} if each ends after an "
-        f"epoch, {joules(found.most_j)} if each trains to its last, in "
-        f"{_range(roughly(found.least_s), roughly(found.most_s))}. {_other(found)}",
+        f"The search of {count(n_trials, 'trial')}: {joules(forecast.least_j)} if each ends after "
+        f"an epoch, {joules(forecast.most_j)} if each trains to its last, in "
+        f"{_range(roughly(forecast.least_s), roughly(forecast.most_s))}. {_other(forecast)}",
     ]
     pays = (
         f"{_range(str(least), str(most))} if each saves {100 * share:.0f} %"
         for share in SAVED_SHARES
-        for least, most in [found.trainings(share)]
+        for least, most in [forecast.trainings(share)]
     )
     lines.append(f"Trainings until the search pays back: {', '.join(pays)} of a default training.")
     lines.append("This rests on one epoch with one seed: other configurations cost more or less.")
     return lines
 
 
-def _other(found: Forecast) -> str:
-    if found.other_j is None:
+def _other(forecast: Forecast) -> str:
+    if forecast.other_j is None:
         return "Energy outside of trials is not metered with these joules, and not included."
-    other = f"{joules(found.other_j)} of it is not training: imports, checks, starting trials"
-    return f"{other}; the sampler comes on top."
+    rest = f"{joules(forecast.other_j)} of it is not training: imports, checks, starting trials"
+    return f"{rest}; the sampler comes on top."
 
 
 def _range(least: str, most: str) -> str:

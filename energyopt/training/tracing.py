@@ -111,7 +111,7 @@ def _wrong_text(wrong: list[TraceEvent], gpus: GpuAllocation) -> str:
         "counter_leapt": "leapt by more than the board can draw",
         "counter_went_back": "went back, so it was reset (driver reload)",
     }
-    event = max(wrong, key=lambda each: each.wrong_j)
+    event = max(wrong, key=lambda event: event.wrong_j)
     return (
         f"the energy counter of {gpus.boards[event.gpu]} {words[event.flag]} from "
         f"{event.began_s:.3g} s to {event.ended_s:.3g} s of the trial ({event.detail}), so its "
