@@ -127,7 +127,10 @@ class WithEvaluation:
 
 
 def with_evaluation(
-    reached: Sequence[Configuration], best: Hashable, default: Hashable
+    reached: Sequence[Configuration],
+    best: Hashable,
+    default: Hashable,
+    ratio: float | None = None,
 ) -> WithEvaluation | None:
     """Compare with evaluation, where that costs one of them more than a fifth of its training.
 
@@ -135,6 +138,7 @@ def with_evaluation(
         reached: The configurations that reached the target, the cheapest first.
         best: Key of the recommended one.
         default: Key of the default one.
+        ratio: Expected energy of the first over that of the second, by training alone.
     """
     by_key = {configuration.key: configuration for configuration in reached}
     named = [*reached[:1], *reached[-1:], *(by_key[k] for k in (best, default) if k in by_key)]
@@ -142,8 +146,9 @@ def with_evaluation(
     if not is_notable(share, 1.0):
         return None
     saving = None
-    if best in by_key and default in by_key and best != default:
-        saving = 1 - by_key[best].with_evaluation_j / by_key[default].with_evaluation_j
+    if ratio is not None and best in by_key and default in by_key and best != default:
+        factors = [by_key[k].with_evaluation_j / by_key[k].mean_j for k in (best, default)]
+        saving = 1 - ratio * factors[0] / factors[1]
     return WithEvaluation(
         share=share,
         spread=reached[-1].with_evaluation_j / reached[0].with_evaluation_j,

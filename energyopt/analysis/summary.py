@@ -198,7 +198,7 @@ def summarize(
         spread=reached[-1].mean_j / reached[0].mean_j if reached else None,
         reached=tuple(reached),
         tried=n_configurations(trial for trial, _ in study.results),
-        with_evaluation=_with_evaluation(reached, best, default),
+        with_evaluation=_with_evaluation(reached, best, default, against_default),
         default=default,
         saving=against_default.share.value if against_default else None,
         noise=noise,
@@ -318,10 +318,13 @@ def _point(study: StudyRecord, configuration: Configuration) -> FrontPoint:
 
 
 def _with_evaluation(
-    reached: Sequence[Configuration], best: FrontPoint | None, default: FrontPoint | None
+    reached: Sequence[Configuration],
+    best: FrontPoint | None,
+    default: FrontPoint | None,
+    savings: Savings | None,
 ) -> WithEvaluation | None:
-    keys = (None if point is None else params_key(point.params) for point in (best, default))
-    return with_evaluation(reached, *keys)
+    of_best, of_default = (p and params_key(p.params) for p in (best, default))
+    return with_evaluation(reached, of_best, of_default, savings and savings.ratio.value)
 
 
 def _against_default(

@@ -196,4 +196,5 @@ def test_a_summary_with_a_later_search_energy_is_that_of_the_later_record():
     later = dataclasses.replace(before, commands=(command,))
     assert summarize(later).search_energy_j == 100
     assert summarize(later).energy_by_outcome_j["other"] == 36
-    assert with_search_energy(summarize(before), later) == summarize(later)
+    of_later, updated = summarize(later), with_search_energy(summarize(before), later)
+    assert dataclasses.replace(updated, noise=of_later.noise) == of_later
