@@ -5,6 +5,8 @@ It is counted by the same means as the trainings, so that the difference is what
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -144,6 +146,8 @@ class CommandMeters:
     def __init__(self, *, gpus: bool = False, cpu: bool = False) -> None:
         self._began_s = time.monotonic()
         self._tree = process_tree()
+        # Collecting garbage at the end took 5 % of a small command's energy, after its last record.
+        atexit.register(gc.freeze)
         self._boards = _metered_boards() if gpus else []
         self._packages = _package_totals() if cpu else None
         self._counted = CountedCommand(self._boards)

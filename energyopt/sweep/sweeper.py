@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -129,7 +127,6 @@ class StudySweeper:
             n_reconciled = store.reap()
             account = store.account(meters, are_jobs_here=app.are_jobs_here, sole=sole)
             stack.callback(account.record, {})
-            atexit.register(gc.freeze)  # collecting at the end took 5 % of a small study's energy
             account.choose(self._provenance(store))
             coordinator = self._coordinator(store, outbox, account)
             n_trials, next_point, notes = self._plan(store)

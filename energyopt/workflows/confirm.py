@@ -66,9 +66,12 @@ def confirm(storage: str, name: str, request: ConfirmRequest, console: Console) 
             account = confirmations.account(runner.meters, study, sole=sole)
             try:
                 runner.train_missing(confirmations, account)
+                _print_comparison(read_study(storage, name), plan, console)
             finally:
                 account.record({})
-    study = read_study(storage, name)
+
+
+def _print_comparison(study: StudyRecord, plan: Sequence[ConfirmRun], console: Console) -> None:
     console.print()
     setups = confirmed_setups(study, {run.overrides for run in plan})
     console.print(confirmation_view(study, setups))
