@@ -324,7 +324,8 @@ def _with_evaluation(
     savings: Savings | None,
 ) -> WithEvaluation | None:
     of_best, of_default = (p and params_key(p.params) for p in (best, default))
-    return with_evaluation(reached, of_best, of_default, savings and savings.ratio.value)
+    ratio = None if savings is None else savings.ratio.value
+    return with_evaluation(reached, of_best, of_default, ratio)
 
 
 def _against_default(
