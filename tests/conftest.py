@@ -22,7 +22,7 @@ import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
-from tests import fake_nvml
+from tests import fake_nvml, warm_python
 from tests.fake_nvml import FakeNvml
 from tests.postgres import Postgres
 
@@ -125,6 +125,9 @@ class Program:
         )
 
     def __call__(self, *words: str, **env: str) -> Ran:
+        environment = self.environment(**env)
+        if self.python == Path(sys.executable) and warm_python.can_fork(environment):
+            return Ran(*warm_python.run(words, self.folder, environment, _TIMEOUT_S))
         with self.start(*words, **env) as process:
             out, err = process.communicate(timeout=_TIMEOUT_S)
         return Ran(process.returncode, out, err)

@@ -1,0 +1,148 @@
+"""Fork `python -m energyopt` from a Python that has imported the libraries already.
+
+A study costs seconds, most of them for importing torch, Optuna and SQLAlchemy, in which no test is
+interested. The forked process is the program in all else: it has its own folder, environment and
+streams, and imports energyopt itself. What concerns a start or a death of a process is tested with
+`Program.start`, which starts a new Python.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+_LIBRARIES = (
+    *("hydra.main", "hydra.compose", "hydra.core.plugins", "hydra._internal.hydra"),
+    *("rich.live", "rich.table", "rich.progress_bar", "scipy.linalg", "scipy.special"),
+    *("optuna", "optuna.storages._rdb.storage", "optuna.samplers", "alembic.command"),
+    *("sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "sqlite3", "torch", "torch._dynamo"),
+)
+_READ_AT_START = ("PYTHON", "LD_", "OMP_", "MKL_", "OPENBLAS_", "TORCH", "LC_", "LANG")
+_MAY_DIFFER = ("PYTHONPATH", "LD_LIBRARY_PATH")  # the second has a warm Python of its own
+_READ = 1 << 20
+_PID_WIDTH = 10
+
+
+def can_fork(env: Mapping[str, str]) -> bool:
+    """Return True if a forked program is as one that starts in this environment.
+
+    Interpreter and libraries read some variables once, when they start.
+    """
+    names = {name for name in {*env, *os.environ} if name.startswith(_READ_AT_START)}
+    return all(env.get(n) == os.environ.get(n) for n in names.difference(_MAY_DIFFER))
+
+
+def run(
+    arguments: Sequence[str], folder: Path, env: Mapping[str, str], timeout_s: float
+) -> tuple[int, str, str]:
+    """Run `python -m energyopt`. Returns its exit code, standard output and error."""
+    server = _server(env.get("LD_LIBRARY_PATH"))
+    request = json.dumps({"arguments": arguments, "folder": str(folder), "env": env})
+    status, status_writer = os.pipe()
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        os.fdopen(status, "rb", buffering=0) as exit_code,
+    ):
+        socket.send_fds(server, [request.encode()], [out.fileno(), err.fileno(), status_writer])
+        os.close(status_writer)
+        pid = int(exit_code.read(_PID_WIDTH))
+        with selectors.DefaultSelector() as ready:
+            ready.register(exit_code, selectors.EVENT_READ)
+            if not ready.select(timeout_s):
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(list(arguments), timeout_s, _text(out), _text(err))
+        return int(exit_code.read(_READ)), _text(out), _text(err)
+
+
+def _text(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode().replace("\r\n", "\n").replace("\r", "\n")
+
+
+@cache
+def _server(library_path: str | None) -> socket.socket:
+    """Start a warm Python, which ends with this process."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    env = {name: value for name, value in os.environ.items() if name not in _MAY_DIFFER}
+    if library_path is not None:
+        env["LD_LIBRARY_PATH"] = library_path
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, __file__, str(theirs.fileno())],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+        )
+
+    def close() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(close)
+    return ours
+
+
+def _serve(channel: socket.socket) -> bool:
+    """Fork a program for each request. Returns True in its process, False at the end."""
+    for name in _LIBRARIES:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    while True:
+        request, streams, _, _ = socket.recv_fds(channel, _READ, 3)
+        if not request:
+            return False
+        waiter = os.fork()
+        if not waiter:
+            channel.close()
+            return _fork_program(json.loads(request), *streams)
+        for stream in streams:
+            os.close(stream)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):  # waiters that have ended
+                pass
+
+
+def _fork_program(request: dict[str, Any], out: int, err: int, status: int) -> bool:
+    """Fork a program, and tell when it ends. Returns True in its process."""
+    pid = os.fork()
+    if pid:
+        os.close(out)
+        os.close(err)
+        os.write(status, f"{pid:{_PID_WIDTH}}".encode())
+        _, wait_status = os.waitpid(pid, 0)
+        os.write(status, str(os.waitstatus_to_exitcode(wait_status)).encode())
+        os._exit(0)
+    for stream, number in ((out, 1), (err, 2)):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.close(status)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["folder"])
+    folders = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    sys.path[:1] = [request["folder"], *folders]
+    sys.path_importer_cache.clear()
+    sys.argv[1:] = request["arguments"]
+    return True
+
+
+if __name__ == "__main__" and _serve(socket.socket(fileno=int(sys.argv[1]))):
+    runpy._run_module_as_main("energyopt")  # type: ignore[attr-defined]  # what -m calls
