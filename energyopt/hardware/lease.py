@@ -217,7 +217,7 @@ def take_packages(
     Raises:
         GpusBusyError: If they are not free by then; it names the holder.
     """
-    other = "set hardware.cpu=false" if on_gpus else "choose hardware=estimate"
+    advice = "set hardware.cpu=false" if on_gpus else "choose hardware=estimate"
     names = {PACKAGES: "the CPU's counter (RAPL)"}
 
     def say_waiting() -> None:
@@ -229,7 +229,7 @@ def take_packages(
         raise GpusBusyError(
             f"a trial needs the CPU packages for itself, and {_holders(names)}: energy counters "
             f"belong to whole packages; waited {wait_s:g} s, wait longer with "
-            f"hardware.lease_wait_s=..., or {other}"
+            f"hardware.lease_wait_s=..., or {advice}"
         )
     return leases[0]
 
