@@ -139,6 +139,7 @@ def counter_reads(fake: FakeNvml, meter: EnergyMeter) -> int:
 
 def candidates(fake: FakeNvml, folder: Path) -> Iterator[tuple[list[Candidate], Spend]]:
     """Yield the meters over their fakes, with what moves RAPL's counters, in two groups."""
+    from energyopt.hardware import rapl
     from energyopt.hardware.estimate import CpuTimeMeter
     from energyopt.hardware.nvml import all_boards
     from energyopt.hardware.simulated import SimulatedMeter
@@ -159,6 +160,8 @@ def candidates(fake: FakeNvml, folder: Path) -> Iterator[tuple[list[Candidate], 
         ],
         lambda: None,
     )
+    # A window shorter than an update of the counter waits for it: all are here, few elsewhere.
+    rapl.UPDATE_WAIT_S = 0.0
     packages = (fake_rapl.PACKAGE, fake_rapl.OTHER_PACKAGE)
 
     def spend() -> None:

@@ -42,6 +42,8 @@ _HIGH_W = 1000.0  # above the mean power of a package from one wrap of its count
 _MIN_GAP_S = 5.0  # in which no counter of a real processor wraps
 _IMPOSSIBLE_W = 2000.0  # a counter that gained more was reset, which looks like a wrap
 _GAIN_SLACK_J = 200.0
+UPDATE_WAIT_S = 0.05  # of updates a millisecond apart
+_UPDATE_POLL_S = 0.0005
 _INTERVAL_S = 1.0
 _MIN_INTERVAL_S = 0.01
 _READINGS_PER_RANGE = 8  # at `_HIGH_W`; it matters for ranges below 8 kJ alone
@@ -332,7 +334,9 @@ class PackageWindow:
         self._began = (time.perf_counter(), began_uj, self._counters.n_doubts)
 
     def stop(self) -> Energy:
-        """Close the window.
+        """Close the window; one in which no counter moved ends at the next update.
+
+        That update is in no other window, and a training shorter than it does not read 0 J.
 
         Raises:
             HardwareError: If a counter cannot be read, or could not be trusted meanwhile.
@@ -342,7 +346,11 @@ class PackageWindow:
         began_s, began_uj, n_doubts = self._began
         self._began = None
         ended_uj = self._counters.read_uj()
-        time_s = time.perf_counter() - began_s
+        ended_s = time.perf_counter()
+        time_s = ended_s - began_s
+        while ended_uj == began_uj and time.perf_counter() - ended_s < UPDATE_WAIT_S:
+            time.sleep(_UPDATE_POLL_S)
+            ended_uj = self._counters.read_uj()
         self._counters.check(n_doubts)
         gained_uj = [b - a for a, b in zip(began_uj, ended_uj, strict=True)]
         n_packages = len(self._counters.packages)

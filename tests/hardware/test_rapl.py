@@ -88,6 +88,14 @@ def test_a_window_adds_packages_and_has_memory_apart(tree: Powercap):
     assert window.scope == "CPU packages + DRAM"
 
 
+def test_a_window_shorter_than_an_update_ends_at_the_next_one(tree: Powercap):
+    window = PackageWindow()
+    with tree.alive(PACKAGE, step_s=0.02):
+        for _ in range(5):
+            window.start()
+            assert (window.stop().cpu_j or 0) > 0
+
+
 def test_several_wraps_within_a_window_are_counted(tmp_path: Path):
     range_j = 10.0  # so small that the thread reads each 10 ms
     with fake_rapl.installed(tmp_path, {PACKAGE: "package-0"}, round(1e6 * range_j)) as tree:
