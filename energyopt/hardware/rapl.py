@@ -135,10 +135,6 @@ class PackageCounters:
             self._read_s = now_s
             return [total.total_uj for total in self._totals]
 
-    def total_j(self) -> float:
-        """Return the running total of the packages and the memory, in J."""
-        return sum(self.read_uj()) / _UJ_PER_J
-
     @property
     def n_doubts(self) -> int:
         """Number of readings so far at which a counter could not be trusted."""
@@ -264,21 +260,6 @@ def counters() -> PackageCounters:
 @lru_cache(maxsize=1)
 def _opened(_pid: int, _roots: tuple[Path, ...]) -> PackageCounters:
     return PackageCounters()
-
-
-def running_total_j() -> float:
-    """Return the energy of the packages and their memory since this process first asked, in J.
-
-    For the energy of a whole command: ask at its beginning and at its end, and subtract. The first
-    call starts the thread that reads the counters; fork before it.
-
-    Raises:
-        HardwareError: If a counter cannot be read, or could not be trusted meanwhile.
-    """
-    opened = counters()
-    total_j = opened.total_j()
-    opened.check()
-    return total_j
 
 
 def refusal() -> str | None:
