@@ -119,6 +119,8 @@ class Board:
             nvml.NVMLError_NotSupported,
             nvml.NVMLError_FunctionNotFound,
             nvml.NVMLError_NoPermission,
+            nvml.NVMLError_ArgumentVersionMismatch,
+            nvml.NVMLError_Deprecated,
         )
         # By version: pynvml's call without one raises no NVMLError where the driver lacks it.
         versions = (  # drivers before 510 have the second, those before 450 neither
@@ -402,7 +404,8 @@ def _hardware_errors(what: str) -> Iterator[None]:
     try:
         yield
     except pynvml.NVMLError as error:
-        raise HardwareError(f"{what}: {error}; {nvml_remedy(error.value)}") from error
+        text = str(error).removesuffix(".")
+        raise HardwareError(f"{what}: {text}; {nvml_remedy(error.value)}") from error
 
 
 @contextmanager

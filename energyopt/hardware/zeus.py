@@ -367,7 +367,9 @@ def _reset_zeus(gpus: Sequence[Board]) -> None:
     set_visible([str(board.index) for board in gpus])
     try:
         zeus.device.gpu._gpus = None  # noqa: SLF001  # the only way to make it enumerate again
-        zeus.device.gpu.get_gpus()
+        for gpu in zeus.device.gpu.get_gpus().gpus:
+            # Zeus goes by the architecture, which old drivers do not tell; the counter was read.
+            gpu._supportsGetTotalEnergyConsumption = True  # noqa: SLF001
     finally:
         if previous is None:
             del os.environ[VARIABLE]

@@ -77,7 +77,8 @@ class PowerProfiler:
         shape: Describes the work that the profile is valid for.
         original_w: The limit that a trial too short for a profile keeps, in W.
         policy: The name of `select`.
-        earlier: Measurements of an unfinished profile of earlier trials, which this continues.
+        earlier: Measurements of an unfinished profile of earlier trials, which this continues, of
+            limits that are to be tried.
     """
 
     set_limit_w: Callable[[float], None]
@@ -109,7 +110,7 @@ class PowerProfiler:
     _last_samples: int = 0
 
     def __post_init__(self) -> None:
-        self._measured += [point for point in self.earlier if self._is_tried(point.limit_w)]
+        self._measured += self.earlier
 
     @property
     def over(self) -> bool:
@@ -157,6 +158,22 @@ class PowerProfiler:
             self._begin(next_w)
         else:
             self.end()
+
+    def so_far(self) -> PowerProfile | None:
+        """Return the profile of what is measured, unfinished; None before the first limit is."""
+        if not self._measured:
+            return None
+        drift = self._drift()
+        points = tuple(self._points(drift))
+        return PowerProfile(
+            self.shape,
+            points,
+            self.select(points),
+            finished=False,
+            policy=self.policy,
+            measured=tuple(self._measured),
+            drift=drift.ratio,
+        )
 
     def end(self) -> None:
         """End the profile with the trial: choose from the limits measured so far."""
@@ -243,40 +260,20 @@ class PowerProfiler:
         }
         return [_mean(repeats) for repeats in by_limit.values() if repeats]
 
-    def _is_tried(self, limit_w: float) -> bool:
-        return any(limit_w == other_w for other_w in self.limits_w)
-
     # Its end -------------------------------------------------------------------------------
 
     def _abandon(self) -> None:
         """Keep the trial's own limit; what was measured is there for a later trial."""
         self.too_short = True
-        points = self._points(self._drift())
-        if points:
-            self.profile = PowerProfile(
-                self.shape,
-                tuple(points),
-                points[0].limit_w,
-                finished=False,
-                policy=self.policy,
-                measured=tuple(self._measured),
-            )
+        self.profile = self.so_far()
         self.set_limit_w(self.original_w)
 
     def _finish(self, *, finished: bool) -> None:
-        drift = self._drift()
-        points = self._points(drift)
-        chosen_w = self.select(points)
-        self.step = self._step_at(next(point for point in points if point.limit_w == chosen_w))
-        self.profile = PowerProfile(
-            self.shape,
-            tuple(points),
-            chosen_w,
-            finished,
-            self.policy,
-            tuple(self._measured),
-            drift.ratio,
-        )
+        profile = self.so_far()
+        assert profile is not None  # noqa: S101  # a limit was measured
+        self.profile = replace(profile, finished=finished)
+        chosen_w = profile.chosen_w
+        self.step = self._step_at(next(p for p in profile.points if p.limit_w == chosen_w))
         self.set_limit_w(chosen_w)
 
     def _step_at(self, point: ProfilePoint) -> Energy:
@@ -330,17 +327,26 @@ def profiler_for(
     if points and low_w <= select(points) <= high_w:
         limit.set(select(points))
         return None
+    limits_w = limits_to_try(low_w, high_w, options.power_step_w)
     return PowerProfiler(
         set_limit_w=limit.set,
-        limits_w=limits_to_try(low_w, high_w, options.power_step_w),
+        limits_w=limits_w,
         select=select,
         slice_s=options.profile_slice_s,
         settle_s=options.profile_settle_s,
         shape=shape,
         original_w=min(limit.limit_w(), high_w),
         policy=options.power_policy,
-        earlier=earlier,
+        earlier=[point for point in earlier if point.limit_w in limits_w],
     )
+
+
+def record_slice(profiler: PowerProfiler, recorder: Recorder) -> None:
+    """Record what was measured so far, so that a later trial continues it if this one dies."""
+    profile, recorded = profiler.so_far(), recorder.conditions.profile
+    n_recorded = len(profiler.earlier) if recorded is None else len(recorded.measured)
+    if profile is not None and len(profile.measured) > n_recorded:
+        recorder.record_conditions(profile=profile)
 
 
 def record_profile(

@@ -14,7 +14,12 @@ from energyopt.core.energy import Energy, total
 from energyopt.core.protocols import TrainStep
 from energyopt.hardware.gpu_allocation import GpuAllocation
 from energyopt.hardware.power_limit import PowerLimit
-from energyopt.training.power_profiler import PowerProfiler, profiler_for, record_profile
+from energyopt.training.power_profiler import (
+    PowerProfiler,
+    profiler_for,
+    record_profile,
+    record_slice,
+)
 from energyopt.training.recorder import Recorder, TrainingInterval
 
 NO_PROFILE = "no_power_profile"
@@ -110,6 +115,8 @@ class StepProfiling:
         profiler.take(step, energy, self._remaining_samples() or 0)
         if profiler.over:
             self._record(profiler)
+        else:
+            record_slice(profiler, self._recorder)
 
     def conclude(self) -> None:
         """Finish the profile at the end of the training."""

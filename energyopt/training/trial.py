@@ -46,7 +46,7 @@ from energyopt.training.conditions import (
 )
 from energyopt.training.ending import Ending
 from energyopt.training.plan import Plan
-from energyopt.training.power_profiler import PowerProfiler, record_profile
+from energyopt.training.power_profiler import PowerProfiler, record_profile, record_slice
 from energyopt.training.recorder import Recorder, TrainingInterval
 from energyopt.training.tracing import traced
 
@@ -299,6 +299,8 @@ class _Loop:
         profiler.take(step, self._recorder.last(), self._last_sample - self._samples)
         if profiler.over:
             self._record_profile(profiler)
+        else:
+            record_slice(profiler, self._recorder)
 
     def _evaluate(self) -> tuple[End, str] | None:
         """Evaluate the paradigm, and begin the next interval.

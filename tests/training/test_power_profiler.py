@@ -303,6 +303,10 @@ def test_a_trial_that_dies_while_limits_are_tried_has_its_joules_as_profiling(tm
     assert total(remains.books.values()).total_j == pytest.approx(gpu.spent.total_j)
     assert remains.booked("profiling").total_j > 0
     assert remains.training_j == 0
+    profile = remains.conditions.profile
+    assert profile is not None  # a later trial continues it
+    assert not profile.finished
+    assert [point.limit_w for point in profile.measured] == [300, 300, 275, 250]
 
 
 # Policies ----------------------------------------------------------------------------------
