@@ -27,8 +27,9 @@ from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, setting, setup
+from energyopt.report.account_view import book_lines
 from energyopt.report.console import COMMAND, command_lines, printable
-from energyopt.report.sentences import book_lines, source, summary_lines
+from energyopt.report.sentences import source, summary_lines
 
 _UNLIMITED_WIDTH = 10_000
 _HEADING = "bold"

@@ -10,7 +10,7 @@ from energyopt.analysis.drift import drift_of
 from energyopt.analysis.seed_noise import noise_model
 from energyopt.analysis.summary import summarize
 from energyopt.core.study_record import StudyRecord
-from energyopt.report.sentences import noise_lines
+from energyopt.report.account_view import noise_lines
 from tests.toys import result, study, trial
 
 WIGGLE = (0.01, -0.01, -0.01, 0.01)

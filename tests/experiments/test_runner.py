@@ -158,6 +158,7 @@ def test_an_interrupt_of_the_experiment_alone_ends_it_at_once_with_its_accounts(
     words = small(energyopt)
     never = ("epochs=1000000", "target=1", "lr=1e-7")  # such a training does not end by itself
     with energyopt.start(*words, *never) as process:
+        wait_for((energyopt.folder / "studies" / "energyopt.db").exists)
         wait_for(lambda: size(journal(energyopt, "small-scratch", 0)) > 4000)
         process.send_signal(number)
         out, err = process.communicate(timeout=120)

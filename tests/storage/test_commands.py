@@ -22,8 +22,8 @@ from energyopt.errors import StorageError
 from energyopt.hardware.command_meter import CommandMeter, CommandMeters
 from energyopt.hardware.estimate import CpuTimeMeter
 from energyopt.objectives import EnergyVsAccuracy
+from energyopt.report.account_view import counted
 from energyopt.report.export.study_folder import write_folder
-from energyopt.report.sentences import counted
 from energyopt.storage.command_account import CommandAccount
 from energyopt.storage.exchange.importer import import_study
 from energyopt.storage.exchange.plain import plain_study

@@ -21,7 +21,7 @@ from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.window_quality import energy_unit
 from energyopt.errors import ConfigError, StorageError
-from energyopt.report.sentences import book_lines
+from energyopt.report.account_view import book_lines
 from energyopt.utils.files import written_whole
 
 Format = Literal["csv", "json", "md"]

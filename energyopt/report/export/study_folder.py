@@ -19,6 +19,7 @@ from energyopt.core.metric import ACCURACY
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, StorageError
+from energyopt.report.account_view import book_lines
 from energyopt.report.export.front_file import (
     Cell,
     code,
@@ -27,7 +28,7 @@ from energyopt.report.export.front_file import (
     metric_column,
 )
 from energyopt.report.export.front_file import plain as plain_cell
-from energyopt.report.sentences import book_lines, source_text
+from energyopt.report.sentences import source_text
 from energyopt.storage.exchange.folder import CONFIRMATIONS, STUDY, TRIALS, read_folder
 from energyopt.storage.exchange.plain import PlainStudy, to_line
 from energyopt.storage.exchange.reader import record_from

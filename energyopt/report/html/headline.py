@@ -16,6 +16,7 @@ from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
 from energyopt.core.units import accuracy, count, joules, percent, quantity
 from energyopt.core.window_quality import energy_unit
+from energyopt.report.account_view import break_even_interval, counted, trainings_text
 from energyopt.report.html.tables import (
     Column,
     Grid,
@@ -24,15 +25,7 @@ from energyopt.report.html.tables import (
     metric_column,
     number_column,
 )
-from energyopt.report.sentences import (
-    best_value_text,
-    break_even_interval,
-    counted,
-    energy_text,
-    params_text,
-    point_text,
-    trainings_text,
-)
+from energyopt.report.sentences import best_value_text, energy_text, params_text, point_text
 from energyopt.search.schedule import params_key
 
 _MAX_NAME_CHARS = 60  # a longer configuration is called by its trial in the headline

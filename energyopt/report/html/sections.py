@@ -20,18 +20,14 @@ from energyopt.core.metric import ACCURACY
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import accuracy, count, joules, percent
 from energyopt.errors import ConfigError
+from energyopt.report.account_view import noise_lines
 from energyopt.report.confirmation_view import confirmation_lines, test_lines
 from energyopt.report.html import energy_figures, front_figure, parameter_figures, trace_figures
 from energyopt.report.html import tables as grids
 from energyopt.report.html.figure import Figure
 from energyopt.report.html.headline import Answer, answer
 from energyopt.report.html.tables import Grid
-from energyopt.report.sentences import (
-    hardware_lines,
-    noise_lines,
-    params_text,
-    summary_lines,
-)
+from energyopt.report.sentences import hardware_lines, params_text, summary_lines
 
 _MAX_PROFILES = 4  # in figures; the table has all
 _MAX_REPEATED = 30  # configurations in the figure of repetitions; the table has all
