@@ -21,7 +21,7 @@ from tests.conftest import (
 def test_without_m_it_trains_once_and_prints_its_curve_and_joules(energyopt: Program) -> None:
     ran = energyopt.ok("task=wine", "model=mlp", "hardware=estimate", "epochs=2")
     assert "ESTIMATED by cpu-time x 4 W/core" in ran.text
-    assert "estimated by cpu-time" in ran.text
+    assert "estimated as CPU-seconds x 4 W" in ran.text
     assert re.search(r"epoch samples training energy time accuracy", ran.text)
     assert re.search(r"In addition: loading .*J, warmup .*J, evaluation .*J\.", ran.text)
     assert list(energyopt.folder.glob("studies/runs/*/progress.jsonl"))
