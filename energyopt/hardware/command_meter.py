@@ -9,18 +9,21 @@ import atexit
 import gc
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from energyopt.core.energy import Energy
 from energyopt.core.trial_result import Provenance
 from energyopt.errors import HardwareError
 from energyopt.hardware.estimate import watts_per_core
-from energyopt.hardware.host import descendants
+from energyopt.hardware.host import descendants, process_age_s
 from energyopt.hardware.lease import Lease
 from energyopt.hardware.nvml import Board, all_boards
 from energyopt.hardware.process_tree import ProcessTree, process_tree
 from energyopt.hardware.rapl import PackageCounters, are_readable
+
+_MAX_STARTUP_S = 30.0  # a process that is older did other things before
+_MIN_MEAN_S = 1.0  # for a mean power of packages
 
 
 class CommandMeter(Protocol):
@@ -65,12 +68,25 @@ class CountedCommand:
 
     Args:
         boards: All GPUs that it may lease.
+        startup_s: Time for which the command ran before, in s. Its GPUs are taken to have drawn
+            then what they draw now, and its packages what they draw on average.
+        clock: Returns the time, in s.
     """
 
-    def __init__(self, boards: Sequence[Board]) -> None:
+    def __init__(
+        self,
+        boards: Sequence[Board],
+        startup_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._boards = {board.uuid: board for board in boards}
         self._last_j = {uuid: board.counter_j() for uuid, board in self._boards.items()}
-        self._total_j = dict.fromkeys(self._boards, 0.0)
+        self._total_j = {
+            uuid: (board.power_w() or 0.0) * startup_s for uuid, board in self._boards.items()
+        }
+        self._startup_s = startup_s
+        self._clock = clock
+        self._began_s = clock()
         self._foreign: set[str] = set()
         self._packages: PackageTotals | None = None
 
@@ -79,7 +95,8 @@ class CountedCommand:
         """How it counts, in words."""
         counted = ["GPUs that its trainings held"] if self._boards else []
         counted += ["CPU packages"] if self._packages is not None else []
-        return f"energy counters of the {' and the '.join(counted)}, from start to end"
+        text = f"energy counters of the {' and the '.join(counted)}, from start to end"
+        return text + (f" (its first {self._startup_s:.2g} s imputed)" if self._startup_s else "")
 
     def with_packages(self, packages: PackageTotals, *, gpus: bool) -> CountedCommand:
         """Count the CPU packages as well, or instead of GPUs."""
@@ -93,7 +110,11 @@ class CountedCommand:
         self._count()
         counted = [joules for uuid, joules in self._total_j.items() if uuid in gpus]
         energy = Energy(gpu_j=sum(counted) if self._boards else None)
-        return energy if self._packages is None else energy + self._packages.total()
+        if self._packages is None:
+            return energy
+        packages, time_s = self._packages.total(), self._clock() - self._began_s
+        scale = 1 + self._startup_s / time_s if time_s >= _MIN_MEAN_S else 1.0
+        return energy + packages * scale
 
     def _count(self) -> None:
         family = {os.getpid(), *descendants(os.getpid())} if self._boards else set()
@@ -141,16 +162,17 @@ class CommandMeters:
     Args:
         gpus: Whether trainings may meter GPUs.
         cpu: Whether they may meter the CPU packages.
+        startup_s: Time for which the command ran before, in s.
     """
 
-    def __init__(self, *, gpus: bool = False, cpu: bool = False) -> None:
+    def __init__(self, *, gpus: bool = False, cpu: bool = False, startup_s: float = 0.0) -> None:
         self._began_s = time.monotonic()
         self._tree = process_tree()
         # Collecting garbage at the end took 5 % of a small command's energy, after its last record.
         atexit.register(gc.freeze)
         self._boards = _metered_boards() if gpus else []
         self._packages = _package_totals() if cpu else None
-        self._counted = CountedCommand(self._boards)
+        self._counted = CountedCommand(self._boards, startup_s)
 
     @classmethod
     def of(cls, hardware: Mapping[str, Any]) -> CommandMeters:
@@ -160,7 +182,12 @@ class CommandMeters:
             target.endswith("choose_meter") and are_readable()
         )
         gpus = hardware.get("gpus") is not None
-        return cls(gpus=gpus, cpu=bool(hardware.get("cpu")) or reads_cpu)
+        age_s = process_age_s()
+        return cls(
+            gpus=gpus,
+            cpu=bool(hardware.get("cpu")) or reads_cpu,
+            startup_s=age_s if age_s < _MAX_STARTUP_S else 0.0,
+        )
 
     @property
     def time_s(self) -> float:

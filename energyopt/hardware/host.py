@@ -11,6 +11,7 @@ import platform
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from energyopt.errors import ConfigError
 CPUINFO = Path("/proc/cpuinfo")
 _CHILDREN = Path("/proc/thread-self/children")  # not all kernels list them
 _PARENT_FIELD = 1  # of /proc/PID/stat after the command's ")"
+_START_FIELD = 19  # time since boot at which it began, in clock ticks
 _PACKAGES = ("energyopt", "torch", "zeus", "nvidia-ml-py", "numpy", "optuna", "hydra-core")
 _GIT_TIMEOUT_S = 5.0
 
@@ -101,6 +103,15 @@ def cuda_has_begun() -> bool:
     """Return True if this process has initialised CUDA: what it sees is then fixed."""
     torch = sys.modules.get("torch")
     return torch is not None and bool(torch.cuda.is_initialized())
+
+
+def process_age_s() -> float:
+    """Return the time since this process began, in s; 0 where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        ticks = int(_stat_fields(os.getpid())[_START_FIELD])
+        age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+        return max(age_s, 0.0)
+    return 0.0
 
 
 def descendants(pid: int) -> dict[int, Sequence[str]]:

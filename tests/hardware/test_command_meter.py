@@ -6,18 +6,24 @@ import dataclasses
 import os
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from energyopt.core.energy import Energy
 from energyopt.core.trial_result import Provenance
-from energyopt.hardware.command_meter import CommandMeters, CountedCommand
+from energyopt.hardware.command_meter import CommandMeters, CountedCommand, PackageTotals
 from energyopt.hardware.estimate import CpuTimeMeter, watts_per_core
 from energyopt.hardware.lease import Lease
 from energyopt.hardware.nvml import all_boards
 from energyopt.hardware.zeus import NvmlMeter
+from tests import fake_rapl
 from tests.fake_nvml import FakeNvml
+from tests.fake_rapl import DRAM, OTHER_PACKAGE, PACKAGE, Powercap
 
 
 def cpu_s() -> float:
@@ -79,3 +85,44 @@ def test_what_a_gpu_uses_while_another_holds_it_is_not_of_this_command(
     counted.total({board.uuid})
     gpus.advance(10)
     assert counted.total({board.uuid}).gpu_j == pytest.approx(2 * own_j)
+
+
+def test_the_start_of_a_command_counts_at_the_power_that_is_found(gpus: FakeNvml):
+    board = all_boards()[0]
+    power_w = board.power_w()
+    assert power_w
+    counted = CountedCommand([board], startup_s=3)
+    assert counted.total({board.uuid}).gpu_j == pytest.approx(3 * power_w)
+    assert "its first 3 s imputed" in counted.basis
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Powercap]:
+    with fake_rapl.installed(tmp_path) as made:
+        yield made
+
+
+def test_packages_count_without_a_thread_and_at_their_mean_power_before(tree: Powercap):
+    now_s = [0.0]
+    counted = CountedCommand([], startup_s=2, clock=lambda: now_s[0])
+    counted.with_packages(PackageTotals(), gpus=False)
+    tree.spend(PACKAGE, 30)
+    tree.spend(OTHER_PACKAGE, 10)
+    tree.spend(DRAM, 2)
+    now_s[0] = 10
+    energy = counted.total(())
+    assert energy.cpu_j == pytest.approx(40 * 1.2)
+    assert energy.dram_j == pytest.approx(2 * 1.2)
+    assert all(thread.name != "rapl" for thread in threading.enumerate())
+
+
+def test_the_age_of_a_process_is_the_time_since_it_began():
+    code = (
+        "import time; from energyopt.hardware.host import process_age_s as age; "
+        "a = age(); time.sleep(0.3); print(a, age())"
+    )
+    before_s = time.monotonic()
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    took_s = time.monotonic() - before_s
+    first_s, second_s = map(float, out.stdout.split())
+    assert 0 < first_s < second_s <= took_s + 0.1
