@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,9 +17,10 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
+from energyopt.core.command_energy import Command, CommandEnergy
 from energyopt.core.conditions import Conditions, Gpu, Machine, PowerProfile, ProfilePoint
 from energyopt.core.curve import Checkpoints
-from energyopt.core.energy import Energy
+from energyopt.core.energy import Energy, total
 from energyopt.core.gpu_trace import GpuTrace, TraceEvent, TraceSample
 from energyopt.core.trial_result import End, Purpose, TrialResult
 from energyopt.core.upfront_cost import UpfrontCost
@@ -161,6 +162,15 @@ def _outcomes(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def _commands(draw: st.DrawFn, number: int) -> CommandEnergy:
+    trainings = Energy(1.0, cpu_j=draw(_POSITIVE))
+    spent = trainings + Energy(2.0, cpu_j=draw(_POSITIVE))
+    energy = draw(st.sampled_from([None, spent]))
+    name: Command = draw(st.sampled_from(["search", "confirm"]))
+    return CommandEnergy(number, name, energy, trainings, draw(_TEXT))
+
+
+@st.composite
 def plain_studies(draw: st.DrawFn) -> PlainStudy:
     """Studies of up to four trials and two confirmations, in the form that JSON gives."""
     trials = [draw(_trials(number)) for number in range(draw(st.integers(0, 4)))]
@@ -183,6 +193,9 @@ def plain_studies(draw: st.DrawFn) -> PlainStudy:
         "config": draw(_ATTRIBUTES),
         "target": 0.9,
     }
+    commands = [draw(_commands(number)) for number in range(draw(st.integers(0, 2)))]
+    results = [TrialResult.from_dict(t["result"]) for t in (*trials, *confirmations) if t["result"]]
+    others = [command.other for command in commands if command.other is not None]
     study = {
         "format": FORMAT,
         "version": VERSION,
@@ -192,6 +205,8 @@ def plain_studies(draw: st.DrawFn) -> PlainStudy:
         "question": draw(st.sampled_from([None, question])),
         "attributes": draw(_ATTRIBUTES),
         "runs": [{"ordinal": 0, "began_s": None, "last_heard_s": 5.5}],
+        "commands": [asdict(command) for command in commands],
+        "search_energy_j": total((*(result.spent for result in results), *others)).total_j,
         "trials": len(trials),
         "confirmations": len(confirmations),
     }

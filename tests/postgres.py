@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -61,6 +62,8 @@ class Postgres:
         assert pid is not None
         os.kill(pid, signal.SIGQUIT)
         while self._server.get_postmaster_info().is_running():
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)  # where this process adopts orphans
             time.sleep(0.02)
 
     def start(self) -> None:
