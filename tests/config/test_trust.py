@@ -91,8 +91,8 @@ def test_other_code_may_not(here, target, package):
 @pytest.mark.parametrize(
     ("target", "package"),
     [
-        ("energyopt.hardware.estimate.os.system", "posix"),
-        ("energyopt.hardware.estimate.os.path.join", "posixpath"),
+        ("energyopt.hardware.zeus.os.system", "posix"),
+        ("energyopt.hardware.zeus.os.path.join", "posixpath"),
         ("energyopt.hardware.zeus.os.environ.update", "collections"),
         ("energyopt.paradigms.distillation.torch.load", "torch"),
         ("torch.nn.functional.importlib.import_module", "importlib"),
