@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ from energyopt.core.trial_result import (
     Window,
 )
 from energyopt.core.upfront_cost import UpfrontCost
-from energyopt.errors import HardwareError
+from energyopt.errors import HardwareError, TrialError
 from energyopt.hardware.cpu_disturbance import DisturbanceWatch
 from energyopt.hardware.gpu_tracer import GpuTracer
 from energyopt.hardware.plausibility import silent_part
@@ -253,7 +253,8 @@ class Recorder:
         if checked:
             self.check_energy()
         if self.first_hit is None and end != "paused":  # a pause has recorded it
-            self._record_disturbance()
+            with suppress(TrialError):  # a full disk, which was said already
+                self._record_disturbance()
         return TrialResult.assemble(
             self._start,
             (*self._journal.carried, *self._windows),
