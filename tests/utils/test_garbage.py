@@ -12,6 +12,7 @@ from energyopt.utils.garbage import without_collection
 
 @pytest.fixture(autouse=True)
 def _thawed():
+    gc.enable()  # another test may have left it off
     yield
     gc.unfreeze()
     gc.enable()
