@@ -20,7 +20,7 @@ from energyopt.core.metric import ACCURACY
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.units import accuracy, count, joules, percent
 from energyopt.errors import ConfigError
-from energyopt.report.account_view import noise_lines
+from energyopt.report.account_view import counted, noise_lines
 from energyopt.report.confirmation_view import confirmation_lines, test_lines
 from energyopt.report.html import energy_figures, front_figure, parameter_figures, trace_figures
 from energyopt.report.html import tables as grids
@@ -284,7 +284,7 @@ def _joules_section(study: StudyRecord, sample: StudyRecord, summary: Summary) -
 
 def _joules_lines(summary: Summary, uses: dict[Use, Any]) -> Iterator[str]:
     search_j = summary.search_energy_j
-    yield f"The search used {joules(search_j)}, as metered in its trials: the parts add up to that."
+    yield f"The search used {joules(search_j)}; the parts add up to that. {counted(summary)}"
     if "useful" in uses and summary.target is not None and search_j:
         share = uses["useful"].total_j / search_j
         yield (
