@@ -100,7 +100,7 @@ def selected_of(model: NoiseModel, observed: Mapping[int, Repetitions]) -> int:
 
     It is one of those with the lowest means; only these are drawn, which is the slow part.
     """
-    means = {index: statistics.fmean(each.search) for index, each in observed.items() if index}
+    means = {index: statistics.fmean(runs.search) for index, runs in observed.items() if index}
     lowest = sorted(means, key=means.__getitem__)[:_CANDIDATES]
     return min(lowest, key=lambda index: float(model.log_energy(index).mean()))
 
@@ -121,7 +121,7 @@ def _trained(cell: Cell, truth: np.ndarray, rng: np.random.Generator) -> dict[in
         cheapest = min(range(cell.size), key=lambda index: logs[index][0])
         for index, repeats in ((0, _DEFAULT_REPEATS), (cheapest, _CHEAPEST_REPEATS)):
             logs[index] += list(truth[index] + rng.normal(0.0, cell.noise, repeats))
-    return {index: Repetitions(tuple(each)) for index, each in enumerate(logs)}
+    return {index: Repetitions(tuple(runs)) for index, runs in enumerate(logs)}
 
 
 def _hits(model: NoiseModel, selected: int, truth: np.ndarray) -> Iterator[bool]:
@@ -154,7 +154,7 @@ def main(words: Sequence[str] | None = None) -> None:
     print("| trained | truth | setups | noise | energy | ratio | break-even | width | of ratio |")
     print("|---|---|---|---|---|---|---|---|---|")
     grid = itertools.product(DESIGNS, TRUTHS, arguments.sizes, arguments.noise)
-    cells = [Cell(*each) for each in grid]
+    cells = [Cell(*values) for values in grid]
     results = []
     for cell in cells:
         result = coverage(cell, arguments.studies)

@@ -1,6 +1,7 @@
 """The joules of a model's life: its search, its training, and the answers that it gives.
 
 E(Q) = E_search + E_train + Q x E_answer: the more answers, the less what came before them matters.
+E_search is that of the trainings of the search alone: its commands have no account here.
 """
 
 from __future__ import annotations

@@ -256,7 +256,7 @@ class OtherApp(HydraApp):
 
     @property
     def _is_joule(self) -> bool:
-        """Whether the sampler is the one that learns from energies."""
+        """True if the sampler is the one that learns from energies."""
         return sampler_name(self._options.sampler) == "joule"
 
     def _sampler_notes(self, store: StudyStore) -> list[str]:
