@@ -31,21 +31,6 @@ def sampler_node(spec: object) -> dict[str, Any]:
     )
 
 
-def check_unpickling(node: Mapping[str, Any], existing: int) -> None:
-    """Raise if a study's sampler would run a pickle from the database.
-
-    Raises:
-        ConfigError: If the sampler would unpickle its state.
-    """
-    name = str(node["_target_"]).rpartition(".")[2]
-    if existing and name == "CmaEsSampler":
-        raise ConfigError(
-            "sampler=CmaEsSampler keeps its state in the database as a pickle, which runs code of "
-            "whoever wrote it, so no study is continued with it; give another study=name, or "
-            "another sampler"
-        )
-
-
 def continued_seed(seed: int | None, existing: int) -> int | None:
     """Return a new seed for a study with trials: the same one would suggest them again."""
     if seed is None or existing == 0:

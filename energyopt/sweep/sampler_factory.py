@@ -13,9 +13,10 @@ from energyopt.config.instantiate import make_sampler
 from energyopt.core.metric import Monitor
 from energyopt.errors import ConfigError
 from energyopt.search.budget import Budget, Estimate, ValueEstimator, worth_of_next
-from energyopt.search.samplers import check_unpickling, continued_seed, sampler_node
+from energyopt.search.samplers import continued_seed, sampler_node
 from energyopt.search.schedule import Schedule
 from energyopt.search.space import Space
+from energyopt.search.unpickling import check_unpickling, guard_unpickling
 from energyopt.sweep.composer import Composer
 from energyopt.sweep.group_options import stopping_options
 from energyopt.sweep.options import Options
@@ -60,11 +61,14 @@ class SamplerFactory:
             ConfigError: If it cannot be made.
         """
         node = sampler_node(self._options.sampler)
+        guard_unpickling()
         if self._is_own_app:
             check_unpickling(node, existing)
         seed = self._config.seed if self._is_own_app else node.get("seed")
         arguments = {"seed": continued_seed(seed, existing)} | self._study_arguments()
         sampler: BaseSampler = make_sampler(node, arguments, self._config)
+        if self._is_own_app:  # a name may stand for a subclass, or for a function that makes one
+            check_unpickling(sampler, existing)
         return sampler
 
     def _study_arguments(self) -> dict[str, Any]:
