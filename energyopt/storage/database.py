@@ -21,6 +21,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from energyopt.errors import StorageError, StorageUnavailableError
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.credentials import masked
+from energyopt.storage.database_files import (
+    check_no_other_log,
+    followed,
+    make_whole,
+    remove_half_made,
+)
 from energyopt.utils import failpoints
 from energyopt.utils.locks import locked_folder
 
@@ -72,17 +78,22 @@ def storage_url(location: str) -> str:
             f"storage={masked(location)}: studies are kept in SQLite files and in PostgreSQL; give "
             "a file, or a URL such as postgresql+psycopg://user@host/name"
         )
+    if (url.database or "").startswith("file:"):
+        raise StorageError(
+            f"storage={location} is a URI of SQLite; give the file by its path: "
+            "studies/energyopt.db"
+        )
     if url.drivername == "postgresql":  # its default driver depends on SQLAlchemy's version
         url = url.set(drivername="postgresql+psycopg")
     return url.render_as_string(hide_password=False)
 
 
 def sqlite_file(url: str) -> Path | None:
-    """Return the file of an SQLite URL; None for other databases and for memory."""
+    """Return the file of an SQLite URL, following links; None for other databases and memory."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return None
-    return Path(str(parsed.database))
+    return followed(Path(str(parsed.database)))
 
 
 def open_database(location: str, *, create: bool) -> RDBStorage:
@@ -98,20 +109,42 @@ def open_database(location: str, *, create: bool) -> RDBStorage:
     Raises:
         StorageError: If it cannot be opened; the database is unchanged.
     """
+    _install_failpoints()
     url = storage_url(location)
     file = sqlite_file(url)
     if file is None:
         return _open_server(url, create=create)
     _check_path(file, create=create)
-    # One process at a time creates databases: to another, an incomplete one looks damaged.
-    with locked_folder(file.parent) if create else contextlib.nullcontext():
-        _check_content(file, create=create)
-        opened_url = _immutable_url(file) if _is_immutable(file) else url
-        storage = _open(opened_url, {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}, create=create)
+    if create and not (file.exists() and file.stat().st_nlink == 1):
+        make_database(file)  # or remove the second name that one who was killed gave it
+    _check_content(file, create=create)
+    opened_url = _immutable_url(file) if _is_immutable(file) else url
+    storage = _open(opened_url, {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}, create=create)
     if create:
         _lock_early(storage.engine, write_ahead=file_system(file.parent) not in NETWORK)
-    _install_failpoints(storage.engine)
     return storage
+
+
+def make_database(file: Path) -> None:
+    """Make an SQLite database of studies if it does not exist; it appears when it is complete.
+
+    Raises:
+        StorageError: If it cannot be made.
+    """
+    _install_failpoints()
+    make_folder(file.parent)
+
+    def make(new: Path) -> None:
+        _open(storage_url(str(new)), {}, create=True).engine.dispose()
+
+    try:
+        with locked_folder(file.parent) as is_locked:
+            if is_locked:
+                remove_half_made(file)
+            if not file.exists():
+                make_whole(file, make)
+    except OSError as error:
+        raise StorageError(f"storage={file} cannot be made: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -153,9 +186,7 @@ def _open_server(url: str, *, create: bool) -> RDBStorage:
     with storage_errors(url):
         engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=options["connect_args"])
         with lock_in_transaction(engine):
-            storage = _open(url, options, create=True)
-    _install_failpoints(storage.engine)
-    return storage
+            return _open(url, options, create=True)
 
 
 def _connection_timeouts(url: URL) -> dict[str, Any]:
@@ -235,6 +266,7 @@ def _check_path(file: Path, *, create: bool) -> None:
 def _check_content(file: Path, *, create: bool) -> None:
     if not file.exists():
         return
+    check_no_other_log(file)
     if not os.access(file, os.R_OK):
         raise StorageError(f"storage={file} cannot be read: {os.strerror(errno.EACCES)}")
     # Only SQLite may open it: closing a file releases all locks that this process has on it,
@@ -302,19 +334,20 @@ def _lock_early(engine: Engine, *, write_ahead: bool) -> None:
     engine.dispose()  # earlier connections do not have the listeners
 
 
-def _install_failpoints(engine: Engine) -> None:
+def _install_failpoints() -> None:
     """Let a test fail or kill this process at any statement, or at any that is not a query."""
-    if not (failpoints.is_armed("sql") or failpoints.is_armed("write")):
-        return
+    is_armed = failpoints.is_armed("sql") or failpoints.is_armed("write")
+    if is_armed and not event.contains(Engine, "before_cursor_execute", _hit_failpoints):
+        event.listen(Engine, "before_cursor_execute", _hit_failpoints)
 
-    @event.listens_for(engine, "before_cursor_execute")
-    def _hit_failpoints(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        try:
-            failpoints.hit("sql")
-            if not statement.startswith("SELECT"):
-                failpoints.hit("write")
-        except failpoints.Injected as error:
-            raise OperationalError("a statement", None, error) from error
+
+def _hit_failpoints(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    try:
+        failpoints.hit("sql")
+        if not statement.startswith("SELECT"):
+            failpoints.hit("write")
+    except failpoints.Injected as error:
+        raise OperationalError("a statement", None, error) from error
 
 
 def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:

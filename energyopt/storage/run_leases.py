@@ -17,7 +17,15 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from energyopt.errors import StorageError, StudyError
-from energyopt.storage.database import NETWORK, file_system, make_folder, sqlite_file, storage_url
+from energyopt.storage.database import (
+    NETWORK,
+    file_system,
+    make_database,
+    make_folder,
+    sqlite_file,
+    storage_url,
+)
+from energyopt.storage.database_files import locked_study
 from energyopt.storage.identity import check_name
 from energyopt.storage.tables import RUNS, next_number, process_of
 from energyopt.utils.locks import locked_file
@@ -129,13 +137,11 @@ def only_coordinator(location: str, name: str) -> Iterator[bool]:
         return
     make_folder(file.parent)
     path = file.with_name(f".{file.name}.{name}.lock")
+    remedy = "wait for it, stop it, or give this run another study=name"
 
     def refuse(descriptor: int) -> None:
         owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-        raise StudyError(
-            f"study {name} is being run by process {owner}; wait for it, stop it, or give "
-            "this run another study=name"
-        )
+        raise StudyError(f"study {name} is being run by process {owner}; {remedy}")
 
     with ExitStack() as stack:
         try:
@@ -145,6 +151,13 @@ def only_coordinator(location: str, name: str) -> Iterator[bool]:
         with suppress(OSError):  # a full disk: the owner's number is only for the message
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        if not file.exists():  # the lock of a file needs one
+            make_database(file)
+        if not stack.enter_context(locked_study(file, name)):
+            raise StudyError(
+                f"study {name} is being run by a process that knows {file} by another name (a "
+                f"hard link); {remedy}"
+            )
         yield file_system(file.parent) not in NETWORK
 
 
