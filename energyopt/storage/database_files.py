@@ -1,6 +1,6 @@
 """The file of an SQLite database: made as a whole, and known by its content, not by its name.
 
-SQLite keeps its log beside the name by which a file was opened, and follows symbolic links to find
+SQLite keeps its log next to the name by which a file was opened, and follows symbolic links to find
 it. Under another name of the same file (a hard link) it would look for another log.
 """
 
