@@ -86,6 +86,14 @@ def remove_of(pid: int) -> None:
         _remove(parent / f"{_PREFIX}{pid}")
 
 
+def kill_of(pid: int) -> None:
+    """Kill all that is in the cgroup that a child of this process has made; needs Linux 5.14."""
+    parent = _current()
+    if parent is not None:
+        with contextlib.suppress(OSError):
+            (parent / f"{_PREFIX}{pid}" / "cgroup.kill").write_text("1")
+
+
 def remove_left(parent: Path) -> None:
     """Remove the cgroups that dead processes left in another."""
     for folder in parent.glob(f"{_PREFIX}*"):

@@ -27,6 +27,7 @@ from typing import NoReturn
 
 from energyopt.errors import LauncherError
 from energyopt.hardware.cgroup import remove_of
+from energyopt.hardware.process_end import describe_left, end_orphans, end_tree
 from energyopt.hardware.process_tree import adopt_orphans, reap_orphans
 from energyopt.jobs.worker import Job, JobRunner, send, setup_job_process
 from energyopt.utils.process import die_with_parent, kill_groups
@@ -235,8 +236,8 @@ def _serve(
             for key, _ in ready.select(_kill_late(running.values())):
                 if key.fd in running:
                     ready.unregister(key.fd)
-                    _report(key.fd, running.pop(key.fd))
-                    reap_orphans([job.pid for job in running.values()])
+                    ended = running.pop(key.fd)
+                    _report(key.fd, ended, [job.pid for job in running.values()])
                     continue
                 request = b""
                 if key.fd == control.fileno():
@@ -278,7 +279,7 @@ def _kill_late(jobs: Iterable[_Running]) -> float:
     for job in jobs:
         if not job.late and job.deadline_s <= now_s:
             job.late = True
-            kill_groups([job.pid])
+            end_tree(job.pid)
         elif not job.late:
             next_s = min(next_s, job.deadline_s - now_s)
     return next_s
@@ -286,9 +287,11 @@ def _kill_late(jobs: Iterable[_Running]) -> float:
 
 def _kill_all(pids: Sequence[int], clean_up: Callable[[], object] | None) -> None:
     """Kill the jobs, and clean up after them."""
-    kill_groups(pids)
+    for pid in pids:
+        end_tree(pid)
     for pid in pids:
         os.waitpid(pid, 0)
+    end_orphans(())
     if pids and clean_up is not None:
         clean_up()
 
@@ -306,7 +309,8 @@ def _become_job(
         os.close(pidfd)
         os.close(running_job.status)
     die_with_parent(server)
-    os.setpgid(0, 0)  # so that what the job starts can be ended with it
+    os.setpgid(0, 0)  # so that what the job starts can be ended with it,
+    adopt_orphans()  # also what leaves the group
     for number in _TO_ALL:
         if signal.getsignal(number) is _ignore_signal:
             signal.signal(number, signal.SIG_DFL)
@@ -315,11 +319,22 @@ def _become_job(
     return ForkedJob(program, job, channel)
 
 
-def _report(pidfd: int, job: _Running) -> None:
-    """Kill what a job left running, and write its exit code for the coordinator."""
+def _report(pidfd: int, job: _Running, others: Sequence[int]) -> None:
+    """Kill what a job left running, and write its exit code for the coordinator.
+
+    Args:
+        pidfd: Descriptor of its process.
+        job: The job.
+        others: Processes of the jobs that run on. They adopt their orphans, so what else is there
+            is left by jobs that have ended.
+    """
     # Its children, before it is waited for: until then no other process can have its number.
     kill_groups([job.pid])
     _, wait_status = os.waitpid(job.pid, 0)
+    left = describe_left(end_orphans(others), job.pid)
+    if left is not None and not job.late:
+        sys.stderr.write(left)
+    reap_orphans(others)
     remove_of(job.pid)
     code = LATE if job.late else os.waitstatus_to_exitcode(wait_status)
     with contextlib.suppress(BrokenPipeError):

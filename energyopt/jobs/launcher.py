@@ -164,7 +164,8 @@ class LocalLauncher(Launcher):
         if self._server is not None:
             self._server.close()
             self._server = None
-        kill_groups(process.pid for process in list(self._fresh))
+        for process in list(self._fresh):
+            _end(process)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -259,12 +260,20 @@ class LocalLauncher(Launcher):
             lifeline.flush()
             late = _is_late(pipe, self._ready().timeout_s)
             if late:
-                kill_groups([process.pid])
+                _end(process)
             answer = pipe.read()
         status = process.wait()
-        kill_groups([process.pid])  # children of the job
+        kill_groups([process.pid])  # children of the job, where it has no supervisor
         self._fresh.discard(process)
         return answer, LATE if late else status
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a fresh process with what it started, through its supervisor where it has one."""
+    if sys.platform.startswith("linux"):
+        process.terminate()
+    else:
+        kill_groups([process.pid])
 
 
 def _environment(job: Job) -> dict[str, str]:

@@ -29,6 +29,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from energyopt.errors import TrialError
+from energyopt.jobs.supervisor import supervise
 from energyopt.utils.paths import STORAGE_VARIABLE
 
 OUTPUT = "output.log"
@@ -193,6 +194,8 @@ def _portable(error: BaseException) -> Exception:
 def main() -> None:
     """Run a job in a fresh interpreter: read it from standard input, answer on a pipe."""
     answer = int(sys.argv[1])
+    if sys.platform.startswith("linux"):
+        supervise(sys.stdin.fileno(), answer)
     payload: dict[str, Any] = pickle.load(sys.stdin.buffer)  # noqa: S301  # from our parent
     sys.path[:] = payload["path"]
     program, job, singletons = pickle.loads(payload["program"])  # noqa: S301

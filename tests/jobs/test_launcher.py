@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -90,6 +91,37 @@ def hang_with_a_child(cfg: DictConfig) -> None:
     time.sleep(60)
 
 
+def leave_daemons(cfg: DictConfig, n_daemons: int = 2) -> None:
+    """Start processes that leave the job's session, and lose their parents; write their numbers."""
+    for _ in range(n_daemons):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                with Path(cfg.x).open("a") as file:
+                    file.write(f"{os.getpid()}\n")
+                time.sleep(60)
+            os._exit(0)
+    while not Path(cfg.x).exists() or Path(cfg.x).read_text().count("\n") < n_daemons:
+        time.sleep(0.01)
+
+
+def hang_in_another_group(cfg: DictConfig) -> None:
+    leave_daemons(cfg)
+    os.setpgid(0, os.getpgid(os.getppid()))
+    time.sleep(60)
+
+
+def leave_daemons_and_wait(cfg: DictConfig) -> None:
+    leave_daemons(cfg)
+    while not Path(cfg.x).with_name("proceed").exists():
+        time.sleep(0.01)
+
+
+def die_with_daemons(cfg: DictConfig) -> None:
+    leave_daemons(cfg)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def meet_three_others(cfg: DictConfig) -> bool:
     """Return True once four jobs have left their mark in a folder, False after a minute."""
     folder = Path(cfg.x)
@@ -127,6 +159,10 @@ ACTS: dict[str, Callable[[DictConfig], Any]] = {
     "child": leave_a_child,
     "hold all": hold_all,
     "hang with a child": hang_with_a_child,
+    "daemons": leave_daemons,
+    "daemons and a wait": leave_daemons_and_wait,
+    "daemons and death": die_with_daemons,
+    "hang in another group": hang_in_another_group,
     "meet three others": meet_three_others,
     "sleep": lambda cfg: time.sleep(cfg.x),
 }
@@ -168,7 +204,10 @@ def opened(folder: Path, **options: Any) -> Iterator[LocalLauncher]:
         launcher.close()
 
 
-@pytest.fixture(scope="module", params=["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+LAUNCHERS = ["fork", pytest.param("spawn", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=LAUNCHERS)
 def launcher(request: pytest.FixtureRequest, folder: Path) -> Iterator[LocalLauncher]:
     with opened(folder, start_method=request.param) as launcher:
         yield launcher
@@ -267,6 +306,58 @@ def test_a_job_has_no_input(launcher):
 def test_what_a_job_leaves_running_is_ended_with_it(forking, wait_for):
     child = run(forking, "child").return_value
     wait_for(lambda: gone(child), 2)
+
+
+@pytest.mark.parametrize("start_method", LAUNCHERS)
+@pytest.mark.parametrize("act", ["daemons", "daemons and death"])
+def test_what_left_the_jobs_session_is_ended_with_it_and_said(
+    folder, tmp_path, capfd, start_method, act
+):
+    with opened(folder, start_method=start_method) as launcher:
+        status = run(launcher, act, tmp_path / "pids").status
+    assert status == (JobStatus.COMPLETED if act == "daemons" else JobStatus.FAILED)
+    daemons = (tmp_path / "pids").read_text().split()
+    assert len(daemons) == 2
+    assert all(gone(int(pid)) for pid in daemons)
+    said = capfd.readouterr().err
+    assert all(f"({pid})" in said for pid in daemons)
+    assert "was ended as well" in said
+
+
+def test_daemons_of_a_job_that_runs_on_are_left_alone(forking, tmp_path):
+    pids = tmp_path / "pids"
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(run, forking, "daemons and a wait", pids)
+        while not pids.exists() or pids.read_text().count("\n") < 2:
+            time.sleep(0.01)
+        assert run(forking, "daemons and death", tmp_path / "others").status == JobStatus.FAILED
+        assert not any(gone(int(pid)) for pid in pids.read_text().split())
+        (tmp_path / "proceed").touch()
+        assert job.result().status == JobStatus.COMPLETED
+    assert all(gone(int(pid)) for pid in pids.read_text().split())
+
+
+@pytest.mark.parametrize("start_method", LAUNCHERS)
+def test_a_late_job_ends_with_what_left_its_session(folder, tmp_path, start_method):
+    timeout_s = 3 if start_method == "fork" else 15
+    with opened(folder, start_method=start_method, timeout_s=timeout_s) as launcher:
+        late = run(launcher, "hang in another group", tmp_path / "pids")
+        check_end(late, TrialError, "the trial's process took longer")
+        daemons = (tmp_path / "pids").read_text().split()
+        assert len(daemons) == 2
+        assert all(gone(int(pid)) for pid in daemons)
+        assert run(launcher, "tell", 2).return_value["x"] == 2
+
+
+def test_closing_ends_what_left_the_session_of_a_job(folder, tmp_path):
+    pids = tmp_path / "pids"
+    with opened(folder, start_method="fork") as launcher, ThreadPoolExecutor(1) as pool:
+        job = pool.submit(run, launcher, "hang in another group", pids)
+        while not pids.exists() or pids.read_text().count("\n") < 2:
+            time.sleep(0.01)
+        launcher.close()
+        assert isinstance(job.exception(), LauncherError)
+    assert all(gone(int(pid)) for pid in pids.read_text().split())
 
 
 def test_many_threads_get_each_their_own_answers(forking):
@@ -378,7 +469,8 @@ def test_closing_ends_fresh_processes(folder, wait_for):
     wait_for(lambda: len(launcher._fresh) == 1)
     launcher.close()
     thread.join(5)
-    assert "was killed by SIGKILL" in str(returned[0]._return_value)
+    # SIGTERM where the process had just begun
+    assert re.search("was killed by SIG(KILL|TERM)", str(returned[0]._return_value))
     assert not launcher._fresh
 
 
