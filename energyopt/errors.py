@@ -10,6 +10,7 @@ EnergyoptError                    the user can correct it; printed as one senten
 ├── StudyError                    a study is missing, busy, or was created with other settings
 │   └── LeaseLostError            another run has declared this one dead, and closed its trials
 ├── JournalError                  a newer energyopt wrote a trial's journal
+├── SamplerError                  a sampler raised, or suggested what is not in its space
 ├── TrialError                    a trial ended without a result: it raised, crashed, or is invalid
 └── LauncherError                 the process that runs the trials died: they are lost, not failed
 
@@ -81,6 +82,10 @@ class LeaseLostError(StudyError):
 
 class TrialError(EnergyoptError):
     """A trial ended without a result: it raised, crashed, or returned something invalid."""
+
+
+class SamplerError(EnergyoptError):
+    """A sampler, Optuna's or the user's own, raised, or suggested what is not in the space."""
 
 
 class JournalError(EnergyoptError):

@@ -17,7 +17,13 @@ from energyopt.hardware.host import user_name
 from energyopt.hardware.lease import PACKAGES, Lease, make_run_dir, run_dir
 from energyopt.hardware.power_limit_journal import StalePowerLimit, changed_limits
 from energyopt.storage.credentials import masked
-from energyopt.storage.database import open_database, sqlite_file, storage_errors, storage_url
+from energyopt.storage.database import (
+    driver_errors,
+    open_database,
+    sqlite_file,
+    storage_errors,
+    storage_url,
+)
 
 _LEASE = ".lease"
 _CONNECT_S = 5
@@ -133,7 +139,7 @@ def _check_server(url: str) -> tuple[int, Check]:
 
     has_timeout = sa.make_url(url).get_backend_name() in ("postgresql", "mysql", "mariadb")
     options = {"connect_timeout": _CONNECT_S} if has_timeout else {}
-    with storage_errors(url):
+    with storage_errors(url), driver_errors(url):
         engine = sa.create_engine(url, connect_args=options)
         try:
             tables: Sequence[str] = sa.inspect(engine).get_table_names()

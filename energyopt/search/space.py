@@ -60,7 +60,7 @@ class Dimension:
         number = float(value) if is_number else float(axis.low)  # type: ignore[arg-type]
         clipped = min(max(number, axis.low), axis.high)
         if axis.step is not None:
-            clipped = _stepped(axis.low, axis.step, round((clipped - axis.low) / axis.step))
+            clipped = on_step(axis, clipped)
         return round(clipped) if isinstance(axis, IntDistribution) else float(clipped)
 
     def grid(self) -> list[Value]:
@@ -98,6 +98,15 @@ class Dimension:
         assert isinstance(axis, FloatDistribution | IntDistribution)  # noqa: S101
         step = f" step {axis.step:g}" if axis.step is not None and axis.step != 1 else ""
         return f"{self.key} {axis.low:g}..{axis.high:g}{step}{' (log)' if axis.log else ''}"
+
+
+def on_step(axis: FloatDistribution | IntDistribution, value: float) -> float:
+    """Return the value of a stepped axis that is nearest, in decimals.
+
+    Steps that are added up in binary give 0.1 + 2 * 0.1 = 0.30000000000000004.
+    """
+    assert axis.step is not None  # noqa: S101  # for the type checker
+    return _stepped(axis.low, axis.step, round((value - axis.low) / axis.step))
 
 
 def _stepped(low: float, step: float, i: int) -> float:

@@ -183,7 +183,7 @@ def _open_server(url: str, *, create: bool) -> RDBStorage:
     if not create:
         return _open(url, options, create=False)
     # One process at a time creates tables: two would both see none.
-    with storage_errors(url):
+    with storage_errors(url), driver_errors(url):
         engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=options["connect_args"])
         with lock_in_transaction(engine):
             return _open(url, options, create=True)
@@ -197,7 +197,7 @@ def _connection_timeouts(url: URL) -> dict[str, Any]:
 
 
 def _open(url: str, options: dict[str, Any], *, create: bool) -> RDBStorage:
-    with storage_errors(url), quiet_optuna():
+    with storage_errors(url), driver_errors(url), quiet_optuna():
         try:
             return RDBStorage(
                 url,
@@ -227,11 +227,6 @@ def storage_errors(url: str) -> Iterator[None]:
     """Turn what a database raises into a `StorageError` with its URL and the cause."""
     try:
         yield
-    except ImportError as error:
-        raise StorageError(
-            f"storage {masked(url)} cannot be used: {error}; "
-            "pip install 'energyopt[postgres]' brings what PostgreSQL takes"
-        ) from error
     except (SQLAlchemyError, StorageInternalError) as error:
         cause: BaseException = error
         is_temporary = isinstance(error, _TEMPORARY)
@@ -241,6 +236,22 @@ def storage_errors(url: str) -> Iterator[None]:
         original = getattr(cause, "orig", None) or cause
         raise (StorageUnavailableError if is_temporary else StorageError)(
             f"storage {masked(url)} cannot be used: {_first_line(original)}"
+        ) from error
+
+
+@contextlib.contextmanager
+def driver_errors(url: str) -> Iterator[None]:
+    """Turn a driver that is not installed into a `StorageError`.
+
+    Only where a driver is loaded: elsewhere it is code of others, such as a sampler's, that
+    imports something.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise StorageError(
+            f"storage {masked(url)} cannot be used: {error}; "
+            "pip install 'energyopt[postgres]' brings what PostgreSQL takes"
         ) from error
 
 

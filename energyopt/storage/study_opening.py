@@ -16,6 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from energyopt.errors import StudyError
+from energyopt.search.guarded_sampler import GuardedSampler
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage import run_leases as runs
 from energyopt.storage.database import (
@@ -38,6 +39,7 @@ class OpenStudy:
     """A study that a run has opened."""
 
     study: Study
+    sampler: GuardedSampler
     storage: RDBStorage
     url: str
     run: Run
@@ -83,8 +85,8 @@ def open_study(
             process = process or Process.this()
             run = _insert_run(storage, study, process, grace_s, is_file=lock is None, sole=sole)
             n_earlier = len(study.get_trials(deepcopy=False)) + run.ordinal
-            study.sampler = make_sampler(n_earlier)
-        yield OpenStudy(study, storage, url, run, note)
+            study.sampler = sampler = GuardedSampler(make_sampler(n_earlier))
+        yield OpenStudy(study, sampler, storage, url, run, note)
 
 
 @contextmanager

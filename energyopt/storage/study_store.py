@@ -23,6 +23,7 @@ from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.core.trial_result import End, Provenance, TrialResult
 from energyopt.errors import LeaseLostError, StudyError
 from energyopt.hardware.command_meter import CommandMeters
+from energyopt.search.guarded_sampler import GuardedSampler
 from energyopt.search.quiet import quiet_optuna
 from energyopt.search.schedule import DEFAULT_SETUP, TrialSnapshot
 from energyopt.storage import run_leases as runs
@@ -57,6 +58,7 @@ class StudyStore:
 
     def __init__(self, opened: OpenStudy, remains: Callable[[FrozenTrial], TrialRemnant]) -> None:
         self._study = opened.study
+        self._sampler = opened.sampler
         self._storage = opened.storage
         self._url = opened.url
         self._run = opened.run
@@ -94,9 +96,9 @@ class StudyStore:
         return self._study.study_name
 
     @property
-    def sampler(self) -> BaseSampler:
+    def sampler(self) -> GuardedSampler:
         """The sampler, which suggests parameters."""
-        return self._study.sampler
+        return self._sampler
 
     @property
     def is_shared(self) -> bool:
@@ -117,8 +119,7 @@ class StudyStore:
 
         Args:
             n_trials: The study's total; None for any.
-            next_point: Returns the next parameters, given all that were trained or queued; None
-                if the sampler suggests them.
+            next_point: Returns the next parameters, given those that exist; None asks the sampler.
         """
         with self._locked() as connection:
             self._reap(is_strict=False)  # this run's other trials continue

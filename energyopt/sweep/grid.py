@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from energyopt.search.guarded_sampler import decimal_point
 from energyopt.search.space import Space
 from energyopt.storage.reconciliation import Point
 from energyopt.sweep.composer import Composer
@@ -31,8 +32,11 @@ def plan_grid(space: Space, composer: Composer, n_trials: int) -> tuple[int, Nex
         if point not in points:  # points may differ only in keys that do not exist there
             points.append(point)
 
+    axes = {d.key: d.distribution for d in space.dimensions}
+
     def next_point(trained: Sequence[Point]) -> Point | None:
-        existing = {frozenset(point.items()) for point in trained}
+        # Earlier versions stored what a sampler suggested as 0.30000000000000004.
+        existing = {frozenset(decimal_point(point, axes).items()) for point in trained}
         return next((p for p in points if frozenset(p.items()) not in existing), None)
 
     if len(points) <= n_trials:

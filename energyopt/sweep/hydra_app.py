@@ -28,6 +28,7 @@ from energyopt.jobs import external_launchers
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import Readiness, restore_limits
 from energyopt.jobs.launcher import LocalLauncher
+from energyopt.search.guarded_sampler import blamed_on
 from energyopt.search.space import Dimension, Space, Value
 from energyopt.storage.identity import Identity
 from energyopt.storage.study_store import StudyStore
@@ -240,7 +241,8 @@ class HydraApp(ABC):
         function = self._custom_search_space()
         if function is None:
             return {}
-        function(trial)
+        with blamed_on(f"custom_search_space {self._options.custom_search_space}"):
+            function(trial)
         keys = {dimension.key for dimension in self._space.dimensions}
         return {key: value for key, value in trial.params.items() if key not in keys}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -16,11 +17,12 @@ from energyopt.config.overrides import override_for
 from energyopt.core.calibration import Calibration
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
-from energyopt.errors import ConfigError, StorageError, StudyError
+from energyopt.errors import ConfigError, SamplerError, StorageError, StudyError
 from energyopt.hardware.command_meter import CommandMeters
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.report.console import say, waiting
 from energyopt.report.live import LiveStudy
+from energyopt.search.guarded_sampler import traceback_of
 from energyopt.search.history_builder import HistoryBuilder
 from energyopt.search.space import Value
 from energyopt.storage.command_account import CommandAccount
@@ -114,7 +116,7 @@ class StudySweeper:
         if self._options.dry_run:
             self._dry_run()
             return
-        with _keys_of(app), interrupting(), ExitStack() as stack:
+        with _keys_of(app), _tracebacks_of_samplers(), interrupting(), ExitStack() as stack:
             meters = CommandMeters.of(app.hardware)
             app.open(stack)
             sole = stack.enter_context(only_coordinator(app.storage, app.name))
@@ -223,7 +225,8 @@ class StudySweeper:
         self, store: StudyStore, outbox: Outbox, account: CommandAccount
     ) -> Coordinator:
         options, study = self._options, store.read()
-        schedule = self._samplers.schedule(store.sampler)
+        sampler = store.sampler.inner
+        schedule = self._samplers.schedule(sampler)
         return Coordinator(
             store=store,
             space=self._space,
@@ -239,7 +242,7 @@ class StudySweeper:
             outbox=outbox,
             schedule=schedule,
             history_builder=HistoryBuilder(study.trials) if self._app.has_rules else None,
-            budget=self._samplers.budget(store.sampler, schedule),
+            budget=self._samplers.budget(sampler, schedule),
             account=account,
         )
 
@@ -313,6 +316,17 @@ def _keys_of(app: OtherApp | OwnApp) -> Iterator[None]:
         if isinstance(app, OtherApp):
             text = str(error).replace("another study=name", "another hydra.sweeper.study_name")
             error.args = (text.replace("own study=name", "own hydra.sweeper.study_name"),)
+        raise
+
+
+@contextmanager
+def _tracebacks_of_samplers() -> Iterator[None]:
+    """Print the traceback of a sampler that raised: it may be code of the user."""
+    try:
+        yield
+    except SamplerError as error:
+        if text := traceback_of(error):
+            sys.stderr.write(f"{text}\n")
         raise
 
 

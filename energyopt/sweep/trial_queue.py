@@ -150,6 +150,9 @@ class TrialQueue:
         return self.over is not None
 
     def _begin(self, step: Step) -> QueuedTrial | None:
+        if self._store.sampler.is_exhausted and self._next_point is None:
+            self.over = "the sampler has suggested all points of the space"
+            return None
         trial = self._store.ask(self._n_trials, self._next_point)
         return None if trial is None else QueuedTrial(trial, step.until_j, n_repeats=step.again)
 
