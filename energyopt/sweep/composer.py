@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
 
 from energyopt.errors import ConfigError
 from energyopt.search.space import Dimension, Space, Value
@@ -64,22 +63,22 @@ class Composer:
         params = self._default_groups() | dict(choice or {})
         cfg = self.compose(self._space.overrides(params))
         return params | {
-            d.key: d.nearest(self._assumed.get(d.key, OmegaConf.select(cfg, d.key)))
+            d.key: d.nearest(self._assumed.get(d.key, default_of(cfg, d.key)))
             for d in self.present(params)
         }
 
     def assume(self, key: str, value: Value) -> None:
         """Set the default of a key whose config leaves it open (null)."""
-        if OmegaConf.select(self.default(), key) is None:
+        if default_of(self.default(), key) is None:
             self._assumed[key] = value
 
     def moved(self, params: Mapping[str, Value]) -> list[str]:
         """Return the overrides of the default configuration that lay outside the space."""
         cfg = self.default()
         return [
-            f"{d.key}={OmegaConf.select(cfg, d.key)}"
+            f"{d.key}={default_of(cfg, d.key)}"
             for d in self._space.scalars
-            if d.key in params and OmegaConf.select(cfg, d.key) not in (None, params[d.key])
+            if d.key in params and default_of(cfg, d.key) not in (None, params[d.key])
         ]
 
     def check(self) -> None:
@@ -107,8 +106,17 @@ class Composer:
         return {d.key: d.nearest(choices.get(d.key)) for d in self._space.groups}
 
 
+def default_of(cfg: DictConfig, key: str) -> object:
+    """Return the default of a key; None where there is none, or it cannot be resolved."""
+    try:
+        return OmegaConf.select(cfg, key)
+    except Exception:  # a resolver is code of the user
+        return None
+
+
 def _exists(cfg: DictConfig, key: str) -> bool:
+    """Return True if a config has a key, also one without a value that can be resolved now."""
     try:
         return OmegaConf.select(cfg, key, default=_ABSENT, throw_on_missing=True) is not _ABSENT
-    except MissingMandatoryValue:  # "???" waits for a value
+    except Exception:  # "???" waits for a value; a resolver is code of the user
         return True

@@ -49,6 +49,22 @@ def test_a_key_that_is_null_or_not_set_yet_exists(tmp_path):
     assert keys(composer(*words, folder=tmp_path)) == ["model.width", "model.depth", "eval_every"]
 
 
+@pytest.mark.parametrize(
+    "default", ["${oc.env:NOT_SET_HERE}", "${hydra:job.num}", "${no_such_key}", "${fails:1}"]
+)
+def test_what_a_default_resolves_to_does_not_matter(tmp_path, default):
+    def fails(_: object) -> None:
+        raise ZeroDivisionError
+
+    OmegaConf.register_new_resolver("fails", fails, replace=True)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text(f"_target_: mine.build\nwidth: {default}\n")
+    it = composer("model=mine", "model.width=choice(4,8)", folder=tmp_path)
+    it.check()
+    assert it.baseline() == {"model.width": 4}
+    assert it.moved(it.baseline()) == []
+
+
 def test_two_groups_make_a_key_exist_by_their_product():
     it = composer(MODELS, "optimizer=adam,sgd", "optimizer.momentum=0.5,0.9", "model.depth=1,2")
     assert keys(it, model="cnn", optimizer="adam") == []
