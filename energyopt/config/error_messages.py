@@ -34,7 +34,7 @@ def explain(error: BaseException) -> str:
         match = re.search(pattern, text, re.MULTILINE | re.DOTALL)
         if match:
             return _one_line(translate(match, text))
-    if type(error).__module__.startswith(("hydra.", "omegaconf.")):
+    if type(error).__module__.startswith(("hydra.", "omegaconf.", "yaml.")):
         return _one_line(" ".join(text.splitlines()[:3]) or type(error).__name__)
     first = text.splitlines()[0] if text else "no message"
     return f"{type(error).__name__}: {first} ({_HINT})"

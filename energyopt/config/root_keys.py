@@ -64,6 +64,15 @@ _RULES: Mapping[str, KeyRule] = {
 }
 
 
+def refusal(key: str, value: object) -> str | None:
+    """Return why a key may not have a value, as a sentence; None if it may, or has no rule."""
+    rule = _RULES.get(key)
+    if rule is None or rule.permits(value):
+        return None
+    or_null = " or null" if rule.optional else ""
+    return f"{key}={value} is not allowed: {rule.says}{or_null} is needed"
+
+
 def check_roots(cfg: DictConfig) -> None:
     """Check the types and ranges of the root keys, without importing torch.
 
@@ -73,14 +82,14 @@ def check_roots(cfg: DictConfig) -> None:
     Raises:
         ConfigError: Naming the key, its value, and what is allowed.
     """
-    for key, rule in _RULES.items():
+    for key in _RULES:
         try:
             value = OmegaConf.select(cfg, key)
         except OmegaConfBaseException as error:
             raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
-        if not rule.permits(value):
-            or_null = " or null" if rule.optional else ""
-            raise ConfigError(f"{key}={value} is not allowed: {rule.says}{or_null} is needed")
+        reason = refusal(key, value)
+        if reason is not None:
+            raise ConfigError(reason)
     monitor = configured_monitor(cfg)
     if monitor is not None:
         monitor.check_target(cfg.target)

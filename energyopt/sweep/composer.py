@@ -44,7 +44,16 @@ class Composer:
 
     def default(self) -> DictConfig:
         """Return the config of the default configuration's groups."""
-        return self.compose(self._space.overrides(self._default_groups()))
+        return self.compose(self._space.overrides(self.default_groups()))
+
+    def default_groups(self) -> dict[str, Value]:
+        """Return the option of each swept group in the default configuration."""
+        choices = self._config.hydra.runtime.choices
+        return {d.key: d.nearest(choices.get(d.key)) for d in self._space.groups}
+
+    def composed(self) -> tuple[DictConfig, ...]:
+        """Return all configs that were composed so far."""
+        return tuple(self._composed.values())
 
     def present(self, groups: Mapping[str, Value]) -> tuple[Dimension, ...]:
         """Return the axes that exist under a choice of groups."""
@@ -52,7 +61,7 @@ class Composer:
         if all(d.always for d in scalars):
             return scalars
         cfg = self.compose(self._space.overrides(groups))
-        return tuple(d for d in scalars if d.always or _exists(cfg, d.key))
+        return tuple(d for d in scalars if d.always or has_key(cfg, d.key))
 
     def baseline(self, choice: Mapping[str, Value] | None = None) -> dict[str, Value]:
         """Return the default configuration, clipped into the space.
@@ -60,7 +69,7 @@ class Composer:
         Args:
             choice: Options of groups that differ from the default.
         """
-        params = self._default_groups() | dict(choice or {})
+        params = self.default_groups() | dict(choice or {})
         cfg = self.compose(self._space.overrides(params))
         return params | {
             d.key: d.nearest(self._assumed.get(d.key, default_of(cfg, d.key)))
@@ -101,10 +110,6 @@ class Composer:
                 f"the keys), or add it with +{key}=..."
             )
 
-    def _default_groups(self) -> dict[str, Value]:
-        choices = self._config.hydra.runtime.choices
-        return {d.key: d.nearest(choices.get(d.key)) for d in self._space.groups}
-
 
 def default_of(cfg: DictConfig, key: str) -> object:
     """Return the default of a key; None where there is none, or it cannot be resolved."""
@@ -114,7 +119,7 @@ def default_of(cfg: DictConfig, key: str) -> object:
         return None
 
 
-def _exists(cfg: DictConfig, key: str) -> bool:
+def has_key(cfg: DictConfig, key: str) -> bool:
     """Return True if a config has a key, also one without a value that can be resolved now."""
     try:
         return OmegaConf.select(cfg, key, default=_ABSENT, throw_on_missing=True) is not _ABSENT

@@ -132,6 +132,10 @@ class HydraApp(ABC):
         """Check that the swept keys may be swept."""
 
     @abstractmethod
+    def refusal(self, key: str, value: Value) -> str | None:
+        """Return why a key may not have a value, as a sentence, before any config is asked."""
+
+    @abstractmethod
     def identify(self) -> Identity:
         """Return the study's identity, with the metrics that are known before any job."""
 

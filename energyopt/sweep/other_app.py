@@ -93,6 +93,9 @@ class OtherApp(HydraApp):
     def check_space(self) -> None:
         """Do nothing: another app may sweep anything."""
 
+    def refusal(self, key: str, value: Value) -> None:
+        """Return None: the configs of another app say what they take."""
+
     def identify(self) -> Identity:
         """Return the study's identity, with the metrics that are known before any job."""
         space, goal = self._space, self.goal

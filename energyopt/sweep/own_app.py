@@ -16,7 +16,7 @@ from rich.console import Console
 
 from energyopt.config.monitor import configured_monitor
 from energyopt.config.overrides import override_for
-from energyopt.config.root_keys import check_roots
+from energyopt.config.root_keys import check_roots, refusal
 from energyopt.config.trial_factory import TrialFactory
 from energyopt.config.trust import trusted_target
 from energyopt.core.metric import ACCURACY, Monitor
@@ -66,6 +66,10 @@ class OwnApp(HydraApp):
     def check_space(self) -> None:
         """Check that trials can be compared along all dimensions."""
         refuse_unsweepable(self._space, grid=self._options.grid)
+
+    def refusal(self, key: str, value: Value) -> str | None:
+        """Return why a root key may not have a value."""
+        return refusal(key, value)
 
     def identify(self) -> Identity:
         """Return the study's identity, and set the study's name in the multirun's config."""

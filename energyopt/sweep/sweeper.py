@@ -40,6 +40,7 @@ from energyopt.sweep.other_app import OtherApp
 from energyopt.sweep.outbox import Outbox
 from energyopt.sweep.own_app import OwnApp
 from energyopt.sweep.sampler_factory import SamplerFactory
+from energyopt.sweep.space_check import check_options, check_values
 from energyopt.sweep.space_parser import parse_space
 from energyopt.sweep.trial_queue import NextPoint
 from energyopt.utils import failpoints
@@ -86,6 +87,7 @@ class StudySweeper:
         self._app: OtherApp | OwnApp = app(multirun, options, self._space, self._composer)
         self._check_space()
         refuse_kept_password(OmegaConf.to_container(config, resolve=False))
+        check_options(self._space, self._composer)
         self._composer.check()
         self._samplers = SamplerFactory(
             options, config, self._space, self._composer, lambda: self._app.goal
@@ -94,6 +96,9 @@ class StudySweeper:
         check_name(self._app.name)
         # Before the study exists: a schedule that cannot be made must leave none.
         self._samplers.schedule(self._samplers.sampler(0))
+        if options.grid:
+            plan_grid(self._space, self._composer, options.n_trials)
+        check_values(self._space, self._composer, self._app.refusal)
         self._refuse_shared_pickles()
         self._app.make_launcher()
 
