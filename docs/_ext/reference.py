@@ -82,12 +82,9 @@ def samplers() -> str:
 
 
 def sweeper_samplers() -> str:
-    """Return the samplers of `hydra.sweeper.sampler`, for other apps, with their keys."""
-    rows = ["| `hydra/sweeper/sampler=` | what it is | keys |", "|---|---|---|"]
-    for name, node in sweeper_options():
-        keys = ", ".join(f"`{key}`" for key in node if key != "_target_")
-        rows.append(f"| `{name}` | `{node['_target_']}` | {keys} |")
-    return "\n".join(rows)
+    """Return the samplers of `hydra.sweeper.sampler`, for other apps."""
+    rows = [f"| `{name}` | `{node['_target_']}` |" for name, node in sweeper_options()]
+    return "\n".join(["| `hydra/sweeper/sampler=` | what it is |", "|---|---|", *rows])
 
 
 def sweeper_keys() -> str:

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from energyopt.config.trust import targets_in, trusted_target
 from energyopt.errors import ConfigError, EnergyoptError
+from energyopt.utils.text import did_you_mean
 
 Injected = Mapping[str, Callable[[], Any]]
 """Constructor arguments by name; each is made only if a constructor has the parameter."""
@@ -156,13 +157,28 @@ def make_sampler(
     factory, *_ = [trusted_target(name, (Path.cwd(),), trusted) for name in targets_in(node)]
     try:
         parameters = inspect.signature(factory).parameters
+        _refuse_unknown_options(what, node, parameters)
         arguments = {
             key: value for key, value in injected.items() if key in parameters and value is not None
         }
         options = {key: value for key, value in node.items() if key not in arguments}
         return instantiate({**options, "_convert_": "all"}, _partial_=True)(**arguments)
+    except EnergyoptError:
+        raise
     except Exception as error:
         cause = error.__cause__ or error
         raise ConfigError(
             f"{what} {target} cannot be built: {str(cause).splitlines()[0]}"
         ) from error
+
+
+def _refuse_unknown_options(
+    what: str, node: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]
+) -> None:
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for key in node:
+        if key not in parameters and not key.startswith("_"):
+            hint = did_you_mean(key, parameters, f"{what}.")
+            name = str(node["_target_"]).rpartition(".")[2]
+            raise ConfigError(f"{what}.{key}: {name} has no such option; {hint}")

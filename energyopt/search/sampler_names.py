@@ -6,7 +6,7 @@ The Hydra plugin imports it at every start of every Hydra app, so it uses the st
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -16,63 +16,29 @@ class NamedSampler:
 
     Attributes:
         target: Dotted path of its class.
-        options: Keys of `hydra/sweeper/sampler=NAME`, with their defaults.
         aliases: Other names of the sampler.
         ours: Whether it is a choice of `sampler=NAME`, for studies of energy and accuracy.
         others: Whether it is a choice of `hydra/sweeper/sampler=NAME`, for any Hydra app.
     """
 
     target: str
-    options: Mapping[str, Any] = field(default_factory=lambda: {"seed": None})
     aliases: tuple[str, ...] = ()
     ours: bool = True
     others: bool = True
 
 
-_NSGA = {
-    "seed": None,
-    "population_size": 50,
-    "mutation_prob": None,
-    "crossover_prob": 0.9,
-    "swapping_prob": 0.5,
-}
-# Options and aliases are those of hydra-optuna-sweeper, so its apps need not change any key.
+# The names are those of hydra-optuna-sweeper, too, so its apps need not change any key.
 NAMED_SAMPLERS: Mapping[str, NamedSampler] = {
     "joule": NamedSampler("energyopt.search.joule.JouleSampler"),
-    "tpe": NamedSampler(
-        "optuna.samplers.TPESampler",
-        {"seed": None, "n_startup_trials": 10, "n_ei_candidates": 24},
-        aliases=("motpe",),
-    ),
-    "nsga2": NamedSampler("optuna.samplers.NSGAIISampler", _NSGA, aliases=("nsgaii",)),
-    "nsga3": NamedSampler("optuna.samplers.NSGAIIISampler", _NSGA, aliases=("nsgaiii",)),
-    "gp": NamedSampler(
-        "optuna.samplers.GPSampler",
-        {"seed": None, "n_startup_trials": 10, "deterministic_objective": False},
-    ),
+    "tpe": NamedSampler("optuna.samplers.TPESampler", aliases=("motpe",)),
+    "nsga2": NamedSampler("optuna.samplers.NSGAIISampler", aliases=("nsgaii",)),
+    "nsga3": NamedSampler("optuna.samplers.NSGAIIISampler", aliases=("nsgaiii",)),
+    "gp": NamedSampler("optuna.samplers.GPSampler"),
     "random": NamedSampler("optuna.samplers.RandomSampler"),
-    "qmc": NamedSampler(
-        "optuna.samplers.QMCSampler",
-        {
-            "seed": None,
-            "qmc_type": "sobol",
-            "scramble": False,
-            "warn_independent_sampling": True,
-        },
-    ),
+    "qmc": NamedSampler("optuna.samplers.QMCSampler"),
     # All points are planned beforehand, so the sampler suggests nothing.
-    "grid": NamedSampler("optuna.samplers.RandomSampler", {}),
-    "cmaes": NamedSampler(
-        "optuna.samplers.CmaEsSampler",
-        {
-            "seed": None,
-            "sigma0": None,
-            "n_startup_trials": 1,
-            "warn_independent_sampling": True,
-            "restart_strategy": None,
-        },
-        ours=False,  # for one objective
-    ),
+    "grid": NamedSampler("optuna.samplers.RandomSampler"),
+    "cmaes": NamedSampler("optuna.samplers.CmaEsSampler", ours=False),  # for one objective
 }
 
 SAMPLERS: Mapping[str, str] = {
@@ -95,11 +61,15 @@ def sampler_name(sampler: str | Mapping[str, Any]) -> str:
 
 
 def sweeper_options() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the choices of `hydra/sweeper/sampler` with their nodes, under each of their names."""
+    """Yield the choices of `hydra/sweeper/sampler` with their nodes, under each of their names.
+
+    A node has no defaults of its class: they would go to another class whose `_target_` a config
+    puts there. Any option of the class can be set, on the command line as well.
+    """
     for name, sampler in NAMED_SAMPLERS.items():
         if not sampler.others:
             continue
         # The sweeper plans a grid itself: it recognises this name.
         target = name if name == "grid" else sampler.target
         for alias in (name, *sampler.aliases):
-            yield alias, {"_target_": target, **sampler.options}
+            yield alias, {"_target_": target, "seed": None}

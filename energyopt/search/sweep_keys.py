@@ -9,7 +9,7 @@ every start of every Hydra app, so it uses the standard library only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any
 
 from energyopt.core.key_rule import COUNT, YES_OR_NO, KeyRule, above_zero, at_least
@@ -78,7 +78,7 @@ class SweepKeys:
             keys.
         stopping: Options of the group `stopping`, one or several, for jobs that report; None for
             what goes with the sampler.
-        storage: A file or a SQLAlchemy URL.
+        storage: A file, a SQLAlchemy URL, or a node of Optuna's RDBStorage.
         study_name: The study's name; None generates one.
         n_trials: Total number of trials of the study.
         n_jobs: Number of parallel trials.
@@ -95,6 +95,8 @@ class SweepKeys:
         dry_run: Whether to train only one epoch of the default configuration, and to print what
             the search would cost.
         params: Sweeps of the config, by key; the command line has precedence.
+        search_space: The same in the form of hydra-optuna-sweeper 1.1: `{type: float, low: 0,
+            high: 1}` by key.
         custom_search_space: A function of (config, trial) that suggests more, or its path.
     """
 
@@ -108,7 +110,7 @@ class SweepKeys:
     epochs: float | None = None
     hardware: Any = "auto"
     stopping: Any = None
-    storage: str | None = _root(None)
+    storage: Any = _root(None)  # noqa: RUF009
     study_name: str | None = _root(None, name="study")
     n_trials: int = _root(20, COUNT)
     n_jobs: int = _root(1, COUNT)
@@ -122,6 +124,7 @@ class SweepKeys:
     reuse: float | None = _root(None, _TRAININGS.or_null(), needs_joules=True)
     dry_run: bool = _root(False, YES_OR_NO)
     params: Mapping[str, Any] | None = None
+    search_space: Mapping[str, Any] | None = None
     custom_search_space: Any = None
 
 
@@ -139,6 +142,20 @@ ROOT_KEYS: Mapping[str, SweepKey] = {key.root: key for key in DECLARED if key.ro
 """Keys that a root key of our own app sets, by its name."""
 
 
-def sweeper_defaults() -> dict[str, Any]:
-    """Return the defaults of `hydra.sweeper` but for the sampler, which is a config group."""
-    return {key.name: key.default for key in fields(SweepKeys) if key.name != "sampler"}
+def sweeper_schema(name: str, module: str, target: str) -> type:
+    """Return the keys of `hydra.sweeper` as a dataclass for Hydra's ConfigStore.
+
+    Its fields hold anything: the sweeper checks values, in sentences that name the key.
+
+    Args:
+        name: Name of the dataclass.
+        module: The module that it is a name of, for pickles of a config.
+        target: Path of the sweeper's class.
+    """
+    hydras: list[Any] = [
+        ("_target_", str, target),
+        ("_recursive_", bool, False),
+        ("defaults", list[Any], field(default_factory=lambda: ["_self_", {"sampler": "tpe"}])),
+    ]
+    keys = [(key.name, Any, key.default) for key in fields(SweepKeys)]
+    return make_dataclass(name, [*hydras, *keys], namespace={"__module__": module})

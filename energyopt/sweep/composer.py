@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
 from energyopt.errors import ConfigError
 from energyopt.search.space import Dimension, Space, Value
+from energyopt.utils.text import near_word
 
 _ABSENT = object()
 
@@ -104,10 +106,12 @@ class Composer:
                 return
         if missing:
             key = min(missing)
+            near = near_word(key, _keys(OmegaConf.to_container(self.default())))
+            hint = f"; did you mean {near}?" if near else ""
             scope = " in any choice" if self._space.groups else ""
             raise ConfigError(
                 f"{key} is swept, but no such key exists{scope}; check its spelling (--help lists "
-                f"the keys), or add it with +{key}=..."
+                f"the keys), or add it with +{key}=...{hint}"
             )
 
 
@@ -117,6 +121,17 @@ def default_of(cfg: DictConfig, key: str) -> object:
         return OmegaConf.select(cfg, key)
     except Exception:  # a resolver is code of the user
         return None
+
+
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the keys of a config, but those of Hydra."""
+    for name, value in node.items():
+        key = f"{prefix}{name}"
+        if key == "hydra":
+            continue
+        yield key
+        if isinstance(value, dict):
+            yield from _keys(value, f"{key}.")
 
 
 def has_key(cfg: DictConfig, key: str) -> bool:

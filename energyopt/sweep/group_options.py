@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from energyopt.errors import ConfigError
 from energyopt.utils.paths import conf_dir
+from energyopt.utils.text import did_you_mean
 
 
 def hardware_options(choice: object) -> dict[str, Any]:
@@ -49,6 +50,11 @@ def _merged(
 ) -> dict[str, Any]:
     defaults = OmegaConf.select(OmegaConf.load(conf_dir() / f"{base}.yaml"), group)
     options = [OmegaConf.load(_file(group, name)) for name in names]
+    for key in keys or {}:
+        if key not in defaults and key != "meter":
+            keys_of_group = ["meter", *map(str, defaults)]
+            hint = did_you_mean(str(key), keys_of_group, f"hydra.sweeper.{group}.")
+            raise ConfigError(f"hydra.sweeper.{group}.{key}: there is no such key; {hint}")
     try:
         if keys and "meter" in keys:  # with no option of the default meter
             options.append(OmegaConf.create({"meter": None}))

@@ -23,7 +23,7 @@ from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.run_context import RunContext
 from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.core.trial_result import TrialResult
-from energyopt.errors import LauncherError, TrialError
+from energyopt.errors import ConfigError, LauncherError, TrialError
 from energyopt.jobs import external_launchers
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import Readiness, restore_limits
@@ -323,6 +323,19 @@ class HydraApp(ABC):
 
     def _custom_search_space(self) -> Callable[[Trial], Any] | None:
         function = self._options.custom_search_space
+        if function is None:
+            return None
         if isinstance(function, str):
-            function = get_method(function)
-        return None if function is None else partial(function, self._config)
+            try:
+                function = get_method(function)
+            except Exception as error:  # of Hydra, or of the module that it imports
+                text = " ".join(str(error).split()) or type(error).__name__
+                raise ConfigError(
+                    f"hydra.sweeper.custom_search_space={function}: {text}"
+                ) from error
+        if not callable(function):
+            raise ConfigError(
+                f"hydra.sweeper.custom_search_space={function}: the path of a function of (config, "
+                "trial) is needed, such as my_app.suggest"
+            )
+        return partial(function, self._config)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
 from energyopt.config.overrides import override_for
@@ -15,11 +18,14 @@ from energyopt.core.number_checks import is_number
 from energyopt.core.study_record import Metric
 from energyopt.errors import ConfigError
 from energyopt.search.sweep_keys import DECLARED, SweepKey, SweepKeys
+from energyopt.sweep.moved_configs import moved_sampler, params_of, storage_of
+from energyopt.utils.text import did_you_mean
 
 _DIRECTIONS: Mapping[str, Literal["minimize", "maximize"]] = {
     "minimize": "minimize",
     "maximize": "maximize",
 }
+_HYDRAS = ("_target_", "_recursive_", "_convert_", "_partial_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +34,30 @@ class Options(SweepKeys):
 
     @classmethod
     def read(cls, node: Mapping[str, Any]) -> Options:
-        """Read the node, of which Hydra has refused unknown keys already.
+        """Read the node of the sweeper.
 
         Raises:
-            ConfigError: If a value is not allowed.
+            ConfigError: If there is no such key, or a value is not allowed.
         """
-        names = {field.name for field in fields(cls)}
+        names = [field.name for field in fields(cls)]
+        _refuse_unknown(node, names)
         plain: dict[str, Any] = {
             key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
             for key, value in node.items()
             if key in names
         }
-        options = cls(**plain)
-        if options.study_name is not None:
-            options = dataclasses.replace(options, study_name=str(options.study_name))
+        options = _moved(cls(**plain))
         for key in DECLARED:
-            _check(key, getattr(options, key.name))
+            _check(key, options)
         _check_goal(options)
-        if options.planned_trainings is None and options.reuse is not None:
-            options = dataclasses.replace(options, planned_trainings=options.reuse)
-        return dataclasses.replace(options, reuse=None)
+        _ = options.metrics  # checks the directions
+        return options
+
+    def key_name(self, name: str) -> str:
+        """Return what a key is called in this app."""
+        roots = {key.name: key.root for key in DECLARED if key.root is not None}
+        is_root = self.app is not None and name in roots
+        return roots[name] if is_root else f"hydra.sweeper.{name}"
 
     @property
     def is_goal_stated(self) -> bool:
@@ -69,14 +79,15 @@ class Options(SweepKeys):
         """
         is_list = isinstance(self.direction, Sequence) and not isinstance(self.direction, str)
         values = list(self.direction) if is_list else [self.direction]
-        directions = [_DIRECTIONS.get(getattr(d, "name", str(d)).lower()) for d in values]
+        directions = [_DIRECTIONS.get(_enum_name(value)) for value in values]
         if None in directions or not directions:
             raise ConfigError(
                 f"hydra.sweeper.direction={self.direction}: choose minimize or maximize, or a list "
                 "of them, one an objective"
             )
         default_names = [f"value_{i}" for i in range(len(directions))]
-        names = list(self.metric_names or (default_names if len(default_names) > 1 else ["value"]))
+        stated = [self.metric_names] if isinstance(self.metric_names, str) else self.metric_names
+        names = list(stated or (default_names if len(default_names) > 1 else ["value"]))
         if len(names) != len(directions):
             raise ConfigError(
                 f"hydra.sweeper.metric_names={names} needs {len(directions)} names, one a direction"
@@ -86,24 +97,104 @@ class Options(SweepKeys):
     def overrides(self, arguments: Sequence[str]) -> list[str]:
         """Return the command line's overrides, and those of `params` that it does not set."""
         set_keys = {override.lstrip("+").partition("=")[0] for override in arguments}
-        params = self.params or {}
+        params = dict(_flat("", self.params or {}))
         unset = {key: v for key, v in params.items() if key.lstrip("+") not in set_keys}
         return [*arguments, *(_sweep_override(key, value) for key, value in unset.items())]
 
 
-def _check(key: SweepKey, value: object) -> None:
-    """Check that a key may hold a value.
+def _enum_name(value: object) -> str:
+    """Return the name of an enum's member, also of one that is text: Direction.maximize."""
+    return str(getattr(value, "name", value)).rpartition(".")[2].lower()
+
+
+def _refuse_unknown(node: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse keys that a misspelling may have made, with the near key.
+
+    Raises:
+        ConfigError: Naming the first of them.
+    """
+    for key in map(str, node):
+        if key not in names and key not in _HYDRAS:
+            hint = did_you_mean(key, names, "hydra.sweeper.")
+            raise ConfigError(f"hydra.sweeper.{key}: energyopt's sweeper has no such key; {hint}")
+
+
+def _joined(params: Any, search_space: Any) -> dict[str, Any] | None:
+    """Return the sweeps of `params` and of the older `search_space`.
+
+    Raises:
+        ConfigError: If one is not by key, or both say something about one key.
+    """
+    for name, value in (("params", params), ("search_space", search_space)):
+        if value is not None and not isinstance(value, Mapping):
+            raise ConfigError(f"hydra.sweeper.{name}={value}: sweeps by key are needed, or null")
+    older = params_of(search_space or {})
+    duplicates = sorted(older.keys() & (params or {}).keys())
+    if duplicates:
+        raise ConfigError(
+            f"{duplicates[0]} is swept in hydra.sweeper.params and in hydra.sweeper.search_space; "
+            "delete one of the two lines"
+        )
+    return None if params is None and search_space is None else {**older, **(params or {})}
+
+
+def _flat(prefix: str, params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield all params with dotted keys: those of the command line become nested groups."""
+    for name, value in params.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and any(map(_holds_sweep, value.values())):
+            yield from _flat(f"{key}.", value)
+        else:
+            yield key, value
+
+
+def _holds_sweep(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_sweep, value.values()))
+    try:
+        return isinstance(value, str) and _parsed(value).is_sweep_override()
+    except OverrideParseException:
+        return False
+
+
+def _parsed(text: str) -> Override:
+    return OverridesParser.create().parse_override(f"key={text}")
+
+
+def _moved(options: Options) -> Options:
+    """Return the options in today's keys.
+
+    Raises:
+        ConfigError: If a value cannot be taken.
+    """
+    name, planned = options.study_name, options.planned_trainings
+    return dataclasses.replace(
+        options,
+        sampler=moved_sampler(options.sampler, options.key_name("sampler")),
+        storage=storage_of(options.storage, options.key_name("storage")),
+        study_name=None if name is None else str(name),
+        params=_joined(options.params, options.search_space),
+        search_space=None,
+        planned_trainings=options.reuse if planned is None else planned,
+        reuse=None,
+    )
+
+
+def _check(key: SweepKey, options: Options) -> None:
+    """Check that a key may hold its value.
 
     Raises:
         ConfigError: Naming the key.
     """
+    value = getattr(options, key.name)
     if key.rule is not None and not key.rule.permits(value):
         or_null = ", or null" if key.rule.optional else ""
-        raise ConfigError(f"{key.name}={value}: {key.rule.says} is needed{or_null}")
+        name = options.key_name(key.name)
+        raise ConfigError(f"{name}={value}: {key.rule.says} is needed{or_null}")
 
 
 def _check_goal(options: Options) -> None:
-    """Check the keys that state what the jobs of another app report.
+    """Check the keys that state what the jobs of another app report, and how many may fail.
 
     Raises:
         ConfigError: Naming the key.
@@ -113,6 +204,11 @@ def _check_goal(options: Options) -> None:
     if options.target is not None and not is_number(options.target):
         raise ConfigError(
             f"hydra.sweeper.target={options.target}: a finite number is needed, or null"
+        )
+    rate = options.max_failure_rate
+    if rate is not None and not (is_number(rate) and 0 <= rate <= 1):
+        raise ConfigError(
+            f"hydra.sweeper.max_failure_rate={rate}: a number from 0 to 1 is needed, or null"
         )
     if options.epochs is not None and not (is_number(options.epochs) and options.epochs > 0):
         raise ConfigError(

@@ -238,7 +238,9 @@ class OtherApp(HydraApp):
             stack.enter_context(self._devices.hold(is_metered=self.goal is not None))
 
     def check_machine(self, console: Console) -> None:
-        """Do nothing: `settle` runs a first job, where it is needed."""
+        """Find the user's own function; `settle` runs a first job, where it is needed."""
+        del console
+        self._custom_search_space()
 
     def prepare(self, store: StudyStore) -> None:
         """Store the settings of a new or continued study."""

@@ -66,7 +66,8 @@ class SamplerFactory:
             check_unpickling(node, existing)
         seed = self._config.seed if self._is_own_app else node.get("seed")
         arguments = {"seed": continued_seed(seed, existing)} | self._study_arguments()
-        sampler: BaseSampler = make_sampler(node, arguments, self._config)
+        what = "sampler" if self._is_own_app else "hydra.sweeper.sampler"
+        sampler: BaseSampler = make_sampler(node, arguments, self._config, what)
         if self._is_own_app:  # a name may stand for a subclass, or for a function that makes one
             check_unpickling(sampler, existing)
         return sampler

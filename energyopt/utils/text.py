@@ -1,9 +1,11 @@
-"""Wrapping of labelled lines, with continuation lines under the text."""
+"""Text for people: labelled lines wrapped, and the word that a misspelt one may mean."""
 
 from __future__ import annotations
 
+import difflib
 import re
 import textwrap
+from collections.abc import Iterable
 
 _LABEL = re.compile(r"(?:\S+(?: \S+)?)? {2,}")
 _LIST = re.compile(r"\w+: ")
@@ -21,3 +23,23 @@ def wrapped(line: str, width: int) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     ) or [""]
+
+
+def near_word(word: str, words: Iterable[str]) -> str | None:
+    """Return the nearest of some words; None if none is near."""
+    return next(iter(difflib.get_close_matches(word, list(words), n=1)), None)
+
+
+def did_you_mean(word: str, words: Iterable[str], prefix: str = "") -> str:
+    """Return the question whether a near word is meant, or else the list of all words.
+
+    Args:
+        word: A word that is none of them.
+        words: The known words.
+        prefix: Begins each word where the question repeats it, as the key of a group does.
+    """
+    all_words = list(words)
+    near = near_word(word, all_words)
+    if near is not None:
+        return f"did you mean {prefix}{near}?"
+    return f"there are {', '.join(all_words)}" if all_words else "there are none"

@@ -120,6 +120,41 @@ def test_an_app_moves_over_by_one_word(app: App, launcher: str) -> None:
     assert found == {"name": "energyopt", "best_params": best.params, "best_value": best.value}
 
 
+# As public templates have it: an experiment file that also names the class of the old sweeper.
+TEMPLATE = """\
+# @package _global_
+defaults:
+  - override /hydra/sweeper: energyopt
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    _target_: hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper
+    storage: null
+    study_name: null
+    n_jobs: 1
+    direction: maximize
+    n_trials: 3
+    sampler:
+      _target_: optuna.samplers.TPESampler
+      seed: 1234
+      n_startup_trials: 10
+    params:
+      x: interval(0.0001, 0.1)
+      y: choice(32, 64)
+"""
+
+
+def test_a_template_that_names_the_class_of_the_old_sweeper_moves_over(app: App) -> None:
+    app.write("return x * y", "x: 0.05\ny: 64\n")
+    (app.program.folder / "hparams_search").mkdir()
+    (app.program.folder / "hparams_search" / "optuna.yaml").write_text(TEMPLATE)
+    ran = app.ok("+hparams_search=optuna", "hydra.sweep.dir=runs")
+    study = app.study("runs/study.db", "app")
+    assert study.direction.name == "MAXIMIZE"
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
+    assert f"best: trial {study.best_trial.number}" in ran.text
+
+
 @pytest.mark.slow
 def test_the_study_goes_on_to_its_total_and_repeats_nothing(app: App) -> None:
     app.write("return x**2 + y**2")
@@ -223,7 +258,9 @@ def test_a_hopeless_run_ends_with_an_error(app: App) -> None:
     [
         (["hydra.sweeper.direction=up"], "hydra.sweeper.direction=up: choose minimize or maximize"),
         (["hydra.sweeper.n_trials=0"], "n_trials=0: a whole number of at least 1 is needed"),
-        (["hydra.sweeper.nonsense=1"], "nonsense"),
+        (["hydra.sweeper.n_trails=1"], "did you mean hydra.sweeper.n_trials?"),
+        (["hydra.sweeper.sampler.sede=1"], "did you mean hydra.sweeper.sampler.seed?"),
+        (["hydra.sweeper.hardware={gpu: 1}"], "did you mean hydra.sweeper.hardware.gpus?"),
         (["x=interval(2,1)"], "x=interval(2,1): the lower end comes first"),
         (["nokey=interval(1,2)"], "nokey is swept, but no such key exists"),
     ],

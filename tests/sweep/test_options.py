@@ -29,7 +29,7 @@ def test_our_own_app_says_what_it_wants_with_its_root_keys():
     )  # fmt: skip
 
 
-def test_nodes_become_plain_data_and_unknown_keys_are_left_to_hydra():
+def test_nodes_become_plain_data():
     sampler = {"_target_": "optuna.samplers.TPESampler", "seed": 3}
     options = Options.read(
         {
@@ -49,7 +49,9 @@ def test_nodes_become_plain_data_and_unknown_keys_are_left_to_hydra():
 @pytest.mark.parametrize("key", ["n_trials", "n_jobs"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, "3", True, None])
 def test_numbers_that_are_none_are_refused(key, value):
-    with pytest.raises(ConfigError, match=f"^{key}={value}: a whole number of at least 1"):
+    with pytest.raises(
+        ConfigError, match=rf"^hydra\.sweeper\.{key}={value}: a whole number of at least 1"
+    ):
         Options.read({key: value})
 
 
@@ -72,6 +74,8 @@ def test_the_old_name_of_planned_trainings_is_read():
         ("target", "low", "a finite number is needed, or null"),
         ("target", float("nan"), "a finite number is needed, or null"),
         ("epochs", 0, "a number above 0 is needed, or null"),
+        ("max_failure_rate", 1.5, "a number from 0 to 1 is needed, or null"),
+        ("max_failure_rate", "most", "a number from 0 to 1 is needed, or null"),
     ],
 )
 def test_an_impossible_goal_is_refused(key, value, says):
@@ -85,7 +89,7 @@ def test_an_impossible_goal_is_refused(key, value, says):
         ("grid", True),
         ({"_target_": "grid"}, True),
         ("tpe", False),
-        ({"_target_": "optuna.samplers.GridSampler"}, False),
+        ({"_target_": "optuna.samplers.RandomSampler"}, False),
         (None, False),
     ],
     ids=str,
@@ -104,6 +108,8 @@ LESS, MORE = "minimize", "maximize"
         (MORE, ["accuracy"], [("accuracy", MORE)]),
         ([LESS], None, [("value", LESS)]),
         ("Minimize", None, [("value", LESS)]),
+        ("Direction.maximize", "accuracy", [("accuracy", MORE)]),
+        (["MAXIMIZE"], None, [("value", MORE)]),
         (Direction.minimize, None, [("value", LESS)]),
         ([LESS, MORE], None, [("value_0", LESS), ("value_1", MORE)]),
         ((MORE, LESS), ["a", "b"], [("a", MORE), ("b", LESS)]),
@@ -119,7 +125,45 @@ def test_objectives_of_another_app(direction, names, metrics):
 @pytest.mark.parametrize("direction", ["min", "", None, 1, [], [LESS, "up"], [None]], ids=str)
 def test_an_unknown_direction_is_refused(direction):
     with pytest.raises(ConfigError, match=r"hydra\.sweeper\.direction=.*: choose minimize or max"):
-        _ = Options(direction=direction).metrics
+        Options.read({"direction": direction})
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("n_trails", "did you mean hydra.sweeper.n_trials?"),
+        ("directions", "did you mean hydra.sweeper.direction?"),
+        ("max_failure_rates", "did you mean hydra.sweeper.max_failure_rate?"),
+        ("optuna_config", "there are app, sampler, direction, "),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_near_one(key, says):
+    with pytest.raises(ConfigError) as refused:
+        Options.read({"_target_": "?", "_recursive_": False, key: 1})
+    assert str(refused.value).startswith(f"hydra.sweeper.{key}: ")
+    assert says in str(refused.value)
+
+
+def test_a_key_is_named_as_this_app_has_it():
+    with pytest.raises(ConfigError, match=r"^n_trials=0: "):
+        Options.read({"app": "energyopt", "n_trials": 0})
+    with pytest.raises(ConfigError, match=r"^storage=3: "):
+        Options.read({"app": "energyopt", "storage": 3})
+
+
+def test_the_older_search_space_is_joined_with_params():
+    axis = {"type": "int", "low": 1, "high": 3}
+    read = Options.read({"params": {"x": "1,2"}, "search_space": {"y": axis}})
+    assert read.overrides([]) == ["y=int(interval(1,3))", "x=1,2"]
+    with pytest.raises(ConfigError, match=r"^x is swept in hydra\.sweeper\.params and in "):
+        Options.read({"params": {"x": "1,2"}, "search_space": {"x": axis}})
+
+
+@pytest.mark.parametrize("key", ["params", "search_space"])
+@pytest.mark.parametrize("value", ["x=1,2", ["x=1,2"], 3])
+def test_sweeps_are_by_key(key, value):
+    with pytest.raises(ConfigError, match=rf"^hydra\.sweeper\.{key}=.*: sweeps by key are needed"):
+        Options.read({key: value})
 
 
 @pytest.mark.parametrize("names", [["a"], ["a", "b", "c"]])
@@ -144,6 +188,13 @@ def test_names_are_one_an_objective(names):
 )
 def test_the_command_line_goes_before_params(params: dict[str, Any] | None, arguments, words):
     assert Options(params=params).overrides(arguments) == words
+
+
+def test_params_of_the_command_line_are_nested():
+    params = {"model": {"lr": "interval(0,1)", "net": {"size": "1,2"}}, "kept": {"a": "text"}}
+    words = ["model.lr=interval(0,1)", "model.net.size=1,2", "kept={a:text}"]
+    assert Options(params=params).overrides([]) == words
+    assert Options(params=params).overrides(["model.lr=3"])[1:] == ["model.net.size=1,2", words[2]]
 
 
 def test_params_of_any_type_are_read_as_themselves():

@@ -14,10 +14,29 @@ from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, StringNode
 
 from energyopt.search.sampler_names import sweeper_options
-from energyopt.search.sweep_keys import sweeper_defaults
+from energyopt.search.sweep_keys import sweeper_schema
+
+_REPLACED = "hydra_plugins.hydra_optuna_sweeper."
+
+
+class SweeperTarget(StringNode):
+    """The `_target_` of `hydra/sweeper=energyopt`, which keeps naming our sweeper.
+
+    Configs for hydra-optuna-sweeper often name its class as well. Hydra would look for that class,
+    whatever `hydra/sweeper` says: there may be none, or it would be given keys that it lacks.
+    """
+
+    def _validate_and_convert_impl(self, value: Any) -> str:
+        target: str = super()._validate_and_convert_impl(value)
+        return _TARGET if target.startswith(_REPLACED) else target
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SweeperTarget:
+        copied = SweeperTarget()
+        self._deepcopy_impl(copied, memo)
+        return copied
 
 
 class EnergyoptSweeper(Sweeper):
@@ -77,20 +96,26 @@ class EnergyoptLauncher(Launcher):
         return self.local.launch(job_overrides, initial_job_idx)
 
 
-def _store(group: str, name: str, node: dict[str, Any]) -> None:
+_TARGET = f"{__name__}.{EnergyoptSweeper.__name__}"
+EnergyoptSweeperConf = sweeper_schema("EnergyoptSweeperConf", __name__, _TARGET)
+
+
+def _schema() -> DictConfig:
+    """Return the schema of `hydra.sweeper`.
+
+    It takes unknown keys, on the command line as well: the sweeper refuses them, and says which
+    key is near, which OmegaConf does not.
+    """
+    schema: DictConfig = OmegaConf.structured(EnergyoptSweeperConf, flags={"struct": False})
+    schema["_target_"] = SweeperTarget(_TARGET)
+    return schema
+
+
+def _store(group: str, name: str, node: object) -> None:
     ConfigStore.instance().store(group=group, name=name, node=node, provider="energyopt")
 
 
-_store(
-    "hydra/sweeper",
-    "energyopt",
-    {
-        "_target_": f"{__name__}.EnergyoptSweeper",
-        "_recursive_": False,
-        "defaults": [{"sampler": "tpe"}, "_self_"],
-        **sweeper_defaults(),
-    },
-)
+_store("hydra/sweeper", "energyopt", _schema())
 _store(
     "hydra/launcher",
     "energyopt",
