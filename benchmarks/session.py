@@ -94,13 +94,13 @@ class Training:
         """True if the trial can resume."""
         return self.result is not None and self.result.end == "paused"
 
-    def keep(self, state: State) -> AbstractContextManager[None]:
+    def keep(self, state: State) -> AbstractContextManager[str]:
         """Store what is needed to resume."""
 
         @contextmanager
-        def kept() -> Iterator[None]:
+        def kept() -> Iterator[str]:
             self.state = state
-            yield
+            yield ""
 
         return kept()
 

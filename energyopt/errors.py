@@ -12,6 +12,8 @@ EnergyoptError                    the user can correct it; printed as one senten
 ├── JournalError                  a newer energyopt wrote a trial's journal
 ├── SamplerError                  a sampler raised, or suggested what is not in its space
 ├── TrialError                    a trial ended without a result: it raised, crashed, or is invalid
+│   ├── DamagedFileError          what it wrote was changed on the disk: it is trained again
+│   └── DiskFullError             it could not write: it is trained again when there is space
 └── LauncherError                 the process that runs the trials died: they are lost, not failed
 
 RunPaused and RunStopped leave a training's loop where its study pauses or stops it. They are no
@@ -86,6 +88,14 @@ class TrialError(EnergyoptError):
 
 class SamplerError(EnergyoptError):
     """A sampler, Optuna's or the user's own, raised, or suggested what is not in the space."""
+
+
+class DamagedFileError(TrialError):
+    """A file of a trial was changed on the disk: the trial is trained again, and has not failed."""
+
+
+class DiskFullError(TrialError):
+    """A trial could not write: it is trained again when there is space, and has not failed."""
 
 
 class JournalError(EnergyoptError):

@@ -41,7 +41,7 @@ from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.coordinator import Coordinator, Limits
 from energyopt.sweep.outbox import Outbox
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import ResumeState, load, saver
+from energyopt.training.checkpointing import ResumeState, check_same, load, save_to
 from energyopt.training.plan import Plan
 from energyopt.training.trial import run_trial
 from energyopt.utils import failpoints
@@ -126,6 +126,7 @@ class InSteps(AtOnce):
         journal = JournalWriter(folder / JOURNAL, is_rerun=True, pause=pause)
         resumed = None
         if state is not None and journal.resumed is not None:
+            check_same(folder / PAUSED, journal.resumed.at)
             resumed = ResumeState(journal.resumed, state)
         counter, best = Counter(), float(words["lr"])
         trained = run_trial(
@@ -134,7 +135,7 @@ class InSteps(AtOnce):
             Plan(0.9, 2.5, pause_at_j=context.pause_at_j),
             TrialStart(0.9, 2.5, 0, ESTIMATED),
             journal,
-            keep=saver(folder / PAUSED),
+            keep=save_to(folder / PAUSED),
             resumed=resumed,
         )
         failpoints.hit("trained")

@@ -1,7 +1,7 @@
 """A trial's journal: its progress as lines of JSON, in its own folder.
 
 The job writes it, the coordinator reads it for the live display and for the energy of a trial that
-crashes. A plain file works with any launcher.
+crashes. A plain file works with any launcher. Each line ends with its digest.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from energyopt.core.conditions import NOT_MEASURED, Conditions
 from energyopt.core.curve import Checkpoint, checkpoint_from_dict
 from energyopt.core.energy import total
 from energyopt.core.gpu_trace import GpuTrace, TraceSample
+from energyopt.core.journal_lines import content_of, line_numbers, line_of
 from energyopt.core.trial_result import (
     End,
     PausePoint,
@@ -30,7 +30,7 @@ from energyopt.core.trial_result import (
     window_from_dict,
 )
 from energyopt.core.upfront_cost import UpfrontCost
-from energyopt.errors import JournalError, TrialError
+from energyopt.errors import DamagedFileError, JournalError, TrialError
 from energyopt.utils.files import write_atomically
 
 NAME = "progress.jsonl"
@@ -97,6 +97,7 @@ class JournalWriter:
 
     Raises:
         TrialError: If it cannot be written, such as on a full disk.
+        DamagedFileError: If the trial resumes, and its journal is not as it was written.
 
     Attributes:
         resumed: The record up to that pause; None for a new trial.
@@ -119,6 +120,7 @@ class JournalWriter:
             return
         existing = JournalReader(path).read() if is_rerun else Journal()
         if pause is not None or samples is not None:
+            _check_undamaged(existing, path)
             self.resumed = existing.paused(pause, samples)
         self.carried = existing.carried(self.resumed)
         kept: tuple[Record, ...] = ()
@@ -157,7 +159,12 @@ class JournalWriter:
             if self.resumed is not None and os.fstat(file.fileno()).st_ino != self._file:
                 raise TrialError(f"another process goes on with this trial: {self._path}")
             text = _lines(*lines).encode()
-            if file.write(text) != len(text):
+            n_written = file.write(text)
+            if n_written != len(text):
+                # Without the torn line, which would spoil the next one, if there is space again.
+                end = file.tell()
+                if os.fstat(file.fileno()).st_size == end:
+                    file.truncate(end - n_written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -178,7 +185,14 @@ def _tagged(record: Record) -> dict[str, object]:
 
 
 def _lines(*lines: Mapping[str, object]) -> str:
-    return "".join(json.dumps(line) + "\n" for line in lines)
+    return "".join(map(line_of, lines))
+
+
+def _check_undamaged(journal: Journal, path: Path) -> None:
+    if journal.damaged:
+        raise DamagedFileError(
+            f"the paused trial cannot resume: {path} was changed on the disk in {journal.damage}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +236,13 @@ class Journal:
     upfront: list[UpfrontCost] = field(default_factory=list)
     end: TrialEnd | None = None
     trace: list[TraceSample] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)  # numbers of the lines that were changed
+    n_lines: int = 0
+
+    @property
+    def damage(self) -> str:
+        """The lines that were changed since they were written, in words."""
+        return line_numbers(self.damaged)
 
     def result(self, end: End, reason: str) -> TrialResult | None:
         """Return the record of a trial from its journal; None if it never started."""
@@ -323,9 +344,11 @@ class JournalReader:
             self._file, self._offset, self.journal = status.st_ino, 0, Journal()
 
     def _read_line(self, line: bytes) -> None:
+        self.journal.n_lines += 1
         try:
-            ((tag, data),) = json.loads(line).items()
-        except (ValueError, AttributeError):  # damaged by a full disk or a crash: skipped
+            ((tag, data),) = content_of(line).items()
+        except ValueError:  # by a crash, or changed on the disk
+            self.journal.damaged.append(self.journal.n_lines)
             return
         if tag == _BEGAN:
             self.journal.now = data
@@ -390,8 +413,14 @@ def read_result(folder: Path) -> TrialResult | None:
 
     Raises:
         JournalError: If a newer energyopt wrote the journal.
+        DamagedFileError: If the journal was changed on the disk.
     """
     journal = JournalReader(folder / NAME).read()
+    if journal.damaged:
+        raise DamagedFileError(
+            f"{folder / NAME} was changed on the disk in {journal.damage}: what it says of the "
+            "training cannot be relied upon"
+        )
     end = journal.end or TrialEnd("lost", "its process died before the training ended")
     if end.end == "paused":
         return journal.paused_result(end.reason)

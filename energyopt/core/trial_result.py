@@ -156,6 +156,7 @@ class PausePoint:
         training: Energy of the training since the last checkpoint.
         index: Its number among the pauses of the trial, from 0. None before it is numbered, and in
             journals from older versions, whose pauses are identified by samples.
+        state: Digest of the file that holds its training state; None in older journals.
     """
 
     samples: int | None
@@ -163,6 +164,7 @@ class PausePoint:
     loss_sum: float | None
     training: Energy
     index: int | None = field(default=None, compare=False)  # its position, not its content
+    state: str | None = field(default=None, compare=False)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PausePoint:

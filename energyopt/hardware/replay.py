@@ -36,6 +36,11 @@ class ReplayMeter:
                 "progress.jsonl of a recorded trial, such as studies/demo/0"
             )
         journal = JournalReader(file).read()
+        if journal.damaged:
+            raise ConfigError(
+                f"hardware.meter.path={path} was changed on the disk in {journal.damage}, so its "
+                "joules are not those that were recorded; give another journal"
+            )
         if journal.start is None or not journal.windows:
             raise ConfigError(f"hardware.meter.path={path} holds no recorded windows")
         self._path = file

@@ -23,7 +23,7 @@ from energyopt.errors import HardwareError, TrialError
 from energyopt.hardware.plausibility import check_meter
 from energyopt.jobs.app_config import config_folders
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import Keep, ResumeState, load, saver
+from energyopt.training.checkpointing import Keep, ResumeState, check_same, load, save_to
 from energyopt.training.trial import run_trial
 from energyopt.utils.garbage import without_collection
 
@@ -71,7 +71,7 @@ def job(cfg: DictConfig) -> Outcome | Readiness:
         with TrialFactory(cfg, config_folders(), context=context) as setup:
             return check_readiness(setup)
     journal, resumed = _open_journal(journal_path(), resume=context.resume)
-    keep = saver(journal_path().with_name(PAUSED))
+    keep = save_to(journal_path().with_name(PAUSED))
     with (
         TrialFactory(cfg, config_folders(), context=context, on_wait=journal.began) as setup,
         ready_trial(setup, journal, keep=keep, resumed=resumed) as trial,
@@ -91,6 +91,7 @@ def _open_journal(path: Path, *, resume: bool) -> tuple[JournalWriter, ResumeSta
     journal = JournalWriter(path, is_rerun=True, **pause_point)
     if journal.resumed is None:
         raise TrialError(f"the paused trial cannot go on: {path} does not say what it measured")
+    check_same(path.with_name(PAUSED), journal.resumed.at)
     return journal, ResumeState(journal.resumed, state)
 
 

@@ -13,7 +13,7 @@ import optuna
 
 from energyopt.core.study_record import Metric, Outcome
 from energyopt.core.trial_result import TrialResult
-from energyopt.errors import EnergyoptError
+from energyopt.errors import DamagedFileError, DiskFullError, EnergyoptError
 
 _NO_OUTPUT = re.compile(r"has not produced any output \(state: (\w+)\)")
 """Submitit's message about a job that died, in the middle of many lines."""
@@ -46,7 +46,14 @@ def outcome_of_value(returned: object, metrics: Sequence[Metric]) -> Outcome:
 
 
 def outcome_of_error(error: object) -> Outcome:
-    """Read what a job raised: `optuna.TrialPruned` is pruned, all else failed."""
+    """Read what a job raised: `optuna.TrialPruned` is pruned, all else failed.
+
+    Raises:
+        DamagedFileError: If the machine ended it, by a file that was changed on the disk.
+        DiskFullError: If it ended it, since nothing could be written.
+    """
+    if isinstance(error, DamagedFileError | DiskFullError):
+        raise error
     if isinstance(error, optuna.TrialPruned):
         return Outcome("pruned", reason=str(error) or "pruned by the job")
     no_output = _NO_OUTPUT.search(str(error))

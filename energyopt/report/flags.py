@@ -117,6 +117,10 @@ REMEDIES: Mapping[str, str] = {
         "neither the GPU's default power limit nor its highest is one that its maker publishes for "
         "the system of this name (hardware.system.limits_w); it is another variant"
     ),
+    "damaged_knowledge": (
+        "the file of a source or teacher was changed on the disk, so that was trained again; check "
+        "the disk of the folder knowledge"
+    ),
     "cannot_pause": (
         "its paradigm cannot be paused (it has no state and load_state), or its Run was given no "
         "state (begin) and no checkpoint (report), so the trial trained to its end"

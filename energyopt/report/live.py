@@ -153,6 +153,12 @@ class LiveStudy(Progress):
         if not self.drawn or trial.state == "failed":
             self._print_line(trial)
 
+    def lost(self, number: int, text: str) -> None:
+        """Show that a trial counts no more: another takes its place."""
+        self._running.pop(number, None)
+        self._paused.discard(number)
+        self.note(text)
+
     def warn(self, flags: Sequence[str]) -> None:
         """Print warnings about the measuring conditions, each once, with its remedy."""
         for flag in flags:

@@ -23,6 +23,7 @@ from energyopt.core.trial_result import TrialResult
 from energyopt.errors import JournalError
 from energyopt.search.schedule import DEFAULT_SETUP, PAUSED
 from energyopt.storage.optuna_tables import OPTUNA_STATES
+from energyopt.storage.tables import result_from_json
 from energyopt.storage.trial_rows import TrialRows, ended_row, lost_row, outcome_in, paused_row
 from energyopt.utils import failpoints
 
@@ -90,8 +91,10 @@ class Reconciler:
             reason: The reason, in words.
             died: The process that ran it died.
         """
-        deaths = max(_deaths(trial), self._row(trial.number).deaths) + died
-        if not self._rows.abandon(trial.number, _abandoned_row(remnant, reason, deaths)):
+        row = self._row(trial.number)
+        deaths = max(_deaths(trial), row.deaths) + died
+        ended = _abandoned_row(_with_all_energy(remnant, row), reason, deaths)
+        if not self._rows.abandon(trial.number, ended):
             return False
         failpoints.hit("lost")
         self.sync_optuna(trial)
@@ -150,7 +153,7 @@ class Reconciler:
                 remnant = replace(remnant, result=replace(remnant.result, end="lost", reason=_DIED))
             # Without a row, nothing of it ran.
             deaths = _deaths(trial) if row is None else max(_deaths(trial), row.deaths) + 1
-            ended = _abandoned_row(remnant, _DIED, deaths)
+            ended = _abandoned_row(_with_all_energy(remnant, row), _DIED, deaths)
             if ended["result"] is None:
                 del ended["result"]  # keep what was stored while it ran
             if row is None:
@@ -216,6 +219,20 @@ class Reconciler:
                     trial.set_constraint(key, violation)
             state = OPTUNA_STATES[outcome.state]
             self._study.tell(trial.number, values, state=state, skip_if_finished=True)
+
+
+def _with_all_energy(remnant: TrialRemnant, row: Row[Any] | None) -> TrialRemnant:
+    """Return the remnant with the energy that was stored, if its journal says less.
+
+    A journal does so where lines of it were changed on the disk, or where it is gone.
+    """
+    stored = None if row is None or remnant.outcome is not None else result_from_json(row.result)
+    read = remnant.result
+    if stored is None or (read is not None and read.spent_j >= stored.spent_j):
+        return remnant
+    if read is None:
+        return replace(remnant, result=replace(stored, end="lost"))
+    return replace(remnant, result=replace(stored, end=read.end, reason=read.reason))
 
 
 def _abandoned_row(remnant: TrialRemnant, reason: str, deaths: int) -> dict[str, Any]:

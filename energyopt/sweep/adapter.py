@@ -58,6 +58,8 @@ class Adapter(Protocol):
 
         Raises:
             LauncherError: If the launcher died, and this trial with it.
+            DamagedFileError: If a file of the trial was changed on the disk.
+            DiskFullError: If the trial could not write.
         """
 
     def stop(self) -> None:

@@ -10,34 +10,41 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
-
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import Trial
 
 from energyopt.core.calibration import Calibration
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.run_context import RunContext
-from energyopt.core.study_record import Outcome, TrialRecord
+from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import End, TrialResult
-from energyopt.errors import EnergyoptError, LauncherError, StorageUnavailableError, StudyError
+from energyopt.errors import (
+    DamagedFileError,
+    DiskFullError,
+    EnergyoptError,
+    LauncherError,
+    StorageUnavailableError,
+    StudyError,
+)
 from energyopt.jobs.job_result import failed
 from energyopt.report.live import LiveStudy
 from energyopt.search.budget import Budget
 from energyopt.search.history_builder import HistoryBuilder
-from energyopt.search.schedule import DEFAULT_SETUP, Schedule
-from energyopt.search.space import Dimension, Space, Value
+from energyopt.search.schedule import Schedule
+from energyopt.search.space import Space
 from energyopt.storage.command_account import NO_ACCOUNT, CommandAccount, NoAccount
 from energyopt.storage.reconciliation import Point
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.adapter import Adapter
 from energyopt.sweep.outbox import Outbox
+from energyopt.sweep.running_trial import RunningTrial, suggest
 from energyopt.sweep.trial_queue import QueuedTrial, TrialQueue
 from energyopt.utils import failpoints
 from energyopt.utils.signals import Interrupted, deferring, interrupting
 
 _Done = TypeVar("_Done")
+_DIED: tuple[End, str] = ("lost", "what ran it died")
+_INTERRUPTED: tuple[End, str] = ("interrupted", "interrupted")
 _RETRY_S = (0.1, 2.0)  # first and longest pause between two tries of a storage
 
 
@@ -60,16 +67,8 @@ class Limits:
     storage_wait_s: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class _RunningTrial:
-    """A running trial: the overrides that reproduce it, and its context for this run."""
-
-    trial: Trial
-    recipe: tuple[str, ...]
-    context: RunContext = field(default_factory=RunContext)
-
-
-_Answer = Outcome | LauncherError
+_NotItsFault = LauncherError | DamagedFileError | DiskFullError
+_Answer = Outcome | _NotItsFault
 
 
 class Coordinator:
@@ -117,9 +116,9 @@ class Coordinator:
         self._budget = budget
         self._account = account
         # Answers of jobs, and interrupts: nothing else ends a wait.
-        self._answers: queue.SimpleQueue[tuple[_RunningTrial, _Answer] | Interrupted]
+        self._answers: queue.SimpleQueue[tuple[RunningTrial, _Answer] | Interrupted]
         self._answers = queue.SimpleQueue()
-        self._running: dict[int, _RunningTrial] = {}
+        self._running: dict[int, RunningTrial] = {}
         self._failures = 0
         self._interrupt: Interrupted | None = None
         self._storage_error: StorageUnavailableError | None = None
@@ -162,10 +161,10 @@ class Coordinator:
                 self._loop(trial_queue, live)
             except BaseException as error:
                 self._adapter.stop()  # first: the energy that trials used until then is stored
-                died = isinstance(error, LauncherError)
+                is_dead = isinstance(error, LauncherError)
                 for running in list(self._running.values()):
                     with contextlib.suppress(EnergyoptError):  # the next run reconciles it
-                        self._release(running, died=died)
+                        self._release(running, *(_DIED if is_dead else _INTERRUPTED))
                 raise
             finally:
                 self._outbox.end()
@@ -183,7 +182,11 @@ class Coordinator:
             if not self._running:
                 self._conclude(trial_queue, live)
                 return
-            self._tell(*self._wait(live), live)
+            running, answer = self._wait(live)
+            if isinstance(answer, Outcome):
+                self._tell(running, answer, live)
+            else:
+                self._train_again(running, answer, live)
 
     def _begin(self, trial_queue: TrialQueue, live: LiveStudy) -> bool:
         """Start one more trial. Returns False if there is none, or no storage."""
@@ -218,7 +221,7 @@ class Coordinator:
         is_open = self.failure is None and self._storage_error is None
         return is_open and len(self._running) < self._adapter.n_slots
 
-    def _wait(self, live: LiveStudy) -> tuple[_RunningTrial, _Answer]:
+    def _wait(self, live: LiveStudy) -> tuple[RunningTrial, _Answer]:
         """Return the next answer, and send heartbeats until it comes."""
         while True:
             due_s = self._last_beat_s + self._limits.heartbeat_s - time.monotonic()
@@ -276,23 +279,23 @@ class Coordinator:
             if self._interrupt is not None:
                 raise self._interrupt
 
-    def _prepare(self, queued: QueuedTrial) -> _RunningTrial:
+    def _prepare(self, queued: QueuedTrial) -> RunningTrial:
         """Choose a trial's parameters; a retry chooses only those that are still missing."""
         trial, pause_at_j = queued.trial, queued.pause_at_j
         if queued.overrides is not None:
             context = RunContext(params=trial.params, pause_at_j=pause_at_j, resume=True)
-            return _RunningTrial(trial, queued.overrides, context)
+            return RunningTrial(trial, queued.overrides, context)
         with self._store.storage_errors():
-            params = {d.key: _suggest(trial, d) for d in self._space.groups}
+            params = {d.key: suggest(trial, d) for d in self._space.groups}
             for dimension in self._adapter.dimensions(params):
-                params[dimension.key] = _suggest(trial, dimension)
+                params[dimension.key] = suggest(trial, dimension)
             params |= self._adapter.suggest_more(trial)
         recipe = self._adapter.recipe(params, n_repeats=queued.n_repeats)
         if pause_at_j is not None:
             self._store.keep_overrides(trial, recipe)
-        return _RunningTrial(trial, recipe, RunContext(params=params, pause_at_j=pause_at_j))
+        return RunningTrial(trial, recipe, RunContext(params=params, pause_at_j=pause_at_j))
 
-    def _start(self, running: _RunningTrial, live: LiveStudy) -> None:
+    def _start(self, running: RunningTrial, live: LiveStudy) -> None:
         number = running.trial.number
         self._running[number] = running
         if not running.context.resume and not self._adapter.has_run(number):
@@ -318,14 +321,12 @@ class Coordinator:
     def _run_trial(self, number: int, recipe: Sequence[str], context: RunContext) -> _Answer:
         try:
             return self._adapter.run(number, recipe, context)
-        except LauncherError as error:
+        except (LauncherError, DamagedFileError, DiskFullError) as error:
             return error
         except EnergyoptError as error:
             return failed(str(error))
 
-    def _tell(self, running: _RunningTrial, answer: _Answer, live: LiveStudy) -> None:
-        if isinstance(answer, LauncherError):
-            raise answer
+    def _tell(self, running: RunningTrial, answer: Outcome, live: LiveStudy) -> None:
         failpoints.hit("answered")
         number, outcome = running.trial.number, self._with_record(running, answer)
         refusal = None
@@ -339,7 +340,7 @@ class Coordinator:
         del self._running[number]
         self._account.ended(number, outcome.result)
         if self._storage_error is None:
-            record = _as_record(running, outcome)
+            record = running.record(outcome)
             if outcome.state == "paused":
                 live.paused(record)
             else:
@@ -354,7 +355,24 @@ class Coordinator:
             self._adapter.clean_up()
             self._count_failure(outcome.reason)
 
-    def _store_outcome(self, running: _RunningTrial, outcome: Outcome) -> None:
+    def _train_again(self, running: RunningTrial, error: _NotItsFault, live: LiveStudy) -> None:
+        """Give up a trial that the machine ended: its energy counts, its parameters are queued."""
+        if isinstance(error, LauncherError):
+            raise error
+        number = running.trial.number
+        text = f"trial {number} is trained again: {error}"
+        live.lost(number, text)
+        if isinstance(error, DiskFullError):  # which the next would meet as well
+            self._storage_error = StorageUnavailableError(text)
+        else:
+            self._outbox.forget_pause(number)
+        try:
+            self._retry(lambda: self._release(running, "interrupted", str(error)), live)
+        except StorageUnavailableError as unavailable:
+            self._storage_error = unavailable  # the next run does it
+        del self._running[number]
+
+    def _store_outcome(self, running: RunningTrial, outcome: Outcome) -> None:
         if outcome.state == "paused":
             self._store.pause(running.trial, outcome, running.recipe)
         else:
@@ -371,7 +389,7 @@ class Coordinator:
 
     def _keep(
         self,
-        running: _RunningTrial,
+        running: RunningTrial,
         outcome: Outcome,
         error: StorageUnavailableError,
         live: LiveStudy,
@@ -382,7 +400,7 @@ class Coordinator:
         live.note(text)
         self._storage_error = StorageUnavailableError(text)
 
-    def _with_record(self, running: _RunningTrial, outcome: Outcome) -> Outcome:
+    def _with_record(self, running: RunningTrial, outcome: Outcome) -> Outcome:
         """Add the record of the trial's journal to a failure."""
         if outcome.state != "failed" or not self._adapter.keeps_journals:
             return outcome
@@ -408,36 +426,9 @@ class Coordinator:
                 f"max_failures={max_failures} is reached; the last trial failed: {reason}"
             )
 
-    def _release(self, running: _RunningTrial, *, died: bool) -> None:
+    def _release(self, running: RunningTrial, end: End, reason: str) -> None:
         """Give up a running trial: store its energy, and queue its parameters again."""
-        end: End = "lost" if died else "interrupted"
-        reason = "what ran it died" if died else "interrupted"
         result = self._outbox.result(running.trial.number, end, reason)
         self._account.ended(running.trial.number, result)
         pause = self._outbox.pause(running.trial.number)
         self._store.lose(running.trial, running.recipe, end, reason, result, paused=pause)
-
-
-def _suggest(trial: Trial, dimension: Dimension) -> Value:
-    key, axis = dimension.key, dimension.distribution
-    if isinstance(axis, CategoricalDistribution):
-        choice: Value = trial.suggest_categorical(key, axis.choices)
-        return choice
-    if isinstance(axis, IntDistribution):
-        return trial.suggest_int(key, axis.low, axis.high, step=axis.step, log=axis.log)
-    assert isinstance(axis, FloatDistribution)  # noqa: S101  # for the type checker
-    return trial.suggest_float(key, axis.low, axis.high, step=axis.step, log=axis.log)
-
-
-def _as_record(running: _RunningTrial, outcome: Outcome) -> TrialRecord:
-    return TrialRecord(
-        number=running.trial.number,
-        state=outcome.state,
-        params=running.trial.params,
-        overrides=running.recipe,
-        values=outcome.values,
-        feasible=all(violation <= 0 for violation in outcome.constraints.values()),
-        reason=outcome.reason,
-        default=bool(running.trial.user_attrs.get(DEFAULT_SETUP)),
-        result=outcome.result,
-    )

@@ -16,9 +16,10 @@ from energyopt.core.journal import JournalReader
 from energyopt.core.outcome import outcome_of_paused
 from energyopt.core.study_record import Outcome
 from energyopt.core.trial_result import End, TrialResult
-from energyopt.errors import JournalError, StorageError, TrialError
+from energyopt.errors import DamagedFileError, JournalError, StorageError, TrialError
 from energyopt.storage.reconciliation import TrialRemnant
 from energyopt.training.checkpointing import NAME as PAUSED
+from energyopt.utils.digests import check_digest, with_digest
 from energyopt.utils.files import write_atomically
 
 NAME = "untold.json"
@@ -26,6 +27,7 @@ NAME = "untold.json"
 
 _SPARE = ".spare"
 _SPARE_BYTES = 1 << 20
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, DamagedFileError)
 _MAX_CLOCK_SKEW_S = 60.0  # between two hosts
 
 
@@ -81,7 +83,10 @@ class Outbox:
         """
         if not self._journals:
             return None
-        return JournalReader(self._journal(number)).read().result(end, reason)
+        journal = JournalReader(self._journal(number)).read()
+        if journal.damaged:
+            reason += f"; {journal.damage} of its journal were changed on the disk, without joules"
+        return journal.result(end, reason)
 
     def progress(self, number: int) -> TrialResult | None:
         """Return the record of a running trial: its energy so far, and its curve up to a pause."""
@@ -115,8 +120,9 @@ class Outbox:
         if not self._journals or not self.can_resume(number):
             return None
         reason = "it can go on from where it paused"
-        result = JournalReader(self._journal(number)).read().paused_result(reason)
-        if result is None:
+        journal = JournalReader(self._journal(number)).read()
+        result = journal.paused_result(reason)
+        if result is None or journal.damaged:
             return None
         try:
             return self._outcome_of_pause(result)
@@ -136,13 +142,14 @@ class Outbox:
             "outcome": outcome.to_dict(),
             "result": outcome.result and outcome.result.to_dict(),
         }
+        text = json.dumps(with_digest(data))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(data))
+            write_atomically(path, text)
         except OSError:
             self.end()
             try:
-                write_atomically(path, json.dumps(data))
+                write_atomically(path, text)
             except OSError as error:
                 raise StorageError(f"{path} cannot be written: {error.strerror}") from error
         return path
@@ -153,8 +160,10 @@ class Outbox:
         Raises:
             JournalError: If a newer energyopt wrote its journal.
         """
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            data = json.loads((self._folder / str(trial.number) / NAME).read_text())
+        path = self._folder / str(trial.number) / NAME
+        with contextlib.suppress(*_UNREADABLE):
+            data = json.loads(path.read_text())
+            check_digest(data, path)
             if data["began"] == _start_time(trial):
                 result = data["result"] and TrialResult.from_dict(data["result"])
                 outcome = Outcome.from_dict(data["outcome"], result)

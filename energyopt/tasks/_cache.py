@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from energyopt.errors import DamagedFileError
+from energyopt.utils.digests import check_seal, seal
 from energyopt.utils.files import written_whole
 
 Arrays = Mapping[str, NDArray[Any]]
 """Arrays by name, none of dtype object."""
 
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+_NO_ARCHIVE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def cache_folder() -> Path:
@@ -40,8 +42,9 @@ def cached(
 
     The file's name contains a digest of the options and of the sizes and times of the sources, so
     any change leads to a new file. A file is written as a whole: if two processes write the same
-    one, the last wins, and a crash leaves no partial file. An unreadable file is computed again;
-    if the cache cannot be written, nothing is stored.
+    one, the last wins, and a crash leaves no partial file. A file that cannot be read, was changed
+    on the disk, or has no digest is computed again; if the cache cannot be written, nothing is
+    stored.
 
     Args:
         name: Prefix of the file's name.
@@ -53,9 +56,12 @@ def cached(
     key = [dict(options), [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_folder() / f"{name}-{digest}.npz"
-    with suppress(*_UNREADABLE), path.open("rb") as file, np.load(file, allow_pickle=False) as npz:
-        return {array: npz[array] for array in npz.files}
+    with suppress(*_NO_ARCHIVE, DamagedFileError):
+        if check_seal(path) is not None:
+            with np.load(path, allow_pickle=False) as npz:
+                return {array: npz[array] for array in npz.files}
     arrays = dict(make())
     with suppress(OSError), written_whole(path, force=True) as temporary:
         np.savez(temporary, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
+        seal(temporary)
     return arrays

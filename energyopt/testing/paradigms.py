@@ -31,7 +31,7 @@ from energyopt.testing._check import (
     run_checks,
 )
 from energyopt.testing._weights import require_other_weights, require_same_weights
-from energyopt.training.checkpointing import capture_state, load, restore, saver
+from energyopt.training.checkpointing import capture_state, load, restore, save_to
 
 if TYPE_CHECKING:
     import torch
@@ -312,7 +312,7 @@ def goes_on_where_it_paused(case: ParadigmCase) -> None:
             if state is not None:
                 restore(paradigm, state)
             observed.append((paradigm.train(samples), paradigm.evaluate()))
-            with saver(path)(capture_state(paradigm, samples)):
+            with save_to(path)(capture_state(paradigm, samples)):
                 pass
             state = load(path)
     description = f"training {', '.join(map(str, steps))} samples to be the same with pauses"

@@ -2,14 +2,15 @@
 
 The record of a trial is its journal, where each pause is marked. Its training state (weights,
 optimizer, random generators) is saved in a file next to it, which holds only tensors and plain data
-and so runs no code when it is loaded.
+and so runs no code when it is loaded. Its digest is at its end and in the journal, so that neither
+a changed file nor that of another trial is resumed.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -18,16 +19,18 @@ from typing import Any
 
 from energyopt.core.journal import PausedRecord
 from energyopt.core.protocols import SupportsPause
-from energyopt.core.trial_result import TrialStart
-from energyopt.errors import TrialError
+from energyopt.core.trial_result import PausePoint, TrialStart
+from energyopt.errors import DamagedFileError, TrialError
+from energyopt.utils.digests import check_seal, seal
 from energyopt.utils.files import written_whole
 
 NAME = "paused.pt"
 """The file's name in a job's folder."""
 
 State = Mapping[str, Any]
-Keep = Callable[[State], AbstractContextManager[None]]
-"""Saves a state: written when the context is entered, moved into place when it is left."""
+Keep = Callable[[State], AbstractContextManager[str]]
+"""Saves a state: written when the context is entered, moved into place when it is left. The context
+is the digest of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +97,19 @@ def restore(paradigm: object, state: State) -> None:
     set_random_state(state["random"])
 
 
-def saver(path: Path) -> Keep:
+def save_to(path: Path) -> Keep:
     """Return a function that saves a state to a file, which is complete at any moment."""
 
     @contextmanager
-    def save(state: State) -> Iterator[None]:
+    def save(state: State) -> Iterator[str]:
         import torch
 
         try:
             with written_whole(path, force=True) as fresh:
                 with fresh.open("wb") as file:
                     torch.save(state, file)
-                    file.flush()
-                    os.fsync(file.fileno())
                 _check_no_code(fresh)
-                yield
+                yield seal(fresh)
         except OSError as error:
             raise TrialError(f"the paused trial cannot be kept: {path}: {error}") from error
 
@@ -116,19 +117,52 @@ def saver(path: Path) -> Keep:
 
 
 def load(path: Path) -> State:
-    """Load a state that `saver` saved.
+    """Load a state that `save_to` saved.
 
     Raises:
-        TrialError: If the file cannot be read.
+        DamagedFileError: If the file cannot be read, or is not as it was saved.
     """
     import torch
 
     try:
+        check_archive(path)
         state: State = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch does not document which errors loading raises
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TrialError(f"the paused trial cannot go on: {path}: {message}") from error
+        raise DamagedFileError(f"the paused trial cannot go on: {path}: {message}") from error
     return state
+
+
+def check_archive(path: Path) -> None:
+    """Check that the file of a state is as it was saved.
+
+    One of an earlier version has no digest, but the checksums of its archive, which the readers of
+    torch and NumPy do not look at.
+
+    Raises:
+        DamagedFileError: If it was changed.
+        OSError: If it cannot be read.
+        zipfile.BadZipFile: If it is no archive.
+    """
+    if check_seal(path) is not None:
+        return
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise DamagedFileError(f"{path} was changed on the disk: {damaged} has another checksum")
+
+
+def check_same(path: Path, paused: PausePoint) -> None:
+    """Check that a state is the one that the journal says was kept at a pause.
+
+    Raises:
+        DamagedFileError: If it is of another trial, or of another time.
+    """
+    digest = check_seal(path)
+    if paused.state is not None and paused.state != digest:
+        raise DamagedFileError(
+            f"the paused trial cannot resume: {path} is not the state that it paused with"
+        )
 
 
 def _gpu_uuids(start: TrialStart) -> list[str]:

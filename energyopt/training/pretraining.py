@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 from energyopt.core.protocols import EnergyMeter, Paradigm, SupportsSave
 from energyopt.core.trial_result import TrialStart
 from energyopt.core.upfront_cost import UpfrontCost
-from energyopt.errors import ConfigError, StorageError, TrialError
+from energyopt.errors import ConfigError, DamagedFileError, StorageError, TrialError
 from energyopt.hardware.gpu_allocation import GpuAllocation
 from energyopt.training.plan import Plan
 from energyopt.training.recorder import Recorder
 from energyopt.training.trial import run_trial
 from energyopt.utils import failpoints
+from energyopt.utils.digests import check_digest, with_digest
 from energyopt.utils.files import private_files
 from energyopt.utils.locks import locked_file
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 WEIGHTS, RECORD = "weights.safetensors", "record.json"
 """Files of a cache entry."""
 
+_DIGEST = "weights"  # key of the record for the digest of the weights
 _DIGEST_BYTES = 16
 
 State = Mapping[str, "torch.Tensor"]
@@ -92,7 +94,12 @@ def train_or_load(
             with private_files():
                 folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked_file(entry.with_suffix(".lock"), on_busy))
-        cached = _load(entry, inputs)
+        try:
+            cached = _load(entry, inputs)
+        except DamagedFileError as error:
+            recorder.add_flag("damaged_knowledge")
+            recorder.began(f"training the {spec.name} again: {error}")
+            cached = None
         return cached or _train(spec, entry, inputs, recorder)
 
 
@@ -114,8 +121,7 @@ def read_weights(path: Path, key: str) -> tuple[State, str]:
     import torch
 
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "blake2b").hexdigest()[: 2 * _DIGEST_BYTES]
+        digest = _digest_of_file(path)
         if path.suffix == ".safetensors":
             return _load_weights(path), digest
         data: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -180,6 +186,7 @@ def _store(entry: Path, paradigm: SupportsSave, record: Mapping[str, Any]) -> No
         temporary = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
         try:
             paradigm.save(temporary / WEIGHTS)
+            record = with_digest({**record, _DIGEST: _digest_of_file(temporary / WEIGHTS)})
             with (temporary / RECORD).open("w") as file:
                 json.dump(record, file)
                 file.flush()
@@ -191,15 +198,39 @@ def _store(entry: Path, paradigm: SupportsSave, record: Mapping[str, Any]) -> No
 
 
 def _load(entry: Path, inputs: str) -> tuple[State, UpfrontCost] | None:
-    """Return the weights and cost of a cache entry; None if it does not exist or is damaged."""
+    """Return the weights and cost of a cache entry; None if it does not exist.
+
+    Entries of earlier versions have no digests; they are taken if they can be read.
+
+    Raises:
+        DamagedFileError: If it was changed on the disk, or cannot be read.
+    """
+    if not entry.exists():
+        return None
     try:
         record = json.loads((entry / RECORD).read_text())
-        if record["asked"] != json.loads(inputs):
-            return None
+        _check_record(record, entry, inputs)
         upfront = UpfrontCost.from_dict(record["upfront"])
         return _load_weights(entry / WEIGHTS), replace(upfront, fresh=False)
-    except Exception:  # however it is damaged, training again replaces it
-        return None
+    except DamagedFileError:
+        raise
+    except Exception as error:  # the readers do not document what they raise
+        message = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DamagedFileError(f"{entry} cannot be read: {message}") from error
+
+
+def _check_record(record: dict[str, Any], entry: Path, inputs: str) -> None:
+    """Check that an entry is as it was written, and the one that is asked for."""
+    check_digest(record, entry / RECORD)
+    if record.get(_DIGEST) not in (None, _digest_of_file(entry / WEIGHTS)):
+        raise DamagedFileError(f"{entry / WEIGHTS} was changed on the disk")
+    if record["asked"] != json.loads(inputs):
+        raise DamagedFileError(f"{entry} is of other knowledge")
+
+
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[: 2 * _DIGEST_BYTES]
 
 
 def _load_weights(path: Path) -> State:

@@ -18,6 +18,7 @@ from energyopt.training import run_process, run_state
 from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.checkpointing import (
     ResumeState,
+    check_same,
     merge_resumed,
     random_state,
     set_random_state,
@@ -147,6 +148,7 @@ class RunSession:
         journal = JournalWriter(path, is_rerun=True, pause=state.get("pause"))
         if journal.resumed is None or "objects" not in state:
             raise TrialError(f"the paused training cannot resume: {path} does not hold its pause")
+        check_same(self.folder / PAUSED, journal.resumed.at)
         return journal, ResumeState(journal.resumed, state)
 
     def begin(self, stateful: Mapping[str, Any]) -> Any:
@@ -308,8 +310,10 @@ class RunSession:
                         "checkpoint": run_state.kept(self.checkpoint),
                         "random": random_state(),
                     }
-                    saving.enter_context(run_state.keep(self.folder / PAUSED, state))
-                self._recorder.pause(point)  # before the state replaces an earlier one
+                    digest = saving.enter_context(run_state.keep(self.folder / PAUSED, state))
+                self._recorder.pause(
+                    replace(point, state=digest)
+                )  # before the state replaces an earlier one
             self.finish("paused", reason, settled=True)
 
     def finish(self, end: End, reason: str, *, settled: bool = False) -> None:

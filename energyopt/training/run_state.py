@@ -7,22 +7,24 @@ and NumPy arrays under the same name. Neither runs code when it is loaded.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from energyopt.errors import TrialError
-from energyopt.training.checkpointing import State, saver
+from energyopt.errors import DamagedFileError, TrialError
+from energyopt.training.checkpointing import State, check_archive, save_to
 from energyopt.training.checkpointing import load as load_torch
+from energyopt.utils.digests import seal
 from energyopt.utils.files import written_whole
 
 _STATE = "state.json"
 _NUMPY = "numpy array"  # key of a packed array
 _NUMERIC = "biufc"  # kinds of NumPy's types that torch has as well
+_UNREADABLE = (OSError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 _ALLOWED = "tensors, arrays, numbers, texts, lists, tuples and dicts are allowed"
 
 Getter = Callable[[], Any]
@@ -86,7 +88,7 @@ def reported(checkpoint: Mapping[str, Any]) -> Any:
     return Path(checkpoint["path"]) if "path" in checkpoint else checkpoint["value"]
 
 
-def keep(path: Path, state: State) -> AbstractContextManager[None]:
+def keep(path: Path, state: State) -> AbstractContextManager[str]:
     """Save a state; see `checkpointing.Keep`.
 
     Raises:
@@ -101,26 +103,27 @@ def load(path: Path) -> State:
     """Load a state that `keep` saved.
 
     Raises:
-        TrialError: If the file cannot be read.
+        DamagedFileError: If the file cannot be read, or is not as it was saved.
     """
     try:
+        check_archive(path)
         with zipfile.ZipFile(path) as archive:
             if _STATE in archive.namelist():
                 state: State = _Unpacker(archive).read()
                 return state
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise TrialError(f"the paused training cannot resume: {path}: {error}") from error
+    except (*_UNREADABLE, DamagedFileError) as error:
+        raise DamagedFileError(f"the paused training cannot resume: {path}: {error}") from error
     unpacked: State = _from_torch(load_torch(path))
     return unpacked
 
 
 @contextmanager
-def _kept_by_torch(path: Path, state: State) -> Iterator[None]:
+def _kept_by_torch(path: Path, state: State) -> Iterator[str]:
     """Save a state by torch; its errors name what the user gave."""
     given = "what begin() or report(checkpoint=...) was given"
     with ExitStack() as saving:
         try:
-            saving.enter_context(saver(path)(_for_torch(state)))
+            digest = saving.enter_context(save_to(path)(_for_torch(state)))
         except TrialError as error:
             _, is_code, rest = str(error).partition("state() holds ")
             if not is_code:
@@ -131,7 +134,7 @@ def _kept_by_torch(path: Path, state: State) -> Iterator[None]:
             ) from error
         except Exception as error:  # pickle raises whatever the user's types raise
             raise TrialError(f"{given} cannot be kept ({error}): {_ALLOWED}") from error
-        yield
+        yield digest
 
 
 def _for_torch(value: Any) -> Any:
@@ -164,17 +167,14 @@ def _from_torch(value: Any) -> Any:
 
 
 @contextmanager
-def _archived(path: Path, state: State) -> Iterator[None]:
+def _archived(path: Path, state: State) -> Iterator[str]:
     """Save a state as a zip archive of JSON and arrays, complete at any moment."""
     try:
         with written_whole(path, force=True) as fresh:
-            with fresh.open("wb") as file:
-                with zipfile.ZipFile(file, "w") as archive:
-                    packer = _Packer(archive)
-                    archive.writestr(_STATE, json.dumps(packer.packed(state, "")))
-                file.flush()
-                os.fsync(file.fileno())
-            yield
+            with zipfile.ZipFile(fresh, "w") as archive:
+                packer = _Packer(archive)
+                archive.writestr(_STATE, json.dumps(packer.packed(state, "")))
+            yield seal(fresh)
     except OSError as error:
         raise TrialError(f"the paused training cannot be kept: {path}: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 
 from energyopt.core.calibration import Calibration
 from energyopt.core.curve import Checkpoint
@@ -126,8 +127,11 @@ def run_trial(
             point = loop.pause_point
             with ExitStack() as saving:
                 with recorder.window("loading", "pausing"):
-                    saving.enter_context(keep(capture_state(paradigm, point.samples, point.index)))
-                recorder.pause(point)  # before the state replaces an earlier one
+                    state = capture_state(paradigm, point.samples, point.index)
+                    digest = saving.enter_context(keep(state))
+                recorder.pause(
+                    replace(point, state=digest)
+                )  # before the state replaces an earlier one
     return recorder.result(end, reason)
 
 

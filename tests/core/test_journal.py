@@ -19,11 +19,20 @@ from energyopt.core.conditions import NOT_MEASURED
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy, total
 from energyopt.core.gpu_trace import TraceSample
-from energyopt.core.journal import NAME, Journal, JournalReader, JournalWriter, Record, TrialEnd
+from energyopt.core.journal import (
+    NAME,
+    Journal,
+    JournalReader,
+    JournalWriter,
+    Record,
+    TrialEnd,
+    read_result,
+)
 from energyopt.core.trial_result import PausePoint, Purpose, TrialResult, TrialStart, Window
 from energyopt.core.upfront_cost import UpfrontCost
-from energyopt.errors import JournalError
+from energyopt.errors import DamagedFileError, JournalError
 from energyopt.training.recorder import Recorder
+from tests.damage import flip, flips
 from tests.toys import ESTIMATED, Counter, ToyMeter
 
 START = TrialStart(0.9, 2, seed=1, provenance=ESTIMATED, flags=("hot",))
@@ -113,6 +122,41 @@ def test_a_damaged_line_says_nothing(tmp_path: Path, line: bytes):
     assert kept(JournalReader(path).read()) == len(RECORDS)
 
 
+def test_any_flipped_bit_is_noticed_or_harmless(tmp_path: Path):
+    path = tmp_path / NAME
+    written(path)
+    assert JournalReader(path).read().damaged == []
+    n_noticed = 0
+    for place in flips(path, 400):
+        journal = JournalReader(path).read()
+        is_last = place == path.stat().st_size - 1  # the end of the last line: it waits
+        assert journal.damaged or is_last
+        n_noticed += bool(journal.damaged)
+    assert n_noticed > 390
+
+
+def test_a_changed_journal_is_not_resumed(tmp_path: Path):
+    path = tmp_path / NAME
+    written(path)
+    JournalWriter(path, is_rerun=True).append(START, TRAINING, PausePoint(1, 1, 0.5, Energy()))
+    assert JournalWriter(path, is_rerun=True, pause=0).resumed is not None
+    flip(path, path.read_bytes().index(b"gpu_j") + 9)
+    with pytest.raises(DamagedFileError, match=r"progress\.jsonl was changed on the disk in line"):
+        JournalWriter(path, is_rerun=True, pause=0)
+    with pytest.raises(DamagedFileError, match="cannot be relied upon"):
+        read_result(tmp_path)
+
+
+def test_lines_of_earlier_versions_have_no_digest(tmp_path: Path):
+    path = tmp_path / NAME
+    lines = [json.loads(line) for line in written(path).splitlines()]
+    for line in lines:
+        del line["blake2b"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    journal = JournalReader(path).read()
+    assert (kept(journal), journal.damaged) == (len(RECORDS), [])
+
+
 def test_what_a_newer_version_wrote_is_an_error_that_names_it(tmp_path: Path):
     """Without that record a trial would seem to have used less energy than it did."""
     path = tmp_path / NAME
@@ -147,7 +191,8 @@ def test_each_class_of_a_record_has_the_tag_that_is_on_disk(tmp_path: Path):
     for record in records.values():
         writer.append(record)
     writer.began("loading")
-    tags = [tag for line in path.read_text().splitlines() for tag in json.loads(line)]
+    lines = map(json.loads, path.read_text().splitlines())
+    tags = [tag for line in lines for tag in line if tag != "blake2b"]
     assert tags == [*records, "Began"]
     journal = JournalReader(path).read()
     assert journal.now == "loading"
@@ -302,6 +347,7 @@ def without_numbers(path: Path) -> None:
     """Make the lines what they were before they had numbers."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for line in lines:
+        del line["blake2b"]
         for data in line.values():
             data.pop("index", None)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -18,6 +18,7 @@ from energyopt.errors import JournalError, StorageError
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.outbox import NAME, Outbox
+from tests.damage import flips
 from tests.small_study import IDENTITY, SPACE, forked
 from tests.small_study import NAME as STUDY
 from tests.toys import ESTIMATED, result
@@ -64,6 +65,15 @@ def test_what_is_damaged_says_nothing(tmp_path, spool, text):
     path = spool.keep(trial, [], OUTCOME)
     path.write_text(text)
     assert spool.remains(frozen).outcome is None
+
+
+def test_a_flipped_bit_is_never_told(tmp_path, spool):
+    trial, frozen = asked(tmp_path)
+    path = spool.keep(trial, ["lr=0.5"], OUTCOME)
+    for _ in flips(path, 200):
+        left = spool.remains(frozen)
+        assert left.outcome in (None, OUTCOME)
+        assert left.outcome is None or left.overrides == ("lr=0.5",)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

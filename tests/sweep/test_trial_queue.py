@@ -11,6 +11,7 @@ import pytest
 from optuna.samplers import RandomSampler
 
 from energyopt.analysis.summary import summarize
+from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.outcome import outcome_of_paused
 from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.errors import LeaseLostError, StudyError
@@ -22,6 +23,7 @@ from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.outbox import Outbox
 from energyopt.training.checkpointing import NAME as PAUSED
 from tests import small_study
+from tests.damage import flip
 from tests.small_study import IDENTITY, NAME, SPACE, UNTOUCHED, check_in_steps, elsewhere, forked
 from tests.toys import result
 
@@ -242,6 +244,27 @@ def test_what_kills_its_runs_time_after_time_has_failed(where, folder):
     assert [trial.state for trial in study.trials] == ["failed", "paused", "paused"]
     assert study.trials[0].reason == "its run died, 2 times with this setup"
     assert study.search_energy_j == small_study.burnt_j(folder)
+
+
+@pytest.mark.parametrize("name", [PAUSED, JOURNAL])
+def test_what_was_changed_on_the_disk_is_trained_again(where, folder, name):
+    """Its energy counts, another trial has its parameters, and the others resume."""
+    before = three_paused(where, folder)
+    path = folder / "0" / name
+    flip(path, path.read_bytes().index(b"0.5") if name == JOURNAL else 400)
+    resume(where, folder)
+    run(where, folder, 3)  # what the first waits for
+    study = read_study(where, NAME)
+    changed, *others = study.trials
+    assert changed.state == "failed"
+    assert "was changed on the disk" in changed.reason
+    assert before.trials[0].result is not None
+    assert changed.result is not None
+    assert changed.result.spent_j >= before.trials[0].result.spent_j
+    assert [trial.params for trial in others].count(changed.params) == 1
+    assert {trial.state for trial in others} <= {"complete", "pruned"}
+    assert len(others) == 3
+    assert study.search_energy_j >= before.search_energy_j
 
 
 # Whose it is -------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from energyopt.tasks._cache import cache_folder, cached
+from energyopt.utils.digests import SEAL_BYTES
 
 ARRAYS = {
     "numbers": np.arange(1000, dtype=np.float32).reshape(10, 100),
@@ -66,7 +67,9 @@ def test_is_made_once_for_its_options_and_sources(source, folder):
     assert len(list(folder.iterdir())) == 4
 
 
-@pytest.mark.parametrize("damage", ["cut", "garbled", "empty", "no archive", "pickle", "folder"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "garbled", "one bit", "unsealed", "empty", "no archive", "pickle", "folder"]
+)
 def test_a_damaged_file_is_made_again(source, folder, damage):
     make = Maker()
     asked(make, source)
@@ -82,6 +85,8 @@ def test_a_damaged_file_is_made_again(source, folder, damage):
             {
                 "cut": good[: len(good) // 2],
                 "garbled": good[:400] + bytes(60) + good[460:],
+                "one bit": good[:150] + bytes([good[150] ^ 4]) + good[151:],
+                "unsealed": good[:-SEAL_BYTES],
                 "empty": b"",
                 "no archive": b"this is no archive",
             }[damage]

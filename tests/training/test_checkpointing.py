@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energyopt.core.journal import NAME, JournalReader, JournalWriter
+from energyopt.core.journal_lines import line_of
 from energyopt.core.outcome import outcome_of, outcome_of_stopped
 from energyopt.core.trial_result import TrialResult, TrialStart
-from energyopt.errors import TrialError
+from energyopt.errors import DamagedFileError, TrialError
 from energyopt.models.cnn import CNN
 from energyopt.models.mlp import MLP
 from energyopt.objectives import EnergyVsAccuracy
@@ -27,9 +28,18 @@ from energyopt.paradigms.scratch import Scratch
 from energyopt.schedulers import cosine, one_cycle
 from energyopt.tasks.digits import Digits
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import ResumeState, capture_state, load, restore, saver
+from energyopt.training.checkpointing import (
+    ResumeState,
+    capture_state,
+    check_same,
+    load,
+    restore,
+    save_to,
+)
 from energyopt.training.plan import Plan
 from energyopt.training.trial import run_trial
+from energyopt.utils.digests import SEAL_BYTES
+from tests.damage import flips
 from tests.toys import ESTIMATED, Counter, Pausable, Scripted, ToyMeter
 
 TASK = Digits(n_train=150, n_validation=40, n_test=20)
@@ -105,7 +115,7 @@ def in_pieces(make: Callable[[], Scratch], pieces: list[int], path: Path) -> lis
             restore(paradigm, load(path))
         seen += [paradigm.train(32) for _ in range(samples // 32)]
         seen.append((paradigm.evaluate(), random.random(), float(torch.rand(()))))
-        with saver(path)(capture_state(paradigm, samples)):
+        with save_to(path)(capture_state(paradigm, samples)):
             pass
     return [*seen, {name: of.tolist() for name, of in paradigm.model.state_dict().items()}]
 
@@ -148,7 +158,7 @@ def test_numpys_generator_goes_on_where_it_was(tmp_path: Path) -> None:
     numpys.seed(5)
     numpys.standard_normal(3)
     paradigm = scratch()
-    with saver(tmp_path / PAUSED)(capture_state(paradigm, 0)):
+    with save_to(tmp_path / PAUSED)(capture_state(paradigm, 0)):
         pass
     expected = numpys.standard_normal(4).tolist()
     numpys.seed(6)
@@ -176,7 +186,7 @@ def test_code_is_not_kept(tmp_path: Path) -> None:
     path = tmp_path / PAUSED
     with (
         pytest.raises(TrialError, match=r"state\(\) holds pathlib\.\S*Path, and a paused trial"),
-        saver(path)(capture_state(Holds(Path("x")), 0)),
+        save_to(path)(capture_state(Holds(Path("x")), 0)),
     ):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -207,12 +217,68 @@ def test_a_file_that_cannot_be_read_is_said_in_a_sentence(
 
 def test_an_earlier_pause_stays_until_the_next_is_whole(tmp_path: Path) -> None:
     path = tmp_path / PAUSED
-    with saver(path)(capture_state(Holds(1), 1)):
+    with save_to(path)(capture_state(Holds(1), 1)):
         assert not path.exists()
-    with pytest.raises(RuntimeError, match="died"), saver(path)(capture_state(Holds(2), 2)):
+    with pytest.raises(RuntimeError, match="died"), save_to(path)(capture_state(Holds(2), 2)):
         raise RuntimeError("died")
     assert load(path)["paradigm"] == {"of": 1}
     assert [path.name for path in tmp_path.iterdir()] == [PAUSED]
+
+
+# What was changed on the disk --------------------------------------------------------------
+
+
+def saved(path: Path) -> Any:
+    """A state with weights, which is kept; return its content."""
+    torch.manual_seed(1)
+    with save_to(path)(capture_state(Holds(torch.rand(64)), 1, pause=0)):
+        pass
+    return content(path)
+
+
+def content(path: Path) -> Any:
+    state = load(path)
+    tensor = state["paradigm"]["of"]
+    return tensor.tolist(), state["samples"], state["random"]["python"], state["pause"]
+
+
+def without_seal(path: Path) -> None:
+    """Make the file what earlier versions kept."""
+    path.write_bytes(path.read_bytes()[:-SEAL_BYTES])
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_a_flipped_bit_is_never_resumed(tmp_path: Path, is_sealed: bool) -> None:
+    path = tmp_path / PAUSED
+    whole = saved(path)
+    if not is_sealed:
+        without_seal(path)
+        assert content(path) == whole
+    for _ in flips(path, 300):
+        with contextlib.suppress(DamagedFileError):
+            assert content(path) == whole  # in bytes without a meaning
+
+
+def test_a_file_that_lost_its_end_is_never_resumed(tmp_path: Path) -> None:
+    path = tmp_path / PAUSED
+    whole = saved(path)
+    data = path.read_bytes()
+    for length in range(0, len(data), 7):
+        path.write_bytes(data[:length])
+        with contextlib.suppress(DamagedFileError):
+            assert content(path) == whole  # only its seal was cut
+
+
+def test_the_state_of_another_trial_is_not_resumed(tmp_path: Path) -> None:
+    mine, theirs = Folder(tmp_path / "a", SCRIPT), Folder(tmp_path / "b", [0.3, 0.5])
+    mine.run(plan(0))
+    theirs.run(plan(0))
+    theirs.run(plan(60), resume=True)
+    (theirs.path / PAUSED).replace(mine.path / PAUSED)
+    paused = JournalReader(mine.path / NAME).read().paused()
+    assert paused is not None
+    with pytest.raises(DamagedFileError, match=r"paused\.pt is not the state that it paused with"):
+        check_same(mine.path / PAUSED, paused.at)
 
 
 # The loop ----------------------------------------------------------------------------------
@@ -244,7 +310,7 @@ class Folder:
             plan,
             TrialStart(plan.target, plan.epochs, seed=0, provenance=self.provenance),
             journal,
-            keep=saver(self.path / PAUSED),
+            keep=save_to(self.path / PAUSED),
             resumed=resumed,
             **more,
         )
@@ -392,12 +458,14 @@ def test_what_paused_before_pauses_had_numbers_goes_on(tmp_path: Path) -> None:
     folder.run(plan(60), resume=True)
     lines = [json.loads(line) for line in (tmp_path / NAME).read_text().splitlines()]
     for line in lines:
+        del line["blake2b"]
         for data in line.values():
             if isinstance(data, dict):
                 data.pop("index", None)
+                data.pop("state", None)
     (tmp_path / NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
     state = {key: of for key, of in load(tmp_path / PAUSED).items() if key != "pause"}
-    with saver(tmp_path / PAUSED)(state):
+    with save_to(tmp_path / PAUSED)(state):
         pass
     paused = folder.run(plan(120), resume=True)
     assert paused.end == "paused"
@@ -411,7 +479,9 @@ def test_a_pause_that_did_not_count_does_not_go_on_here(tmp_path: Path) -> None:
     text = (tmp_path / NAME).read_text()
     assert '{"Pause": {"samples": 25, ' in text
     text = text.replace('{"Pause": {"samples": 25, ', '{"Pause": {"samples": null, ')
-    (tmp_path / NAME).write_text(text)
+    lines = [json.loads(line) for line in text.splitlines()]
+    content = [{key: line[key] for key in line if key != "blake2b"} for line in lines]
+    (tmp_path / NAME).write_text("".join(map(line_of, content)))
     with pytest.raises(TrialError, match="it does not say how much was trained"):
         folder.run(plan(None), resume=True)
 

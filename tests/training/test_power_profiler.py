@@ -26,7 +26,7 @@ from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.hardware.power_limit_policy import selector
 from energyopt.stopping.rules import Rules
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import ResumeState, load, saver
+from energyopt.training.checkpointing import ResumeState, load, save_to
 from energyopt.training.plan import Plan
 from energyopt.training.power_profiler import PowerProfiler, limits_to_try
 from energyopt.training.trial import run_trial
@@ -156,7 +156,7 @@ def paused_after_profile(
         lambda: Resumable(gpu, [0.5, 0.6, 0.7]),
         *(gpu, Plan(0.9, 20, pause_at_j=pause_at_j), START, journal),
         profiler=of,
-        keep=saver(folder / PAUSED),
+        keep=save_to(folder / PAUSED),
         resumed=ResumeState(journal.resumed, state) if state and journal.resumed else None,
     )
 

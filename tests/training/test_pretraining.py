@@ -27,7 +27,7 @@ from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.jobs.job import ready_trial
 from energyopt.report.flags import explain_flag
 from energyopt.training.checkpointing import NAME as PAUSED
-from energyopt.training.checkpointing import ResumeState, load, saver
+from energyopt.training.checkpointing import ResumeState, load, save_to
 from energyopt.training.plan import Plan
 from energyopt.training.pretraining import (
     RECORD,
@@ -39,6 +39,7 @@ from energyopt.training.pretraining import (
 from energyopt.training.recorder import Recorder
 from energyopt.training.trial import run_trial
 from tests.composing import composed
+from tests.damage import flips
 from tests.toys import ESTIMATED, Counter, Scripted, ToyMeter
 
 START = TrialStart(0.9, 2, seed=1, provenance=ESTIMATED)
@@ -124,6 +125,19 @@ def test_what_is_damaged_is_learnt_again(tmp_path: Path, damage: str) -> None:
         (place / damage).write_bytes(b"\x00" * 9)
     assert train_or_load(course(counter), tmp_path / "knowledge", known)[1].fresh
     assert not train_or_load(course(counter), tmp_path / "knowledge", known)[1].fresh
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, RECORD])
+def test_a_flipped_bit_is_learnt_again(tmp_path: Path, name: str) -> None:
+    counter = Counter()
+    known = recorder(tmp_path / "a", ToyMeter(counter))
+    weights, upfront = train_or_load(course(counter), tmp_path / "knowledge", known)
+    path = tmp_path / "knowledge" / upfront.digest / name
+    for _ in flips(path, 40):
+        again, taken = train_or_load(course(counter), tmp_path / "knowledge", known)
+        assert taken.fresh or all(torch.equal(again[key], weights[key]) for key in weights)
+        assert name == RECORD or taken.fresh
+    assert "damaged_knowledge" in known.conditions.flags
 
 
 def test_a_divergence_teaches_nothing(tmp_path: Path) -> None:
@@ -464,7 +478,7 @@ def test_it_pauses_and_goes_on_as_if_it_had_not(tmp_path: Path, words: tuple[str
         state = load(path.with_name(PAUSED)) if resume else None
         journal = JournalWriter(path, is_rerun=True, samples=state["samples"] if state else None)
         resumed = ResumeState(journal.resumed, state) if journal.resumed and state else None
-        keep = saver(path.with_name(PAUSED))
+        keep = save_to(path.with_name(PAUSED))
         context = RunContext(pause_at_j=until_j)
         with (
             TrialFactory(composed(*words), context=context) as setup,

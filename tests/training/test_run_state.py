@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import sys
 import zipfile
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from energyopt.errors import TrialError
+from energyopt.errors import DamagedFileError, TrialError
 from energyopt.training.run_state import accessors, keep, load
+from tests.damage import flips
 
 
 @pytest.fixture(params=["torch", "archive"])
@@ -100,3 +102,15 @@ def test_a_file_that_holds_code_is_not_loaded(tmp_path: Path) -> None:
             np.lib.format.write_array(file, np.array([print]), allow_pickle=True)
     with pytest.raises(TrialError, match="cannot resume"):
         load(path)
+
+
+@pytest.mark.usefixtures("form")
+def test_a_flipped_bit_is_never_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "paused.pt"
+    state = {"values": [0.1, 2, "three"], "more": {"four": (5, None)}}
+    with keep(path, state):
+        pass
+    assert load(path) == state
+    for _ in flips(path, 100):
+        with contextlib.suppress(DamagedFileError):
+            assert load(path) == state
