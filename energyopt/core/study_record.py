@@ -34,11 +34,12 @@ class Outcome:
 
     Attributes:
         state: "complete" with values, "pruned" or "failed" without; "paused" if it can resume.
-        values: One number for each objective.
+        values: One number for each objective; infinite only where a job of another app returned it.
         constraints: Violations by name; all <= 0 means feasible.
         attributes: Plain data to show with the trial.
         reason: Why it was stopped or failed.
         result: The whole record, if the job was of our own app.
+        traceback: The lines of the user's code that raised, to be shown; not stored.
     """
 
     state: Literal["complete", "pruned", "failed", "paused"]
@@ -47,10 +48,11 @@ class Outcome:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
     result: TrialResult | None = None
+    traceback: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        if self.state == "complete" and not all(math.isfinite(v) for v in self.values):
-            raise ValueError(f"values={self.values} are not finite; report such a trial as failed")
+        if self.state == "complete" and any(map(math.isnan, self.values)):
+            raise ValueError(f"values={self.values} hold NaN; report such a trial as failed")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; the record is stored separately."""

@@ -30,6 +30,11 @@ def runs_elsewhere(config: DictConfig) -> bool:
     return _launcher(config) == "submitit_slurm"
 
 
+def redirects_output(config: DictConfig) -> bool:
+    """Return True if the launcher writes what trials print into files, as submitit does."""
+    return _launcher(config).startswith("submitit")
+
+
 def check_timeout(config: DictConfig) -> None:
     """Check that `trial_timeout_s` is null: only our own launcher supports it.
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-import numbers
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import optuna
 
 from energyopt.core.study_record import Metric, Outcome
 from energyopt.core.trial_result import TrialResult
-from energyopt.errors import DamagedFileError, DiskFullError, EnergyoptError
+from energyopt.errors import DamagedFileError, DiskFullError
+from energyopt.utils.failure import failure_of
 
 _NO_OUTPUT = re.compile(r"has not produced any output \(state: (\w+)\)")
 """Submitit's message about a job that died, in the middle of many lines."""
+
+_DIED = re.compile(r"exit codes of the workers are \{([^}]*)\}")
+"""The end of joblib's message about a worker that died."""
+
+_ENDED = ("FINISHED", "FAILED", "COMPLETED")  # states that do not say why
+
+_TEXT = (str, bytes, bytearray, memoryview)
 
 _KEYS = ("objectives", "constraints", "attributes")
 
@@ -56,14 +64,24 @@ def outcome_of_error(error: object) -> Outcome:
         raise error
     if isinstance(error, optuna.TrialPruned):
         return Outcome("pruned", reason=str(error) or "pruned by the job")
-    no_output = _NO_OUTPUT.search(str(error))
-    if no_output is not None:
-        return failed(f"the job of the trial ended without an answer ({no_output[1]})")
-    lines = str(error).strip().splitlines()
-    first = lines[0] if lines else ""
-    if isinstance(error, EnergyoptError):
-        return failed(first)
-    return failed(f"{type(error).__name__}: {first}" if first else type(error).__name__)
+    if not isinstance(error, BaseException):
+        return failed(f"the job ended with {shortened(error)}")
+    failure = failure_of(error)
+    death = _death(str(error))
+    if death is not None:
+        return failed(f"the job of the trial ended without an answer ({death})")
+    return replace(failed(failure.reason), traceback=failure.traceback)
+
+
+def _death(message: str) -> str | None:
+    """Return how the process of a job died, as its launcher says it; None if it did not."""
+    worker = _DIED.search(message)
+    if worker is not None:
+        return worker[1]
+    output = _NO_OUTPUT.search(message)
+    if output is None or output[1] not in _ENDED:
+        return output and output[1]
+    return f"{output[1]}: it was killed, or ended itself; submitit's logs of it may say more"
 
 
 def failed(reason: str, result: TrialResult | None = None) -> Outcome:
@@ -88,8 +106,11 @@ def _values(objectives: object, count: int) -> tuple[float, ...]:
     if values is None or len(values) != count:
         expected = f"{count} number{'s' if count > 1 else ''}"
         raise InvalidResultError(f"{shortened(objectives)}; {expected} expected")
-    if not all(math.isfinite(value) for value in values):
-        raise InvalidResultError(f"{shortened(objectives)}, which is not finite")
+    if any(map(math.isnan, values)):
+        raise InvalidResultError(
+            f"{shortened(objectives)}; NaN cannot be compared, so return inf for a diverged "
+            "training that is to count as bad"
+        )
     return values
 
 
@@ -110,7 +131,7 @@ def plain_attributes(attributes: Any) -> dict[str, Any]:
         InvalidResultError: If they are something else.
     """
     try:
-        text = json.dumps({} if attributes is None else dict(attributes), default=_unpacked)
+        text = json.dumps({} if attributes is None else dict(attributes), default=_listed)
     except (TypeError, ValueError) as error:
         raise InvalidResultError(
             f"the attributes {shortened(attributes)}; plain data expected"
@@ -120,21 +141,31 @@ def plain_attributes(attributes: Any) -> dict[str, Any]:
 
 
 def _numbers(value: Any) -> tuple[float, ...] | None:
-    """Return the numbers of a scalar or a sequence of Python, numpy or torch; else None."""
+    """Return the numbers of a scalar or a sequence of Python, numpy or torch; else None.
+
+    A number is what `float()` takes: also text, a Decimal, an object with `__float__`.
+    """
     value = _unpacked(value)
-    is_sequence = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-    items = [_unpacked(item) for item in (value if is_sequence else [value])]
-    if not all(isinstance(item, numbers.Real) for item in items):
-        return None
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, _TEXT)
     try:
-        return tuple(map(float, items))
-    except OverflowError:  # an integer beyond the range of floats
+        return tuple(float(_unpacked(item)) for item in (value if is_sequence else [value]))
+    except Exception:  # `__float__` of a user's object may raise anything
         return None
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _unpacked(value: Any) -> Any:
-    """Return an array or tensor as plain numbers, and anything else as it is."""
-    return value.tolist() if hasattr(value, "tolist") else value
+    """Return an array or tensor as plain numbers, and anything else as it is.
+
+    An array of one element is that element, whatever its dimensions.
+    """
+    plain = _listed(value)
+    while plain is not value and isinstance(plain, list) and len(plain) == 1:
+        (plain,) = plain
+    return plain
 
 
 def shortened(value: object) -> str:

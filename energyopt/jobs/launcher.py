@@ -103,6 +103,11 @@ class LocalLauncher(Launcher):
         timeout_s = math.inf if self._timeout_s is None else self._timeout_s
         self._program = HydraJobs(hydra_context, task_function, config, output, timeout_s)
 
+    @property
+    def redirects_output(self) -> bool:
+        """True if what jobs print goes into files."""
+        return isinstance(self._program, HydraJobs) and self._program.output == "file"
+
     def take(self, program: JobRunner) -> None:
         """Run the jobs of a program instead of a multirun's."""
         self._program = program

@@ -74,7 +74,7 @@ class StandaloneJobs:
             returned.status = JobStatus.COMPLETED
         except BaseException as error:
             returned._return_value = error  # noqa: SLF001
-        return pickled(returned)
+        return pickled(returned, prints=True)
 
     def _train(self, job: Job) -> StandaloneResult:
         path = self.journal(job.number)

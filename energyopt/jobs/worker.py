@@ -13,7 +13,6 @@ import pickle
 import signal
 import sys
 import threading
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +27,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from energyopt.core.run_context import VARIABLE
 from energyopt.errors import TrialError
+from energyopt.jobs.failed_job import carried
 from energyopt.jobs.supervisor import supervise
 from energyopt.utils.paths import STORAGE_VARIABLE
 
@@ -102,7 +103,9 @@ class HydraJobs:
         except BaseException as error:
             returned = JobReturn(status=JobStatus.FAILED, _return_value=error)
         returned.cfg = returned.hydra_cfg = None  # large, and known to the coordinator
-        return pickled(returned)
+        # A study shows the failures of its jobs itself, and each of them has this variable.
+        is_in_study = any(VARIABLE in override for override in job.overrides)
+        return pickled(returned, prints=self.output == "file" or not is_in_study)
 
     def _compose(self, job: Job) -> DictConfig:
         setup_globals()
@@ -163,12 +166,16 @@ def redirect_output(path: Path) -> None:
     os.close(file)
 
 
-def pickled(returned: JobReturn) -> bytes:
-    """Return an answer as bytes; an exception that cannot be pickled becomes its text."""
+def pickled(returned: JobReturn, *, prints: bool) -> bytes:
+    """Return an answer as bytes; an exception that cannot be pickled becomes its text.
+
+    Args:
+        returned: The answer.
+        prints: Whether to print the traceback of an exception on standard error.
+    """
     value = returned._return_value  # noqa: SLF001  # the property raises a job's exception
     if isinstance(value, BaseException):
-        traceback.print_exception(value)
-        returned._return_value = _portable(value)  # noqa: SLF001
+        returned._return_value = carried(value, prints=prints)  # noqa: SLF001
     try:
         return pickle.dumps(returned)
     except Exception as error:  # pickle raises whatever user types raise
@@ -179,18 +186,6 @@ def pickled(returned: JobReturn) -> bytes:
         return pickle.dumps(returned)
 
 
-def _portable(error: BaseException) -> Exception:
-    """Return the exception if it survives pickling, else a `TrialError` with its text."""
-    if isinstance(error, Exception):
-        try:
-            restored = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
-        except Exception:  # user exceptions break pickling in any way
-            restored = None
-        if type(restored) is type(error) and str(restored) == str(error):
-            return error
-    return TrialError(f"{type(error).__name__}: {error}")
-
-
 def main() -> None:
     """Run a job in a fresh interpreter: read it from standard input, answer on a pipe."""
     answer = int(sys.argv[1])
@@ -198,15 +193,28 @@ def main() -> None:
         supervise(sys.stdin.fileno(), answer)
     payload: dict[str, Any] = pickle.load(sys.stdin.buffer)  # noqa: S301  # from our parent
     sys.path[:] = payload["path"]
-    program, job, singletons = pickle.loads(payload["program"])  # noqa: S301
+    threading.Thread(target=_end_with, args=(os.dup(sys.stdin.fileno()),), daemon=True).start()
+    with os.fdopen(answer, "wb") as pipe:
+        pipe.write(_run(payload["program"]))
+
+
+def _run(program: bytes) -> bytes:
+    """Run a job in this fresh interpreter. Returns its pickled answer.
+
+    Reading it imports the app's modules, which may fail here alone.
+    """
     from hydra.core.singleton import Singleton
 
+    try:
+        runner, job, singletons = pickle.loads(program)  # noqa: S301  # from our parent
+    except BaseException as error:  # the boundary of the process, as in `HydraJobs.run`
+        returned = JobReturn(status=JobStatus.FAILED, _return_value=error)
+        return pickled(returned, prints=False)
     setup_globals()
     Singleton.set_state(singletons)
-    threading.Thread(target=_end_with, args=(os.dup(sys.stdin.fileno()),), daemon=True).start()
     setup_job_process()
-    with os.fdopen(answer, "wb") as pipe:
-        pipe.write(program.run(job))
+    answer: bytes = runner.run(job)
+    return answer
 
 
 def _end_with(lifeline: int) -> None:

@@ -29,6 +29,12 @@ def say(console: Console, text: str, *, style: str = "") -> None:
     console.print(Text("\n".join(lines), style=style), soft_wrap=True)
 
 
+def say_code(console: Console, text: str) -> None:
+    """Print lines of code, such as a traceback, as they are: wrapped, they could not be read."""
+    lines = (printable(line.expandtabs()) for line in text.splitlines())
+    console.print(Text("\n".join(lines)), soft_wrap=True)
+
+
 def drawn_over(console: Console) -> bool:
     """Return True if the console is a terminal on which lines can be drawn over.
 

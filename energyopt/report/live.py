@@ -25,13 +25,14 @@ from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import joules, roughly, setup, time_left
 from energyopt.core.window_quality import SHORT_ESTIMATE
 from energyopt.errors import JournalError
-from energyopt.report.console import drawn_over, say
+from energyopt.report.console import drawn_over, say, say_code
 from energyopt.report.flags import explain_flag
 from energyopt.report.sentences import params_text, source_lines
 
 _REFRESHES_PER_S = 4
 _LINE_EVERY_S = 600.0
 _SHORT_S = 60.0  # of a shorter study a log needs no time left
+_POSITION = '  File "'  # how a line of a traceback begins
 _EPOCH_PURPOSES = ("training", "evaluation")  # of the windows that each epoch has
 
 
@@ -43,6 +44,8 @@ class Progress:
         draw: Returns the live display of a terminal.
         line: Returns the line of a log; empty if there is nothing to report.
         every_s: Time between two lines of a log, in s.
+        draws: Whether it may draw; a job that prints to the terminal, or reads from it, needs it
+            for itself.
     """
 
     def __init__(
@@ -51,6 +54,8 @@ class Progress:
         draw: Callable[[], RenderableType],
         line: Callable[[], str],
         every_s: float = _LINE_EVERY_S,
+        *,
+        draws: bool = True,
     ) -> None:
         self._console = console
         self._line = line
@@ -58,7 +63,7 @@ class Progress:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._live: Live | None = None
-        if drawn_over(console):
+        if draws and drawn_over(console):
             self._live = Live(
                 get_renderable=draw,
                 console=console,
@@ -105,10 +110,16 @@ class LiveStudy(Progress):
         n_trials: Total number of trials.
         console: The console to show it on; live if it is a terminal.
         provenance: Source of energies, if printed already; else that of the first trial is printed.
+        draws: Whether it may draw on a terminal; see `Progress`.
     """
 
     def __init__(
-        self, n_trials: int, console: Console, provenance: Provenance | None = None
+        self,
+        n_trials: int,
+        console: Console,
+        provenance: Provenance | None = None,
+        *,
+        draws: bool = True,
     ) -> None:
         self._n_trials = n_trials
         self._provenance = provenance
@@ -119,8 +130,9 @@ class LiveStudy(Progress):
         self._energy_by_trial_j: dict[int, float] = {}
         self._warned: set[str] = set()
         self._best: TrialRecord | None = None
+        self._tracebacks: dict[tuple[str, ...], int] = {}  # positions, and who was there first
         # Last: rich draws once when it is constructed.
-        super().__init__(console, self._render, self._log_line)
+        super().__init__(console, self._render, self._log_line, draws=draws)
 
     def take_up(self, n_finished: int, trials: Sequence[TrialRecord]) -> None:
         """Start with the trials that the study already has."""
@@ -158,6 +170,16 @@ class LiveStudy(Progress):
         self._running.pop(number, None)
         self._paused.discard(number)
         self.note(text)
+
+    def raised(self, number: int, traceback: str) -> None:
+        """Print the traceback of a job, if it has one; that of an earlier job is not repeated."""
+        if not traceback:
+            return
+        first = self._tracebacks.setdefault(_positions(traceback), number)
+        if first == number:
+            say_code(self._console, traceback)
+        else:
+            self.note(f"trial {number} raised where trial {first} did; its log has the traceback")
 
     def warn(self, flags: Sequence[str]) -> None:
         """Print warnings about the measuring conditions, each once, with its remedy."""
@@ -269,6 +291,11 @@ class LiveTrial(Progress):
         run = _Running("", JournalReader(journal), time.monotonic())
         line = partial(_training_line, "training", run)
         super().__init__(console, lambda: _dim(line()), line)
+
+
+def _positions(traceback: str) -> tuple[str, ...]:
+    """Return where a traceback passes: that of another trial differs in its message alone."""
+    return tuple(line for line in traceback.splitlines() if line.startswith(_POSITION))
 
 
 def _dim(line: str) -> Text:

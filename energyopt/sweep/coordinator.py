@@ -345,6 +345,7 @@ class Coordinator:
                 live.paused(record)
             else:
                 live.ended(record, self._n_finished())
+        live.raised(number, answer.traceback)
         if refusal is not None:
             raise refusal
         if outcome.result is not None and outcome.result.valid:

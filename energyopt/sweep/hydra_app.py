@@ -25,6 +25,7 @@ from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, LauncherError, TrialError
 from energyopt.jobs import external_launchers
+from energyopt.jobs.failed_job import recorded
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import Readiness, restore_limits
 from energyopt.jobs.launcher import LocalLauncher
@@ -159,7 +160,7 @@ class HydraApp(ABC):
         """
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self._multirun.context,
-            task_function=self._task_function,
+            task_function=recorded(self._task_function),
             config=self._config,
         )
         self._local: LocalLauncher | None = getattr(self._launcher, "local", None)
@@ -224,6 +225,13 @@ class HydraApp(ABC):
     @abstractmethod
     def hardware(self) -> Mapping[str, Any]:
         """The group `hardware` of the default configuration, resolved."""
+
+    @property
+    def shares_terminal(self) -> bool:
+        """True if jobs print to the terminal of this command, or read from it."""
+        if self._local is not None:
+            return not self._local.redirects_output
+        return self.in_process or not external_launchers.redirects_output(self._config)
 
     def jobs_left(self) -> str | None:
         """Return a line about jobs that a cluster still runs; None without any."""

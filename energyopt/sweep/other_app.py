@@ -355,6 +355,13 @@ class OtherApp(HydraApp):
             return returned, time.monotonic() - began_s
 
     def _outcome(self, number: int, returned: JobReturn, time_s: float) -> Outcome:
+        """Return the outcome of a job, with the traceback of what it raised, if it did."""
+        outcome = self._outcome_of_answer(number, returned, time_s)
+        if returned.status == JobStatus.COMPLETED:
+            return outcome
+        return replace(outcome, traceback=outcome_of_error(value_of(returned)).traceback)
+
+    def _outcome_of_answer(self, number: int, returned: JobReturn, time_s: float) -> Outcome:
         value, record = value_of(returned), read_result(self.folder(number))
         if record is not None:
             return self._outcome_of_run(record, value)

@@ -15,7 +15,7 @@ from energyopt.core.metric import Monitor
 from energyopt.errors import ConfigError, EnergyoptError, GpusBusyError, StudyError
 from energyopt.jobs.job import Readiness
 from energyopt.jobs.job_result import outcome_of_error
-from energyopt.report.console import say
+from energyopt.report.console import say, say_code
 from energyopt.search.space import Space, Value
 from energyopt.sweep.composer import Composer
 from energyopt.sweep.study_identity import POWER_LIMIT
@@ -93,9 +93,12 @@ class Preflight:
         value = self._run([*self._space.fixed, *self._space.overrides(params), *overrides])
         if isinstance(value, Readiness):
             return value
+        outcome = outcome_of_error(value)
+        if outcome.traceback and not isinstance(value, GpusBusyError):
+            say_code(self._console, outcome.traceback)
         if isinstance(value, EnergyoptError):
             raise value
-        raise StudyError(f"the default setup cannot be built: {outcome_of_error(value).reason}")
+        raise StudyError(f"the default setup cannot be built: {outcome.reason}")
 
     def _check_limits(self, ready: Readiness) -> None:
         """Check that the GPUs accept all swept power limits.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,8 @@ class StudySweeper:
             notes = [*app.notes(), *_study_notes(store, n_reconciled), *notes]
             app.print_banner(console, n_trials, store.n_finished())
             provenance = app.ready.provenance if app.ready else None
-            with LiveStudy(n_trials, console, provenance) as live:
+            draws = not app.shares_terminal
+            with LiveStudy(n_trials, console, provenance, draws=draws) as live:
                 live.take_up(store.n_finished(), store.read().trials)
                 live.warn(app.ready.flags if app.ready else ())
                 for line in notes:
@@ -157,7 +158,7 @@ class StudySweeper:
             meters = CommandMeters.of(app.hardware)
             app.open(stack)
             app.check_machine(console)
-            with waiting(console, "training one epoch of the default configuration"):
+            with self._waiting("training one epoch of the default configuration"):
                 lines = dry_run(app, self._options, meters)
         for line in lines:
             say(console, line)
@@ -186,11 +187,17 @@ class StudySweeper:
         if not isinstance(self._app, OtherApp):
             return
         try:
-            with waiting(self._console, "running the default configuration"):
+            with self._waiting("running the default configuration"):
                 self._app.settle(self._samplers.first_pause_j(), self._first_point())
         except Interrupted as interrupt:
             say(self._console, "interrupted in the default configuration: there is no study yet")
             raise SystemExit(interrupt.exit_code) from None
+
+    def _waiting(self, text: str) -> AbstractContextManager[object]:
+        """Show a spinner while a job runs, unless it needs the terminal for itself."""
+        if self._app.shares_terminal:
+            return nullcontext()
+        return waiting(self._console, text)
 
     def _first_point(self) -> Mapping[str, Value] | None:
         """Return the first point of a grid; None where points are suggested."""

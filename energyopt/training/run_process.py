@@ -18,8 +18,9 @@ from types import FrameType, TracebackType
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from energyopt.core.trial_result import End
-from energyopt.errors import EnergyoptError, RunPaused, RunStopped, TrialError
+from energyopt.errors import RunPaused, RunStopped, TrialError
 from energyopt.hardware.power_limit import PowerLimit
+from energyopt.utils.failure import reason_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -194,11 +195,7 @@ def end_by(error: BaseException | None) -> tuple[End, str] | None:
             return "interrupted", f"ended by {error}"
         case KeyboardInterrupt():
             return "interrupted", "interrupted"
-    lines = str(error).strip().splitlines()
-    first = lines[0] if lines else ""
-    if isinstance(error, EnergyoptError):
-        return "failed", first
-    return "failed", f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return "failed", reason_of(error)
 
 
 def _ends_process(handler: object) -> bool:

@@ -20,6 +20,16 @@ ONE, TWO = METRICS[:1], METRICS
 INF, NAN = float("inf"), float("nan")
 
 
+class Floating:
+    def __float__(self) -> float:
+        return 0.5
+
+
+class Refusing:
+    def __float__(self) -> float:
+        raise RuntimeError("no")
+
+
 @pytest.mark.parametrize(
     ("returned", "values"),
     [
@@ -39,6 +49,21 @@ INF, NAN = float("inf"), float("nan")
         (np.array([1, 2.5]), (1.0, 2.5)),
         (torch.tensor([1, 2.5]), (1.0, 2.5)),
         (OmegaConf.create([1, 2.5]), (1.0, 2.5)),
+        ("0.5", (0.5,)),
+        (" 1e-3 ", (0.001,)),
+        (Decimal("0.5"), (0.5,)),
+        (Floating(), (0.5,)),
+        (True, (1.0,)),
+        (np.array([[0.5]]), (0.5,)),
+        ([np.array([0.5])], (0.5,)),
+        ([torch.tensor([1.0]), np.array([[2.5]])], (1.0, 2.5)),
+        (("1", Decimal("2.5")), (1.0, 2.5)),
+        (INF, (INF,)),
+        (-INF, (-INF,)),
+        ("inf", (INF,)),
+        (np.float32(INF), (INF,)),
+        (torch.tensor([1, INF]), (1.0, INF)),
+        ((1, -INF), (1.0, -INF)),
         ({"objectives": 1.5}, (1.5,)),
         ({"objectives": [1, 2.5], "constraints": {}, "attributes": {}}, (1.0, 2.5)),
         ({"objectives": [1, 2.5], "constraints": None, "attributes": None}, (1.0, 2.5)),
@@ -56,21 +81,24 @@ def test_numbers_of_any_kind_complete_a_trial(returned, values):
     ("returned", "metrics", "reason"),
     [
         (None, ONE, "the job returned None; 1 number expected"),
-        ("0.5", ONE, "the job returned '0.5'; 1 number expected"),
+        ("much", ONE, "the job returned 'much'; 1 number expected"),
         (b"a", ONE, "the job returned b'a'; 1 number expected"),
-        (Decimal(1), ONE, "the job returned Decimal('1'); 1 number expected"),
+        (Refusing(), ONE, "1 number expected"),
+        ("0.5", TWO, "the job returned '0.5'; 2 numbers expected"),
         (1j, ONE, "the job returned 1j; 1 number expected"),
         (10**400, ONE, "1 number expected"),
         ([], ONE, "the job returned []; 1 number expected"),
         ([1, 2], ONE, "the job returned [1, 2]; 1 number expected"),
         (0.5, TWO, "the job returned 0.5; 2 numbers expected"),
-        ([1, "2"], TWO, "the job returned [1, '2']; 2 numbers expected"),
+        ([1, "b"], TWO, "the job returned [1, 'b']; 2 numbers expected"),
         ([[1], [2]], TWO, "the job returned [[1], [2]]; 2 numbers expected"),
         (np.eye(2), TWO, "2 numbers expected"),
         ({1, 2}, TWO, "the job returned {1, 2}; 2 numbers expected"),
         ([0] * 999, TWO, "...; 2 numbers expected"),
-        (NAN, ONE, "the job returned nan, which is not finite"),
-        ([1, INF], TWO, "the job returned [1, inf], which is not finite"),
+        (NAN, ONE, "the job returned nan; NaN cannot be compared, so return inf for"),
+        ("nan", ONE, "the job returned 'nan'; NaN cannot be compared"),
+        (torch.tensor(NAN), ONE, "NaN cannot be compared"),
+        ([INF, NAN], TWO, "the job returned [inf, nan]; NaN cannot be compared"),
         ({}, ONE, "the job returned a mapping with the keys ; objectives is needed"),
         ({"loss": 1}, ONE, "the job returned a mapping with the keys loss; objectives is needed"),
         ({"objectives": 1, "extra": 2}, ONE, "with the keys objectives, extra; "),
@@ -132,9 +160,9 @@ def test_the_number_of_objectives_is_that_of_the_metrics():
         (optuna.TrialPruned("too slow"), "pruned", "too slow"),
         (optuna.TrialPruned(), "pruned", "pruned by the job"),
         (ConfigError("lr=0 is not allowed"), "failed", "lr=0 is not allowed"),
-        (HardwareError("no sensor\nmore"), "failed", "no sensor"),
+        (HardwareError("no sensor:\nchmod it"), "failed", "no sensor: chmod it"),
         (ValueError("odd"), "failed", "ValueError: odd"),
-        (ValueError("\n  first\nsecond"), "failed", "ValueError: first"),
+        (ValueError("\n  first\nsecond"), "failed", "ValueError: first; second"),
         (KeyError("x"), "failed", "KeyError: 'x'"),
         (MemoryError(), "failed", "MemoryError"),
         (SystemExit(3), "failed", "SystemExit: 3"),
@@ -142,6 +170,11 @@ def test_the_number_of_objectives_is_that_of_the_metrics():
             RuntimeError("Job 7 with path x\nhas not produced any output (state: OUT_OF_MEMORY)"),
             "failed",
             "the job of the trial ended without an answer (OUT_OF_MEMORY)",
+        ),
+        (
+            RuntimeError("A worker died.\n\nThe exit codes of the workers are {SIGSEGV(-11)}"),
+            "failed",
+            "the job of the trial ended without an answer (SIGSEGV(-11))",
         ),
     ],
     ids=repr,
