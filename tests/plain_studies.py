@@ -100,7 +100,7 @@ def _trials(draw: st.DrawFn, number: int) -> dict[str, Any]:
     space = {} if state == "waiting" else _SPACE
     params = draw(st.fixed_dictionaries({}, optional={k: _value(d) for k, d in space.items()}))
     ended = state in ("complete", "pruned", "failed")
-    values = [draw(st.floats(0, 1e9)), draw(st.floats(0, 1))]
+    values = [draw(st.floats(0, 1e9) | st.just(math.inf)), draw(st.floats(0, 1))]
     made = None
     has_result = draw(st.booleans())
     if _ENDS[state] and has_result:
@@ -154,7 +154,9 @@ def _value(distribution: BaseDistribution) -> st.SearchStrategy[Any]:
 def _outcomes(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "state": draw(st.sampled_from(["complete", "pruned", "failed", "paused"])),
-        "values": draw(st.lists(st.floats(0, 9), max_size=2)),
+        "values": draw(
+            st.lists(st.floats(0, 9) | st.sampled_from([math.inf, -math.inf]), max_size=2)
+        ),
         "constraints": {"target_missed_by": draw(st.floats(-1, 1))},
         "attributes": draw(_ATTRIBUTES),
         "reason": draw(_TEXT),
