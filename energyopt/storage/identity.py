@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,10 @@ IDENTITY = "energyopt"
 PLANS = "energyopt_plans"
 """Attribute of a study that holds the report settings of its last run."""
 
-_APP = re.compile(r"python (-m [A-Za-z_][\w.]*|[\w./+][\w./+-]*)")
+_APP = re.compile(r"python (-m [A-Za-z_][\w.]*|[\w./+][\w./+-]*|'[\w./+][\w ./+-]*')")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_MAX_CHARACTERS = 512  # of Optuna's column
+_JOINER = "\u200d"  # between the parts of an emoji
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,29 @@ def check_name(name: str) -> None:
             f"study={name!r} is not a name: up to 100 letters, digits, '.', '_', '+' and '-', "
             "beginning with a letter or digit"
         )
+
+
+def check_any_name(name: str) -> None:
+    """Check that a text can be the name of another app's study: nearly all that Optuna takes.
+
+    Raises:
+        StudyError: If it is empty, very long, or would not be seen as it is on a terminal.
+    """
+    is_seen = name.replace(_JOINER, "").isprintable() and bool(name.strip())
+    if not is_seen or len(name) > _MAX_CHARACTERS:
+        raise StudyError(
+            f"study={name!r} is not a name: up to {_MAX_CHARACTERS} printable characters on one "
+            "line"
+        )
+
+
+def file_name(name: str) -> str:
+    """Return a name for the files of a study: its own where that is safe, else one like it."""
+    if is_name(name):
+        return name
+    text = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60]
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{text or 'study'}-{digest}"
 
 
 def no_such_study(name: str, names: Iterable[str], url: str) -> str:

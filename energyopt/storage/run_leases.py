@@ -26,7 +26,7 @@ from energyopt.storage.database import (
     storage_url,
 )
 from energyopt.storage.database_files import locked_study
-from energyopt.storage.identity import check_name
+from energyopt.storage.identity import check_any_name, file_name
 from energyopt.storage.tables import RUNS, next_number, process_of
 from energyopt.utils.locks import locked_file
 from energyopt.utils.process import Process
@@ -130,13 +130,13 @@ def only_coordinator(location: str, name: str) -> Iterator[bool]:
         StorageError: If the folder of the database is not writable.
         StudyError: If another process holds the lock, or the study's name is invalid.
     """
-    check_name(name)
+    check_any_name(name)
     file = sqlite_file(storage_url(location))
     if file is None:
         yield False
         return
     make_folder(file.parent)
-    path = file.with_name(f".{file.name}.{name}.lock")
+    path = file.with_name(f".{file.name}.{file_name(name)}.lock")
     remedy = "wait for it, stop it, or give this run another study=name"
 
     def refuse(descriptor: int) -> None:

@@ -26,7 +26,7 @@ from energyopt.storage.database import (
     storage_errors,
     storage_url,
 )
-from energyopt.storage.identity import IDENTITY, Identity, check_metrics, check_name, check_same
+from energyopt.storage.identity import IDENTITY, Identity, check_any_name, check_metrics, check_same
 from energyopt.storage.run_leases import Run
 from energyopt.storage.tables import prepare
 from energyopt.utils.process import Process
@@ -75,7 +75,7 @@ def open_study(
         StorageError: If the database cannot be used.
         StudyError: If the study exists with another identity, or another host runs it in a file.
     """
-    check_name(name)
+    check_any_name(name)
     storage = open_database(location, create=True)
     url = storage_url(location)
     with storage_errors(url), quiet_optuna(), _closed_on_error(storage):

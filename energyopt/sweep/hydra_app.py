@@ -60,17 +60,20 @@ def value_of(returned: JobReturn) -> Any:
     return returned._return_value  # noqa: SLF001
 
 
-def package_note(n_jobs: int, *, on_gpus: bool) -> str:
+def package_note(n_jobs: int, *, on_gpus: bool, is_own_app: bool) -> str:
     """Return the sentence that trials which read the CPU packages run one at a time.
 
     Args:
         n_jobs: How many were to run.
         on_gpus: Whether GPUs are metered as well.
+        is_own_app: Whether the keys are those of our own app.
     """
-    other = "hardware.cpu=false" if on_gpus else "hardware=estimate, which counts CPU time,"
+    prefix = "" if is_own_app else "hydra.sweeper."
+    no_cpu = "hardware.cpu=false" if is_own_app else "'hydra.sweeper.hardware={cpu: false}'"
+    other = no_cpu if on_gpus else f"{prefix}hardware=estimate, which counts CPU time,"
     return (
-        f"n_jobs={n_jobs}, but RAPL counts whole CPU packages, whichever trial runs on them, so 1 "
-        f"trial runs at a time; {other} can run more"
+        f"{prefix}n_jobs={n_jobs}, but RAPL counts whole CPU packages, whichever trial runs on "
+        f"them, so 1 trial runs at a time; {other} can run more"
     )
 
 

@@ -6,6 +6,7 @@ its `Run` declares becomes the study's goal, and the run its first trial.
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +75,8 @@ def _command() -> str:
         return f"python -m {spec.name}"
     path = Path(file or sys.argv[0])
     is_here = path.resolve().is_relative_to(Path.cwd())
-    return f"python {path.resolve().relative_to(Path.cwd()) if is_here else path.name}"
+    text = str(path.resolve().relative_to(Path.cwd()) if is_here else path.name)
+    return f"python {shlex.quote(text)}"
 
 
 class OtherApp(HydraApp):
@@ -180,8 +182,9 @@ class OtherApp(HydraApp):
             value = getattr(self._options, key.name)
             if key.needs_joules and value is not None:
                 raise ConfigError(
-                    f"{key.name}={value}: the jobs report no joules; make an energyopt.Run in "
-                    "them, or leave it null: search_budget_s is a budget there, too"
+                    f"hydra.sweeper.{key.name}={value}: the jobs report no joules; make an "
+                    "energyopt.Run in them, or leave it null: search_budget_s is a budget there, "
+                    "too"
                 )
 
     @property
@@ -272,9 +275,9 @@ class OtherApp(HydraApp):
         if store.read().results or (first is not None and first.outcome.result is not None):
             return []
         return [
-            "sampler=joule has nothing to learn from: the jobs report no energy, so it suggests at "
-            "random; make an energyopt.Run in them, return the attribute curve, or choose "
-            "hydra/sweeper/sampler=tpe"
+            "hydra/sweeper/sampler=joule has nothing to learn from: the jobs report no energy, so "
+            "it suggests at random; make an energyopt.Run in them, return the attribute curve, or "
+            "choose hydra/sweeper/sampler=tpe"
         ]
 
     def notes(self) -> list[str]:
@@ -283,9 +286,12 @@ class OtherApp(HydraApp):
         if self.goal is None or n_jobs <= max_parallel:
             return []
         if self._devices.reads_cpu:
-            return [package_note(n_jobs, on_gpus=self._devices.reads_gpus)]
+            note = package_note(n_jobs, on_gpus=self._devices.reads_gpus, is_own_app=False)
+            return [note]
         trials = "1 trial" if max_parallel == 1 else f"{max_parallel} trials"
-        return [f"n_jobs={n_jobs}, but there are energy counters for {trials} at a time"]
+        return [
+            f"hydra.sweeper.n_jobs={n_jobs}, but there are energy counters for {trials} at a time"
+        ]
 
     def print_banner(self, console: Console, n_trials: int, n_finished: int) -> None:
         """Print what is searched, before the first trial, where the jobs report."""

@@ -172,7 +172,7 @@ class OwnApp(HydraApp):
             return notes
         max_parallel, idle_s = ready.max_parallel, OmegaConf.select(self._config, "hardware.idle_s")
         if n_jobs > max_parallel and ready.holds_packages:
-            notes.append(package_note(n_jobs, on_gpus=bool(ready.gpu)))
+            notes.append(package_note(n_jobs, on_gpus=bool(ready.gpu), is_own_app=True))
         elif n_jobs > max_parallel:
             trials = "1 trial" if max_parallel == 1 else f"{max_parallel} trials"
             notes.append(f"n_jobs={n_jobs}, but there are GPUs for {trials} at a time")

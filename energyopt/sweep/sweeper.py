@@ -27,7 +27,7 @@ from energyopt.search.history_builder import HistoryBuilder
 from energyopt.search.space import Value
 from energyopt.storage.command_account import CommandAccount
 from energyopt.storage.credentials import refuse_kept_password, refuse_password
-from energyopt.storage.identity import check_name
+from energyopt.storage.identity import check_any_name, check_name
 from energyopt.storage.run_leases import BEATS_OF_GRACE, only_coordinator
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.composer import Composer
@@ -93,7 +93,8 @@ class StudySweeper:
             options, config, self._space, self._composer, lambda: self._app.goal
         )
         self._identity = self._app.identify()
-        check_name(self._app.name)
+        check = check_any_name if options.app is None else check_name
+        check(self._app.name)
         # Before the study exists: a schedule that cannot be made must leave none.
         self._samplers.schedule(self._samplers.sampler(0))
         if options.grid:
@@ -121,7 +122,7 @@ class StudySweeper:
         if self._options.dry_run:
             self._dry_run()
             return
-        with _keys_of(app), _tracebacks_of_samplers(), interrupting(), ExitStack() as stack:
+        with _tracebacks_of_samplers(), interrupting(), ExitStack() as stack:
             meters = CommandMeters.of(app.hardware)
             app.open(stack)
             sole = stack.enter_context(only_coordinator(app.storage, app.name))
@@ -317,18 +318,6 @@ def _study_notes(store: StudyStore, n_reconciled: int) -> list[str]:
         runs = ", ".join(map(str, other_runs))
         notes.append(f"the study is shared with {runs}: together they train n_trials")
     return notes
-
-
-@contextmanager
-def _keys_of(app: OtherApp | OwnApp) -> Iterator[None]:
-    """Name the key of another app in what the storage advises: it knows that of our own."""
-    try:
-        yield
-    except StudyError as error:
-        if isinstance(app, OtherApp):
-            text = str(error).replace("another study=name", "another hydra.sweeper.study_name")
-            error.args = (text.replace("own study=name", "own hydra.sweeper.study_name"),)
-        raise
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from energyopt.storage.identity import app_of
         ({"app": "rm -rf ."}, "python APP"),
         ({"app": "python x.py; rm -rf ."}, "python APP"),
         ({"app": "python -c 1"}, "python APP"),
+        ({"app": "python 'my train.py'"}, "python 'my train.py'"),
+        ({"app": "python 'x.py'; 'y.py'"}, "python APP"),
         ({"app": 3}, "python APP"),
     ],
 )

@@ -20,7 +20,7 @@ from energyopt.errors import StorageError, StudyError
 from energyopt.objectives import EnergyVsAccuracy
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.database import open_database
-from energyopt.storage.identity import Identity, check_name
+from energyopt.storage.identity import Identity, check_name, file_name
 from energyopt.storage.optuna_tables import count_trials, running_trials, stored_trials
 from energyopt.storage.reader import read_studies, read_study
 from energyopt.storage.reconciliation import TrialRemnant
@@ -465,17 +465,36 @@ def test_names_that_are_safe_files_are_taken(name):
     "name",
     ["", "../x", "a/b", "a b", ".hidden", "-flag", "x" * 101, "ä", "a\n", "a:b", "~", "a\\b"],
 )
-def test_other_names_are_refused_and_nothing_is_made(tmp_path, name):
-    database = str(tmp_path / "a.db")
+def test_other_names_are_refused_for_our_own_app(name):
     message = f"study={name!r} is not a name: up to 100 letters, digits"
     with pytest.raises(StudyError) as caught:
         check_name(name)
     assert message in str(caught.value)
-    with pytest.raises(StudyError, match="is not a name"):
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 513, "a\n", "a\0b", "a\u202eb", "\ud800"])
+def test_names_that_a_terminal_does_not_show_are_refused_and_nothing_is_made(tmp_path, name):
+    database = str(tmp_path / "a.db")
+    with pytest.raises(StudyError, match="is not a name: up to 512 printable characters"):
         StudyStore.open(database, name, ASKED, make_sampler)
     with pytest.raises(StudyError, match="is not a name"), only_coordinator(database, name):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar10/resnet 18", "../x", "_train", ".hidden", "größe 模型", "x" * 512, "-x", "a:b"]
+)
+def test_another_apps_study_has_any_name_and_the_files_a_safe_one(tmp_path, name):
+    database = str(tmp_path / "a.db")
+    with only_coordinator(database, name):
+        (lock,) = tmp_path.iterdir()
+        assert lock.name.isascii()
+        with pytest.raises(StudyError), only_coordinator(database, name):
+            pass
+        with only_coordinator(database, f"{name[1:]}y"):
+            assert len(list(tmp_path.iterdir())) == 2
+    assert file_name(name) != file_name(f"{name}y")
 
 
 # --- reading

@@ -61,6 +61,7 @@ class EnergyoptSweeper(Sweeper):
         A forked job returns to here before it runs, so few frames lie below its training.
         """
         from energyopt.errors import EnergyoptError
+        from energyopt.sweep.key_names import in_keys_of_other_app
         from energyopt.sweep.sweeper import StudySweeper
 
         job = None
@@ -70,7 +71,9 @@ class EnergyoptSweeper(Sweeper):
             if job is None:
                 study.run()
         except EnergyoptError as error:
-            raise CompactHydraException(str(error)) from error
+            is_own_app = self._options.get("app") is not None
+            text = str(error) if is_own_app else in_keys_of_other_app(str(error))
+            raise CompactHydraException(text) from error
         if job is not None:
             job.run()
 

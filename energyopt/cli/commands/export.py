@@ -31,10 +31,8 @@ def run(args: argparse.Namespace) -> None:
     from energyopt.report.console import say
     from energyopt.report.export.study_folder import write_folder
     from energyopt.storage.exchange.plain import plain_study
-    from energyopt.storage.identity import check_name
+    from energyopt.storage.identity import file_name
 
-    if args.out is None:
-        check_name(args.study)
-    out = Path(f"{args.study}-export") if args.out is None else args.out
+    out = Path(f"{file_name(args.study)}-export") if args.out is None else args.out
     study = write_folder(plain_study(args.storage, args.study), out, force=args.force)
     say(Console(), f"{out}: {len(study.trials)} trials")

@@ -9,20 +9,15 @@ from pathlib import Path
 from energyopt.errors import ConfigError, StorageError
 from energyopt.report.html.render import render, svg_of
 from energyopt.report.html.sections import Report
+from energyopt.storage.identity import file_name
 from energyopt.utils.files import written_whole
 
 PAGE = "report.html"
 
 
 def report_dir(study: str) -> Path:
-    """Return the default folder of a study's report.
-
-    Raises:
-        ConfigError: If the study's name cannot name a folder; a database can hold any text.
-    """
-    if study in ("", ".", "..") or "/" in study or "\0" in study:
-        raise ConfigError(f"study {study!r} is no name of a folder; give --out DIR")
-    return Path("studies") / study / "report"
+    """Return the default folder of a study's report; a database can hold any text as a name."""
+    return Path("studies") / file_name(study) / "report"
 
 
 def write_report(report: Report, folder: Path, *, force: bool, remove_older: bool = False) -> Path:

@@ -479,7 +479,7 @@ def trials_in(database: str) -> list[tuple[object, ...]]:
 def test_mistakes_of_words_are_sentences(studied: Program) -> None:
     for words, says in (
         (["export", "tyo"], "there is no study 'tyo'"),
-        (["export", "a/b"], "is not a name"),
+        (["export", "a/b"], "there is no study 'a/b'"),
         (["export", "toy", "--storage", "gone.db"], "there is no study database gone.db"),
         (["import", "studies"], "studies/study.json cannot be read: No such file or directory"),
         (["import", "none"], "none/study.json cannot be read"),

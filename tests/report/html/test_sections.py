@@ -355,9 +355,10 @@ def test_a_folder_of_anybodys_is_not_written_into(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "/etc"])
-def test_a_study_that_names_no_folder_needs_one(name: str) -> None:
-    with pytest.raises(ConfigError, match="is no name of a folder; give --out DIR"):
-        report_dir(name)
+def test_a_study_of_any_name_has_a_folder_of_its_own(name: str) -> None:
+    folder = report_dir(name)
+    assert folder.resolve().parent.parent == Path("studies").resolve()
+    assert folder.parent.name.isascii()
 
 
 # Inside trials ---------------------------------------------------------------------------------
