@@ -37,7 +37,8 @@ from energyopt.storage.reconciliation import Point
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.adapter import Adapter
 from energyopt.sweep.outbox import Outbox
-from energyopt.sweep.running_trial import RunningTrial, suggest
+from energyopt.sweep.running_trial import RunningTrial
+from energyopt.sweep.suggestion import suggest
 from energyopt.sweep.trial_queue import QueuedTrial, TrialQueue
 from energyopt.utils import failpoints
 from energyopt.utils.signals import Interrupted, deferring, interrupting
@@ -286,10 +287,7 @@ class Coordinator:
             context = RunContext(params=trial.params, pause_at_j=pause_at_j, resume=True)
             return RunningTrial(trial, queued.overrides, context)
         with self._store.storage_errors():
-            params = {d.key: suggest(trial, d) for d in self._space.groups}
-            for dimension in self._adapter.dimensions(params):
-                params[dimension.key] = suggest(trial, dimension)
-            params |= self._adapter.suggest_more(trial)
+            params = suggest(trial, self._space, self._adapter)
         recipe = self._adapter.recipe(params, n_repeats=queued.n_repeats)
         if pause_at_j is not None:
             self._store.keep_overrides(trial, recipe)

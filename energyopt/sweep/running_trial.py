@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
 from energyopt.core.run_context import RunContext
 from energyopt.core.study_record import Outcome, TrialRecord
 from energyopt.search.schedule import DEFAULT_SETUP
-from energyopt.search.space import Dimension, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +38,3 @@ class RunningTrial:
             default=bool(self.trial.user_attrs.get(DEFAULT_SETUP)),
             result=outcome.result,
         )
-
-
-def suggest(trial: Trial, dimension: Dimension) -> Value:
-    """Choose the value of a dimension for a trial."""
-    key, axis = dimension.key, dimension.distribution
-    if isinstance(axis, CategoricalDistribution):
-        choice: Value = trial.suggest_categorical(key, axis.choices)
-        return choice
-    if isinstance(axis, IntDistribution):
-        return trial.suggest_int(key, axis.low, axis.high, step=axis.step, log=axis.log)
-    assert isinstance(axis, FloatDistribution)  # noqa: S101  # for the type checker
-    return trial.suggest_float(key, axis.low, axis.high, step=axis.step, log=axis.log)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,10 @@ from optuna.samplers import BaseSampler
 
 from energyopt.config.instantiate import make_sampler
 from energyopt.core.metric import Monitor
+from energyopt.core.study_record import Metric
 from energyopt.errors import ConfigError
 from energyopt.search.budget import Budget, Estimate, ValueEstimator, worth_of_next
+from energyopt.search.rehearsal import Suggest, limitation_of
 from energyopt.search.samplers import continued_seed, sampler_node
 from energyopt.search.schedule import Schedule
 from energyopt.search.space import Space
@@ -20,6 +22,7 @@ from energyopt.search.unpickling import check_unpickling, guard_unpickling
 from energyopt.sweep.composer import Composer
 from energyopt.sweep.group_options import stopping_options
 from energyopt.sweep.options import Options
+from energyopt.sweep.space_check import MOST_OPTIONS
 from energyopt.sweep.training_goal import TrainingGoal
 
 
@@ -71,6 +74,40 @@ class SamplerFactory:
         if self._is_own_app:  # a name may stand for a subclass, or for a function that makes one
             check_unpickling(sampler, existing)
         return sampler
+
+    def rehearse(self, suggest: Suggest, metrics: Sequence[Metric]) -> None:
+        """Check that the sampler can search the space, before anything is trained.
+
+        Args:
+            suggest: Suggests the values of the space.
+            metrics: The objectives of the study.
+
+        Raises:
+            ConfigError: If it cannot, or misses a package.
+            SamplerError: If code of the user raises.
+        """
+        if isinstance(self.sampler(0), Schedule):  # it learns from what made-up trials do not have
+            return
+        default = self._composer.default_groups()
+        others = [default | {d.key: option} for d in self._space.groups for option in d.grid()]
+        reason = limitation_of(
+            lambda: self.sampler(0),
+            suggest,
+            [metric.direction for metric in metrics],
+            [default, *others[:MOST_OPTIONS]],
+        )
+        if reason is None:
+            return
+        key = "sampler=" if self._is_own_app else "hydra/sweeper/sampler="
+        allow = (
+            ""
+            if " at random: " not in reason
+            else (", or allow it with warn_independent_sampling=false among the sampler's options")
+        )
+        raise ConfigError(
+            f"{reason}; {key}tpe takes any space and any number of objectives, {key}random and "
+            f"{key}nsga2 as well{allow}"
+        )
 
     def _study_arguments(self) -> dict[str, Any]:
         """Return the constructor arguments that describe the study to our own samplers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from energyopt.sweep.own_app import OwnApp
 from energyopt.sweep.sampler_factory import SamplerFactory
 from energyopt.sweep.space_check import check_options, check_values
 from energyopt.sweep.space_parser import parse_space
+from energyopt.sweep.suggestion import suggest
 from energyopt.sweep.trial_queue import NextPoint
 from energyopt.utils import failpoints
 from energyopt.utils.files import refuse_shared
@@ -125,10 +127,13 @@ class StudySweeper:
         with _tracebacks_of_samplers(), interrupting(), ExitStack() as stack:
             meters = CommandMeters.of(app.hardware)
             app.open(stack)
+            self._rehearse()
             sole = stack.enter_context(only_coordinator(app.storage, app.name))
             app.check_machine(console)
             self._settle()
-            self._identity = app.identity_with_metrics(self._identity)
+            earlier, self._identity = self._identity, app.identity_with_metrics(self._identity)
+            if len(earlier.metrics) != len(self._identity.metrics):
+                self._rehearse()
             self._samplers.monitor = app.monitor
             store, outbox = self._open_study(stack, sole=sole)
             app.prepare(store)
@@ -149,6 +154,12 @@ class StudySweeper:
                     live.note(line)
                 self._coordinate(coordinator, store, n_trials, next_point, live)
             self._end(store, account, coordinator.failure)
+
+    def _rehearse(self) -> None:
+        """Check that the sampler can search the space; after `fork`, since it may start threads."""
+        if not self._options.grid:
+            points = partial(suggest, space=self._space, adapter=self._app)
+            self._samplers.rehearse(points, self._identity.metrics)
 
     def _dry_run(self) -> None:
         """Train one epoch of the default configuration, and print what the search would cost."""

@@ -1,4 +1,4 @@
-"""Samplers of any author: what they raise is called theirs, what they suggest is decimal."""
+"""Samplers of any author: errors are called theirs, and steps are decimal."""
 
 from __future__ import annotations
 
