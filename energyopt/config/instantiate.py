@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from energyopt.config.trust import targets_in, trusted_target
 from energyopt.errors import ConfigError, EnergyoptError
+from energyopt.utils.missing_packages import describe_import_error
 from energyopt.utils.text import did_you_mean
 
 Injected = Mapping[str, Callable[[], Any]]
@@ -167,9 +168,14 @@ def make_sampler(
         raise
     except Exception as error:
         cause = error.__cause__ or error
-        raise ConfigError(
-            f"{what} {target} cannot be built: {str(cause).splitlines()[0]}"
-        ) from error
+        raise ConfigError(f"{what} {target} cannot be built: {_why(cause)}") from error
+
+
+def _why(cause: BaseException) -> str:
+    """Return why a constructor failed, in a line; where a package is missing, what to type."""
+    if isinstance(cause, ImportError):
+        return describe_import_error(cause)
+    return str(cause).partition("\n")[0] or type(cause).__name__
 
 
 def _refuse_unknown_options(

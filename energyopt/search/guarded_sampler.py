@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from energyopt.errors import EnergyoptError, SamplerError
 from energyopt.search.space import on_step
+from energyopt.utils.missing_packages import describe_import_error
 
 # What a sampler passes on from the storage that it reads, and our own sentences.
 _OF_OTHERS = (EnergyoptError, StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError)
@@ -50,19 +51,6 @@ def traceback_of(error: SamplerError) -> str:
     while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
     return "".join(traceback.format_exception(type(cause), cause, frames)).rstrip()
-
-
-def describe_import_error(error: ImportError) -> str:
-    """Return what is missing, and what to type for it."""
-    cause: BaseException = error
-    while cause.__cause__ is not None and not getattr(cause, "name", None):
-        cause = cause.__cause__  # Optuna raises an ImportError without a name from the first one
-    package = str(getattr(cause, "name", None) or "").partition(".")[0]
-    if not package:
-        return f"{str(error).splitlines()[0] if str(error) else 'a package is missing'}"
-    if not isinstance(cause, ModuleNotFoundError):
-        return f"the package {package} cannot be imported: {str(cause).splitlines()[0]}"
-    return f"it needs the package {package}, which is not installed: pip install {package}"
 
 
 def name_of(sampler: BaseSampler) -> str:
