@@ -18,6 +18,7 @@ from energyopt.jobs.job_result import outcome_of_error
 from energyopt.report.console import say, say_code
 from energyopt.search.space import Space, Value
 from energyopt.sweep.composer import Composer
+from energyopt.sweep.space_check import whole_number_wanted
 from energyopt.sweep.study_identity import POWER_LIMIT
 
 
@@ -61,7 +62,13 @@ class Preflight:
             EnergyoptError: If every trial would fail, or every trial with one option.
         """
         default = self._composer.baseline()
-        ready = self._check(default)
+        try:
+            ready = self._check(default)
+        except ConfigError as error:
+            wanted = whole_number_wanted(self._space, str(error))
+            if wanted is None:
+                raise
+            raise ConfigError(wanted) from error
         for dimension in self._space.groups:
             for option in dimension.grid():
                 if option == default[dimension.key]:

@@ -132,10 +132,34 @@ def _refusal(space: Space, dimension: Dimension, value: Value, reason: str, test
     is_whole = isinstance(value, float) and test(round(value)) is None
     if isinstance(dimension.distribution, CategoricalDistribution):
         return f"{reason}; " + (f"write {value:g}" if is_whole else "leave it out of the choice")
-    typed = next(line for line in space.sweep if line.startswith(f"{dimension.element}="))
     if is_whole:
-        return f"{typed}: {dimension.key} takes whole numbers; write {_in_whole(dimension)}"
-    return f"{typed}: {reason}; give a range of what is allowed, or a choice"
+        return _takes_whole_numbers(space, dimension)
+    return f"{_typed(space, dimension)}: {reason}; give a range of what is allowed, or a choice"
+
+
+def whole_number_wanted(space: Space, message: str) -> str | None:
+    """Return what to write for a range of floats, if that is what a message complains about.
+
+    Args:
+        space: The space.
+        message: The refusal of a configuration that lies in it, such as "model.width=32.0 does not
+            fit model=mlp: choose a whole number": nobody typed the 32.0.
+    """
+    for dimension in space.scalars:
+        is_named = re.match(rf"{re.escape(dimension.key)}=-?[0-9.e+-]+ ", message)
+        is_float = isinstance(dimension.distribution, FloatDistribution)
+        if is_named and is_float and "whole number" in message:
+            return _takes_whole_numbers(space, dimension)
+    return None
+
+
+def _takes_whole_numbers(space: Space, dimension: Dimension) -> str:
+    typed = _typed(space, dimension)
+    return f"{typed}: {dimension.key} takes whole numbers; write {_in_whole(dimension)}"
+
+
+def _typed(space: Space, dimension: Dimension) -> str:
+    return next(line for line in space.sweep if line.startswith(f"{dimension.element}="))
 
 
 def _in_whole(dimension: Dimension) -> str:

@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from energyopt.config.root_keys import refusal
 from energyopt.errors import ConfigError
 from energyopt.sweep.composer import Composer
-from energyopt.sweep.space_check import check_options, check_values
+from energyopt.sweep.space_check import check_options, check_values, whole_number_wanted
 from energyopt.sweep.space_parser import parse_space
 from tests.composing import config_loader, multirun
 
@@ -161,3 +161,23 @@ def test_an_option_that_cannot_be_composed_is_named_with_the_choice_without_it(
     text = refused("model=choice(mlp,mine,cnn)", folder=tmp_path)
     assert re.sub(r"^model=mine: model=mine", "model=mine", text).startswith(says), text
     assert text.endswith("; leave it out: write model=mlp,cnn")
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "says"),
+    [
+        (
+            ("model.width=interval(8,64)",),
+            "model.width=32.0 does not fit model=mlp: choose a whole number of at least 1.",
+            "model.width=interval(8,64): model.width takes whole numbers; write "
+            "model.width=int(interval(8,64))",
+        ),
+        (("model.width=8,64",), "model.width=8 does not fit: choose a whole number", None),
+        (("lr=interval(1,2)",), "model.width=32.0 does not fit: choose a whole number", None),
+        (("lr=interval(1,2)",), "lr=1.0 diverges", None),
+    ],
+)
+def test_a_model_that_wants_whole_numbers_is_told_in_the_words_that_were_typed(
+    words, message, says
+):
+    assert whole_number_wanted(parse_space(words, config_loader()), message) == says
