@@ -143,7 +143,7 @@ def whole_number_wanted(space: Space, message: str) -> str | None:
     Args:
         space: The space.
         message: The refusal of a configuration that lies in it, such as "model.width=32.0 does not
-            fit model=mlp: choose a whole number": nobody typed the 32.0.
+            fit model=mlp: choose a whole number": the 32.0 was never typed.
     """
     for dimension in space.scalars:
         is_named = re.match(rf"{re.escape(dimension.key)}=-?[0-9.e+-]+ ", message)

@@ -1,4 +1,4 @@
-"""What cannot be searched is a sentence before the first job, also in apps of other authors."""
+"""Apps of other authors: a space that cannot be searched is refused before the first job."""
 
 from __future__ import annotations
 
