@@ -69,17 +69,29 @@ class Dimension:
         Raises:
             ConfigError: If they cannot be counted.
         """
-        axis = self.distribution
+        axis, count = self.distribution, self.n_values
+        if count is None:
+            raise ConfigError(
+                f"sampler=grid cannot count {self.key}: give it choices or a range, such as "
+                f"{self.key}=choice(...)"
+            )
         if isinstance(axis, CategoricalDistribution):
             return list(axis.choices)
-        if isinstance(axis, IntDistribution) and not axis.log:
+        if isinstance(axis, IntDistribution):
             return list(range(axis.low, axis.high + 1, axis.step))
-        if isinstance(axis, FloatDistribution) and axis.step is not None:
-            count = round((axis.high - axis.low) / axis.step) + 1
-            return [_stepped(axis.low, axis.step, i) for i in range(count)]
-        raise ConfigError(
-            f"sampler=grid cannot count {self.key}: give it choices or a range, such as "
-            f"{self.key}=choice(...)"
+        assert isinstance(axis, FloatDistribution)  # noqa: S101  # for the type checker
+        assert axis.step is not None  # noqa: S101  # for the type checker
+        return [_stepped(axis.low, axis.step, i) for i in range(count)]
+
+    @property
+    def n_values(self) -> int | None:
+        """Number of values; None if they cannot be counted."""
+        axis = self.distribution
+        if isinstance(axis, CategoricalDistribution):
+            return len(axis.choices)
+        assert isinstance(axis, FloatDistribution | IntDistribution)  # noqa: S101  # for mypy
+        return (
+            None if axis.log or axis.step is None else round((axis.high - axis.low) / axis.step) + 1
         )
 
     def ends(self) -> list[Value]:

@@ -34,7 +34,7 @@ from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.composer import Composer
 from energyopt.sweep.coordinator import Coordinator, Limits
 from energyopt.sweep.dry_run import FOLDER, dry_run, temporary_output
-from energyopt.sweep.grid import plan_grid
+from energyopt.sweep.grid import check_grid, plan_grid
 from energyopt.sweep.hydra_app import Multirun
 from energyopt.sweep.options import Options
 from energyopt.sweep.other_app import OtherApp
@@ -100,7 +100,7 @@ class StudySweeper:
         # Before the study exists: a schedule that cannot be made must leave none.
         self._samplers.schedule(self._samplers.sampler(0))
         if options.grid:
-            plan_grid(self._space, self._composer, options.n_trials)
+            check_grid(self._space)
         check_values(self._space, self._composer, self._app.refusal)
         self._refuse_shared_pickles()
         self._app.make_launcher()
