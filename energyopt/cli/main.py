@@ -10,10 +10,10 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from energyopt import __version__
-from energyopt.cli.commands import COMMAND_NAME
+from energyopt.cli.commands import COMMAND_NAME, COMMANDS
 from energyopt.cli.commands import run as run_command
 from energyopt.utils.files import private_files
-from energyopt.utils.paths import PLUGINS, conf_dir
+from energyopt.utils.paths import PLUGINS, STORAGE_VARIABLE, conf_dir
 from energyopt.utils.text import wrapped
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def main() -> NoReturn:
         answer()
     _make_plugins_importable()
     _warn(arguments)
+    _withhold_storage(arguments)
     try:
         if arguments == ["--version"]:
             sys.stdout.write(f"energyopt {__version__}\n")
@@ -72,6 +73,15 @@ def main() -> NoReturn:
             raise
         _exit_with(error)
     sys.exit(0)
+
+
+def _withhold_storage(arguments: Sequence[str]) -> None:
+    """Take the storage out of the environment that other processes see and trials inherit."""
+    is_foreign = arguments and COMMAND_NAME.fullmatch(arguments[0]) and arguments[0] not in COMMANDS
+    if STORAGE_VARIABLE in os.environ and not is_foreign:
+        from energyopt.storage.credentials import withhold_storage
+
+        withhold_storage()
 
 
 def _warn(arguments: Sequence[str]) -> None:
@@ -173,8 +183,10 @@ def _task(cfg: DictConfig) -> Any:
         from energyopt.jobs.job import job
 
         return job(cfg)
+    from energyopt.storage.credentials import forget_storage
     from energyopt.workflows.train import train_once
 
+    forget_storage()  # this training is of no study
     try:
         train_once(cfg)
     except BrokenPipeError:

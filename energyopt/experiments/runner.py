@@ -35,6 +35,7 @@ from energyopt.experiments.selection import choose_setups
 from energyopt.experiments.summary import show_and_write
 from energyopt.report.console import say
 from energyopt.storage import DEFAULT_STORAGE
+from energyopt.storage.credentials import revealed
 from energyopt.storage.identity import check_name
 from energyopt.utils import failpoints
 from energyopt.utils.paths import STORAGE_VARIABLE
@@ -288,7 +289,7 @@ class _ExperimentRun:
         """Run a study in a process of its own, which prints its own progress."""
         name = study_name(self.request.prefix, arm.name, role)
         command = [sys.executable, "-m", "energyopt", "-m", *overrides, f"study={name}"]
-        env = os.environ | {STORAGE_VARIABLE: self.request.storage}
+        env = os.environ | {STORAGE_VARIABLE: revealed(self.request.storage)}
         if self.request.config_dir is not None:
             command += ["--config-dir", str(self.request.config_dir)]
         parent = os.getpid()

@@ -60,8 +60,8 @@ def end_orphans(spared: Collection[int]) -> list[EndedProcess]:
 
 def describe_left(processes: Collection[EndedProcess], group: int) -> str | None:
     """Return a sentence about what a job left in other process groups than its own."""
-    left = ", ".join(str(process) for process in processes if process.group != group)
-    return f"a trial ended and left {left} running, which was ended as well\n" if left else None
+    names = ", ".join(str(process) for process in processes if process.group != group)
+    return f"a trial ended and left {names} running, which was ended as well\n" if names else None
 
 
 def _living(pid: int, spared: Collection[int]) -> dict[int, EndedProcess]:

@@ -30,6 +30,7 @@ from energyopt.hardware.cgroup import remove_of
 from energyopt.hardware.process_end import describe_left, end_orphans, end_tree
 from energyopt.hardware.process_tree import adopt_orphans, reap_orphans
 from energyopt.jobs.worker import Job, JobRunner, send, setup_job_process
+from energyopt.utils.environment import reopen_memory
 from energyopt.utils.process import die_with_parent, kill_groups
 
 LATE = 1 << 9
@@ -309,6 +310,7 @@ def _become_job(
         os.close(pidfd)
         os.close(running_job.status)
     die_with_parent(server)
+    reopen_memory()
     os.setpgid(0, 0)  # so that what the job starts can be ended with it,
     adopt_orphans()  # also what leaves the group
     for number in _TO_ALL:
@@ -331,9 +333,9 @@ def _report(pidfd: int, job: _Running, others: Sequence[int]) -> None:
     # Its children, before it is waited for: until then no other process can have its number.
     kill_groups([job.pid])
     _, wait_status = os.waitpid(job.pid, 0)
-    left = describe_left(end_orphans(others), job.pid)
-    if left is not None and not job.late:
-        sys.stderr.write(left)
+    sentence = describe_left(end_orphans(others), job.pid)
+    if sentence is not None and not job.late:
+        sys.stderr.write(sentence)
     reap_orphans(others)
     remove_of(job.pid)
     code = LATE if job.late else os.waitstatus_to_exitcode(wait_status)

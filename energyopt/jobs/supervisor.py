@@ -61,9 +61,9 @@ def _wait(pid: int, lifeline: int) -> int:
         end_tree(pid)
     kill_groups([pid])
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    left = describe_left(end_orphans(()), pid)
-    if left is not None and not is_requested:
-        sys.stderr.write(left)
+    sentence = describe_left(end_orphans(()), pid)
+    if sentence is not None and not is_requested:
+        sys.stderr.write(sentence)
     reap_orphans(())
     remove_of(pid)
     return code

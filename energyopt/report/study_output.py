@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from energyopt.report.console import command_lines, say
 from energyopt.report.sentences import source_lines
 from energyopt.report.tables import summary_panel
 from energyopt.storage import DEFAULT_STORAGE
+from energyopt.storage.credentials import named_storage
 
 
 def banner(
@@ -95,8 +95,8 @@ def _next_commands(
     study: StudyRecord, storage: str, folder: Path, *, reached: bool
 ) -> Iterator[tuple[list[str], str]]:
     """Yield arguments and purpose of commands that continue with the results of a study."""
-    # A URL from the environment may contain a password, so it is not printed.
-    default_storage = os.environ.get("ENERGYOPT_STORAGE", DEFAULT_STORAGE)
+    # Where the environment names the storage, a command finds it without being told.
+    default_storage = named_storage() or DEFAULT_STORAGE
     storage_option = [] if storage == default_storage else ["--storage", storage]
     front = ["pareto", study.name, "--out", "front.csv", *storage_option]
     yield front, "the front, each point with its overrides"

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from energyopt.errors import StorageError, StorageUnavailableError
 from energyopt.search.quiet import quiet_optuna
-from energyopt.storage.credentials import masked
+from energyopt.storage.credentials import masked, revealed
 from energyopt.storage.database_files import (
     check_no_other_log,
     followed,
@@ -53,11 +53,12 @@ NETWORK = frozenset(
 
 
 def storage_url(location: str) -> str:
-    """Return the SQLAlchemy URL of a storage: a URL as it is, a path as an SQLite file.
+    """Return the SQLAlchemy URL of a storage: a URL, with its password, or a path's SQLite URL.
 
     Raises:
         StorageError: If it is neither.
     """
+    location = revealed(location)
     if location.rstrip("/") in ("sqlite:", "sqlite:///:memory:"):
         raise StorageError(
             f"storage={location} is kept in memory alone and lost at the end; give a file"

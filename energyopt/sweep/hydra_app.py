@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -36,6 +37,7 @@ from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.composer import Composer
 from energyopt.sweep.options import Options
 from energyopt.sweep.training_goal import TrainingGoal
+from energyopt.utils.paths import STORAGE_VARIABLE
 
 DEATH_S = 3.0  # a driver takes its time to let go of a killed process
 
@@ -167,6 +169,8 @@ class HydraApp(ABC):
             config=self._config,
         )
         self._local: LocalLauncher | None = getattr(self._launcher, "local", None)
+        if self._local is None:  # our own launcher does it in each trial
+            os.environ.pop(STORAGE_VARIABLE, None)
         self.in_process = external_launchers.runs_here(self._launcher, self._config)
 
     @property

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from sqlalchemy.engine import make_url
 
 from energyopt.analysis.pareto import curve_front
 from energyopt.config.instantiate import make_sampler
@@ -498,6 +499,81 @@ def test_trials_do_not_know_where_studies_are(energyopt: Program, method: str) -
     assert "secret.db" not in ran.text
     energyopt.ok("-m", *TINY, *SPACE, "n_trials=1", "study=x", overrides[2], **env)
     assert (energyopt.folder / "studies/secret.db").exists()  # the coordinator does know
+
+
+LOOKS = """
+import os
+from pathlib import Path
+
+def told():
+    '''Return where a trial finds the password of the storage.'''
+    processes, pid = [], os.getpid()
+    while (Path(f"/proc/{pid}/cmdline").read_bytes().find(b"pytest") < 0) and pid > 1:
+        processes.append(pid)
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    places = [f"/proc/{pid}/{name}" for pid in processes for name in ("environ", "cmdline")]
+    found = [place for place in places if b"pa55word" in Path(place).read_bytes()]
+    found += [name for name, value in os.environ.items() if "pa55word" in value]
+    return f"looked at {len(processes)} found {found}"
+"""
+NOSY_APP = """
+import hydra, looks
+@hydra.main(version_base=None, config_path=None)
+def main(cfg):
+    print(looks.told(), flush=True)
+    return cfg.x
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_no_trial_finds_the_password(energyopt: Program, postgres: str, method: str) -> None:
+    """Neither in its own environment nor in that of a process above it."""
+    (energyopt.folder / "looks.py").write_text(LOOKS)
+    (energyopt.folder / "nosy.py").write_text(
+        "from looks import told\ndef build(**_):\n    raise RuntimeError(told())\n"
+    )
+    url = make_url(postgres).set(password="pa55word").render_as_string(hide_password=False)
+    words = ("model=own", "model._target_=nosy.build", f"hydra.launcher.start_method={method}")
+    with energyopt.start(
+        "-m", *TINY, *SPACE, *words, "n_trials=1", "study=x", ENERGYOPT_STORAGE=url, MINE=url
+    ) as process:
+        out, err = process.communicate(timeout=120)
+    # The trial, its parent, the command.
+    assert "looked at 3 found []" in " ".join((out + err).split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["energyopt", "basic", "joblib"])
+def test_no_job_of_another_app_finds_the_password(
+    energyopt: Program, postgres: str, launcher: str
+) -> None:
+    (energyopt.folder / "looks.py").write_text(LOOKS)
+    (energyopt.folder / "app.py").write_text(NOSY_APP)
+    open_database(postgres, create=True).engine.dispose()  # it has tables
+    url = make_url(postgres).set(password="pa55word").render_as_string(hide_password=False)
+    words = [
+        "-m", "hydra/sweeper=energyopt", f"hydra/launcher={launcher}", "+x=interval(0,1)",
+        "hydra.sweeper.n_trials=2", "hydra.sweeper.storage='${oc.env:MY_DATABASE}'",
+    ]  # fmt: skip
+    if launcher == "joblib":
+        words += ["hydra.launcher.n_jobs=2"]
+    ran = subprocess.run(
+        [energyopt.python, "app.py", *words],
+        cwd=energyopt.folder,
+        env=energyopt.environment(MY_DATABASE=url, ENERGYOPT_STORAGE=url),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.count("found []") == 2, ran.stdout + ran.stderr
+    files = [path for path in energyopt.folder.rglob("*") if path.is_file()]
+    assert not [
+        path for path in files if path.name != "looks.py" and b"pa55word" in path.read_bytes()
+    ]
 
 
 @pytest.mark.slow

@@ -43,6 +43,11 @@ class EnergyoptSweeper(Sweeper):
     """Optuna study as a Hydra sweeper; see `energyopt.sweep.sweeper`."""
 
     def __init__(self, **options: Any) -> None:
+        from energyopt.storage.credentials import withheld, withhold_storage
+
+        withhold_storage()  # the environment's, also where another storage is used
+        if isinstance(options.get("storage"), str):
+            options["storage"] = withheld(options["storage"])
         self._options = options
 
     def setup(

@@ -1,0 +1,78 @@
+"""A password in the environment is known to the connection alone."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from energyopt.errors import ConfigError
+from energyopt.storage import credentials
+from energyopt.storage.credentials import (
+    forget_storage,
+    named_storage,
+    refuse_kept_password,
+    revealed,
+    withheld,
+    withhold_storage,
+)
+
+URL = "postgresql+psycopg://u:CAN@ARY@host/x"
+MASKED = "postgresql+psycopg://u:***@host/x"
+
+
+@pytest.fixture(autouse=True)
+def _no_closed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave pytest's own process open to debuggers, and knowing nothing."""
+    monkeypatch.setattr(credentials, "close_memory", lambda: None)
+    monkeypatch.setattr(credentials, "_files", {})
+    monkeypatch.setattr(credentials, "_named", [])
+
+
+def test_a_url_is_masked_in_the_environment_and_revealed_here(monkeypatch):
+    monkeypatch.setenv("ENERGYOPT_STORAGE", URL)
+    withhold_storage()
+    assert os.environ["ENERGYOPT_STORAGE"] == MASKED == named_storage()
+    withhold_storage()  # by the plugin, after the command line did
+    assert named_storage() == MASKED
+    assert revealed(MASKED) == URL
+    assert revealed("studies/a.db") == "studies/a.db"
+
+
+def test_a_fork_does_not_know_it(monkeypatch):
+    monkeypatch.setenv("ENERGYOPT_STORAGE", URL)
+    withhold_storage()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(revealed(MASKED) != MASKED)
+    assert os.waitpid(pid, 0)[1] == 0
+    forget_storage()
+    assert revealed(MASKED) == MASKED
+
+
+def test_other_variables_with_the_same_password_lose_it_as_well(monkeypatch):
+    variables = {
+        "MY_DATABASE": URL,
+        "DB_PASSWORD": "CAN@ARY",
+        "ANOTHER": "postgresql://v:CAN@ARY@other/y",
+        "UNLIKE": "a CAN@ARY sings",
+        "PLAIN": "http://host/path",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert withheld(URL) == MASKED
+    assert [os.environ[name] for name in variables] == [
+        MASKED, "***", "postgresql://v:***@other/y", "a CAN@ARY sings", "http://host/path"
+    ]  # fmt: skip
+
+
+def test_a_file_is_no_secret(monkeypatch):
+    monkeypatch.setenv("ENERGYOPT_STORAGE", "studies/mine.db")
+    withhold_storage()
+    assert os.environ["ENERGYOPT_STORAGE"] == "studies/mine.db" == named_storage()
+
+
+def test_a_variable_that_hydra_would_copy_into_files_is_refused():
+    config = {"hydra": {"job": {"env_set": {"MINE": URL, "OTHER": "x", "N": 3}}}}
+    with pytest.raises(ConfigError, match=r"hydra\.job\.env_set\.MINE=.*\*\*\*@host"):
+        refuse_kept_password(config)
