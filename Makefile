@@ -1,13 +1,16 @@
 # make demo   builds .venv, runs a study of 20 trainings on real data, shows its front
 # make test   builds .venv, runs every check and test; SLOW=1 runs the slow ones too
+# make chaos  kills and stops 200 studies at random, for an hour at most; ROUNDS=20 SEED=7
 # make docs   builds .venv, then the site into build/docs; a warning is an error
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SLOW ?=
+ROUNDS ?= 200
+SEED ?=
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test chaos lint docs clean
 
 demo: $(STAMP)
 	$(BIN)/python -m energyopt -m 'lr=tag(log,interval(1e-4,1e-1))' \
@@ -18,6 +21,9 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: lint
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 	    --durations 20 $(if $(SLOW),,-m "not slow")
+
+chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

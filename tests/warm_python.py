@@ -47,27 +47,50 @@ def can_fork(env: Mapping[str, str]) -> bool:
     return all(env.get(n) == os.environ.get(n) for n in names.difference(_MAY_DIFFER))
 
 
+class Forked:
+    """A forked `python -m energyopt`, whose output is kept until it ends.
+
+    Attributes:
+        pid: Its process.
+    """
+
+    def __init__(self, arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> None:
+        self._arguments = list(arguments)
+        server = _server(env.get("LD_LIBRARY_PATH"))
+        request = json.dumps({"arguments": arguments, "folder": str(folder), "env": env})
+        status, status_writer = os.pipe()
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `finish`
+        self._err = tempfile.TemporaryFile()  # noqa: SIM115
+        self._exit_code = os.fdopen(status, "rb", buffering=0)
+        descriptors = [self._out.fileno(), self._err.fileno(), status_writer]
+        socket.send_fds(server, [request.encode()], descriptors)
+        os.close(status_writer)
+        self.pid = int(self._exit_code.read(_PID_WIDTH))
+
+    def ends_within(self, timeout_s: float) -> bool:
+        """Return True if it has ended, or does so in this time."""
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._exit_code, selectors.EVENT_READ)
+            return bool(ready.select(timeout_s))
+
+    def finish(self, timeout_s: float) -> tuple[int, str, str]:
+        """Wait for its end. Returns its exit code, standard output and error.
+
+        Raises:
+            subprocess.TimeoutExpired: If it lasts longer; it is killed.
+        """
+        with self._exit_code, self._out as out, self._err as err:
+            if not self.ends_within(timeout_s):
+                os.kill(self.pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(self._arguments, timeout_s, _text(out), _text(err))
+            return int(self._exit_code.read(_READ)), _text(out), _text(err)
+
+
 def run(
     arguments: Sequence[str], folder: Path, env: Mapping[str, str], timeout_s: float
 ) -> tuple[int, str, str]:
     """Run `python -m energyopt`. Returns its exit code, standard output and error."""
-    server = _server(env.get("LD_LIBRARY_PATH"))
-    request = json.dumps({"arguments": arguments, "folder": str(folder), "env": env})
-    status, status_writer = os.pipe()
-    with (
-        tempfile.TemporaryFile() as out,
-        tempfile.TemporaryFile() as err,
-        os.fdopen(status, "rb", buffering=0) as exit_code,
-    ):
-        socket.send_fds(server, [request.encode()], [out.fileno(), err.fileno(), status_writer])
-        os.close(status_writer)
-        pid = int(exit_code.read(_PID_WIDTH))
-        with selectors.DefaultSelector() as ready:
-            ready.register(exit_code, selectors.EVENT_READ)
-            if not ready.select(timeout_s):
-                os.kill(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(list(arguments), timeout_s, _text(out), _text(err))
-        return int(exit_code.read(_READ)), _text(out), _text(err)
+    return Forked(arguments, folder, env).finish(timeout_s)
 
 
 def _text(stream: IO[bytes]) -> str:

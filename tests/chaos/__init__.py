@@ -1,0 +1,1 @@
+"""Random faults on the real command, and the claims that hold whatever they hit."""

@@ -1,0 +1,123 @@
+"""Random faults: signals to the processes of a command, and the death of its database server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from tests.conftest import children_of, gone
+
+Target = Literal["coordinator", "fork server", "trial", "database server"]
+Act = Literal["KILL", "STOP", "TERM", "INT"]
+
+_ACTS: Mapping[Target, Sequence[Act]] = {
+    "coordinator": ("KILL", "KILL", "STOP", "TERM", "INT"),
+    "fork server": ("KILL", "STOP", "TERM", "INT"),
+    "trial": ("KILL", "STOP", "TERM", "INT"),
+    "database server": ("KILL",),
+}
+
+
+class Server(Protocol):
+    """A database server that can die, and comes back."""
+
+    def stop(self) -> None:
+        """Die."""
+
+    def start(self) -> None:
+        """Come back, and answer."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A signal to a process.
+
+    Attributes:
+        n_begun: It waits until so many trials have begun, so that each step of a study is hit on
+            a slow machine, too; 0 hits a command that starts.
+        after_s: Time since then, in s.
+        target: The process.
+        act: The signal.
+        lasts_s: How long a stopped process is stopped, in s.
+    """
+
+    n_begun: int
+    after_s: float
+    target: Target
+    act: Act
+    lasts_s: float
+
+    def __str__(self) -> str:
+        return f"{self.act} {self.target} {self.after_s:.2f} s after trial {self.n_begun}"
+
+
+def faults(chance: random.Random, n_trials: int, *, with_server: bool) -> list[Fault]:
+    """Return the faults of a round, in the order of time."""
+    targets: list[Target] = ["coordinator", "coordinator", "fork server", "trial"]
+    if with_server:
+        targets.append("database server")
+    drawn: list[Fault] = []
+    for _ in range(chance.randint(1, 3)):
+        target = chance.choice(targets)
+        act = chance.choice(_ACTS[target])
+        n_begun = chance.randint(0 if target == "coordinator" else 1, n_trials)
+        drawn.append(
+            Fault(n_begun, chance.uniform(0.0, 0.6), target, act, chance.uniform(0.1, 0.6))
+        )
+    return sorted(drawn, key=lambda fault: fault.n_begun)
+
+
+def strike(fault: Fault, coordinator: int, server: Server | None) -> bool:
+    """Do it. Returns False if its target does not run now."""
+    if fault.target == "database server":
+        assert server is not None
+        server.stop()
+        server.start()
+        return True
+    found = _processes(coordinator, fault.target)
+    if not found:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(found[-1], getattr(signal, f"SIG{fault.act}"))
+        if fault.act == "STOP":
+            time.sleep(fault.lasts_s)
+            os.kill(found[-1], signal.SIGCONT)
+        return True
+    return False
+
+
+def _processes(coordinator: int, target: Target) -> list[int]:
+    if target == "coordinator":
+        return [] if gone(coordinator) else [coordinator]
+    servers = children_of(coordinator)
+    if target == "fork server":
+        return servers
+    return [trial for server in servers for trial in children_of(server)]
+
+
+def left_in(folder: Path, *, patience_s: float = 10.0) -> list[str]:
+    """Return the commands of the processes that still work in a folder after some time."""
+    give_up_s = time.monotonic() + patience_s
+    while left := list(_working_in(folder)):
+        if time.monotonic() > give_up_s:
+            break
+        time.sleep(0.05)
+    return left
+
+
+def _working_in(folder: Path) -> Sequence[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            is_there = (process / "cwd").readlink().is_relative_to(folder)
+            if is_there and int(process.name) != os.getpid() and not gone(int(process.name)):
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found.append(f"{process.name}: {command}")
+    return found
