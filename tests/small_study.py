@@ -155,6 +155,7 @@ def run(
     schedule: Schedule | None = None,
     process: Process | None = None,
     n_jobs: int = 1,
+    adapter: AtOnce | None = None,
     **limits: Any,
 ) -> None:
     """Run what is missing of the study, as the command does.
@@ -166,10 +167,12 @@ def run(
         schedule: Pauses and resumes its trials, which are then trained in steps.
         process: Whose run it is; this one's if None.
         n_jobs: Trials at a time.
+        adapter: Runs the trials; that of the schedule if None.
         **limits: More of the coordinator's limits.
     """
     in_steps = schedule is not None
-    adapter = InSteps(folder, n_jobs) if in_steps else AtOnce(folder, n_jobs)
+    if adapter is None:
+        adapter = InSteps(folder, n_jobs) if in_steps else AtOnce(folder, n_jobs)
     with only_coordinator(where, NAME) as sole:
         outbox = Outbox(folder, adapter.recipe, journals=in_steps)
         store = StudyStore.open(

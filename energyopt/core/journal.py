@@ -31,6 +31,7 @@ from energyopt.core.trial_result import (
 )
 from energyopt.core.upfront_cost import UpfrontCost
 from energyopt.errors import DamagedFileError, JournalError, TrialError
+from energyopt.utils.disk import as_disk_full
 from energyopt.utils.files import write_atomically
 
 NAME = "progress.jsonl"
@@ -96,7 +97,8 @@ class JournalWriter:
         samples: Samples at that pause, if an older version left it without a number.
 
     Raises:
-        TrialError: If it cannot be written, such as on a full disk.
+        TrialError: If it cannot be written.
+        DiskFullError: If there is no space for it.
         DamagedFileError: If the trial resumes, and its journal is not as it was written.
 
     Attributes:
@@ -141,7 +143,8 @@ class JournalWriter:
         """Append records, all or none.
 
         Raises:
-            TrialError: If they cannot be written, such as on a full disk.
+            TrialError: If they cannot be written.
+            DiskFullError: If there is no space for them.
         """
         if self._path is not None:
             self._write(*map(_tagged, records))
@@ -174,7 +177,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise TrialError(
+        raise as_disk_full(error, path) or TrialError(
             f"the record of the training cannot be written: {path}: {error.strerror}; free space "
             "there, or choose another folder"
         ) from None

@@ -13,7 +13,8 @@ import optuna
 
 from energyopt.core.study_record import Metric, Outcome
 from energyopt.core.trial_result import TrialResult
-from energyopt.errors import DamagedFileError, DiskFullError
+from energyopt.errors import DamagedFileError
+from energyopt.utils.disk import as_disk_full
 from energyopt.utils.failure import failure_of
 
 _NO_OUTPUT = re.compile(r"has not produced any output \(state: (\w+)\)")
@@ -60,8 +61,11 @@ def outcome_of_error(error: object) -> Outcome:
         DamagedFileError: If the machine ended it, by a file that was changed on the disk.
         DiskFullError: If it ended it, since nothing could be written.
     """
-    if isinstance(error, DamagedFileError | DiskFullError):
+    if isinstance(error, DamagedFileError):
         raise error
+    full = as_disk_full(error)
+    if full is not None:
+        raise full
     if isinstance(error, optuna.TrialPruned):
         return Outcome("pruned", reason=str(error) or "pruned by the job")
     if not isinstance(error, BaseException):

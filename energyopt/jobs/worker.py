@@ -31,6 +31,7 @@ from energyopt.core.run_context import VARIABLE
 from energyopt.errors import TrialError
 from energyopt.jobs.failed_job import carried
 from energyopt.jobs.supervisor import supervise
+from energyopt.utils.disk import as_disk_full
 from energyopt.utils.paths import STORAGE_VARIABLE
 
 OUTPUT = "output.log"
@@ -175,7 +176,8 @@ def pickled(returned: JobReturn, *, prints: bool) -> bytes:
     """
     value = returned._return_value  # noqa: SLF001  # the property raises a job's exception
     if isinstance(value, BaseException):
-        returned._return_value = carried(value, prints=prints)  # noqa: SLF001
+        full = as_disk_full(value, *_output_folder())  # here: pickling loses what it is raised from
+        returned._return_value = full or carried(value, prints=prints)  # noqa: SLF001
     try:
         return pickle.dumps(returned)
     except Exception as error:  # pickle raises whatever user types raise
@@ -184,6 +186,13 @@ def pickled(returned: JobReturn, *, prints: bool) -> bytes:
             f"the job returned a {type(value).__name__}, which cannot be sent back: {error}"
         )
         return pickle.dumps(returned)
+
+
+def _output_folder() -> tuple[Path, ...]:
+    """Return the folder of the job that runs in this process, if one does."""
+    with contextlib.suppress(ValueError, OmegaConfBaseException):  # it was not composed
+        return (Path(HydraConfig.get().runtime.output_dir),)
+    return ()
 
 
 def main() -> None:

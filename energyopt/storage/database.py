@@ -234,9 +234,11 @@ def storage_errors(url: str) -> Iterator[None]:
         while cause.__cause__ is not None:
             cause = cause.__cause__
             is_temporary = is_temporary or isinstance(cause, _TEMPORARY)
-        original = getattr(cause, "orig", None) or cause
+        text = _first_line(getattr(cause, "orig", None) or cause)
+        if "disk is full" in text:
+            text += "; free space there, the same command resumes"
         raise (StorageUnavailableError if is_temporary else StorageError)(
-            f"storage {masked(url)} cannot be used: {_first_line(original)}"
+            f"storage {masked(url)} cannot be used: {text}"
         ) from error
 
 

@@ -22,6 +22,7 @@ from energyopt.core.protocols import SupportsPause
 from energyopt.core.trial_result import PausePoint, TrialStart
 from energyopt.errors import DamagedFileError, TrialError
 from energyopt.utils.digests import check_seal, seal
+from energyopt.utils.disk import as_disk_full
 from energyopt.utils.files import written_whole
 
 NAME = "paused.pt"
@@ -110,8 +111,11 @@ def save_to(path: Path) -> Keep:
                     torch.save(state, file)
                 _check_no_code(fresh)
                 yield seal(fresh)
-        except OSError as error:
-            raise TrialError(f"the paused trial cannot be kept: {path}: {error}") from error
+        except (OSError, RuntimeError) as error:
+            full = as_disk_full(error, path.parent)
+            if full is None and not isinstance(error, OSError):
+                raise
+            raise full or TrialError(f"the paused trial cannot be kept: {path}: {error}") from error
 
     return save
 

@@ -15,10 +15,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from energyopt.errors import DamagedFileError, TrialError
+from energyopt.errors import DamagedFileError, DiskFullError, TrialError
 from energyopt.training.checkpointing import State, check_archive, save_to
 from energyopt.training.checkpointing import load as load_torch
 from energyopt.utils.digests import seal
+from energyopt.utils.disk import as_disk_full
 from energyopt.utils.files import written_whole
 
 _STATE = "state.json"
@@ -124,6 +125,8 @@ def _kept_by_torch(path: Path, state: State) -> Iterator[str]:
     with ExitStack() as saving:
         try:
             digest = saving.enter_context(save_to(path)(_for_torch(state)))
+        except DiskFullError:
+            raise
         except TrialError as error:
             _, is_code, rest = str(error).partition("state() holds ")
             if not is_code:
@@ -176,7 +179,8 @@ def _archived(path: Path, state: State) -> Iterator[str]:
                 archive.writestr(_STATE, json.dumps(packer.packed(state, "")))
             yield seal(fresh)
     except OSError as error:
-        raise TrialError(f"the paused training cannot be kept: {path}: {error}") from error
+        full = as_disk_full(error, path.parent)
+        raise full or TrialError(f"the paused training cannot be kept: {path}: {error}") from error
 
 
 class _Packer:

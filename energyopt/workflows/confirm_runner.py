@@ -22,7 +22,7 @@ from energyopt.core.run_context import RunContext
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import count, setup, time_left
-from energyopt.errors import EnergyoptError, StudyError
+from energyopt.errors import DiskFullError, EnergyoptError, StudyError
 from energyopt.hardware.command_meter import CommandMeters
 from energyopt.jobs.app_config import compose_here
 from energyopt.jobs.job import restore_limits, warm_up
@@ -182,8 +182,13 @@ class ConfirmRunner:
         self, confirmations: Confirmations, run: ConfirmRun, number: int, error: object
     ) -> EnergyoptError:
         """Store a failed training, and return the error to raise."""
-        reason = outcome_of_error(error).reason
-        confirmations.end(number, "failed", self.read_partial_result(number), reason=reason)
+        partial_result = self.read_partial_result(number)
+        try:
+            reason = outcome_of_error(error).reason
+        except DiskFullError as full:  # the same command trains it again
+            confirmations.end(number, "lost", partial_result, reason=str(full))
+            return full
+        confirmations.end(number, "failed", partial_result, reason=reason)
         if isinstance(error, EnergyoptError):
             return error
         output = self._jobs.journal(number).with_name(OUTPUT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from decimal import Decimal
 from fractions import Fraction
 
@@ -12,7 +13,7 @@ import torch
 from omegaconf import OmegaConf
 
 from energyopt.core.study_record import Metric, Outcome
-from energyopt.errors import ConfigError, HardwareError
+from energyopt.errors import ConfigError, DamagedFileError, DiskFullError, HardwareError
 from energyopt.jobs.job_result import failed, outcome_of_error, outcome_of_value
 from tests.toys import METRICS, result
 
@@ -182,6 +183,14 @@ def test_the_number_of_objectives_is_that_of_the_metrics():
 def test_what_a_job_raises_is_its_outcome(error, state, reason):
     outcome = outcome_of_error(error)
     assert (outcome.state, outcome.reason, outcome.values) == (state, reason, ())
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "no space", "x.pt"), DamagedFileError("x.pt was changed")]
+)
+def test_what_the_machine_ended_has_not_failed(error):
+    with pytest.raises((DiskFullError, DamagedFileError), match=r"x\.pt"):
+        outcome_of_error(error)
 
 
 def test_a_failed_trial_keeps_what_its_journal_kept():

@@ -1,0 +1,92 @@
+"""Which errors say that a disk is full, and which file system it is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from energyopt.errors import DiskFullError
+
+_WHY = {
+    errno.ENOSPC: "no space is left",
+    errno.EDQUOT: "the quota is used up",
+    errno.EROFS: "it is read-only now",
+    errno.EFBIG: "no larger file is allowed (ulimit -f)",
+}
+_TEXTS = ("database or disk is full", "(os error 28)", "PytorchStreamWriter failed writing")
+_TEXTS_OF_TORCH = ("inline_container.cc", "iostream error")
+"""What libraries raise that forget the error of the system."""
+
+_MEMORY = Path("/dev/shm")  # noqa: S108  # full of a loader's batches: that is the configuration
+_LITTLE_BYTES = 1 << 20
+
+
+def as_disk_full(error: object, *folders: Path) -> DiskFullError | None:
+    """Return what an error says about a full disk; None if it says nothing of one.
+
+    Args:
+        error: What was raised, also from such an error or while one was handled.
+        folders: Where it may have written, the likeliest first.
+    """
+    if isinstance(error, DiskFullError):
+        return error
+    for link in _chain(error):
+        if isinstance(link, DiskFullError):
+            return link
+        if isinstance(link, OSError) and link.errno in _WHY:
+            file = Path(str(link.filename)) if link.filename else None
+            if file is None or not file.is_relative_to(_MEMORY):
+                return _error(_WHY[link.errno], file or _full_one(folders) or _first(folders))
+        elif not isinstance(link, OSError):
+            full = _full_one(folders)
+            if full is not None and _is_of_a_write(str(link)):
+                return _error(_WHY[errno.ENOSPC], full)
+    return None
+
+
+def _is_of_a_write(text: str) -> bool:
+    return any(part in text for part in (*_TEXTS, *_TEXTS_OF_TORCH))
+
+
+def _chain(error: object) -> Iterator[BaseException]:
+    """Yield an error and those that it was raised from."""
+    visited_ids: set[int] = set()
+    while isinstance(error, BaseException) and id(error) not in visited_ids:
+        visited_ids.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _error(why: str, path: Path | None) -> DiskFullError:
+    place = "a file" if path is None else f"{path} (file system {_mount(path)})"
+    return DiskFullError(
+        f"the disk is full: {place} cannot be written, {why}; free space there, and start the same "
+        "command again"
+    )
+
+
+def _full_one(folders: tuple[Path, ...]) -> Path | None:
+    """Return the first folder whose file system has nearly no space."""
+    for folder in (*folders, Path.cwd(), Path(tempfile.gettempdir())):
+        try:
+            status = os.statvfs(folder)
+        except OSError:
+            continue
+        if status.f_bavail * status.f_frsize < _LITTLE_BYTES:
+            return folder
+    return None
+
+
+def _first(folders: tuple[Path, ...]) -> Path | None:
+    return folders[0] if folders else None
+
+
+def _mount(path: Path) -> Path:
+    """Return the folder at which the file system of a path is mounted."""
+    folder = path.absolute()
+    while folder != folder.parent and not (folder.exists() and folder.is_mount()):
+        folder = folder.parent
+    return folder
