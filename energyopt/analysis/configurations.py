@@ -23,8 +23,18 @@ from energyopt.core.trial_result import TrialResult
 class Spent:
     """Energy of a training up to a target, in J: of its training windows and of its evaluations."""
 
-    training_j: float
-    evaluation_j: float
+    result: TrialResult
+    point: CurvePoint
+
+    @property
+    def training_j(self) -> float:
+        """Energy of its training, in J."""
+        return self.point.training_j
+
+    @property
+    def evaluation_j(self) -> float:
+        """Energy of its evaluations, in J."""
+        return evaluation_to_j(self.result, self.point)
 
     @property
     def total_j(self) -> float:
@@ -163,7 +173,7 @@ def _configuration(
     new_seeds = tuple(run for run in confirmed if run is not None)
     return Configuration(
         hit=hits[0],
-        searched=tuple(_spent(result, point) for _, result, point in hits),
+        searched=tuple(Spent(result, point) for _, result, point in hits),
         confirmed=new_seeds,
         trainings=len(confirmed) if new_seeds else n_trained + len(confirmed),
         default=default,
@@ -188,13 +198,9 @@ def _confirmed(
         # One that ended at an easier target might have reached this one later.
         if key in among and is_same and study.monitor.reaches(result.target, target):
             point = result.first_at(target)
-            energy = None if point is None else _spent(result, point)
+            energy = None if point is None else Spent(result, point)
             runs.setdefault(key, []).append(energy)
     return runs
-
-
-def _spent(result: TrialResult, point: CurvePoint) -> Spent:
-    return Spent(point.training_j, evaluation_to_j(result, point))
 
 
 def is_unchanged(study: StudyRecord, trial: TrialRecord, confirmation: Confirmation) -> bool:

@@ -71,18 +71,19 @@ def drift_of(study: StudyRecord) -> Drift | None:
     return Drift(Estimate(*ends), repetitions)
 
 
-def position_of(number: int, study: StudyRecord) -> float:
-    """Return the position of a trial in its search: 0 for the first one, 1 for the last."""
+def positions(study: StudyRecord) -> dict[int, float]:
+    """Return the position of each trial in its search: 0 for the first one, 1 for the last."""
     last = max((trial.number for trial in study.trials), default=0)
-    return number / last if last else 0.5
+    return {trial.number: trial.number / last if last else 0.5 for trial in study.trials}
 
 
 def _epochs(study: StudyRecord) -> Iterator[tuple[object, float, float]]:
     """Yield configuration, position and log energy of an epoch of each trial."""
+    position = positions(study)
     for trial, result in study.results:
         energy_j = result.epoch_j
         if energy_j is not None and energy_j > 0 and math.isfinite(energy_j):
-            yield params_key(trial.params), position_of(trial.number, study), math.log(energy_j)
+            yield params_key(trial.params), position[trial.number], math.log(energy_j)
 
 
 def _centred(group: list[tuple[float, float]]) -> list[tuple[float, float]]:

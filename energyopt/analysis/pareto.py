@@ -230,12 +230,19 @@ def _prefix(override: str) -> str:
 def _checkpoints(
     study: StudyRecord,
 ) -> Iterator[tuple[float, float, TrialRecord, TrialResult, int]]:
-    """Yield energy, score, trial, record and index of all evaluations with finite values."""
+    """Yield energy, score, trial, record and index of evaluations that may be on a front.
+
+    They have finite values and are better than those before in the trial, which needed less.
+    """
     for trial, result in study.results:
         curve = result.curve
+        best, best_j = -math.inf, 0.0
         for i, (energy_j, score) in enumerate(zip(curve.training_j, curve.scores, strict=True)):
             # Older versions stored what a user's evaluate() answered, NaN included.
+            if score <= best and energy_j >= best_j:
+                continue
             if math.isfinite(score) and math.isfinite(energy_j):
+                best, best_j = score, energy_j
                 yield energy_j, score, trial, result, i
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from energyopt.analysis.noise_model import NoiseModel
@@ -80,10 +80,10 @@ def advise(
     if target is None:
         return []
     trials = {trial.number: trial for trial, _ in study.results}
-    snapshots = [s for trial in trials.values() if (s := _snapshot(trial, target))]
-    if not any(snapshot.reached for snapshot in snapshots):
+    if not any(result.first_at(target) for _, result in study.results):
         return []
-    snapshots = _cheapest(snapshots, study.monitor.score(target))
+    cheapest = _cheapest(trials.values(), target)
+    snapshots = [s for trial in cheapest if (s := _snapshot(trial, target))]
     if confirmed:
         snapshots += _repetitions(study, {s.number for s in snapshots}, target)
     goal = study.monitor.score(target)
@@ -173,14 +173,15 @@ def _snapshot(trial: TrialRecord, target: float) -> TrialSnapshot | None:
     )
 
 
-def _cheapest(snapshots: Sequence[TrialSnapshot], target: float) -> list[TrialSnapshot]:
+def _cheapest(trials: Iterable[TrialRecord], target: float) -> list[TrialRecord]:
     """Return the cheapest trials to the target that a model can use, by number."""
 
-    def rank(trial: TrialSnapshot) -> tuple[bool, float]:
-        energy_j = trial.to_target_j(target)
-        return (energy_j is None, energy_j or -trial.number)
+    def rank(trial: TrialRecord) -> tuple[bool, float]:
+        hit = None if trial.result is None else trial.result.first_at(target)
+        return (True, -trial.number) if hit is None else (False, hit.training_j)
 
-    return sorted(sorted(snapshots, key=rank)[:_MAX_TRIALS], key=lambda trial: trial.number)
+    usable = [trial for trial in trials if trial.result is not None and len(trial.result.curve)]
+    return sorted(sorted(usable, key=rank)[:_MAX_TRIALS], key=lambda trial: trial.number)
 
 
 def _model(study: StudyRecord, snapshots: Sequence[TrialSnapshot], target: float) -> Model:

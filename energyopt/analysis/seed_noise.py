@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from energyopt.analysis.configurations import is_unchanged
 from energyopt.analysis.confirmation_stats import confirmed_setups
-from energyopt.analysis.drift import drift_of, position_of
+from energyopt.analysis.drift import drift_of, positions
 from energyopt.analysis.held_out import wilson
 from energyopt.analysis.noise_model import LONG_SD, SMALL_SD, NoiseModel, Repetitions
 from energyopt.analysis.paired_ratio import half_width, quantile
@@ -80,10 +80,10 @@ def noise_model(study: StudyRecord, target: float | None = None) -> NoiseModel |
     reaching = [] if target is None else at_target(study, target)
     if target is None or not reaching:
         return None
-    drift = drift_of(study)
+    drift, position = drift_of(study), positions(study)
     logs: dict[object, list[float]] = {}
     for trial, _, point in reaching:
-        moved = drift.log_at(position_of(trial.number, study)) if drift else 0.0
+        moved = drift.log_at(position[trial.number]) if drift else 0.0
         logs.setdefault(params_key(trial.params), []).append(math.log(point.training_j) - moved)
     confirming: dict[object, dict[int, float]] = {}
     missed = Counter(

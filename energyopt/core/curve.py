@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -106,7 +107,9 @@ class Curve:
     @property
     def scores(self) -> tuple[float, ...]:
         """The values as scores: a higher one is better."""
-        return tuple(map(self.monitor.score, self.accuracy))
+        if self.monitor.mode == "max":
+            return self.accuracy
+        return tuple(map(operator.neg, self.accuracy))
 
     @property
     def best(self) -> float | None:
@@ -128,9 +131,9 @@ class Curve:
 
     def rises(self) -> list[int]:
         """Return the indices of the points that are better than all before."""
-        rises: list[int] = []
-        for i, value in enumerate(self.accuracy):
-            if not rises or self.monitor.is_better(value, self.accuracy[rises[-1]]):
+        scores, rises = self.scores, [0] if len(self) else []
+        for i, score in enumerate(scores):
+            if score > scores[rises[-1]]:
                 rises.append(i)
         return rises
 
@@ -151,7 +154,8 @@ class Curve:
 
     def _reached(self, target: float) -> Iterator[int]:
         """Yield the indices of the points at a target or better."""
-        return (i for i, value in enumerate(self.accuracy) if self.monitor.reaches(value, target))
+        reaches = operator.ge if self.monitor.mode == "max" else operator.le
+        return (i for i, value in enumerate(self.accuracy) if reaches(value, target))
 
 
 _COLUMNS = tuple(column.name for column in fields(Curve) if column.name != "monitor")
@@ -269,9 +273,13 @@ class Checkpoints:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any] | list[Mapping[str, Any]]) -> Checkpoints:
-        """Read what `to_dict` wrote, or a list of evaluations, as older versions stored them."""
+        """Read what `to_dict` wrote, or a list of evaluations, as older versions stored them.
+
+        The energies of evaluations may be `Energies` already.
+        """
         if isinstance(data, list):
             return cls.of(map(checkpoint_from_dict, data))
+        evaluation = data["evaluation"]
         return cls(
             tuple(data["samples"]),
             tuple(data["steps"]),
@@ -279,7 +287,7 @@ class Checkpoints:
             tuple(data["accuracy"]),
             tuple(data["loss"]),
             Energies.from_dict(data["training"]),
-            Energies.from_dict(data["evaluation"]),
+            evaluation if isinstance(evaluation, Energies) else Energies.from_dict(evaluation),
             {name: tuple(column) for name, column in data.get("heads", {}).items()},
         )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 
@@ -144,6 +145,39 @@ class Energies:
         gpu_j, cpu_j, dram_j = (data[part] and tuple(data[part]) for part in PARTS)
         boards = (gpu_j if board == "gpu_j" else tuple(board) for board in data["gpus_j"])
         return cls(tuple(data["time_s"]), gpu_j, cpu_j, dram_j, tuple(boards))
+
+
+class UnreadEnergies(Energies):
+    """Windows in JSON, which is read when one of the columns is first looked at.
+
+    Reading numbers is most of what it takes to read a study. Those of evaluations are seldom used.
+
+    Args:
+        text: JSON of what `to_dict` returns.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        object.__setattr__(self, "_text", text)
+
+    def __getattr__(self, name: str) -> Any:
+        # Python asks for an attribute here only as long as its slot is empty.
+        if name not in _COLUMNS:
+            raise AttributeError(name)
+        energies = Energies.from_dict(json.loads(self._text))
+        for column in _COLUMNS:
+            object.__setattr__(self, column, getattr(energies, column))
+        return getattr(self, name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Energies) and astuple(self) == astuple(other)
+
+    def __hash__(self) -> int:
+        return hash(astuple(self))
+
+
+_COLUMNS = frozenset(column.name for column in fields(Energies))
 
 
 def _unless_empty(column: Iterable[float | None]) -> tuple[float | None, ...] | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from functools import cache
 from typing import Any
 
 _NAMES = frozenset({"seed", "seeds", "random_state", "seed_everything"})
 """Last parts of keys: ours, scikit-learn's and Lightning's."""
 
 
+@cache
 def is_seed(key: str) -> bool:
     """Return True if a searched key is a seed: "seed", "data.seed", "split_seed"."""
     name = key.lstrip("+").replace("/", ".").rpartition(".")[2].lower()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.cli.commands._arguments import command_parser, disable_gc
+from energyopt.cli.commands._arguments import command_parser, spare_cpu
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Write the study to a folder, and print how many trials that were."""
-    disable_gc()
+    spare_cpu()
     from energyopt.report.console import say
     from energyopt.report.export.study_folder import write_folder
     from energyopt.storage.exchange.plain import plain_study

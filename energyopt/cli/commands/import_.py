@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.cli.commands._arguments import command_parser, disable_gc
+from energyopt.cli.commands._arguments import command_parser, spare_cpu
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Insert the exported study into the storage."""
-    disable_gc()
+    spare_cpu()
     from energyopt.report.console import say
     from energyopt.storage.exchange.importer import import_study
 

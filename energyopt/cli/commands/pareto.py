@@ -11,8 +11,8 @@ from energyopt.cli.commands._arguments import (
     add_reuse,
     add_study,
     command_parser,
-    disable_gc,
     metric_value,
+    spare_cpu,
 )
 
 
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Print the Pareto front of the study, or write it to a file."""
-    disable_gc()
+    spare_cpu()
     from energyopt.analysis.pareto import check_target, curve_front, final_front, front_of
     from energyopt.core.metric import ACCURACY
     from energyopt.report.export.front_file import write_front

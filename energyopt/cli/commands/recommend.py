@@ -12,8 +12,8 @@ from energyopt.cli.commands._arguments import (
     add_study,
     add_target,
     command_parser,
-    disable_gc,
     share,
+    spare_cpu,
 )
 
 
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Print the recommended configurations, as a table or as JSON."""
-    disable_gc()
+    spare_cpu()
     from energyopt.analysis.pareto import check_target
     from energyopt.report.recommendation_view import (
         rank_setups,

@@ -12,8 +12,8 @@ from energyopt.cli.commands._arguments import (
     add_study,
     add_target,
     command_parser,
-    disable_gc,
     number,
+    spare_cpu,
 )
 
 
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Write the HTML report of the study, with its figures and tables."""
-    disable_gc()
+    spare_cpu()
     from energyopt.analysis.cost_factors import Factors
     from energyopt.analysis.pareto import check_target
     from energyopt.report.console import say

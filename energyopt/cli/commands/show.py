@@ -13,7 +13,7 @@ from energyopt.cli.commands._arguments import (
     add_study,
     add_target,
     command_parser,
-    disable_gc,
+    spare_cpu,
 )
 
 
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Print the summary of the study, or of the run whose folder is given."""
-    disable_gc()
+    spare_cpu()
     from energyopt.core.journal import NAME
 
     if (Path(args.study) / NAME).is_file():

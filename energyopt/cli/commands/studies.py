@@ -6,7 +6,7 @@ import argparse
 
 from rich.console import Console
 
-from energyopt.cli.commands._arguments import command_parser, disable_gc
+from energyopt.cli.commands._arguments import command_parser, spare_cpu
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Print a table of all studies in the storage."""
-    disable_gc()
+    spare_cpu()
     from energyopt.report.tables import studies_table
     from energyopt.storage.reader import read_studies
 

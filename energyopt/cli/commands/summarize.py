@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.cli.commands._arguments import command_parser, disable_gc
+from energyopt.cli.commands._arguments import command_parser, spare_cpu
 from energyopt.errors import ConfigError
 
 
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
         return
     if (args.name is None) == (args.folder is None):
         raise ConfigError("summarize takes the NAME of an experiment, --from DIR or --machines DIR")
-    disable_gc()
+    spare_cpu()
     from energyopt.experiments import reproduction
     from energyopt.experiments.collect import gather, summary_dir
     from energyopt.experiments.rows import read_raw
@@ -114,7 +114,7 @@ def _compare_machines(args: argparse.Namespace) -> None:
         raise ConfigError("--machines compares its own folders: leave out NAME, --from, --against")
     if len(args.machines) < 2:  # noqa: PLR2004  # two machines are compared
         raise ConfigError("--machines takes two folders or more")
-    disable_gc()
+    spare_cpu()
     from energyopt.experiments import machines
 
     comparison = machines.compare_machines(args.machines)
