@@ -48,6 +48,25 @@ class EnergyVsAccuracy:
         return cost_j(result), result.best_accuracy
 
 
+class BestMetric:
+    """One objective: the best value of the metric, as Optuna's pruners need it.
+
+    Args:
+        monitor: The metric.
+        name: Name of the objective; that of the metric if None.
+    """
+
+    stops_at_target = False
+
+    def __init__(self, monitor: Monitor, name: str | None = None) -> None:
+        direction: Direction = "maximize" if monitor.mode == "max" else "minimize"
+        self.metrics = (Metric(name or monitor.name, direction),)
+
+    def __call__(self, result: TrialResult) -> tuple[float, ...]:
+        """Return the best value of the metric."""
+        return (result.best_accuracy,)
+
+
 class EnergyToTarget:
     """One objective: the energy to the target. A trial stops there."""
 

@@ -21,6 +21,7 @@ from energyopt.analysis.pareto import FrontPoint
 from energyopt.cli.commands import COMMANDS, parser_of
 from energyopt.config.yaml_comments import Key, read_about, read_keys
 from energyopt.core.study_record import TrialRecord
+from energyopt.search.pruner_names import PRUNERS
 from energyopt.search.sampler_names import SAMPLERS, sweeper_options
 from energyopt.search.sweep_keys import SweepKeys
 from energyopt.utils.paths import conf_dir
@@ -87,6 +88,15 @@ def sweeper_samplers() -> str:
     return "\n".join(["| `hydra/sweeper/sampler=` | what it is |", "|---|---|", *rows])
 
 
+def sweeper_pruners() -> str:
+    """Return the pruners of `hydra.sweeper.pruner`, for other apps, with their keys."""
+    rows = ["| `hydra/sweeper/pruner=` | what it is | keys |", "|---|---|---|"]
+    for name, node in PRUNERS.items():
+        keys = ", ".join(f"`{key}`" for key in node if key != "_target_")
+        rows.append(f"| `{name}` | `{node['_target_']}` | {keys} |")
+    return "\n".join(rows)
+
+
 def sweeper_keys() -> str:
     """Return the keys of `hydra.sweeper`, for other apps."""
     _, said = _documented(SweepKeys)
@@ -124,6 +134,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "samplers": samplers,
     "sweeper-keys": sweeper_keys,
     "sweeper-samplers": sweeper_samplers,
+    "sweeper-pruners": sweeper_pruners,
     "commands": commands,
     "front-columns": front_columns,
     "public-names": public_names,

@@ -23,7 +23,7 @@ from energyopt.utils.paths import PACKAGE, conf_dir
 # commands as arguments, and would do for a config what the config itself may not.
 _PART_PACKAGES = ("models", "tasks", "paradigms", "objectives", "schedulers", "stopping")
 _PART = re.compile(r"energyopt\.(\w+)")
-_LIBRARIES = ("torch.nn", "torch.optim", "optuna.samplers")
+_LIBRARIES = ("torch.nn", "torch.optim", "optuna.samplers", "optuna.pruners")
 
 
 @cache
@@ -148,8 +148,8 @@ def _check_allowed(
         return
     raise ConfigError(
         f"_target_={target} names code of {top!r}, which is neither an option of energyopt, nor "
-        "public in torch.nn, torch.optim or optuna.samplers, nor in this folder; if you trust it, "
-        f"add 'trusted_targets=[{top}]'"
+        "public in torch.nn, torch.optim, optuna.samplers or optuna.pruners, nor in this folder; "
+        f"if you trust it, add 'trusted_targets=[{top}]'"
     )
 
 

@@ -50,6 +50,7 @@ class RunContext:
         device: The device that trains, as the root key `device`.
         leased_gpus: UUIDs of the GPUs that were leased for the run before its process began.
         rules: The stopping rules, resolved: each name with `_target_` and options.
+        has_pruner: Whether the study judges each report: see `core.verdict`.
     """
 
     folder: Path | None = None
@@ -68,6 +69,7 @@ class RunContext:
     device: str = "auto"
     leased_gpus: tuple[str, ...] = ()
     rules: Mapping[str, Any] = field(default_factory=dict)
+    has_pruner: bool = False
 
     @property
     def monitor(self) -> Monitor:
@@ -159,6 +161,7 @@ class RunContext:
             "device": self.device,
             "leased_gpus": list(self.leased_gpus),
             "rules": dict(self.rules),
+            "has_pruner": self.has_pruner,
         }
         return json.dumps(data, separators=(",", ":")).replace("$", "\\u0024")
 

@@ -40,6 +40,7 @@ class Outcome:
         reason: Why it was stopped or failed.
         result: The whole record, if the job was of our own app.
         traceback: The lines of the user's code that raised, to be shown; not stored.
+        reports: Values of the one objective that it reported on its way, in their order.
     """
 
     state: Literal["complete", "pruned", "failed", "paused"]
@@ -49,6 +50,7 @@ class Outcome:
     reason: str = ""
     result: TrialResult | None = None
     traceback: str = field(default="", compare=False)
+    reports: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.state == "complete" and any(map(math.isnan, self.values)):
@@ -62,6 +64,7 @@ class Outcome:
             "constraints": dict(self.constraints),
             "attributes": dict(self.attributes),
             "reason": self.reason,
+            **({"reports": list(self.reports)} if self.reports else {}),
         }
 
     @classmethod
@@ -78,6 +81,7 @@ class Outcome:
             attributes=data["attributes"],
             reason=data["reason"],
             result=result,
+            reports=tuple(data.get("reports", ())),
         )
 
 

@@ -125,6 +125,10 @@ REMEDIES: Mapping[str, str] = {
         "its paradigm cannot be paused (it has no state and load_state), or its Run was given no "
         "state (begin) and no checkpoint (report), so the trial trained to its end"
     ),
+    "not_judged": (
+        "the study did not answer a report of the trial in time, so no pruner could end it from "
+        "there on: it trained to its end"
+    ),
     "evaluation_in_training": (
         "the loop has no `with run.evaluation():`, so the energy of its validation counts as "
         "training"

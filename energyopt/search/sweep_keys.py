@@ -67,7 +67,10 @@ class SweepKeys:
     Attributes:
         app: "energyopt" in our own app; None in any other.
         sampler: A short name, or a node with a `_target_`.
-        direction: "minimize" or "maximize", or a list of them, one for each objective.
+        pruner: A short name, or a node with a `_target_`, for jobs that report: the study has one
+            objective then, what a job returns or else the best that it reported; None prunes none.
+        direction: "minimize" or "maximize", or a list of them, one for each objective; None is
+            that of the metric which the jobs report, or else "minimize".
         metric_names: Names of the objectives; None numbers them.
         monitor: Name of the metric that the jobs of another app report with `energyopt.Run`; with
             `mode`, `target` and `epochs` None, the run of the default configuration declares it.
@@ -102,7 +105,8 @@ class SweepKeys:
 
     app: str | None = None
     sampler: Any = _root("tpe", is_identifying=True)  # noqa: RUF009  # returns a field
-    direction: Any = "minimize"
+    pruner: Any = None
+    direction: Any = None
     metric_names: Sequence[str] | None = None
     monitor: str | None = None
     mode: str | None = None
@@ -142,6 +146,10 @@ ROOT_KEYS: Mapping[str, SweepKey] = {key.root: key for key in DECLARED if key.ro
 """Keys that a root key of our own app sets, by its name."""
 
 
+_DEFAULTS = ("_self_", {"sampler": "tpe"}, {"pruner": "none"})
+"""Hydra's defaults list of `hydra/sweeper=energyopt`."""
+
+
 def sweeper_schema(name: str, module: str, target: str) -> type:
     """Return the keys of `hydra.sweeper` as a dataclass for Hydra's ConfigStore.
 
@@ -155,7 +163,7 @@ def sweeper_schema(name: str, module: str, target: str) -> type:
     hydras: list[Any] = [
         ("_target_", str, target),
         ("_recursive_", bool, False),
-        ("defaults", list[Any], field(default_factory=lambda: ["_self_", {"sampler": "tpe"}])),
+        ("defaults", list[Any], field(default_factory=lambda: list(_DEFAULTS))),
     ]
     keys = [(key.name, Any, key.default) for key in fields(SweepKeys)]
     return make_dataclass(name, [*hydras, *keys], namespace={"__module__": module})

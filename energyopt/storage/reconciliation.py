@@ -24,6 +24,7 @@ from energyopt.errors import JournalError
 from energyopt.search.schedule import DEFAULT_SETUP, PAUSED
 from energyopt.storage.optuna_tables import OPTUNA_STATES
 from energyopt.storage.tables import result_from_json
+from energyopt.storage.trial_reports import complete_reports
 from energyopt.storage.trial_rows import TrialRows, ended_row, lost_row, outcome_in, paused_row
 from energyopt.utils import failpoints
 
@@ -217,6 +218,7 @@ class Reconciler:
             for key, violation in outcome.constraints.items():
                 if key not in existing:
                     trial.set_constraint(key, violation)
+            complete_reports(trial, outcome.reports)
             state = OPTUNA_STATES[outcome.state]
             self._study.tell(trial.number, values, state=state, skip_if_finished=True)
 

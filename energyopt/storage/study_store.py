@@ -38,6 +38,7 @@ from energyopt.storage.reconciliation import Point, Reconciler, TrialRemnant
 from energyopt.storage.run_leases import Run
 from energyopt.storage.search_energy import SearchEnergy
 from energyopt.storage.study_opening import GRACE_S, OpenStudy, open_study
+from energyopt.storage.trial_reports import TrialReports
 from energyopt.storage.trial_rows import TrialRows, ended_row, paused_row
 from energyopt.utils import failpoints
 from energyopt.utils.process import Process
@@ -54,6 +55,7 @@ class StudyStore:
 
     Attributes:
         note: A sentence about an upgrade of the tables; None if there was none.
+        reports: What its running trials report, for a pruner.
     """
 
     def __init__(self, opened: OpenStudy, remains: Callable[[FrozenTrial], TrialRemnant]) -> None:
@@ -63,6 +65,7 @@ class StudyStore:
         self._url = opened.url
         self._run = opened.run
         self.note = opened.note
+        self.reports = TrialReports(opened.study, opened.url)
         engine, study_id = self._storage.engine, self._run.study_id
         self._rows = TrialRows(engine, study_id, self._run.ordinal)
         self._reconciler = Reconciler(self._study, self._rows, remains)
@@ -114,8 +117,7 @@ class StudyStore:
     ) -> Trial | None:
         """Return a new trial or the next queued one; None if the study has all its trials.
 
-        Trials of crashed runs are ended first. Runs do this one at a time, so that the total is
-        exact.
+        Trials of crashed runs are ended first. Runs do this one at a time: the total is exact.
 
         Args:
             n_trials: The study's total; None for any.
@@ -348,9 +350,8 @@ class StudyStore:
     def others(self) -> list[Run]:
         """Return the other living runs of this study."""
         with storage_errors(self._url):
-            return [
-                run for run in self._runs() if run.ordinal != self._run.ordinal and not run.is_dead
-            ]
+            living = [run for run in self._runs() if not run.is_dead]
+        return [run for run in living if run.ordinal != self._run.ordinal]
 
     def bind(self, provenance: Provenance) -> None:
         """Bind the study to one provenance and device model.

@@ -77,8 +77,9 @@ class Options(SweepKeys):
         Raises:
             ConfigError: If a direction is unknown, or names and directions differ in number.
         """
-        is_list = isinstance(self.direction, Sequence) and not isinstance(self.direction, str)
-        values = list(self.direction) if is_list else [self.direction]
+        direction = "minimize" if self.direction is None else self.direction
+        is_list = isinstance(direction, Sequence) and not isinstance(direction, str)
+        values = list(direction) if is_list else [direction]
         directions = [_DIRECTIONS.get(_enum_name(value)) for value in values]
         if None in directions or not directions:
             raise ConfigError(

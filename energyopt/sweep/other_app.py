@@ -19,6 +19,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
+from optuna.pruners import BasePruner
 from rich.console import Console
 
 from energyopt.config.trust import targets_in
@@ -35,9 +36,10 @@ from energyopt.errors import ConfigError, EnergyoptError
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import restore_limits
 from energyopt.jobs.job_result import failed, outcome_of_error, outcome_of_value
-from energyopt.objectives import EnergyVsAccuracy
+from energyopt.objectives import BestMetric, EnergyVsAccuracy
 from energyopt.report.console import say
 from energyopt.report.study_output import banner, print_end
+from energyopt.search.pruner_names import pruner_name
 from energyopt.search.sampler_names import sampler_name
 from energyopt.search.space import Value
 from energyopt.search.sweep_keys import DECLARED
@@ -47,6 +49,9 @@ from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.group_options import hardware_options, stopping_options
 from energyopt.sweep.hydra_app import DEATH_S, HydraApp, package_note, value_of
 from energyopt.sweep.job_devices import JobDevices, visible_to
+from energyopt.sweep.pruner_factory import make_pruner
+from energyopt.sweep.pruner_service import PrunerService
+from energyopt.sweep.reported_value import outcome_of_reports
 from energyopt.sweep.results_file import describe_results, write_results
 from energyopt.sweep.returned_record import outcome_of_attributes, with_returned_record
 from energyopt.sweep.training_goal import TrainingGoal
@@ -84,6 +89,9 @@ class OtherApp(HydraApp):
 
     _settled: TrainingGoal | None = None
     _first_run: FirstRun | None = None
+    _pruner: BasePruner | None = None
+    _judge: PrunerService | None = None
+    _n_unreported = 0  # trials without a report, which no pruner could judge
 
     @property
     def goal(self) -> TrainingGoal | None:
@@ -104,7 +112,7 @@ class OtherApp(HydraApp):
         if goal is None:
             return Identity(self._options.metrics, space.fixed, space.sweep, None, None)
         return Identity(
-            EnergyVsAccuracy(goal.monitor).metrics,
+            self._objective(goal).metrics,
             space.fixed,
             space.sweep,
             goal.to_config(),
@@ -131,8 +139,12 @@ class OtherApp(HydraApp):
         Raises:
             EnergyoptError: If it declares something else than the config states, or cannot run.
         """
-        if self.goal is not None:
-            return
+        if self.goal is None:
+            self._settle(pause_at_j, first_point)
+        if self._pruner is not None and self.goal is not None:
+            self.goal.check_direction(self._options)
+
+    def _settle(self, pause_at_j: float | None, first_point: Mapping[str, Value] | None) -> None:
         identity = read_identity(self.storage, self.name)
         if identity is not None:
             self._settled = TrainingGoal.stored(identity)
@@ -141,6 +153,11 @@ class OtherApp(HydraApp):
         elif self._options.custom_search_space is None:
             params = self._composer.baseline() if first_point is None else first_point
             self._run_first(params, pause_at_j)
+        elif self._pruner is not None:
+            raise ConfigError(
+                "hydra.sweeper.pruner with custom_search_space: no default configuration can run "
+                "first, so state what the jobs report: hydra.sweeper.monitor, mode, target, epochs"
+            )
         if self.goal is None:
             self._check_returned()
 
@@ -192,7 +209,13 @@ class OtherApp(HydraApp):
         """Function from the record of a paused trial to its outcome."""
         if self.goal is None:
             return outcome_of_paused
-        return partial(outcome_of, objective=EnergyVsAccuracy(self.goal.monitor))
+        return partial(outcome_of, objective=self._objective(self.goal))
+
+    def _objective(self, goal: TrainingGoal) -> EnergyVsAccuracy | BestMetric:
+        """Return the objective of trainings: the metric alone, where a pruner judges by it."""
+        if self._pruner is None:
+            return EnergyVsAccuracy(goal.monitor)
+        return BestMetric(goal.monitor, next(iter(self._options.metric_names or ()), None))
 
     @property
     def has_rules(self) -> bool:
@@ -225,6 +248,11 @@ class OtherApp(HydraApp):
 
         return call
 
+    def make_launcher(self) -> None:
+        """Make the launcher, and the pruner that judges what its jobs report."""
+        super().make_launcher()
+        self._pruner = make_pruner(self._options, self._config, self._launcher)
+
     def fork(self) -> ForkedJob | None:
         """Fork a server that has imported what the default configuration names."""
         if self._local is None:
@@ -249,6 +277,11 @@ class OtherApp(HydraApp):
         """Store the settings of a new or continued study."""
         if self.goal is not None:
             store.keep_plans(ReportSettings.from_dict({"reuse": self._options.planned_trainings}))
+        if self._pruner is not None and self.goal is not None:
+            store.reports.use(self._pruner)
+            name, metric = pruner_name(self._options.pruner), self.goal.monitor.name
+            here = self.are_jobs_here
+            self._judge = PrunerService(store.reports, name, metric, are_jobs_here=here)
 
     def plan_default(self, store: StudyStore) -> list[str]:
         """Queue the default configuration first. Returns lines to print about it."""
@@ -261,6 +294,10 @@ class OtherApp(HydraApp):
             text = f"trial 0 is the default configuration{ran_first}: {setup_words(params)}"
             notes.insert(0, text)
         return notes
+
+    @property
+    def _pruner_key(self) -> str:
+        return f"hydra.sweeper.pruner={pruner_name(self._options.pruner)}"
 
     @property
     def _is_joule(self) -> bool:
@@ -283,6 +320,8 @@ class OtherApp(HydraApp):
     def notes(self) -> list[str]:
         """Return lines about the machine to print before the first trial."""
         n_jobs, max_parallel = self._options.n_jobs, self._devices.max_parallel
+        if self.goal is None and self._pruner is not None:
+            return [f"{self._pruner_key} has nothing to judge: the jobs make no energyopt.Run"]
         if self.goal is None or n_jobs <= max_parallel:
             return []
         if self._devices.reads_cpu:
@@ -317,9 +356,12 @@ class OtherApp(HydraApp):
     ) -> None:
         """Write the results file; print the summary, or the best of the returned values."""
         write_results(study, self.output_folder)
+        if self._n_unreported:
+            trials = "1 trial" if self._n_unreported == 1 else f"{self._n_unreported} trials"
+            say(console, f"{self._pruner_key}: {trials} made no energyopt.Run to judge")
         if self.goal is not None:
             print_end(console, study, self.storage, self.output_folder, recount)
-        else:
+        if self.goal is None or self._pruner is not None:
             say(console, describe_results(study, self.storage, self.output_folder))
 
     # What the coordinator calls: see `Adapter` --------------------------------------------
@@ -353,8 +395,13 @@ class OtherApp(HydraApp):
             context = self.goal.give(context)
         if self.has_rules:
             context = replace(context, rules=self._rules)
-        with self._devices.lease() if is_metered else nullcontext(()) as gpus:
+        judge, folder = self._judge, self.folder(number)
+        with (
+            self._devices.lease() if is_metered else nullcontext(()) as gpus,
+            judge.following(number, folder) if judge is not None else nullcontext(),
+        ):
             context = replace(context, hardware=self.hardware, leased_gpus=gpus)
+            context = replace(context, has_pruner=judge is not None)
             variables = {VARIABLE: self._variable(number, context), **visible_to(gpus)}
             began_s = time.monotonic()
             returned = self._run_job(number, recipe, variables)
@@ -375,6 +422,10 @@ class OtherApp(HydraApp):
             return outcome_of_error(value)
         if self.goal is None:
             return with_returned_record(outcome_of_value(value, self._options.metrics), time_s)
+        objective = self._objective(self.goal)
+        if isinstance(objective, BestMetric):
+            self._n_unreported += 1
+            return outcome_of_value(value, objective.metrics)
         return outcome_of_attributes(value, self.goal, time_s)
 
     def _outcome_of_run(self, record: TrialResult, value: object) -> Outcome:
@@ -392,7 +443,10 @@ class OtherApp(HydraApp):
         if record.end in BROKEN:
             is_said = isinstance(value, Exception)
             return failed(outcome_of_error(value).reason if is_said else record.reason, record)
+        objective = self._objective(goal)
         try:
-            return outcome_of(record, EnergyVsAccuracy(goal.monitor))
+            if isinstance(objective, BestMetric):
+                return outcome_of_reports(record, value, objective)
+            return outcome_of(record, objective)
         except EnergyoptError as error:
             return failed(str(error), record)

@@ -39,6 +39,7 @@ from energyopt.storage.identity import Identity
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.hydra_app import DEATH_S, HydraApp, package_note, value_of
 from energyopt.sweep.preflight import Preflight
+from energyopt.sweep.pruner_factory import refuse_pruner
 from energyopt.sweep.study_identity import (
     command_words,
     identify,
@@ -66,6 +67,7 @@ class OwnApp(HydraApp):
     def check_space(self) -> None:
         """Check that trials can be compared along all dimensions."""
         refuse_unsweepable(self._space, grid=self._options.grid)
+        refuse_pruner(self._options)
 
     def refusal(self, key: str, value: Value) -> str | None:
         """Return why a root key may not have a value."""

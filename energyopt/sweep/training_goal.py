@@ -72,6 +72,22 @@ class TrainingGoal:
                     "or leave it out"
                 )
 
+    def check_direction(self, options: Options) -> None:
+        """Check that a study of this metric alone has its direction.
+
+        Raises:
+            ConfigError: If the config states the other one.
+        """
+        if options.direction is None:
+            return
+        direction = options.metrics[0].direction
+        if direction != ("maximize" if self.monitor.mode == "max" else "minimize"):
+            raise ConfigError(
+                f"hydra.sweeper.direction={direction}, but {self.monitor.name} is reported with "
+                f"mode={self.monitor.mode}: a pruner compares the reports in the direction of the "
+                "study; change one of them"
+            )
+
     @classmethod
     def stored(cls, identity: Mapping[str, Any]) -> TrainingGoal | None:
         """Return the goal in the stored identity of a study; None for one of returned values."""

@@ -15,7 +15,7 @@ The contract with the code of a study that starts such a training as a job:
 - The job's process gets its `RunContext` in the variable `ENERGYOPT_RUN`, as own tasks do. `Run`
   reads it and nothing else: `folder`, `params`, `metric`, `mode`, `target` (None: this run declares
   them), `epochs`, `stop_at_target`, `pause_at_j`, `resume`, `calibration`, `history` with `rules`,
-  `hardware`, `device` and `leased_gpus`.
+  `hardware`, `device`, `leased_gpus` and `has_pruner`.
 - The journal in `context.folder` is the record. Without a journal there, the job made no `Run`.
   `core.journal.read_result(folder)` returns the `TrialResult`, pauses included. Its `start` holds
   the monitor, the target and the epochs that the run declared.
@@ -365,7 +365,7 @@ class Run:
         if self._pending is None or self._pending[0] == "paused":
             session = self._session
             ended = session.progress.end(value, is_profiling=session.is_profiling)
-            self._pending = ended or self._pause(epoch)
+            self._pending = ended or session.pruned() or self._pause(epoch)
         if self._pending is None or self._body is not None:
             return
         self._next_epoch = int(epoch)

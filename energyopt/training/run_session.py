@@ -13,6 +13,7 @@ from energyopt.core.conditions import Conditions
 from energyopt.core.journal import NAME, JournalWriter, TrialEnd
 from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import BROKEN, End, PausePoint, Purpose, TrialResult
+from energyopt.core.verdict import await_verdict, forget_verdict
 from energyopt.errors import EnergyoptError, RunStopped, TrialError
 from energyopt.training import run_process, run_state
 from energyopt.training.checkpointing import NAME as PAUSED
@@ -44,6 +45,8 @@ from energyopt.training.run_setup import (
 )
 from energyopt.training.run_timeline import Timeline
 from energyopt.training.tracing import begin_trace, end_trace
+
+_VERDICT_S = 60.0  # a database that is busy may take so long
 
 
 class RunSession:
@@ -92,6 +95,7 @@ class RunSession:
         self.result: TrialResult | None = None
         self._is_evaluated = False
         self._may_pause = True
+        self._asks_pruner = context.has_pruner
         self._getters: dict[str, run_state.Getter] = {}
         self._child_clock = ChildClock()
         self._fresh_children = fresh_children()
@@ -142,6 +146,8 @@ class RunSession:
         if self.folder is None:
             return JournalWriter(None), None
         path = self.folder / NAME
+        if self._asks_pruner:
+            forget_verdict(self.folder)
         if not self._context.resume:
             return JournalWriter(path, is_rerun=self._in_study), None
         state = run_state.load(self.folder / PAUSED)
@@ -269,6 +275,24 @@ class RunSession:
         say(
             "this training cannot pause, so it trains to its end: give begin() what has a "
             "state_dict, or report() a checkpoint"
+        )
+        return None
+
+    def pruned(self) -> tuple[End, str] | None:
+        """Return that the study's pruner ends the run after its last report; None if it does not.
+
+        The journal has brought the report to the study, whose answer is awaited.
+        """
+        if not self._asks_pruner or self.folder is None or not self._recorder.checkpoints:
+            return None
+        verdict = await_verdict(self.folder, len(self._recorder.checkpoints) - 1, _VERDICT_S)
+        if verdict is not None:
+            return None if verdict.reason is None else ("stopped", verdict.reason)
+        self._asks_pruner = False
+        self._recorder.add_flag("not_judged")
+        say(
+            f"the study did not answer a report within {_VERDICT_S:g} s, so this training is not "
+            "pruned: its program has ended, or does not see the files of this folder"
         )
         return None
 

@@ -16,9 +16,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from energyopt.core.history import StudyHistory
 from energyopt.core.run_context import VARIABLE, RunContext
 from energyopt.core.trial_result import TrialResult
+from energyopt.core.verdict import Verdict, write_verdict
 from energyopt.errors import ConfigError, RunPaused, RunStopped, TrialError
 from energyopt.training.run import Run
 from energyopt.training.run_process import call_task, end_open_run
+from energyopt.training.run_progress import Point
 from tests.toys import Counter, ToyMeter
 from tests.training.runs import EPOCH_J, LOADING_J, ToyTraining, enter_study, record
 
@@ -439,3 +441,35 @@ def test_a_paused_plain_loop_gives_bit_for_bit_the_curve_of_one_that_was_not(
     assert pieces.curve == whole.curve
     assert whole.curve.samples == (64, 128, 192, 256, 320, 384)
     assert len(set(whole.curve.accuracy)) == 6
+
+
+def test_a_verdict_of_the_study_ends_the_loop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    enter_study(monkeypatch, tmp_path, has_pruner=True, epochs=5)
+    toy = ToyTraining()
+
+    def judge(point: Point) -> None:  # what the study does between a report and its answer
+        reason = "median: it is worse" if point.epoch == 2 else None
+        write_verdict(tmp_path, Verdict(int(point.epoch) - 1, reason))
+
+    run = Run(meter=toy.meter, on_report=judge)
+    run.begin()
+    with pytest.raises(RunStopped, match="median: it is worse"):
+        for _ in run.epochs():
+            toy.epoch()
+            run.report(toy.evaluate())
+    kept = record(tmp_path)
+    assert (kept.end, kept.stopped_by, len(kept.checkpoints)) == ("stopped", "median", 2)
+
+
+def test_a_study_that_does_not_answer_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("energyopt.training.run_session._VERDICT_S", 0.05)
+    enter_study(monkeypatch, tmp_path, has_pruner=True, epochs=3)
+    write_verdict(tmp_path, Verdict(9, "of an earlier training"))
+    train(ToyTraining(), epochs=3)
+    kept = record(tmp_path)
+    assert (kept.end, len(kept.checkpoints)) == ("epochs", 3)
+    assert kept.flags.count("not_judged") == 1

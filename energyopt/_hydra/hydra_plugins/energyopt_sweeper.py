@@ -1,4 +1,4 @@
-"""Hydra plugins of energyopt: the sweeper, the launcher and the sampler options.
+"""Hydra plugins of energyopt: the sweeper, the launcher, the options of sampler and pruner.
 
 Hydra imports this module at every start of every app, so it imports nothing slow.
 """
@@ -16,6 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, StringNode
 
+from energyopt.search.pruner_names import PRUNERS
 from energyopt.search.sampler_names import sweeper_options
 from energyopt.search.sweep_keys import sweeper_schema
 
@@ -136,3 +137,13 @@ _store(
 )
 for _name, _node in sweeper_options():
     _store("hydra/sweeper/sampler", _name, _node)
+for _name, _options in PRUNERS.items():
+    _store("hydra/sweeper/pruner", _name, dict(_options))
+# Without a pruner the key exists all the same, so that it can be set without the group.
+ConfigStore.instance().store(
+    group="hydra/sweeper/pruner",
+    name="none",
+    node={"pruner": None},
+    package="hydra.sweeper",
+    provider="energyopt",
+)
