@@ -453,12 +453,15 @@ def test_a_verdict_of_the_study_ends_the_loop(
         reason = "median: it is worse" if point.epoch == 2 else None
         write_verdict(tmp_path, Verdict(int(point.epoch) - 1, reason))
 
-    run = Run(meter=toy.meter, on_report=judge)
-    run.begin()
-    with pytest.raises(RunStopped, match="median: it is worse"):
+    def job() -> None:
+        run = Run(meter=toy.meter, on_report=judge)
+        run.begin()
         for _ in run.epochs():
             toy.epoch()
             run.report(toy.evaluate())
+
+    with pytest.raises(RunStopped, match="median: it is worse"):
+        job()
     kept = record(tmp_path)
     assert (kept.end, kept.stopped_by, len(kept.checkpoints)) == ("stopped", "median", 2)
 
