@@ -1,8 +1,8 @@
 """Parse a page: files to write, commands to type, and their output.
 
 A block of `console` has commands after `$ `, with what they printed below them. A block of Python
-or YAML whose first line is a comment with a file's name is that file. Blocks of `sh` are commands
-without their output, and `#` before what is none.
+or YAML whose first line is a comment with a file's name is that file; Hydra wants its `@package`
+before that. Blocks of `sh` are commands without their output, and `#` before what is none.
 
 python -m tests.snippets PAGE runs a page and writes what its commands print into it.
 """
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NAME = re.compile(r"# ([\w/-]+\.(?:py|yaml))\b")
+_NAME = re.compile(r"(?:# @package \w+\n)?# ([\w/-]+\.(?:py|yaml))\b")
 _PROMPT = "$ "
 _WIDTH = "88"
 

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
+import yaml
 
 from tests import fake_nvml, fake_slurm, snippets
 from tests.conftest import ROOT, Program
@@ -67,6 +69,7 @@ def test_every_page_with_commands_is_run_here() -> None:
         "test-your-own-part",
         "train-your-own-loop",
         "your-hydra-app",
+        "move-from-hydra-optuna-sweeper",
     )  # in tests of their own
     run_here = {DOCS / "how-to" / f"{name}.md" for name in (*PLAIN, *others, *elsewhere)}
     assert shown - run_here == {DOCS / "tutorial/first-study.md"}
@@ -174,3 +177,40 @@ def test_a_hydra_app_of_ones_own_is_searched(energyopt: Program) -> None:
     out = subprocess.check_output(words, cwd=energyopt.folder, env=environment, text=True)
     assert "to 0.05 val_loss" in out
     assert "python train.py" in run(energyopt, recommend)
+
+
+MOVED = "how-to/move-from-hydra-optuna-sweeper"
+
+
+@pytest.mark.parametrize(
+    ("layout", "study", "direction"),
+    [
+        ("yaml_app", "sphere", "MINIMIZE"),
+        ("structured_app", "structured", "MAXIMIZE"),
+        ("template", "train", "MAXIMIZE"),
+    ],
+)
+def test_an_app_of_each_layout_moves_over(
+    energyopt: Program, layout: str, study: str, direction: str
+) -> None:
+    text = page(MOVED)
+    write_files(text, energyopt.folder)
+    (command,) = (c for c in snippets.commands(text) if c.words[1].startswith(layout))
+    words = [sys.executable if word == "python" else word for word in command.words]
+    ran = subprocess.run(
+        [*words, "hydra.sweep.dir=runs"],
+        cwd=energyopt.folder,
+        env=energyopt.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "best: trial " in ran.stdout
+    (file,) = energyopt.folder.rglob("*.db")
+    stored = optuna.load_study(study_name=study, storage=f"sqlite:///{file}")
+    assert stored.direction.name == direction
+    assert [trial.state.name for trial in stored.trials] == ["COMPLETE"] * 4
+    results = yaml.safe_load((energyopt.folder / "runs/optimization_results.yaml").read_text())
+    assert results["best_params"] == stored.best_params
+    assert results["best_value"] == stored.best_value
