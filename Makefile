@@ -2,13 +2,16 @@
 # make test   builds .venv, runs every check and test; SLOW=1 runs the slow ones too
 # make chaos  kills and stops 200 studies at random, for an hour at most; ROUNDS=20 SEED=7
 # make docs   builds .venv, then the site into build/docs; a warning is an error
+comma := ,
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
 SLOW ?=
 ROUNDS ?= 200
 SEED ?=
+# The trainers of other packages are large, and only slow tests use them.
+EXTRAS := dev$(if $(SLOW),$(comma)lightning$(comma)transformers)
+STAMP := $(VENV)/.installed$(if $(SLOW),-slow)
 
 .PHONY: demo test chaos lint docs clean
 
@@ -42,7 +45,7 @@ docs: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "energyopt needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 clean:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from energyopt.core.trial_result import End, TrialResult
 from energyopt.errors import DamagedFileError, JournalError, StorageError, TrialError
 from energyopt.storage.reconciliation import TrialRemnant
 from energyopt.training.checkpointing import NAME as PAUSED
+from energyopt.training.checkpointing import PAUSE_FOLDER
 from energyopt.utils.digests import check_digest, with_digest
 from energyopt.utils.files import write_atomically
 
@@ -110,6 +112,7 @@ class Outbox:
         with contextlib.suppress(OSError):
             for path in (folder / PAUSED, *folder.glob(f".{PAUSED}.*")):  # and partly written ones
                 path.unlink(missing_ok=True)
+        shutil.rmtree(folder / PAUSE_FOLDER, ignore_errors=True)
 
     def pause(self, number: int) -> Outcome | None:
         """Return a trial's outcome at its last pause, if it can resume from there.

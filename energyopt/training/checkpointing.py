@@ -28,6 +28,9 @@ from energyopt.utils.files import written_whole
 NAME = "paused.pt"
 """The file's name in a job's folder."""
 
+PAUSE_FOLDER = "paused"
+"""The folder beside it, for checkpoints that trainers of other packages write."""
+
 State = Mapping[str, Any]
 Keep = Callable[[State], AbstractContextManager[str]]
 """Saves a state: written when the context is entered, moved into place when it is left. The context

@@ -72,6 +72,9 @@ class Run:
 
     Attributes:
         params: The hyperparameters, with what the search chose.
+        monitor: The metric, as the run or its study states it.
+        pending: How the loop ends once its body has ended, and why; None if it continues.
+        session: The open record, for integrations.
 
     Raises:
         ConfigError: If an argument is not allowed, or differs from the study's.
@@ -105,14 +108,14 @@ class Run:
             stop_at_target=stop_at_target,
         )
         self.params: Mapping[str, Any] = {**(params or {}), **context.params}
-        self._monitor = question.monitor
+        self.monitor = question.monitor
         self._on_report = on_report
         self._in_study = bool(os.environ.get(VARIABLE))
-        self._pending: tuple[End, str] | None = None  # how the loop ends, once its body has ended
+        self.pending: tuple[End, str] | None = None
         self._body: int | None = None  # number of the epoch in whose body the program is
         self._last_step: int | None = None  # of that body, in a loop of steps
         self._next_epoch = 0  # the first to train after a pause
-        self._session = RunSession(
+        self.session = RunSession(
             self,
             context,
             question,
@@ -126,17 +129,17 @@ class Run:
     @property
     def name(self) -> str:
         """Its name."""
-        return self._session.name
+        return self.session.name
 
     @property
     def folder(self) -> Path | None:
         """Folder of its record; None if nothing is kept."""
-        return self._session.folder
+        return self.session.folder
 
     @property
     def start_epoch(self) -> int:
         """Number of the first epoch to train; above 0 where a paused training resumes."""
-        return self._session.start_epoch
+        return self.session.start_epoch
 
     def begin(self, *unnamed: Any, **stateful: Any) -> Any:
         """End the loading; the training begins.
@@ -154,14 +157,14 @@ class Run:
             TrialError: If one of them has no state that can be read and restored.
         """
         self._refuse_ended("begin")
-        if self._session.is_begun:
+        if self.session.is_begun:
             raise TrialError("begin() was called already: a Run has one training")
         if unnamed:
             raise TrialError(
                 f"begin({type(unnamed[0]).__name__}) is given without a name; name what it is "
                 "given, as in begin(model=model, optimizer=optimizer)"
             )
-        return self._session.begin(stateful)
+        return self.session.begin(stateful)
 
     def epochs(self, n: int | None = None) -> Iterator[int]:
         """Iterate over the numbers of the epochs to train, from `start_epoch` on.
@@ -175,11 +178,11 @@ class Run:
             RunPaused: Where the study pauses the training.
             RunStopped: Where the study stops it for good.
         """
-        last = n if n is not None else self._session.progress.epochs
+        last = n if n is not None else self.session.progress.epochs
         if last is None:
             raise TrialError("epochs() does not say how many; give it a number, as in epochs(20)")
         n_epochs = _count("epochs(n)", last)
-        self._session.declare_epochs(n_epochs)
+        self.session.declare_epochs(n_epochs)
         return self._loop([(number, number) for number in range(self.start_epoch, n_epochs)])
 
     def steps(self, n: int, *, evaluate_every: int) -> Iterator[range]:
@@ -197,7 +200,7 @@ class Run:
         """
         n, evaluate_every = _count("steps(n)", n), _count("steps(evaluate_every)", evaluate_every)
         starts = range(0, n, evaluate_every)
-        self._session.declare_epochs(len(starts))
+        self.session.declare_epochs(len(starts))
         intervals = [range(step, min(step + evaluate_every, n)) for step in starts]
         return self._loop(list(enumerate(intervals))[self.start_epoch :])
 
@@ -205,14 +208,14 @@ class Run:
     def evaluation(self) -> Iterator[None]:
         """Count the body of the context as evaluation."""
         self._refuse_outside("evaluation")
-        is_nested = self._session.timeline.purpose == "evaluation"
+        is_nested = self.session.timeline.purpose == "evaluation"
         if not is_nested:
-            self._session.begin_evaluation()
+            self.session.begin_evaluation()
         try:
             yield
         finally:
-            if not is_nested and self._session.result is None:
-                self._session.end_evaluation()
+            if not is_nested and self.session.result is None:
+                self.session.end_evaluation()
 
     def step(self, samples: int) -> None:
         """Count an optimizer step, when it is done.
@@ -226,7 +229,7 @@ class Run:
             TrialError: If it is not a whole number.
             HardwareError: If a power limit cannot be set, or nothing was metered at one.
         """
-        self._session.add_step(samples)
+        self.session.add_step(samples)
 
     def report(
         self,
@@ -256,8 +259,8 @@ class Run:
             TrialError: If the value is not a number, or the run has not begun or has ended.
         """
         self._refuse_outside("report")
-        session, counts = self._session, self._session.progress.counts
-        number = checked_value(value, self._monitor)
+        session, counts = self.session, self.session.progress.counts
+        number = checked_value(value, self.monitor)
         trained = session.progress.epoch_of(epoch, self._body)
         if samples is not None:
             counts.samples = checked_samples("report", samples)
@@ -268,14 +271,14 @@ class Run:
             if self._on_report is not None:
                 self._on_report(session.point(number, trained, metrics or {}))
             self._decide(number, trained)
-        return self._pending is not None
+        return self.pending is not None
 
     @property
     def paused(self) -> bool:
         """True if the study paused the training, so that what follows its loop can be left out."""
-        if self._session.result is None and self._body is None:
+        if self.session.result is None and self._body is None:
             self._keep_pause()
-        result = self._session.result
+        result = self.session.result
         return result is not None and result.end == "paused"
 
     @property
@@ -285,14 +288,14 @@ class Run:
         Raises:
             TrialError: Inside of the loop.
         """
-        if self._session.result is None and self._body is not None:
+        if self.session.result is None and self._body is not None:
             raise TrialError(
                 "Run.result is complete after the loop; in it, use on_report, and close() where "
                 "it is left by a break"
             )
         self.close()
-        assert self._session.result is not None  # noqa: S101  # close() makes it
-        return self._session.result
+        assert self.session.result is not None  # noqa: S101  # close() makes it
+        return self.session.result
 
     def close(self, error: BaseException | None = None) -> None:
         """End the run, if it has not ended.
@@ -300,7 +303,7 @@ class Run:
         Args:
             error: What ended it, if it was an exception.
         """
-        if self._session.result is not None or isinstance(error, RunPaused | RunStopped):
+        if self.session.result is not None or isinstance(error, RunPaused | RunStopped):
             return
         ended_by = end_by(error)
         if ended_by is None:
@@ -309,9 +312,9 @@ class Run:
             except BaseException as failure:
                 self.close(failure)
                 raise
-        if self._session.result is None:
-            end = ended_by or self._pending or self._session.progress.natural_end()
-            self._session.finish(*end)
+        if self.session.result is None:
+            end = ended_by or self.pending or self.session.progress.natural_end()
+            self.session.finish(*end)
 
     def __enter__(self) -> Self:
         return self
@@ -322,7 +325,7 @@ class Run:
     def _loop(self, bodies: Sequence[tuple[int, T]]) -> Iterator[T]:
         """Return an iterator over the bodies of a loop, with the length that progress bars show."""
         self._refuse_outside("epochs")
-        if self._session.is_left:
+        if self.session.is_left:
             raise TrialError(
                 "the program left the loop of this Run already, and a Run has one training: "
                 "close() it, and make another"
@@ -331,7 +334,7 @@ class Run:
 
     def _bodies(self, bodies: Sequence[tuple[int, T]]) -> Iterator[T]:
         """Iterate over the bodies of a loop; end, pause or stop between two of them."""
-        self._session.restore_random()  # the program may have drawn since begin()
+        self.session.restore_random()  # the program may have drawn since begin()
         try:
             for number, body in bodies:
                 self._body, self._next_epoch = number, number + 1
@@ -342,50 +345,50 @@ class Run:
             self._body = None
             self.close()
         except GeneratorExit:  # the program left the loop, by break or by an exception
-            self._session.leave_loop()
+            self.session.leave_loop()
             raise
         finally:
             self._body = self._last_step = None
 
     def _ends_here(self) -> bool:
         """Return whether the loop ends after a body; leave the job where it pauses or stops."""
-        if self._pending is None:
+        if self.pending is None:
             return False
-        end, reason = self._pending
+        end, reason = self.pending
         self._keep_pause()
         if end == "paused":
             raise RunPaused(reason)
-        self._session.finish(end, reason)
+        self.session.finish(end, reason)
         if self._in_study and end in ("stopped", "diverged"):
             raise RunStopped(reason)
         return True
 
     def _decide(self, value: float, epoch: float) -> None:
         """Decide whether the loop ends; in a loop of the user's own, it ends now."""
-        if self._pending is None or self._pending[0] == "paused":
-            session = self._session
+        if self.pending is None or self.pending[0] == "paused":
+            session = self.session
             ended = session.progress.end(value, is_profiling=session.is_profiling)
-            self._pending = ended or session.pruned() or self._pause(epoch)
-        if self._pending is None or self._body is not None:
+            self.pending = ended or session.pruned() or self._pause(epoch)
+        if self.pending is None or self._body is not None:
             return
         self._next_epoch = int(epoch)
         self._keep_pause()
-        if self._session.result is None:
-            self._session.finish(*self._pending)
+        if self.session.result is None:
+            self.session.finish(*self.pending)
 
     def _pause(self, epoch: float) -> tuple[End, str] | None:
         """Return that the run pauses, if it is due and can."""
         if self._body is None and epoch != int(epoch):
             return None  # `start_epoch` is a whole number
-        return self._session.pause()
+        return self.session.pause()
 
     def _keep_pause(self) -> None:
         """Keep the state of the training if it pauses here."""
-        if self._pending is not None and self._pending[0] == "paused":
-            self._session.keep(self._pending[1], self._next_epoch)
+        if self.pending is not None and self.pending[0] == "paused":
+            self.session.keep(self.pending[1], self._next_epoch)
 
     def _refuse_ended(self, name: str) -> None:
-        result = self._session.result
+        result = self.session.result
         if result is not None:
             raise TrialError(
                 f"{name}() after the run ended ({result.reason}): leave a loop of your own where "
@@ -394,7 +397,7 @@ class Run:
 
     def _refuse_outside(self, name: str) -> None:
         self._refuse_ended(name)
-        if not self._session.is_begun:
+        if not self.session.is_begun:
             raise TrialError(
                 f"{name}() before begin(): call run.begin() where the loading of data and model is "
                 "done; what comes before it is not counted as training"

@@ -65,6 +65,7 @@ class RunSession:
     Attributes:
         name: Name of the run.
         folder: Folder of its record; None if nothing is kept.
+        question: What the run is asked to reach.
         start_epoch: Number of the first epoch to train.
         progress: Its learning curve.
         timeline: Its windows.
@@ -88,6 +89,7 @@ class RunSession:
     ) -> None:
         self._context = context
         self._in_study = in_study
+        self.question = question
         self.name = name or default_name()
         self.start_epoch = 0
         self.checkpoint: Any = None
@@ -157,6 +159,11 @@ class RunSession:
         check_same(self.folder / PAUSED, journal.resumed.at)
         return journal, ResumeState(journal.resumed, state)
 
+    @property
+    def resumed_checkpoint(self) -> Any:
+        """The checkpoint of the pause from which the training resumes; None without one."""
+        return None if self._state is None else run_state.reported(self._state["checkpoint"])
+
     def begin(self, stateful: Mapping[str, Any]) -> Any:
         """End the loading. Returns the checkpoint of the pause from which the training resumes.
 
@@ -182,7 +189,7 @@ class RunSession:
             raise RunStopped("preflight: it can be built")
         self.restore_random()
         self.timeline.switch("training")
-        return None if self._state is None else run_state.reported(self._state["checkpoint"])
+        return self.resumed_checkpoint
 
     def restore_random(self) -> None:
         """Restore the random generators of torch, NumPy and Python, where a training resumes."""
