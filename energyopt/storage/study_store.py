@@ -61,8 +61,7 @@ class StudyStore:
     def __init__(self, opened: OpenStudy, remains: Callable[[FrozenTrial], TrialRemnant]) -> None:
         self._study = opened.study
         self._sampler = opened.sampler
-        self._storage = opened.storage
-        self._url = opened.url
+        self._storage, self._url = opened.storage, opened.url
         self._run = opened.run
         self.note = opened.note
         self.reports = TrialReports(opened.study, opened.url)
