@@ -6,14 +6,11 @@ its `Run` declares becomes the study's goal, and the run its first trial.
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, wraps
-from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -46,6 +43,7 @@ from energyopt.search.sweep_keys import DECLARED
 from energyopt.storage.identity import Identity
 from energyopt.storage.reader import read_identity
 from energyopt.storage.study_store import StudyStore
+from energyopt.sweep.app_command import app_command
 from energyopt.sweep.group_options import hardware_options, stopping_options
 from energyopt.sweep.hydra_app import DEATH_S, HydraApp, package_note, value_of
 from energyopt.sweep.job_devices import JobDevices, visible_to
@@ -70,18 +68,6 @@ class FirstRun:
 
     recipe: tuple[str, ...]
     outcome: Outcome
-
-
-def _command() -> str:
-    """Return the command that runs this app, for people."""
-    main = sys.modules["__main__"]
-    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-    if spec is not None:
-        return f"python -m {spec.name}"
-    path = Path(file or sys.argv[0])
-    is_here = path.resolve().is_relative_to(Path.cwd())
-    text = str(path.resolve().relative_to(Path.cwd()) if is_here else path.name)
-    return f"python {shlex.quote(text)}"
 
 
 class OtherApp(HydraApp):
@@ -117,7 +103,7 @@ class OtherApp(HydraApp):
             space.sweep,
             goal.to_config(),
             goal.target,
-            app=_command(),
+            app=app_command(),
         )
 
     def identity_with_metrics(self, identity: Identity) -> Identity:
@@ -189,11 +175,12 @@ class OtherApp(HydraApp):
             )
         if first is not None and first.result is not None:
             return  # it returned its joules
-        if first is not None and first.state == "failed" and self._is_joule:
+        if first is not None and first.state == "failed" and (self._is_joule or self._pruner):
             # A study of returned values would refuse the Run of the mended app.
+            choose = "hydra/sweeper/sampler=tpe" if self._is_joule else "hydra/sweeper/pruner=none"
             raise ConfigError(
                 f"the default configuration failed before its energyopt.Run began: {first.reason}; "
-                "mend that, or choose hydra/sweeper/sampler=tpe if its jobs return values"
+                f"mend that, or choose {choose} if its jobs return values"
             )
         for key in DECLARED:
             value = getattr(self._options, key.name)
@@ -215,7 +202,8 @@ class OtherApp(HydraApp):
         """Return the objective of trainings: the metric alone, where a pruner judges by it."""
         if self._pruner is None:
             return EnergyVsAccuracy(goal.monitor)
-        return BestMetric(goal.monitor, next(iter(self._options.metric_names or ()), None))
+        options = self._options
+        return BestMetric(goal.monitor, options.metrics[0].name if options.metric_names else None)
 
     @property
     def has_rules(self) -> bool:
@@ -342,7 +330,7 @@ class OtherApp(HydraApp):
             name=self.name,
             target=goal.target,
             metric=goal.monitor.name,
-            setup=f"{_command()} with {job.config_name}",
+            setup=f"{app_command()} with {job.config_name}",
             space=", ".join(dimension.describe() for dimension in self._space.dimensions),
             sampler=sampler_name(self._options.sampler),
             provenance=None,

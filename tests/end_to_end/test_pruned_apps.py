@@ -114,6 +114,18 @@ def test_jobs_that_never_report_are_said_once(app: App) -> None:
     assert [t.values for t in record_of(app, "stated").trials] == [(2,), (2.5,), (4,), (0.1,)]
 
 
+def test_a_default_that_fails_leaves_no_study_that_nothing_could_prune(app: App) -> None:
+    file = app.program.folder / "app.py"
+    file.write_text(file.read_text().replace("target=cfg.target", "target=None"))
+    ran = app(*GRID, "hydra.sweeper.metric_names=loss")
+    assert ran.code == 1
+    assert "Run() does not say which value to reach" in ran.text
+    assert "mend that, or choose hydra/sweeper/pruner=none" in ran.text
+    file.write_text(file.read_text().replace("target=None", "target=cfg.target"))
+    app.ok(*GRID, "hydra.sweeper.metric_names=loss", "hydra.sweeper.n_trials=1")
+    assert [(m.name, m.direction) for m in record_of(app).metrics] == [("loss", "minimize")]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "launcher",
