@@ -127,8 +127,9 @@ def refuse_kept_password(config: Any) -> None:
     """
     variables = _at(config, "hydra.job.env_set")
     names = variables if isinstance(variables, dict) else ()
-    keys = ("storage", "hydra.sweeper.storage", *(f"hydra.job.env_set.{name}" for name in names))
-    for key in keys:
+    storages = ("storage", "hydra.sweeper.storage")
+    nodes = (f"{storage}.url" for storage in storages)  # a node of Optuna's has a url
+    for key in (*storages, *nodes, *(f"hydra.job.env_set.{name}" for name in names)):
         value = _at(config, key)
         if isinstance(value, str) and holds_password(value):
             raise ConfigError(

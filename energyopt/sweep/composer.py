@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
 from energyopt.errors import ConfigError
@@ -14,6 +16,7 @@ from energyopt.search.space import Dimension, Space, Value
 from energyopt.utils.text import near_word
 
 _ABSENT = object()
+_REFUSED = re.compile(r"Could not override '([^']+)'")
 
 
 class Composer:
@@ -39,10 +42,31 @@ class Composer:
         """Return the config of a job, its hydra node included."""
         key = tuple(overrides)
         if key not in self._composed:
-            self._composed[key] = self._loader.load_sweep_config(
-                self._config, [*self._space.fixed, *overrides]
-            )
+            try:
+                self._composed[key] = self._loader.load_sweep_config(
+                    self._config, [*self._space.fixed, *overrides]
+                )
+            except ConfigCompositionException as error:
+                self._check_fixed(str(error))
+                raise
         return self._composed[key]
+
+    def _check_fixed(self, message: str) -> None:
+        """Check that a fixed override of `hydra.sweeper.params` is not what Hydra complains of.
+
+        It has composed those of the command line already.
+
+        Raises:
+            ConfigError: Naming the key.
+        """
+        refused = _REFUSED.match(message)
+        if refused and any(word.startswith(f"{refused[1]}=") for word in self._space.fixed):
+            near = near_word(refused[1], _keys(OmegaConf.to_container(self._config)))
+            hint = f"; did you mean {near}?" if near else ""
+            raise ConfigError(
+                f"hydra.sweeper.params.{refused[1]}: the config has no such key, and +"
+                f"{refused[1]} adds it{hint}"
+            )
 
     def default(self) -> DictConfig:
         """Return the config of the default configuration's groups."""

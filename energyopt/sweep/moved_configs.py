@@ -15,6 +15,7 @@ from typing import Any
 from energyopt.config.overrides import value_and_text
 from energyopt.core.number_checks import is_number
 from energyopt.errors import ConfigError
+from energyopt.search.sampler_names import sweeper_options
 from energyopt.utils.text import did_you_mean
 
 _TPE = "optuna.samplers.TPESampler"
@@ -40,7 +41,9 @@ def moved_sampler(spec: Any, key: str) -> Any:
             "`override hydra/sweeper: energyopt` in the defaults list"
         )
     if not isinstance(spec, Mapping):
-        return spec
+        options = dict(sweeper_options())
+        is_name_of_others = isinstance(spec, str) and key.startswith("hydra.") and spec in options
+        return options[spec] if is_name_of_others and spec != "grid" else spec
     node = {str(name): value for name, value in spec.items() if name != "_partial_"}
     name = str(node.get("_target_")).rpartition(".")[2]
     if name in ("MOTPESampler", "raise_motpe_removed"):  # TPESampler has learnt it

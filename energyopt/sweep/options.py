@@ -159,7 +159,8 @@ def _holds_sweep(value: object) -> bool:
 
 
 def _parsed(text: str) -> Override:
-    return OverridesParser.create().parse_override(f"key={text}")
+    (override,) = OverridesParser.create().parse_overrides([f"key={text}"])
+    return override
 
 
 def _moved(options: Options) -> Options:
@@ -218,5 +219,18 @@ def _check_goal(options: Options) -> None:
 
 
 def _sweep_override(key: str, value: Any) -> str:
-    """Return text as a sweep in the form people type it; other YAML values keep their type."""
-    return f"{key}={value}" if isinstance(value, str) else override_for(key, value)
+    """Return text as a sweep in the form people type it; other YAML values keep their type.
+
+    Raises:
+        ConfigError: If Hydra cannot read the text.
+    """
+    if not isinstance(value, str):
+        return override_for(key, value)
+    try:
+        _parsed(value)
+    except OverrideParseException as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"hydra.sweeper.params.{key}: {value} cannot be read: {reason}"
+        ) from error
+    return f"{key}={value}"

@@ -76,3 +76,26 @@ def test_a_variable_that_hydra_would_copy_into_files_is_refused():
     config = {"hydra": {"job": {"env_set": {"MINE": URL, "OTHER": "x", "N": 3}}}}
     with pytest.raises(ConfigError, match=r"hydra\.job\.env_set\.MINE=.*\*\*\*@host"):
         refuse_kept_password(config)
+
+
+SECRET = "postgresql://me:secret@host/db"
+NODE = {"_target_": "optuna.storages.RDBStorage", "url": SECRET}
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"storage": SECRET}, "storage"),
+        ({"hydra": {"sweeper": {"storage": SECRET}}}, "hydra.sweeper.storage"),
+        ({"hydra": {"sweeper": {"storage": NODE}}}, "hydra.sweeper.storage.url"),
+    ],
+)
+def test_a_password_is_refused_and_not_shown(config: Any, key: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        refuse_kept_password(config)
+    assert str(refused.value).startswith(f"{key}=postgresql://me:***@host/db of a config file")
+
+
+@pytest.mark.parametrize("url", ["a.db", "postgresql://me@host/db", "${oc.env:X}", None])
+def test_other_storages_are_taken(url: str | None) -> None:
+    refuse_kept_password({"hydra": {"sweeper": {"storage": {**NODE, "url": url}}}})

@@ -93,6 +93,16 @@ def test_an_axis_whose_key_exists_nowhere_is_refused(words, message):
         composer(*words).check()
 
 
+def test_a_fixed_key_of_params_that_does_not_exist_is_refused_with_the_near_one():
+    loader = config_loader()
+    it = Composer(loader, multirun(), parse_space(["lr=1,2", "batch_sizes=8"], loader))
+    says = (
+        r"^hydra\.sweeper\.params\.batch_sizes: .* \+batch_sizes adds it; did you mean batch_size\?"
+    )
+    with pytest.raises(ConfigError, match=says):
+        it.check()
+
+
 @pytest.mark.parametrize(
     ("words", "baseline", "moved"),
     [

@@ -27,6 +27,7 @@ class DistributionType(Enum):
     ("node", "today"),
     [
         ("tpe", "tpe"),
+        (None, None),
         ({"_target_": TPE, "seed": 1}, {"_target_": TPE, "seed": 1}),
         (
             {"_target_": "optuna.samplers.MOTPESampler", "n_ehvi_candidates": 5},
@@ -43,6 +44,13 @@ class DistributionType(Enum):
 )
 def test_samplers_have_the_names_of_today(node: Any, today: Any) -> None:
     assert moved_sampler(node, "sampler") == today
+
+
+def test_a_short_name_of_another_app_is_one_of_its_options() -> None:
+    node = {"_target_": "optuna.samplers.CmaEsSampler", "seed": None}
+    assert moved_sampler("cmaes", "hydra.sweeper.sampler") == node
+    assert moved_sampler("cmaes", "sampler") == "cmaes"  # has one objective, our own app two
+    assert moved_sampler("grid", "hydra.sweeper.sampler") == "grid"
 
 
 def test_a_grid_has_no_options() -> None:

@@ -190,6 +190,11 @@ def test_the_command_line_goes_before_params(params: dict[str, Any] | None, argu
     assert Options(params=params).overrides(arguments) == words
 
 
+def test_params_that_cannot_be_read_are_named():
+    with pytest.raises(ConfigError, match=r"^hydra\.sweeper\.params\.x: interval\(0,1 cannot be"):
+        Options(params={"x": "interval(0,1"}).overrides([])
+
+
 def test_params_of_the_command_line_are_nested():
     params = {"model": {"lr": "interval(0,1)", "net": {"size": "1,2"}}, "kept": {"a": "text"}}
     words = ["model.lr=interval(0,1)", "model.net.size=1,2", "kept={a:text}"]
