@@ -65,11 +65,13 @@ def sweeper_options() -> Iterator[tuple[str, dict[str, Any]]]:
 
     A node has no defaults of its class: they would go to another class whose `_target_` a config
     puts there. Any option of the class can be set, on the command line as well.
+    hydra-optuna-sweeper stores options of the same names, so either plugin must understand these.
     """
     for name, sampler in NAMED_SAMPLERS.items():
         if not sampler.others:
             continue
-        # The sweeper plans a grid itself: it recognises this name.
-        target = name if name == "grid" else sampler.target
+        node: dict[str, Any] = {"_target_": sampler.target, "seed": None}
+        if name == "grid":  # our sweeper plans it; hydra-optuna-sweeper, if installed, reads this
+            node = {"_target_": "optuna.samplers.GridSampler", "_partial_": True}
         for alias in (name, *sampler.aliases):
-            yield alias, {"_target_": target, "seed": None}
+            yield alias, dict(node)

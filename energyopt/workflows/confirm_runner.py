@@ -34,6 +34,7 @@ from energyopt.report.console import say
 from energyopt.report.live import LiveTrial, result_line
 from energyopt.storage.command_account import CommandAccount
 from energyopt.storage.confirmations import Confirmations
+from energyopt.storage.identity import file_name
 from energyopt.utils import failpoints
 from energyopt.utils.signals import Interrupted, deferring
 
@@ -66,7 +67,7 @@ class ConfirmRunner:
         self._study = study
         self._plan = plan
         self._console = console
-        folder = Path("studies").resolve() / study.name / "confirm"
+        folder = Path("studies").resolve() / file_name(study.name) / "confirm"
         self._jobs = StandaloneJobs(folder, config_dir, study.provenance)
         self._config = compose_here(plan[0].overrides, config_dir)
         confirmed = (run.result for run in study.confirmations if run.result is not None)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from energyopt.storage.identity import app_of
+from energyopt.storage.identity import app_of, check_name, file_name
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,15 @@ from energyopt.storage.identity import app_of
 )
 def test_the_command_of_an_app_is_the_run_of_a_program(stored, shown) -> None:
     assert app_of(stored) == shown
+
+
+@given(st.text())
+def test_the_files_of_a_study_of_any_name_have_a_safe_one(name: str) -> None:
+    check_name(file_name(name))
+    assert file_name(file_name(name)) == file_name(name)
+
+
+def test_a_safe_name_is_that_of_its_files_and_others_differ() -> None:
+    assert file_name("digits-cnn-0123abcd") == "digits-cnn-0123abcd"
+    names = ["a b", "a/b", "a_b", "../a", "", "é", "a" * 101, "a" * 102]
+    assert len({file_name(name) for name in names}) == len(names)

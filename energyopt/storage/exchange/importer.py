@@ -27,7 +27,7 @@ from energyopt.storage.database import (
 from energyopt.storage.exchange.folder import TRIALS, at_line, read_folder
 from energyopt.storage.exchange.plain import PLANNED, PlainStudy, within
 from energyopt.storage.exchange.reader import distribution_from, record_from, times_of
-from energyopt.storage.identity import IDENTITY, check_name
+from energyopt.storage.identity import IDENTITY, check_any_name, check_name
 from energyopt.storage.optuna_tables import OPTUNA_STATES
 from energyopt.storage.tables import COMMANDS, CONFIRMATIONS, RUNS, prepare
 from energyopt.storage.tables import TRIALS as ROWS
@@ -51,8 +51,11 @@ def import_study(folder: Path, location: str, name: str | None = None) -> StudyR
     """
     plain = read_folder(folder)
     record = record_from(plain, folder)
-    name = plain.study["name"] if name is None else name
-    check_name(name)
+    if name is None:  # that of another app's study is any text
+        name = plain.study["name"]
+        check_any_name(name)
+    else:
+        check_name(name)
     url = storage_url(location)
     storage = open_database(location, create=True)
     try:

@@ -421,6 +421,16 @@ def test_names_are_names(exported: Path, tmp_path: Path) -> None:
             import_study(exported, str(tmp_path / "a.db"), name)
 
 
+def test_a_study_of_another_app_is_imported_under_any_name(exported: Path, tmp_path: Path) -> None:
+    folder, database = tmp_path / "copy", str(tmp_path / "a.db")
+    shutil.copytree(exported, folder)
+    rewritten(folder, "study.json", lambda text: text.replace('"name": "toy"', '"name": "a/b c"'))
+    assert import_study(folder, database).name == "a/b c"
+    rewritten(folder, "study.json", lambda text: text.replace('"a/b c"', '"a\\nb"'))
+    with pytest.raises(StudyError, match="is not a name"):
+        import_study(folder, database)
+
+
 def test_what_is_there_is_kept(studied: Program, exported: Path, tmp_path: Path) -> None:
     plain = plain_study(*storage_of(studied, "toy"))
     with pytest.raises(ConfigError, match="exists; add --force to replace it"):
