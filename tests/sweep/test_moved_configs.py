@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler
 
+from energyopt.config.instantiate import make_sampler
 from energyopt.errors import ConfigError
 from energyopt.sweep.moved_configs import moved_sampler, params_of, storage_of
 from energyopt.sweep.space_parser import parse_space
@@ -44,6 +46,53 @@ class DistributionType(Enum):
 )
 def test_samplers_have_the_names_of_today(node: Any, today: Any) -> None:
     assert moved_sampler(node, "sampler") == today
+
+
+# All keys of hydra-optuna-sweeper's samplers, versions 1.1 to 1.3, at its defaults.
+PRIOR = {"consider_prior": True, "prior_weight": 1.0, "consider_magic_clip": True}
+OLD_SAMPLERS: dict[str, dict[str, Any]] = {
+    "TPESampler": {
+        **PRIOR,
+        "consider_endpoints": False,
+        "n_startup_trials": 10,
+        "n_ei_candidates": 24,
+        "multivariate": False,
+        "warn_independent_sampling": True,
+    },
+    "RandomSampler": {},
+    "CmaEsSampler": {
+        "x0": None,
+        "sigma0": None,
+        "independent_sampler": None,
+        "warn_independent_sampling": True,
+        "consider_pruned_trials": False,
+        "restart_strategy": None,
+        "inc_popsize": 2,
+        "use_separable_cma": False,
+        "source_trials": None,
+    },
+    "NSGAIISampler": {
+        "population_size": 50,
+        "mutation_prob": None,
+        "crossover_prob": 0.9,
+        "swapping_prob": 0.5,
+        "constraints_func": None,
+    },
+    "MOTPESampler": {
+        **PRIOR,
+        "consider_endpoints": False,
+        "n_startup_trials": 10,
+        "n_ehvi_candidates": 24,
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of Optuna, on options that it will remove
+@pytest.mark.parametrize("name", OLD_SAMPLERS)
+def test_all_keys_of_the_old_samplers_are_taken(name: str) -> None:
+    node = {"_target_": f"optuna.samplers.{name}", "seed": 1, **OLD_SAMPLERS[name]}
+    sampler = make_sampler(moved_sampler(node, "sampler"), {}, OmegaConf.create())
+    assert isinstance(sampler, BaseSampler)
 
 
 def test_a_short_name_of_another_app_is_one_of_its_options() -> None:
