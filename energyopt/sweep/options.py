@@ -169,7 +169,10 @@ def _moved(options: Options) -> Options:
     Raises:
         ConfigError: If a value cannot be taken.
     """
-    name, planned = options.study_name, options.planned_trainings
+    name: object = options.study_name
+    planned = options.planned_trainings
+    if isinstance(name, Mapping | list):
+        raise ConfigError(f"{options.key_name('study_name')}={name}: a text is needed, or null")
     return dataclasses.replace(
         options,
         sampler=moved_sampler(options.sampler, options.key_name("sampler")),
@@ -201,6 +204,10 @@ def _check_goal(options: Options) -> None:
     Raises:
         ConfigError: Naming the key.
     """
+    if not isinstance(options.monitor, str | None):
+        raise ConfigError(
+            f"hydra.sweeper.monitor={options.monitor}: the name of a metric is needed, or null"
+        )
     if options.mode not in (None, *get_args(Mode)):
         raise ConfigError(f"hydra.sweeper.mode={options.mode}: choose min or max")
     if options.target is not None and not is_number(options.target):
