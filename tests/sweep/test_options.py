@@ -137,7 +137,7 @@ def test_an_unknown_direction_is_refused(direction):
         ("n_trails", "did you mean hydra.sweeper.n_trials?"),
         ("directions", "did you mean hydra.sweeper.direction?"),
         ("max_failure_rates", "did you mean hydra.sweeper.max_failure_rate?"),
-        ("optuna_config", "there are app, sampler, pruner, direction, "),
+        ("optuna_config", "there are app, sampler, "),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_near_one(key, says):
