@@ -8,6 +8,7 @@ EnergyoptError                    the user can correct it; printed as one senten
 ├── StorageError                  a study database cannot be opened, read or written
 │   └── StorageUnavailableError   it does not answer now, and may later: a full disk, a lost server
 ├── StudyError                    a study is missing, busy, or was created with other settings
+│   ├── TrialsFailedError         most trials of a study failed; exit code 3
 │   └── LeaseLostError            another run has declared this one dead, and closed its trials
 ├── JournalError                  a newer energyopt wrote a trial's journal
 ├── SamplerError                  a sampler raised, or suggested what is not in its space
@@ -76,6 +77,10 @@ class StorageUnavailableError(StorageError):
 
 class StudyError(EnergyoptError):
     """A study does not exist, is being run elsewhere, or was created with other settings."""
+
+
+class TrialsFailedError(StudyError):
+    """Most trials of a study failed, or so many that its run was ended."""
 
 
 class LeaseLostError(StudyError):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _USER_ERROR = 2
+_TRIALS_FAILED = 3
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 _FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -100,11 +101,13 @@ def _warn(arguments: Sequence[str]) -> None:
 
 
 def _exit_with(error: Exception) -> NoReturn:
-    """Print an error for the user and exit with code 2."""
+    """Print an error for the user and exit with its code."""
     from energyopt.config.error_messages import explain
+    from energyopt.errors import TrialsFailedError
 
     _print_message(explain(error))
-    sys.exit(_USER_ERROR)
+    is_of_trials = isinstance(error.__cause__, TrialsFailedError)  # Hydra's plugin wraps it
+    sys.exit(_TRIALS_FAILED if is_of_trials else _USER_ERROR)
 
 
 def _print_message(message: str) -> None:

@@ -118,7 +118,7 @@ class SweepKeys:
     study_name: str | None = _root(None, name="study")
     n_trials: int = _root(20, COUNT)
     n_jobs: int = _root(1, COUNT)
-    max_failures: int | None = _root(None, COUNT.or_null())
+    max_failures: int | None = _root(5, COUNT.or_null())
     max_failure_rate: float | None = None
     heartbeat_s: float = _root(60, _SECONDS)
     storage_wait_s: float = _root(300, at_least(0, "a number of seconds"))

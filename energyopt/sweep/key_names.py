@@ -6,7 +6,7 @@ import re
 
 _OWN_KEYS = re.compile(
     r"^(?P<first>study|storage|sampler)=|(?<=another )study=name|(?<=own )study=name"
-    r"|(?<=give )(?P<storage>storage)="
+    r"|(?<=give )(?P<storage>storage)=|(?<=: )(?P<limit>max_failure(?:s|_rate))(?==)"
 )
 
 
@@ -17,6 +17,8 @@ def in_keys_of_other_app(message: str) -> str:
     """
 
     def key(match: re.Match[str]) -> str:
+        if match["limit"]:
+            return f"hydra.sweeper.{match['limit']}"
         name = match["first"] or match["storage"]
         if name is None:
             return "hydra.sweeper.study_name"

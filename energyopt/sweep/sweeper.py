@@ -18,7 +18,12 @@ from energyopt.config.overrides import override_for
 from energyopt.core.calibration import Calibration
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
-from energyopt.errors import ConfigError, SamplerError, StorageError, StudyError
+from energyopt.errors import (
+    ConfigError,
+    SamplerError,
+    StorageError,
+    TrialsFailedError,
+)
 from energyopt.hardware.command_meter import CommandMeters
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.report.console import say, waiting
@@ -307,11 +312,29 @@ class StudySweeper:
 
         self._app.print_end(self._console, study, recount)
         if failure is not None:
-            raise StudyError(f"study {name} was ended: {failure}")
-        if not any(trial.state in ("complete", "paused") for trial in study.trials):
-            reasons = [trial.reason for trial in study.trials if trial.reason]
-            because = f"; the last: {reasons[-1]}" if reasons else ""
-            raise StudyError(f"no trial of study {name} completed{because}")
+            raise TrialsFailedError(f"study {name} was ended: {failure}")
+        _refuse_failed(study, store.n_finished())
+
+
+def _refuse_failed(study: StudyRecord, n_ended: int) -> None:
+    """Check that a study has more than failures.
+
+    Args:
+        study: The study.
+        n_ended: Number of its trials that ended, without those whose run died.
+
+    Raises:
+        TrialsFailedError: If no trial completed, or most of those that ended failed.
+    """
+    reasons = [trial.reason for trial in study.trials if trial.reason]
+    because = f"; the last: {reasons[-1]}" if reasons else ""
+    n_failed = n_ended - sum(trial.state in ("complete", "pruned") for trial in study.trials)
+    if not any(trial.state in ("complete", "paused") for trial in study.trials):
+        raise TrialsFailedError(f"no trial of study {study.name} completed{because}")
+    if 2 * n_failed > n_ended:
+        raise TrialsFailedError(
+            f"{n_failed} of {n_ended} trials of study {study.name} failed{because}"
+        )
 
 
 def _study_notes(store: StudyStore, n_reconciled: int) -> list[str]:

@@ -97,7 +97,10 @@ LINES = ['{}["lr"]', "raise Holding", "sys.exit(4)", "raise RuntimeError(f'{widt
     ids=lambda words: words[-1].rpartition(".")[2],
 )
 def test_each_launcher_shows_and_logs_where_a_job_raised(app: App, launcher: list[str]) -> None:
-    ran = app.ok(*launcher, *GRID, "x=2,3,4,6,1")
+    ran = app(*launcher, *GRID, "x=2,3,4,6,1")
+    assert ran.code == 3, ran.text
+    assert "4 of 5 trials of study s failed; the last: InstantiationException" in ran.text
+    assert "HYDRA_FULL_ERROR" not in ran.text
     assert reasons(app)[:3] == REASONS[:3]
     assert reasons(app)[3].startswith(REASONS[3])
     printed = ran.out + ran.err
@@ -113,6 +116,15 @@ def test_the_process_of_a_job_that_is_killed_is_named_by_its_signal(app: App) ->
     ran = app.ok("hydra/launcher=energyopt", *GRID, "x=5,1")
     assert reasons(app)[0] == "the trial's process was killed by SIGKILL (out of memory?)"
     assert reasons(app)[0] in ran.text
+
+
+def test_a_hopeless_run_ends_after_a_handful_of_failures(app: App) -> None:
+    ran = app(
+        "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=12", "x=2", "+y=interval(0,1)"
+    )
+    assert ran.code == 3
+    assert "hydra.sweeper.max_failures=5 is reached; the last trial failed: " in ran.text
+    assert [trial.state.name for trial in app.study("s.db", "s").trials] == ["FAIL"] * 5
 
 
 def test_a_job_in_this_process_has_the_terminal_for_itself(app: App) -> None:

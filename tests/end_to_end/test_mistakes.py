@@ -103,7 +103,7 @@ def test_failed_trials_are_counted_and_end_a_hopeless_run(energyopt: Program) ->
     (energyopt.folder / "my_net.py").write_text(OWN_MODEL.replace("== 13", ">= 9"))
     overrides = ("model=own", "model._target_=my_net.build", "+model.hidden=int(interval(8,99))")
     ran = energyopt("-m", *TINY, *overrides, "max_failures=2", "sampler=random", "study=f")
-    assert ran.code == 2
+    assert ran.code == 3
     assert "study f was ended: max_failures=2 is reached; the last trial failed" in ran.text
     rows = trials_of(energyopt, "f")
     assert [row["state"] for row in rows].count("FAIL") == 2

@@ -5,6 +5,8 @@ Hydra imports this module at every start of every app, so it imports nothing slo
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +42,9 @@ class SweeperTarget(StringNode):
         return copied
 
 
+_ERROR, _TRIALS_FAILED = 1, 3  # exit codes: that of Hydra, and one of ours
+
+
 class EnergyoptSweeper(Sweeper):
     """Optuna study as a Hydra sweeper; see `energyopt.sweep.sweeper`."""
 
@@ -62,11 +67,11 @@ class EnergyoptSweeper(Sweeper):
         }
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the study; errors that the user can fix are raised without a traceback.
+        """Run the study; an error that the user can fix is printed, and ends the program.
 
         A forked job returns to here before it runs, so few frames lie below its training.
         """
-        from energyopt.errors import EnergyoptError
+        from energyopt.errors import EnergyoptError, TrialsFailedError
         from energyopt.sweep.key_names import in_keys_of_other_app
         from energyopt.sweep.sweeper import StudySweeper
 
@@ -79,7 +84,11 @@ class EnergyoptSweeper(Sweeper):
         except EnergyoptError as error:
             is_own_app = self._options.get("app") is not None
             text = str(error) if is_own_app else in_keys_of_other_app(str(error))
-            raise CompactHydraException(text) from error
+            if os.environ.get("HYDRA_FULL_ERROR") == "1":  # as in our own app
+                raise CompactHydraException(text) from error
+            # Hydra would add that this variable shows more; it adds nothing to a whole sentence.
+            sys.stderr.write(f"{text}\n")
+            sys.exit(_TRIALS_FAILED if isinstance(error, TrialsFailedError) else _ERROR)
         if job is not None:
             job.run()
 
