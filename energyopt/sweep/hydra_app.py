@@ -29,7 +29,9 @@ from energyopt.jobs import external_launchers
 from energyopt.jobs.failed_job import recorded
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import Readiness, restore_limits
+from energyopt.jobs.job_result import outcome_of_error, shortened
 from energyopt.jobs.launcher import LocalLauncher
+from energyopt.report.console import say, say_code
 from energyopt.search.guarded_sampler import blamed_on
 from energyopt.search.space import Dimension, Space, Value
 from energyopt.storage.identity import Identity
@@ -335,6 +337,26 @@ class HydraApp(ABC):
         except (Exception, SystemExit) as error:
             return JobReturn(status=JobStatus.FAILED, _return_value=error)
         return returned
+
+    def repeat(self, n_jobs: int, console: Console) -> None:
+        """Run the fixed configuration as jobs outside of any study.
+
+        Raises:
+            TrialError: If one failed; the others run all the same.
+        """
+        reasons = []
+        for number in range(n_jobs):
+            returned = self._returned(number, self._space.fixed)
+            value = value_of(returned)
+            if returned.status == JobStatus.COMPLETED:
+                say(console, f"job {number} returned {shortened(value)}")
+                continue
+            outcome = outcome_of_error(value)
+            reasons.append(outcome.reason)
+            if self._local is None:  # ours lets jobs print it outside of a study
+                say_code(console, outcome.traceback)
+        if reasons:
+            raise TrialError(f"{len(reasons)} of {n_jobs} jobs failed; the last: {reasons[-1]}")
 
     def _custom_search_space(self) -> Callable[[Trial], Any] | None:
         function = self._options.custom_search_space

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from energyopt.analysis.pareto import undominated
 from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import setup as setup_words
+from energyopt.report.console import COMMAND
 
 NAME = "optimization_results.yaml"
 
@@ -35,7 +37,8 @@ def describe_results(study: StudyRecord, storage: str, folder: Path) -> str:
     locations = f"study {study.name} is in {storage}, the results are in {folder / NAME}"
     if len(study.metrics) > 1:
         trials = "1 trial is" if len(best) == 1 else f"{len(best)} trials are"
-        return f"{trials} on the front; {locations}"
+        command = shlex.join(["show", study.name, "--storage", storage])
+        return f"{trials} on the front, which `{COMMAND} {command}` prints\n{locations}"
     if not best:
         return locations
     first = best[0]

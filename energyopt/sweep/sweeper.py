@@ -129,6 +129,9 @@ class StudySweeper:
         if self._options.dry_run:
             self._dry_run()
             return
+        if not self._is_search:
+            self._repeat()
+            return
         with _tracebacks_of_samplers(), interrupting(), ExitStack() as stack:
             meters = CommandMeters.of(app.hardware)
             app.open(stack)
@@ -148,7 +151,7 @@ class StudySweeper:
             account.choose(self._provenance(store))
             coordinator = self._coordinator(store, outbox, account)
             n_trials, next_point, notes = self._plan(store)
-            notes = [*app.notes(), *_study_notes(store, n_reconciled), *notes]
+            notes = [*app.notes(), *_study_notes(store, n_reconciled, n_trials), *notes]
             app.print_banner(console, n_trials, store.n_finished())
             provenance = app.ready.provenance if app.ready else None
             draws = not app.shares_terminal
@@ -186,11 +189,34 @@ class StudySweeper:
             key, _, value = override.lstrip("+").partition("=")
             if key in ("storage", "hydra.sweeper.storage"):
                 refuse_password(value)
-        if not self._space.dimensions and self._options.custom_search_space is None:
+        if not self._is_search and isinstance(self._app, OwnApp):
             raise ConfigError(
                 "nothing to search: sweep at least one key, such as "
                 "'lr=tag(log,interval(1e-4,1e-1))', or train once without -m"
             )
+
+    @property
+    def _is_search(self) -> bool:
+        """True if anything is searched."""
+        return bool(self._space.dimensions) or self._options.custom_search_space is not None
+
+    def _repeat(self) -> None:
+        """Run the only configuration outside of any study: a study of it would search nothing."""
+        typed = OmegaConf.select(self._config, "hydra.overrides.hydra") or ()
+        is_counted = any("hydra.sweeper.n_trials=" in override for override in typed)
+        n_jobs = self._options.n_trials if is_counted else 1
+        times = "once" if n_jobs == 1 else f"n_trials={n_jobs} times"
+        say(
+            self._console,
+            f"nothing is searched, so the configuration runs {times}, outside of any study; a "
+            "search has a key with a range or choices, such as 'lr=tag(log,interval(1e-4,1e-1))'",
+        )
+        with interrupting(), ExitStack() as stack:
+            self._app.open(stack)
+            try:
+                self._app.repeat(n_jobs, self._console)
+            except Interrupted as interrupt:
+                raise SystemExit(interrupt.exit_code) from None
 
     def _refuse_shared_pickles(self) -> None:
         """Check that only this user can write submitit's pickles: loading one runs its code."""
@@ -337,9 +363,12 @@ def _refuse_failed(study: StudyRecord, n_ended: int) -> None:
         )
 
 
-def _study_notes(store: StudyStore, n_reconciled: int) -> list[str]:
+def _study_notes(store: StudyStore, n_reconciled: int, n_trials: int) -> list[str]:
     """Return the lines to print about the study before the first trial of this run."""
     notes = [] if store.note is None else [store.note]
+    if store.n_finished() >= n_trials and not store.paused():
+        trials = "its trial" if n_trials == 1 else f"all of its {n_trials} trials"
+        notes.append(f"the study has {trials}: nothing is missing")
     if n_reconciled:
         trials = "1 trial" if n_reconciled == 1 else f"{n_reconciled} trials"
         notes.append(f"{trials} of a run that died: what they burnt counts")

@@ -283,6 +283,21 @@ def test_apps_that_do_not_ask_for_it_see_nothing_of_it(app: App) -> None:
     assert "energyopt" not in ran.text
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "runs once, outside of any study"),
+        (["hydra.sweeper.n_trials=2"], "runs n_trials=2 times, outside of any study"),
+    ],
+)
+def test_nothing_to_search_is_no_study(app: App, words: list[str], says: str) -> None:
+    app.write("return x**2", CONFIG[: CONFIG.index("    params:")] + "x: 3\ny: 1\n")
+    ran = app.ok(*words)
+    assert f"nothing is searched, so the configuration {says}" in ran.text
+    assert ran.text.count("returned 9") == max(len(words) * 2, 1)
+    assert not (app.program.folder / "sphere.db").exists()
+
+
 @pytest.mark.slow
 def test_the_wheel_brings_the_plugin(wheel_python: Path, tmp_path: Path) -> None:
     app = App(Program(wheel_python, tmp_path))
@@ -301,6 +316,10 @@ def test_the_best_value_is_shown_and_a_second_command_names_the_key_of_the_app(a
     # What Hydra logs of a job is readable.
     assert "ENERGYOPT_RUN=" in ran.text
     assert "reference_c" not in ran.text
+    again = app.ok(*words, "x=1,2", "y=0,5")
+    assert "the study has all of its 4 trials: nothing is missing" in again.text
+    assert "best: trial 0, 1 (x=1 y=0)" in again.text
+    assert "Launching" not in again.text
     refused = app(*words, "x=1,2", "y=0,5", "hydra.sweeper.direction=maximize")
     assert refused.code == 1
     assert "give it another hydra.sweeper.study_name" in refused.text
