@@ -32,6 +32,7 @@ _AT_RANDOM = re.compile(
     r"because (?P<reason>.+?)\. You can suppress",
     re.DOTALL,
 )
+_SAMPLER = "sampler"  # the first word of an error of one, as `GuardedSampler` raises it
 _OPTUNA = Path(optuna.__file__).parent
 
 Direction = Literal["minimize", "maximize"]
@@ -85,7 +86,7 @@ def _study(sampler: BaseSampler, directions: Sequence[Direction]) -> Study:
 
 
 def _try(study: Study, sampler: BaseSampler, suggest: Suggest) -> None:
-    with blamed_on(f"sampler {name_of(sampler)}"):
+    with blamed_on(f"{_SAMPLER} {name_of(sampler)}"):
         trial = study.ask()
         suggest(trial)
         study.tell(trial, _values(trial.number, len(study.directions)))
@@ -150,10 +151,12 @@ def _warnings() -> Iterator[list[str]]:
 
 
 def _is_of_optuna(error: SamplerError) -> bool:
-    """Return True if Optuna's own code raised, and not the user's, or a package is missing."""
+    """Return True if Optuna's own code raised, or a sampler misses a package."""
     cause = error.__cause__
-    if cause is None or isinstance(cause, ImportError):
-        return cause is not None
+    if cause is None or not str(error).startswith(_SAMPLER):  # a function that suggests more
+        return False
+    if isinstance(cause, ImportError):
+        return True
     frames = traceback.extract_tb(cause.__traceback__)
     return bool(frames) and Path(frames[-1].filename).is_relative_to(_OPTUNA)
 

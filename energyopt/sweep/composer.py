@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -145,6 +145,16 @@ def default_of(cfg: DictConfig, key: str) -> object:
         return OmegaConf.select(cfg, key)
     except Exception:  # a resolver is code of the user
         return None
+
+
+def fill_unknown(cfg: DictConfig, dimensions: Iterable[Dimension]) -> None:
+    """Replace the defaults of swept keys that cannot be resolved: the sweep sets these keys."""
+    for dimension in dimensions:
+        try:
+            OmegaConf.select(cfg, dimension.key)
+        except Exception:  # a resolver is code of the user
+            value = dimension.nearest(None)
+            OmegaConf.update(cfg, dimension.key, value, force_add=dimension.always)
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:

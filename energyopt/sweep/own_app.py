@@ -37,6 +37,7 @@ from energyopt.search.sampler_names import sampler_name
 from energyopt.search.space import Value
 from energyopt.storage.identity import Identity
 from energyopt.storage.study_store import StudyStore
+from energyopt.sweep.composer import fill_unknown
 from energyopt.sweep.hydra_app import DEATH_S, HydraApp, package_note, value_of
 from energyopt.sweep.preflight import Preflight
 from energyopt.sweep.pruner_factory import refuse_pruner
@@ -78,6 +79,7 @@ class OwnApp(HydraApp):
         cfg = self._composer.default().copy()
         with open_dict(cfg):
             choices = cfg.pop("hydra").runtime.choices
+            fill_unknown(cfg, self._space.scalars)
         check_roots(cfg)
         self._default = cfg
         metrics = self._set_monitor(configured_monitor(cfg) or ACCURACY)

@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler, BruteForceSampler, CmaEsSampler, Random
 from optuna.trial import Trial
 
 from energyopt.errors import SamplerError
+from energyopt.search.guarded_sampler import blamed_on
 from energyopt.search.rehearsal import Direction, Suggest, limitation_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -134,11 +135,13 @@ def test_what_made_up_trials_do_not_have_is_no_reason_to_refuse() -> None:
     assert "pip install botorch" in str(limit(lambda: Own(5, missing)))
 
 
-def test_code_that_suggests_more_is_called_with_a_trial() -> None:
+@pytest.mark.parametrize("error", [RuntimeError("no axis"), ImportError("no lib", name="lib")])
+def test_an_error_of_code_that_suggests_more_is_its_own(error: Exception) -> None:
     def suggest(trial: Trial) -> None:
-        raise RuntimeError("no such axis")
+        with blamed_on("custom_search_space my.more"):
+            raise error
 
-    with pytest.raises(SamplerError, match="no such axis"):
+    with pytest.raises(SamplerError, match=r"^custom_search_space my\.more"):
         limit(RandomSampler, suggest)
 
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from energyopt.errors import ConfigError
 from energyopt.search.space import Value
-from energyopt.sweep.composer import Composer
+from energyopt.sweep.composer import Composer, fill_unknown
 from energyopt.sweep.space_parser import parse_space
 from tests.composing import config_loader, multirun
 
@@ -63,6 +63,16 @@ def test_what_a_default_resolves_to_does_not_matter(tmp_path, default):
     it.check()
     assert it.baseline() == {"model.width": 4}
     assert it.moved(it.baseline()) == []
+    config = it.default().copy()
+    fill_unknown(config, it._space.scalars)
+    assert config.model.width == 4
+
+
+def test_a_default_that_resolves_is_left_as_it_is():
+    it = composer("model=mlp", "model.width=choice(4,8)", "eval_every=10,20")
+    config = it.default().copy()
+    fill_unknown(config, it._space.scalars)
+    assert (config.model.width, config.eval_every) == (32, None)
 
 
 def test_two_groups_make_a_key_exist_by_their_product():
