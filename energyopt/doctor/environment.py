@@ -14,8 +14,9 @@ from energyopt.doctor.checks import Checks
 from energyopt.doctor.records import Check, SharedHealth, StorageHealth
 from energyopt.errors import HardwareError
 from energyopt.hardware.host import user_name
-from energyopt.hardware.lease import PACKAGES, Lease, make_run_dir, run_dir
+from energyopt.hardware.lease import PACKAGES, Lease, leased
 from energyopt.hardware.power_limit_journal import StalePowerLimit, changed_limits
+from energyopt.hardware.run_folder import make_run_dir, run_dir
 from energyopt.storage.credentials import masked
 from energyopt.storage.database import (
     driver_errors,
@@ -25,7 +26,6 @@ from energyopt.storage.database import (
     storage_url,
 )
 
-_LEASE = ".lease"
 _CONNECT_S = 5
 _OTHER_STORAGE = "give another with --storage or ENERGYOPT_STORAGE"
 
@@ -43,8 +43,7 @@ def _examine_run_dir(folder: Path, gpus: Mapping[str, Gpu]) -> SharedHealth:
     checks = Checks()
     if folder.exists() or folder.is_symlink():
         checks.run("folder", _check_run_dir)
-    uuids = [path.name.removesuffix(_LEASE) for path in sorted(folder.glob(f"*{_LEASE}"))]
-    owners = {uuid: Lease(uuid).owner() for uuid in uuids}
+    owners = {uuid: Lease(uuid).owner() for uuid in leased()}
     leases = {uuid: owner for uuid, owner in owners.items() if owner is not None}
     for uuid, owner in leases.items():
         name = "the lease of the CPU packages" if uuid == PACKAGES else uuid

@@ -1,8 +1,11 @@
-"""One trial per GPU: leases by UUID, as locked files that all users of a machine share.
+"""One trial per GPU: leases by UUID, as locked files that all users of a machine see.
 
 An energy counter belongs to a board: two trials on one GPU would each read the energy of both. So
 it is with the CPU packages, which have one lease together: a process runs on any of them. The lock
 is held by the process, so the kernel releases it however the process ends.
+
+Each user locks a file of their own, which no other user can delete, and looks at those of all
+others.
 """
 
 from __future__ import annotations
@@ -12,58 +15,26 @@ import errno
 import fcntl
 import json
 import os
+import random
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from energyopt.errors import GpusBusyError, HardwareError
 from energyopt.hardware.host import user_name
+from energyopt.hardware.run_folder import ENVIRONMENT, opened_run_dir, places, run_dir
 from energyopt.utils.locks import try_lock
 
 _POLL_S = 0.2
 _LOCK_RETRIES = 2  # a process that reads a lease's owner locks it for a moment
 _LOCK_RETRY_S = 0.01
-_ENVIRONMENT = "ENERGYOPT_RUN_DIR"
+_RACES = 4  # two who take a GPU at one moment see each other, and both try again
+_RACE_S = 0.02
+_SUFFIX = ".lease"
 PACKAGES = "cpu-packages"
 """Name of the lease of all CPU packages of this machine, in place of a UUID."""
-
-
-def run_dir() -> Path:
-    """Return the folder of leases and power limit journals, one for all users of this machine.
-
-    Not the user's TMPDIR: other users must find it. ENERGYOPT_RUN_DIR names another folder.
-    """
-    return Path(os.environ.get(_ENVIRONMENT, "/tmp/energyopt"))  # noqa: S108  # see make_run_dir
-
-
-def make_run_dir() -> Path:
-    """Return the folder of leases and power limit journals; create it if it does not exist.
-
-    Raises:
-        HardwareError: If it cannot be created, or is not a plain folder.
-    """
-    folder = run_dir()
-    try:
-        # Sticky and writable by all, like /tmp itself; a link could lead anywhere.
-        folder.mkdir(exist_ok=True)
-        mode = folder.lstat().st_mode
-        if stat.S_ISDIR(mode) and folder.stat().st_uid == os.geteuid():
-            folder.chmod(0o1777)
-    except OSError as error:
-        raise HardwareError(
-            f"the folder {folder} of GPU leases cannot be made: {error.strerror}; "
-            f"set {_ENVIRONMENT} to another that all users of these GPUs may write"
-        ) from error
-    if not stat.S_ISDIR(mode):
-        raise HardwareError(f"{folder}, the place of GPU leases, is not a folder: remove it")
-    if folder.stat().st_uid not in (0, os.geteuid()) and not mode & stat.S_ISVTX:
-        raise HardwareError(
-            f"{folder}, the place of GPU leases, is another user's, who could take leases away; "
-            f"let them run chmod +t {folder}, or set {_ENVIRONMENT}"
-        )
-    return folder
 
 
 def open_plain(path: Path) -> int:
@@ -99,37 +70,46 @@ class Lease:
         self.uuid = uuid
         self._descriptor: int | None = None
 
-    @property
-    def _path(self) -> Path:
-        return run_dir() / f"{self.uuid}.lease"
-
     def take(self) -> bool:
         """Take the lease, if it is free; return True if it was.
 
         Raises:
             HardwareError: If its file cannot be opened or locked.
         """
-        make_run_dir()
-        descriptor = _open(self._path)
-        try:
-            is_taken = _lock(descriptor)
-        except OSError as error:
-            os.close(descriptor)
-            raise HardwareError(
-                f"the lease {self._path} cannot be locked: {error.strerror}; set {_ENVIRONMENT} to "
-                "a folder on a local disk that all users of these GPUs may write"
-            ) from error
-        if not is_taken:
-            os.close(descriptor)
-            return False
+        name = f"{self.uuid}.{os.geteuid()}{_SUFFIX}"
+        with opened_run_dir() as folder:
+            descriptor = _open_own(folder, name)
+        status = os.fstat(descriptor)
+        for race in range(_RACES):
+            try:
+                is_locked = _lock(descriptor)
+            except OSError as error:
+                os.close(descriptor)
+                raise HardwareError(
+                    f"the lease {run_dir() / name} cannot be locked: {error.strerror}; set "
+                    f"{ENVIRONMENT} to a folder on a local disk that all users of these GPUs see"
+                ) from error
+            if is_locked and not self._is_held_by_others(status):
+                self._hold(descriptor)
+                return True
+            if not is_locked:
+                break
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            time.sleep(random.uniform(0, _RACE_S * (race + 1)))  # noqa: S311  # no secret
+        os.close(descriptor)
+        return False
+
+    def _is_held_by_others(self, status: os.stat_result) -> bool:
+        paths = [path for path in _files(self.uuid) if not _is_same(path, status)]
+        return any(_is_locked(path) for path in paths)
+
+    def _hold(self, descriptor: int) -> None:
         self._descriptor = descriptor
         _held.add(descriptor)
         owner = {"pid": os.getpid(), "user": user_name(), "what": str(Path.cwd())}
-        # Another user's file in a sticky folder can be locked, but perhaps not written.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a full disk
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(owner).encode(), 0)
-        return True
 
     def release(self) -> None:
         """Release the lease; its file stays, since a new file would be another lock."""
@@ -141,14 +121,20 @@ class Lease:
 
     def owner(self) -> Owner | None:
         """Return its holder; None if it is free."""
-        try:
-            descriptor = open_plain(self._path)
-        except OSError:
-            return None
-        try:
-            return None if try_lock(descriptor, shared=True) else _read_owner(descriptor)
-        finally:
-            os.close(descriptor)
+        for path in _files(self.uuid):
+            with contextlib.suppress(OSError), os.fdopen(open_plain(path), "rb") as file:
+                if not try_lock(file.fileno(), shared=True):
+                    return _read_owner(file.fileno())
+        return None
+
+
+def leased() -> list[str]:
+    """Return what was ever leased: UUIDs of GPUs, and perhaps the CPU packages."""
+    names = set()
+    for place in places():
+        with contextlib.suppress(OSError):
+            names |= {path.name for path in place.folder.iterdir()}
+    return sorted({name.partition(".")[0] for name in names if name.endswith(_SUFFIX)})
 
 
 _held: set[int] = set()
@@ -164,12 +150,19 @@ def _close_in_fork() -> None:
 os.register_at_fork(after_in_child=_close_in_fork)
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int, *, shared: bool = False) -> bool:
     for _ in range(_LOCK_RETRIES):
-        if try_lock(descriptor):
+        if try_lock(descriptor, shared=shared):
             return True
         time.sleep(_LOCK_RETRY_S)
-    return try_lock(descriptor)
+    return try_lock(descriptor, shared=shared)
+
+
+def _is_same(path: Path, status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), status)
+    except OSError:
+        return False
 
 
 def take_some(
@@ -269,28 +262,52 @@ def _holders(gpus: Mapping[str, str]) -> str:
     return " and ".join(holders) or "all are held"
 
 
-def _open(path: Path) -> int:
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    # In a sticky folder Linux refuses O_CREAT on another user's file, so: open, else create.
-    errors: list[OSError] = []
-    for access in (os.O_RDWR, os.O_RDONLY, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR):
-        try:
-            descriptor = os.open(path, flags | access, 0o666)
-        except OSError as error:
-            errors.append(error)
-            continue
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise HardwareError(f"the lease {path} is no plain file: remove it")
-        if access & os.O_CREAT:
-            with contextlib.suppress(OSError):
-                os.fchmod(descriptor, 0o666)  # whatever the umask: other users write it, too
-        return descriptor
-    causes = [e for e in errors if e.errno not in (errno.ENOENT, errno.EEXIST)] or errors
-    raise HardwareError(
-        f"the lease {path} cannot be opened: {causes[0].strerror}; all users of these GPUs must "
-        f"be able to write its folder (chmod 1777 {path.parent}), or set {_ENVIRONMENT} to another"
-    ) from causes[0]
+def _open_own(folder: int, name: str) -> int:
+    """Open the file of this user's lease in an open folder; make it if it does not exist."""
+    path = run_dir() / name
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(name, flags, 0o644, dir_fd=folder)
+    except OSError as error:
+        raise HardwareError(
+            f"the lease {path} cannot be opened: {error.strerror}; remove it if another user "
+            f"has made it, let its folder be writable (chmod 1777 {path.parent}, as root), or set "
+            f"{ENVIRONMENT} to another"
+        ) from error
+    status = os.fstat(descriptor)
+    is_own = status.st_uid == os.geteuid() and status.st_nlink == 1
+    if not (stat.S_ISREG(status.st_mode) and is_own):  # a hard link would overwrite its other name
+        os.close(descriptor)
+        raise HardwareError(
+            f"the lease {path} is no plain file of yours, but another user's, a pipe or a link to "
+            f"a file: remove it with `rm {path}`, as its owner or root"
+        )
+    os.fchmod(descriptor, 0o644)  # whatever the umask: others see who holds it
+    return descriptor
+
+
+def _files(uuid: str) -> Iterator[Path]:
+    """Yield the lease files of a GPU, of all users; that of earlier versions had no number."""
+    for place in places():
+        with contextlib.suppress(OSError):
+            for path in sorted(place.folder.iterdir()):
+                stem = path.name.removesuffix(_SUFFIX)
+                if path.name != stem and (stem == uuid or stem.rpartition(".")[0] == uuid):
+                    yield path
+
+
+def _is_locked(path: Path) -> bool:
+    """Return True if a process holds the lock of a file; one that is no plain file has none."""
+    try:
+        descriptor = open_plain(path)
+    except OSError:
+        return False
+    try:
+        return not _lock(descriptor, shared=True)
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _read_owner(descriptor: int) -> Owner:

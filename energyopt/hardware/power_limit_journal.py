@@ -16,7 +16,8 @@ from typing import Protocol
 
 from energyopt.errors import PowerLimitRefusedError
 from energyopt.hardware.host import user_name
-from energyopt.hardware.lease import make_run_dir, open_plain, run_dir
+from energyopt.hardware.lease import open_plain
+from energyopt.hardware.run_folder import Place, make_run_dir, places, run_dir
 from energyopt.utils.files import write_atomically
 from energyopt.utils.process import boot_id
 
@@ -51,8 +52,8 @@ class StalePowerLimit:
 def changed_limits() -> list[StalePowerLimit]:
     """Return all power limits that a journal says are changed, other users' included."""
     limits = []
-    for path in sorted(run_dir().glob(f"*{_SUFFIX}")):
-        uuid = path.name.removesuffix(_SUFFIX)
+    paths = [path for place in places() for path in place.folder.glob(f"*{_SUFFIX}")]
+    for uuid in sorted({path.name.removesuffix(_SUFFIX) for path in paths}):
         entry = PowerLimitEntry.read(uuid)
         if entry is not None:
             limits.append(StalePowerLimit(uuid, entry.user, entry.previous_w))
@@ -63,14 +64,16 @@ def changed_limits() -> list[StalePowerLimit]:
 
 def foreign_user(uuid: str) -> str | None:
     """Return the other user whose run has changed a GPU's limit; None if there is none."""
-    try:
-        owner = _path(uuid).lstat().st_uid
-    except OSError:
-        return None
-    if owner in (0, os.geteuid()):
-        return None  # our own file, but damaged
-    entry = PowerLimitEntry.read(uuid, untrusted=True)
-    return _name_of(owner) if entry is not None else None
+    for place in places():
+        path = _path(uuid, place.folder)
+        try:
+            owner = path.lstat().st_uid
+        except OSError:
+            continue
+        # Of our own file nothing is left to say: it is damaged.
+        if owner not in (0, os.geteuid()) and PowerLimitEntry.read(uuid, untrusted=True):
+            return _name_of(owner)
+    return None
 
 
 def stale_limits() -> list[str]:
@@ -133,15 +136,26 @@ class PowerLimitEntry:
             requested: Let root follow another user's entry.
             untrusted: Read an entry only to report it, without following it.
         """
+        for place in places():
+            entry = cls._read(uuid, place, requested=requested, untrusted=untrusted)
+            if entry is not None:
+                return entry
+        return None
+
+    @classmethod
+    def _read(
+        cls, uuid: str, place: Place, *, requested: bool, untrusted: bool
+    ) -> PowerLimitEntry | None:
         try:
-            with os.fdopen(open_plain(_path(uuid))) as file:
+            with os.fdopen(open_plain(_path(uuid, place.folder))) as file:
                 owner = os.fstat(file.fileno()).st_uid
                 data = json.load(file)
             entry = cls(**{**data, "held_w": tuple(data["held_w"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None
-        # All users may write the folder, so any of them could make us set a "previous" limit.
-        is_trusted = owner in (0, os.geteuid()) or (requested and os.geteuid() == 0)
+        # Another user could make us set a "previous" limit.
+        is_own = place.safe and owner in (0, os.geteuid())
+        is_trusted = is_own or (requested and os.geteuid() == 0)
         if not (is_trusted or untrusted) or entry.uuid != uuid:
             return None
         if entry.boot_id != boot_id():
@@ -156,7 +170,7 @@ class PowerLimitEntry:
             PowerLimitRefusedError: If it cannot be written; the limit must then not be changed.
         """
         make_run_dir()
-        path = _path(self.uuid)
+        path = _path(self.uuid, run_dir())
         data = {**asdict(self), "held_w": [*self.held_w, held_w]}
         try:
             # Whatever the umask: other users may read it.
@@ -170,13 +184,16 @@ class PowerLimitEntry:
 
     def remove(self) -> None:
         """Delete the entry: the limit is restored."""
-        with contextlib.suppress(OSError):
-            _path(self.uuid).unlink(missing_ok=True)
-            _sync_folder(run_dir())
+        for place in places():
+            path = _path(self.uuid, place.folder)
+            with contextlib.suppress(OSError):
+                if os.geteuid() in (0, path.lstat().st_uid):
+                    path.unlink()
+                    _sync_folder(place.folder)
 
 
-def _path(uuid: str) -> Path:
-    return run_dir() / f"{uuid}{_SUFFIX}"
+def _path(uuid: str, folder: Path) -> Path:
+    return folder / f"{uuid}{_SUFFIX}"
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What other processes see of this one's environment and memory (Linux)."""
+"""The environment and memory of this process, as other processes see them (Linux)."""
 
 from __future__ import annotations
 

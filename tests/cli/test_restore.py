@@ -9,14 +9,14 @@ import sys
 
 import pytest
 
-from energyopt.hardware.lease import run_dir
+from energyopt.hardware.run_folder import run_dir
 from tests import fake_nvml
 from tests.conftest import Program
 from tests.fake_nvml import FakeNvml
 
 HOLD = """
 import time
-from energyopt.hardware.lease import run_dir
+from energyopt.hardware.run_folder import run_dir
 from energyopt.hardware.lease import Lease
 from energyopt.hardware.nvml import all_boards
 from energyopt.hardware.power_limit import PowerLimit

@@ -24,7 +24,8 @@ from energyopt.doctor.screen import health_screen
 from energyopt.errors import ConfigError
 from energyopt.hardware import powercap
 from energyopt.hardware.lease import PACKAGES as PACKAGES_LEASE
-from energyopt.hardware.lease import Lease, run_dir
+from energyopt.hardware.lease import Lease
+from energyopt.hardware.run_folder import run_dir
 from energyopt.storage.database import open_database
 from tests import fake_nvml, fake_rapl, fake_zeusd
 from tests.conftest import Program

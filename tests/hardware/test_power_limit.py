@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from energyopt.errors import HardwareError, PowerLimitRefusedError
-from energyopt.hardware.lease import Lease, make_run_dir, run_dir
+from energyopt.hardware.lease import Lease
 from energyopt.hardware.nvml import Board, all_boards
 from energyopt.hardware.power_limit import PowerLimit, restore
 from energyopt.hardware.power_limit_journal import stale_limits
 from energyopt.hardware.power_limit_recovery import restore_all, restore_stale
+from energyopt.hardware.run_folder import make_run_dir, run_dir
 from tests import fake_nvml, fake_zeusd
 from tests.fake_nvml import FakeNvml
 
@@ -305,7 +306,7 @@ def test_no_pipe_or_link_in_the_shared_folder_is_followed(
 ):
     make_run_dir()
     os.mkfifo(run_dir() / f"{board.uuid}.limit.json")
-    os.mkfifo(run_dir() / "GPU-x.lease")
+    os.mkfifo(run_dir() / f"GPU-x.{os.geteuid()}.lease")
     restore(board)
     assert Lease("GPU-x").owner() is None
     with pytest.raises(HardwareError, match="no plain file"):

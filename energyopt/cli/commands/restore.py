@@ -31,8 +31,8 @@ def run(_: argparse.Namespace) -> None:
     Raises:
         HardwareError: If the folder of the recorded limits is not readable.
     """
-    from energyopt.hardware.lease import run_dir
     from energyopt.hardware.power_limit_recovery import restore_all
+    from energyopt.hardware.run_folder import run_dir
     from energyopt.report.console import say
 
     if run_dir().exists() and not os.access(run_dir(), os.R_OK | os.X_OK):
