@@ -19,6 +19,8 @@ def flips(path: Path, count: int, *, seed: int = 1) -> Iterator[int]:
 
 def flip(path: Path, place: int, mask: int = 1) -> None:
     """Flip bits of one byte of a file."""
-    content = bytearray(path.read_bytes())
-    content[place] ^= mask
-    path.write_bytes(content)
+    with path.open("r+b") as file:  # in place, as a disk does it: the file may be open elsewhere
+        file.seek(place)
+        (byte,) = file.read(1)
+        file.seek(place)
+        file.write(bytes([byte ^ mask]))

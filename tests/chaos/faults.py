@@ -1,4 +1,4 @@
-"""Random faults: signals to the processes of a command, and the death of its database server."""
+"""Random faults: signals to processes, the death of a database server, a flipped bit of a file."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from energyopt.core.journal import NAME as JOURNAL
+from energyopt.training.checkpointing import NAME as PAUSED
 from tests.conftest import children_of, gone
+from tests.damage import flip
 
-Target = Literal["coordinator", "fork server", "trial", "database server"]
-Act = Literal["KILL", "STOP", "TERM", "INT"]
+Target = Literal["coordinator", "fork server", "trial", "database server", "file"]
+Act = Literal["KILL", "STOP", "TERM", "INT", "FLIP"]
 
 _ACTS: Mapping[Target, Sequence[Act]] = {
     "coordinator": ("KILL", "KILL", "STOP", "TERM", "INT"),
     "fork server": ("KILL", "STOP", "TERM", "INT"),
     "trial": ("KILL", "STOP", "TERM", "INT"),
     "database server": ("KILL",),
+    "file": ("FLIP",),
 }
 
 
@@ -37,15 +41,16 @@ class Server(Protocol):
 
 @dataclass(frozen=True)
 class Fault:
-    """A signal to a process.
+    """A signal to a process, or another bit of a file of a trial.
 
     Attributes:
         n_begun: It waits until so many trials have begun, so that each step of a study is hit on
             a slow machine, too; 0 hits a command that starts.
         after_s: Time since then, in s.
-        target: The process.
+        target: The process, or a journal or a paused state.
         act: The signal.
         lasts_s: How long a stopped process is stopped, in s.
+        place: Which file, and where in it, as a share.
     """
 
     n_begun: int
@@ -53,6 +58,7 @@ class Fault:
     target: Target
     act: Act
     lasts_s: float
+    place: float
 
     def __str__(self) -> str:
         return f"{self.act} {self.target} {self.after_s:.2f} s after trial {self.n_begun}"
@@ -60,22 +66,30 @@ class Fault:
 
 def faults(chance: random.Random, n_trials: int, *, with_server: bool) -> list[Fault]:
     """Return the faults of a round, in the order of time."""
-    targets: list[Target] = ["coordinator", "coordinator", "fork server", "trial"]
+    targets: list[Target] = ["coordinator", "coordinator", "fork server", "trial", "trial", "file"]
     if with_server:
         targets.append("database server")
     drawn: list[Fault] = []
-    for _ in range(chance.randint(1, 3)):
+    for _ in range(chance.randint(1, 4)):
         target = chance.choice(targets)
         act = chance.choice(_ACTS[target])
         n_begun = chance.randint(0 if target == "coordinator" else 1, n_trials)
-        drawn.append(
-            Fault(n_begun, chance.uniform(0.0, 0.6), target, act, chance.uniform(0.1, 0.6))
-        )
+        times_s = chance.uniform(0.0, 0.6), chance.uniform(0.1, 0.6)
+        drawn.append(Fault(n_begun, times_s[0], target, act, times_s[1], chance.random()))
     return sorted(drawn, key=lambda fault: fault.n_begun)
 
 
-def strike(fault: Fault, coordinator: int, server: Server | None) -> bool:
-    """Do it. Returns False if its target does not run now."""
+def strike(fault: Fault, coordinator: int, folder: Path, server: Server | None) -> bool:
+    """Do it. Returns False if its target is not there now.
+
+    Args:
+        fault: The fault.
+        coordinator: The process of the command.
+        folder: Holds the folders of its trials.
+        server: Its database server.
+    """
+    if fault.target == "file":
+        return _flip_in(folder, fault.place)
     if fault.target == "database server":
         assert server is not None
         server.stop()
@@ -89,6 +103,18 @@ def strike(fault: Fault, coordinator: int, server: Server | None) -> bool:
         if fault.act == "STOP":
             time.sleep(fault.lasts_s)
             os.kill(found[-1], signal.SIGCONT)
+        return True
+    return False
+
+
+def _flip_in(folder: Path, place: float) -> bool:
+    files = sorted(path for name in (PAUSED, JOURNAL) for path in folder.glob(f"*/{name}"))
+    if not files:
+        return False
+    number = place * len(files)
+    with contextlib.suppress(FileNotFoundError, IndexError):  # it has just ended, or begun
+        path = files[int(number)]
+        flip(path, int((number % 1) * path.stat().st_size))
         return True
     return False
 

@@ -31,10 +31,10 @@ from tests.conftest import Program
 N_TRIALS = 4
 STUDY = "chaos"
 _WORDS = (
-    *("-m", "task=wine", "model=mlp", "hardware=estimate", "epochs=15", "target=0.99"),
+    *("-m", "task=wine", "model=mlp", "hardware=estimate", "epochs=60", "target=1"),
     *("patience=null", "sampler=random", f"n_trials={N_TRIALS}", f"study={STUDY}", "n_jobs=2"),
     *("max_failures=null", "heartbeat_s=0.5", "storage_wait_s=60", "seed=1"),
-    "lr=tag(log,interval(1e-4,1e-2))",
+    "lr=tag(log,interval(1e-5,1e-4))",
 )
 _STOPPING = ("stopping=none", "stopping=halving")
 _LIMIT_S = 120.0
@@ -90,7 +90,7 @@ class Round:
                     command = self._start(words, folder, env)
                     continue
                 self._look(storage)
-                if strike(fault, command.pid, server):
+                if strike(fault, command.pid, folder / "studies" / STUDY, server):
                     self.struck.append(fault)
             said = self._finished(command)
             while self._code != 0 and self.starts < _MAX_STARTS:
