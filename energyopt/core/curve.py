@@ -161,6 +161,14 @@ class Curve:
 _COLUMNS = tuple(column.name for column in fields(Curve) if column.name != "monitor")
 
 
+def _are_finite(losses: Sequence[float | None]) -> bool:
+    """Return True if all losses are finite or were not stated."""
+    try:
+        return all(map(math.isfinite, losses))  # type: ignore[arg-type]
+    except TypeError:
+        return all(loss is None or math.isfinite(loss) for loss in losses)
+
+
 def thin_indices(indices: Sequence[int], joules: Sequence[float], most: int) -> list[int]:
     """Choose points of a curve, evenly spaced in the log of their energy, ends included.
 
@@ -248,15 +256,18 @@ class Checkpoints:
             monitor: The metric.
         """
         summed_j = tuple(itertools.accumulate(self.training.total_j))
-        training_j = tuple(upfront_j + energy_j for energy_j in summed_j)
-        training_s = tuple(upfront_s + s for s in itertools.accumulate(self.training.time_s))
+        summed_s = itertools.accumulate(self.training.time_s)
+        training_j = tuple([upfront_j + j for j in summed_j]) if upfront_j else summed_j
+        training_s = tuple([upfront_s + s for s in summed_s])
         counted = (self.samples, self.steps, self.epoch, tuple(range(len(self))))
         curve = Curve(training_j, training_s, self.accuracy, *counted, monitor=monitor)
+        if min(summed_j, default=1) > 0 and _are_finite(self.loss):
+            return curve
         counts = [
             energy_j > 0 and (loss is None or math.isfinite(loss))
             for energy_j, loss in zip(summed_j, self.loss, strict=True)
         ]
-        return curve if all(counts) else curve.only(counts)
+        return curve.only(counts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON: a list for each column."""

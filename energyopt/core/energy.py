@@ -120,12 +120,13 @@ class Energies:
     @property
     def total_j(self) -> list[float]:
         """Sum of the metered parts of each window, in J."""
-        totals = [0.0] * len(self.time_s)
-        for column in (self.gpu_j, self.cpu_j, self.dram_j):
-            if column is not None:
-                totals = [
-                    subtotal + (part or 0.0) for subtotal, part in zip(totals, column, strict=True)
-                ]
+        columns = [column for column in (self.gpu_j, self.cpu_j, self.dram_j) if column is not None]
+        if not columns:
+            return [0.0] * len(self.time_s)
+        totals = [part or 0.0 for part in columns[0]]
+        for column in columns[1:]:
+            pairs = zip(totals, column, strict=True)
+            totals = [subtotal + (part or 0.0) for subtotal, part in pairs]
         return totals
 
     def to_dict(self) -> dict[str, Any]:

@@ -266,7 +266,14 @@ class TrialResult:
 
     def first_at(self, target: float) -> CurvePoint | None:
         """Return the first evaluation at a target or better, or None if it was missed."""
-        return self.curve.first_at(target)
+        if target not in self._hits:
+            self._hits[target] = self.curve.first_at(target)
+        return self._hits[target]
+
+    @cached_property
+    def _hits(self) -> dict[float, CurvePoint | None]:
+        """The first evaluations at the targets that were asked for."""
+        return {}
 
     @property
     def hit(self) -> CurvePoint | None:
