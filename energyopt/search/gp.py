@@ -40,7 +40,7 @@ class PosteriorGP:
     """
 
     def __init__(self, covariance: Array, means: Array, values: Array, variances: Array) -> None:
-        self.lower = cholesky_jittered(covariance + np.diag(variances))
+        self.lower = cholesky_jittered(_with_diagonal(covariance, variances))
         residuals = values - means
         self.weights: Array = cho_solve((self.lower, True), residuals.T, check_finite=False).T
         misfits = np.sum(residuals * self.weights, axis=1)
@@ -81,13 +81,20 @@ def cholesky_jittered(covariance: Array) -> Array:
     jitter = 1e-9
     while True:
         try:
-            lower = cholesky(covariance + jitter * np.eye(len(covariance)))
+            lower = cholesky(_with_diagonal(covariance, jitter))
         except LinAlgError:
             jitter *= 100
             if jitter > 1:
                 raise
         else:
             return np.asarray(lower, dtype=float)
+
+
+def _with_diagonal(matrix: Array, added: Array | float) -> Array:
+    """Return a copy of a square matrix with something added to its diagonal."""
+    copy = np.array(matrix, dtype=float)
+    copy.flat[:: len(copy) + 1] += added
+    return copy
 
 
 def inverse_diagonal(lower: Array) -> Array:

@@ -86,7 +86,8 @@ class LevelModel:
         self.observations = observations
         self._distances = encoding.squared(rows, rows)
         self._pairs = np.ix_(observations.trial, observations.trial)
-        self._same_trial = observations.trial[:, None] == observations.trial[None, :]
+        same_trial = observations.trial[:, None] == observations.trial[None, :]
+        self._same_trial = same_trial.astype(float)
         self._wiener = _wiener(observations.level, observations.level)
         self._base = _base(observations.level, observations.level)
         lengths = np.where(encoding.by_name, _LENGTH_BY_NAME, _LENGTH)
@@ -143,11 +144,15 @@ class LevelModel:
         """Return the prior covariance of the observed values, without noise."""
         f, g, trial, r = np.exp(hyper[-4:])
         correlation = matern(self._distances, hyper[:-4])[self._pairs]
-        covariance: Array = (
-            self._base
-            + correlation * (f**2 + g**2 * self._wiener)
-            + self._same_trial * (trial**2 + r**2 * self._wiener)
-        )
+        # In place: a fit makes dozens of these matrices, and copies take longer than sums.
+        covariance: Array = g**2 * self._wiener
+        covariance += f**2
+        covariance *= correlation
+        covariance += self._base
+        of_trial = r**2 * self._wiener
+        of_trial += trial**2
+        of_trial *= self._same_trial
+        covariance += of_trial
         if self._outlier.any():
             covariance += _OUTLIER_SD**2 * (self._equal & self._outlier)[self._pairs]
         return covariance
