@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from energyopt.analysis.evaluation_share import evaluation_to_j, is_notable
+from energyopt.core.default_setup import name as default_name
 from energyopt.core.study_record import Confirmation, StudyRecord, TrialRecord
 
 Overrides = tuple[str, ...]
@@ -63,7 +64,9 @@ class Confirmed:
     @property
     def name(self) -> str:
         """Its name in a sentence."""
-        return "the default setup" if self.trial.default else f"trial {self.trial.number}"
+        if self.trial.default:
+            return default_name(nearest=self.trial.nearest)
+        return f"trial {self.trial.number}"
 
 
 def confirmed_setups(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from operator import itemgetter, le
 from typing import Any, Literal, TypeVar
 
+from energyopt.core import default_setup
 from energyopt.core.curve import CurvePoint
 from energyopt.core.seeds import configuration_key
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
@@ -45,7 +46,8 @@ class FrontPoint:
         provenance: Source of its energies.
         kind_of_point: A checkpoint of the curve, or the final result.
         flags: Doubtful measuring conditions of its trial.
-        default: True if it belongs to the default configuration.
+        default: True if it belongs to the configuration that stands for the user's default.
+        nearest: True if that is only the nearest to the default in the space.
     """
 
     energy_j: float
@@ -61,6 +63,17 @@ class FrontPoint:
     kind_of_point: PointKind
     flags: tuple[str, ...] = ()
     default: bool = False
+    nearest: bool = False
+
+    @property
+    def default_mark(self) -> str:
+        """Its mark: "default", "nearest to the default", or nothing."""
+        return default_setup.mark(default=self.default, nearest=self.nearest)
+
+    @property
+    def default_name(self) -> str:
+        """Name of the configuration that stands for the default, in a sentence."""
+        return default_setup.name(nearest=self.nearest)
 
 
 def non_dominated(points: Iterable[P], *, values: Callable[[P], tuple[float, float]]) -> list[P]:
@@ -283,4 +296,5 @@ def _front_point(
         flags=result.flags_at(point),
         kind_of_point=kind,
         default=trial.default,
+        nearest=trial.nearest,
     )

@@ -32,6 +32,8 @@ from energyopt.analysis.recommendation import Advice, advise
 from energyopt.analysis.seed_noise import noise_model
 from energyopt.core.accounting import Recycled
 from energyopt.core.conditions import PowerProfile
+from energyopt.core.default_setup import DEFAULT, DefaultSetup
+from energyopt.core.default_setup import name as default_name
 from energyopt.core.gpu_trace import TraceEvent
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
@@ -120,6 +122,7 @@ class Summary:
         is_other_known: Whether that part is known of all commands.
         noise: The posterior of the configurations' energies; None if no trial reached the target.
         drift: How the machine drifted; None where too little was repeated to tell.
+        default_setup: How the trial that stands for the user's default differs from it.
     """
 
     study: str
@@ -158,6 +161,7 @@ class Summary:
     is_other_known: bool = False
     noise: NoiseModel | None = None
     drift: Drift | None = None
+    default_setup: DefaultSetup = DEFAULT
 
 
 def summarize(
@@ -203,6 +207,7 @@ def summarize(
         saving=against_default.share.value if against_default else None,
         noise=noise,
         drift=drift_of(study),
+        default_setup=study.default_setup,
         against_default=against_default,
         search_energy_j=spent_j,
         energy_by_purpose_j=energy_by_purpose_j(study),
@@ -314,7 +319,8 @@ def _advised(
 def _point(study: StudyRecord, configuration: Configuration) -> FrontPoint:
     """Return the point of a configuration's cheapest trial."""
     point = at_checkpoint(study, *configuration.hit)
-    return replace(point, default=configuration.default)
+    nearest = configuration.default and study.default_setup.is_nearest
+    return replace(point, default=configuration.default, nearest=nearest)
 
 
 def _with_evaluation(
@@ -381,10 +387,11 @@ def _no_break_even(
         return _no_default(study, target)
     if params_key(recommended.params) == params_key(default.params):
         if len(study.results) > 1 and n_configurations(t for t, _ in study.results) == 1:
-            return "only one setup was trained, the default"
-        return f"the default setup (trial {default.trial}) is itself the cheapest"
+            return f"only one setup was trained, {default.default_name}"
+        return f"{default.default_name} (trial {default.trial}) is itself the cheapest"
     return (
-        f"the default setup (trial {default.trial}) is not more expensive than the recommended one"
+        f"{default.default_name} (trial {default.trial}) is not more expensive than the "
+        "recommended one"
     )
 
 
@@ -399,4 +406,4 @@ def _no_default(study: StudyRecord, target: float) -> str:
         "lost": "was lost",
     }
     verb = verbs.get(trial_outcome(trial, target), "is not finished")
-    return f"the default setup (trial {trial.number}) {verb}"
+    return f"{default_name(nearest=trial.nearest)} (trial {trial.number}) {verb}"

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from energyopt.core import default_setup
 from energyopt.core.command_energy import CommandEnergy
+from energyopt.core.default_setup import DEFAULT, DefaultSetup
 from energyopt.core.energy import Energy, total
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.report_settings import NONE, ReportSettings
@@ -97,7 +99,8 @@ class TrialRecord:
         values: Objective values; empty if not complete.
         feasible: Whether all constraints held.
         reason: Why it was stopped or failed.
-        default: Whether it is the default configuration, trained for comparison.
+        default: Whether it stands for the user's default configuration, trained for comparison.
+        nearest: Whether it is only the nearest to the default in the space.
         result: The whole record; None if the trial is of another app or never started.
     """
 
@@ -109,7 +112,13 @@ class TrialRecord:
     feasible: bool = True
     reason: str = ""
     default: bool = False
+    nearest: bool = False
     result: TrialResult | None = None
+
+    @property
+    def default_mark(self) -> str:
+        """Its mark: "default", "nearest to the default", or nothing."""
+        return default_setup.mark(default=self.default, nearest=self.nearest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +163,7 @@ class StudyRecord:
         app: The command of the other app whose jobs report to it, such as "python train.py"; None
             for our own app, and for returned values.
         commands: The energy of the commands that worked on it, by number.
+        default_setup: How the trial that stands for the user's default differs from it.
     """
 
     name: str
@@ -167,6 +177,7 @@ class StudyRecord:
     plans: ReportSettings = NONE
     app: str | None = None
     commands: tuple[CommandEnergy, ...] = ()
+    default_setup: DefaultSetup = DEFAULT
 
     @property
     def results(self) -> tuple[tuple[TrialRecord, TrialResult], ...]:

@@ -70,9 +70,10 @@ def _break_even_line(summary: Summary) -> str:
     single = ", one seed each" if savings.single else ""
     return (
         f"Break-even: the search pays back after "
-        f"{trainings_text(summary.break_even, soonest, latest)} against the default setup "
-        f"(trial {summary.default.trial}: {savings.default.joules} to target; the recommended one "
-        f"needs {times_less(savings.ratio)}, {savings.share.percent_interval} saved{single}); "
+        f"{trainings_text(summary.break_even, soonest, latest)} against "
+        f"{summary.default.default_name} (trial {summary.default.trial}: "
+        f"{savings.default.joules} to target; the recommended one needs "
+        f"{times_less(savings.ratio)}, {savings.share.percent_interval} saved{single}); "
         f"{break_even_interval(savings, summary.search_energy_j)}. {counted(summary)}"
     )
 

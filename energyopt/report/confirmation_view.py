@@ -24,7 +24,7 @@ def confirmation_view(study: StudyRecord, setups: Sequence[Confirmed]) -> Render
         heading += f" ({source(study.provenance)})"
     default = next((setup for setup in setups if setup.trial.default), None)
     rows = [_row(study, confirmed, default) for confirmed in setups]
-    columns = ("setup", "energy", "times the default's", "reached", f"test {study.monitor.name}")
+    columns = ("setup", "energy", _times_column(default), "reached", f"test {study.monitor.name}")
     return Group(
         Text(heading, style="bold"),
         rows_of(columns, rows),
@@ -35,6 +35,11 @@ def confirmation_view(study: StudyRecord, setups: Sequence[Confirmed]) -> Render
             style="dim",
         ),
     )
+
+
+def _times_column(default: Confirmed | None) -> str:
+    nearest = default is not None and default.trial.nearest
+    return "times the nearest to the default's" if nearest else "times the default's"
 
 
 def confirmation_lines(setups: Sequence[Confirmed]) -> Iterator[str]:

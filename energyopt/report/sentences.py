@@ -34,7 +34,7 @@ _MISSES: Mapping[TrialOutcome, str] = {
 
 def summary_lines(summary: Summary) -> tuple[str, ...]:
     """Return a summary as sentences."""
-    lines = [_trials_line(summary)]
+    lines = [_trials_line(summary), summary.default_setup.sentence]
     if summary.target is not None:
         lines += [
             _cheapest_line(summary, summary.target),
@@ -203,7 +203,13 @@ def evaluation_line(summary: Summary) -> str:
         ratios.append(f"the worst setup cost {whole.spread:.1f}x the best")
         alone.append(f"{summary.spread:.1f}x")
     if whole.saving is not None and summary.saving is not None:
-        ratios.append(f"the recommended one saves {percent(whole.saving)} of the default's energy")
+        nearest = summary.default_setup.is_nearest
+        whose = (
+            "of the energy of the setup nearest to the default"
+            if nearest
+            else "of the default's energy"
+        )
+        ratios.append(f"the recommended one saves {percent(whole.saving)} {whose}")
         alone.append(percent(summary.saving))
     line = f"Evaluation costs up to {percent(whole.share)} of training"
     if not ratios:
@@ -311,13 +317,13 @@ def point_text(point: FrontPoint) -> str:
     if not point.default:
         return params_text(point.params)
     values = setup(without_seeds(point.params))
-    return f"the default setup ({values})" if values else "the default setup"
+    return f"{point.default_name} ({values})" if values else point.default_name
 
 
 def trial_text(trial: TrialRecord) -> str:
     """Return the number and the configuration of a trial."""
-    default = " (default)" if trial.default else ""
-    return f"trial {trial.number}{default}: {params_text(trial.params)}"
+    mark = f" ({trial.default_mark})" if trial.default else ""
+    return f"trial {trial.number}{mark}: {params_text(trial.params)}"
 
 
 def params_text(params: Mapping[str, Any]) -> str:

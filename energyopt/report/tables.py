@@ -231,7 +231,7 @@ def _front_rows(
             f"* {joules(point.energy_j)}" if marked else joules(point.energy_j),
             monitor.text(point.accuracy),
             *_setup_cells(point.params, keys, spread=spread),
-            f"{point.trial} (default)" if point.default else point.trial,
+            f"{point.trial} ({point.default_mark})" if point.default else point.trial,
             f"{point.epoch:.4g}",
             marked=marked,
         )

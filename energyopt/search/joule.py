@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -82,6 +82,7 @@ class JouleSampler(BaseSampler):
         )
         self.final = planned_trainings is None  # a larger one may resume what is paused
         self._space = dict(space or {})
+        self._given = frozenset(self._space)
         self._present = present
         self._energy_hyper: Array | None = None
         self._energy_fitted_to = 0.0
@@ -168,7 +169,10 @@ class JouleSampler(BaseSampler):
     ) -> dict[str, BaseDistribution]:
         """Return the space of all trials so far."""
         for earlier in study.get_trials(deepcopy=False):
-            self._space.update(earlier.distributions)
+            for key, axis in earlier.distributions.items():
+                # A range may have been widened since; choices keep the order of the study.
+                if key not in self._given or isinstance(axis, CategoricalDistribution):
+                    self._space[key] = axis
         if self._front is None:
             directions = study.directions
             self._front = len(directions) > 1 and self._has_metric(study)

@@ -15,6 +15,7 @@ from optuna.distributions import (
 )
 
 from energyopt.errors import ConfigError
+from energyopt.search.equality import is_same, matching, number_in
 
 Value = str | int | float | bool | None
 
@@ -56,12 +57,17 @@ class Dimension:
         if isinstance(axis, CategoricalDistribution):
             return _nearest_choice(axis, value)
         assert isinstance(axis, FloatDistribution | IntDistribution)  # noqa: S101  # for mypy
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        number = float(value) if is_number else float(axis.low)  # type: ignore[arg-type]
+        known = number_in(value)
+        number = float(axis.low) if known is None else known
         clipped = min(max(number, axis.low), axis.high)
         if axis.step is not None:
             clipped = on_step(axis, clipped)
         return round(clipped) if isinstance(axis, IntDistribution) else float(clipped)
+
+    def holds(self, value: object) -> bool:
+        """Return True if a number, or a text that spells one, is in the space as it is."""
+        number = number_in(value)
+        return number is not None and is_same(self.nearest(number), number)
 
     def grid(self) -> list[Value]:
         """Return all values, in order.
@@ -127,12 +133,14 @@ def _stepped(low: float, step: float, i: int) -> float:
 
 
 def _nearest_choice(axis: CategoricalDistribution, value: object) -> Value:
-    equal = [c for c in axis.choices if type(c) is type(value) and c == value]
-    if equal:
-        return equal[0]
+    match = matching(value, ((choice, choice) for choice in axis.choices))
+    if match:
+        choice: Value = match[0]
+        return choice
+    number = number_in(value)
     numbers = [c for c in axis.choices if isinstance(c, int | float) and not isinstance(c, bool)]
-    if len(numbers) == len(axis.choices) and isinstance(value, int | float):
-        return min(numbers, key=lambda c: abs(c - value))
+    if len(numbers) == len(axis.choices) and number is not None:
+        return min(numbers, key=lambda c: abs(c - number))
     return axis.choices[0]
 
 
@@ -149,6 +157,11 @@ class Space:
     fixed: tuple[str, ...]
     sweep: tuple[str, ...]
     dimensions: tuple[Dimension, ...]
+
+    @property
+    def axes(self) -> dict[str, BaseDistribution]:
+        """The distribution of each searched key."""
+        return {d.key: d.distribution for d in self.dimensions}
 
     @property
     def groups(self) -> tuple[Dimension, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.study import Study, StudyDirection
@@ -13,6 +13,7 @@ from optuna.study import Study, StudyDirection
 from energyopt.core.moved_code import MOVED, as_stored
 from energyopt.core.study_record import Metric
 from energyopt.errors import StudyError
+from energyopt.storage.axes import Axes
 from energyopt.storage.credentials import masked
 from energyopt.storage.exchange.anonymize import may_be_same
 
@@ -21,6 +22,9 @@ IDENTITY = "energyopt"
 
 PLANS = "energyopt_plans"
 """Attribute of a study that holds the report settings of its last run."""
+
+BASELINE = "energyopt_default"
+"""Attribute of a study that says how trial 0 differs from the user's default, if it does."""
 
 _APP = re.compile(r"python (-m [A-Za-z_][\w.]*|[\w./+][\w./+-]*|'[\w./+][\w ./+-]*')")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -42,6 +46,9 @@ class Identity:
     config: Mapping[str, Any] | None  # resolved, without what may change (budgets, storage)
     target: float | None
     app: str | None = None  # command of another app whose jobs report
+    axes: Axes = field(default_factory=dict)  # the search space that `sweep` means
+    app_config: Mapping[str, Any] | None = None  # of another app, see `sweep.app_question`
+    name_key: str = "study"  # the key that names a study in this app
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -141,6 +148,9 @@ def check_same(
     stored: Mapping[str, Any],
     requested: Mapping[str, Any],
     moved: Mapping[str, str] = MOVED,
+    *,
+    axes: Mapping[str, str | None] | None = None,
+    name_key: str = "study",
 ) -> None:
     """Check that a run has the identity of the study that it continues.
 
@@ -149,12 +159,19 @@ def check_same(
         stored: Its identity.
         requested: The identity of this run.
         moved: New paths of code by old ones, either of which an identity may hold.
+        axes: The axes that were compared by meaning: why each does not continue the study's, or
+            None; those of other keys are compared as text.
+        name_key: The key that names a study in this app, for the remedy.
 
     Raises:
         StudyError: If they differ; the message lists all differences.
     """
+    axes = axes or {}
     old, new = _flatten(as_stored(stored, moved)), _flatten(as_stored(requested, moved))
-    differences = [
+    for key in axes:
+        old.pop(f"search of {key}", None)
+        new.pop(f"search of {key}", None)
+    differences = [reason for reason in axes.values() if reason is not None] + [
         f"{key}: {old.get(key, 'not set')} -> {new.get(key, 'not set')}"
         for key in sorted(old.keys() | new.keys())
         if not may_be_same(old.get(key), new.get(key))
@@ -162,7 +179,7 @@ def check_same(
     if differences:
         raise StudyError(
             f"study {name} was created with other settings than this run ({'; '.join(differences)})"
-            "; repeat its overrides to continue it, or give another study=name"
+            f"; repeat its overrides to continue it, or give another {name_key}=name"
         )
 
 

@@ -13,15 +13,17 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from sqlalchemy import Connection
 
+from energyopt.core.default_setup import DefaultSetup
 from energyopt.core.report_settings import ReportSettings
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.errors import StudyError
+from energyopt.storage.axes import AXES, with_changed
 from energyopt.storage.command_account import booked_by_number
 from energyopt.storage.commands import commands_of
 from energyopt.storage.confirmations import confirmations_of
 from energyopt.storage.database import opened_to_read, sqlite_file, storage_url
 from energyopt.storage.exchange.folder import STUDY
-from energyopt.storage.identity import IDENTITY, PLANS, app_of, metrics_of, no_such_study
+from energyopt.storage.identity import BASELINE, IDENTITY, PLANS, app_of, metrics_of, no_such_study
 from energyopt.storage.optuna_tables import StoredTrial, space_of, stored_trials
 from energyopt.storage.tables import TRIALS, existing_columns, has_rows, result_from_json
 
@@ -92,7 +94,8 @@ def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:
     """Read an open study."""
     identity = study.user_attrs.get(IDENTITY, {})
     with storage.engine.connect() as connection:
-        trials = _records(connection, study_id)
+        default = DefaultSetup.from_dict(study.user_attrs.get(BASELINE))
+        trials = _records(connection, study_id, nearest=default.is_nearest)
         confirmations = confirmations_of(connection, study_id)
         space = space_of(connection, study_id)
         commands = commands_of(
@@ -106,14 +109,15 @@ def record_of(study: Study, storage: RDBStorage, study_id: int) -> StudyRecord:
         target=identity.get("target"),
         trials=trials,
         confirmations=confirmations,
-        space=space,
+        space=with_changed(space, study.user_attrs.get(AXES), [trial.params for trial in trials]),
         plans=ReportSettings.from_dict(study.user_attrs.get(PLANS)),
         app=app_of(identity),
         commands=commands,
+        default_setup=default,
     )
 
 
-def _records(connection: Connection, study_id: int) -> tuple[TrialRecord, ...]:
+def _records(connection: Connection, study_id: int, *, nearest: bool) -> tuple[TrialRecord, ...]:
     records = {trial.number: _record(trial) for trial in stored_trials(connection, study_id)}
     if has_rows(connection):  # else another program's database
         query = sa.select(*_COLUMNS).where(TRIALS.c.study_id == study_id)
@@ -121,7 +125,7 @@ def _records(connection: Connection, study_id: int) -> tuple[TrialRecord, ...]:
         # In parts: the texts of all results take more memory than the results.
         for row in connection.execution_options(yield_per=_ROWS).execute(query):
             if row.number in records:
-                record = _with_row(records[row.number], row)
+                record = _with_row(records[row.number], row, nearest=nearest)
                 is_paused = record.state == "running" and row.number in paused
                 records[row.number] = replace(record, state="paused") if is_paused else record
     return tuple(records.values())
@@ -146,11 +150,12 @@ def _record(trial: StoredTrial) -> TrialRecord:
     )
 
 
-def _with_row(record: TrialRecord, row: Any) -> TrialRecord:
+def _with_row(record: TrialRecord, row: Any, *, nearest: bool) -> TrialRecord:
     return replace(
         record,
         overrides=tuple(json.loads(row.overrides)),
         reason=row.reason,
         default=bool(row.is_default),
+        nearest=bool(row.is_default) and nearest,
         result=result_from_json(row.result),
     )

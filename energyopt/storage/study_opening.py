@@ -5,7 +5,6 @@ Meanwhile, no other run changes the study.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from energyopt.errors import StudyError
 from energyopt.search.guarded_sampler import GuardedSampler
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage import run_leases as runs
+from energyopt.storage.continuation import check_continues, keep_question
 from energyopt.storage.database import (
     lock_in_transaction,
     open_database,
@@ -26,7 +26,7 @@ from energyopt.storage.database import (
     storage_errors,
     storage_url,
 )
-from energyopt.storage.identity import IDENTITY, Identity, check_any_name, check_metrics, check_same
+from energyopt.storage.identity import IDENTITY, Identity, check_any_name, check_metrics
 from energyopt.storage.run_leases import Run
 from energyopt.storage.tables import prepare
 from energyopt.utils.process import Process
@@ -108,11 +108,12 @@ def _create_or_load(storage: RDBStorage, name: str, identity: Identity) -> Study
     )
     stored = study.user_attrs.get(IDENTITY)
     if stored is not None:
-        check_same(name, stored, json.loads(json.dumps(identity.to_dict())))
+        check_continues(study, stored, identity)
     check_metrics(study, identity.metrics)
     if stored is None:
         study.set_metric_names([metric.name for metric in identity.metrics])
         study.set_user_attr(IDENTITY, identity.to_dict())
+    keep_question(study, stored, identity)
     return study
 
 

@@ -17,6 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import Connection
 
+from energyopt.core.default_setup import DEFAULT, DefaultSetup
 from energyopt.core.outcome import outcome_of_stopped
 from energyopt.core.report_settings import NONE, ReportSettings
 from energyopt.core.study_record import Outcome, StudyRecord
@@ -30,7 +31,7 @@ from energyopt.storage import run_leases as runs
 from energyopt.storage.command_account import CommandAccount, booked_by_number
 from energyopt.storage.commands import Commands, commands_of
 from energyopt.storage.database import lock_in_transaction, storage_errors
-from energyopt.storage.identity import PLANS, Identity
+from energyopt.storage.identity import BASELINE, PLANS, Identity
 from energyopt.storage.optuna_tables import State, count_trials, running_trials
 from energyopt.storage.paused_trials import PausedTrials, Waiting
 from energyopt.storage.reader import record_of
@@ -154,11 +155,13 @@ class StudyStore:
         with storage_errors(self._url), quiet_optuna():
             self._reconciler.enqueue(params, {DEFAULT_SETUP: True} if default else {})
 
-    def plan_first(self, params: Point) -> bool:
-        """Queue the default parameters if the study has no trial yet; return True if so."""
+    def plan_first(self, params: Point, default: DefaultSetup = DEFAULT) -> bool:
+        """Queue the default parameters, or the nearest ones, if the study has no trial yet."""
         with self._locked():
             is_first = not self._trials()
             if is_first:
+                if default.is_nearest:
+                    self._study.set_user_attr(BASELINE, default.to_dict())
                 self._reconciler.enqueue(params, {DEFAULT_SETUP: True})
         return is_first
 
@@ -284,8 +287,7 @@ class StudyStore:
         """End the trials of crashed runs: store their outcomes and energy, queue lost ones again.
 
         Returns:
-            The number of trials that were ended. Repeating it, also at the same time, changes
-            nothing.
+            The number of trials that were ended; repeated, also at the same time, it is 0.
 
         Raises:
             JournalError: If a newer energyopt wrote the journal of one, which is left unchanged.

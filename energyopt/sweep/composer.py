@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.errors import ConfigCompositionException
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from energyopt.core.default_setup import DefaultSetup
 from energyopt.errors import ConfigError
+from energyopt.search.equality import is_alike
 from energyopt.search.space import Dimension, Space, Value
+from energyopt.sweep.default_values import UNKNOWN, Locate, choice_of, default_of
 from energyopt.utils.text import near_word
 
 _ABSENT = object()
@@ -29,10 +34,18 @@ class Composer:
         loader: Hydra's.
         config: The multirun's own config.
         space: The search space.
+        locate: Finds the code that a config names, whose signature may state a default.
     """
 
-    def __init__(self, loader: ConfigLoader, config: DictConfig, space: Space) -> None:
+    def __init__(
+        self,
+        loader: ConfigLoader,
+        config: DictConfig,
+        space: Space,
+        locate: Locate = get_object,
+    ) -> None:
         self._loader = loader
+        self._locate = locate
         self._config = config
         self._space = space
         self._composed: dict[tuple[str, ...], DictConfig] = {}
@@ -74,8 +87,7 @@ class Composer:
 
     def default_groups(self) -> dict[str, Value]:
         """Return the option of each swept group in the default configuration."""
-        choices = self._config.hydra.runtime.choices
-        return {d.key: d.nearest(choices.get(d.key)) for d in self._space.groups}
+        return {d.key: d.nearest(self._default_option(d)) for d in self._space.groups}
 
     def composed(self) -> tuple[DictConfig, ...]:
         """Return all configs that were composed so far."""
@@ -90,31 +102,61 @@ class Composer:
         return tuple(d for d in scalars if d.always or has_key(cfg, d.key))
 
     def baseline(self, choice: Mapping[str, Value] | None = None) -> dict[str, Value]:
-        """Return the default configuration, clipped into the space.
+        """Return the default configuration, or the nearest to it in the space.
 
         Args:
             choice: Options of groups that differ from the default.
         """
         params = self.default_groups() | dict(choice or {})
         cfg = self.compose(self._space.overrides(params))
-        return params | {
-            d.key: d.nearest(self._assumed.get(d.key, default_of(cfg, d.key)))
-            for d in self.present(params)
-        }
+        return params | {d.key: self._in_space(cfg, d)[0] for d in self.present(params)}
 
     def assume(self, key: str, value: Value) -> None:
         """Set the default of a key whose config leaves it open (null)."""
         if default_of(self.default(), key) is None:
             self._assumed[key] = value
 
-    def moved(self, params: Mapping[str, Value]) -> list[str]:
-        """Return the overrides of the default configuration that lay outside the space."""
+    def default_setup(self, params: Mapping[str, Value]) -> DefaultSetup:
+        """Return how a configuration that stands for the default differs from it.
+
+        Args:
+            params: The configuration; of an earlier run it may have been made for another space.
+        """
         cfg = self.default()
-        return [
-            f"{d.key}={default_of(cfg, d.key)}"
-            for d in self._space.scalars
-            if d.key in params and default_of(cfg, d.key) not in (None, params[d.key])
-        ]
+        outside, unknown = {}, []
+        for dimension in self._space.groups:
+            option = self._default_option(dimension)
+            if dimension.key not in params:
+                continue
+            if option is UNKNOWN:
+                unknown.append(dimension.key)
+            elif not is_alike(option, params[dimension.key]):
+                outside[dimension.key] = _text(option)
+        for dimension in self._space.scalars:
+            if dimension.key not in params:
+                continue
+            default = self._default(cfg, dimension)
+            value, is_exact = self._in_space(cfg, dimension)
+            if default is UNKNOWN:
+                unknown.append(dimension.key)
+            elif not is_exact or not is_alike(value, params[dimension.key]):
+                outside[dimension.key] = _text(default)
+        return DefaultSetup(outside, tuple(unknown))
+
+    def _in_space(self, cfg: DictConfig, dimension: Dimension) -> tuple[Value, bool]:
+        """Return the value of an axis nearest to its default, and whether it is the default."""
+        default = self._default(cfg, dimension)
+        if default is UNKNOWN:
+            return dimension.nearest(None), False
+        if not dimension.texts:
+            return dimension.nearest(default), dimension.holds(default)
+        match = choice_of(cfg, dimension, default)
+        return (dimension.nearest(default), False) if match is None else (match[0], True)
+
+    def _default(self, cfg: DictConfig, dimension: Dimension) -> Any:
+        if dimension.key in self._assumed:
+            return self._assumed[dimension.key]
+        return default_of(cfg, dimension.key, self._locate)
 
     def check(self) -> None:
         """Check that each axis' key exists in some choice of groups.
@@ -138,13 +180,9 @@ class Composer:
                 f"the keys), or add it with +{key}=...{hint}"
             )
 
-
-def default_of(cfg: DictConfig, key: str) -> object:
-    """Return the default of a key; None where there is none, or it cannot be resolved."""
-    try:
-        return OmegaConf.select(cfg, key)
-    except Exception:  # a resolver is code of the user
-        return None
+    def _default_option(self, dimension: Dimension) -> Any:
+        """Return the option of a group that the config chooses, if it does; None for none."""
+        return self._config.hydra.runtime.choices.get(dimension.key, UNKNOWN)
 
 
 def fill_unknown(cfg: DictConfig, dimensions: Iterable[Dimension]) -> None:
@@ -174,3 +212,8 @@ def has_key(cfg: DictConfig, key: str) -> bool:
         return OmegaConf.select(cfg, key, default=_ABSENT, throw_on_missing=True) is not _ABSENT
     except Exception:  # "???" waits for a value; a resolver is code of the user
         return True
+
+
+def _text(default: Any) -> str:
+    """Return a default as people write it in a config."""
+    return default if isinstance(default, str) else json.dumps(default, default=str)

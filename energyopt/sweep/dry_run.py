@@ -71,22 +71,23 @@ def dry_run(app: OtherApp | OwnApp, options: Options, meters: CommandMeters) -> 
         start_s=start_s,
         time_s=time_s,
     )
-    return _lines(tried, result, goal.epochs, options, app.n_slots)
+    return _lines(tried, result, goal.epochs, options, app)
 
 
 def _lines(
-    tried: Tried, result: TrialResult, epochs: float, options: Options, n_slots: int
+    tried: Tried, result: TrialResult, epochs: float, options: Options, app: OtherApp | OwnApp
 ) -> list[str]:
     estimated = forecast(
         tried,
         epochs=epochs,
         n_trials=options.n_trials,
-        n_jobs=min(n_slots, options.n_trials),
+        n_jobs=min(app.n_slots, options.n_trials),
         budget_j=options.search_budget_j,
     )
     if estimated is None:
         raise StudyError("dry run: the default configuration trained nothing in its first epoch")
-    return ["Dry run: nothing is stored.", *forecast_lines(estimated, result, options.n_trials)]
+    lines = forecast_lines(estimated, result, options.n_trials, app.default_setup())
+    return ["Dry run: nothing is stored.", *lines]
 
 
 def _train(app: OtherApp | OwnApp) -> Outcome:

@@ -20,10 +20,12 @@ from optuna.trial import Trial
 from rich.console import Console
 
 from energyopt.config.overrides import override_for
+from energyopt.core.default_setup import DefaultSetup
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.run_context import RunContext
 from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.core.trial_result import TrialResult
+from energyopt.core.units import setup as setup_words
 from energyopt.errors import ConfigError, LauncherError, TrialError
 from energyopt.jobs import external_launchers
 from energyopt.jobs.failed_job import recorded
@@ -205,6 +207,22 @@ class HydraApp(ABC):
     def plan_default(self, store: StudyStore) -> list[str]:
         """Queue the default configuration first. Returns lines to print about it."""
 
+    def _plan_baseline(self, store: StudyStore, noun: str, how: str = "") -> list[str]:
+        """Queue the default configuration as trial 0. Returns what it is, if it is new.
+
+        Args:
+            store: The study.
+            noun: What this app calls a configuration.
+            how: Said of the trial.
+        """
+        params = self.baseline()
+        default = self.default_setup()
+        if not store.plan_first(params, default):
+            return []
+        called = f"{noun} nearest to the default" if default.is_nearest else f"default {noun}"
+        text = f"trial 0 is the {called}{how}: {setup_words(params)}"
+        return [f"{text} ({default.explanation})" if default.is_nearest else text]
+
     @abstractmethod
     def notes(self) -> list[str]:
         """Return lines about the machine to print before the first trial."""
@@ -270,6 +288,10 @@ class HydraApp(ABC):
     def baseline(self) -> Mapping[str, Value]:
         """Return the values of the default configuration."""
         return self._composer.baseline()
+
+    def default_setup(self) -> DefaultSetup:
+        """Return how that configuration differs from the user's default."""
+        return self._composer.default_setup(self.baseline())
 
     def recipe(self, params: Mapping[str, Value], *, n_repeats: int = 0) -> tuple[str, ...]:
         """Return the overrides that set the values."""

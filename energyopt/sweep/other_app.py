@@ -15,7 +15,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.pruners import BasePruner
 from rich.console import Console
 
@@ -28,7 +28,6 @@ from energyopt.core.report_settings import ReportSettings
 from energyopt.core.run_context import VARIABLE, RunContext
 from energyopt.core.study_record import Outcome, StudyRecord
 from energyopt.core.trial_result import BROKEN, TrialResult
-from energyopt.core.units import setup as setup_words
 from energyopt.errors import ConfigError, EnergyoptError
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import restore_limits
@@ -44,6 +43,7 @@ from energyopt.storage.identity import Identity
 from energyopt.storage.reader import read_identity
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.app_command import app_command
+from energyopt.sweep.app_question import question_of
 from energyopt.sweep.group_options import hardware_options, stopping_options
 from energyopt.sweep.hydra_app import DEATH_S, HydraApp, package_note, value_of
 from energyopt.sweep.job_devices import JobDevices, visible_to
@@ -95,14 +95,27 @@ class OtherApp(HydraApp):
     def identify(self) -> Identity:
         """Return the study's identity, with the metrics that are known before any job."""
         space, goal = self._space, self.goal
-        if goal is None:
-            return Identity(self._options.metrics, space.fixed, space.sweep, None, None)
-        return Identity(
-            self._objective(goal).metrics,
+        config = self._composer.default().copy()
+        with open_dict(config):
+            del config["hydra"]
+        axes = space.axes
+        shared = Identity(
+            self._options.metrics,
             space.fixed,
             space.sweep,
-            goal.to_config(),
-            goal.target,
+            None,
+            None,
+            axes=axes,
+            app_config=question_of(config, axes),
+            name_key="hydra.sweeper.study_name",
+        )
+        if goal is None:
+            return shared
+        return replace(
+            shared,
+            metrics=self._objective(goal).metrics,
+            config=goal.to_config(),
+            target=goal.target,
             app=app_command(),
         )
 
@@ -276,12 +289,8 @@ class OtherApp(HydraApp):
         notes = self._sampler_notes(store)
         if self._first_run is None and self.goal is None:
             return notes
-        params = self._composer.baseline()
-        if store.plan_first(params):
-            ran_first = ", which ran first" if self._first_run is not None else ""
-            text = f"trial 0 is the default configuration{ran_first}: {setup_words(params)}"
-            notes.insert(0, text)
-        return notes
+        ran_first = ", which ran first" if self._first_run is not None else ""
+        return [*self._plan_baseline(store, "configuration", ran_first), *notes]
 
     @property
     def _pruner_key(self) -> str:

@@ -25,7 +25,6 @@ from energyopt.core.report_settings import ReportSettings
 from energyopt.core.run_context import VARIABLE, RunContext
 from energyopt.core.study_record import Metric, Outcome, StudyRecord
 from energyopt.core.trial_result import TrialResult
-from energyopt.core.units import setup as setup_words
 from energyopt.jobs import external_launchers
 from energyopt.jobs.app_config import config_folders
 from energyopt.jobs.fork_server import ForkedJob
@@ -159,14 +158,7 @@ class OwnApp(HydraApp):
 
     def plan_default(self, store: StudyStore) -> list[str]:
         """Queue the default configuration as trial 0."""
-        params = self._composer.baseline()
-        if not store.plan_first(params):
-            return []
-        text = f"trial 0 is the default setup: {setup_words(params)}"
-        moved = self._composer.moved(params)
-        if moved:
-            text += f" (moved into the space from {', '.join(moved)})"
-        return [text]
+        return self._plan_baseline(store, "setup")
 
     def notes(self) -> list[str]:
         """Return lines about the GPUs and the CPU packages to print before the first trial."""

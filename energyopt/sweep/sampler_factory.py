@@ -67,7 +67,9 @@ class SamplerFactory:
         guard_unpickling()
         if self._is_own_app:
             check_unpickling(node, existing)
-        seed = self._config.seed if self._is_own_app else node.get("seed")
+        seed = node.get("seed")  # a sampler's own takes precedence
+        if seed is None and self._is_own_app:
+            seed = self._config.seed
         arguments = {"seed": continued_seed(seed, existing)} | self._study_arguments()
         what = "sampler" if self._is_own_app else "hydra.sweeper.sampler"
         sampler: BaseSampler = make_sampler(node, arguments, self._config, what)

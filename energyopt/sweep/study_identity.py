@@ -113,6 +113,7 @@ def identify(
         sweep=space.sweep,
         config=config,
         target=float(cfg.target),
+        axes=space.axes,
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from optuna.distributions import BaseDistribution as Axis
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
 from energyopt.search.space import Dimension, Space, Value
+from energyopt.storage.axes import ordered
+from energyopt.storage.continuation import stored_axes
 from energyopt.sweep.adapter import Adapter
 
 
@@ -17,14 +20,15 @@ def suggest(trial: Trial, space: Space, adapter: Adapter) -> dict[str, Value]:
         space: The search space.
         adapter: Knows which keys exist, and the user's code that suggests more.
     """
-    params = {d.key: _suggest(trial, d) for d in space.groups}
+    axes = stored_axes(trial.study)  # Optuna compares the order of choices, too
+    params = {d.key: _suggest(trial, d, axes.get(d.key)) for d in space.groups}
     for dimension in adapter.dimensions(params):
-        params[dimension.key] = _suggest(trial, dimension)
+        params[dimension.key] = _suggest(trial, dimension, axes.get(dimension.key))
     return params | dict(adapter.suggest_more(trial))
 
 
-def _suggest(trial: Trial, dimension: Dimension) -> Value:
-    key, axis = dimension.key, dimension.distribution
+def _suggest(trial: Trial, dimension: Dimension, stored: Axis | None) -> Value:
+    key, axis = dimension.key, ordered(dimension.distribution, stored)
     if isinstance(axis, CategoricalDistribution):
         choice: Value = trial.suggest_categorical(key, axis.choices)
         return choice

@@ -11,10 +11,12 @@ from typing import Any
 
 from hydra.core.utils import setup_globals
 from hydra.types import HydraContext, TaskFunction
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from energyopt.config.overrides import override_for
+from energyopt.config.trust import trusted_target
 from energyopt.core.calibration import Calibration
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
@@ -25,6 +27,7 @@ from energyopt.errors import (
     TrialsFailedError,
 )
 from energyopt.hardware.command_meter import CommandMeters
+from energyopt.jobs.app_config import config_folders
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.report.console import say, waiting
 from energyopt.report.live import LiveStudy
@@ -38,6 +41,7 @@ from energyopt.storage.run_leases import BEATS_OF_GRACE, only_coordinator
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.composer import Composer
 from energyopt.sweep.coordinator import Coordinator, Limits
+from energyopt.sweep.default_values import Locate
 from energyopt.sweep.dry_run import FOLDER, dry_run, temporary_output
 from energyopt.sweep.grid import check_grid, plan_grid
 from energyopt.sweep.hydra_app import Multirun
@@ -88,7 +92,9 @@ class StudySweeper:
         self._config = config
         self._console = Console()
         self._space = parse_space(options.overrides(arguments), hydra_context.config_loader)
-        self._composer = Composer(hydra_context.config_loader, config, self._space)
+        self._composer = Composer(
+            hydra_context.config_loader, config, self._space, _locate_of(options, config)
+        )
         multirun = Multirun(hydra_context, task_function, config)
         app = OtherApp if options.app is None else OwnApp
         self._app: OtherApp | OwnApp = app(multirun, options, self._space, self._composer)
@@ -340,6 +346,14 @@ class StudySweeper:
         if failure is not None:
             raise TrialsFailedError(f"study {name} was ended: {failure}")
         _refuse_failed(study, store.n_finished())
+
+
+def _locate_of(options: Options, config: DictConfig) -> Locate:
+    """Return what finds the code that a config names: our own app refuses foreign code."""
+    if options.app is None:
+        return get_object
+    folders, trusted = config_folders(config), list(config.trusted_targets)
+    return partial(trusted_target, folders=folders, packages=trusted)
 
 
 def _refuse_failed(study: StudyRecord, n_ended: int) -> None:

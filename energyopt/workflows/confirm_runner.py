@@ -50,8 +50,8 @@ class ConfirmRun:
     overrides: tuple[str, ...]
 
     def __str__(self) -> str:
-        default = "default, " if self.trial.default else ""
-        return f"seed {self.seed}, {default}trial {self.trial.number} ({setup(self.trial.params)})"
+        mark = f"{self.trial.default_mark}, " if self.trial.default else ""
+        return f"seed {self.seed}, {mark}trial {self.trial.number} ({setup(self.trial.params)})"
 
 
 class ConfirmRunner:

@@ -49,8 +49,8 @@ def test_schedules_train(energyopt: Program, scheduler: str) -> None:
 def test_a_study_says_what_it_measures_finds_and_costs(energyopt: Program) -> None:
     ran = energyopt.ok("-m", *TINY, *SPACE, "n_trials=6", "study=toy")
     assert "SIMULATED by optimizer steps x made-up joules" in ran.text
-    assert "trial 0 is the default setup: lr=0.001 batch_size=32" in ran.text
-    assert "(moved into the space from batch_size=64)" in ran.text
+    assert "trial 0 is the setup nearest to the default: lr=0.001 batch_size=32" in ran.text
+    assert "(the default batch_size=64 lies outside of the space)" in ran.text
     assert "[6/6] trial 5:" in ran.text
     assert "Front: accuracy against training energy, over all checkpoints of" in ran.text
     assert "Cheapest setup reaching 0.9:" in ran.text

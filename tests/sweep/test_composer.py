@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from energyopt.core.default_setup import DefaultSetup
 from energyopt.errors import ConfigError
 from energyopt.search.space import Value
 from energyopt.sweep.composer import Composer, fill_unknown
@@ -62,7 +63,8 @@ def test_what_a_default_resolves_to_does_not_matter(tmp_path, default):
     it = composer("model=mine", "model.width=choice(4,8)", folder=tmp_path)
     it.check()
     assert it.baseline() == {"model.width": 4}
-    assert it.moved(it.baseline()) == []
+    setup = it.default_setup(it.baseline())
+    assert (dict(setup.outside), setup.unknown) == ({}, ("model.width",))
     config = it.default().copy()
     fill_unknown(config, it._space.scalars)
     assert config.model.width == 4
@@ -114,42 +116,59 @@ def test_a_fixed_key_of_params_that_does_not_exist_is_refused_with_the_near_one(
 
 
 @pytest.mark.parametrize(
-    ("words", "baseline", "moved"),
+    ("words", "baseline", "outside"),
     [
-        (("lr=tag(log,interval(1e-4,1e-1))",), {"lr": 1e-3}, []),
-        (("lr=tag(log,interval(1e-2,1e-1))",), {"lr": 1e-2}, ["lr=0.001"]),
-        (("lr=tag(log,interval(1e-5,1e-4))",), {"lr": 1e-4}, ["lr=0.001"]),
-        (("batch_size=choice(16,100)",), {"batch_size": 100}, ["batch_size=64"]),
-        (("batch_size=int(interval(8,128))",), {"batch_size": 64}, []),
-        (("epochs=range(1,50,4)",), {"epochs": 29}, ["epochs=30"]),
-        (("epochs=10", "epochs=range(1,50,3)"), {"epochs": 10}, []),
-        (("eval_every=100,200",), {"eval_every": 100}, []),  # null: nothing was moved
-        (("+dropout=interval(0.2,0.5)",), {"dropout": 0.2}, []),
-        (("model=choice(mlp,cnn)",), {"model": "cnn"}, []),
-        (("model=choice(mlp,gru)",), {"model": "mlp"}, []),
+        (("lr=tag(log,interval(1e-4,1e-1))",), {"lr": 1e-3}, {}),
+        (("lr=tag(log,interval(1e-2,1e-1))",), {"lr": 1e-2}, {"lr": "0.001"}),
+        (("lr=tag(log,interval(1e-5,1e-4))",), {"lr": 1e-4}, {"lr": "0.001"}),
+        (("batch_size=choice(16,100)",), {"batch_size": 100}, {"batch_size": "64"}),
+        (("batch_size=int(interval(8,128))",), {"batch_size": 64}, {}),
+        (("batch_size=choice(32.0,64.0)",), {"batch_size": 64}, {}),
+        (("epochs=range(1,50,4)",), {"epochs": 29}, {"epochs": "30"}),
+        (("epochs=10", "epochs=range(1,50,3)"), {"epochs": 10}, {}),
+        (("eval_every=100,200",), {"eval_every": 100}, {"eval_every": "null"}),
+        (("eval_every=100,null",), {"eval_every": None}, {}),
+        (("model=choice(mlp,cnn)",), {"model": "cnn"}, {}),
+        (("model=choice(mlp,gru)",), {"model": "mlp"}, {"model": "cnn"}),
         (
             (MODELS, "model.depth=1,3", "model.width=4,16"),
             {"model": "cnn", "model.width": 4},
-            ["model.width=8"],
+            {"model.width": "8"},
         ),
         (
             ("model=choice(mlp,gru)", "model.depth=1,3", "model.width=4,16"),
             {"model": "mlp", "model.depth": 1, "model.width": 16},
-            ["model.depth=2", "model.width=32"],
+            {"model": "cnn", "model.depth": "2", "model.width": "32"},
         ),
     ],
     ids=str,
 )
-def test_the_default_setup_is_clipped_into_the_space(words, baseline, moved):
+def test_the_default_setup_is_clipped_into_the_space(words, baseline, outside):
     it = composer(*words)
     params = it.baseline()
     assert params == baseline
     assert list(params) == list(baseline)
-    assert it.moved(params) == moved
+    assert it.default_setup(params) == DefaultSetup(outside)
     for dimension in it._space.dimensions:
         if dimension.key in params:
             at = dimension.distribution
             assert at._contains(at.to_internal_repr(params[dimension.key]))
+
+
+def test_a_default_that_nothing_states_is_said_to_be_unknown():
+    it = composer("+dropout=interval(0.2,0.5)", "lr=interval(0,1)")
+    default = it.default_setup(it.baseline())
+    assert it.baseline() == {"dropout": 0.2, "lr": 1e-3}
+    assert default == DefaultSetup(unknown=("dropout",))
+    assert default.explanation == "the default of dropout is unknown"
+
+
+def test_an_assumed_default_is_the_default():
+    it = composer("hardware.power_limit_w=100,200,300")
+    assert it.default_setup(it.baseline()).outside == {"hardware.power_limit_w": "null"}
+    it.assume("hardware.power_limit_w", 300.0)
+    assert it.baseline() == {"hardware.power_limit_w": 300}
+    assert not it.default_setup(it.baseline()).is_nearest
 
 
 def test_the_default_config_has_the_chosen_groups_and_the_fixed_words():

@@ -191,9 +191,14 @@ def test_it_trains_with_the_same_seeds_and_says_who_wins(toy: Program) -> None:
     before = toy.ok("show", "toy").text
     ran = toy.ok("confirm", "toy", "--seeds", "3", "--top", "1")
     assert "study toy: 6 trainings, 2 setups with 3 seeds each" in ran.text
-    assert re.search(r"\[2/6\] seed 1000, default, trial 0 \(lr=0.01\): .* test accuracy", ran.text)
+    assert re.search(
+        r"\[2/6\] seed 1000, nearest to the default, trial 0 \(lr=0.01\): .* test accuracy",
+        ran.text,
+    )
     assert "Confirmed: energy to the target with the same seeds for all (simulated" in ran.text
-    assert re.search(r"against the default setup: [\d.]+x the joules \(95 % interval", ran.text)
+    assert re.search(
+        r"against the setup nearest to the default: [\d.]+x the joules \(95 % interval", ran.text
+    )
     rows = rows_of(toy)
     assert [(row["seed"], row["state"]) for row in rows] == [
         (1000 + n // 2, "complete") for n in range(6)

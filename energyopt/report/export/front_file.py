@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 from energyopt.analysis.paired_ratio import CONFIDENCE
 from energyopt.analysis.pareto import FrontPoint, front_of
 from energyopt.analysis.summary import Summary, summarize
+from energyopt.core.default_setup import name
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord
@@ -127,6 +128,7 @@ def _books(summary: Summary) -> dict[str, Any]:
         },
         "break_even": {
             "trainings": summary.break_even,
+            "against": name(nearest=summary.default_setup.is_nearest),
             "interval": [None if math.isinf(end) else end for end in interval],
             "confidence": CONFIDENCE,
             "basis": None if savings is None else savings.basis,

@@ -151,6 +151,7 @@ def trial_row(trial: TrialRecord, metrics: Iterable[str]) -> Row:
         "trial": trial.number,
         "state": trial.state,
         "default": trial.default,
+        "nearest_to_default": trial.nearest,
         "feasible": trial.feasible,
         "reason": trial.reason,
         **{f"value_{name}": value for name, value in zip(metrics, trial.values, strict=False)},

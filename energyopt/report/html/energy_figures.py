@@ -160,7 +160,7 @@ def noise_figure(setups: Sequence[Repeated]) -> Figure:
     """Draw the repetitions of each configuration, their geometric mean and its interval."""
     rows, means = [], []
     for repeated in setups:
-        label = trial_label(repeated.trial.number, default=repeated.trial.default)
+        label = trial_label(repeated.trial.number, repeated.trial.default_mark)
         name = f"{label} again" if repeated.confirming else label
         kind = KINDS["confirming" if repeated.confirming else "reached"].name
         rows += [

@@ -100,9 +100,9 @@ def data(rows: list[Row]) -> alt.InlineData:
     return alt.InlineData(values=rows)
 
 
-def trial_label(number: int, *, default: bool) -> str:
-    """Return a trial's number, marked if it is the default configuration."""
-    return f"{number} (default)" if default else str(number)
+def trial_label(number: int, mark: str) -> str:
+    """Return a trial's number, with its mark if it stands for the default configuration."""
+    return f"{number} ({mark})" if mark else str(number)
 
 
 def short(value: float) -> float:

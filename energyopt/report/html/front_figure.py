@@ -131,7 +131,7 @@ def _ends_layer(
             {
                 **_kind_fields(trial, result, target),
                 **_position(point.training_j, point.accuracy, monitor),
-                "trial": trial_label(trial.number, default=trial.default),
+                "trial": trial_label(trial.number, trial.default_mark),
                 "setup": params_text(trial.params),
                 "value": f"{monitor.text(point.accuracy)}, best {best}",
                 "epoch": f"{point.epoch:.4g}",
@@ -172,7 +172,7 @@ def _front_layers(front: Sequence[FrontPoint], monitor: Monitor) -> Iterator[alt
     rows = [
         {
             **_position(point.energy_j, point.accuracy, monitor),
-            "trial": trial_label(point.trial, default=point.default),
+            "trial": trial_label(point.trial, point.default_mark),
             "setup": params_text(point.params),
             "epoch": f"{point.epoch:.4g}",
         }
@@ -194,7 +194,7 @@ def _default_layers(trials: Sequence[_TrainedTrial], drawn: Drawn) -> Iterator[a
         ]
         yield alt.Chart(data(rows)).mark_line(strokeWidth=2, strokeDash=[5, 3], style="quiet")
         yield alt.Chart(data(rows[:1])).mark_text(
-            text="default", dy=-8, align="center", baseline="bottom", style="quiet-words"
+            text=default.default_mark, dy=-8, align="center", baseline="bottom", style="quiet-words"
         )
 
 

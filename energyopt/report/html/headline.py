@@ -10,6 +10,7 @@ from energyopt.analysis.cost_factors import Factors, carbon, money, watt_hours
 from energyopt.analysis.pareto import FrontPoint
 from energyopt.analysis.seed_noise import Interval, Repeated, arithmetic, share
 from energyopt.analysis.summary import Summary
+from energyopt.core.default_setup import name as default_name
 from energyopt.core.estimate import Estimate, carried_digits, rounded, times_less
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import StudyRecord
@@ -133,14 +134,16 @@ def _headline(summary: Summary, best: FrontPoint | None) -> str:
     if summary.tried == 1 and summary.reached[0].trainings > 1:
         return f"The only setup that was trained reaches {target}: {name_of(best)}."
     if best.default:
-        return f"The default setup is the cheapest that was found to reach {target}."
+        return (
+            f"{_capitalized(best.default_name)} is the cheapest that was found to reach {target}."
+        )
     savings = summary.against_default
     if savings is not None and savings.value_j > 0:
         interval = savings.share.percent_interval
         single = "; one seed each" if savings.single else ""
         return (
             f"{_capitalized_name(best)} reaches {target} with {times_less(savings.ratio)} energy "
-            f"than the default setup ({interval} saved{single})."
+            f"than {_default_name(summary)} ({interval} saved{single})."
         )
     return f"{_capitalized_name(best)} reaches {target} with the least energy that was found."
 
@@ -148,7 +151,15 @@ def _headline(summary: Summary, best: FrontPoint | None) -> str:
 def _capitalized_name(point: FrontPoint) -> str:
     """Return its name at the start of a sentence; a config key stays in lower case."""
     name = name_of(point)
-    return f"T{name[1:]}" if name.startswith("the ") else name
+    return _capitalized(name) if name.startswith("the ") else name
+
+
+def _default_name(summary: Summary) -> str:
+    return default_name(nearest=summary.default_setup.is_nearest)
+
+
+def _capitalized(name: str) -> str:
+    return name[0].upper() + name[1:]
 
 
 def _headline_without_best(summary: Summary) -> str:
@@ -197,7 +208,9 @@ def _cards(summary: Summary, best: FrontPoint | None, confirmed: Repeated | None
     if savings is not None and best is not None and not best.default:
         note = f"{savings.saved.joules_interval} {savings.confidence}"
         if confirmed is None:  # otherwise the table below gives its mean over several seeds
-            note += f"; the default needs {savings.default.joules}"
+            is_nearest = summary.default_setup.is_nearest
+            name = _default_name(summary) if is_nearest else "the default"
+            note += f"; {name} needs {savings.default.joules}"
         yield Card("saved by each training", savings.saved.joules, note)
     if summary.provenance is not None:
         yield Card("cost of the search", joules(summary.search_energy_j), _search_note(summary))
@@ -277,10 +290,10 @@ def _rows(summary: Summary, best: FrontPoint | None, setups: Sequence[Repeated])
     default = summary.default
     savings = None if best is None or best.default else summary.against_default
     if best is not None:
-        name = "the default setup" if best.default else "the recommended setup"
+        name = best.default_name if best.default else "the recommended setup"
         yield _training(name, _expected(summary, best), best, setups)
     if savings is not None and default is not None:
-        yield _training("the default setup", savings.default, default, setups)
+        yield _training(default.default_name, savings.default, default, setups)
         yield _Row("saved by each training, on average", savings.value_j, *savings.interval_j)
     if summary.provenance is not None:
         yield _Row("the whole search", summary.search_energy_j)
@@ -339,7 +352,6 @@ def _energies(summary: Summary, rows: Sequence[_Row], factors: Factors) -> Grid:
             )
         )
     basis = f" ({savings.basis})" if savings else ""
-    caption = (
-        f"Comparison with the default, and in other units; from and to: 95 % confidence{basis}."
-    )
+    rival = _default_name(summary) if summary.default_setup.is_nearest else "the default"
+    caption = f"Comparison with {rival}, and in other units; from and to: 95 % confidence{basis}."
     return make_grid("answer", caption, columns, rows)

@@ -37,7 +37,7 @@
     });
   }
 
-  const nameOf = (row) => row.setup + (row.default ? " (default)" : "");
+  const nameOf = (row) => row.setup + (row.mark ? ` (${row.mark})` : "");
 
   function cellsOf({ row, hit }, index) {
     if (hit) return [String(index + 1), nameOf(row), ...hit.words, String(row.trial), "reached"];

@@ -117,7 +117,7 @@ def _data(report: Report) -> dict[str, Any]:
             {
                 "trial": row.trial,
                 "setup": row.setup,
-                "default": row.default,
+                "mark": row.mark,
                 "otherwise": row.otherwise,
                 "used": _used(row),
                 "points": [
@@ -189,7 +189,7 @@ def _ranked_row(monitor: Monitor, rank: int, row: Ranked, hit: CurvePoint | None
     energy, value, epoch = (_used(row), "-", "-") if hit is None else _point(hit, monitor)
     return {
         "rank": "" if hit is None else str(rank),
-        "setup": row.setup + (" (default)" if row.default else ""),
+        "setup": row.setup + (f" ({row.mark})" if row.mark else ""),
         "energy": energy,
         "value": value,
         "epoch": epoch,

@@ -51,7 +51,7 @@ class Ranked:
     Attributes:
         trial: Its number.
         setup: Its hyperparameters, as text.
-        default: Whether it is the default configuration.
+        mark: "default" or "nearest to the default" if it stands for the user's default, else empty.
         otherwise: Its outcome at a target that it did not reach.
         used_j: All energy of its training, in J; None without a curve.
         rises: The points of its curve with a better value than all earlier ones; the first
@@ -60,7 +60,7 @@ class Ranked:
 
     trial: int
     setup: str
-    default: bool
+    mark: str
     otherwise: str
     used_j: float | None
     rises: Curve
@@ -154,7 +154,7 @@ def ranking(study: StudyRecord) -> Iterator[Ranked]:
         used_j = None if result is None or not len(curve) else result.curve.training_j[-1]
         otherwise = grids.outcome_text(trial, study.monitor.unreachable)
         text = params_text(trial.params)
-        yield Ranked(trial.number, text, trial.default, otherwise, used_j, curve)
+        yield Ranked(trial.number, text, trial.default_mark, otherwise, used_j, curve)
 
 
 def _front_section(study: StudyRecord, sample: StudyRecord, summary: Summary) -> Section:

@@ -189,11 +189,11 @@ def _trial_row(study: StudyRecord, trial: TrialRecord, target: float | None) -> 
     """Return the values of a trial by column key; `best` is that of the metric."""
     row: dict[str, Any] = {
         "trial": trial.number,
-        "setup": params_text(trial.params) + (" (default)" if trial.default else ""),
+        "setup": params_text(trial.params) + (f" ({trial.default_mark})" if trial.default else ""),
         "outcome": outcome_text(trial, target),
         "state": trial.state,
         "reason": trial.reason,
-        "default": trial.default,
+        "default": trial.default_mark or False,
         "overrides": shlex.join(trained_as(study, trial)),
         **{f"params_{key}": value for key, value in trial.params.items()},
     }

@@ -70,7 +70,7 @@ def trace_figure(trial: TrialRecord, samples: Sequence[TraceSample]) -> Figure:
             strokeWidth=2, interpolate="step-after"
         ),
     )
-    label = trial_label(trial.number, default=trial.default)
+    label = trial_label(trial.number, trial.default_mark)
     return Figure(
         f"trace_{trial.number}",
         f"Power of trial {label} over time",

@@ -15,11 +15,13 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from energyopt.core.command_energy import CommandEnergy
+from energyopt.core.default_setup import DefaultSetup
 from energyopt.core.energy import PARTS, Energy
 from energyopt.core.report_settings import ReportSettings
 from energyopt.core.study_record import Confirmation, Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import EnergyoptError, StudyError
+from energyopt.storage.axes import AXES, with_changed
 from energyopt.storage.database import sqlite_file, storage_url
 from energyopt.storage.exchange.folder import (
     CONFIRMATIONS,
@@ -30,7 +32,7 @@ from energyopt.storage.exchange.folder import (
     read_folder,
 )
 from energyopt.storage.exchange.plain import PlainStudy
-from energyopt.storage.identity import PLANS, app_of
+from energyopt.storage.identity import BASELINE, PLANS, app_of
 from energyopt.storage.optuna_tables import distribution_from_json, unique_distributions
 from energyopt.storage.reader import read_study, study_names
 
@@ -70,10 +72,11 @@ def record_from(plain: PlainStudy, folder: Path) -> StudyRecord:
     study = plain.study
     identity = study["question"] or {}
     metrics = tuple(Metric(**metric) for metric in study["metrics"])
+    default = DefaultSetup.from_dict(study["attributes"].get(BASELINE))
     trials = []
     for number, trial in enumerate(plain.trials):
         with at_line(folder / TRIALS, number):
-            trials.append(_trial(trial, len(metrics), number))
+            trials.append(_trial(trial, len(metrics), number, nearest=default.is_nearest))
     confirmations = []
     for number, data in enumerate(plain.confirmations):
         with at_line(folder / CONFIRMATIONS, number):
@@ -87,17 +90,24 @@ def record_from(plain: PlainStudy, folder: Path) -> StudyRecord:
         app=app_of(identity),
         trials=tuple(trials),
         confirmations=tuple(confirmations),
-        space=unique_distributions(
-            (key, json.dumps(distribution))
-            for trial in plain.trials
-            for key, distribution in trial["distributions"].items()
-        ),
+        space=_space(plain),
         plans=ReportSettings.from_dict(study["attributes"].get(PLANS)),
         commands=tuple(map(command_from, study.get("commands", ()))),
+        default_setup=default,
     )
     with at_line(folder / STUDY, 0):
         _check_energy(record, study.get("search_energy_j"))
     return record
+
+
+def _space(plain: PlainStudy) -> dict[str, BaseDistribution]:
+    space = unique_distributions(
+        (key, json.dumps(distribution))
+        for trial in plain.trials
+        for key, distribution in trial["distributions"].items()
+    )
+    axes = plain.study["attributes"].get(AXES)
+    return with_changed(space, axes, [trial["params"] for trial in plain.trials])
 
 
 def command_from(data: Mapping[str, Any]) -> CommandEnergy:
@@ -132,7 +142,7 @@ def times_of(trial: Mapping[str, Any]) -> tuple[datetime | None, datetime | None
     return began, ended
 
 
-def _trial(trial: Mapping[str, Any], n_values: int, number: int) -> TrialRecord:
+def _trial(trial: Mapping[str, Any], n_values: int, number: int, *, nearest: bool) -> TrialRecord:
     _check_trial(trial, n_values, number)
     row = trial["row"] or {}
     is_paused = trial["state"] == "running" and row.get("paused", False)
@@ -145,6 +155,7 @@ def _trial(trial: Mapping[str, Any], n_values: int, number: int) -> TrialRecord:
         feasible=all(violation <= 0 for violation in trial["constraints"].values()),
         reason=row.get("reason", ""),
         default=row.get("is_default", False),
+        nearest=row.get("is_default", False) and nearest,
         result=_result(trial["result"]),
     )
 
