@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -7,6 +8,7 @@ from rich.console import Console, RenderableType
 
 from energyopt.analysis.pareto import curve_front, final_front, front_of
 from energyopt.analysis.summary import summarize
+from energyopt.core.default_setup import DefaultSetup
 from energyopt.core.study_record import Metric, StudyRecord
 from energyopt.report.sentences import summary_lines
 from energyopt.report.tables import (
@@ -198,6 +200,21 @@ def test_the_default_trial_is_named():
         summarize(study([trial(0, LONG, default=True, params={})], target=0.5))
     )
     assert "the default setup - 50 J" in cheapest
+
+
+def test_a_trial_that_is_only_nearest_to_the_default_is_never_called_the_default():
+    default = DefaultSetup({"lr": "0.5"})
+    far = replace(trial(0, LONG, default=True), nearest=True)
+    it = replace(study([far, trial(1, LONG)], target=0.5), default_setup=default)
+    text = printed(front_table(curve_front(it)))
+    assert "0 (nearest to the default)" in text
+    sentences = summary_lines(summarize(it))
+    assert sentences[1] == (
+        "The default lr=0.5 lies outside of the space: comparisons are with the setup nearest to "
+        "the default."
+    )
+    assert "the setup nearest to the default" in sentences[2]
+    assert not any("the default setup" in sentence for sentence in sentences)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def test_json_says_what_it_is_a_front_of():
     assert books["by_fate_j"] == {"reached": 8, "missed": 2}
     assert books["break_even"] == {
         "trainings": None,
+        "against": "the default setup",
         "interval": [None, None],
         "confidence": 0.95,
         "basis": None,
