@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -23,6 +23,18 @@ from energyopt.utils.paths import PACKAGE, conf_dir
 # commands as arguments, and would do for a config what the config itself may not.
 _PART_PACKAGES = ("models", "tasks", "paradigms", "objectives", "schedulers", "stopping")
 _PART = re.compile(r"energyopt\.(\w+)")
+# What a training is, and how its energy is measured: no folders, no storage, no limits of power.
+_TRAINING_KEYS = frozenset(
+    {"task", "model", "paradigm", "optimizer", "scheduler", "objective", "hardware", "stopping"}
+    | {"lr", "batch_size", "epochs", "target", "monitor", "mode", "seed", "device", "num_threads"}
+    | {"max_samples", "eval_every", "inference_s", "test_at_end", "patience", "sampler"}
+)
+_NEVER_SEARCHED = frozenset({"hydra", "storage", "study", "knowledge", "report", "trusted_targets"})
+_WORD = r"'?[\w.+-]*'?"
+_PAIR = rf"{_WORD}\s*:\s*{_WORD}"
+_PLAIN_VALUE = re.compile(
+    rf"{_WORD}|\[\s*{_WORD}(\s*,\s*{_WORD})*\s*\]|\{{\s*{_PAIR}(\s*,\s*{_PAIR})*\s*\}}"
+)
 _LIBRARIES = ("torch.nn", "torch.optim", "optuna.samplers", "optuna.pruners")
 
 
@@ -111,6 +123,27 @@ def names_code(override: str) -> bool:
         or key == "trusted_targets"
         or key.startswith(("hydra.", "hydra/"))
     )
+
+
+def runs_untyped(override: str, searched: Collection[str] = ()) -> bool:
+    """Return True if an override from a database may be run without being typed again.
+
+    That is: a key that the study searched, or one of a training, in `_TRAINING_KEYS`, with a plain
+    value: a number, a word such as the name of an option, or a list of these. Paths are none.
+
+    Args:
+        override: The override.
+        searched: The keys that the study searched.
+    """
+    key, _, value = override.lstrip("+~").partition("=")
+    if names_code(override):
+        return False
+    root = re.split(r"[.@/]", key, maxsplit=1)[0]
+    if key in searched and root not in _NEVER_SEARCHED:
+        return not value.strip("'\"").startswith(("/", "~"))
+    if root not in _TRAINING_KEYS or (root == "hardware" and "power_limit" in key):
+        return False
+    return _PLAIN_VALUE.fullmatch(value) is not None
 
 
 def targets_in(node: Any) -> Iterator[str]:

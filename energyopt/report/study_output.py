@@ -10,7 +10,7 @@ from rich.text import Text
 
 from energyopt import __version__
 from energyopt.analysis.summary import summarize, with_search_energy
-from energyopt.config.trust import names_code
+from energyopt.config.trust import runs_untyped
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import Provenance
 from energyopt.report.console import command_lines, say
@@ -86,9 +86,12 @@ def print_end(
 
 
 def untrusted_overrides(study: StudyRecord, trial: TrialRecord | None = None) -> tuple[str, ...]:
-    """Return overrides that name code: stored in a database, they only run if typed again."""
-    overrides = (*study.overrides, *(() if trial is None else trial.overrides))
-    return tuple(override for override in overrides if names_code(override))
+    """Return the overrides that are in a database, and only run if typed again."""
+    fixed = tuple(override for override in study.overrides if not runs_untyped(override))
+    if trial is None:
+        return fixed
+    planted = (o for o in trial.overrides if not runs_untyped(o, searched=trial.params))
+    return (*fixed, *planted)
 
 
 def _next_commands(

@@ -38,6 +38,7 @@ from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.adapter import Adapter
 from energyopt.sweep.outbox import Outbox
 from energyopt.sweep.running_trial import RunningTrial
+from energyopt.sweep.stored_overrides import refuse_planted
 from energyopt.sweep.suggestion import suggest
 from energyopt.sweep.trial_queue import QueuedTrial, TrialQueue
 from energyopt.utils import failpoints
@@ -284,6 +285,7 @@ class Coordinator:
         """Choose a trial's parameters; a retry chooses only those that are still missing."""
         trial, pause_at_j = queued.trial, queued.pause_at_j
         if queued.overrides is not None:
+            refuse_planted(trial.number, queued.overrides, self._space.dimensions, trial.params)
             context = RunContext(params=trial.params, pause_at_j=pause_at_j, resume=True)
             return RunningTrial(trial, queued.overrides, context)
         with self._store.storage_errors():

@@ -121,11 +121,16 @@ def overrides_for(
     """Return the overrides that train a trial's configuration again.
 
     Raises:
-        ConfigError: If one that runs code is stored in the database, but was not typed again.
+        ConfigError: If one that must be typed again (`runs_untyped`) was not.
     """
     stored = [override for override in trained_as(study, trial) if not override.startswith("--")]
     typed = {*request.overrides, f"--config-dir={request.config_dir}"}
-    untyped = [override for override in untrusted_overrides(study, trial) if override not in typed]
+    keys = {override.lstrip("+").partition("=")[0] for override in request.overrides}
+    untyped = [
+        override
+        for override in untrusted_overrides(study, trial)
+        if override not in typed and override.lstrip("+").partition("=")[0] not in keys  # replaced
+    ]
     if untyped:
         raise ConfigError(
             f"study {study.name} was run with {' '.join(untyped)}; nothing that a database names "

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from sqlalchemy.engine import make_url
@@ -29,12 +30,14 @@ from sqlalchemy.engine import make_url
 from energyopt.analysis.pareto import curve_front
 from energyopt.config.instantiate import make_sampler
 from energyopt.config.trial_factory import TrialFactory
-from energyopt.config.trust import names_code
+from energyopt.config.trust import names_code, runs_untyped
 from energyopt.errors import ConfigError, StorageError, StudyError
 from energyopt.report.export.front_file import render_front
+from energyopt.search.space import Dimension
 from energyopt.storage.credentials import holds_password, masked
 from energyopt.storage.database import open_database
 from energyopt.storage.identity import check_name
+from energyopt.sweep.stored_overrides import refuse_planted
 from energyopt.utils.files import refuse_shared, written_whole
 from tests.composing import composed
 from tests.conftest import ROOT, SPACE, TINY, Program, trials_of
@@ -304,7 +307,52 @@ def test_a_planned_setup_of_a_database_leads_to_no_config_of_its_choice(energyop
     assert all(option not in str(row["overrides"]) for row in trials_of(energyopt, "x"))
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("storage=x.db", "++storage=x.db", "knowledge=/srv/x", "task.root=/etc", "~knowledge"),
+        *("task.root='/etc'", "+task.roots=[a,/etc]", "hardware.power_limit_w=100", "+more=mine"),
+        *("hardware.max_power_limit_w=900", "report.title=x", "study=other", "model=a/../b"),
+        *("optimizer.x={a: /etc}", "task.url=http://host/x", "+task.path=~/x.csv"),
+    ],
+)
+def test_all_but_a_training_and_searched_keys_are_typed_again(word: str) -> None:
+    key = word.lstrip("+~").partition("=")[0]
+    assert not runs_untyped(word)
+    paths = ("/", "~", "'/", "[a,/", "{")
+    if not word.partition("=")[2].startswith(paths) and key != "model":
+        root = key.partition(".")[0]
+        is_searchable = root not in {"storage", "knowledge", "study", "report"}
+        assert runs_untyped(word, searched={key}) == is_searchable
+
+
+def test_a_paused_trial_sets_only_what_is_searched() -> None:
+    axes = [
+        Dimension("lr", "lr", FloatDistribution(0, 1)),
+        Dimension("model", "model", CategoricalDistribution(("mlp",)), {"mlp": "mlp"}, True),
+        Dimension("model.width", "+model.width", IntDistribution(1, 9)),
+    ]
+    params = {"lr": 0.1, "model": "mlp", "model.width": 8, "own": "x"}
+    fine = ("lr=0.1", "model=mlp", "+model.width=8", "seed=1000", "+own=x")
+    refuse_planted(3, fine, axes, params)
+    for word in (
+        *("hydra.callbacks.x={_target_: os.system}", "trusted_targets=[os]", "storage=x.db"),
+        *("model=../../evil", "model=cnn", "lr=${oc.env:HOME}", "+model.width=x", "epochs=9"),
+        *("+own={_target_: os.system}", "seed=${oc.env:HOME}"),
+    ):
+        with pytest.raises(StudyError, match=r"trial 3 was paused with .*another study=name"):
+            refuse_planted(3, (*fine, word), axes, params)
+
+
 def test_ordinary_words_are_not_typed_again() -> None:
+    ordinary = (
+        "task=wine",
+        "model.width=8",
+        "optimizer.betas=[0.9, 0.99]",
+        "paradigm.targets={a: 0.9, b: 1}",
+    )
+    for word in (*ordinary, "~scheduler", "objective=energy_to_target", "epochs=1", "lr=1e-3"):
+        assert runs_untyped(word)
     for word in ("lr=0.1", "model=mlp", "+task.root=../data", "model.width=8", "~scheduler"):
         assert not names_code(word)
 
