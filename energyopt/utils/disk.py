@@ -11,11 +11,12 @@ from pathlib import Path
 from energyopt.errors import DiskFullError
 
 _WHY = {
-    errno.ENOSPC: "no space is left",
-    errno.EDQUOT: "the quota is used up",
-    errno.EROFS: "it is read-only now",
-    errno.EFBIG: "no larger file is allowed (ulimit -f)",
+    errno.ENOSPC: ("the disk is full", "free space there"),
+    errno.EDQUOT: ("the quota of the disk is used up", "free space there"),
+    errno.EROFS: ("the disk is read-only", "make it writable"),
+    errno.EFBIG: ("files may not grow further", "raise ulimit -f"),
 }
+"""Errors of the system: what they mean, and what helps."""
 _TEXTS = ("database or disk is full", "(os error 28)", "PytorchStreamWriter failed writing")
 _TEXTS_OF_TORCH = ("inline_container.cc", "iostream error")
 """What libraries raise that forget the error of the system."""
@@ -39,11 +40,11 @@ def as_disk_full(error: object, *folders: Path) -> DiskFullError | None:
         if isinstance(link, OSError) and link.errno in _WHY:
             file = Path(str(link.filename)) if link.filename else None
             if file is None or not file.is_relative_to(_MEMORY):
-                return _error(_WHY[link.errno], file or _full_one(folders) or _first(folders))
+                return _error(link.errno, file or _full_one(folders) or _first(folders))
         elif not isinstance(link, OSError):
             full = _full_one(folders)
             if full is not None and _is_of_a_write(str(link)):
-                return _error(_WHY[errno.ENOSPC], full)
+                return _error(errno.ENOSPC, full)
     return None
 
 
@@ -60,11 +61,11 @@ def _chain(error: object) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _error(why: str, path: Path | None) -> DiskFullError:
+def _error(number: int, path: Path | None) -> DiskFullError:
+    meaning, remedy = _WHY[number]
     place = "a file" if path is None else f"{path} (file system {_mount(path)})"
     return DiskFullError(
-        f"the disk is full: {place} cannot be written, {why}; free space there, and start the same "
-        "command again"
+        f"{meaning}: {place} cannot be written; {remedy}, and start the same command again"
     )
 
 

@@ -158,8 +158,8 @@ def test_a_full_disk_is_said_in_one_sentence(energyopt: Program) -> None:
     assert ran.returncode == 1
     assert ran.stderr.count("Traceback") == 1
     error, *last = ran.stderr.splitlines()[-4:]
-    sentence = f"the record of the training cannot be written: {energyopt.folder}/kept/{NAME}: "
-    assert error.startswith(f"energyopt.errors.TrialError: {sentence}")
+    sentence = f"files may not grow further: {energyopt.folder}/kept/{NAME} (file system "
+    assert error.startswith(f"energyopt.errors.DiskFullError: {sentence}")
     assert all(line.startswith("energyopt: ") for line in last)
     assert "exported" not in ran.stdout
     assert len(record(energyopt.folder / "kept").checkpoints) == 3

@@ -28,7 +28,7 @@ def test_an_error_of_the_system_says_what_is_full(tmp_path: Path, number: int, w
     path = tmp_path / "log" / "x.txt"
     full = as_disk_full(wrap(OSError(number, "no", str(path))))
     assert full is not None
-    assert str(full).startswith(f"the disk is full: {path} (file system /")
+    assert f": {path} (file system /" in str(full)
     assert "start the same command again" in str(full)
     assert str(pickle.loads(pickle.dumps(full))) == str(full)
 
