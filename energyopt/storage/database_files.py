@@ -67,8 +67,7 @@ def check_no_other_log(file: Path) -> None:
     Raises:
         StorageError: If it is: without that name's log, it is not the database.
     """
-    status = file.stat()
-    if status.st_nlink == 1:
+    if file.stat().st_nlink == 1 or not os.access(file.parent, os.R_OK):
         return
     for other in file.parent.iterdir():
         if other.name == file.name or not other.is_file() or not other.samefile(file):
