@@ -281,8 +281,9 @@ class OtherApp(HydraApp):
         if self._pruner is not None and self.goal is not None:
             store.reports.use(self._pruner)
             name, metric = pruner_name(self._options.pruner), self.goal.monitor.name
-            here = self.are_jobs_here
-            self._judge = PrunerService(store.reports, name, metric, are_jobs_here=here)
+            self._judge = PrunerService(
+                store.reports, name, metric, are_jobs_here=self.are_jobs_here
+            )
 
     def plan_default(self, store: StudyStore) -> list[str]:
         """Queue the default configuration first. Returns lines to print about it."""

@@ -34,14 +34,14 @@ def outcome_of_reports(result: TrialResult, returned: object, objective: BestMet
         return replace(outcome, state="pruned", values=())
     if returned is None or isinstance(returned, BaseException):
         return outcome
-    said = outcome_of_value(returned, objective.metrics)
-    if said.state != "complete":
-        return replace(said, result=result)
-    attributes: dict[str, Any] = {**said.attributes, **outcome.attributes}
+    answer = outcome_of_value(returned, objective.metrics)
+    if answer.state != "complete":
+        return replace(answer, result=result)
+    attributes: dict[str, Any] = {**answer.attributes, **outcome.attributes}
     return replace(
         outcome,
         state="complete",
-        values=said.values,
-        constraints=said.constraints,
+        values=answer.values,
+        constraints=answer.constraints,
         attributes=attributes,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 import pytest
 
+from energyopt.storage.database import opened_to_read
 from energyopt.storage.reader import read_study
 from tests.conftest import Program
 from tests.end_to_end.test_other_apps import App
@@ -181,5 +182,6 @@ def test_two_commands_prune_one_study(app: App, postgres: str) -> None:
     study = read_study(postgres, "falls")
     assert [trial.number for trial in study.trials] == list(range(8))
     assert {trial.state for trial in study.trials} == {"complete", "pruned"}
-    loaded = optuna.load_study(study_name="falls", storage=postgres)
-    assert all(trial.intermediate_values for trial in loaded.trials)
+    with opened_to_read(postgres) as storage:
+        loaded = optuna.load_study(study_name="falls", storage=storage)
+        assert all(trial.intermediate_values for trial in loaded.trials)
