@@ -7,6 +7,8 @@ from typing import Any
 
 import optuna
 import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 
 from energyopt.search.pruner_names import PRUNERS, pruner_name
 
@@ -30,3 +32,9 @@ def test_the_defaults_are_those_of_the_class(name: str) -> None:
 
 def test_a_pruner_of_ones_own_is_called_by_its_class() -> None:
     assert pruner_name({"_target_": "my_code.Impatient", "after": 3}) == "Impatient"
+
+
+def test_hydra_offers_and_completes_each_of_them() -> None:
+    Plugins.instance()  # imports all plugins
+    offered = ConfigStore.instance().list("hydra/sweeper/pruner")
+    assert sorted(offered) == sorted(f"{name}.yaml" for name in (*PRUNERS, "none"))
