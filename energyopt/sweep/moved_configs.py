@@ -12,12 +12,15 @@ from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
+from omegaconf import DictConfig
+
 from energyopt.config.overrides import value_and_text
 from energyopt.core.number_checks import is_number
 from energyopt.errors import ConfigError
 from energyopt.search.sampler_names import sweeper_options
 from energyopt.utils.text import did_you_mean
 
+_GROUP = "hydra/sweeper/sampler"
 _TPE = "optuna.samplers.TPESampler"
 _TYPES = ("float", "int", "categorical")
 _AXIS_KEYS = ("type", "low", "high", "step", "log", "choices")
@@ -41,9 +44,8 @@ def moved_sampler(spec: Any, key: str) -> Any:
             "`override hydra/sweeper: energyopt` in the defaults list"
         )
     if not isinstance(spec, Mapping):
-        options = dict(sweeper_options())
-        is_name_of_others = isinstance(spec, str) and key.startswith("hydra.") and spec in options
-        return options[spec] if is_name_of_others and spec != "grid" else spec
+        is_name = isinstance(spec, str) and key.startswith("hydra.")
+        return _named_sampler(spec, key) if is_name else spec
     node = {str(name): value for name, value in spec.items() if name != "_partial_"}
     name = str(node.get("_target_")).rpartition(".")[2]
     if name in ("MOTPESampler", "raise_motpe_removed"):  # TPESampler has learnt it
@@ -53,6 +55,39 @@ def moved_sampler(spec: Any, key: str) -> Any:
     if node.get("_target_") == "grid" or (name == "GridSampler" and "search_space" not in node):
         return _grid(node, key)
     return node
+
+
+def _named_sampler(name: str, key: str) -> Any:
+    options = dict(sweeper_options())
+    if name not in options:
+        hint = did_you_mean(name, options)
+        raise ConfigError(f"{key}={name} is not known; {hint} A node with a _target_ is taken, too")
+    return moved_sampler(options[name], key)
+
+
+def check_typed_sampler(config: DictConfig, sampler: Any) -> None:
+    """Check that the sampler of the command line is the one that is used.
+
+    A `_target_` in the app's own config comes after the options of groups, so it replaces that of
+    the option that was typed.
+
+    Args:
+        config: The config of the multirun.
+        sampler: The sampler that is used.
+
+    Raises:
+        ConfigError: If a config has replaced it; the message names the line.
+    """
+    words = [str(word).partition("=") for word in config.hydra.overrides.hydra]
+    typed = dict(sweeper_options()).get({key: v for key, _, v in words}.get(_GROUP, ""))
+    if typed is None or any(key.startswith("hydra.sweeper.sampler") for key, *_ in words):
+        return
+    target = sampler.get("_target_") if isinstance(sampler, Mapping) else sampler
+    if target != moved_sampler(typed, "")["_target_"]:
+        raise ConfigError(
+            f"{_GROUP} was given on the command line, but a config sets hydra.sweeper.sampler."
+            f"_target_={target}, which replaces it: delete that line"
+        )
 
 
 def _grid(node: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from energyopt.search.space import Space
 from energyopt.search.unpickling import check_unpickling, guard_unpickling
 from energyopt.sweep.composer import Composer
 from energyopt.sweep.group_options import stopping_options
+from energyopt.sweep.moved_configs import check_typed_sampler
 from energyopt.sweep.options import Options
 from energyopt.sweep.space_check import MOST_OPTIONS
 from energyopt.sweep.training_goal import TrainingGoal
@@ -53,6 +54,8 @@ class SamplerFactory:
         self._goal = goal
         self._is_own_app = options.app is not None
         self.monitor: Monitor | None = None
+        if not self._is_own_app:
+            check_typed_sampler(config, options.sampler)
 
     def sampler(self, existing: int) -> BaseSampler:
         """Return the sampler of a study.

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 
 from energyopt.config.instantiate import make_sampler
 from energyopt.errors import ConfigError
-from energyopt.sweep.moved_configs import moved_sampler, params_of, storage_of
+from energyopt.sweep.moved_configs import check_typed_sampler, moved_sampler, params_of, storage_of
 from energyopt.sweep.space_parser import parse_space
 from tests.composing import config_loader
 
@@ -28,7 +28,7 @@ class DistributionType(Enum):
 @pytest.mark.parametrize(
     ("node", "today"),
     [
-        ("tpe", "tpe"),
+        ("sampler of our own app", "sampler of our own app"),
         (None, None),
         ({"_target_": TPE, "seed": 1}, {"_target_": TPE, "seed": 1}),
         (
@@ -99,7 +99,33 @@ def test_a_short_name_of_another_app_is_one_of_its_options() -> None:
     node = {"_target_": "optuna.samplers.CmaEsSampler", "seed": None}
     assert moved_sampler("cmaes", "hydra.sweeper.sampler") == node
     assert moved_sampler("cmaes", "sampler") == "cmaes"  # has one objective, our own app two
-    assert moved_sampler("grid", "hydra.sweeper.sampler") == "grid"
+    assert moved_sampler("grid", "hydra.sweeper.sampler") == GRID
+    with pytest.raises(ConfigError, match=r"^hydra\.sweeper\.sampler=cmase is not known; did you"):
+        moved_sampler("cmase", "hydra.sweeper.sampler")
+
+
+@pytest.mark.parametrize(
+    ("words", "target"),
+    [
+        ([], TPE),
+        (["hydra/sweeper/sampler=tpe"], TPE),
+        (["hydra/sweeper/sampler=motpe"], TPE),
+        (["hydra/sweeper/sampler=grid"], "grid"),
+        (["hydra/sweeper/sampler=mine"], "my.Sampler"),
+        (["hydra/sweeper/sampler=random", f"hydra.sweeper.sampler._target_={TPE}"], TPE),
+    ],
+    ids=str,
+)
+def test_the_sampler_that_was_typed_is_used(words: list[str], target: str) -> None:
+    config = OmegaConf.create({"hydra": {"overrides": {"hydra": words}}})
+    check_typed_sampler(config, {"_target_": target})
+
+
+def test_a_config_that_replaces_the_typed_sampler_is_named() -> None:
+    words = ["hydra/sweeper/sampler=cmaes", "hydra.sweeper.n_trials=3"]
+    config = OmegaConf.create({"hydra": {"overrides": {"hydra": words}}})
+    with pytest.raises(ConfigError, match=r"a config sets hydra\.sweeper\.sampler\._target_=.*TPE"):
+        check_typed_sampler(config, {"_target_": TPE})
 
 
 def test_a_grid_has_no_options() -> None:
