@@ -104,7 +104,10 @@ def _exit_with(error: Exception) -> NoReturn:
     """Print an error for the user and exit with its code."""
     from energyopt.config.error_messages import explain
     from energyopt.errors import TrialsFailedError
+    from energyopt.utils.failure import frames_of, has_own_code
 
+    if has_own_code(error):
+        sys.stderr.write(f"{frames_of(error)}\n")
     _print_message(explain(error))
     is_of_trials = isinstance(error.__cause__, TrialsFailedError)  # Hydra's plugin wraps it
     sys.exit(_TRIALS_FAILED if is_of_trials else _USER_ERROR)
@@ -126,7 +129,10 @@ def _wrap(text: str) -> str:
 def _run_hydra() -> None:
     import hydra
 
+    from energyopt.utils.failure import show_all_frames
+
     _check_passwords(sys.argv[1:])
+    show_all_frames(_full_error)
     app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_task)
     previous = os.environ.get(_FULL_ERROR)
     # Makes Hydra raise errors, which main() prints, instead of printing them itself and exiting.

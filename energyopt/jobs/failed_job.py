@@ -18,7 +18,14 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig
 
 from energyopt.errors import TrialError
-from energyopt.utils.failure import Failure, attach, failure_of, is_carried
+from energyopt.utils.failure import (
+    Failure,
+    attach,
+    failure_of,
+    has_all_frames,
+    is_carried,
+    show_all_frames,
+)
 
 T = TypeVar("T")
 
@@ -28,13 +35,14 @@ def recorded(function: Callable[[DictConfig], T]) -> Callable[[DictConfig], T]:
 
     A job that writes where the command does not, such as one of SLURM, prints it there as well.
     """
-    stream = _standard_error()
+    stream, all_frames = _standard_error(), has_all_frames()
 
     @wraps(function)
     def call(cfg: DictConfig) -> T:
         try:
             return function(cfg)
         except (Exception, SystemExit) as error:
+            show_all_frames(all_frames)
             whole = carried(error, prints=_standard_error() != stream)
             if whole is error:
                 raise

@@ -13,7 +13,7 @@ import pickle
 import signal
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +32,7 @@ from energyopt.errors import TrialError
 from energyopt.jobs.failed_job import carried
 from energyopt.jobs.supervisor import supervise
 from energyopt.utils.disk import as_disk_full
+from energyopt.utils.failure import has_all_frames, show_all_frames
 from energyopt.utils.paths import STORAGE_VARIABLE
 
 OUTPUT = "output.log"
@@ -70,6 +71,7 @@ class HydraJobs:
         config: The multirun's own config.
         output: "inherit" prints to the terminal, "file" into the job's folder.
         timeout_s: Time limit of a job, in s; infinite for none.
+        all_frames: Whether tracebacks have the frames of energyopt and Hydra as well.
     """
 
     context: HydraContext
@@ -77,6 +79,7 @@ class HydraJobs:
     config: DictConfig
     output: str
     timeout_s: float = math.inf
+    all_frames: bool = field(default_factory=has_all_frames)
 
     def remember_configs(self) -> None:
         """Cache what composing a job reads, in a process from which jobs are forked."""
@@ -104,6 +107,7 @@ class HydraJobs:
         except BaseException as error:
             returned = JobReturn(status=JobStatus.FAILED, _return_value=error)
         returned.cfg = returned.hydra_cfg = None  # large, and known to the coordinator
+        show_all_frames(self.all_frames)
         # A study shows the failures of its jobs itself, and each of them has this variable.
         is_in_study = any(VARIABLE in override for override in job.overrides)
         return pickled(returned, prints=self.output == "file" or not is_in_study)

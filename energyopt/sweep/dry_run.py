@@ -23,6 +23,7 @@ from energyopt.report.forecast_view import forecast_lines
 from energyopt.sweep.options import Options
 from energyopt.sweep.other_app import OtherApp
 from energyopt.sweep.own_app import OwnApp
+from energyopt.utils.failure import about
 
 FOLDER = "hydra.sweep.dir"
 SOON_J = 1e-9
@@ -62,7 +63,8 @@ def dry_run(app: OtherApp | OwnApp, options: Options, meters: CommandMeters) -> 
             "cost; make an energyopt.Run in them"
         )
     if result is None or outcome.state == "failed":
-        raise StudyError(f"dry run: the default configuration failed: {outcome.reason}")
+        error = StudyError(f"dry run: the default configuration failed: {outcome.reason}")
+        raise about(error, outcome.traceback)
     watts = watts_per_core(result.start.provenance)
     tried = Tried(
         result,

@@ -55,6 +55,7 @@ from energyopt.sweep.returned_record import outcome_of_attributes, with_returned
 from energyopt.sweep.training_goal import TrainingGoal
 from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.run_process import call_task
+from energyopt.utils.failure import about
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +192,11 @@ class OtherApp(HydraApp):
         if first is not None and first.state == "failed" and (self._is_joule or self._pruner):
             # A study of returned values would refuse the Run of the mended app.
             choose = "hydra/sweeper/sampler=tpe" if self._is_joule else "hydra/sweeper/pruner=none"
-            raise ConfigError(
+            error = ConfigError(
                 f"the default configuration failed before its energyopt.Run began: {first.reason}; "
                 f"mend that, or choose {choose} if its jobs return values"
             )
+            raise about(error, first.traceback)
         for key in DECLARED:
             value = getattr(self._options, key.name)
             if key.needs_joules and value is not None:

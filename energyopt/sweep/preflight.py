@@ -15,11 +15,12 @@ from energyopt.core.metric import Monitor
 from energyopt.errors import ConfigError, EnergyoptError, GpusBusyError, StudyError
 from energyopt.jobs.job import Readiness
 from energyopt.jobs.job_result import outcome_of_error
-from energyopt.report.console import say, say_code
+from energyopt.report.console import say
 from energyopt.search.space import Space, Value
 from energyopt.sweep.composer import Composer
 from energyopt.sweep.space_check import whole_number_wanted
 from energyopt.sweep.study_identity import POWER_LIMIT
+from energyopt.utils.failure import about
 
 
 def _check_same_monitor(monitor: Monitor, default: Monitor) -> None:
@@ -101,11 +102,10 @@ class Preflight:
         if isinstance(value, Readiness):
             return value
         outcome = outcome_of_error(value)
-        if outcome.traceback and not isinstance(value, GpusBusyError):
-            say_code(self._console, outcome.traceback)
         if isinstance(value, EnergyoptError):
             raise value
-        raise StudyError(f"the default setup cannot be built: {outcome.reason}")
+        error = StudyError(f"the default setup cannot be built: {outcome.reason}")
+        raise about(error, outcome.traceback)
 
     def _check_limits(self, ready: Readiness) -> None:
         """Check that the GPUs accept all swept power limits.

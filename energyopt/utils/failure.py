@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 """Hydra's variable: with 1, tracebacks have the frames of libraries as well."""
 
 _NOT_OF_THE_USER = ("energyopt", "hydra", "hydra_plugins", "omegaconf", "submitit", "joblib")
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+_all_frames: bool | None = None
 _CARRIED = "_energyopt_failure"
 _HEAD, _TAIL = 320, 160  # characters that are kept of a long message
 _MOST = 20_000  # characters of a traceback
@@ -58,6 +61,19 @@ def failure_of(error: BaseException) -> Failure:
 def is_carried(error: BaseException) -> bool:
     """Return True if the failure was attached to its exception already."""
     return isinstance(getattr(error, _CARRIED, None), Failure)
+
+
+def attached_traceback(error: BaseException) -> str:
+    """Return the traceback of the job that an error is about; empty without one."""
+    failures = (getattr(link, _CARRIED, None) for link in _causes(error))
+    texts = (f.traceback for f in failures if isinstance(f, Failure) and f.traceback)
+    return next(texts, "")
+
+
+def about(error: EnergyoptError, job_traceback: str) -> EnergyoptError:
+    """Return an error with the traceback of the job that it is about."""
+    attach(error, Failure(str(error), job_traceback))
+    return error
 
 
 def attach(error: BaseException, failure: Failure) -> None:
@@ -172,23 +188,47 @@ def _cut(text: str) -> str:
 # The lines of code --------------------------------------------------------------------
 
 
+def has_all_frames() -> bool:
+    """Return True if tracebacks are to have the frames of libraries as well."""
+    return os.environ.get(FULL_ERROR) == "1" if _all_frames is None else _all_frames
+
+
+def show_all_frames(shown: bool) -> None:
+    """Set what `has_all_frames` returns: our own app sets Hydra's variable for its own ends."""
+    global _all_frames  # noqa: PLW0603  # as the variable, one per process
+    _all_frames = shown
+
+
 def frames_of(error: BaseException) -> str:
     """Return the traceback of an exception, with the frames of the user's code and libraries.
 
     Those of energyopt and Hydra are left out, unless HYDRA_FULL_ERROR is 1 or there are no others.
     """
     whole = traceback.TracebackException.from_exception(error)
-    if os.environ.get(FULL_ERROR) != "1":
+    if not has_all_frames():
         trimmed = traceback.TracebackException.from_exception(error)
         links = list(_links(trimmed))
         for link in links:
             frames = [frame for frame in link.stack if _is_of_the_user(frame.filename)]
             link.stack = traceback.StackSummary.from_list(frames)
-        if any(link.stack for link in links):
+        is_of_ours = any(isinstance(link, EnergyoptError) for link in _causes(error))
+        if any(link.stack for link in links) and (not is_of_ours or has_own_code(error)):
             return _bounded("".join(trimmed.format()).rstrip())
         if isinstance(error, EnergyoptError) or type(error).__module__.startswith(_NOT_OF_THE_USER):
             return _remote_frames(error)
     return _bounded("".join(whole.format()).rstrip())
+
+
+def has_own_code(error: BaseException) -> bool:
+    """Return True if a file of the user's own is in a traceback: none of a library."""
+    links = _links(traceback.TracebackException.from_exception(error))
+    files = {frame.filename for link in links for frame in link.stack}
+    return any(_is_of_the_user(file) and not _is_of_a_library(file) for file in files)
+
+
+def _is_of_a_library(file: str) -> bool:
+    is_installed = not _INSTALLED.isdisjoint(Path(file).parts)
+    return is_installed or file.startswith(("<", f"{sysconfig.get_path('stdlib')}{os.sep}"))
 
 
 def _bounded(text: str) -> str:

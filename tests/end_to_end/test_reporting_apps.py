@@ -237,6 +237,7 @@ def test_a_default_that_fails_before_its_run_leaves_no_study_of_another_kind(app
     ran = app("hydra.sweeper.n_trials=2")
     assert ran.code != 0
     assert "failed before its energyopt.Run began" in ran.text
+    assert "open('data.csv')" in ran.text  # the line that raised
     assert "data.csv" in ran.text
     assert not (app.program.folder / "study.db").exists()
     (app.program.folder / "app.py").write_text(source)

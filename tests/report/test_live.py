@@ -50,6 +50,29 @@ def test_what_a_newer_version_writes_does_not_end_the_display(tmp_path: Path):
         assert "trial 1: lr=0.1  loading" in live._log_line()
 
 
+TRACEBACK = 'Traceback:\n  File "app.py", line 3, in f\n    x()\nValueError: {}'
+
+
+def test_a_traceback_is_shown_once_for_each_place_in_the_code():
+    console = log()
+    with LiveStudy(5, console, ESTIMATED) as live:
+        live.raised(0, TRACEBACK.format("1"))
+        live.raised(1, "")
+        live.raised(2, TRACEBACK.format("\x1b[2J"))
+        live.raised(3, TRACEBACK.replace("line 3", "line 4"))
+    assert said(console).count("x()") == 2
+    assert "trial 2 raised where trial 0 did; its log has the traceback" in said(console)
+    assert "\x1b" not in said(console)
+
+
+def test_nothing_is_drawn_where_jobs_need_the_terminal():
+    console = terminal(80)
+    with LiveStudy(3, console, ESTIMATED, draws=False) as live:
+        assert not live.drawn
+        live.ended(trial(1, state="failed"))
+    assert "\x1b" not in said(console)
+
+
 def test_a_log_has_a_line_a_trial():
     console = log()
     with LiveStudy(3, console, ESTIMATED) as live:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,17 @@ from hydra.errors import ConfigCompositionException
 
 from energyopt.core.metric import Monitor
 from energyopt.errors import ConfigError, TrialError
-from energyopt.utils.failure import Failure, attach, failure_of, frames_of, reason_of
+from energyopt.utils import failure
+from energyopt.utils.failure import (
+    Failure,
+    about,
+    attach,
+    attached_traceback,
+    failure_of,
+    frames_of,
+    has_own_code,
+    reason_of,
+)
 
 
 def caught(work: Callable[[], object]) -> BaseException:
@@ -132,6 +143,7 @@ def test_the_traceback_in_a_text_of_another_process_is_read() -> None:
 
 
 def test_our_frames_and_those_of_hydra_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failure, "_all_frames", None)  # another test may have set it
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     node = {"_target_": f"{__name__}.in_handler"}
     error = caught(lambda: hydra.utils.instantiate(node))
@@ -160,9 +172,30 @@ def test_the_users_own_line_stays_where_energyopt_refuses_it() -> None:
     assert "energyopt/core" not in frames
 
 
+def test_an_error_about_a_job_has_the_traceback_of_the_job() -> None:
+    error = about(ConfigError("the default failed"), "Traceback: ...")
+    assert attached_traceback(chained(ConfigError("no study"), error)) == "Traceback: ..."
+    assert attached_traceback(ConfigError("lr=0")) == ""
+
+
+def test_a_sentence_about_a_library_needs_no_traceback_either() -> None:
+    def read() -> None:
+        try:
+            json.loads("{")
+        except ValueError as error:
+            error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # without us
+            raise ConfigError("the file cannot be read") from error
+
+    error = caught(read)
+    error.__traceback__ = None
+    assert not has_own_code(error)
+    assert frames_of(error) == ""
+    assert has_own_code(caught(in_handler))
+
+
 def test_a_failure_travels_with_its_exception() -> None:
     error = ValueError("odd")
-    failure = Failure("why", "where")
-    attach(error, failure)
-    assert failure_of(pickle.loads(pickle.dumps(error))) == failure
+    why = Failure("why", "where")
+    attach(error, why)
+    assert failure_of(pickle.loads(pickle.dumps(error))) == why
     assert failure_of(TrialError("x")).reason == "x"

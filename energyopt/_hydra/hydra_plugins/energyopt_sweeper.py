@@ -74,6 +74,7 @@ class EnergyoptSweeper(Sweeper):
         from energyopt.errors import EnergyoptError, TrialsFailedError
         from energyopt.sweep.key_names import in_keys_of_other_app
         from energyopt.sweep.sweeper import StudySweeper
+        from energyopt.utils.failure import attached_traceback
 
         job = None
         try:
@@ -84,6 +85,8 @@ class EnergyoptSweeper(Sweeper):
         except EnergyoptError as error:
             is_own_app = self._options.get("app") is not None
             text = str(error) if is_own_app else in_keys_of_other_app(str(error))
+            job_traceback = attached_traceback(error)
+            sys.stderr.write(f"{job_traceback}\n" if job_traceback else "")
             if os.environ.get("HYDRA_FULL_ERROR") == "1":  # as in our own app
                 raise CompactHydraException(text) from error
             # Hydra would add that this variable shows more; it adds nothing to a whole sentence.
