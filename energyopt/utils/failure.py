@@ -206,7 +206,7 @@ def frames_of(error: BaseException) -> str:
     """
     whole = traceback.TracebackException.from_exception(error)
     if not has_all_frames():
-        trimmed = traceback.TracebackException.from_exception(error)
+        trimmed = traceback.TracebackException.from_exception(_below_sentences(error))
         links = list(_links(trimmed))
         for link in links:
             frames = [frame for frame in link.stack if _is_of_the_user(frame.filename)]
@@ -217,6 +217,16 @@ def frames_of(error: BaseException) -> str:
         if isinstance(error, EnergyoptError) or type(error).__module__.startswith(_NOT_OF_THE_USER):
             return _remote_frames(error)
     return _bounded("".join(whole.format()).rstrip())
+
+
+def _below_sentences(error: BaseException) -> BaseException:
+    """Return the cause of a sentence of ours that has no line of the user's own."""
+    while isinstance(error, EnergyoptError) and error.__cause__ is not None:
+        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        if any(_is_of_the_user(file) and not _is_of_a_library(file) for file in files):
+            return error
+        error = error.__cause__
+    return error
 
 
 def has_own_code(error: BaseException) -> bool:

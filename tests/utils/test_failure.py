@@ -193,6 +193,13 @@ def test_a_sentence_about_a_library_needs_no_traceback_either() -> None:
     assert has_own_code(caught(in_handler))
 
 
+def test_of_a_sentence_of_ours_about_the_users_code_the_code_is_shown() -> None:
+    error = chained(ConfigError("model cannot be built"), caught(in_handler))
+    error.__traceback__ = None
+    assert "in in_handler" in frames_of(error)
+    assert "ConfigError" not in frames_of(error)
+
+
 def test_a_failure_travels_with_its_exception() -> None:
     error = ValueError("odd")
     why = Failure("why", "where")
