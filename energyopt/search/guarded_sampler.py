@@ -53,9 +53,9 @@ def traceback_of(error: SamplerError) -> str:
     return "".join(traceback.format_exception(type(cause), cause, frames)).rstrip()
 
 
-def name_of(sampler: BaseSampler) -> str:
-    """Return the class of a sampler, in words: with its module if it is not Optuna's."""
-    cls = type(sampler)
+def name_of(part: object) -> str:
+    """Return the class of a sampler or a schedule, with its module if it is the user's own."""
+    cls = type(part)
     is_known = cls.__module__.partition(".")[0] in ("optuna", "energyopt")
     return cls.__qualname__ if is_known else f"{cls.__module__}.{cls.__qualname__}"
 

@@ -10,6 +10,7 @@ from optuna.trial import Trial
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import StudyError
 from energyopt.search.budget import Budget
+from energyopt.search.guarded_sampler import blamed_on, name_of
 from energyopt.search.schedule import Schedule, Step, TrialSnapshot
 from energyopt.storage.reconciliation import Point
 from energyopt.storage.study_store import StudyStore
@@ -90,7 +91,8 @@ class TrialQueue:
         can_begin = self._store.can_begin(self._n_trials)
         while True:
             observed = self._observed()
-            step = self._schedule.next_step(observed, can_begin=can_begin)
+            with blamed_on(f"schedule {name_of(self._schedule)}"):
+                step = self._schedule.next_step(observed, can_begin=can_begin)
             if step is None:
                 if can_begin and not any(trial.state == "running" for trial in observed):
                     schedule = type(self._schedule).__name__

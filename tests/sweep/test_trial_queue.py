@@ -14,7 +14,7 @@ from energyopt.analysis.summary import summarize
 from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.outcome import outcome_of_paused
 from energyopt.core.study_record import Outcome, StudyRecord
-from energyopt.errors import LeaseLostError, StudyError
+from energyopt.errors import LeaseLostError, SamplerError, StudyError
 from energyopt.search.halving import Halving
 from energyopt.search.schedule import Step, TrialSnapshot
 from energyopt.storage.reader import read_study
@@ -130,6 +130,15 @@ def test_what_is_paused_ends_with_the_final_word_of_a_schedule(where, folder):
     assert not list(folder.glob(f"*/{PAUSED}"))
     run(where, folder)  # which another schedule resumes
     assert len(read_study(where, NAME).trials) == N
+
+
+def test_what_a_schedule_raises_is_called_its_own(where, folder):
+    class Broken(Pausing):
+        def next_step(self, observed: Sequence[TrialSnapshot], *, can_begin: bool) -> Step | None:
+            raise KeyError("no plan")
+
+    with pytest.raises(SamplerError, match=r"^schedule .*Broken raised KeyError: 'no plan'"):
+        small_study.run(where, folder, N, schedule=Broken())
 
 
 def test_a_schedule_that_resumes_what_does_not_wait_is_refused(where, folder):
