@@ -1,7 +1,7 @@
 """Measure what grows with a study: cost of a trial for the coordinator, workers, reports, memory.
 
     python benchmarks/scale.py [--quick] [--sizes 100 1000 10000] [--postgres URL]
-    python benchmarks/scale.py --reading        # only what reads a study of long curves
+    python benchmarks/scale.py --reading        # only reading a study of long curves
 
 The studies are made up (`made_up.py`) and the jobs do nothing, so that all that is measured is
 ours or Optuna's. The coordinator is compared with bare Optuna: the same sampler, asked and told

@@ -117,12 +117,12 @@ def _with_new_keys(
     if len({frozenset(trial.params) for trial in made_up}) == 1:
         return []
     keys: set[str] = set()
-    found = []
+    chosen = []
     for trial, point in zip(made_up, points, strict=False):
         if not trial.params.keys() <= keys:
-            found.append(point)
+            chosen.append(point)
             keys |= trial.params.keys()
-    return found
+    return chosen
 
 
 def _values(number: int, n_objectives: int) -> list[float]:

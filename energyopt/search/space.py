@@ -57,8 +57,8 @@ class Dimension:
         if isinstance(axis, CategoricalDistribution):
             return _nearest_choice(axis, value)
         assert isinstance(axis, FloatDistribution | IntDistribution)  # noqa: S101  # for mypy
-        known = number_in(value)
-        number = float(axis.low) if known is None else known
+        stated = number_in(value)
+        number = float(axis.low) if stated is None else stated
         clipped = min(max(number, axis.low), axis.high)
         if axis.step is not None:
             clipped = on_step(axis, clipped)

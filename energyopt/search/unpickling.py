@@ -90,13 +90,13 @@ def _parts(whole: object) -> Iterator[object]:
 
     The attributes of classes and modules are not followed.
     """
-    waiting, seen = [whole], {id(whole): whole}
+    waiting, visited = [whole], {id(whole): whole}
     while waiting:
         part = waiting.pop()
         yield part
         for held in _held_by(part):
-            if id(held) not in seen and not isinstance(held, _LEAVES):
-                seen[id(held)] = held  # kept, so that no other object gets its id
+            if id(held) not in visited and not isinstance(held, _LEAVES):
+                visited[id(held)] = held  # kept, so that no other object gets its id
                 waiting.append(held)
 
 

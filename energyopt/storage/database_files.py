@@ -69,13 +69,13 @@ def check_no_other_log(file: Path) -> None:
     """
     if file.stat().st_nlink == 1 or not os.access(file.parent, os.R_OK):
         return
-    for other in file.parent.iterdir():
-        if other.name == file.name or not other.is_file() or not other.samefile(file):
+    for link in file.parent.iterdir():
+        if link.name == file.name or not link.is_file() or not link.samefile(file):
             continue
         for log in ("-wal", "-journal"):
-            if other.with_name(f"{other.name}{log}").exists():
+            if link.with_name(f"{link.name}{log}").exists():
                 raise StorageError(
-                    f"storage={file} is the same file as {other}, whose log {other.name}{log} is "
+                    f"storage={file} is the same file as {link}, whose log {link.name}{log} is "
                     "in use or was left by a run that was killed; give it by that name"
                 )
 

@@ -125,7 +125,7 @@ class StudyStore:
         """
         with self._locked() as connection:
             self._reap(is_strict=False)  # this run's other trials continue
-            if n_trials is not None and self._n_started() >= n_trials:
+            if n_trials is not None and not self.can_begin(n_trials):
                 return None
             if next_point is not None and not self._trials(TrialState.WAITING):
                 point = next_point(self.seen())
@@ -319,9 +319,10 @@ class StudyStore:
             return len(self._rows.paused())
 
     def can_begin(self, n_trials: int) -> bool:
-        """Return True if fewer trials were started than the study may have."""
+        """Return True if fewer trials were started, lost ones aside, than the study may have."""
         with storage_errors(self._url):
-            return self._n_started() < n_trials
+            counts = self._counts()
+            return counts.total() - counts["waiting"] - len(self._rows.lost()) < n_trials
 
     def observed(self) -> list[TrialSnapshot]:
         """Return what a search may use of the trials that were started."""
@@ -339,7 +340,7 @@ class StudyStore:
             return runs.wall_time_s(connection, self._run)
 
     def seen(self) -> list[Point]:
-        """Return the parameters of all trials that were not lost_numbers, including queued ones."""
+        """Return the parameters of all trials that were not lost, including queued ones."""
         with storage_errors(self._url):
             lost_numbers = self._rows.lost()
             return [
@@ -437,11 +438,6 @@ class StudyStore:
         silent = {run.ordinal for run in runs if run.is_dead and run.process.lives() is None}
         open_trials = [t for t in self._trials(TrialState.RUNNING) if t.number not in paused]
         return self._reconciler.reconcile(open_trials, living, silent, is_strict=is_strict)
-
-    def _n_started(self) -> int:
-        """Return the number of trials that were started, except lost ones."""
-        counts = self._counts()
-        return counts.total() - counts["waiting"] - len(self._rows.lost())
 
     def _counts(self) -> Counter[State]:
         with self._storage.engine.connect() as connection:

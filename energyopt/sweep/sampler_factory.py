@@ -94,12 +94,12 @@ class SamplerFactory:
         if isinstance(self.sampler(0), Schedule):  # it learns from what made-up trials do not have
             return
         default = self._composer.default_groups()
-        others = [default | {d.key: option} for d in self._space.groups for option in d.grid()]
+        options = [default | {d.key: option} for d in self._space.groups for option in d.grid()]
         reason = limitation_of(
             lambda: self.sampler(0),
             suggest,
             [metric.direction for metric in metrics],
-            [default, *others[:MOST_OPTIONS]],
+            [default, *options[:MOST_OPTIONS]],
         )
         if reason is None:
             return

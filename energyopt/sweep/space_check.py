@@ -59,8 +59,10 @@ def check_options(space: Space, composer: Composer) -> None:
             if (error := _composition_error(space, composer, dimension, option)) is not None
         }
         for option, reason in refused.items():
-            left = [dimension.texts[o] for o in dimension.grid() if o not in refused]
-            remedy = f"write {dimension.element}={','.join(left)}" if left else "choose others"
+            allowed = [dimension.texts[o] for o in dimension.grid() if o not in refused]
+            remedy = (
+                f"write {dimension.element}={','.join(allowed)}" if allowed else "choose others"
+            )
             text = f"{dimension.key}={option}"
             about = reason if reason.startswith(text) else f"{text}: {reason}"
             raise ConfigError(f"{about}; leave it out: {remedy}")

@@ -19,14 +19,14 @@ _WHY = {
 """Errors of the system: what they mean, and what helps."""
 _TEXTS = ("database or disk is full", "(os error 28)", "PytorchStreamWriter failed writing")
 _TEXTS_OF_TORCH = ("inline_container.cc", "iostream error")
-"""What libraries raise that forget the error of the system."""
+"""Texts of errors that forget the error of the system."""
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # full of a loader's batches: that is the configuration
 _LITTLE_BYTES = 1 << 20
 
 
 def as_disk_full(error: object, *folders: Path) -> DiskFullError | None:
-    """Return what an error says about a full disk; None if it says nothing of one.
+    """Return an error as that of a full disk; None if it is none.
 
     Args:
         error: What was raised, also from such an error or while one was handled.

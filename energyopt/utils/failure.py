@@ -101,7 +101,7 @@ def reason_of(error: BaseException) -> str:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     links: list[BaseException] = []
     link: BaseException | None = error
-    while link is not None and all(link is not known for known in links):
+    while link is not None and all(link is not earlier for earlier in links):
         links.append(link)
         yield link
         link = link.__cause__
@@ -193,10 +193,10 @@ def has_all_frames() -> bool:
     return os.environ.get(FULL_ERROR) == "1" if _all_frames is None else _all_frames
 
 
-def show_all_frames(shown: bool) -> None:
+def show_all_frames(are_shown: bool) -> None:
     """Set what `has_all_frames` returns: our own app sets Hydra's variable for its own ends."""
     global _all_frames  # noqa: PLW0603  # as the variable, one per process
-    _all_frames = shown
+    _all_frames = are_shown
 
 
 def frames_of(error: BaseException) -> str:

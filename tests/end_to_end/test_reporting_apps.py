@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -239,7 +241,9 @@ def test_a_default_that_fails_before_its_run_leaves_no_study_of_another_kind(app
     assert "failed before its energyopt.Run began" in ran.text
     assert "open('data.csv')" in ran.text  # the line that raised
     assert "data.csv" in ran.text
-    assert not (app.program.folder / "study.db").exists()
+    database = app.program.folder / "study.db"
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        assert connection.execute("SELECT count(*) FROM studies").fetchone() == (0,)
     (app.program.folder / "app.py").write_text(source)
     assert "to 0.2 rmse" in app.ok("hydra.sweeper.n_trials=2").text
 

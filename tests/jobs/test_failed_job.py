@@ -41,7 +41,7 @@ def log(tmp_path: Path) -> Iterator[Path]:
 
 
 def raised(error: BaseException) -> Exception:
-    """What a job raises whose function raises an exception."""
+    """Return what a job raises whose function raises."""
 
     def fail(_: DictConfig) -> None:
         raise error

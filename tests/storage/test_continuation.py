@@ -1,4 +1,4 @@
-"""What continues a study, where the space is written otherwise or is another app's."""
+"""A study continues where the space is written otherwise or is another app's."""
 
 from __future__ import annotations
 
