@@ -254,7 +254,8 @@ class OtherApp(HydraApp):
     def make_launcher(self) -> None:
         """Make the launcher, and the pruner that judges what its jobs report."""
         super().make_launcher()
-        self._pruner = make_pruner(self._options, self._config, self._launcher)
+        function = self._multirun.task_function
+        self._pruner = make_pruner(self._options, self._config, self._launcher, function)
 
     def fork(self) -> ForkedJob | None:
         """Fork a server that has imported what the default configuration names."""
@@ -271,9 +272,8 @@ class OtherApp(HydraApp):
         if self.in_process:
             stack.enter_context(self._devices.hold(is_metered=self.goal is not None))
 
-    def check_machine(self, console: Console) -> None:
+    def check_machine(self, console: Console) -> None:  # noqa: ARG002  # of the adapter
         """Find the user's own function; `settle` runs a first job, where it is needed."""
-        del console
         self._custom_search_space()
 
     def prepare(self, store: StudyStore) -> None:
@@ -325,8 +325,7 @@ class OtherApp(HydraApp):
         if self.goal is None or n_jobs <= max_parallel:
             return []
         if self._devices.reads_cpu:
-            note = package_note(n_jobs, on_gpus=self._devices.reads_gpus, is_own_app=False)
-            return [note]
+            return [package_note(n_jobs, on_gpus=self._devices.reads_gpus, is_own_app=False)]
         trials = "1 trial" if max_parallel == 1 else f"{max_parallel} trials"
         return [
             f"hydra.sweeper.n_jobs={n_jobs}, but there are energy counters for {trials} at a time"
@@ -357,8 +356,7 @@ class OtherApp(HydraApp):
         """Write the results file; print the summary, or the best of the returned values."""
         write_results(study, self.output_folder)
         if self._n_unreported:
-            trials = "1 trial" if self._n_unreported == 1 else f"{self._n_unreported} trials"
-            say(console, f"{self._pruner_key}: {trials} made no energyopt.Run to judge")
+            say(console, f"{self._pruner_key}: no energyopt.Run in {self._n_unreported} trials")
         if self.goal is not None:
             print_end(console, study, self.storage, self.output_folder, recount)
         if self.goal is None or self._pruner is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.plugins.launcher import Launcher
+from hydra.types import TaskFunction
 from omegaconf import DictConfig
 from optuna.pruners import BasePruner
 
@@ -21,6 +22,7 @@ from energyopt.search.quiet import quiet_optuna
 from energyopt.search.sampler_names import sampler_name
 from energyopt.sweep.group_options import stopping_options
 from energyopt.sweep.options import Options
+from energyopt.sweep.reporting_code import may_report
 
 _KEY = "hydra.sweeper.pruner"
 _UNREACHABLE = ("RayAWSLauncher", "RQLauncher")  # their workers have folders of their own
@@ -39,13 +41,16 @@ def refuse_pruner(options: Options) -> None:
         )
 
 
-def make_pruner(options: Options, config: DictConfig, launcher: Launcher) -> BasePruner | None:
+def make_pruner(
+    options: Options, config: DictConfig, launcher: Launcher, function: TaskFunction
+) -> BasePruner | None:
     """Return the configured pruner; None without one.
 
     Args:
         options: Options of the sweep.
         config: The multirun's own config.
         launcher: What runs the jobs.
+        function: The function that a job runs.
 
     Raises:
         ConfigError: If it cannot be made, or cannot work in this study.
@@ -60,6 +65,12 @@ def make_pruner(options: Options, config: DictConfig, launcher: Launcher) -> Bas
         raise ConfigError(
             f"{_KEY}={pruner_name(node)}: jobs of {name} cannot reach the study, because they do "
             "not share its folder; leave it null, or choose another hydra/launcher"
+        )
+    if options.monitor is None and not may_report(function):
+        raise ConfigError(
+            f"{_KEY}={pruner_name(node)} judges what jobs report by an energyopt.Run, and no code "
+            "of this app names energyopt; make a Run in the job, or leave the key null. If code "
+            "elsewhere makes one, state hydra.sweeper.monitor, mode, target and epochs"
         )
     _check_options(node, config)
     with quiet_optuna():

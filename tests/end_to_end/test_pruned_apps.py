@@ -104,6 +104,10 @@ def test_jobs_that_never_report_are_said_once(app: App) -> None:
     text = "import hydra\n\n@hydra.main(version_base=None, config_path='.', config_name='config')\n"
     text += "def main(cfg):\n    return cfg.x\n\nif __name__ == '__main__':\n    main()\n"
     (app.program.folder / "app.py").write_text(text)
+    ran = app(*GRID)
+    assert ran.code == 1
+    assert "pruner=median judges what jobs report by an energyopt.Run, and no code" in ran.text
+    (app.program.folder / "later.py").write_text("import energyopt\n")  # a job may import it
     ran = app.ok(*GRID)
     says = "hydra.sweeper.pruner=median has nothing to judge: the jobs make no energyopt.Run"
     assert ran.text.count(says) == 1
@@ -111,7 +115,7 @@ def test_jobs_that_never_report_are_said_once(app: App) -> None:
     goal = {"monitor": "rmse", "mode": "min", "target": 0.2, "epochs": 3}
     words = [f"hydra.sweeper.{key}={value}" for key, value in goal.items()]
     ran = app.ok(*GRID, *words, "hydra.sweeper.study_name=stated")
-    assert ran.text.count("median: 4 trials made no energyopt.Run to judge") == 1
+    assert ran.text.count("median: no energyopt.Run in 4 trials") == 1
     assert [t.values for t in record_of(app, "stated").trials] == [(2,), (2.5,), (4,), (0.1,)]
 
 

@@ -81,7 +81,9 @@ OBJECTS = [
 ]
 
 
-@pytest.mark.parametrize("sampler", [*NODES, *OBJECTS], ids=lambda x: str(x)[:60])
+@pytest.mark.parametrize(
+    "sampler", [*NODES, *OBJECTS], ids=lambda x: str(x)[:60] if isinstance(x, dict) else "object"
+)
 def test_a_study_is_not_continued_by_a_sampler_that_unpickles(sampler):
     check_unpickling(sampler, 0)
     with pytest.raises(ConfigError, match="CmaEsSampler keeps its state in the database as a pick"):

@@ -33,7 +33,7 @@ class RQLauncher(LocalLauncher):
 
 def made(pruner: object, launcher: Launcher | None = None, **keys: Any) -> object:
     options = Options.read({"sampler": "tpe", "pruner": pruner, **keys})
-    return make_pruner(options, OmegaConf.create({}), launcher or LocalLauncher())
+    return make_pruner(options, OmegaConf.create({}), launcher or LocalLauncher(), made)
 
 
 def test_without_one_nothing_is_pruned() -> None:
