@@ -1,4 +1,4 @@
-"""Whether the code of a user's app can report by a `Run`, as far as that shows before a job."""
+"""A search of a user's app for code that reports by a `Run`, before a job runs."""
 
 from __future__ import annotations
 

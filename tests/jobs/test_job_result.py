@@ -70,7 +70,7 @@ class Refusing:
         ({"objectives": [1, 2.5], "constraints": None, "attributes": None}, (1.0, 2.5)),
         (OmegaConf.create({"objectives": [1, 2.5]}), (1.0, 2.5)),
     ],
-    ids=str,
+    ids=lambda x: type(x).__name__,
 )
 def test_numbers_of_any_kind_complete_a_trial(returned, values):
     outcome = outcome_of_value(returned, METRICS[: len(values)])

@@ -1,4 +1,4 @@
-"""What an app's code names before a job runs."""
+"""An app that names energyopt may report; another cannot."""
 
 from __future__ import annotations
 
