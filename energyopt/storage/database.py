@@ -179,6 +179,22 @@ def lock_in_transaction(engine: Engine, study_id: int = 0) -> Iterator[Connectio
         yield connection
 
 
+def is_new(location: str) -> bool:
+    """Return True if a database does not exist yet, or is one on a server without tables.
+
+    Raises:
+        StorageError: If a server cannot be reached.
+    """
+    url = storage_url(location)
+    file = sqlite_file(url)
+    if file is not None:
+        return not file.exists()
+    with storage_errors(url), driver_errors(url):
+        timeouts = _connection_timeouts(make_url(url))
+        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=timeouts)
+        return not sa.inspect(engine).has_table("version_info")
+
+
 def _open_server(url: str, *, create: bool) -> RDBStorage:
     options = {"pool_recycle": _RECYCLE_S, "connect_args": _connection_timeouts(make_url(url))}
     if not create:

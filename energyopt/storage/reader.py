@@ -21,7 +21,7 @@ from energyopt.storage.axes import AXES, with_changed
 from energyopt.storage.command_account import booked_by_number
 from energyopt.storage.commands import commands_of
 from energyopt.storage.confirmations import confirmations_of
-from energyopt.storage.database import opened_to_read, sqlite_file, storage_url
+from energyopt.storage.database import is_new, opened_to_read, storage_url
 from energyopt.storage.exchange.folder import STUDY
 from energyopt.storage.identity import BASELINE, IDENTITY, PLANS, app_of, metrics_of, no_such_study
 from energyopt.storage.optuna_tables import StoredTrial, space_of, stored_trials
@@ -78,9 +78,7 @@ def read_identity(location: str, name: str) -> dict[str, Any] | None:
     Raises:
         StorageError: If the database cannot be read.
     """
-    url = storage_url(location)
-    file = sqlite_file(url)
-    if file is not None and not file.exists():
+    if is_new(location):
         return None
     with opened_to_read(location) as storage:
         if name not in optuna.get_all_study_names(storage):

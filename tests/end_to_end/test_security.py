@@ -599,7 +599,6 @@ def test_no_job_of_another_app_finds_the_password(
 ) -> None:
     (energyopt.folder / "looks.py").write_text(LOOKS)
     (energyopt.folder / "app.py").write_text(NOSY_APP)
-    open_database(postgres, create=True).engine.dispose()  # it has tables
     url = make_url(postgres).set(password="pa55word").render_as_string(hide_password=False)
     words = [
         "-m", "hydra/sweeper=energyopt", f"hydra/launcher={launcher}", "+x=interval(0,1)",

@@ -16,7 +16,14 @@ from optuna.study import StudyDirection
 
 from energyopt.errors import StorageError
 from energyopt.storage.credentials import masked
-from energyopt.storage.database import file_system, open_database, sqlite_file, storage_url
+from energyopt.storage.database import (
+    file_system,
+    is_new,
+    open_database,
+    sqlite_file,
+    storage_url,
+)
+from energyopt.storage.reader import read_identity
 
 ROOT = Path(__file__).parents[2]
 UNPRIVILEGED_ID = 65534
@@ -325,3 +332,11 @@ def test_what_may_not_be_read_is_refused(tmp_path, fixed):
     fixed.chmod(0)
     (said,) = as_nobody(tmp_path, f"open_database({str(fixed)!r}, create=False)")
     assert said == f"storage={fixed} cannot be read: Permission denied"
+
+
+def test_a_database_without_studies_is_new_until_it_is_made(where: str) -> None:
+    assert is_new(where)
+    assert read_identity(where, "any") is None
+    open_database(where, create=True).engine.dispose()
+    assert not is_new(where)
+    assert read_identity(where, "any") is None
