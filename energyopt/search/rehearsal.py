@@ -33,6 +33,7 @@ _AT_RANDOM = re.compile(
     re.DOTALL,
 )
 _SAMPLER = "sampler"  # the first word of an error of one, as `GuardedSampler` raises it
+_REFUSALS = (ValueError, NotImplementedError, RuntimeError)  # others are defects, of whomever
 _OPTUNA = Path(optuna.__file__).parent
 
 Direction = Literal["minimize", "maximize"]
@@ -151,14 +152,14 @@ def _warnings() -> Iterator[list[str]]:
 
 
 def _is_of_optuna(error: SamplerError) -> bool:
-    """Return True if Optuna's own code raised, or a sampler misses a package."""
+    """Return True if Optuna's own code refused, or a sampler misses a package."""
     cause = error.__cause__
     if cause is None or not str(error).startswith(_SAMPLER):  # a function that suggests more
         return False
     if isinstance(cause, ImportError):
         return True
     frames = traceback.extract_tb(cause.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).is_relative_to(_OPTUNA)
+    return isinstance(cause, _REFUSALS) and bool(frames) and Path(frames[-1].filename).is_relative_to(_OPTUNA)
 
 
 def _because(error: SamplerError, sampler: BaseSampler) -> str:

@@ -14,11 +14,12 @@ from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
-from optuna.samplers import CmaEsSampler, _cmaes
+from optuna.samplers import BaseSampler, CmaEsSampler, _cmaes
 
 from energyopt.errors import ConfigError
 
 _LEAVES = (str, bytes, int, float, complex, type(None))
+_PROGRAM = ("energyopt", "hydra")
 
 
 def check_unpickling(sampler: object, existing: int) -> None:
@@ -88,16 +89,22 @@ def _is_cmaes(part: object) -> bool:
 def _parts(whole: object) -> Iterator[object]:
     """Yield an object and all that it holds, each once: what is in its attributes and containers.
 
-    The attributes of classes and modules are not followed.
+    The attributes of classes and modules are not followed, nor those of the program: a sampler of
+    ours holds its sweep, and with it all configs that Hydra has.
     """
     waiting, visited = [whole], {id(whole): whole}
     while waiting:
         part = waiting.pop()
         yield part
         for held in _held_by(part):
-            if id(held) not in visited and not isinstance(held, _LEAVES):
+            if id(held) not in visited and not isinstance(held, _LEAVES) and not _is_program(held):
                 visited[id(held)] = held  # kept, so that no other object gets its id
                 waiting.append(held)
+
+
+def _is_program(part: object) -> bool:
+    package = type(part).__module__.partition(".")[0]
+    return package in _PROGRAM and not isinstance(part, BaseSampler)
 
 
 def _held_by(part: object) -> Iterator[object]:

@@ -694,7 +694,9 @@ def test_nothing_unpickles_what_lies_in_a_run_folder_or_a_database(energyopt: Pr
 
 
 def test_no_source_unpickles_but_what_this_program_sent_itself() -> None:
-    allowed = {f"energyopt/jobs/{name}.py" for name in ("fork_server", "launcher", "worker")}
+    allowed = {
+        f"energyopt/jobs/{name}.py" for name in ("failed_job", "fork_server", "launcher", "worker")
+    }
     allowed.add("energyopt/search/unpickling.py")
     pattern = re.compile(
         r"pickle\.loads?\(|joblib\.load|torch\.load\((?!.*weights_only=True)|allow_pickle=True|"

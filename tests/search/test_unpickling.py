@@ -14,9 +14,11 @@ from typing import Any
 
 import optuna
 import pytest
+from hydra.core.config_store import ConfigStore
 from optuna.samplers import BaseSampler, CmaEsSampler, PartialFixedSampler, TPESampler
 
 from energyopt.errors import ConfigError
+from energyopt.search.budget import Budget
 from energyopt.search.quiet import quiet_optuna
 from energyopt.search.unpickling import check_unpickling, guard_unpickling
 
@@ -200,3 +202,13 @@ def test_a_guard_that_does_not_fit_is_said(monkeypatch):
     monkeypatch.setattr(optuna.samplers._cmaes, "pickle", None)
     with pytest.raises(ConfigError, match="this version of Optuna keeps the state of CmaEsSampler"):
         guard_unpickling()
+
+
+def test_the_sweep_that_a_sampler_of_ours_asks_is_not_searched():
+    sweep = Budget()  # of the program
+    held = {"config": CMAES}
+    check_unpickling(Held(partial(sweep.over, held)), existing=0)
+    with pytest.raises(ConfigError):
+        check_unpickling(Held(partial(sweep.over, held)), existing=1)
+    config_store = ConfigStore.instance()
+    check_unpickling(Held(lambda: config_store), existing=1)
