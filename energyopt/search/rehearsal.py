@@ -159,7 +159,8 @@ def _is_of_optuna(error: SamplerError) -> bool:
     if isinstance(cause, ImportError):
         return True
     frames = traceback.extract_tb(cause.__traceback__)
-    return isinstance(cause, _REFUSALS) and bool(frames) and Path(frames[-1].filename).is_relative_to(_OPTUNA)
+    is_refusal = isinstance(cause, _REFUSALS) and bool(frames)
+    return is_refusal and Path(frames[-1].filename).is_relative_to(_OPTUNA)
 
 
 def _because(error: SamplerError, sampler: BaseSampler) -> str:
