@@ -20,7 +20,6 @@ from energyopt.errors import StorageError, StudyError
 from energyopt.storage.database import (
     NETWORK,
     file_system,
-    make_database,
     make_folder,
     sqlite_file,
     storage_url,
@@ -151,9 +150,8 @@ def only_coordinator(location: str, name: str) -> Iterator[bool]:
         with suppress(OSError):  # a full disk: the owner's number is only for the message
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        if not file.exists():  # the lock of a file needs one
-            make_database(file)
-        if not stack.enter_context(locked_study(file, name)):
+        # A file that is not made yet has no other name; a refused study shall leave none.
+        if file.exists() and not stack.enter_context(locked_study(file, name)):
             raise StudyError(
                 f"study {name} is being run by a process that knows {file} by another name (a "
                 f"hard link); {remedy}"
