@@ -41,7 +41,9 @@ class Process:
         if not current:  # no /proc: the number may belong to another process
             return None if _is_taken(self.pid) else False
         state, start = _stat(self.pid)
-        return start == self.start and state not in ("", "Z", "X")
+        if not state:  # gone, or hidden as the non-dumpable are (hidepid)
+            return None if _is_taken(self.pid) else False
+        return start == self.start and state not in ("Z", "X")
 
 
 def boot_id() -> str:
@@ -81,7 +83,7 @@ def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
 
 
 def _stat(pid: int) -> tuple[str, str]:
-    """Return state and start of a process; empty if it does not exist."""
+    """Return state and start of a process; empty if it does not exist or is hidden."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

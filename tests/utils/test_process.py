@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from energyopt.errors import ConfigError
-from energyopt.utils import failpoints
+from energyopt.utils import failpoints, process
 from energyopt.utils.process import Process
 from tests.small_study import UNTOUCHED, forked
 
@@ -37,6 +37,15 @@ def test_a_dead_one_is_dead_at_once_even_if_nobody_waited_for_it():
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and still listed
         assert there.lives() is False
     assert there.lives() is False
+
+
+def test_of_a_hidden_one_nothing_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    this = Process.this()
+    place = process.place()
+    monkeypatch.setattr(process, "place", lambda: place)
+    monkeypatch.setattr(process, "Path", lambda _: Path("/nowhere/stat"))  # as hidepid=2 shows it
+    assert this.lives() is None
+    assert dataclasses.replace(this, pid=2**22 + 1).lives() is False  # above all numbers
 
 
 def test_of_another_place_nothing_can_be_told():
