@@ -242,7 +242,7 @@ def test_a_pause_that_cannot_be_read_is_trained_again(energyopt: Program) -> Non
             "stopping.schedule=often: auto, null or a node with a _target_",
         ),
         ("stopping.schedule.eta=1", "stopping.schedule.eta=1: a number above 1 is needed"),
-        ("+stopping.schedule.zeta=1", "stopping.schedule energyopt.search.halving.Halving cannot"),
+        ("+stopping.schedule.zeta=1", "stopping.schedule.zeta: Halving has no such option"),
         (
             "stopping.schedule._target_=energyopt.storage.study_store.StudyStore",
             "is no option of energyopt",

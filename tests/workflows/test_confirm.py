@@ -221,7 +221,7 @@ def test_a_second_call_trains_what_is_missing(toy: Program) -> None:
     assert "seed 1000," not in again.text
     assert "too few seeds" in again.text
     more = toy.ok("confirm", "toy", "--seeds", "2", "--top", "1")
-    assert "[3/4] seed 1001, default" in more.text
+    assert "[3/4] seed 1001, nearest to the default" in more.text
     assert [row["seed"] for row in rows_of(toy)] == [1000, 1000, 1001, 1001]
 
 
