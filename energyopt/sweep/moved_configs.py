@@ -21,6 +21,7 @@ from energyopt.search.sampler_names import sweeper_options
 from energyopt.utils.text import did_you_mean
 
 _GROUP = "hydra/sweeper/sampler"
+_REPLACING = ("hydra.sweeper.sampler", "hydra.sweeper.sampler._target_")  # typed as well
 _TPE = "optuna.samplers.TPESampler"
 _TYPES = ("float", "int", "categorical")
 _AXIS_KEYS = ("type", "low", "high", "step", "log", "choices")
@@ -61,7 +62,7 @@ def _named_sampler(name: str, key: str) -> Any:
     options = dict(sweeper_options())
     if name not in options:
         hint = did_you_mean(name, options)
-        raise ConfigError(f"{key}={name} is not known; {hint} A node with a _target_ is taken, too")
+        raise ConfigError(f"{key}={name} is not known; {hint} (a node with a _target_ also works)")
     return moved_sampler(options[name], key)
 
 
@@ -78,9 +79,10 @@ def check_typed_sampler(config: DictConfig, sampler: Any) -> None:
     Raises:
         ConfigError: If a config has replaced it; the message names the line.
     """
-    words = [str(word).partition("=") for word in config.hydra.overrides.hydra]
-    typed = dict(sweeper_options()).get({key: v for key, _, v in words}.get(_GROUP, ""))
-    if typed is None or any(key.startswith("hydra.sweeper.sampler") for key, *_ in words):
+    words = [str(word).lstrip("+").partition("=") for word in config.hydra.overrides.hydra]
+    values = {key: value for key, _, value in words}
+    typed = dict(sweeper_options()).get(values.get(_GROUP, ""))
+    if typed is None or not values.keys().isdisjoint(_REPLACING):
         return
     target = sampler.get("_target_") if isinstance(sampler, Mapping) else sampler
     if target != moved_sampler(typed, "")["_target_"]:

@@ -122,7 +122,7 @@ def test_the_sampler_that_was_typed_is_used(words: list[str], target: str) -> No
 
 
 def test_a_config_that_replaces_the_typed_sampler_is_named() -> None:
-    words = ["hydra/sweeper/sampler=cmaes", "hydra.sweeper.n_trials=3"]
+    words = ["hydra/sweeper/sampler=cmaes", "hydra.sweeper.sampler.seed=1"]
     config = OmegaConf.create({"hydra": {"overrides": {"hydra": words}}})
     with pytest.raises(ConfigError, match=r"a config sets hydra\.sweeper\.sampler\._target_=.*TPE"):
         check_typed_sampler(config, {"_target_": TPE})
