@@ -77,6 +77,16 @@ def outcome_of_error(error: object) -> Outcome:
     return replace(failed(failure.reason), traceback=failure.traceback)
 
 
+def traceback_of_job(error: object) -> str:
+    """Return the traceback of what a job raised; empty where it was pruned or its process died.
+
+    Unlike `outcome_of_error` it takes a full disk as well: a training may have ended before it.
+    """
+    if not isinstance(error, BaseException) or isinstance(error, optuna.TrialPruned):
+        return ""
+    return failure_of(error).traceback if _death(str(error)) is None else ""
+
+
 def _death(message: str) -> str | None:
     """Return how the process of a job died, as its launcher says it; None if it did not."""
     worker = _DIED.search(message)

@@ -31,7 +31,12 @@ from energyopt.core.trial_result import BROKEN, TrialResult
 from energyopt.errors import ConfigError, EnergyoptError
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.jobs.job import restore_limits
-from energyopt.jobs.job_result import failed, outcome_of_error, outcome_of_value
+from energyopt.jobs.job_result import (
+    failed,
+    outcome_of_error,
+    outcome_of_value,
+    traceback_of_job,
+)
 from energyopt.objectives import BestMetric, EnergyVsAccuracy
 from energyopt.report.console import say
 from energyopt.report.study_output import banner, print_end
@@ -95,8 +100,7 @@ class OtherApp(HydraApp):
 
     def identify(self) -> Identity:
         """Return the study's identity, with the metrics that are known before any job."""
-        space, goal = self._space, self.goal
-        config = self._composer.default().copy()
+        space, goal, config = self._space, self.goal, self._composer.default().copy()
         with open_dict(config):
             del config["hydra"]
         axes = space.axes
@@ -167,10 +171,9 @@ class OtherApp(HydraApp):
         recipe = self.recipe(params)
         context = RunContext(params=params, pause_at_j=pause_at_j, calibration=Calibration())
         # An app that makes no Run may use all GPUs; a Run leases what is not leased for it.
-        is_metered = self._options.hardware != "auto"
-        returned, time_s = self._train(0, recipe, context, is_metered=is_metered)
-        record = read_result(self.folder(0))
-        if record is not None:
+        metered = self._options.hardware != "auto"
+        returned, time_s = self._train(0, recipe, context, is_metered=metered)
+        if (record := read_result(self.folder(0))) is not None:
             self._settled = TrainingGoal.declared(record.start, self._options)
         self._first_run = FirstRun(recipe, self._outcome(0, returned, time_s))
 
@@ -182,7 +185,7 @@ class OtherApp(HydraApp):
         """
         first = None if self._first_run is None else self._first_run.outcome
         if self._options.is_goal_stated:
-            because = f" ({first.reason})" if first is not None and first.reason else ""
+            because = f" ({first.reason})" if first and first.reason else ""
             raise ConfigError(
                 "hydra.sweeper states a part of monitor, mode, target and epochs, and no job made "
                 f"an energyopt.Run that declares the rest{because}: state all four, or none"
@@ -215,9 +218,9 @@ class OtherApp(HydraApp):
 
     def _objective(self, goal: TrainingGoal) -> EnergyVsAccuracy | BestMetric:
         """Return the objective of trainings: the metric alone, where a pruner judges by it."""
-        if self._pruner is None:
-            return EnergyVsAccuracy(goal.monitor)
         options = self._options
+        if options.pruner is None:
+            return EnergyVsAccuracy(goal.monitor)
         return BestMetric(goal.monitor, options.metrics[0].name if options.metric_names else None)
 
     @property
@@ -333,15 +336,13 @@ class OtherApp(HydraApp):
 
     def print_banner(self, console: Console, n_trials: int, n_finished: int) -> None:
         """Print what is searched, before the first trial, where the jobs report."""
-        goal = self.goal
-        if goal is None:
+        if (goal := self.goal) is None:
             return
-        job = self._config.hydra.job
         text = banner(
             name=self.name,
             target=goal.target,
             metric=goal.monitor.name,
-            setup=f"{app_command()} with {job.config_name}",
+            setup=f"{app_command()} with {self._config.hydra.job.config_name}",
             space=", ".join(dimension.describe() for dimension in self._space.dimensions),
             sampler=sampler_name(self._options.sampler),
             provenance=None,
@@ -379,11 +380,10 @@ class OtherApp(HydraApp):
         """Run a job; the record of its `Run` is the outcome, or what it returned."""
         if number == 0:
             first, self._first_run = self._first_run, None
-            if first is not None and first.recipe == tuple(recipe):
+            if first and first.recipe == tuple(recipe):
                 return first.outcome
-        is_metered = self.goal is not None
-        returned, time_s = self._train(number, recipe, context, is_metered=is_metered)
-        return self._outcome(number, returned, time_s)
+        answer = self._train(number, recipe, context, is_metered=self.goal is not None)
+        return self._outcome(number, *answer)
 
     def _train(
         self, number: int, recipe: Sequence[str], context: RunContext, *, is_metered: bool
@@ -410,7 +410,7 @@ class OtherApp(HydraApp):
         outcome = self._outcome_of_answer(number, returned, time_s)
         if returned.status == JobStatus.COMPLETED:
             return outcome
-        return replace(outcome, traceback=outcome_of_error(value_of(returned)).traceback)
+        return replace(outcome, traceback=traceback_of_job(value_of(returned)))
 
     def _outcome_of_answer(self, number: int, returned: JobReturn, time_s: float) -> Outcome:
         value, record = value_of(returned), read_result(self.folder(number))
@@ -435,12 +435,12 @@ class OtherApp(HydraApp):
                 "below hydra.sweeper",
                 record,
             )
-        refusal = goal.refusal(record.start)
-        if refusal is not None:
+        if (refusal := goal.refusal(record.start)) is not None:
             return failed(refusal, record)
         if record.end in BROKEN:
-            is_said = isinstance(value, Exception)
-            return failed(outcome_of_error(value).reason if is_said else record.reason, record)
+            is_raised = isinstance(value, Exception)
+            said = outcome_of_error(value) if is_raised else failed(record.reason)
+            return replace(said, result=record)
         objective = self._objective(goal)
         try:
             if isinstance(objective, BestMetric):

@@ -14,7 +14,13 @@ from omegaconf import OmegaConf
 
 from energyopt.core.study_record import Metric, Outcome
 from energyopt.errors import ConfigError, DamagedFileError, DiskFullError, HardwareError
-from energyopt.jobs.job_result import failed, outcome_of_error, outcome_of_value
+from energyopt.jobs.job_result import (
+    failed,
+    outcome_of_error,
+    outcome_of_value,
+    traceback_of_job,
+)
+from energyopt.utils.failure import Failure, attach
 from tests.toys import METRICS, result
 
 ONE, TWO = METRICS[:1], METRICS
@@ -196,3 +202,10 @@ def test_what_the_machine_ended_has_not_failed(error):
 def test_a_failed_trial_keeps_what_its_journal_kept():
     broken = result([(100, 2, 0.7)], end="failed")
     assert failed("killed", broken) == Outcome("failed", reason="killed", result=broken)
+
+
+def test_a_full_disk_after_a_training_has_a_traceback_and_ends_nothing() -> None:
+    error = OSError(errno.ENOSPC, "No space left on device")
+    attach(error, Failure("full", "the lines of the job"))
+    assert traceback_of_job(error) == "the lines of the job"
+    assert traceback_of_job(optuna.TrialPruned()) == ""
