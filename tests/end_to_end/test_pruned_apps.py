@@ -103,6 +103,8 @@ def test_a_pruner_on_the_command_line_and_two_jobs_at_a_time(app: App) -> None:
 def test_jobs_that_never_report_are_said_once(app: App) -> None:
     text = "import hydra\n\n@hydra.main(version_base=None, config_path='.', config_name='config')\n"
     text += "def main(cfg):\n    return cfg.x\n\nif __name__ == '__main__':\n    main()\n"
+    for path in app.program.folder.rglob("*.py"):  # any of them may name energyopt
+        path.unlink()
     (app.program.folder / "app.py").write_text(text)
     ran = app(*GRID)
     assert ran.code == 1
