@@ -88,6 +88,7 @@ class Coordinator:
         history_builder: Builds the history that stopping rules see; None without rules.
         budget: Limits of the study's energy and time.
         account: Records the energy of this command.
+        suggests_more: Whether a `custom_search_space` sets keys that the space lacks.
 
     Attributes:
         failure: Why the run was ended early; None if it was not.
@@ -106,6 +107,7 @@ class Coordinator:
         history_builder: HistoryBuilder | None = None,
         budget: Budget = Budget(),  # noqa: B008  # frozen
         account: CommandAccount | NoAccount = NO_ACCOUNT,
+        suggests_more: bool = False,
     ) -> None:
         self._store = store
         self._space = space
@@ -117,6 +119,7 @@ class Coordinator:
         self._history_builder = history_builder
         self._budget = budget
         self._account = account
+        self._suggests_more = suggests_more
         # Answers of jobs, and interrupts: nothing else ends a wait.
         self._answers: queue.SimpleQueue[tuple[RunningTrial, _Answer] | Interrupted]
         self._answers = queue.SimpleQueue()
@@ -285,7 +288,8 @@ class Coordinator:
         """Choose a trial's parameters; a retry chooses only those that are still missing."""
         trial, pause_at_j = queued.trial, queued.pause_at_j
         if queued.overrides is not None:
-            refuse_planted(trial.number, queued.overrides, self._space.dimensions, trial.params)
+            suggested = trial.params if self._suggests_more else ()
+            refuse_planted(trial.number, queued.overrides, self._space.dimensions, suggested)
             context = RunContext(params=trial.params, pause_at_j=pause_at_j, resume=True)
             return RunningTrial(trial, queued.overrides, context)
         with self._store.storage_errors():

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
 
-from energyopt.config.trust import names_code
+from energyopt.config.trust import runs_untyped
 from energyopt.errors import StudyError
 from energyopt.search.space import Dimension
 
@@ -14,7 +13,7 @@ def refuse_planted(
     number: int,
     overrides: Sequence[str],
     dimensions: Iterable[Dimension],
-    params: Mapping[str, Any],
+    suggested: Collection[str] = (),
 ) -> None:
     """Check that stored overrides set only what this command searches, to values that it may take.
 
@@ -22,7 +21,8 @@ def refuse_planted(
         number: The trial.
         overrides: Its stored overrides.
         dimensions: The search space of this command.
-        params: The trial's parameters, for those of a `custom_search_space`.
+        suggested: The trial's parameters where a `custom_search_space` suggests more; else none,
+            since the same database names them.
 
     Raises:
         StudyError: Naming the override.
@@ -30,7 +30,7 @@ def refuse_planted(
     by_key = {dimension.key: dimension for dimension in dimensions}
     for override in overrides:
         key, _, text = override.lstrip("+").partition("=")
-        if not _may_set(override, by_key.get(key), text, is_param=key in params or key == "seed"):
+        if not _may_set(override, by_key.get(key), text, {*suggested, "seed"} & {key}):
             raise StudyError(
                 f"trial {number} was paused with {override}, which this command does not search; "
                 "nothing else that a database names is run: give another study=name, or a "
@@ -38,9 +38,9 @@ def refuse_planted(
             )
 
 
-def _may_set(override: str, dimension: Dimension | None, text: str, *, is_param: bool) -> bool:
+def _may_set(override: str, dimension: Dimension | None, text: str, known: Collection[str]) -> bool:
     if dimension is None:
-        return is_param and not names_code(override)
+        return bool(known) and runs_untyped(override, searched=known)
     return text in dimension.texts.values() if dimension.texts else _is_number(text)
 
 

@@ -301,6 +301,7 @@ class StudySweeper:
             ),
             calibration=Calibration.of(result for _, result in study.results),
             outbox=outbox,
+            suggests_more=options.custom_search_space is not None,
             schedule=schedule,
             history_builder=HistoryBuilder(study.trials) if self._app.has_rules else None,
             budget=self._samplers.budget(sampler, schedule),

@@ -342,6 +342,15 @@ def test_a_paused_trial_sets_only_what_is_searched() -> None:
     ):
         with pytest.raises(StudyError, match=r"trial 3 was paused with .*another study=name"):
             refuse_planted(3, (*fine, word), axes, params)
+    planted = {"own", "storage", "knowledge", "report.folder"}
+    for word in ("+own=x", "+own=/etc", "storage=x.db", "knowledge=/tmp/e", "report.folder=x"):
+        with pytest.raises(
+            StudyError, match="was paused with"
+        ):  # none is suggested by this command
+            refuse_planted(3, [word], axes)
+        if word != "+own=x":
+            with pytest.raises(StudyError, match="was paused with"):
+                refuse_planted(3, [word], axes, planted)
 
 
 def test_ordinary_words_are_not_typed_again() -> None:
