@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 from typing import Any
+from urllib.parse import unquote
 
 from energyopt.errors import ConfigError, StorageError
 from energyopt.utils.environment import close_memory, replace_variables
@@ -17,8 +18,12 @@ from energyopt.utils.paths import STORAGE_VARIABLE
 
 _MASK = "***"
 
-# A password may contain an @, and may be a query parameter.
-_SECRET = re.compile(r"(://[^:/?#@]*:)(.+)(?=@)|([?&](?:pass|passwd|password|sslpassword)=)([^&]+)")
+# A password may contain an @, and may be a query parameter; so may an option after the database.
+_SECRET = re.compile(
+    r"(://[^:/?#@]*:)([^?]+(?=@[^?@]*/[^?@]*\?\w+=)|.+(?=@))"
+    r"|([?&](?:pass|passwd|password|sslpassword)=)([^&]+)"
+)
+_OF_CREDENTIALS = re.compile("PASS|PWD|SECRET|TOKEN|KEY", re.IGNORECASE)  # names of variables
 
 
 def refuse_password(url: str) -> None:
@@ -66,10 +71,11 @@ def named_storage() -> str | None:
 def withheld(url: str) -> str:
     """Return a storage's URL without its password, which leaves the environment of this process.
 
-    A variable that holds the password, alone or in a URL, holds *** instead from then on.
+    A variable that holds the password as that of a URL, or alone under a name such as PGPASSWORD,
+    holds *** instead from then on.
     """
-    secrets = {match[2] or match[4] for match in _SECRET.finditer(url)} - {_MASK}
-    masks = {name: _without(secrets, value) for name, value in os.environ.items()}
+    secrets = _passwords(url)
+    masks = {name: _without(secrets, name, value) for name, value in os.environ.items()}
     names = {name for name, mask in masks.items() if mask != os.environ[name]}
     names |= {STORAGE_VARIABLE} & masks.keys()
     replace_variables({name: masks[name] for name in names})
@@ -97,12 +103,17 @@ def forget_storage() -> None:
 os.register_at_fork(after_in_child=forget_storage)
 
 
-def _without(secrets: set[str], value: str) -> str:
+def _passwords(url: str) -> set[str]:
+    """Return the passwords of a URL, as they are written there and as they are meant."""
+    written = {match[2] or match[4] for match in _SECRET.finditer(url)} - {_MASK}
+    return written | {unquote(password) for password in written}
+
+
+def _without(secrets: set[str], name: str, value: str) -> str:
     """Return the value of a variable without a password that it holds alone or in a URL."""
-    if value in secrets:
+    if value in secrets and _OF_CREDENTIALS.search(name):  # a short one may be a word or number
         return _MASK
-    is_in_url = "://" in value and any(secret in value for secret in secrets)
-    return masked(value) if is_in_url else value
+    return masked(value) if secrets & _passwords(value) else value
 
 
 def _hidden_file(text: str) -> int:

@@ -11,6 +11,7 @@ from energyopt.errors import ConfigError
 from energyopt.storage import credentials
 from energyopt.storage.credentials import (
     forget_storage,
+    masked,
     named_storage,
     refuse_kept_password,
     revealed,
@@ -65,6 +66,31 @@ def test_other_variables_with_the_same_password_lose_it_as_well(monkeypatch):
     assert [os.environ[name] for name in variables] == [
         MASKED, "***", "postgresql://v:***@other/y", "a CAN@ARY sings", "http://host/path"
     ]  # fmt: skip
+
+
+def test_variables_that_only_look_like_it_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {"PGUSER": "postgres", "HTTP_PROXY": "http://me:proxypw@px:80/postgres"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    withheld("postgresql://postgres:postgres@host/x")
+    assert {name: os.environ[name] for name in variables} == variables
+
+
+def test_an_encoded_password_is_known_as_it_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "p@ss")
+    withheld("postgresql://u:p%40ss@host/x")
+    assert os.environ["PGPASSWORD"] == "***"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:pw@h/db?options=x@y", "postgresql://u:***@h/db?options=x@y"),
+        ("postgresql://u:p@x?y@h/db", "postgresql://u:***@h/db"),
+    ],
+)
+def test_what_follows_the_password_is_shown(url: str, shown: str) -> None:
+    assert masked(url) == shown
 
 
 def test_a_file_is_no_secret(monkeypatch):
