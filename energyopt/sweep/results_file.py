@@ -13,6 +13,7 @@ from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import setup as setup_words
 from energyopt.report.console import COMMAND
+from energyopt.storage.credentials import masked
 
 NAME = "optimization_results.yaml"
 
@@ -33,7 +34,7 @@ def write_results(study: StudyRecord, folder: Path) -> None:
 
 def describe_results(study: StudyRecord, storage: str, folder: Path) -> str:
     """Say which trial is best, and where the study and its results file are."""
-    best = _best_trials(study)
+    best, storage = _best_trials(study), masked(storage)
     locations = f"study {study.name} is in {storage}, the results are in {folder / NAME}"
     if len(study.metrics) > 1:
         trials = "1 trial is" if len(best) == 1 else f"{len(best)} trials are"

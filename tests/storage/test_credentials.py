@@ -6,6 +6,8 @@ import os
 from typing import Any
 
 import pytest
+from hydra_plugins.energyopt_sweeper import EnergyoptSweeper
+from omegaconf import OmegaConf
 
 from energyopt.errors import ConfigError
 from energyopt.storage import credentials
@@ -126,3 +128,8 @@ def test_a_password_is_refused_and_not_shown(config: Any, key: str) -> None:
 @pytest.mark.parametrize("url", ["a.db", "postgresql://me@host/db", "${oc.env:X}", None])
 def test_other_storages_are_taken(url: str | None) -> None:
     refuse_kept_password({"hydra": {"sweeper": {"storage": {**NODE, "url": url}}}})
+
+
+def test_the_password_of_a_storage_node_is_withheld_as_well() -> None:
+    EnergyoptSweeper(storage=OmegaConf.create({**NODE, "url": URL}))
+    assert revealed(MASKED) == URL

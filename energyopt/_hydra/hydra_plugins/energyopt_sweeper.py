@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -52,8 +52,11 @@ class EnergyoptSweeper(Sweeper):
         from energyopt.storage.credentials import withheld, withhold_storage
 
         withhold_storage()  # the environment's, also where another storage is used
-        if isinstance(options.get("storage"), str):
-            options["storage"] = withheld(options["storage"])
+        storage = options.get("storage")
+        if isinstance(storage, str):
+            options["storage"] = withheld(storage)
+        elif isinstance(storage, Mapping) and isinstance(storage.get("url"), str):
+            options["storage"] = {**storage, "url": withheld(storage["url"])}
         self._options = options
 
     def setup(
