@@ -193,9 +193,11 @@ def _task(cfg: DictConfig) -> Any:
 
         return job(cfg)
     from energyopt.storage.credentials import forget_storage
+    from energyopt.utils.environment import reopen_memory
     from energyopt.workflows.train import train_once
 
     forget_storage()  # this training is of no study
+    reopen_memory()
     try:
         train_once(cfg)
     except BrokenPipeError:

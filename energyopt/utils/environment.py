@@ -48,7 +48,7 @@ def close_memory() -> None:
 
 
 def reopen_memory() -> None:
-    """Undo `close_memory` in a fork, whose debuggers and profilers need it."""
+    """Undo `close_memory` in a fork or a training of no study, whose debuggers need it."""
     if _is_closed:
         _set_dumpable(value=True)
 
