@@ -180,7 +180,8 @@ def pickled(returned: JobReturn, *, prints: bool) -> bytes:
     """
     value = returned._return_value  # noqa: SLF001  # the property raises a job's exception
     if isinstance(value, BaseException):
-        full = as_disk_full(value, *_output_folder())  # here: pickling loses what it is raised from
+        # Here: pickling loses what it is raised from.
+        full = as_disk_full(value, *_output_folder(), is_write=False)
         returned._return_value = full or carried(value, prints=prints)  # noqa: SLF001
     try:
         return pickle.dumps(returned)

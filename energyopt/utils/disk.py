@@ -25,22 +25,29 @@ _MEMORY = Path("/dev/shm")  # noqa: S108  # full of a loader's batches: that is 
 _LITTLE_BYTES = 1 << 20
 
 
-def as_disk_full(error: object, *folders: Path) -> DiskFullError | None:
+def as_disk_full(error: object, *folders: Path, is_write: bool = True) -> DiskFullError | None:
     """Return an error as that of a full disk; None if it is none.
 
     Args:
         error: What was raised, also from such an error or while one was handled.
         folders: Where it may have written, the likeliest first.
+        is_write: Whether it is of a write to them for sure, and not of any code.
     """
     if isinstance(error, DiskFullError):
         return error
-    for link in _chain(error):
+    for link, is_cause in _chain(error):
         if isinstance(link, DiskFullError):
             return link
         if isinstance(link, OSError) and link.errno in _WHY:
+            if link.errno == errno.EROFS and not is_cause:
+                continue  # handled: whoever tried to write there may do without
             file = Path(str(link.filename)) if link.filename else None
-            if file is None or not file.is_relative_to(_MEMORY):
-                return _error(link.errno, file or _full_one(folders) or _first(folders))
+            place = file or _full_one(folders)
+            # Without a file: of a lock in memory or a limit of the kernel, unless a disk is full.
+            if place is None and (is_write or link.errno != errno.ENOSPC):
+                place = _first(folders)
+            if place is not None and not place.is_relative_to(_MEMORY):
+                return _error(link.errno, place)
         elif not isinstance(link, OSError):
             full = _full_one(folders)
             if full is not None and _is_of_a_write(str(link)):
@@ -52,13 +59,15 @@ def _is_of_a_write(text: str) -> bool:
     return any(part in text for part in (*_TEXTS, *_TEXTS_OF_TORCH))
 
 
-def _chain(error: object) -> Iterator[BaseException]:
-    """Yield an error and those that it was raised from."""
+def _chain(error: object) -> Iterator[tuple[BaseException, bool]]:
+    """Yield an error and those that led to it; whether none of them was only being handled."""
     visited_ids: set[int] = set()
+    is_cause = True
     while isinstance(error, BaseException) and id(error) not in visited_ids:
         visited_ids.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
+        yield error, is_cause
+        is_cause = is_cause and error.__cause__ is not None
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _error(number: int, path: Path | None) -> DiskFullError:

@@ -34,7 +34,17 @@ def test_an_error_of_the_system_says_what_is_full(tmp_path: Path, number: int, w
 
 
 def test_the_folder_is_named_where_the_error_names_no_file(tmp_path: Path) -> None:
-    assert f"{tmp_path} (file" in str(as_disk_full(OSError(errno.ENOSPC, "no"), tmp_path))
+    error = OSError(errno.ENOSPC, "no")
+    assert f"{tmp_path} (file" in str(as_disk_full(error, tmp_path))
+    assert as_disk_full(error, tmp_path, is_write=False) is None  # of any code: there is space
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_an_error_that_was_handled_is_no_full_disk(number: int) -> None:
+    error = TrialError("of something else")
+    error.__context__ = OSError(number, "no", "/srv/x")
+    error.__suppress_context__ = number == errno.ENOSPC
+    assert as_disk_full(error) is None
 
 
 @pytest.mark.parametrize(
@@ -42,6 +52,7 @@ def test_the_folder_is_named_where_the_error_names_no_file(tmp_path: Path) -> No
     [
         ValueError("lr"),
         OSError(errno.ENOENT, "no", "x"),
+        OSError(errno.ENOSPC, "no"),  # of a lock in memory, or a limit of the kernel
         OSError(errno.ENOSPC, "no", "/dev/shm/torch_1"),  # batches of loaders: the configuration
         RuntimeError("unable to write to file </torch_1>: No space left on device (28)"),
         RuntimeError("PytorchStreamWriter failed writing file data/0"),  # there is space here
