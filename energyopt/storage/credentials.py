@@ -118,9 +118,9 @@ def _without(secrets: set[str], name: str, value: str) -> str:
 
 def _hidden_file(text: str) -> int:
     """Return a descriptor of a file without a name; programs that are started do not get it."""
-    if hasattr(os, "memfd_create"):
+    try:
         descriptor = os.memfd_create("storage")
-    else:
+    except (AttributeError, OSError):  # no Linux, an old kernel, or seccomp
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     os.write(descriptor, text.encode())
