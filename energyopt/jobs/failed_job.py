@@ -25,6 +25,7 @@ from energyopt.utils.failure import (
     has_all_frames,
     is_carried,
     show_all_frames,
+    text_of,
 )
 
 T = TypeVar("T")
@@ -101,16 +102,9 @@ def _portable(error: BaseException, failure: Failure) -> Exception:
                 return error
         except Exception:  # noqa: S110  # user exceptions break pickling in any way
             pass
-    substitute = TrialError(f"{type(error).__name__}: {_text(error)}")
+    substitute = TrialError(f"{type(error).__name__}: {text_of(error)}")
     attach(substitute, failure)
     return substitute
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # of a user's exception
-        return "its message cannot be made"
 
 
 def _standard_error() -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def _root(error: BaseException) -> tuple[str, str]:
             connector = _HANDLING
         links.append(cause)
     if len(links) == 1:
-        return _root_of_text(_text_of(error)), _BECAUSE
+        return _root_of_text(text_of(error)), _BECAUSE
     return _phrase(links[-1]), connector
 
 
@@ -157,11 +158,12 @@ def _phrase(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    text = _text_of(error).partition(_HEADER)[0]
+    text = text_of(error).partition(_HEADER)[0]
     return _joined([*text.splitlines(), *map(str, getattr(error, "__notes__", ()))])
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """Return the message of an exception, also of one whose message cannot be made."""
     try:
         return str(error)
     except Exception as broken:  # of a user's exception
@@ -249,7 +251,7 @@ def _bounded(text: str) -> str:
 
 def _remote_frames(error: BaseException) -> str:
     """Return the traceback of another process that an exception has in its text or its cause."""
-    for text in (_text_of(error), _text_of(error.__cause__) if error.__cause__ else ""):
+    for text in (text_of(error), text_of(error.__cause__) if error.__cause__ else ""):
         _, header, chain = text.partition(_HEADER)
         if header:
             return f"{header}{_END_OF_REMOTE.split(chain)[0]}".rstrip()
@@ -267,6 +269,7 @@ def _is_of_the_user(file: str) -> bool:
     return not file.startswith(("<frozen ", *_folders()))
 
 
+@cache
 def _folders() -> tuple[str, ...]:
     specs = (find_spec(name) for name in _NOT_OF_THE_USER)
     folders = [f for spec in specs if spec for f in spec.submodule_search_locations or ()]
