@@ -122,12 +122,13 @@ def _open(folder: Path) -> int:
     except FileExistsError:
         is_new = False
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    is_root = os.geteuid() == 0
-    with os.scandir(descriptor) as entries:
-        is_empty = not any(entries)
-    if is_new or (is_root and is_empty and os.fstat(descriptor).st_uid == 0):
-        # Whatever the umask; root's serves all users.
-        os.fchmod(descriptor, _FOR_ALL if is_root else _FOR_ONE)
+    if is_new:
+        try:
+            # Whatever the umask; root's serves all users.
+            os.fchmod(descriptor, _FOR_ALL if os.geteuid() == 0 else _FOR_ONE)
+        except OSError:
+            os.close(descriptor)
+            raise
     return descriptor
 
 
