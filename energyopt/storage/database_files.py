@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ from energyopt.utils import failpoints
 _LOGS = ("-wal", "-shm", "-journal")
 # Bytes that no database has: SQLite's own locks are at 2**30.
 _FIRST_LOCK, _N_LOCKS = 1 << 61, 1 << 48
-_LOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
+_LOCK = "hhqqi4x"  # struct flock of Linux: type, whence, start, length, pid
 
 
 def followed(file: Path) -> Path:
@@ -70,7 +71,11 @@ def check_no_other_log(file: Path) -> None:
     if file.stat().st_nlink == 1 or not os.access(file.parent, os.R_OK):
         return
     for link in file.parent.iterdir():
-        if link.name == file.name or not link.is_file() or not link.samefile(file):
+        try:
+            is_other_name = link.name != file.name and link.is_file() and link.samefile(file)
+        except OSError:  # it is gone meanwhile
+            continue
+        if not is_other_name:
             continue
         for log in ("-wal", "-journal"):
             if link.with_name(f"{link.name}{log}").exists():
@@ -105,6 +110,8 @@ def locked_study(file: Path, study: str) -> Iterator[bool]:
 
 
 def _try_lock(descriptor: int, lock: bytes) -> bool:
+    if not sys.platform.startswith("linux"):  # another struct flock
+        return True
     try:
         # A lock of the open file, not of the process: others of this process do not release it.
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
