@@ -207,8 +207,8 @@ def test_a_guard_that_does_not_fit_is_said(monkeypatch):
 def test_the_sweep_that_a_sampler_of_ours_asks_is_not_searched():
     sweep = Budget()  # of the program
     held = {"config": CMAES}
-    check_unpickling(Held(partial(sweep.over, held)), existing=0)
+    check_unpickling(Held([sweep.over, held]), existing=0)
     with pytest.raises(ConfigError):
-        check_unpickling(Held(partial(sweep.over, held)), existing=1)
+        check_unpickling(Held([sweep.over, held]), existing=1)
     config_store = ConfigStore.instance()
     check_unpickling(Held(lambda: config_store), existing=1)
