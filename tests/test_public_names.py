@@ -33,7 +33,11 @@ import importlib, pkgutil, types
 import energyopt
 for module in pkgutil.walk_packages(energyopt.__path__, "energyopt."):
     if not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except ImportError as error:  # its framework is not installed
+            if "pip install 'energyopt[" not in str(error):
+                raise
 for name in energyopt.__all__:
     if isinstance(getattr(energyopt, name), types.ModuleType):
         print(name)

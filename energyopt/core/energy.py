@@ -177,6 +177,9 @@ class UnreadEnergies(Energies):
     def __hash__(self) -> int:
         return hash(astuple(self))
 
+    def __repr__(self) -> str:
+        return repr(Energies(*astuple(self)))
+
 
 _COLUMNS = frozenset(column.name for column in fields(Energies))
 
