@@ -96,7 +96,14 @@ class EnergyCallback(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the random generators, before the loader of a resumed fit draws from them."""
+        if self._loop.is_over:
+            return
         self._trainer = trainer
+        if trainer.world_size > 1:
+            raise ConfigError(
+                f"EnergyCallback meters one process, and this fit has {trainer.world_size}; use "
+                "Trainer(devices=1)"
+            )
         if self._loop.run.start_epoch and not self._takes_checkpoint:
             raise ConfigError(
                 "a paused fit resumes from callback.ckpt_path: "
@@ -115,7 +122,12 @@ class EnergyCallback(Callback):
         """Report an epoch that was not validated, and pause or stop where a study wants it to."""
         if self._loop.is_over:
             return
-        if trainer.current_epoch == self._loop.run.start_epoch:
+        if not self._loop.has_bodies:
+            if trainer.current_epoch != self._loop.run.start_epoch:
+                raise ConfigError(
+                    f"the fit begins at epoch {trainer.current_epoch}, with a checkpoint that is "
+                    "not that of its study: give fit(ckpt_path=callback.ckpt_path)"
+                )
             # Lightning takes a fit that restarts for one whose epoch was over, and would not tell
             # a scheduler for plateaus of the epoch that begins.
             trainer.fit_loop.restarting = False
@@ -176,7 +188,8 @@ class EnergyCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """End the run with what ended the fit."""
-        self._loop.fail(exception)
+        if trainer.state.fn == "fit":
+            self._loop.fail(exception)
 
     # Parts ---------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ bodies are taken one by one: `advance` ends one and begins the next.
 
 from __future__ import annotations
 
-import difflib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,6 +16,7 @@ from energyopt.errors import ConfigError, TrialError
 from energyopt.training.checkpointing import PAUSE_FOLDER, random_state, set_random_state
 from energyopt.training.run import Run
 from energyopt.training.run_progress import Point
+from energyopt.utils.text import near_word
 
 TRAINED_J, TO_TARGET_J = "energy/train_j", "energy/to_target_j"
 """Names under which trainers log the training energy so far, and that to the target, in J."""
@@ -54,6 +54,11 @@ class TrainerLoop:
         if path is not None and not path.exists():
             raise TrialError(f"the paused training cannot resume: {path} is gone")
         return path
+
+    @property
+    def has_bodies(self) -> bool:
+        """True once the first body has begun."""
+        return self._bodies is not None
 
     @property
     def is_pausing(self) -> bool:
@@ -131,8 +136,8 @@ class TrainerLoop:
         if name in metrics:
             return metrics[name]
         names = sorted(map(str, metrics))
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        near = near_word(name, names)
+        hint = f"; did you mean {near!r}?" if near else ""
         raise ConfigError(
             f"monitor={name!r} is none of the metrics after an evaluation: "
             f"{', '.join(names) or 'there are none'}{hint}"

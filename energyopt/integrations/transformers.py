@@ -60,6 +60,7 @@ class EnergyCallback(TrainerCallback):
         self._state: TrainerState | None = None
         self._written: Path | None = None  # the checkpoint of a pause
         self._samples_per_step = 0
+        self._unmonitored: dict[str, float] | None = None  # what an evaluation had instead
 
     @property
     def run(self) -> Run:
@@ -100,6 +101,11 @@ class EnergyCallback(TrainerCallback):
                 "a paused training resumes from callback.checkpoint: "
                 "trainer.train(resume_from_checkpoint=callback.checkpoint)"
             )
+        if args.world_size > 1:
+            raise ConfigError(
+                f"EnergyCallback meters one process, and this training has {args.world_size}; "
+                "train with one"
+            )
         self._state = state
         per_device = args.per_device_train_batch_size * args.gradient_accumulation_steps
         self._samples_per_step = per_device * max(args.n_gpu, 1)
@@ -110,6 +116,7 @@ class EnergyCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Count an optimizer step; open the window of an evaluation that follows."""
+        self._check_monitored()
         if not self._loop.is_over:
             self._loop.run.step(self._samples_per_step)
         self._expect_evaluation(control)
@@ -135,10 +142,16 @@ class EnergyCallback(TrainerCallback):
     ) -> None:
         """Close the window of an evaluation, and report its metric."""
         self._loop.end_evaluation()
-        if self._loop.is_over or not self._loop.run.session.is_begun:
+        if self._loop.is_over or not self._loop.run.session.is_begun or not state.global_step:
+            return  # before the training, such as eval_on_start
+        named = self._named(metrics or {})
+        if self._loop.run.monitor.name not in named:  # that of another data set may have it
+            self._unmonitored = named
             return
-        value = self._loop.metric(self._named(metrics or {}))
+        self._unmonitored = None
+        value = self._loop.metric(named)
         can_pause = self._takes_checkpoint and args.save_strategy != "best"
+        can_pause = can_pause and not args.save_only_model
         checkpoint = self._checkpoint if can_pause else None
         self._loop.run.report(value, metrics=metrics, checkpoint=checkpoint)
         state.log_history.append(
@@ -178,6 +191,7 @@ class EnergyCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """End the run."""
+        self._check_monitored()
         self._loop.finish()
 
     # Parts ---------------------------------------------------------------------------------------
@@ -196,6 +210,15 @@ class EnergyCallback(TrainerCallback):
             "TrainingArguments(eval_strategy='no') evaluates nothing, so that no energy to a "
             "target can be known; set it to 'epoch' or 'steps'"
         )
+
+    def _check_monitored(self) -> None:
+        """Check that the last evaluations had the metric.
+
+        Raises:
+            ConfigError: If none had.
+        """
+        if self._unmonitored is not None and not self._loop.is_over:
+            self._loop.metric(self._unmonitored)
 
     def _expect_evaluation(self, control: TrainerControl) -> None:
         if control.should_evaluate and not self._loop.is_over:

@@ -109,3 +109,9 @@ def test_a_metric_that_is_none_is_refused_with_the_near_one(tmp_path: Path) -> N
 def test_a_training_that_evaluates_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"eval_strategy.* 'epoch' or 'steps'"):
         transformers_train(callback(), tmp_path / "out", eval_strategy="no")
+
+
+def test_an_evaluation_before_the_training_is_no_point(tmp_path: Path) -> None:
+    energy = callback()
+    transformers_train(energy, tmp_path / "out", epochs=2, eval_on_start=True)
+    assert [point[:3] for point in curve(energy.result)] == [(1, 128, 4), (2, 256, 8)]
