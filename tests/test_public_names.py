@@ -128,6 +128,7 @@ def test_the_package_itself_imports_from_where_things_are() -> None:
                 assert node.module != "energyopt" or not names & set(NAMES), path
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_runs(studied: Program) -> None:
     page = (ROOT / "docs" / "reference" / "api.md").read_text()
     example, _ = snippets.blocks(page, "python")

@@ -15,6 +15,7 @@ pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, ma
 
 
 @given(pairs)
+@pytest.mark.slow
 def test_it_is_the_tau_of_statistics_with_ties(values: list[tuple[int, int]]) -> None:
     first, second = ([*map(float, column)] for column in zip(*values, strict=True))
     found = rank_agreement(first, second)
@@ -26,6 +27,7 @@ def test_it_is_the_tau_of_statistics_with_ties(values: list[tuple[int, int]]) ->
 
 
 @given(pairs)
+@pytest.mark.slow
 def test_the_interval_is_reproducible_and_within_its_range(values: list[tuple[int, int]]) -> None:
     first, second = ([*map(float, column)] for column in zip(*values, strict=True))
     found = rank_agreement(first, second)

@@ -132,6 +132,7 @@ def test_a_recorded_trial_is_replayed(studied: Program) -> None:
     assert json.loads(replayed[0])["TrialStart"]["provenance"]["kind"] == "replayed"
 
 
+@pytest.mark.slow
 def test_the_main_help_fits_the_terminal(energyopt: Program) -> None:
     for flag, columns in (("--help", 80), ("-h", 200)):
         lines = energyopt.ok(flag, COLUMNS=str(columns)).out.splitlines()
@@ -150,6 +151,7 @@ def test_help_is_wrapped_to_the_terminal(columns: int, monkeypatch: pytest.Monke
         assert not [line for line in about.splitlines() if line != line.rstrip()]
 
 
+@pytest.mark.slow
 def test_help_explains_without_importing_torch(energyopt: Program) -> None:
     ran = energyopt.ok("--help")
     for word in (

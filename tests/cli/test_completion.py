@@ -50,6 +50,7 @@ def tab(folder: Path, *lines: str, **env: str) -> list[list[str]]:
     return answers
 
 
+@pytest.mark.slow
 def test_bash_completes_what_is_typed(studied: Program) -> None:
     asked: Mapping[str, list[str]] = {
         "energyopt stud": ["study=", "studies"],

@@ -53,6 +53,7 @@ def test_nothing_to_restore(energyopt: Program):
     assert energyopt("restore", "demo").code == 2
 
 
+@pytest.mark.slow
 def test_doctor_finds_it_and_restore_puts_it_back(box: FakeNvml, energyopt: Program):
     hold()
     found = energyopt.ok("doctor", "--seconds", "0.1")
@@ -66,6 +67,7 @@ def test_doctor_finds_it_and_restore_puts_it_back(box: FakeNvml, energyopt: Prog
     assert energyopt.ok("restore").out == f"nothing to restore in {run_dir()}\n"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_put_back_is_said_and_stays(box: FakeNvml, energyopt: Program):
     hold()
     refused = energyopt("restore", **{fake_nvml.UNPRIVILEGED: "1"})
@@ -77,6 +79,7 @@ def test_what_cannot_be_put_back_is_said_and_stays(box: FakeNvml, energyopt: Pro
     assert box.limit_w(0) == 250
 
 
+@pytest.mark.slow
 def test_what_a_run_holds_is_left_alone(box: FakeNvml, energyopt: Program):
     holder = hold(kill=False)
     with holder:

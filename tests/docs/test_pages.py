@@ -102,6 +102,7 @@ def test_what_a_how_to_shows_runs(energyopt: Program, name: str) -> None:
         run(energyopt, command)
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own_ends_with_its_energies(energyopt: Program) -> None:
     text = page("how-to/train-your-own-loop")
     write_files(text, energyopt.folder)

@@ -66,6 +66,7 @@ def options() -> Iterator[tuple[str, Path]]:
         yield file.parent.name, file
 
 
+@pytest.mark.slow
 def test_links_lead_to_what_is_there_and_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     pages = {path: _Page(path.read_text()) for path in site.rglob("*.html")}
     assert len(pages) > 25

@@ -569,6 +569,7 @@ def test_an_interrupt_does_not_wait_for_sensors(gpu_box: FakeNvml, energyopt: Pr
     assert (process.returncode, err.splitlines()[-1:]) == (130, ["energyopt: interrupted"])
 
 
+@pytest.mark.slow
 def test_json_is_one_object_with_keys_that_stay(gpu_box: FakeNvml, energyopt: Program):
     gpu_box.fail("nvmlDeviceGetTotalEnergyConsumption", fake_nvml.NOT_SUPPORTED)
     ran = energyopt("doctor", "--json", "--seconds", "0.2", NVIDIA)

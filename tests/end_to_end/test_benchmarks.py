@@ -108,6 +108,7 @@ def test_a_part_that_fails_does_not_lose_the_others_and_nothing_is_set(
     assert gpu_box.changes() == []
 
 
+@pytest.mark.slow
 def test_parts_that_no_time_is_left_for_are_named(gpu_box: FakeNvml, tmp_path: Path):
     out = tmp_path / "out"
     ran = benchmark("gpu.py", "--out", out, "--parts", "machine", "--budget-s", 0)

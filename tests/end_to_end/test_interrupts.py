@@ -38,6 +38,7 @@ def begin(program: Program, wait: Wait, *words: str) -> Any:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
 )
+@pytest.mark.slow
 def test_an_interrupt_keeps_the_books_and_says_how_to_go_on(
     energyopt: Program, wait_for: Wait, number: int, code: int
 ) -> None:

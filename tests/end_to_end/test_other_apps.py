@@ -173,6 +173,7 @@ def test_the_command_line_has_precedence_over_params(app: App) -> None:
     assert all("y" not in trial.params for trial in app.trials())
 
 
+@pytest.mark.slow
 def test_what_jobs_return_or_raise_is_recorded_as_what_it_is(app: App) -> None:
     app.write(
         "\n    ".join(
@@ -210,6 +211,7 @@ def test_what_jobs_return_or_raise_is_recorded_as_what_it_is(app: App) -> None:
     assert trials[6].user_attrs["note"] == "hi"
 
 
+@pytest.mark.slow
 def test_several_objectives(app: App) -> None:
     app.write(
         "return x**2, -y", CONFIG.replace("direction: minimize", "direction: [minimize, maximize]")
@@ -223,6 +225,7 @@ def test_several_objectives(app: App) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_search_space_of_ones_own_function(app: App) -> None:
     app.write(
         "return x**2 + cfg.z",
@@ -306,6 +309,7 @@ def test_the_wheel_brings_the_plugin(wheel_python: Path, tmp_path: Path) -> None
     assert [trial.state.name for trial in app.trials()] == ["COMPLETE"] * 6
 
 
+@pytest.mark.slow
 def test_the_best_value_is_shown_and_a_second_command_names_the_key_of_the_app(app: App) -> None:
     app.write("return x**2 + y**2")
     words = ("hydra/sweeper/sampler=grid", "hydra.sweep.dir=runs")

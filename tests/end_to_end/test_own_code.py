@@ -44,6 +44,7 @@ def test_a_model_of_ones_own_in_a_file_of_this_folder(energyopt: Program) -> Non
     assert [row["state"] for row in trials_of(energyopt, "own")] == ["COMPLETE", "FAIL"]
 
 
+@pytest.mark.slow
 def test_a_training_loop_of_ones_own(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(OWN_PARADIGM)
     overrides = ("paradigm=own", "paradigm._target_=mine.Pretend", "+paradigm.lr=${lr}")
@@ -72,6 +73,7 @@ class Pretend:
 """
 
 
+@pytest.mark.slow
 def test_a_loss_of_ones_own_is_minimised_and_may_diverge(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(OWN_LOSS)
     own = ("paradigm=own", "paradigm._target_=mine.Pretend", "+paradigm.lr=${lr}")
@@ -113,6 +115,7 @@ def test_configs_of_ones_own_in_a_folder(energyopt: Program) -> None:
     assert "--config-name=night" in ran.text
 
 
+@pytest.mark.slow
 def test_code_that_nobody_vouches_for_is_not_run(energyopt: Program) -> None:
     for target in ("os.system", "pathlib.Path.write_text", "joblib.load"):
         ran = energyopt(*TINY, "model=own", f"model._target_={target}")
@@ -150,6 +153,7 @@ def carbon_g(result, g_per_kwh=400.0):
 """
 
 
+@pytest.mark.slow
 def test_an_objective_of_ones_own(energyopt: Program) -> None:
     (energyopt.folder / "mine.py").write_text(OWN_SCORE)
     study = ("-m", *TINY, "lr=interval(0.05,0.1)", "n_trials=1")

@@ -69,6 +69,7 @@ def test_a_study_by_halving_says_what_pauses_and_what_goes_on(energyopt: Program
     assert trials_of(energyopt, "h") == rows
 
 
+@pytest.mark.slow
 def test_a_trial_that_went_on_is_the_training_that_did_not_pause(energyopt: Program) -> None:
     energyopt.ok(*HALVING)
     went_on = [

@@ -114,6 +114,7 @@ def test_forty_queued_setups_are_trained_once_each(postgres, folder):
 
 
 @pytest.mark.parametrize("round_", range(3))
+@pytest.mark.slow
 def test_eight_who_settle_at_once_retry_once(postgres, round_):
     dead = opened(postgres, process=elsewhere("other"), grace_s=0.0)
     dead.plan({"lr": 0.5, "momentum": 0.5})

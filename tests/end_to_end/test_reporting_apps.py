@@ -149,6 +149,7 @@ def test_a_run_in_another_app_is_what_is_told(app: App) -> None:
     assert "python app.py x=" in app.program.ok("recommend", "copy", "--storage", "copies.db").text
 
 
+@pytest.mark.slow
 def test_a_job_that_declares_another_goal_than_the_study_is_refused(app: App) -> None:
     words = ("hydra/sweeper/sampler=grid", "target=choice(0.2,0.3)", "x=2", "epochs=2")
     ran = app.ok(*words)
@@ -162,6 +163,7 @@ def test_a_job_that_declares_another_goal_than_the_study_is_refused(app: App) ->
     assert "hydra.sweeper.target=0.5, but the Run of the job declares target=0.2" in ran.text
 
 
+@pytest.mark.slow
 def test_a_stated_goal_needs_no_first_run_and_what_follows_the_loop_costs_no_record(
     app: App,
 ) -> None:
@@ -176,6 +178,7 @@ def test_a_stated_goal_needs_no_first_run_and_what_follows_the_loop_costs_no_rec
         assert trial.result.end == "epochs"
 
 
+@pytest.mark.slow
 def test_a_study_of_returned_values_takes_no_run(app: App) -> None:
     (app.program.folder / "app.py").write_text(
         LOOP.replace(
@@ -205,6 +208,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_returned_joules_fill_the_same_tables(app: App) -> None:
     (app.program.folder / "app.py").write_text(
         RETURNS.replace("ATTRIBUTES", '{"curve": curve, "spent_j": 50.0, "note": "hi"}')
@@ -220,6 +224,7 @@ def test_returned_joules_fill_the_same_tables(app: App) -> None:
     assert "trial 0: x=1" in energyopt(app, "recommend", "falls").text
 
 
+@pytest.mark.slow
 def test_joule_says_that_it_has_nothing_to_learn_from(app: App) -> None:
     (app.program.folder / "app.py").write_text(RETURNS.replace("ATTRIBUTES", "{}"))
     ran = app.ok("hydra.sweeper.n_trials=2")
@@ -228,6 +233,7 @@ def test_joule_says_that_it_has_nothing_to_learn_from(app: App) -> None:
     assert "planned_trainings=10: the jobs report no joules" in ran.text
 
 
+@pytest.mark.slow
 def test_a_default_that_fails_before_its_run_leaves_no_study_of_another_kind(app: App) -> None:
     source = (app.program.folder / "app.py").read_text()
     begin = "def main(cfg):\n"
@@ -351,6 +357,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_an_app_with_threads_is_not_forked(app: App) -> None:
     (app.program.folder / "app.py").write_text(THREADED)
     ran = app.ok("x=1,2", "hydra/sweeper/sampler=grid")

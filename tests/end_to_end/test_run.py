@@ -165,6 +165,7 @@ def test_a_full_disk_is_said_in_one_sentence(energyopt: Program) -> None:
     assert len(record(energyopt.folder / "kept").checkpoints) == 3
 
 
+@pytest.mark.slow
 def test_scikit_learn_pauses_and_resumes_without_torch(energyopt: Program) -> None:
     def train(folder: str, **context: object) -> subprocess.CompletedProcess[str]:
         given = RunContext(

@@ -188,6 +188,7 @@ def test_a_malicious_pickle_is_one(marker: Path) -> None:
 
 
 @pytest.mark.parametrize("target", HARMFUL)
+@pytest.mark.slow
 def test_no_group_of_a_setup_runs_harmful_code(target: str, marker: Path) -> None:
     node = harmful_node(target, marker)
     builders: dict[str, Callable[[TrialFactory], Any]] = {
@@ -414,6 +415,7 @@ def test_text_of_a_database_is_shown_as_it_is(studied: Program, text: str) -> No
                 assert text in ran.text, (command, ran.text)
 
 
+@pytest.mark.slow
 def test_text_of_a_database_is_exported_as_it_is(studied: Program, tmp_path: Path) -> None:
     record = trials_of(studied, "toy")[5]["result"]
     record["start"]["provenance"]["meter"] = LITERAL[0]

@@ -337,6 +337,7 @@ def install(tools: Path, checkout: Checkout) -> None:
     (info / "entry_points.txt").write_text(f"[energyopt.commands]\n{lines}\n")
 
 
+@pytest.mark.slow
 def test_one_study_uses_all_that_was_added(stranger: Stranger) -> None:
     ran = stranger.ok(
         *("-m", "task=wine", "model=line", "hardware=plug", "paradigm=drill", "objective=all_j"),
@@ -350,6 +351,7 @@ def test_one_study_uses_all_that_was_added(stranger: Stranger) -> None:
     assert [row["reason"] for row in rows] == ["enough: 2 evaluations are enough"] * 3
 
 
+@pytest.mark.slow
 def test_help_and_mistakes_know_the_names(stranger: Stranger) -> None:
     told = stranger.ok("--help").out
     assert re.search(r"^sampler=joule +joule, .*brute, bold", told, re.MULTILINE)
@@ -363,6 +365,7 @@ def test_help_and_mistakes_know_the_names(stranger: Stranger) -> None:
     assert "max_colours cannot be swept: it belongs to the whole study" in swept
 
 
+@pytest.mark.slow
 def test_a_command_of_another_package_is_a_command(stranger: Stranger) -> None:
     assert stranger.ok("greet", "world").out == "hello world\n"
     assert "Greet a user." in stranger.ok("help", "greet").out

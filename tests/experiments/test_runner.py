@@ -276,6 +276,7 @@ def test_splits_vary_with_the_seed_unless_they_are_fixed(name: str) -> None:
 
 @pytest.mark.parametrize("large", [False, True], ids=["usual", "large"])
 @pytest.mark.parametrize("name", experiment_names())
+@pytest.mark.slow
 def test_a_shipped_experiment_composes_and_comes_back(name: str, large: bool) -> None:
     found = read_experiment(name, large=large)
     assert Experiment.from_dict(json.loads(json.dumps(found.to_dict()))).name == name

@@ -238,6 +238,7 @@ def unreadable(tree: Powercap, monkeypatch: pytest.MonkeyPatch) -> Powercap:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.slow
 def test_zeusd_reads_what_this_user_may_not(
     unreadable: Powercap,
     tmp_path: Path,

@@ -280,6 +280,7 @@ def test_whatever_a_job_does_is_an_answer(forking, act, kind, words):
 
 
 @pytest.mark.parametrize(("act", "kind", "words"), ENDS[:5])
+@pytest.mark.slow
 def test_whatever_a_fresh_process_does_is_an_answer(folder, act, kind, words):
     check_end(run(make(folder, start_method="spawn"), act), kind, words)
 

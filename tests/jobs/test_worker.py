@@ -39,6 +39,7 @@ def loader_of(folder: Path) -> ConfigLoaderImpl:
 @pytest.mark.parametrize(
     "words", [["lr=0.1"], ["model=mlp", "lr=0.1"], ["~scheduler", "+scheduler=cosine"]], ids=str
 )
+@pytest.mark.slow
 def test_a_job_is_the_same(fixed: list[str], words: list[str]):
     remembered, kept = composed(fixed, words, remember=True)
     assert kept > 10

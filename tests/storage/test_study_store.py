@@ -387,6 +387,7 @@ def changed(**config: Any) -> Identity:
         ),
     ],
 )
+@pytest.mark.slow
 def test_another_question_is_refused_with_the_difference(
     open_study, database, identity, difference
 ):

@@ -48,6 +48,7 @@ def run(where: str, folder: Path, n_trials: int = N, **more: object) -> None:
 # A run that is left alone ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_trials_pause_and_the_best_go_on(where, folder):
     run(where, folder)
     study = check_in_steps(where, folder, N)
@@ -64,12 +65,14 @@ def test_trials_pause_and_the_best_go_on(where, folder):
     assert read_study(where, NAME) == study
 
 
+@pytest.mark.slow
 def test_at_several_at_a_time(where, folder):
     """Jobs of this process run one after the other, whatever is asked for."""
     run(where, folder, n_jobs=4)
     check_in_steps(where, folder, N)
 
 
+@pytest.mark.slow
 def test_more_trials_go_on_from_what_there_is(where, folder):
     run(where, folder, 4)
     before = read_study(where, NAME)
@@ -118,6 +121,7 @@ def test_what_is_paused_when_a_run_stops_early_stays_open(where, folder):
     check_in_steps(where, folder, N)
 
 
+@pytest.mark.slow
 def test_what_is_paused_ends_with_the_final_word_of_a_schedule(where, folder):
     class Final(Stops):
         final = True
@@ -150,6 +154,7 @@ def test_a_schedule_that_resumes_what_does_not_wait_is_refused(where, folder):
         small_study.run(where, folder, N, schedule=Wrong())
 
 
+@pytest.mark.slow
 def test_a_trial_whose_pause_is_elsewhere_waits(where, folder, capsys):
     small_study.run(where, folder, N, schedule=Stops())
     (folder / "1" / PAUSED).rename(folder / "elsewhere")
@@ -178,6 +183,7 @@ STEPS = (
         *(pytest.param(step, 3, marks=SLOW) for step in ("trained", "paused", "resumed", "told")),
     ],
 )
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_a_step_is_taken_up(where, folder, step, nth):
     assert forked(lambda: run(where, folder), f"{step}#{nth}:kill") == -signal.SIGKILL
     assert forked(lambda: run(where, folder)) == 0

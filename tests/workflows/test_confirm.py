@@ -187,6 +187,7 @@ def test_a_verdict_that_evaluation_turns_around_says_so():
 # The command -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_trains_with_the_same_seeds_and_says_who_wins(toy: Program) -> None:
     before = toy.ok("show", "toy").text
     ran = toy.ok("confirm", "toy", "--seeds", "3", "--top", "1")

@@ -65,6 +65,7 @@ def is_own(asked: str, url: str) -> bool:
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.slow
 def test_figures_and_units_are_on_the_page_of_the_study(
     browser: Browser, site: Site, dark: bool
 ) -> None:
@@ -76,6 +77,7 @@ def test_figures_and_units_are_on_the_page_of_the_study(
         expect(best).to_be_visible()
 
 
+@pytest.mark.slow
 def test_who_missed_the_target_is_not_labelled_best(browser: Browser, site: Site) -> None:
     with page_of(browser, f"{site.url}/trials") as page:
         items = page.get_by_role("button").filter(has_text=re.compile(r"^Trial \d"))
@@ -93,12 +95,14 @@ def test_who_missed_the_target_is_not_labelled_best(browser: Browser, site: Site
         assert record["end"] == "epochs"
 
 
+@pytest.mark.slow
 def test_the_note_is_the_summary(browser: Browser, site: Site) -> None:
     with page_of(browser, f"{site.url}/note") as page:
         expect(page.get_by_text("Study small: 3 trials")).to_be_visible(timeout=30_000)
         expect(page.get_by_text("estimated by cpu-time").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_looking_leaves_no_mark(browser: Browser, missed: Program, site: Site) -> None:
     file = missed.folder / "studies" / "energyopt.db"
     before = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -123,6 +123,7 @@ def shown(tab: Page) -> list[tuple[str, str, str]]:
     return [(row[5], row[2], row[3]) for row in cells]
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_what_the_database_holds(
     studied: Program, page: Path, browser: Browser
 ) -> None:
@@ -212,6 +213,7 @@ def test_a_mark_says_its_parameters(page: Path, browser: Browser) -> None:
 @pytest.mark.parametrize(
     ("scheme", "size"), [("light", _WIDE), ("dark", _WIDE), ("light", _NARROW)]
 )
+@pytest.mark.slow
 def test_axe_finds_nothing(
     page: Path, browser: Browser, scheme: Scheme, size: tuple[int, int]
 ) -> None:
@@ -332,6 +334,7 @@ _KINDS: Sequence[tuple[Callable[[], StudyRecord], Sequence[str]]] = [
 
 
 @pytest.mark.parametrize(("make", "words"), _KINDS, ids=range(len(_KINDS)))
+@pytest.mark.slow
 def test_studies_of_all_kinds(
     browser: Browser,
     tmp_path: Path,
