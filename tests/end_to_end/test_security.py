@@ -599,8 +599,8 @@ def test_no_trial_finds_the_password(energyopt: Program, postgres: str, method: 
         "-m", *TINY, *SPACE, *words, "n_trials=1", "study=x", ENERGYOPT_STORAGE=url, MINE=url
     ) as process:
         out, err = process.communicate(timeout=120)
-    # The trial, its parent, the command.
-    assert "looked at 3 found []" in " ".join((out + err).split())
+    # The trial, its parent, the command, and a worker of xdist if it has one.
+    assert re.search(r"looked at [34] found \[\]", " ".join((out + err).split()))
 
 
 @pytest.mark.slow

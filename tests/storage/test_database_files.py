@@ -168,6 +168,7 @@ def test_a_lock_is_of_the_file_and_not_of_its_name(tmp_path):
         folder = tmp_path / str(number)
         folder.mkdir()
         first = str(folder / "study.db")
+        make_database(Path(first))  # one that is not made yet has no other name
         command = [sys.executable, "-c", HOLD, first]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
             assert holder.stdout is not None
