@@ -87,11 +87,18 @@ def remove_of(pid: int) -> None:
 
 
 def kill_of(pid: int) -> None:
-    """Kill all that is in the cgroup that a child of this process has made; needs Linux 5.14."""
+    """Kill all that is in the cgroup that a child of this process has made; needs Linux 5.14.
+
+    One of that name which the child is not in is another's: of a dead process that had its number,
+    or of one that has it in another namespace.
+    """
     parent = _current()
-    if parent is not None:
-        with contextlib.suppress(OSError):
-            (parent / f"{_PREFIX}{pid}" / "cgroup.kill").write_text("1")
+    if parent is None:
+        return
+    folder = parent / f"{_PREFIX}{pid}"
+    with contextlib.suppress(OSError):
+        if str(pid) in (folder / "cgroup.procs").read_text().split():
+            (folder / "cgroup.kill").write_text("1")
 
 
 def remove_left(parent: Path) -> None:
