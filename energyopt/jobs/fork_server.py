@@ -27,6 +27,7 @@ from typing import NoReturn
 
 from energyopt.errors import LauncherError
 from energyopt.hardware.cgroup import remove_of
+from energyopt.hardware.host import descendants
 from energyopt.hardware.process_end import describe_left, end_orphans, end_tree
 from energyopt.hardware.process_tree import adopt_orphans, reap_orphans
 from energyopt.jobs.worker import Job, JobRunner, send, setup_job_process
@@ -224,6 +225,7 @@ def _serve(
     die_with_parent(coordinator)
     program.remember_configs()
     hazard = None if warm_up is None else warm_up()
+    helpers = tuple(descendants(os.getpid()))  # of what was imported, for all jobs
     with contextlib.suppress(OSError):  # the coordinator is gone
         control.send(_READY if hazard is None else hazard.encode())
     sys.stdout.flush()  # or each job would print it again
@@ -238,14 +240,14 @@ def _serve(
                 if key.fd in running:
                     ready.unregister(key.fd)
                     ended = running.pop(key.fd)
-                    _report(key.fd, ended, [job.pid for job in running.values()])
+                    _report(key.fd, ended, [*helpers, *(job.pid for job in running.values())])
                     continue
                 request = b""
                 if key.fd == control.fileno():
                     with contextlib.suppress(ConnectionResetError):  # it did not read our answer
                         request, descriptors, _, _ = socket.recv_fds(control, 16, 2)
                 if not request:  # the coordinator closed the socket, or died
-                    _kill_all([job.pid for job in running.values()], clean_up)
+                    _kill_all([job.pid for job in running.values()], helpers, clean_up)
                     return None
                 channel, status = descriptors
                 pid = os.fork()
@@ -286,13 +288,15 @@ def _kill_late(jobs: Iterable[_Running]) -> float:
     return next_s
 
 
-def _kill_all(pids: Sequence[int], clean_up: Callable[[], object] | None) -> None:
-    """Kill the jobs, and clean up after them."""
+def _kill_all(
+    pids: Sequence[int], helpers: Sequence[int], clean_up: Callable[[], object] | None
+) -> None:
+    """Kill the jobs with what they started, and clean up after them."""
     for pid in pids:
         end_tree(pid)
     for pid in pids:
         os.waitpid(pid, 0)
-    end_orphans(())
+    end_orphans(helpers)
     if pids and clean_up is not None:
         clean_up()
 
@@ -327,8 +331,8 @@ def _report(pidfd: int, job: _Running, others: Sequence[int]) -> None:
     Args:
         pidfd: Descriptor of its process.
         job: The job.
-        others: Processes of the jobs that run on. They adopt their orphans, so what else is there
-            is left by jobs that have ended.
+        others: Processes of the jobs that run on, and helpers. Jobs adopt their orphans, so what
+            else there is was left by jobs that have ended.
     """
     # Its children, before it is waited for: until then no other process can have its number.
     kill_groups([job.pid])

@@ -37,6 +37,7 @@ from energyopt.utils.paths import STORAGE_VARIABLE
 from energyopt.utils.process import kill_groups
 
 _TIMEOUT = above_zero("a number of seconds").or_null()
+_EXIT_S = 5.0  # for a job's last output, and its functions for the exit
 _LONG_S = 3600.0  # no poll waits for more than some days
 _KEY = "hydra.job.env_set."
 _ENVIRONMENT = f"++{_KEY}"
@@ -254,19 +255,20 @@ class LocalLauncher(Launcher):
         finally:
             os.close(writer)
         self._fresh.add(process)
-        answer = b""
-        assert process.stdin is not None  # noqa: S101  # for the type checker
-        with (
-            os.fdopen(reader, "rb") as pipe,
-            contextlib.suppress(BrokenPipeError),
-            process.stdin as lifeline,  # the job ends when it is closed, also by our death
-        ):
-            pickle.dump(payload, lifeline)
-            lifeline.flush()
-            late = _is_late(pipe, self._ready().timeout_s)
-            if late:
-                _end(process)
-            answer = pipe.read()
+        answer, late = b"", False
+        lifeline = process.stdin
+        assert lifeline is not None  # noqa: S101  # for the type checker
+        with contextlib.suppress(BrokenPipeError), lifeline:
+            # The job ends when the lifeline is closed, also by our death.
+            with os.fdopen(reader, "rb") as pipe:
+                pickle.dump(payload, lifeline)
+                lifeline.flush()
+                late = _is_late(pipe, self._ready().timeout_s)
+                if late:
+                    _end(process)
+                answer = pipe.read()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_EXIT_S)
         status = process.wait()
         kill_groups([process.pid])  # children of the job, where it has no supervisor
         self._fresh.discard(process)

@@ -21,7 +21,7 @@ from energyopt.hardware.process_tree import adopt_orphans, reap_orphans
 from energyopt.utils.process import die_with_parent, kill_groups
 
 
-def supervise(lifeline: int, answer: int) -> None:
+def supervise(lifeline: int, answer: int) -> bool:
     """Return in a child, the job; end it when the other end of a pipe is closed, or on SIGTERM.
 
     This process ends as its child does, after all that the child started.
@@ -29,17 +29,31 @@ def supervise(lifeline: int, answer: int) -> None:
     Args:
         lifeline: The pipe; only the child reads it.
         answer: A descriptor that is the child's alone.
+
+    Returns:
+        False in this process, where the system has no supervisor: it needs Linux 5.3.
     """
+    if not _can_wait():
+        return False
     supervisor = os.getpid()
     pid = os.fork()
-    if pid == 0:
-        os.setpgid(0, 0)
+    if pid != 0:
+        os.close(answer)
         adopt_orphans()
-        die_with_parent(supervisor)
-        return
-    os.close(answer)
+        _end_as(_wait(pid, lifeline))
+    os.setpgid(0, 0)
     adopt_orphans()
-    _end_as(_wait(pid, lifeline))
+    die_with_parent(supervisor)
+    return True
+
+
+def _can_wait() -> bool:
+    """Return True if the end of a process can be waited for with other events."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (OSError, AttributeError):  # a sandbox may refuse it
+        return False
+    return True
 
 
 def _wait(pid: int, lifeline: int) -> int:
@@ -60,6 +74,7 @@ def _wait(pid: int, lifeline: int) -> int:
         is_requested = True
         end_tree(pid)
     kill_groups([pid])
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # soon its number may be another's
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     sentence = describe_left(end_orphans(()), pid)
     if sentence is not None and not is_requested:

@@ -109,7 +109,8 @@ class HydraJobs:
         returned.cfg = returned.hydra_cfg = None  # large, and known to the coordinator
         show_all_frames(self.all_frames)
         # A study shows the failures of its jobs itself, and each of them has this variable.
-        is_in_study = any(VARIABLE in override for override in job.overrides)
+        keys = (override.partition("=")[0] for override in job.overrides)
+        is_in_study = any(key.rpartition(".")[2] == VARIABLE for key in keys)
         return pickled(returned, prints=self.output == "file" or not is_in_study)
 
     def _compose(self, job: Job) -> DictConfig:
@@ -203,11 +204,12 @@ def _output_folder() -> tuple[Path, ...]:
 def main() -> None:
     """Run a job in a fresh interpreter: read it from standard input, answer on a pipe."""
     answer = int(sys.argv[1])
-    if sys.platform.startswith("linux"):
-        supervise(sys.stdin.fileno(), answer)
+    is_supervised = supervise(sys.stdin.fileno(), answer)
     payload: dict[str, Any] = pickle.load(sys.stdin.buffer)  # noqa: S301  # from our parent
     sys.path[:] = payload["path"]
-    threading.Thread(target=_end_with, args=(os.dup(sys.stdin.fileno()),), daemon=True).start()
+    if not is_supervised:
+        lifeline = os.dup(sys.stdin.fileno())
+        threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     with os.fdopen(answer, "wb") as pipe:
         pipe.write(_run(payload["program"]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import faulthandler
 import os
@@ -122,6 +123,14 @@ def die_with_daemons(cfg: DictConfig) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def write_at_exit(cfg: DictConfig) -> None:
+    def write() -> None:
+        time.sleep(0.3)
+        Path(cfg.x).write_text("written")
+
+    atexit.register(write)
+
+
 def meet_three_others(cfg: DictConfig) -> bool:
     """Return True once four jobs have left their mark in a folder, False after a minute."""
     folder = Path(cfg.x)
@@ -163,6 +172,7 @@ ACTS: dict[str, Callable[[DictConfig], Any]] = {
     "daemons and a wait": leave_daemons_and_wait,
     "daemons and death": die_with_daemons,
     "hang in another group": hang_in_another_group,
+    "write at exit": write_at_exit,
     "meet three others": meet_three_others,
     "sleep": lambda cfg: time.sleep(cfg.x),
 }
@@ -323,6 +333,29 @@ def test_what_left_the_jobs_session_is_ended_with_it_and_said(
     said = capfd.readouterr().err
     assert all(f"({pid})" in said for pid in daemons)
     assert "was ended as well" in said
+
+
+def test_what_was_started_before_any_job_is_left_alone(folder):
+    helpers = folder / "helpers"
+
+    def warm_up() -> None:
+        helpers.write_text(str(subprocess.Popen(["sleep", "60"]).pid))
+
+    launcher = make(folder, start_method="fork")
+    launcher.open(warm_up)
+    assert run(launcher, "child").status == JobStatus.COMPLETED
+    helper = int(helpers.read_text())
+    assert not gone(helper)
+    launcher.close()
+    assert not gone(helper)
+    os.kill(helper, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_fresh_process_ends_by_itself_after_its_answer(folder, tmp_path):
+    with opened(folder, start_method="spawn") as launcher:
+        assert run(launcher, "write at exit", tmp_path / "end").status == JobStatus.COMPLETED
+    assert (tmp_path / "end").read_text() == "written"
 
 
 def test_daemons_of_a_job_that_runs_on_are_left_alone(forking, tmp_path):
