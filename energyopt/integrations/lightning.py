@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,13 @@ except ImportError as error:  # names the extra; `pytorch_lightning` has classes
     raise ImportError("EnergyCallback needs: pip install 'energyopt[lightning]'") from error
 
 from energyopt.core.metric import Mode
-from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError
-from energyopt.integrations.trainer_loop import TrainerLoop
-from energyopt.training.run import Run
+from energyopt.integrations.trainer_loop import LoopCallback, TrainerLoop
 
 _ENDLESS = (None, -1)  # values of Trainer(max_epochs=...)
 
 
-class EnergyCallback(Callback):
+class EnergyCallback(LoopCallback, Callback):
     """Report the fits of a `Trainer` as a `Run`.
 
         callback = EnergyCallback("val_loss", "min", target=0.35)
@@ -68,16 +66,6 @@ class EnergyCallback(Callback):
         self._global_step = 0
 
     @property
-    def run(self) -> Run:
-        """The run."""
-        return self._loop.run
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """The hyperparameters, with what a search chose."""
-        return self._loop.run.params
-
-    @property
     def ckpt_path(self) -> Path | None:
         """The checkpoint for `fit(ckpt_path=...)`; None where the training begins.
 
@@ -86,11 +74,6 @@ class EnergyCallback(Callback):
         """
         self._takes_checkpoint = True
         return self._loop.checkpoint
-
-    @property
-    def result(self) -> TrialResult:
-        """The record, once the fit is over."""
-        return self._loop.run.result
 
     # The loop ------------------------------------------------------------------------------------
 

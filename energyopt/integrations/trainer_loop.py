@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, TrialError
 from energyopt.training.checkpointing import PAUSE_FOLDER, random_state, set_random_state
 from energyopt.training.run import Run
@@ -170,6 +171,27 @@ class TrainerLoop:
         self._log(energies)
         if self._on_report is not None:
             self._on_report(point)
+
+
+class LoopCallback:
+    """The run of a trainer's callback, for its user."""
+
+    _loop: TrainerLoop
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self._loop.run
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The hyperparameters, with what a search chose."""
+        return self._loop.run.params
+
+    @property
+    def result(self) -> TrialResult:
+        """The record, once the training is over."""
+        return self._loop.run.result
 
 
 @contextmanager

@@ -13,15 +13,13 @@ except ImportError as error:
     raise ImportError("EnergyCallback needs: pip install 'energyopt[transformers]'") from error
 
 from energyopt.core.metric import Mode
-from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError
-from energyopt.integrations.trainer_loop import TrainerLoop
-from energyopt.training.run import Run
+from energyopt.integrations.trainer_loop import LoopCallback, TrainerLoop
 
 _PREFIX = "eval_"
 
 
-class EnergyCallback(TrainerCallback):
+class EnergyCallback(LoopCallback, TrainerCallback):
     """Report the training of a `Trainer` as a `Run`.
 
         callback = EnergyCallback("eval_loss", "min", target=0.35)
@@ -63,16 +61,6 @@ class EnergyCallback(TrainerCallback):
         self._unmonitored: dict[str, float] | None = None  # what an evaluation had instead
 
     @property
-    def run(self) -> Run:
-        """The run."""
-        return self._loop.run
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """The hyperparameters, with what a search chose."""
-        return self._loop.run.params
-
-    @property
     def checkpoint(self) -> str | None:
         """The checkpoint for `train(resume_from_checkpoint=...)`; None where it begins.
 
@@ -82,11 +70,6 @@ class EnergyCallback(TrainerCallback):
         self._takes_checkpoint = True
         path = self._loop.checkpoint
         return None if path is None else str(path)
-
-    @property
-    def result(self) -> TrialResult:
-        """The record, once the training is over."""
-        return self._loop.run.result
 
     # The loop ------------------------------------------------------------------------------------
 
