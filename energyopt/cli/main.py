@@ -104,9 +104,9 @@ def _exit_with(error: Exception) -> NoReturn:
     """Print an error for the user and exit with its code."""
     from energyopt.config.error_messages import explain
     from energyopt.errors import TrialsFailedError
-    from energyopt.utils.failure import frames_of, has_own_code
+    from energyopt.utils.failure import attached_traceback, frames_of, has_own_code
 
-    if has_own_code(error):
+    if has_own_code(error) and not attached_traceback(error):  # else the sweeper has printed it
         sys.stderr.write(f"{frames_of(error)}\n")
     _print_message(explain(error))
     is_of_trials = isinstance(error.__cause__, TrialsFailedError)  # Hydra's plugin wraps it

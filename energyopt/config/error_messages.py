@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 
@@ -10,15 +9,20 @@ from hydra.errors import OverrideParseException
 
 from energyopt.errors import EnergyoptError
 from energyopt.utils.paths import conf_dir
+from energyopt.utils.text import near_word
 
 _HINT = "HYDRA_FULL_ERROR=1 shows where"
 
 
-def explain(error: BaseException) -> str:
+def explain(error: BaseException, *, is_own_app: bool = True) -> str:
     """Return an error as one sentence.
 
     Our own errors are sentences already; Hydra's and OmegaConf's are translated; any other keeps
     its message, with a hint to its traceback.
+
+    Args:
+        error: The error.
+        is_own_app: Whether our own configs and their keys are meant.
     """
     chain = _chain(error)
     for link in chain:
@@ -30,7 +34,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'}: {error.strerror}"
     text = "\n".join(dict.fromkeys(str(link) for link in chain if str(link)))
-    for pattern, translate in _TRANSLATIONS.items():
+    translations = {**(_OF_OUR_CONFIGS if is_own_app else {}), **_OF_ALL_CONFIGS}
+    for pattern, translate in translations.items():
         match = re.search(pattern, text, re.MULTILINE | re.DOTALL)
         if match:
             return _one_line(translate(match, text))
@@ -57,14 +62,14 @@ def _unknown_key(match: re.Match[str], _text: str) -> str:
     key = match["key"]
     group, _, name = key.rpartition(".")
     if group == "hardware":
-        near = difflib.get_close_matches(name, _hardware_keys(), n=1)
-        hint = f"did you mean hardware.{near[0]}? " if near else ""
+        near = near_word(name, _hardware_keys())
+        hint = f"did you mean hardware.{near}? " if near else ""
         return f"{key}: there is no such key; {hint}there are {', '.join(_hardware_keys())}"
     rule = key.removeprefix("stopping.rules.").partition(".")[0]
     if group.startswith("stopping.rules") and rule in _options("stopping"):
         return f"{key}: there is no such key; choose the rule, and see --cfg job: stopping=[{rule}]"
-    near = difflib.get_close_matches(name, _root_keys(), n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = near_word(name, _root_keys())
+    hint = f"did you mean {near}? " if near else ""
     return f"{key}: there is no such key; {hint}--help lists them, +{key}=... adds one"
 
 
@@ -132,11 +137,15 @@ def _missing(match: re.Match[str], _text: str) -> str:
     return f"{match['key']} has no value; set it with {match['key']}=..."
 
 
-_TRANSLATIONS: Mapping[str, Callable[[re.Match[str], str], str]] = {
+_Translations = Mapping[str, Callable[[re.Match[str], str], str]]
+
+_OF_OUR_CONFIGS: _Translations = {
     r"Could not override '(?P<key>[^']+)'\.\s*To append": _unknown_key,
     r"Could not override '(?P<key>[^']+)'": _unknown_group,
-    r"Could not find '(?P<path>[^']+/[^']+)'": _unknown_option,
     r"Could not load '(?P<path>[^']+/[^']+)'": _unknown_choice,
+}
+_OF_ALL_CONFIGS: _Translations = {
+    r"Could not find '(?P<path>[^']+/[^']+)'": _unknown_option,
     r"Cannot find primary config '(?P<name>[^']+)'": _unknown_config,
     r"Missing mandatory value: (?P<key>\S+)": _missing,
     r"Sweep parameters '(?P<word>.*?)' requires --multirun": _without_m,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from energyopt.errors import EnergyoptError, SamplerError
 from energyopt.search.space import on_step
+from energyopt.utils.failure import about, failure_of
 from energyopt.utils.missing_packages import describe_import_error
 
 # What a sampler passes on from the storage that it reads, and our own sentences.
@@ -37,20 +37,9 @@ def blamed_on(culprit: str) -> Iterator[None]:
     except ImportError as error:
         raise SamplerError(f"{culprit}: {describe_import_error(error)}") from error
     except Exception as error:
-        lines = str(error).strip().splitlines()
-        message = f": {lines[0]}" if lines else ""
-        raise SamplerError(f"{culprit} raised {type(error).__name__}{message}") from error
-
-
-def traceback_of(error: SamplerError) -> str:
-    """Return the traceback of the code that raised, without our own frames above it."""
-    cause = error.__cause__
-    if cause is None:
-        return ""
-    frames = cause.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
-        frames = frames.tb_next
-    return "".join(traceback.format_exception(type(cause), cause, frames)).rstrip()
+        failure = failure_of(error)
+        sentence = SamplerError(f"{culprit} raised {failure.reason}")
+        raise about(sentence, failure.traceback) from error
 
 
 def name_of(part: object) -> str:

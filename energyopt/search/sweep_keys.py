@@ -86,7 +86,8 @@ class SweepKeys:
         n_trials: Total number of trials of the study.
         n_jobs: Number of parallel trials.
         max_failures: Number of failed trials that ends the run; None for no limit.
-        max_failure_rate: Share of n_trials that may fail; None for any.
+        max_failure_rate: Share of n_trials that may fail, instead of the default number of
+            `max_failures`; None for any.
         heartbeat_s: Interval of heartbeats, in s; after ten missed ones other hosts consider a
             run crashed.
         storage_wait_s: How long to retry a storage that does not answer, in s.

@@ -179,7 +179,7 @@ def check_same(
     if differences:
         raise StudyError(
             f"study {name} was created with other settings than this run ({'; '.join(differences)})"
-            f"; repeat its overrides to continue it, or give another {name_key}=name"
+            f"; set these back to continue it, or give another {name_key}=name"
         )
 
 

@@ -25,6 +25,7 @@ _REPLACING = ("hydra.sweeper.sampler", "hydra.sweeper.sampler._target_")  # type
 _TPE = "optuna.samplers.TPESampler"
 _TYPES = ("float", "int", "categorical")
 _AXIS_KEYS = ("type", "low", "high", "step", "log", "choices")
+_IN_MEMORY = ("sqlite:", "sqlite:///:memory:")
 _DATABASES = "studies are kept in SQLite files and in PostgreSQL"
 _INSTEAD = "write a file, such as storage: study.db, or null for one in the sweep's folder"
 
@@ -186,7 +187,8 @@ def storage_of(storage: Any, key: str) -> str | None:
         return _storage_of_node(storage, key)
     if not isinstance(storage, str) or not storage.strip() or storage.lstrip().startswith("{"):
         raise ConfigError(f"{key}={storage!r}: {_DATABASES}; {_INSTEAD}")
-    return storage
+    is_moved = key != "storage"  # our own app's key has a default, which a null would hide
+    return None if is_moved and storage.rstrip("/") in _IN_MEMORY else storage
 
 
 def _storage_of_node(node: Mapping[str, Any], key: str) -> str | None:

@@ -25,6 +25,7 @@ _DIRECTIONS: Mapping[str, Literal["minimize", "maximize"]] = {
     "minimize": "minimize",
     "maximize": "maximize",
 }
+_NOT_OFFERED = ("app", "reuse")  # our own app's, and an old name
 _HYDRAS = ("_target_", "_recursive_", "_convert_", "_partial_")
 
 
@@ -58,6 +59,12 @@ class Options(SweepKeys):
         roots = {key.name: key.root for key in DECLARED if key.root is not None}
         is_root = self.app is not None and name in roots
         return roots[name] if is_root else f"hydra.sweeper.{name}"
+
+    @property
+    def failure_limit(self) -> int | None:
+        """Number of failed trials that ends a run: a stated rate replaces the default number."""
+        is_default = self.max_failures == Options().max_failures
+        return None if is_default and self.max_failure_rate is not None else self.max_failures
 
     @property
     def is_goal_stated(self) -> bool:
@@ -114,9 +121,10 @@ def _refuse_unknown(node: Mapping[str, Any], names: Sequence[str]) -> None:
     Raises:
         ConfigError: Naming the first of them.
     """
+    offered = [name for name in names if name not in _NOT_OFFERED]
     for key in map(str, node):
         if key not in names and key not in _HYDRAS:
-            hint = did_you_mean(key, names, "hydra.sweeper.")
+            hint = did_you_mean(key, offered, "hydra.sweeper.")
             raise ConfigError(f"hydra.sweeper.{key}: energyopt's sweeper has no such key; {hint}")
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
-import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from hydra.plugins.launcher import Launcher
@@ -15,7 +12,6 @@ from omegaconf import DictConfig
 from optuna.pruners import BasePruner
 
 from energyopt.config.instantiate import make_sampler
-from energyopt.config.trust import trusted_target
 from energyopt.errors import ConfigError
 from energyopt.search.pruner_names import PRUNERS, pruner_name
 from energyopt.search.quiet import quiet_optuna
@@ -23,6 +19,7 @@ from energyopt.search.sampler_names import sampler_name
 from energyopt.sweep.group_options import stopping_options
 from energyopt.sweep.options import Options
 from energyopt.sweep.reporting_code import may_report
+from energyopt.utils.text import near_word
 
 _KEY = "hydra.sweeper.pruner"
 _UNREACHABLE = ("RayAWSLauncher", "RQLauncher")  # their workers have folders of their own
@@ -66,13 +63,13 @@ def make_pruner(
             f"{_KEY}={pruner_name(node)}: jobs of {name} cannot reach the study, because they do "
             "not share its folder; leave it null, or choose another hydra/launcher"
         )
-    if options.monitor is None and not may_report(function):
+    if options.monitor is None and not may_report(function, config):
         raise ConfigError(
             f"{_KEY}={pruner_name(node)} judges what jobs report by an energyopt.Run, and no code "
             "of this app names energyopt; make a Run in the job, or leave the key null. If code "
             "elsewhere makes one, state hydra.sweeper.monitor, mode, target and epochs"
         )
-    _check_options(node, config)
+    _check_packages(node)
     with quiet_optuna():
         pruner = make_sampler(node, {}, config, _KEY)
     if not isinstance(pruner, BasePruner):
@@ -94,8 +91,8 @@ def _node(spec: object) -> dict[str, Any]:
             f"{_KEY} has {', '.join(map(str, spec))}, but no _target_: choose "
             "hydra/sweeper/pruner=NAME as well, or name its class"
         )
-    near = difflib.get_close_matches(str(spec), PRUNERS, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = near_word(str(spec), PRUNERS)
+    hint = f"did you mean {near}? " if near else ""
     raise ConfigError(
         f"{_KEY}={spec} is not known; {hint}choose {', '.join(PRUNERS)}, or give your own as "
         f"'{_KEY}={{_target_: my_code.MyPruner}}'"
@@ -120,8 +117,9 @@ def _check_pauses(options: Options, node: Mapping[str, Any]) -> None:
     name = pruner_name(node)
     if sampler_name(options.sampler) == "joule":
         raise ConfigError(
-            f"{_KEY}={name} and sampler=joule, which pauses and resumes trials itself to compare "
-            "two objectives: choose hydra/sweeper/sampler=tpe, or leave the pruner null"
+            f"{_KEY}={name} and hydra/sweeper/sampler=joule, which pauses and resumes trials "
+            "itself to compare two objectives: choose hydra/sweeper/sampler=tpe, or leave the "
+            "pruner null"
         )
     if stopping_options(options.stopping)["schedule"] not in ("auto", None):
         raise ConfigError(
@@ -130,17 +128,6 @@ def _check_pauses(options: Options, node: Mapping[str, Any]) -> None:
         )
 
 
-def _check_options(node: Mapping[str, Any], config: DictConfig) -> None:
-    """Check that the class has the options, and the packages that it needs."""
-    target = str(node["_target_"])
-    trusted = list(config.get("trusted_targets") or [])
-    names = inspect.signature(trusted_target(target, (Path.cwd(),), trusted)).parameters
-    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in names.values())
-    for key in node:
-        if takes_any or key in names or key.startswith("_"):
-            continue
-        near = difflib.get_close_matches(key, names, n=1)
-        hint = f"did you mean {_KEY}.{near[0]}?" if near else f"it has {', '.join(names) or 'none'}"
-        raise ConfigError(f"{_KEY}.{key}: {target.rpartition('.')[2]} has no such option; {hint}")
+def _check_packages(node: Mapping[str, Any]) -> None:
     if pruner_name(node) == "wilcoxon" and importlib.util.find_spec("scipy") is None:
         raise ConfigError(f"{_KEY}=wilcoxon needs the package scipy: install it")

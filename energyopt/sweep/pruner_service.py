@@ -18,6 +18,7 @@ from energyopt.core.journal import JournalReader
 from energyopt.core.verdict import Verdict, write_verdict
 from energyopt.errors import JournalError, StorageError, TrialError
 from energyopt.storage.trial_reports import TrialReports
+from energyopt.utils.failure import reason_of
 
 _PAUSE_S = 0.02  # between two looks at the journals of jobs on this host
 _PAUSE_ELSEWHERE_S = 0.5  # of those on others, through a shared file system
@@ -121,6 +122,6 @@ class PrunerService:
             return None
         # A pruner may be a user's code: what it raises fails the trial, and leaves the others.
         except Exception as error:
-            trial.failure = f"hydra.sweeper.pruner {self._name}: {type(error).__name__}: {error}"
+            trial.failure = f"hydra.sweeper.pruner {self._name}: {reason_of(error)}"
             return trial.failure
         return f"{self._name}: at report {step + 1} {self._metric} is {value:.4g}"

@@ -43,8 +43,13 @@ _NEEDED = {
 }
 
 
-def check_options(space: Space, composer: Composer) -> None:
+def check_options(space: Space, composer: Composer, *, is_own_app: bool) -> None:
     """Check that each option of the swept groups can be composed.
+
+    Args:
+        space: The space.
+        composer: Composes its points.
+        is_own_app: Whether hints may name our own groups and keys.
 
     Raises:
         ConfigError: Naming the option, and the choice without it.
@@ -54,7 +59,7 @@ def check_options(space: Space, composer: Composer) -> None:
         options = dimension.grid()[:n_left]
         n_left -= len(options)
         refused = {
-            option: explain(error)
+            option: explain(error, is_own_app=is_own_app)
             for option in options
             if (error := _composition_error(space, composer, dimension, option)) is not None
         }
@@ -78,13 +83,14 @@ def _composition_error(
     return None
 
 
-def check_values(space: Space, composer: Composer, rule: Rule) -> None:
+def check_values(space: Space, composer: Composer, rule: Rule, *, is_own_app: bool) -> None:
     """Check the values of the swept keys that are no groups.
 
     Args:
         space: The space, whose options were checked.
         composer: Has composed them.
         rule: Says why a key may not have a value.
+        is_own_app: Whether hints may name our own groups and keys.
 
     Raises:
         ConfigError: Naming the key, the value, what is allowed and what to write.
@@ -100,7 +106,7 @@ def check_values(space: Space, composer: Composer, rule: Rule) -> None:
             reason = test(value)
             if reason is not None:
                 raise ConfigError(_refusal(space, dimension, value, reason, test))
-    _check_composition(space, composer)
+    _check_composition(space, composer, partial(explain, is_own_app=is_own_app))
 
 
 def _why_not(cfg: DictConfig, dimension: Dimension, value: Value) -> str | None:
@@ -178,7 +184,9 @@ def _in_whole(dimension: Dimension) -> str:
     return f"{dimension.element}={f'tag(log,{sweep})' if axis.log else sweep}"
 
 
-def _check_composition(space: Space, composer: Composer) -> None:
+def _check_composition(
+    space: Space, composer: Composer, describe: Callable[[BaseException], str]
+) -> None:
     """Compose the default options with a value of each other key: the rest that may be wrong."""
     groups = composer.default_groups()
     params = groups | {d.key: d.ends()[0] for d in composer.present(groups)}
@@ -189,5 +197,5 @@ def _check_composition(space: Space, composer: Composer) -> None:
             try:
                 composer.compose(space.overrides({**groups, key: params[key]}))
             except Exception as cause:
-                raise ConfigError(f"{key}={params[key]}: {explain(cause)}") from cause
-        raise ConfigError(explain(error)) from error
+                raise ConfigError(f"{key}={params[key]}: {describe(cause)}") from cause
+        raise ConfigError(describe(error)) from error

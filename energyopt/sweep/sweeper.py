@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
 from energyopt.errors import (
     ConfigError,
-    SamplerError,
     StorageError,
     TrialsFailedError,
 )
@@ -31,7 +29,6 @@ from energyopt.jobs.app_config import config_folders
 from energyopt.jobs.fork_server import ForkedJob
 from energyopt.report.console import say, waiting
 from energyopt.report.live import LiveStudy
-from energyopt.search.guarded_sampler import traceback_of
 from energyopt.search.history_builder import HistoryBuilder
 from energyopt.search.space import Value
 from energyopt.storage.command_account import CommandAccount
@@ -100,19 +97,20 @@ class StudySweeper:
         self._app: OtherApp | OwnApp = app(multirun, options, self._space, self._composer)
         self._check_space()
         refuse_kept_password(OmegaConf.to_container(config, resolve=False))
-        check_options(self._space, self._composer)
+        is_own_app = options.app is not None
+        check_options(self._space, self._composer, is_own_app=is_own_app)
         self._composer.check()
         self._samplers = SamplerFactory(
             options, config, self._space, self._composer, lambda: self._app.goal
         )
         self._identity = self._app.identify()
-        check = check_any_name if options.app is None else check_name
+        check = check_name if is_own_app else check_any_name
         check(self._app.name)
         # Before the study exists: a schedule that cannot be made must leave none.
         self._samplers.schedule(self._samplers.sampler(0))
         if options.grid:
             check_grid(self._space)
-        check_values(self._space, self._composer, self._app.refusal)
+        check_values(self._space, self._composer, self._app.refusal, is_own_app=is_own_app)
         self._refuse_shared_pickles()
         self._app.make_launcher()
 
@@ -138,7 +136,7 @@ class StudySweeper:
         if not self._is_search:
             self._repeat()
             return
-        with _tracebacks_of_samplers(), interrupting(), ExitStack() as stack:
+        with interrupting(), ExitStack() as stack:
             meters = CommandMeters.of(app.hardware)
             app.open(stack)
             self._rehearse()
@@ -294,7 +292,7 @@ class StudySweeper:
             adapter=self._app,
             limits=Limits(
                 n_trials=options.n_trials,
-                max_failures=options.max_failures,
+                max_failures=options.failure_limit,
                 max_failure_rate=options.max_failure_rate,
                 heartbeat_s=options.heartbeat_s,
                 storage_wait_s=options.storage_wait_s,
@@ -382,7 +380,8 @@ def _study_notes(store: StudyStore, n_reconciled: int, n_trials: int) -> list[st
     """Return the lines to print about the study before the first trial of this run."""
     notes = [] if store.note is None else [store.note]
     if store.n_finished() >= n_trials and not store.paused():
-        trials = "its trial" if n_trials == 1 else f"all of its {n_trials} trials"
+        n_finished = store.n_finished()
+        trials = "its trial" if n_finished == 1 else f"all of its {n_finished} trials"
         notes.append(f"the study has {trials}: nothing is missing")
     if n_reconciled:
         trials = "1 trial" if n_reconciled == 1 else f"{n_reconciled} trials"
@@ -394,19 +393,8 @@ def _study_notes(store: StudyStore, n_reconciled: int, n_trials: int) -> list[st
     other_runs = store.others()
     if other_runs:
         runs = ", ".join(map(str, other_runs))
-        notes.append(f"the study is shared with {runs}: together they train n_trials")
+        notes.append(f"the study is shared with {runs}: together they train its trials")
     return notes
-
-
-@contextmanager
-def _tracebacks_of_samplers() -> Iterator[None]:
-    """Print the traceback of a sampler that raised: it may be code of the user."""
-    try:
-        yield
-    except SamplerError as error:
-        if text := traceback_of(error):
-            sys.stderr.write(f"{text}\n")
-        raise
 
 
 def _suppress_storage_errors(work: Callable[[], None]) -> None:

@@ -15,9 +15,10 @@ from optuna.exceptions import StorageInternalError
 from optuna.samplers import BaseSampler, BruteForceSampler, RandomSampler, TPESampler
 
 from energyopt.errors import SamplerError, StudyError
-from energyopt.search.guarded_sampler import GuardedSampler, decimal_point, traceback_of
+from energyopt.search.guarded_sampler import GuardedSampler, decimal_point
 from energyopt.search.quiet import quiet_optuna
 from energyopt.search.space import Dimension
+from energyopt.utils.failure import attached_traceback
 
 
 def study_with(sampler: BaseSampler) -> optuna.Study:
@@ -55,7 +56,7 @@ def test_what_a_sampler_raises_is_called_its_own_with_its_traceback(method: str)
     with pytest.raises(SamplerError) as caught:
         one_trial(Raising(ZeroDivisionError("by nothing"), method))
     assert str(caught.value) == f"sampler {__name__}.Raising raised ZeroDivisionError: by nothing"
-    text = traceback_of(caught.value)
+    text = attached_traceback(caught.value)
     assert text.startswith("Traceback (most recent call last):")
     assert "in _raise" in text
     assert text.endswith("ZeroDivisionError: by nothing")

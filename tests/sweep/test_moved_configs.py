@@ -222,6 +222,12 @@ def test_storages_are_files_or_urls(storage: Any, location: str | None) -> None:
     assert storage_of(storage, "storage") == location
 
 
+@pytest.mark.parametrize("storage", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_a_file_of_the_sweep(storage: str) -> None:
+    assert storage_of(storage, "hydra.sweeper.storage") is None
+    assert storage_of(storage, "storage") == storage
+
+
 @pytest.mark.parametrize(
     ("storage", "says"),
     [

@@ -68,6 +68,13 @@ def test_the_old_name_of_planned_trainings_is_read():
     assert Options.read({"reuse": 30, "planned_trainings": 40}).planned_trainings == 40
 
 
+def test_a_stated_rate_of_failures_replaces_the_default_number():
+    assert Options().failure_limit == 5
+    assert Options.read({"max_failure_rate": 1.0}).failure_limit is None
+    assert Options.read({"max_failure_rate": 0.5, "max_failures": 3}).failure_limit == 3
+    assert Options.read({"max_failures": None}).failure_limit is None
+
+
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
@@ -137,7 +144,7 @@ def test_an_unknown_direction_is_refused(direction):
         ("n_trails", "did you mean hydra.sweeper.n_trials?"),
         ("directions", "did you mean hydra.sweeper.direction?"),
         ("max_failure_rates", "did you mean hydra.sweeper.max_failure_rate?"),
-        ("optuna_config", "there are app, sampler, "),
+        ("optuna_config", "there are sampler, pruner, "),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_near_one(key, says):

@@ -46,9 +46,9 @@ def check(
     loader = config_loader(folder)
     space = parse_space(words, loader)
     composer = Composer(loader, multirun(*space.fixed, folder=folder), space)
-    check_options(space, composer)
+    check_options(space, composer, is_own_app=True)
     composer.check()
-    check_values(space, composer, rule)
+    check_values(space, composer, rule, is_own_app=True)
 
 
 def refused(*words: str, folder: Path | None = None) -> str:

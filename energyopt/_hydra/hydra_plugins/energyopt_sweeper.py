@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,9 +91,11 @@ class EnergyoptSweeper(Sweeper):
             text = str(error) if is_own_app else in_keys_of_other_app(str(error))
             job_traceback = attached_traceback(error)
             sys.stderr.write(f"{job_traceback}\n" if job_traceback else "")
-            if os.environ.get("HYDRA_FULL_ERROR") == "1":  # as in our own app
+            if is_own_app:
                 raise CompactHydraException(text) from error
-            # Hydra would add that this variable shows more; it adds nothing to a whole sentence.
+            # Hydra would add that HYDRA_FULL_ERROR shows more; it adds nothing to a whole sentence.
+            if os.environ.get("HYDRA_FULL_ERROR") == "1":
+                traceback.print_exception(error)
             sys.stderr.write(f"{text}\n")
             sys.exit(_TRIALS_FAILED if isinstance(error, TrialsFailedError) else _ERROR)
         if job is not None:
