@@ -184,6 +184,7 @@ _REACHABLE = 0.85  # of the margin: scores beyond it are not expected; of an acc
 _MIN_FITTED = 3  # evaluations of a curve: two are always on a line
 _MAX_FITTED = 8  # evaluations of a curve: neighbours say the same
 _FAR = 3.0  # ranges below the first evaluations: how much worse a training is does not matter there
+_LEAST_UNIT = 1e-300  # a share of it is above 0
 _ROUNDING = 1e-9  # differences below this share of a value may be rounding
 _MIN_VARIANCE = 1e-6  # of places about a line, so that few points on a line prove nothing
 
@@ -240,7 +241,7 @@ class Scale:
         tops = scores if target is None else [*scores, target]
         top, worst = max(tops, default=0.0), min(tops, default=0.0)
         first = statistics.median(points[0][1] for points in trained) if trained else worst
-        least = _ROUNDING * abs(top)
+        least = max(_ROUNDING * abs(top), _LEAST_UNIT)
         unit = next((size for size in (top - first, top - worst, abs(top)) if size > least), 1.0)
         worst = max(worst, first - _FAR * unit)
         margins = [share * unit for share in _MARGINS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -37,7 +37,13 @@ class Net:
     free: Any = 1
 
 
-ConfigStore.instance().store(group="model", name="typed", node=Net)
+@pytest.fixture(autouse=True, scope="module")
+def _typed_model() -> Iterator[None]:
+    """Offer a structured config, to the tests of this file alone."""
+    store = ConfigStore.instance()
+    store.store(group="model", name="typed", node=Net)
+    yield
+    del store.repo["model"]["typed.yaml"]
 
 
 def check(
