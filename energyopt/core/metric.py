@@ -245,7 +245,7 @@ class Scale:
         unit = next((size for size in (top - first, top - worst, abs(top)) if size > least), 1.0)
         worst = max(worst, first - _FAR * unit)
         margins = [share * unit for share in _MARGINS]
-        if monitor.mode == "min" and top < 0:
+        if monitor.mode == "min" and top < -_LEAST_UNIT:
             margins = [min(margin, -top) for margin in margins]
         fitted = [_thinned(points) for points in trained if len(points) >= _MIN_FITTED]
         margin = max(margins, key=lambda margin: _log_posterior(fitted, top, margin, unit))
