@@ -16,3 +16,12 @@ def is_number(value: object) -> TypeGuard[int | float]:
 def is_whole_number(value: object, minimum: int = 0) -> TypeGuard[int]:
     """Return whether a value is an int of at least `minimum`, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
+
+
+def is_number_text(text: str) -> bool:
+    """Return True if a text is a number, infinity and NaN included."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from energyopt.config.trust import runs_untyped
+from energyopt.core.number_checks import is_number_text
 from energyopt.errors import StudyError
 from energyopt.search.space import Dimension
 
@@ -41,12 +42,4 @@ def refuse_planted(
 def _may_set(override: str, dimension: Dimension | None, text: str, known: Collection[str]) -> bool:
     if dimension is None:
         return bool(known) and runs_untyped(override, searched=known)
-    return text in dimension.texts.values() if dimension.texts else _is_number(text)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return text in dimension.texts.values() if dimension.texts else is_number_text(text)

@@ -18,6 +18,7 @@ from energyopt.analysis.pareto import FrontPoint, front_of
 from energyopt.analysis.summary import Summary, summarize
 from energyopt.core.default_setup import name
 from energyopt.core.metric import ACCURACY, Monitor
+from energyopt.core.number_checks import is_number_text
 from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.window_quality import energy_unit
@@ -228,17 +229,9 @@ def csv_text(columns: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:
 
 def _csv_cell(cell: Cell) -> Cell:
     """Quote text that a spreadsheet would run as a formula (CSV injection)."""
-    if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) and not _is_number(cell):
+    if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) and not is_number_text(cell):
         return f"'{cell}"
     return cell
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def markdown_cell(cell: Cell) -> str:
