@@ -63,7 +63,7 @@ LIMITS = {
     "report": (60.0, 1024),
     "export": (90.0, 1536),
 }
-"""What a command may need for a study of that size: CPU time in s, memory in MiB."""
+"""Limits of a command for a study of that size: CPU time in s, memory in MiB."""
 _COORDINATE = "--coordinate"
 # In a small process between: a child of this one would begin with the memory that this one has.
 _MEASURED = """

@@ -29,7 +29,7 @@ NAME = "paused.pt"
 """The file's name in a job's folder."""
 
 PAUSE_FOLDER = "paused"
-"""The folder beside it, for checkpoints that trainers of other packages write."""
+"""The folder next to it, for checkpoints that trainers of other packages write."""
 
 State = Mapping[str, Any]
 Keep = Callable[[State], AbstractContextManager[str]]

@@ -95,14 +95,14 @@ def strike(fault: Fault, coordinator: int, folder: Path, server: Server | None) 
         server.stop()
         server.start()
         return True
-    found = _processes(coordinator, fault.target)
-    if not found:
+    processes = _processes(coordinator, fault.target)
+    if not processes:
         return False
     with contextlib.suppress(ProcessLookupError):
-        os.kill(found[-1], getattr(signal, f"SIG{fault.act}"))
+        os.kill(processes[-1], getattr(signal, f"SIG{fault.act}"))
         if fault.act == "STOP":
             time.sleep(fault.lasts_s)
-            os.kill(found[-1], signal.SIGCONT)
+            os.kill(processes[-1], signal.SIGCONT)
         return True
     return False
 
@@ -139,11 +139,11 @@ def left_in(folder: Path, *, patience_s: float = 10.0) -> list[str]:
 
 
 def _working_in(folder: Path) -> Sequence[str]:
-    found = []
+    commands = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             is_there = (process / "cwd").readlink().is_relative_to(folder)
             if is_there and int(process.name) != os.getpid() and not gone(int(process.name)):
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                found.append(f"{process.name}: {command}")
-    return found
+                commands.append(f"{process.name}: {command}")
+    return commands
