@@ -7,10 +7,12 @@ raises; the coordinator shows them on its terminal, whichever launcher is betwee
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
 import sys
+import traceback
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -43,6 +45,8 @@ def recorded(function: Callable[[DictConfig], T]) -> Callable[[DictConfig], T]:
         try:
             return function(cfg)
         except (Exception, SystemExit) as error:
+            if _is_of_submitit(error):
+                raise
             show_all_frames(all_frames)
             whole = carried(error, prints=_standard_error() != stream)
             if whole is error:
@@ -65,7 +69,8 @@ def carried(error: BaseException, *, prints: bool) -> Exception:
     if is_new and not _is_pruned(error):
         _log(failure)
         if prints and failure.traceback:
-            sys.stderr.write(f"{failure.traceback}\n")
+            with contextlib.suppress(OSError):  # the disk is full: the reason still comes
+                sys.stderr.write(f"{failure.traceback}\n")
     return _portable(error, failure)
 
 
@@ -76,6 +81,13 @@ def _is_pruned(error: BaseException) -> bool:
 
 def _is_end(error: BaseException) -> bool:
     return isinstance(error, SystemExit) and not error.code
+
+
+def _is_of_submitit(error: BaseException) -> bool:
+    """Return True for the end of a job that submitit has queued again, on the cluster's signal."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    raised_in = str(frames[-1].f_globals.get("__name__")) if frames else ""
+    return isinstance(error, SystemExit) and raised_in.partition(".")[0] == "submitit"
 
 
 def _log(failure: Failure) -> None:

@@ -197,7 +197,8 @@ def pickled(returned: JobReturn, *, prints: bool) -> bytes:
 def _output_folder() -> tuple[Path, ...]:
     """Return the folder of the job that runs in this process, if one does."""
     with contextlib.suppress(ValueError, OmegaConfBaseException):  # it was not composed
-        return (Path(HydraConfig.get().runtime.output_dir),)
+        sweep = HydraConfig.get().sweep  # `runtime.output_dir` is set while the job runs only
+        return (Path(str(sweep.dir)) / str(sweep.subdir),)
     return ()
 
 

@@ -396,8 +396,8 @@ def test_another_question_is_refused_with_the_difference(
     with pytest.raises(StudyError) as caught:
         open_study(identity)
     assert str(caught.value) == (
-        f"study toy was created with other settings than this run ({difference}); repeat its "
-        "overrides to continue it, or give another study=name"
+        f"study toy was created with other settings than this run ({difference}); set these back "
+        "to continue it, or give another study=name"
     )
     assert read_study(database, "toy") == before
 
