@@ -1,9 +1,10 @@
-"""Fork `python -m energyopt` from a Python that has imported the libraries already.
+"""Fork `python -m energyopt` from a Python that has imported what it needs already.
 
-A study costs seconds, most of them for importing torch, Optuna and SQLAlchemy, in which no test is
-interested. The forked process is the program in all else: it has its own folder, environment and
-streams, and imports energyopt itself. What concerns a start or a death of a process is tested with
-`Program.start`, which starts a new Python.
+A study costs seconds, most of them for importing torch, Optuna, SQLAlchemy and energyopt, and for
+what these remember of their first use, in which no test is interested. The forked process is the
+program in all else: it has its own folder, environment and streams, and runs `energyopt.cli.main`
+from its first line. What concerns a start or a death of a process is tested with `Program.start`,
+which starts a new Python.
 """
 
 from __future__ import annotations
@@ -31,7 +32,15 @@ _LIBRARIES = (
     *("rich.live", "rich.table", "rich.progress_bar", "scipy.linalg", "scipy.special"),
     *("optuna", "optuna.storages._rdb.storage", "optuna.samplers", "alembic.command"),
     *("sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "sqlite3", "torch", "torch._dynamo"),
+    *("torch.profiler", "threadpoolctl", "importlib.resources"),
 )
+# With all that they import; `energyopt.cli.main` reads the environment.
+_OURS = (
+    *("energyopt.sweep.sweeper", "energyopt.sweep.own_app", "energyopt.jobs.job"),
+    *("energyopt.sweep.space_check", "energyopt.sweep.coordinator", "energyopt.cli.help"),
+    *("energyopt.cli.commands", "energyopt.hardware.simulated", "energyopt.report.console"),
+)
+_SWEEP = ("lr=tag(log,interval(1e-4,1e-1))", "+n=int(range(1,5))", "++a.b=[1,{c: 'd e'}]", "g=x,y")
 _READ_AT_START = ("PYTHON", "LD_", "OMP_", "MKL_", "OPENBLAS_", "TORCH", "LC_", "LANG")
 _MAY_DIFFER = ("PYTHONPATH", "LD_LIBRARY_PATH")  # the second has a warm Python of its own
 _READ = 1 << 20
@@ -122,10 +131,26 @@ def _server(library_path: str | None) -> socket.socket:
     return ours
 
 
+def _warm_up() -> None:
+    """Do what each program would do again: import, and use for the first time."""
+    for name in _LIBRARIES + _OURS:
+        importlib.import_module(name)
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+    from optuna.storages import RDBStorage
+
+    # Parsers learn their grammar from what they parse, SQLAlchemy its tables.
+    OverridesParser.create().parse_overrides(list(_SWEEP))
+    config = OmegaConf.create({"a": "1", "b": "${a}", "c": "x/${oc.select:b,null}-${.a}"})
+    OmegaConf.resolve(config)
+    storage = RDBStorage("sqlite:///:memory:")
+    storage.remove_session()
+    storage.engine.dispose()
+
+
 def _serve(channel: socket.socket) -> bool:
     """Fork a program for each request. Returns True in its process, False at the end."""
-    for name in _LIBRARIES:
-        importlib.import_module(name)
+    _warm_up()
     gc.collect()
     gc.freeze()
     while True:
