@@ -133,6 +133,7 @@ def _run_hydra() -> None:
 
     _check_passwords(sys.argv[1:])
     show_all_frames(_full_error)
+    _share_config_store()
     app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_task)
     previous = os.environ.get(_FULL_ERROR)
     # Makes Hydra raise errors, which main() prints, instead of printing them itself and exiting.
@@ -145,6 +146,16 @@ def _run_hydra() -> None:
             del os.environ[_FULL_ERROR]
         else:
             os.environ[_FULL_ERROR] = previous
+
+
+def _share_config_store() -> None:
+    """Keep Hydra from copying its store of configs, of which it changes nothing.
+
+    It copies it for each composition, and for each group that its help lists: half of `--help`.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    setattr(ConfigStore, "__deepcopy__", lambda store, _: store)  # noqa: B010  # for mypy
 
 
 @contextmanager
