@@ -51,6 +51,7 @@ def main() -> NoReturn:
     _warn(arguments)
     _withhold_storage(arguments)
     try:
+        _train_alone()
         if arguments == ["--version"]:
             sys.stdout.write(f"energyopt {__version__}\n")
             sys.exit(0)
@@ -74,6 +75,14 @@ def main() -> NoReturn:
             raise
         _exit_with(error)
     sys.exit(0)
+
+
+def _train_alone() -> None:
+    """Leave the work to rank 0, where torchrun starts this program several times."""
+    if "WORLD_SIZE" in os.environ:
+        from energyopt.training.ranks import train_alone
+
+        train_alone()
 
 
 def _withhold_storage(arguments: Sequence[str]) -> None:

@@ -135,7 +135,8 @@ class Window:
     Attributes:
         purpose: Its purpose.
         energy: Its energy; negative if it moves energy from this purpose to another.
-        measured: Whether it was read from the meter; else it moves energy between purposes.
+        measured: Whether it was read from the meter; else it moves energy between purposes, or is
+            what other ranks of the training metered.
     """
 
     purpose: Purpose

@@ -37,6 +37,8 @@ class CpuTimeMeter:
         ConfigError: If the power is not a positive number.
     """
 
+    counts_own_processes = True  # so each rank of a training has one
+
     def __init__(
         self, watts_per_core: float = 4.0, device: str = "cpu", because: str | None = None
     ) -> None:

@@ -35,6 +35,7 @@ class GpuAllocation:
         leases: Leases of these GPUs; released on `close`.
         max_parallel: Number of trials that can hold them at the same time; None if none is held.
         flags: Warnings about them, as short words.
+        ranks: Numbers of the other processes of a training of several.
 
     Attributes:
         holds_packages: Whether it holds the CPU packages, too.
@@ -49,6 +50,7 @@ class GpuAllocation:
         leases: Sequence[Lease] = (),
         max_parallel: int | None = None,
         flags: Sequence[str] = (),
+        ranks: Sequence[int] = (),
     ) -> None:
         self.options = options
         self.device = device
@@ -57,6 +59,7 @@ class GpuAllocation:
         self.holds_packages = False
         self._leases = list(leases)
         self._flags = list(flags)
+        self._ranks = tuple(ranks)
         self._may_limit = True
         self._accepted_pids: set[int] = set()
         self._is_listed = False  # whether the driver lists this trial's own process
@@ -292,13 +295,16 @@ class GpuAllocation:
         own_pid = os.getpid()
         if {process.pid for process in processes} <= {own_pid, *self._accepted_pids}:
             return []  # without a look at all processes of the machine
-        trial_pids = {own_pid, *descendants(own_pid)}
+        trial_pids = {own_pid, *self._ranks}
+        for rank in tuple(trial_pids):
+            trial_pids.update(descendants(rank))
         foreign = [p for p in processes if p.pid not in trial_pids | self._accepted_pids]
         is_listed = self._is_listed or any(p.pid in trial_pids for p in processes)
         # In a container the driver lists this process by its number on the host: a single
-        # unknown number is this process.
+        # unknown number is this process, and as many are there as the training has ranks.
+        n_ranks = 1 + len(self._ranks)
         is_hidden = cuda_has_begun() and not is_listed
-        return [] if is_hidden and len({p.pid for p in foreign}) == 1 else foreign
+        return [] if is_hidden and len({p.pid for p in foreign}) <= n_ranks else foreign
 
     def _refuse_or_flag(self, processes: Sequence[GpuProcess]) -> None:
         if not processes:

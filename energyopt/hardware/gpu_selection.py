@@ -22,6 +22,7 @@ def claim(
     *,
     repair: bool = True,
     on_wait: Callable[[str], None] | None = None,
+    ranks: Sequence[int] = (),
 ) -> GpuAllocation:
     """Choose the GPUs of a trial and lease them.
 
@@ -33,6 +34,7 @@ def claim(
         device: From `resolve_device`: "cpu", "cuda" (any one), "cuda:N" or "mps".
         repair: Restore a power limit that a dead process changed.
         on_wait: Called once with the holders of the GPUs if the trial has to wait.
+        ranks: Numbers of the other processes that train on them.
 
     Raises:
         HardwareError: If no GPU can be metered, or all are held.
@@ -60,6 +62,7 @@ def claim(
             selection,
             leases=leases,
             max_parallel=len(candidates) // n_gpus,
+            ranks=ranks,
         )
         gpus.prepare(repair=repair)
     except BaseException:

@@ -110,7 +110,9 @@ class Outbox:
             return
         folder = self._folder / str(number)
         with contextlib.suppress(OSError):
-            for path in (folder / PAUSED, *folder.glob(f".{PAUSED}.*")):  # and partly written ones
+            # And those of other ranks, and partly written ones.
+            others = (*folder.glob("paused-[0-9]*.pt"), *folder.glob(".paused*.pt"))
+            for path in (folder / PAUSED, *others):
                 path.unlink(missing_ok=True)
         shutil.rmtree(folder / PAUSE_FOLDER, ignore_errors=True)
 

@@ -51,6 +51,7 @@ from energyopt.sweep.space_check import check_options, check_values
 from energyopt.sweep.space_parser import parse_space
 from energyopt.sweep.suggestion import suggest
 from energyopt.sweep.trial_queue import NextPoint
+from energyopt.training.ranks import own_rank
 from energyopt.utils import failpoints
 from energyopt.utils.files import refuse_shared
 from energyopt.utils.signals import Interrupted, interrupting
@@ -85,6 +86,7 @@ class StudySweeper:
     ) -> None:
         setup_globals()
         failpoints.arm()
+        _refuse_ranks()
         self._options = options = Options.read(sweep_keys)
         self._config = config
         self._console = Console()
@@ -401,3 +403,17 @@ def _suppress_storage_errors(work: Callable[[], None]) -> None:
     """Ignore a storage that is gone: the next run reconciles what it misses."""
     with suppress(StorageError):
         work()
+
+
+def _refuse_ranks() -> None:
+    """Refuse a search that torchrun starts in each of several processes.
+
+    Raises:
+        ConfigError: If it does.
+    """
+    _, size = own_rank()
+    if size > 1:
+        raise ConfigError(
+            f"{size} processes would each run this search; start it without torchrun, and start "
+            "the ranks of a training in the job: docs/how-to/several-processes.md"
+        )

@@ -157,6 +157,10 @@ class Recorder:
             Window("profiling", energy * -1, measured=False),
         )
 
+    def add_elsewhere(self, purpose: Purpose, energy: Energy) -> None:
+        """Account for energy that another process of the training metered."""
+        self._add(Window(purpose, energy, measured=False))
+
     def restate(self, start: TrialStart) -> None:
         """Record the start again, once more of it is known."""
         self._start = start

@@ -44,7 +44,7 @@ from energyopt.errors import RunPaused, RunStopped, TrialError
 from energyopt.training.run_process import end_by
 from energyopt.training.run_progress import Point, checked_samples, checked_value
 from energyopt.training.run_session import RunSession
-from energyopt.training.run_setup import Meter, question_of, refuse_rank
+from energyopt.training.run_setup import Meter, question_of
 
 T = TypeVar("T")
 
@@ -97,7 +97,6 @@ class Run:
         stop_at_target: bool = False,
         synchronize: Callable[[], object] | None = None,
     ) -> None:
-        refuse_rank()
         context = RunContext.from_environment()
         question = question_of(
             context,
@@ -243,9 +242,10 @@ class Run:
 
         Args:
             value: Value of the metric: a number, or an array or tensor with one. One that is not
-                finite ends the loop: the training has diverged.
+                finite ends the loop: the training has diverged. The same in all ranks, or None in
+                all but rank 0.
             epoch: Epochs trained so far; one more than before if it is left out.
-            samples: Training samples seen so far, if the loop counts them.
+            samples: Training samples seen so far, if the loop counts them; those of this rank.
             metrics: Other metrics, for `on_report`.
             checkpoint: What a pause keeps in addition to the states of what `begin` was given:
                 plain data, the path of a file, or a callable that returns one of them. It is
@@ -260,17 +260,24 @@ class Run:
         """
         self._refuse_outside("report")
         session, counts = self.session, self.session.progress.counts
-        number = checked_value(value, self.monitor)
+        has_value = value is not None or session.ranks.is_first
+        number = checked_value(value, self.monitor) if has_value else None
         trained = session.progress.epoch_of(epoch, self._body)
         if samples is not None:
             counts.samples = checked_samples("report", samples)
         counts.steps = counts.steps if self._last_step is None else self._last_step
         session.checkpoint = checkpoint
+        session.ranks.await_others("report()")  # while its window is open: the boards work on
         with session.reporting():
-            session.add(number, trained)
-            if self._on_report is not None:
-                self._on_report(session.point(number, trained, metrics or {}))
-            self._decide(number, trained)
+
+            def decide(reported: float) -> tuple[End, str] | None:
+                session.add(reported, trained)
+                if self._on_report is not None:
+                    self._on_report(session.point(reported, trained, metrics or {}))
+                return self._verdict(reported, trained)
+
+            self.pending = session.agree(number, trained, decide)
+            self._end_own_loop(trained)
         return self.pending is not None
 
     @property
@@ -363,12 +370,16 @@ class Run:
             raise RunStopped(reason)
         return True
 
-    def _decide(self, value: float, epoch: float) -> None:
-        """Decide whether the loop ends; in a loop of the user's own, it ends now."""
-        if self.pending is None or self.pending[0] == "paused":
-            session = self.session
-            ended = session.progress.end(value, is_profiling=session.is_profiling)
-            self.pending = ended or session.pruned() or self._pause(epoch)
+    def _verdict(self, value: float, epoch: float) -> tuple[End, str] | None:
+        """Return how the loop ends after a report, and why; None if it continues."""
+        if self.pending is not None and self.pending[0] != "paused":
+            return self.pending
+        session = self.session
+        ended = session.progress.end(value, is_profiling=session.is_profiling)
+        return ended or session.pruner.verdict() or self._pause(epoch)
+
+    def _end_own_loop(self, epoch: float) -> None:
+        """End the run, if it ends, in a loop of the user's own."""
         if self.pending is None or self._body is not None:
             return
         self._next_epoch = int(epoch)

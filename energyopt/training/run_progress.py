@@ -86,6 +86,8 @@ class Progress:
     Attributes:
         counts: How much it has trained.
         epochs: Maximum number of epochs; None while no loop has declared it.
+        others_samples: Training samples that other ranks have seen.
+        n_ranks: Number of ranks of the training.
         ending: Decides when it ends or pauses.
     """
 
@@ -106,6 +108,8 @@ class Progress:
         self.ending = Ending(recorder, plan, rules)
         self.counts = Counts()
         self.epochs = question.epochs
+        self.others_samples = 0
+        self.n_ranks = 1
 
     def resume(self, point: PausePoint) -> None:
         """Continue from a pause."""
@@ -141,8 +145,16 @@ class Progress:
 
     def add(self, value: float, epoch: float, training: Energy, evaluation: Energy) -> None:
         """Record an evaluation with the energy since the last one."""
-        samples, steps = self.counts.samples, self.counts.steps
-        self._recorder.add(Checkpoint(samples, steps, epoch, value, None, training, evaluation))
+        steps = self.counts.steps
+        self._recorder.add(
+            Checkpoint(self.samples, steps, epoch, value, None, training, evaluation)
+        )
+
+    @property
+    def samples(self) -> int | None:
+        """Training samples that all ranks have seen; None where they are not counted."""
+        own = self.counts.samples
+        return None if own is None else own + self.others_samples
 
     def remaining_samples(self) -> int | None:
         """Return how many samples the loop trains from here on, at least; None if that is unknown.
@@ -154,7 +166,7 @@ class Progress:
         samples = epoch_samples = self.counts.samples or 0
         first = next(iter(self._recorder.checkpoints), None)
         if first is not None and first.samples:
-            epoch_samples = round(first.samples / first.epoch)
+            epoch_samples = round(first.samples / first.epoch / self.n_ranks)
         elif self.epochs < _MIN_UNSEEN_EPOCHS:
             return None
         return max(round(self.epochs * epoch_samples) - samples, 0)

@@ -5,26 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
-from energyopt.core.conditions import Conditions
-from energyopt.core.journal import NAME, JournalWriter, TrialEnd
+from energyopt.core.journal import TrialEnd
 from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import BROKEN, End, PausePoint, Purpose, TrialResult
-from energyopt.core.verdict import await_verdict, forget_verdict
 from energyopt.errors import EnergyoptError, RunStopped, TrialError
 from energyopt.training import run_process, run_state
-from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.checkpointing import (
-    ResumeState,
-    check_same,
-    merge_resumed,
     random_state,
     set_random_state,
 )
 from energyopt.training.conditions import check_conditions, cool_down, measure_idle
+from energyopt.training.ranks import Ranks, own_rank
 from energyopt.training.recorder import Recorder
 from energyopt.training.run_children import (
     PREFETCH_SHARE,
@@ -32,21 +27,26 @@ from energyopt.training.run_children import (
     fresh_children,
     wait_until_idle,
 )
-from energyopt.training.run_output import default_name, make_folder, print_end, say
+from energyopt.training.run_opening import Opening
+from energyopt.training.run_output import default_name, print_end, say
 from energyopt.training.run_process import OpenRun, ProcessHooks
-from energyopt.training.run_profiling import NO_PROFILE, step_profiling
+from energyopt.training.run_profiling import step_profiling
 from energyopt.training.run_progress import Point, Progress
+from energyopt.training.run_pruner import StudyPruner
+from energyopt.training.run_ranks import (
+    RankRecord,
+    Verdict,
+    refuse_late_group,
+    state_path,
+)
 from energyopt.training.run_setup import (
     Meter,
     Question,
-    open_hardware,
     rules_of,
     uses_unmetered_gpu,
 )
 from energyopt.training.run_timeline import Timeline
 from energyopt.training.tracing import begin_trace, end_trace
-
-_VERDICT_S = 60.0  # a database that is busy may take so long
 
 
 class RunSession:
@@ -69,6 +69,8 @@ class RunSession:
         start_epoch: Number of the first epoch to train.
         progress: Its learning curve.
         timeline: Its windows.
+        ranks: The ranks of the training.
+        pruner: Asks the study's pruner.
         checkpoint: The checkpoint of the last report.
         is_begun: Whether the training has begun.
         is_left: Whether the program has left its loop before the end.
@@ -97,26 +99,20 @@ class RunSession:
         self.result: TrialResult | None = None
         self._is_evaluated = False
         self._may_pause = True
-        self._asks_pruner = context.has_pruner
         self._getters: dict[str, run_state.Getter] = {}
         self._child_clock = ChildClock()
         self._fresh_children = fresh_children()
         with ExitStack() as stack:
             run_process.open_run(run, replaces=in_study)
             stack.callback(run_process.forget_run, run)
-            self.folder = context.folder if in_study else make_folder(self.name, folder)
-            self._journal, resumed = self._open_journal()
-            limit_w = None if resumed is None else _kept_limit_w(resumed.record.conditions)
-            hardware = open_hardware(context, meter, run.params, self._journal.began, limit_w)
-            stack.callback(hardware.close)
-            start = hardware.start_of(question, run.params)
-            if resumed is not None:
-                start, resumed = merge_resumed(start, resumed)
-            self._start = start
-            self._gpus = hardware.gpus
+            self.ranks = Ranks(*own_rank())
+            stack.callback(self.ranks.close)
+            opening = Opening(self.ranks, context, question, run.params, in_study, meter, stack)
+            opened = opening.open(self.name, folder)
+            self.folder, self._journal, start = opened.folder, opened.journal, opened.start
+            hardware, record, self._state = opened.hardware, opened.record, opened.state
+            self._start, self._gpus = start, hardware.gpus
             self._knows_meter = not hardware.is_own_meter
-            record = None if resumed is None else resumed.record
-            self._state = None if resumed is None else resumed.state
             self._recorder = Recorder(hardware.meter, self._journal, start, record)
             stack.callback(end_trace, self._recorder, self._gpus)
             begin_trace(self._recorder, self._gpus, start)
@@ -124,10 +120,12 @@ class RunSession:
                 self._recorder, question, rules_of(context), context.pause_at_j
             )
             self.timeline = Timeline(self._recorder, synchronize)
-            if record is not None and self._state is not None:
+            judged = self.folder if context.has_pruner and self.ranks.is_first else None
+            self.pruner = StudyPruner(judged, self._recorder)
+            self._shared = RankRecord(self.ranks, self._recorder, self.timeline, self.progress)
+            if self._state is not None:
                 self.start_epoch = self._state["epoch"]
-                self.progress.resume(record.at)
-                self.timeline.training.unprofiled = record.at.training
+                self._shared.resume(record, self._state)
             elif hardware.profiled_limit is not None:
                 self.timeline.profiling = step_profiling(
                     self._recorder,
@@ -142,22 +140,6 @@ class RunSession:
             stack.callback(self._hooks.remove)
             self.timeline.switch("loading", "loading")
             self._release = stack.pop_all().close
-
-    def _open_journal(self) -> tuple[JournalWriter, ResumeState | None]:
-        """Open the journal, and load the pause from which the training resumes."""
-        if self.folder is None:
-            return JournalWriter(None), None
-        path = self.folder / NAME
-        if self._asks_pruner:
-            forget_verdict(self.folder)
-        if not self._context.resume:
-            return JournalWriter(path, is_rerun=self._in_study), None
-        state = run_state.load(self.folder / PAUSED)
-        journal = JournalWriter(path, is_rerun=True, pause=state.get("pause"))
-        if journal.resumed is None or "objects" not in state:
-            raise TrialError(f"the paused training cannot resume: {path} does not hold its pause")
-        check_same(self.folder / PAUSED, journal.resumed.at)
-        return journal, ResumeState(journal.resumed, state)
 
     @property
     def resumed_checkpoint(self) -> Any:
@@ -176,13 +158,13 @@ class RunSession:
         if self._state is not None:
             setters = {name: put for name, (_, put) in accessors.items()}
             run_state.restore(setters, self._state["objects"])
-        if not wait_until_idle():
-            self._recorder.add_flag("imports_in_training")
+        refuse_late_group(self.ranks)
+        if not self.ranks.is_first:
+            wait_until_idle()
+        self.ranks.share("begin()", {}, self._end_loading)
         self._fresh_children = fresh_children()
         with self._hooks.working():
             self.timeline.close()
-            measure_idle(self._recorder, self._gpus, self._start, self._context.calibration)
-            self._gpus.record_processes()
         self.is_begun = True
         if self._context.preflight:
             self.finish("stopped", "preflight: it can be built", settled=True)
@@ -190,6 +172,18 @@ class RunSession:
         self.restore_random()
         self.timeline.switch("training")
         return self.resumed_checkpoint
+
+    def _end_loading(self, _others: object) -> None:
+        """Wait until no child computes, and look at the GPUs at rest, while the others wait.
+
+        They may be children of this process.
+        """
+        if not wait_until_idle():
+            self._recorder.add_flag("imports_in_training")
+        with self._hooks.working():
+            self.timeline.close()
+            measure_idle(self._recorder, self._gpus, self._start, self._context.calibration)
+            self._gpus.record_processes()
 
     def restore_random(self) -> None:
         """Restore the random generators of torch, NumPy and Python, where a training resumes."""
@@ -221,6 +215,7 @@ class RunSession:
     def begin_evaluation(self) -> None:
         """Open the window of an evaluation."""
         self._is_evaluated = True
+        self.ranks.evaluates()
         with self._hooks.working():
             self._flag_imports()
             self.timeline.switch("evaluation")
@@ -255,6 +250,16 @@ class RunSession:
         if math.isfinite(value):
             self.progress.add(value, epoch, *self.timeline.take())
 
+    def agree(
+        self, value: float | None, epoch: float, decide: Callable[[float], Verdict]
+    ) -> Verdict:
+        """Return what is decided at a report, by `decide` in rank 0 for all ranks."""
+        can_pause = bool(self._getters) or self.checkpoint is not None
+        reported, verdict = self._shared.agree(value, epoch, decide, can_pause=can_pause)
+        if not self.ranks.is_first:
+            self.add(reported, epoch)
+        return verdict
+
     def point(self, value: float, epoch: float, metrics: Mapping[str, Any]) -> Point:
         """Return a report with the energy so far."""
         training = self._recorder.booked("training")
@@ -267,7 +272,7 @@ class RunSession:
             training_j=training.total_j,
             training_s=training.time_s,
             evaluation_j=self._recorder.booked("evaluation").total_j,
-            samples=self.progress.counts.samples,
+            samples=self.progress.samples,
             steps=self.progress.counts.steps,
         )
 
@@ -275,31 +280,13 @@ class RunSession:
         """Return that the run pauses after its last report; None if it is not due, or cannot."""
         if not self._may_pause or self.is_profiling or not self.progress.ending.pause_is_due():
             return None  # a power profile is finished first
-        if self._getters or self.checkpoint is not None:
+        if self._shared.can_all_pause:
             return self.progress.ending.pause(self.progress.counts.epoch)
         self._may_pause = False
         self._recorder.add_flag("cannot_pause")
         say(
             "this training cannot pause, so it trains to its end: give begin() what has a "
             "state_dict, or report() a checkpoint"
-        )
-        return None
-
-    def pruned(self) -> tuple[End, str] | None:
-        """Return that the study's pruner ends the run after its last report; None if it does not.
-
-        The journal has brought the report to the study, whose answer is awaited.
-        """
-        if not self._asks_pruner or self.folder is None or not self._recorder.checkpoints:
-            return None
-        verdict = await_verdict(self.folder, len(self._recorder.checkpoints) - 1, _VERDICT_S)
-        if verdict is not None:
-            return None if verdict.reason is None else ("stopped", verdict.reason)
-        self._asks_pruner = False
-        self._recorder.add_flag("not_judged")
-        say(
-            f"the study did not answer a report within {_VERDICT_S:g} s, so this training is not "
-            "pruned: its program has ended, or does not see the files of this folder"
         )
         return None
 
@@ -329,11 +316,10 @@ class RunSession:
         with self._hooks.working():
             self._settle()
             counts, index = self.progress.counts, self._recorder.next_pause
-            training, _ = self.timeline.take()
-            point = PausePoint(counts.samples, counts.steps, None, training, index)
+            path = state_path(self.folder, self.ranks.rank, index)
             with ExitStack() as saving:
                 with self._recorder.window("loading", "pausing"):
-                    state = {
+                    state: dict[str, Any] = {
                         "pause": index,
                         "samples": counts.samples,
                         "epoch": next_epoch,
@@ -341,10 +327,21 @@ class RunSession:
                         "checkpoint": run_state.kept(self.checkpoint),
                         "random": random_state(),
                     }
-                    digest = saving.enter_context(run_state.keep(self.folder / PAUSED, state))
-                self._recorder.pause(
-                    replace(point, state=digest)
-                )  # before the state replaces an earlier one
+                    if self.ranks.is_first:  # last, so that a pause is whole or not there
+                        digests = self.ranks.share("a pause", {}, self._shared.add_pause)
+                        state |= {"ranks": digests} if digests else {}
+                        digest = saving.enter_context(run_state.keep(path, state))
+                    else:
+                        state["counts"] = astuple(counts)
+                        with run_state.keep(path, state) as digest:
+                            pass
+                if self.ranks.is_first:
+                    training, _ = self.timeline.take()
+                    point = PausePoint(counts.samples, counts.steps, None, training, index, digest)
+                    self._recorder.pause(point)  # before the state replaces an earlier one
+                else:
+                    news = {"digest": digest, **self._shared.news()}
+                    self.ranks.share("a pause", news, self._shared.add_pause)
             self.finish("paused", reason, settled=True)
 
     def finish(self, end: End, reason: str, *, settled: bool = False) -> None:
@@ -363,6 +360,10 @@ class RunSession:
         with self._hooks.working():
             try:
                 self._complete()
+                if end in BROKEN:
+                    end, reason = self._shared.blame(end, reason)
+                else:
+                    self.ranks.share("the end of its run", self._shared.news(), self._shared.add)
                 if not settled and end not in BROKEN and self.is_begun:
                     self._settle()
                 self._journal.append(TrialEnd(end, reason))
@@ -373,6 +374,8 @@ class RunSession:
                     self._journal.append(TrialEnd(end, reason))
             self.result = self._recorder.result(end, reason, checked=False)
             self._release()
+        if not self.ranks.is_first:
+            return
         if not self._in_study:
             print_end(self.result, self.folder)
         elif problem is not None:
@@ -400,9 +403,5 @@ class RunSession:
         if self._knows_meter and uses_unmetered_gpu(self._gpus):
             self._recorder.add_flag("unmetered_gpu")
         check_conditions(self._recorder, self._gpus, self._start)
-        self._recorder.check_energy()
-
-
-def _kept_limit_w(conditions: Conditions) -> float | None:
-    """Return the power limit that a resumed run keeps, in W; None if it was left alone."""
-    return None if NO_PROFILE in conditions.flags else conditions.limit_w
+        if self.ranks.is_first:
+            self._recorder.check_energy()

@@ -9,25 +9,27 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from energyopt.core.energy import Energy
 from energyopt.core.metric import ACCURACY, Mode, Monitor
 from energyopt.core.number_checks import is_number
 from energyopt.core.protocols import EnergyMeter, StoppingRule
 from energyopt.core.run_context import RunContext
-from energyopt.core.trial_result import TrialStart
-from energyopt.errors import ConfigError, TrialError
+from energyopt.core.trial_result import Provenance, TrialStart
+from energyopt.errors import ConfigError
 from energyopt.hardware.auto import choose_meter, condition_flags
 from energyopt.hardware.gpu_allocation import GpuAllocation
 from energyopt.hardware.gpu_options import GpuOptions
 from energyopt.hardware.power_limit import PowerLimit
 from energyopt.hardware.unused_gpu import unused_gpu_flags
 from energyopt.stopping.rules import Rules
+from energyopt.training.ranks import Ranks
 
 _NO_OPTIONS = ("meter", "system")  # keys of `hardware` that do not concern GPUs
 Meter = str | EnergyMeter
@@ -98,19 +100,6 @@ def question_of(
     )
 
 
-def refuse_rank() -> None:
-    """Refuse a second run of one training: the first rank meters all of them.
-
-    Raises:
-        TrialError: In other ranks than the first.
-    """
-    rank, ranks = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-    if ranks != "1" and rank != "0":
-        raise TrialError(
-            f"a Run in rank {rank} of {ranks} would count joules twice; make it in rank 0 only"
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class RunHardware:
     """The meter of a run, and the GPUs that it holds until it is closed.
@@ -160,8 +149,10 @@ def open_hardware(
     context: RunContext,
     meter: Meter,
     params: Mapping[str, Any],
+    *,
     on_wait: Callable[[str], None] | None = None,
     resumed_limit_w: float | None = None,
+    ranks: Ranks | None = None,
 ) -> RunHardware:
     """Hold the GPUs of a run and build its meter; hold the CPU packages if it reads them.
 
@@ -172,41 +163,107 @@ def open_hardware(
         on_wait: Called with a text while the GPUs are held by another process.
         resumed_limit_w: The limit that a resumed run had before its pause, in W; it keeps that
             where limits are profiled.
+        ranks: Those of the training, whose GPUs rank 0 holds; None for one process.
 
     Raises:
         ConfigError: If it cannot be built as configured.
         HardwareError: If the energy of the device cannot be read, or its limit cannot be set.
     """
     with ExitStack() as stack:
-        if not isinstance(meter, str | EnergyMeter):
-            raise ConfigError(
-                f"Run(meter={meter!r}) is not allowed: a device such as cpu or cuda:1, or a meter "
-                "with provenance, start() and stop() is needed"
-            )
+        _check_meter(meter)
         if not isinstance(meter, str) and context.hardware is None:
             gpus = GpuAllocation(GpuOptions(), "cpu")
             stack.callback(gpus.close)
             gpus.hold_packages_for(meter, on_wait)
             return RunHardware(meter, gpus, (), stack.pop_all().close, is_own_meter=True)
         device = meter if isinstance(meter, str) and context.hardware is None else context.device
-        gpus = _gpus(context, device, on_wait)
+        gpus = _gpus(context, device, on_wait, ranks or Ranks())
         stack.callback(gpus.close)
         limit = stack.enter_context(gpus.limited())
         profiled_limit = limit if gpus.options.profiles else None
         if profiled_limit is not None and resumed_limit_w is not None:
             profiled_limit.set(resumed_limit_w)
-        node = (context.hardware or {}).get("meter")
-        if node is None:
-            built = choose_meter(gpus.device, gpus.boards, cpu=gpus.options.cpu)
-        else:
-            injected = {**params, "device": gpus.device, "gpus": gpus.boards}
-            built = build_part(node, {**injected, "cpu": gpus.options.cpu})
+        built = _built_meter(context, params, gpus)
         gpus.hold_packages_for(built, on_wait)
         gpus.check_limit_is_metered(built.provenance)
         unused = unused_gpu_flags(gpus.options, device, gpus.device)
         flags = (*condition_flags(built, gpus.device), *unused)
         return RunHardware(built, gpus, flags, stack.pop_all().close, profiled_limit=profiled_limit)
     raise AssertionError  # for mypy: a stack may swallow exceptions, this one does not
+
+
+class UnreadMeter:
+    """The meter of a rank whose joules another one reads: it reads the time only.
+
+    Args:
+        provenance: Where the joules come from that the other rank reads.
+    """
+
+    def __init__(self, provenance: Provenance) -> None:
+        self.provenance = provenance
+        self._began_s = 0.0
+
+    def start(self) -> None:
+        """Open a window."""
+        self._began_s = time.perf_counter()
+
+    def stop(self) -> Energy:
+        """Close the window."""
+        return Energy(time.perf_counter() - self._began_s)
+
+
+def counts_ranks(meter: EnergyMeter) -> bool:
+    """Return whether a meter counts one rank only, so that each rank needs its own.
+
+    Others read boards or packages, which are counted once.
+    """
+    return bool(getattr(meter, "counts_own_processes", False))
+
+
+def other_rank_hardware(
+    context: RunContext, meter: Meter, params: Mapping[str, Any], provenance: Provenance | None
+) -> RunHardware:
+    """Return the hardware of a rank other than 0, which holds all GPUs.
+
+    Args:
+        context: Of the study; empty outside of one.
+        meter: The user's.
+        params: Searched values.
+        provenance: Where rank 0's joules come from, if they are those of this rank, too; else None.
+
+    Raises:
+        ConfigError: If the meter cannot be built.
+    """
+    _check_meter(meter)
+    gpus = GpuAllocation(GpuOptions(), "cpu")
+    if provenance is not None:
+        built: EnergyMeter = UnreadMeter(provenance)
+    elif isinstance(meter, str) or context.hardware is not None:
+        built = _built_meter(context, params, gpus)
+    else:
+        built = meter
+    return RunHardware(built, gpus, (), gpus.close, is_own_meter=True)
+
+
+def _check_meter(meter: object) -> None:
+    if not isinstance(meter, str | EnergyMeter):
+        raise ConfigError(
+            f"Run(meter={meter!r}) is not allowed: a device such as cpu or cuda:1, or a meter "
+            "with provenance, start() and stop() is needed"
+        )
+
+
+def _built_meter(
+    context: RunContext, params: Mapping[str, Any], gpus: GpuAllocation
+) -> EnergyMeter:
+    """Build the configured meter, or the best one."""
+    cpu = gpus.options.cpu
+    node = (context.hardware or {}).get("meter")
+    if node is None:
+        return choose_meter(gpus.device, gpus.boards, cpu=cpu)
+    injected = {**params, "device": gpus.device, "gpus": gpus.boards, "cpu": cpu}
+    built: EnergyMeter = build_part(node, injected)
+    return built
 
 
 def rules_of(context: RunContext) -> Rules | None:
@@ -240,22 +297,30 @@ def build_part(node: Mapping[str, Any], injected: Mapping[str, Any]) -> Any:
         raise ConfigError(f"{node.get('_target_')} cannot be built: {error}") from error
 
 
-def _gpus(context: RunContext, device: str, on_wait: Callable[[str], None] | None) -> GpuAllocation:
+def _gpus(
+    context: RunContext, device: str, on_wait: Callable[[str], None] | None, ranks: Ranks
+) -> GpuAllocation:
     """Hold the GPUs of a run: those that its study leased for it, or as configured."""
     from energyopt.hardware.gpu_selection import claim
 
     resolved = _device(device, in_study=context.hardware is not None)
-    options = _gpu_options(context, resolved)
+    options = _gpu_options(context)
     if context.leased_gpus:
-        return _leased(options, context.leased_gpus, resolved)
-    return claim(options, resolved, on_wait=on_wait)
+        if len(context.leased_gpus) < ranks.size:
+            raise ConfigError(
+                f"this trial has {ranks.size} ranks, and its study leased "
+                f"{len(context.leased_gpus)} of the GPUs for it; set hardware.gpus={ranks.size}"
+            )
+        return _leased(options, context.leased_gpus, resolved, ranks)
+    is_auto = options.gpus == "auto" and resolved.startswith("cuda")
+    is_fewer = isinstance(options.gpus, int) and options.gpus < ranks.size
+    if ranks.size > 1 and (is_auto or is_fewer):  # cuda:LOCAL_RANK of each rank
+        options = replace(options, gpus=list(range(ranks.size)))
+    return claim(options, resolved, on_wait=on_wait, ranks=ranks.pids)
 
 
-def _gpu_options(context: RunContext, device: str) -> GpuOptions:
+def _gpu_options(context: RunContext) -> GpuOptions:
     if context.hardware is None:
-        ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")  # set by torchrun
-        if device.startswith("cuda") and ranks.isdecimal() and int(ranks) > 1:
-            return GpuOptions(gpus=list(range(int(ranks))), shared="flag")
         return GpuOptions(gpus="auto", shared="flag")
     names = {field.name for field in fields(GpuOptions)}
     options = {key: value for key, value in context.hardware.items() if key not in _NO_OPTIONS}
@@ -283,11 +348,12 @@ def _device(device: str, *, in_study: bool) -> str:
     return "cuda:0"  # leaves the program all that it sees
 
 
-def _leased(options: GpuOptions, uuids: Sequence[str], device: str) -> GpuAllocation:
+def _leased(options: GpuOptions, uuids: Sequence[str], device: str, ranks: Ranks) -> GpuAllocation:
     """Return the GPUs that the study holds for this run: they are not leased again."""
     from energyopt.hardware.nvml import all_boards, visible_boards
 
     boards = [board for board in visible_boards(all_boards()) if board.uuid in uuids]
-    gpus = GpuAllocation(options, "cuda:0" if device == "cuda" else device, boards)
+    device = "cuda:0" if device == "cuda" else device
+    gpus = GpuAllocation(options, device, boards, ranks=ranks.pids)
     gpus.prepare(repair=False)
     return gpus

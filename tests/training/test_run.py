@@ -503,13 +503,6 @@ def test_what_has_no_state_is_named() -> None:
         run.begin(model=object())
 
 
-def test_a_second_rank_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
-    with pytest.raises(TrialError, match=r"rank 1 of 2 .* make it in rank 0 only"):
-        ToyTraining().run()
-
-
 def test_a_run_without_a_report_failed() -> None:
     with ToyTraining().run() as run:
         run.begin()

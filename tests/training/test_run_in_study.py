@@ -469,7 +469,7 @@ def test_a_verdict_of_the_study_ends_the_loop(
 def test_a_study_that_does_not_answer_is_waited_for_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("energyopt.training.run_session._VERDICT_S", 0.05)
+    monkeypatch.setattr("energyopt.training.run_pruner._VERDICT_S", 0.05)
     enter_study(monkeypatch, tmp_path, has_pruner=True, epochs=3)
     write_verdict(tmp_path, Verdict(9, "of an earlier training"))
     train(ToyTraining(), epochs=3)
