@@ -7,6 +7,7 @@ energyopt` alone loads no framework. docs/reference/api.md describes each name.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from energyopt import integrations as integrations  # a package, not a name
     from energyopt.core.energy import Energy
     from energyopt.core.metric import Monitor
     from energyopt.core.protocols import (
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from energyopt.core.study_record import StudyRecord
     from energyopt.core.trial_result import Provenance, TrialResult
     from energyopt.errors import EnergyoptError, RunPaused, RunStopped
+    from energyopt.integrations.optuna import create_study
     from energyopt.search.joule import JouleSampler
     from energyopt.training.run import Run
     from energyopt.workflows.load_study import load_study
@@ -42,6 +44,7 @@ __all__ = [
     "TrainStep",
     "TrialResult",
     "__version__",
+    "create_study",
     "load_study",
 ]
 
@@ -61,6 +64,7 @@ _MODULES = {
     "StudyRecord": "energyopt.core.study_record",
     "TrainStep": "energyopt.core.protocols",
     "TrialResult": "energyopt.core.trial_result",
+    "create_study": "energyopt.integrations.optuna",
     "load_study": "energyopt.workflows.load_study",
 }
 
@@ -73,6 +77,8 @@ if not TYPE_CHECKING:  # a type checker would take any name for one that is here
             value = getattr(import_module(_MODULES[name]), name)
             globals()[name] = value  # from now on it is found without this function
             return value
+        if name == "integrations":
+            return import_module("energyopt.integrations")
         from energyopt.utils.deprecation import deprecated_names
 
         deprecated = deprecated_names(__name__, {"Trained": "energyopt.TrainStep"}, stacklevel=3)

@@ -1,10 +1,10 @@
-"""Callbacks for trainers of other packages, over `Run`; each module imports its own framework."""
+"""Ways into studies for code of other packages, over `Run`; each imports its own framework."""
 
 from typing import Any
 
-_MODULES = ("lightning", "transformers")
+_MODULES = ("lightning", "optuna", "transformers")
 
-__all__ = ["lightning", "transformers"]
+__all__ = ["lightning", "optuna", "transformers"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,10 @@ PLANS = "energyopt_plans"
 BASELINE = "energyopt_default"
 """Attribute of a study that says how trial 0 differs from the user's default, if it does."""
 
-_APP = re.compile(r"python (-m [A-Za-z_][\w.]*|[\w./+][\w./+-]*|'[\w./+][\w ./+-]*')")
+_APP = re.compile(
+    r"python (-m [A-Za-z_][\w.]*|[\w./+][\w./+-]*|'[\w./+][\w ./+-]*')"
+    r"|[A-Za-z_]\w*\((run|trial)\) with"  # a function, and its parameters
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _MAX_CHARACTERS = 512  # of Optuna's column
 _JOINER = "\u200d"  # between the parts of an emoji
@@ -62,7 +65,7 @@ class Identity:
 
 
 def app_of(identity: Mapping[str, Any]) -> str | None:
-    """Return the command of the other app whose jobs report; None for our own.
+    """Return the command, or the function, of another app whose jobs report; None for our own.
 
     It is shown to be pasted, so that of a database may be nothing but the run of a program.
     """

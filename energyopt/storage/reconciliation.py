@@ -201,26 +201,36 @@ class Reconciler:
 
     def report(self, trial: Trial, outcome: Outcome) -> None:
         """Report to Optuna that a trial ended or paused, as far as that is not done yet."""
+        values = list(outcome.values) if outcome.state == "complete" else None
+        # Another run may end it at the same time; with the same outcome, since the row holds it.
+        with contextlib.suppress(UpdateFinishedTrialError):
+            self.describe(trial, outcome)
+            if outcome.state == "paused":
+                return
+            complete_reports(trial, outcome.reports)
+            state = OPTUNA_STATES[outcome.state]
+            self._study.tell(trial.number, values, state=state, skip_if_finished=True)
+
+    def describe(self, trial: Trial, outcome: Outcome) -> None:
+        """Set the attributes and constraints of a trial that ended or paused.
+
+        Raises:
+            UpdateFinishedTrialError: If it has ended in Optuna's tables already.
+        """
         attributes = dict(outcome.attributes)
         is_paused = outcome.state == "paused"
         if is_paused or trial.user_attrs.get(PAUSED):
             attributes[PAUSED] = is_paused
         if outcome.state != "complete" and outcome.reason:
             attributes["reason"] = outcome.reason
-        values = list(outcome.values) if outcome.state == "complete" else None
-        # Another run may end it at the same time; with the same outcome, since the row holds it.
-        with contextlib.suppress(UpdateFinishedTrialError):
-            for key, value in attributes.items():
-                trial.set_user_attr(key, value)
-            if is_paused:
-                return
-            existing = trial.constraints
-            for key, violation in outcome.constraints.items():
-                if key not in existing:
-                    trial.set_constraint(key, violation)
-            complete_reports(trial, outcome.reports)
-            state = OPTUNA_STATES[outcome.state]
-            self._study.tell(trial.number, values, state=state, skip_if_finished=True)
+        for key, value in attributes.items():
+            trial.set_user_attr(key, value)
+        if is_paused:
+            return
+        existing = trial.constraints
+        for key, violation in outcome.constraints.items():
+            if key not in existing:
+                trial.set_constraint(key, violation)
 
 
 def _with_all_energy(remnant: TrialRemnant, row: Row[Any] | None) -> TrialRemnant:

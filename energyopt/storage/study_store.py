@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
@@ -86,7 +86,7 @@ class StudyStore:
         process: Process | None = None,
         grace_s: float = GRACE_S,
         sole: bool = False,
-    ) -> StudyStore:
+    ) -> Self:
         """Open a study as `open_study` does; `remains` returns what a crashed run left behind."""
         with open_study(
             location, name, identity, make_sampler, process=process, grace_s=grace_s, sole=sole

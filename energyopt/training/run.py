@@ -97,7 +97,8 @@ class Run:
         stop_at_target: bool = False,
         synchronize: Callable[[], object] | None = None,
     ) -> None:
-        context = RunContext.from_environment()
+        given = self._given_context()
+        context = given or RunContext()
         question = question_of(
             context,
             monitor=monitor,
@@ -109,7 +110,7 @@ class Run:
         self.params: Mapping[str, Any] = {**(params or {}), **context.params}
         self.monitor = question.monitor
         self._on_report = on_report
-        self._in_study = bool(os.environ.get(VARIABLE))
+        self._in_study = given is not None
         self.pending: tuple[End, str] | None = None
         self._body: int | None = None  # number of the epoch in whose body the program is
         self._last_step: int | None = None  # of that body, in a loop of steps
@@ -124,6 +125,10 @@ class Run:
             meter=meter,
             synchronize=synchronize,
         )
+
+    def _given_context(self) -> RunContext | None:
+        """Return the context that a study gives to this run; None outside of one."""
+        return RunContext.from_environment() if os.environ.get(VARIABLE) else None
 
     @property
     def name(self) -> str:
