@@ -177,6 +177,11 @@ def journal(program: Program, study: str, number: int) -> Path:
     return program.folder / "studies" / study / str(number) / "progress.jsonl"
 
 
+def pauses_in(folder: Path) -> list[int]:
+    """The number of pauses in each journal of a folder."""
+    return [path.read_text().count('{"Pause"') for path in folder.rglob("progress.jsonl")]
+
+
 def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 

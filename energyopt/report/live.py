@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -17,23 +15,30 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from energyopt.core.energy import total
 from energyopt.core.journal import JournalReader
-from energyopt.core.metric import ACCURACY
-from energyopt.core.study_record import TrialRecord
-from energyopt.core.trial_result import Provenance, TrialResult
+from energyopt.core.study_record import Metric, TrialRecord
+from energyopt.core.trial_result import Provenance
 from energyopt.core.units import joules, roughly, setup, time_left
 from energyopt.core.window_quality import SHORT_ESTIMATE
-from energyopt.errors import JournalError
-from energyopt.report.console import drawn_over, say, say_code
+from energyopt.report.console import drawn_over, printable, say, say_code
 from energyopt.report.flags import explain_flag
-from energyopt.report.sentences import params_text, source_lines
+from energyopt.report.sentences import source_lines
+from energyopt.report.trial_lines import (
+    Running,
+    best_line,
+    outcome_line,
+    rank_of,
+    training_line,
+    trainings_line,
+    with_params,
+)
 
 _REFRESHES_PER_S = 4
 _LINE_EVERY_S = 600.0
 _SHORT_S = 60.0  # of a shorter study a log needs no time left
 _POSITION = '  File "'  # how a line of a traceback begins
-_EPOCH_PURPOSES = ("training", "evaluation")  # of the windows that each epoch has
+_BAR, _SHORTEST_BAR = 24, 8  # characters
+_FEW_KEYS = 3  # of a configuration that is shown in full
 
 
 class Progress:
@@ -42,7 +47,8 @@ class Progress:
     Args:
         console: The console to show it on.
         draw: Returns the live display of a terminal.
-        line: Returns the line of a log; empty if there is nothing to report.
+        line: Returns the line of a log; empty if there is nothing to report. None if a log gets
+            none now and then.
         every_s: Time between two lines of a log, in s.
         draws: Whether it may draw; a job that prints to the terminal, or reads from it, needs it
             for itself.
@@ -52,7 +58,7 @@ class Progress:
         self,
         console: Console,
         draw: Callable[[], RenderableType],
-        line: Callable[[], str],
+        line: Callable[[], str] | None,
         every_s: float = _LINE_EVERY_S,
         *,
         draws: bool = True,
@@ -61,7 +67,7 @@ class Progress:
         self._line = line
         self._every_s = every_s
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._write, daemon=True)
+        self._thread: threading.Thread | None = None
         self._live: Live | None = None
         if draws and drawn_over(console):
             self._live = Live(
@@ -79,37 +85,36 @@ class Progress:
     def __enter__(self) -> Self:
         if self._live is not None:
             self._live.start()
-        else:
+        elif self._line is not None:
+            self._thread = threading.Thread(target=self._write, args=(self._line,), daemon=True)
             self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
-        else:
+        elif self._thread is not None:
             self._stopped.set()
             self._thread.join()
 
-    def _write(self) -> None:
+    def _write(self, next_line: Callable[[], str]) -> None:
         while not self._stopped.wait(self._every_s):
-            if line := self._line():
+            if line := next_line():
                 say(self._console, line)
-
-
-@dataclass(slots=True)
-class _Running:
-    setup: str
-    reader: JournalReader
-    since_s: float
 
 
 class LiveStudy(Progress):
     """Context manager that shows a running study from the events it is notified of.
 
+    A terminal has three lines: how far the study is, the best trial so far, and what runs now.
+    Above them, and in a log, each trial has one line, when its outcome is known: when it ends, or
+    pauses beyond the target; one that is paused still has it at the end.
+
     Args:
         n_trials: Total number of trials.
         console: The console to show it on; live if it is a terminal.
         provenance: Source of energies, if printed already; else that of the first trial is printed.
+        metrics: The objectives, by which trials without a record are compared.
         draws: Whether it may draw on a terminal; see `Progress`.
     """
 
@@ -119,20 +124,30 @@ class LiveStudy(Progress):
         console: Console,
         provenance: Provenance | None = None,
         *,
+        metrics: Sequence[Metric] = (),
         draws: bool = True,
     ) -> None:
         self._n_trials = n_trials
         self._provenance = provenance
+        self._metrics = metrics
         self._began_s = time.monotonic()
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, Running] = {}
         self._n_finished = self._begun_before = 0
         self._paused: set[int] = set()
+        self._untold: dict[int, TrialRecord] = {}  # paused here, and without a line
+        self._told: set[int] = set()
         self._energy_by_trial_j: dict[int, float] = {}
         self._warned: set[str] = set()
         self._best: TrialRecord | None = None
+        self._default: TrialRecord | None = None
         self._tracebacks: dict[tuple[str, ...], int] = {}  # positions, and who was there first
         # Last: rich draws once when it is constructed.
-        super().__init__(console, self._render, self._log_line, draws=draws)
+        super().__init__(console, self._render, None, draws=draws)
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        for trial in self._untold.values():
+            self._print_line(trial)
 
     def take_up(self, n_finished: int, trials: Sequence[TrialRecord]) -> None:
         """Start with the trials that the study already has."""
@@ -144,7 +159,7 @@ class LiveStudy(Progress):
 
     def started(self, number: int, params: Mapping[str, Any], journal: Path) -> None:
         """Show a trial that started or resumed."""
-        self._running[number] = _Running(setup(params), JournalReader(journal), time.monotonic())
+        self._running[number] = Running(params, JournalReader(journal), time.monotonic())
 
     def paused(self, trial: TrialRecord) -> None:
         """Show a trial that paused: it may resume later."""
@@ -152,8 +167,10 @@ class LiveStudy(Progress):
         self._paused.add(trial.number)
         self._print_source_and_warnings(trial)
         self._add_result(trial)
-        if not self.drawn:
-            self._print_line(trial)
+        if trial.result is not None and trial.result.reached:
+            self._tell(trial)
+        elif trial.number not in self._told:
+            self._untold[trial.number] = trial
 
     def ended(self, trial: TrialRecord, n_finished: int | None = None) -> None:
         """Show a trial that ended."""
@@ -162,13 +179,13 @@ class LiveStudy(Progress):
         self._n_finished = self._n_finished + 1 if n_finished is None else n_finished
         self._paused.discard(trial.number)
         self._add_result(trial)
-        if not self.drawn or trial.state == "failed":
-            self._print_line(trial)
+        self._tell(trial)
 
     def lost(self, number: int, text: str) -> None:
         """Show that a trial counts no more: another takes its place."""
         self._running.pop(number, None)
         self._paused.discard(number)
+        self._untold.pop(number, None)
         self.note(text)
 
     def raised(self, number: int, traceback: str) -> None:
@@ -210,37 +227,45 @@ class LiveStudy(Progress):
         return sum(self._energy_by_trial_j.values())
 
     def _add_result(self, trial: TrialRecord) -> None:
-        if trial.result is None:
-            return
-        self._energy_by_trial_j[trial.number] = trial.result.spent_j  # of all its executions
-        energy_j = trial.result.energy_to_target_j
-        if trial.result.valid and energy_j is not None:
-            best = (
-                self._best.result.energy_to_target_j if self._best and self._best.result else None
-            )
-            if best is None or energy_j < best:
-                self._best = trial
+        if trial.result is not None:
+            self._energy_by_trial_j[trial.number] = trial.result.spent_j  # of all its executions
+        if trial.default:
+            self._default = trial
+        rank = rank_of(trial, self._metrics)
+        best = None if self._best is None else rank_of(self._best, self._metrics)
+        is_best_itself = self._best is not None and trial.number == self._best.number
+        if rank is not None and (best is None or rank < best or is_best_itself):
+            self._best = trial
+
+    def _tell(self, trial: TrialRecord) -> None:
+        """Print the line of a trial, unless it has one; a failure is always said."""
+        self._untold.pop(trial.number, None)
+        if trial.number not in self._told or trial.state == "failed":
+            self._told.add(trial.number)
+            self._print_line(trial)
 
     def _print_line(self, trial: TrialRecord) -> None:
+        is_failed = trial.state == "failed"
+        text = f"trial {trial.number}: {outcome_line(trial)}"
+        if self.drawn and not is_failed:  # the reason of a failure is not cut
+            line = _cut(with_params(text, self._changed(trial.params)))
+            self._console.print(line, no_wrap=True, overflow="ellipsis")
+            return
         params = setup(trial.params)
-        text = f"{self._counter} trial {trial.number}: {_outcome(trial)}"
         text += f" ({params})" if params else ""
-        if self._energy_j:
-            text += f"; {joules(self._energy_j)} so far"
-        if time.monotonic() - self._began_s > _SHORT_S:
-            text += self._time_left
-        say(self._console, text, style="red" if trial.state == "failed" else "")
+        if not self.drawn:
+            text = f"[{self._begun}/{self._n_trials}] {text}"
+            text += f"; {joules(self._energy_j)} so far" if self._energy_j else ""
+            is_long = time.monotonic() - self._began_s > _SHORT_S
+            text += self._time_left if is_long else ""
+        say(self._console, text, style="red" if is_failed else "")
 
-    def _log_line(self) -> str:
-        """Return the running trials as a line of a log."""
-        trials = "; ".join(
-            _training_line(f"trial {number}", run) for number, run in self._running_now()
-        )
-        return f"{self._counter} {trials}{self._time_left}" if trials else ""
-
-    @property
-    def _counter(self) -> str:
-        return f"[{self._begun}/{self._n_trials}]"
+    def _changed(self, params: Mapping[str, Any]) -> str:
+        """Return a configuration; of many keys those that differ from the best trial's."""
+        best = {} if self._best is None else self._best.params
+        if len(params) <= _FEW_KEYS or not best or params == best:
+            return setup(params)
+        return setup({k: v for k, v in params.items() if k not in best or best[k] != v})
 
     @property
     def _time_left(self) -> str:
@@ -249,38 +274,40 @@ class LiveStudy(Progress):
         begun_here = self._begun - self._begun_before
         return time_left(elapsed_s, begun_here, self._n_trials - self._begun)
 
-    def _running_now(self) -> list[tuple[int, _Running]]:
+    def _running_now(self) -> list[tuple[int, Running]]:
         return sorted(self._running.items())  # a copy: another thread draws it
 
     def _render(self) -> RenderableType:
-        parts: list[RenderableType] = [self._bar()]
-        if self._best is not None:
-            line = f"best  {_outcome(self._best)} ({params_text(self._best.params)})"
-            parts.append(Text(line, style="green", overflow="ellipsis", no_wrap=True))
-        parts.extend(
-            _dim(_training_line(f"trial {number}", run)) for number, run in self._running_now()
-        )
-        return Group(*parts)
+        now = _cut(self._now_line(), style="dim")  # first: it reads what runs
+        best = _cut(best_line(self._best, self._default), style="green")
+        return Group(self._bar(), best, now)
+
+    def _now_line(self) -> str:
+        running = self._running_now()
+        if not running:
+            return "now   between trials"
+        if len(running) > 1:
+            return trainings_line([run for _, run in running])
+        ((number, run),) = running
+        line = training_line(f"trial {number}", run, with_time=not self._time_left)
+        return with_params(line, self._changed(run.params))
 
     def _bar(self) -> RenderableType:
         elapsed_s = time.monotonic() - self._began_s
-        journal_j = {
-            number: total(w.energy for w in run.reader.journal.windows).total_j
-            for number, run in self._running_now()
-        }
         # The journal of a resumed trial includes the energy of its earlier executions.
         running_j = sum(
-            max(energy_j - self._energy_by_trial_j.get(number, 0.0), 0.0)
-            for number, energy_j in journal_j.items()
+            max(run.energy_j - self._energy_by_trial_j.get(number, 0.0), 0.0)
+            for number, run in self._running_now()
         )
+        text = _cut(
+            f"{self._begun}/{self._n_trials} trials, {joules(self._energy_j + running_j)} so far, "
+            f"{roughly(elapsed_s)}{self._time_left}"
+        )
+        width = min(self._console.width - len(text) - 1, _BAR)
+        if width < _SHORTEST_BAR:
+            return text
         row = Table.grid(padding=(0, 1))
-        row.add_row(
-            ProgressBar(self._n_trials, self._begun, width=24),
-            Text(
-                f"{self._begun}/{self._n_trials} trials, {joules(self._energy_j + running_j)} "
-                f"so far, {roughly(elapsed_s)}{self._time_left}"
-            ),
-        )
+        row.add_row(ProgressBar(self._n_trials, self._begun, width=width), text)
         return row
 
 
@@ -288,9 +315,9 @@ class LiveTrial(Progress):
     """Context manager that shows one training run, from its journal, while it runs."""
 
     def __init__(self, journal: Path, console: Console) -> None:
-        run = _Running("", JournalReader(journal), time.monotonic())
-        line = partial(_training_line, "training", run)
-        super().__init__(console, lambda: _dim(line()), line)
+        run = Running({}, JournalReader(journal), time.monotonic())
+        line = partial(training_line, "training", run)
+        super().__init__(console, lambda: _cut(line(), style="dim"), line)
 
 
 def _positions(traceback: str) -> tuple[str, ...]:
@@ -298,55 +325,5 @@ def _positions(traceback: str) -> tuple[str, ...]:
     return tuple(line for line in traceback.splitlines() if line.startswith(_POSITION))
 
 
-def _dim(line: str) -> Text:
-    return Text(line, style="dim", overflow="ellipsis", no_wrap=True)
-
-
-def _training_line(name: str, run: _Running) -> str:
-    """Return a training run in progress as a line."""
-    with suppress(JournalError):  # a damaged journal is reported when the trial ends
-        run.reader.read()
-    journal = run.reader.journal
-    line = f"now   {name}{': ' if run.setup else ''}{run.setup}"
-    if not journal.checkpoints:
-        activity = journal.now or "starting"
-        line += f"  {activity}, {roughly(time.monotonic() - run.since_s)}"
-    elif journal.start is not None:
-        last, monitor = journal.checkpoints[-1], journal.start.monitor
-        energy_j = total(w.energy for w in journal.windows).total_j
-        trained_s = sum(w.energy.time_s for w in journal.windows if w.purpose in _EPOCH_PURPOSES)
-        remaining = time_left(trained_s, last.epoch, journal.start.epochs - last.epoch)
-        line += (
-            f"  epoch {last.epoch:.3g}/{journal.start.epochs:g}, "
-            f"{monitor.name} {last.accuracy:{monitor.digits}}, "
-            f"{joules(energy_j)}{remaining.replace('about', 'at most')}"
-        )
-    return line
-
-
-def _outcome(trial: TrialRecord) -> str:
-    """Return the outcome of a trial in short."""
-    if trial.state == "failed":
-        return f"failed: {trial.reason}"
-    if trial.result is None:
-        if trial.state == "pruned":
-            return f"pruned{': ' + trial.reason if trial.reason else ''}"
-        return ", ".join(f"{value:.6g}" for value in trial.values)
-    return result_line(trial.result)
-
-
-def result_line(result: TrialResult) -> str:
-    """Return a trial's outcome: "1.2 J to 0.95, best accuracy 0.972", or that it missed."""
-    monitor, value = result.monitor, result.best_value
-    if value is None and monitor != ACCURACY:
-        best = f"no finite {monitor.name}"
-    else:
-        best = f"best {monitor.name} {value or 0.0:{monitor.digits}}"
-    paused = f"{result.reason}, " if result.end == "paused" else ""
-    if result.energy_to_target_j is not None:
-        return f"{paused}{joules(result.energy_to_target_j)} to {result.target:g}, {best}"
-    if paused:
-        return f"{paused}{best}" if len(result.curve) else result.reason
-    ended_early = result.end in ("diverged", "stopped")
-    outcome = f"stopped ({result.reason})" if ended_early else f"missed {result.target:g}"
-    return f"{outcome}, {best}, {joules(result.training_j)} spent training"
+def _cut(line: str, *, style: str = "") -> Text:
+    return Text(printable(line), style=style, overflow="ellipsis", no_wrap=True)

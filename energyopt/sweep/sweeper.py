@@ -161,7 +161,8 @@ class StudySweeper:
             app.print_banner(console, n_trials, store.n_finished())
             provenance = app.ready.provenance if app.ready else None
             draws = not app.shares_terminal
-            with LiveStudy(n_trials, console, provenance, draws=draws) as live:
+            metrics = self._identity.metrics
+            with LiveStudy(n_trials, console, provenance, metrics=metrics, draws=draws) as live:
                 live.take_up(store.n_finished(), store.read().trials)
                 live.warn(app.ready.flags if app.ready else ())
                 for line in notes:

@@ -31,7 +31,8 @@ from energyopt.jobs.launcher import LocalLauncher
 from energyopt.jobs.standalone import StandaloneJobs, StandaloneResult
 from energyopt.jobs.worker import OUTPUT
 from energyopt.report.console import say
-from energyopt.report.live import LiveTrial, result_line
+from energyopt.report.live import LiveTrial
+from energyopt.report.trial_lines import result_line
 from energyopt.storage.command_account import CommandAccount
 from energyopt.storage.confirmations import Confirmations
 from energyopt.storage.identity import file_name

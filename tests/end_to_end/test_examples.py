@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT, Program
+from tests.conftest import ROOT, Program, pauses_in
 from tests.integrations.small_trainers import need_trainer
 
 
@@ -45,10 +45,8 @@ def test_a_search_with_a_trainer_pauses_resumes_and_answers(
     trainer: str, energyopt: Program
 ) -> None:
     need_trainer(trainer)
-    printed = run_example(trainer, energyopt, "-m")
-    paused = [line for line in printed.splitlines() if ": paused after" in line]
-    assert any("trial 0:" in line for line in paused)
-    assert len({line.split(":")[0] for line in paused}) < len(paused)  # one resumed, and paused
+    run_example(trainer, energyopt, "-m")
+    assert max(pauses_in(energyopt.folder)) > 1  # one resumed, and paused
     check_front(energyopt, trainer, "--storage", "studies.db")
 
 
