@@ -23,10 +23,10 @@ from energyopt.report.export.front_file import render_front
 from energyopt.report.export.study_folder import trial_row
 from energyopt.report.html.render import render
 from energyopt.report.html.sections import report
-from energyopt.report.live import result_line
 from energyopt.report.recommendation_view import rank_setups, recommendation_view
 from energyopt.report.sentences import hardware_lines, summary_lines
 from energyopt.report.tables import curve_table, front_table, summary_panel
+from energyopt.report.trial_lines import result_line
 from tests.toys import result, study, trial, uncounted
 
 LOSS = Monitor("val_loss", "min")
