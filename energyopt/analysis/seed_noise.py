@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from energyopt.analysis.configurations import is_unchanged
 from energyopt.analysis.confirmation_stats import confirmed_setups
@@ -127,6 +128,38 @@ def unchanged_confirmations(
         is_same = is_unchanged(study, trial, confirmation)
         if reached and is_same and study.monitor.reaches(result.target, target):
             yield trial, confirmation, result
+
+
+def seed_band(
+    study: StudyRecord, params: Mapping[str, Any], target: float
+) -> list[tuple[float, float, float]]:
+    """Return the spread of the trainings of a configuration, from its first curve up to a target.
+
+    Args:
+        study: The study.
+        params: Its searched values; trials and confirmations with them count.
+        target: Value of the metric to reach.
+
+    Returns:
+        Values of the metric, each with the least and the most energy, in J, with which a training
+        first reached it or better; only values that all reached. Empty for a single training.
+    """
+    key = params_key(params)
+    results = [r for t, r in study.results if params_key(t.params) == key and len(r.curve)]
+    confirming = unchanged_confirmations(study, target)
+    results += [r for trial, _, r in confirming if params_key(trial.params) == key]
+    if len(results) < 2:  # noqa: PLR2004  # one training has no spread
+        return []
+    curve = results[0].curve
+    values = [curve[index].accuracy for index in curve.rises()]
+    levels = [v for v in values if math.isfinite(v) and not study.monitor.is_better(v, target)]
+    band = []
+    for value in [*levels, target]:
+        hits = [result.first_at(value) for result in results]
+        energies = [hit.training_j for hit in hits if hit is not None and hit.training_j > 0]
+        if len(energies) == len(results):
+            band.append((value, min(energies), max(energies)))
+    return band
 
 
 def arithmetic(values: Sequence[float]) -> Interval | None:

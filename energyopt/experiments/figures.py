@@ -19,6 +19,7 @@ from energyopt.report.html.figure import (
     log_scale,
     look_channels,
     short,
+    ticks,
     to_svg,
 )
 from energyopt.report.html.parameter_figures import band_scale, cell_layers
@@ -257,10 +258,3 @@ def _ratio_domain(ends: Sequence[float | None]) -> Domain:
 
 def _clamped(value: float, domain: Domain) -> float:
     return short(min(max(value, domain[0]), domain[1]))
-
-
-def ticks(low: float, high: float) -> list[float]:
-    """Return the round numbers of a logarithmic axis: 1, 2, 5 and their decades."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    marks = [float(f"{step}e{decade}") for decade in decades for step in (1, 2, 5)]
-    return [mark for mark in marks if low <= mark <= high]

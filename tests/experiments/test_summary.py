@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from energyopt.cli.commands import run
 from energyopt.errors import ConfigError, StudyError
-from energyopt.experiments.figures import ticks
 from energyopt.experiments.plan import experiment_names
 from energyopt.experiments.results import edges, setup_text
 from energyopt.experiments.rows import GRID, RAW, Raw, Row, read_raw
 from energyopt.experiments.selection import choose_setups, group_cells
 from energyopt.experiments.summary import data_of, files_of, summarize, text_of
 from energyopt.experiments.transfer import payback
+from energyopt.report.html.figure import ticks
 from tests.conftest import ROOT
 from tests.small_experiments import AGAIN, SEEDS, arm_rows, experiment, raw, row
 

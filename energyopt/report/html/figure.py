@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
+from energyopt.core.study_record import StudyRecord
 from energyopt.report.html.theme import KINDS, PRINTED, Look
 
 WIDTH = 760
@@ -19,6 +21,8 @@ _JOULES = f"{_LABEL} + 'J'"
 
 SECONDS = f"{_LABEL} + 's'"
 """Vega expression for the labels of an axis of times in s."""
+
+_MANY_DECADES = 6  # on an axis
 
 Row = dict[str, Any]
 AnyChart = alt.LayerChart | alt.FacetChart | alt.ConcatChart
@@ -55,9 +59,32 @@ def to_svg(chart: AnyChart) -> str:
 def joules_axis(ticks: int = 6, values: Sequence[float] = ()) -> alt.Axis:
     """Return an axis of energies in J with SI prefixes; `values`, if given, are its ticks."""
     axis = alt.Axis(labelExpr=_JOULES, tickCount=ticks, labelOverlap=True, labelSeparation=8)
-    if values:
+    if len(values) > 1:  # else Vega finds more
         axis.values = list(values)
     return axis
+
+
+def log_joules(energies_j: Iterable[float]) -> alt.Axis:
+    """Return the logarithmic axis of some energies in J, with ticks at 1, 2, 5 and decades."""
+    positive = [energy_j for energy_j in energies_j if energy_j > 0]
+    return joules_axis(values=ticks(min(positive), max(positive)) if positive else ())
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Return the round numbers of a logarithmic axis: 1, 2, 5 and their decades.
+
+    Over many decades these are the decades alone.
+    """
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(decades) <= _MANY_DECADES else (1,)
+    marks = [float(f"{step}e{decade}") for decade in decades for step in steps]
+    return [mark for mark in marks if low <= mark <= high]
+
+
+def energy_title(words: str, study: StudyRecord) -> str:
+    """Return the title of an axis of energies, which says where they come from."""
+    sources = {result.start.provenance.kind for _, result in study.results}
+    return f"{words} ({' and '.join(sorted(sources))})" if sources else words
 
 
 def log_scale(padding: float = 8) -> alt.Scale:

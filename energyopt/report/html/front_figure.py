@@ -1,13 +1,17 @@
-"""Figure of the metric against training energy: curves, their ends, Pareto front and target."""
+"""Figure of the metric against training energy: curves, front, target, and what is saved."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import altair as alt
 
 from energyopt.analysis.curves import Drawn
-from energyopt.analysis.pareto import FrontPoint, at_target
+from energyopt.analysis.pareto import FrontPoint
+from energyopt.analysis.seed_noise import seed_band
+from energyopt.analysis.summary import Summary
 from energyopt.core.metric import Monitor
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
@@ -16,65 +20,81 @@ from energyopt.report.html.figure import (
     Figure,
     Row,
     data,
-    joules_axis,
+    energy_title,
     kind_channels,
+    log_joules,
     log_scale,
     short,
     tooltip,
     trial_label,
 )
+from energyopt.report.html.metric_axis import MetricAxis
 from energyopt.report.html.theme import KINDS, trial_kind
-from energyopt.report.sentences import axis_title, params_text
+from energyopt.report.sentences import params_text
 
 _MANY = 60  # training runs; with more the marks are small
+_GAP_PX = 18  # between the target and the line of what is saved
 
 _TrainedTrial = tuple[TrialRecord, TrialResult]
 
 
-def front_figure(
-    study: StudyRecord, target: float | None, drawn: Drawn, front: Sequence[FrontPoint]
-) -> Figure:
-    """Draw the metric against training energy: curves, their ends, the front and the target."""
+def recommended_point(summary: Summary) -> FrontPoint | None:
+    """Return the point of the recommended configuration; None if no trial reached the target."""
+    return summary.advised or summary.recommended
+
+
+def front_figure(study: StudyRecord, summary: Summary, drawn: Drawn) -> Figure:
+    """Draw the metric against training energy.
+
+    Args:
+        study: The study, or a sample of its trials.
+        summary: Summary of the whole study.
+        drawn: The curves to draw.
+    """
+    target, front, monitor = summary.target, summary.front, study.monitor
     trials = [(trial, result) for trial, result in study.results if trial.number in drawn.curves]
-    kinds, monitor = _kinds(study, trials, target), study.monitor
-    x = alt.X("e:Q", title="training energy so far", scale=log_scale(), axis=joules_axis())
-    y = alt.Y("a:Q", title=axis_title(monitor), scale=_metric_scale(monitor))
-    curves = [
-        _curve_layer(trials, drawn, target, kinds).encode(x=x, y=y),
-        *(layer.encode(x=x, y=y) for layer in _default_layers(trials, drawn)),
+    kinds = _kinds(trials, target)
+    at_least = [] if target is None else [target]
+    axis = MetricAxis.of(drawn, [*at_least, *(point.accuracy for point in front)])
+    energies = [point.training_j for curve in drawn.curves.values() for point in curve]
+    title = energy_title("training energy so far", study)
+    x = alt.X("e:Q", title=title, scale=log_scale(), axis=log_joules(energies))
+    y = axis.channel()
+    layers = [
+        _curve_layer(trials, drawn, target, kinds, axis),
+        *_default_layers(trials, drawn, axis),
+        *(_target_layers(summary, axis) if target is not None else ()),
+        *_front_layers(front, axis),
+        _ends_layer(trials, drawn, target, kinds, axis),
+        *(_answer_layers(study, summary, axis, target) if target is not None else ()),
     ]
-    points = [
-        *(layer.encode(x=x, y=y) for layer in _front_layers(front, monitor)),
-        _ends_layer(trials, drawn, target, kinds).encode(x=x, y=y),
-        *(layer.encode(x=x, y=y) for layer in _confirmed_layers(study)),
-    ]
-    if target is None:
-        chart = alt.layer(*curves, *points)
-    else:
-        # Below the points: layers above would take the pointer from them.
-        chart = alt.layer(*curves, *_target_layers(front, x, y), *points)
-        cheapest = next(iter(at_target(study, target)), None)
-        best_j, best_accuracy = (
-            (0.0, 0.0) if cheapest is None else (cheapest[2].training_j, cheapest[2].accuracy)
-        )
-        values = {"target": target, "best_e": best_j, "best_a": best_accuracy}
-        params = [alt.param(name=name, value=value) for name, value in values.items()]
-        chart = chart.add_params(*params)
+    chart = alt.layer(*(_at(layer, x, y) for layer in layers))
+    chart = chart.properties(height=420, usermeta={"error": axis.is_error})
+    if target is not None:
+        best = recommended_point(summary)
+        place = (0.0, 0.0) if best is None else (best.energy_j, best.accuracy)
+        values = dict(zip(("target", "best_e", "best_a"), (target, *place), strict=True))
+        chart = chart.add_params(*(alt.param(name=k, value=v) for k, v in values.items()))
     description = (
         f"{len(drawn.curves)} curves of {monitor.label} against training energy, their front "
         f"of {len(front)} points, and the target as a line. The tables below say the same."
     )
-    chart = chart.properties(height=420)
-    return Figure("front", "All trainings and their front", description, chart, log=True)
+    name = "Error" if axis.is_error else monitor.title
+    return Figure("front", f"{name} against energy", description, chart, log=True)
 
 
-def _kinds(study: StudyRecord, trials: Sequence[_TrainedTrial], target: float | None) -> list[str]:
+def _at(layer: alt.Chart, x: alt.X, y: alt.Y) -> alt.Chart:
+    """Place a layer by its fields e and a, unless it has places of its own."""
+    encoding = layer.to_dict().get("encoding", {})
+    missing: dict[str, Any] = {k: v for k, v in (("x", x), ("y", y)) if k not in encoding}
+    return layer.encode(**missing)
+
+
+def _kinds(trials: Sequence[_TrainedTrial], target: float | None) -> list[str]:
     """Return the kinds that can occur at any target."""
     if target is None:
         return ["curve"]
     kinds = {"reached", *(_unreached_kind(trial, result) for trial, result in trials)}
-    if study.confirmations:
-        kinds.add("confirming")
     return [kind for kind in KINDS if kind in kinds]
 
 
@@ -98,15 +118,19 @@ def _kind_at_target(chart: alt.Chart, target: float | None, monitor: Monitor) ->
 
 
 def _curve_layer(
-    trials: Sequence[_TrainedTrial], drawn: Drawn, target: float | None, kinds: Sequence[str]
+    trials: Sequence[_TrainedTrial],
+    drawn: Drawn,
+    target: float | None,
+    kinds: Sequence[str],
+    axis: MetricAxis,
 ) -> alt.Chart:
     """Draw a line for each trial, coloured by its kind.
 
     The page repeats the keys of a row for each point, so they are short: trial t, energy e in J,
-    accuracy a, and b, the best accuracy of the trial.
+    what is drawn of the metric a, and b, its best value in the trial.
     """
     rows = [
-        {"t": trial.number, "e": short(point.training_j), "a": point.accuracy}
+        {"t": trial.number, "e": short(point.training_j), "a": axis.place(point.accuracy)}
         for trial, _ in trials
         for point in drawn.curves[trial.number]
     ]
@@ -120,7 +144,11 @@ def _curve_layer(
 
 
 def _ends_layer(
-    trials: Sequence[_TrainedTrial], drawn: Drawn, target: float | None, kinds: Sequence[str]
+    trials: Sequence[_TrainedTrial],
+    drawn: Drawn,
+    target: float | None,
+    kinds: Sequence[str],
+    axis: MetricAxis,
 ) -> alt.Chart:
     """Return a layer with a mark at the end of each curve."""
     rows = []
@@ -130,7 +158,7 @@ def _ends_layer(
         rows.append(
             {
                 **_kind_fields(trial, result, target),
-                **_position(point.training_j, point.accuracy, monitor),
+                **_position(point.training_j, point.accuracy, axis),
                 "trial": trial_label(trial.number, trial.default_mark),
                 "setup": params_text(trial.params),
                 "value": f"{monitor.text(point.accuracy)}, best {best}",
@@ -146,32 +174,10 @@ def _ends_layer(
     )
 
 
-def _confirmed_layers(study: StudyRecord) -> Iterator[alt.Chart]:
-    rows, monitor = [], study.monitor
-    for confirmation in study.confirmations:
-        result = confirmation.result
-        if result is None or confirmation.state != "complete" or not len(result.curve):
-            continue
-        point = result.hit or result.curve[-1]
-        rows.append(
-            {
-                **_position(point.training_j, point.accuracy, monitor),
-                "kind": KINDS["confirming"].name,
-                "trial": f"{confirmation.trial}, again with seed {confirmation.seed}",
-            }
-        )
-    if rows:
-        look = KINDS["confirming"]
-        chart = alt.Chart(data(rows)).mark_point(
-            filled=True, size=60, opacity=0.9, shape=look.shape, color=look.color
-        )
-        yield chart.encode(tooltip=tooltip("trial", "energy", value=monitor.name, kind="it"))
-
-
-def _front_layers(front: Sequence[FrontPoint], monitor: Monitor) -> Iterator[alt.Chart]:
+def _front_layers(front: Sequence[FrontPoint], axis: MetricAxis) -> Iterator[alt.Chart]:
     rows = [
         {
-            **_position(point.energy_j, point.accuracy, monitor),
+            **_position(point.energy_j, point.accuracy, axis),
             "trial": trial_label(point.trial, point.default_mark),
             "setup": params_text(point.params),
             "epoch": f"{point.epoch:.4g}",
@@ -181,58 +187,111 @@ def _front_layers(front: Sequence[FrontPoint], monitor: Monitor) -> Iterator[alt
     chart = alt.Chart(data(rows))
     yield chart.mark_line(interpolate="step-after", style="front")
     marks = chart.mark_point(filled=True, size=34, opacity=1, style="front-point", shape="circle")
-    yield marks.encode(tooltip=_tooltip(monitor))
+    yield marks.encode(tooltip=_tooltip(axis.monitor))
+    label = alt.Chart(data(rows[-1:])).mark_text(
+        text="front", align="right", dx=-4, dy=-9 if axis.better_is_up else 13, style="words"
+    )
+    yield label
 
 
-def _default_layers(trials: Sequence[_TrainedTrial], drawn: Drawn) -> Iterator[alt.Chart]:
+def _default_layers(
+    trials: Sequence[_TrainedTrial], drawn: Drawn, axis: MetricAxis
+) -> Iterator[alt.Chart]:
     """Yield the default configuration's curve, dashed, and its label at the first point."""
     default = next((trial for trial, _ in trials if trial.default), None)
     if default is not None:
         rows = [
-            {"e": short(point.training_j), "a": point.accuracy}
+            {"e": short(point.training_j), "a": axis.place(point.accuracy)}
             for point in drawn.curves[default.number]
         ]
-        yield alt.Chart(data(rows)).mark_line(strokeWidth=2, strokeDash=[5, 3], style="quiet")
-        yield alt.Chart(data(rows[:1])).mark_text(
-            text=default.default_mark, dy=-8, align="center", baseline="bottom", style="quiet-words"
+        line = alt.Chart(data(rows)).mark_line(strokeWidth=2, strokeDash=[5, 3], style="default")
+        yield line
+        label = alt.Chart(data(rows[:1])).mark_text(
+            text=default.default_mark, dy=-8, align="left", baseline="bottom", style="default-words"
         )
+        yield label
 
 
-def _target_layers(front: Sequence[FrontPoint], x: alt.X, y: alt.Y) -> Iterator[alt.Chart]:
-    """Yield the target line, and a ring around the cheapest run; best_e = 0 hides the ring."""
-    line = alt.Chart(data([{}])).transform_calculate(a="target")
-    yield line.mark_rule(strokeDash=[6, 4], strokeWidth=1.5, style="ink").encode(y=y)
+def _target_layers(summary: Summary, axis: MetricAxis) -> Iterator[alt.Chart]:
+    """Yield the target line, and a ring around the best run at it; best_e = 0 hides the ring."""
+    line = alt.Chart(data([{}])).transform_calculate(a=axis.expr("target"))
+    across = {"x": alt.value(0), "x2": alt.value("width")}
+    yield line.mark_rule(strokeDash=[6, 4], strokeWidth=1.5, style="ink").encode(**across)
     yield line.mark_text(
         align="left",
-        baseline="bottom",
+        baseline="bottom" if axis.better_is_up else "top",
         dx=6,
-        dy=-4,
-        text=alt.expr("'target ' + format(target, '.6~g')"),
+        dy=-4 if axis.better_is_up else 5,
+        text=alt.expr(f"'target {summary.monitor.name} ' + format(target, '.6~g')"),
         style="words",
-    ).encode(x=alt.value(0), y=y)
+    ).encode(x=alt.value(0))
     # A hidden ring still takes part in the scales, so it lies on a point of the front.
-    hidden = front[0]
+    hidden = summary.front[0]
     ring = alt.Chart(data([{}])).transform_calculate(
         e=f"best_e > 0 ? best_e : {hidden.energy_j!r}",
-        a=f"best_e > 0 ? best_a : {hidden.accuracy!r}",
+        a=f"best_e > 0 ? {axis.expr('best_a')} : {axis.place(hidden.accuracy)!r}",
     )
-    yield ring.mark_point(
-        size=220, strokeWidth=2, filled=False, opacity=alt.expr("best_e > 0 ? 1 : 0"), style="front"
-    ).encode(x=x, y=y)
+    visible = alt.expr("best_e > 0 ? 1 : 0")
+    yield ring.mark_point(size=220, strokeWidth=2.5, filled=False, opacity=visible, style="answer")
 
 
-def _metric_scale(monitor: Monitor) -> alt.Scale:
-    scale = alt.Scale(zero=False, nice=True)
-    if monitor.mode == "min":
-        scale.reverse = True
-    return scale
+def _answer_layers(
+    study: StudyRecord, summary: Summary, axis: MetricAxis, target: float
+) -> Iterator[alt.Chart]:
+    """Yield what is recommended, the default, the spread of their seeds, and what is saved.
+
+    All but the spread is of the study's target alone, so it hides when that is moved.
+    """
+    best, default = recommended_point(summary), summary.default
+    if best is None:
+        return
+    for point, style in ((default, "default"), (best, "answer")):
+        if point is not None:
+            yield from _band_layer(study, point, axis, target, style)
+    visible = alt.expr(f"abs(target - {target!r}) < 1e-9 ? 1 : 0")
+    side = -1 if axis.better_is_up else 1  # where curves that reached the target are
+    level = {"a": axis.place(target)}
+    label = alt.Chart(data([{**level, "e": short(best.energy_j)}]))
+    words: dict[str, Any] = {"opacity": visible, "style": "answer-words"}
+    yield label.mark_text(text="recommended", align="right", dx=-8, dy=side * _GAP_PX, **words)
+    savings = summary.against_default
+    if default is None or savings is None or default.trial == best.trial:
+        return
+    ratio = savings.ratio.value
+    factor, word = (1 / ratio, "less") if ratio < 1 else (ratio, "more")
+    ends = {"e": short(best.energy_j), "end": short(default.energy_j)}
+    middle = {"e": short(math.sqrt(best.energy_j * default.energy_j))}
+    text = f"{factor:.2g}x {word} energy than the default"
+    gap = alt.Chart(data([{**level, **ends}]))
+    line: dict[str, Any] = {
+        "opacity": visible, "style": "answer", "yOffset": side * _GAP_PX
+    }  # fmt: skip
+    yield gap.mark_rule(strokeWidth=2, **line).encode(x2="end:Q")
+    tip = "triangle-left" if ratio < 1 else "triangle-right"
+    yield gap.mark_point(shape=tip, size=60, filled=True, **line)
+    yield alt.Chart(data([{**level, **middle}])).mark_text(
+        text=text, dy=side * (_GAP_PX + 11), **words
+    )
+
+
+def _band_layer(
+    study: StudyRecord, point: FrontPoint, axis: MetricAxis, target: float, style: str
+) -> Iterator[alt.Chart]:
+    """Yield the energies between which all trainings of a configuration reached each value."""
+    rows = [
+        {"a": axis.place(value), "e": short(low_j), "end": short(high_j)}
+        for value, low_j, high_j in seed_band(study, point.params, target)
+    ]
+    if rows:
+        chart = alt.Chart(data(rows)).mark_area(orient="horizontal", opacity=0.18, style=style)
+        yield chart.encode(x2="end:Q")
 
 
 def _tooltip(monitor: Monitor, **more: str) -> list[alt.Tooltip]:
     return tooltip("trial", "setup", "energy", value=monitor.name, epoch="epoch", **more)
 
 
-def _position(energy_j: float, value: float, monitor: Monitor) -> Row:
+def _position(energy_j: float, value: float, axis: MetricAxis) -> Row:
     """Return the place of a mark, and the same as text for its tooltip."""
-    texts = {"energy": joules(energy_j), "value": monitor.text(value)}
-    return {"e": short(energy_j), "a": value, **texts}
+    texts = {"energy": joules(energy_j), "value": axis.monitor.text(value)}
+    return {"e": short(energy_j), "a": axis.place(value), **texts}

@@ -80,10 +80,13 @@
   function moveLine(rows) {
     const view = views.front;
     if (!view) return;
-    const best = rows.length ? rows[0].hit : null;
-    view.signal("target", target);
-    view.signal("best_e", best ? best.energy : 0);
-    view.signal("best_a", best ? best.value : 0);
+    const hit = rows.length ? rows[0].hit : null;
+    const at = hit ? { best_e: hit.energy, best_a: hit.value } : { best_e: 0, best_a: 0 };
+    const signals = { ...at, target };
+    /* At the study's own target the ring is around what is recommended, which the figure says. */
+    for (const { name, value } of data.figures.front.params) {
+      view.signal(name, target === data.target ? value : signals[name]);
+    }
     view.runAsync();
   }
 
@@ -132,18 +135,20 @@
     if (!element || target === null) return;
     let held = false;
     const y = () => views.front.scale("y");
+    const { error } = data.figures.front.usermeta; // drawn is 1 - value
+    const drawn = (value) => (error ? 1 - value : value);
     const inside = (event) => {
       const edge = views.front.padding().top + views.front.origin()[1];
       return event.clientY - element.querySelector("svg").getBoundingClientRect().top - edge;
     };
-    const near = (event) => views.front && Math.abs(y()(target) - inside(event)) < 8;
+    const near = (event) => views.front && Math.abs(y()(drawn(target)) - inside(event)) < 8;
     element.addEventListener("pointerdown", (event) => {
       held = near(event);
       if (held) event.preventDefault();
     });
     window.addEventListener("pointermove", (event) => {
       if (held) {
-        const level = snapped(y().invert(inside(event)));
+        const level = snapped(drawn(y().invert(inside(event))));
         moveTo(data.share ? Math.min(Math.max(level, 0.001), 1) : level);
       } else if (element.contains(event.target)) {
         element.style.cursor = near(event) ? "ns-resize" : "";
@@ -160,7 +165,9 @@
     const copy = JSON.parse(JSON.stringify(spec));
     for (const layer of copy.layer) {
       const x = layer.encoding && layer.encoding.x;
-      if (x && x.scale && x.scale.type) x.scale.type = type;
+      if (!x || !x.scale || !x.scale.type) continue;
+      x.scale.type = type;
+      if (type === "linear") delete x.axis.values;
     }
     return copy;
   }

@@ -165,7 +165,7 @@ def _front_section(study: StudyRecord, sample: StudyRecord, summary: Summary) ->
         lines = (f"No trial has a curve of {name} against energy.",) if study.trials else ()
         return Section("front", title, lines, (), best_values)
     drawn = drawn_curves(sample, summary.target, summary.front)
-    figure = front_figure.front_figure(sample, summary.target, drawn, summary.front)
+    figure = front_figure.front_figure(sample, summary, drawn)
     tables = [grids.front_grid(summary)]
     if {metric.name for metric in summary.metrics} - {"energy_to_target_j", name}:
         tables += best_values
@@ -185,8 +185,8 @@ def _front_lines(summary: Summary, drawn: Drawn, n_shown: int) -> Iterator[str]:
         "Each line is a training, each point of it a setup one could stop at. The thick line is "
         f"their front: no other point has {more} for as little energy."
     )
-    if monitor.mode == "min":
-        yield f"Of {monitor.name}, {monitor.better}: its axis is reversed, so that better is up."
+    if summary.front and any(c.trainings > 1 for c in summary.reached):
+        yield "Shaded is the spread of one setup over its trainings with several seeds."
     if drawn.points < drawn.all_points:
         yield (
             f"{drawn.points:,} of {drawn.all_points:,} evaluations are drawn, all of the front "

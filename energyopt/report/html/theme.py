@@ -55,6 +55,9 @@ _USE_COLORS = {
 USE_COLORS: Mapping[str, str] = {USES[use]: _USE_COLORS[use] for use in USES}
 """Colour of each use of energy, by its name in `USES`."""
 
+RECOMMENDED_COLOR, DEFAULT_COLOR = "#c44f8b", "#3f86cf"
+"""Of the recommended and the default configuration."""
+
 IMPORTANCE_COLORS = ("#c96a12", "#3f86cf")
 """Of importance for energy, and for the metric."""
 CHOSEN = (("#7a8490", "circle"), ("#0d8f7f", "diamond"))
@@ -140,6 +143,10 @@ def theme(ink: str, quiet: str, grid: str, paper: str, accent: str) -> dict[str,
             "quiet": {"color": quiet},
             "quiet-words": {"color": quiet, "fontSize": 12},
             "front": {"color": accent, "strokeWidth": 2.5},
+            "answer": {"color": RECOMMENDED_COLOR},
+            "answer-words": {"color": RECOMMENDED_COLOR, "fontSize": 13, "fontWeight": 600},
+            "default": {"color": DEFAULT_COLOR},
+            "default-words": {"color": DEFAULT_COLOR, "fontSize": 12},
             "front-point": {"color": accent, "stroke": paper, "strokeWidth": 1},
             "empty": {"color": grid, "stroke": quiet},
         },

@@ -161,19 +161,19 @@ def test_the_target_is_moved_by_keys_number_and_mouse(
         assert shown(tab) == expected(trials, 0.889)
         assert "0.889" in tab.locator("#ranking-target").inner_text()
         drawing = tab.locator("[data-figure=front]")
-        drawing.locator("text", has_text="target 0.889").wait_for()
+        drawing.locator("text", has_text="target accuracy 0.889").wait_for()
         tab.locator("#target-number").fill("0.5")
         tab.keyboard.press("Enter")
         assert shown(tab) == expected(trials, 0.5)
         assert tab.locator("#target-says").inner_text().startswith("To 0.5: ")
-        words = drawing.locator("text", has_text="target 0.5")
+        words = drawing.locator("text", has_text="target accuracy 0.5")
         words.scroll_into_view_if_needed()
         line = words.bounding_box()
         assert line is not None
-        start = (line["x"] + 200, line["y"] + line["height"] + 4)
+        start = (line["x"] + 200, line["y"] - 4)  # the line is above its words
         tab.mouse.move(*start)
         tab.mouse.down()
-        tab.mouse.move(start[0], start[1] - 60, steps=5)
+        tab.mouse.move(start[0], start[1] + 60, steps=5)  # to a smaller error
         tab.mouse.up()
         moved = float(tab.locator("#target-number").input_value())
         assert moved > 0.51
@@ -196,7 +196,7 @@ def test_energies_are_linear_or_logarithmic(page: Path, browser: Browser) -> Non
         assert pressed == ["linear"]
         tab.locator("#target-number").fill("0.7")
         tab.keyboard.press("Enter")
-        tab.locator("[data-figure=front] text", has_text="target 0.7").wait_for()
+        tab.locator("[data-figure=front] text", has_text="target accuracy 0.7").wait_for()
 
 
 def test_a_mark_says_its_parameters(page: Path, browser: Browser) -> None:

@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -22,7 +23,7 @@ from energyopt.analysis.heat_map import heat_map, searched, strip
 from energyopt.analysis.importance import importances
 from energyopt.analysis.pareto import at_target, curve_front
 from energyopt.analysis.provenance import facts
-from energyopt.analysis.seed_noise import geometric, noise_model, repeated_setups
+from energyopt.analysis.seed_noise import geometric, noise_model, repeated_setups, seed_band
 from energyopt.analysis.summary import summarize
 from energyopt.core.conditions import Conditions, Gpu, Machine
 from energyopt.core.energy import Energy
@@ -30,6 +31,7 @@ from energyopt.core.gpu_trace import GpuTrace, TraceEvent, TraceSample
 from energyopt.core.report_settings import ReportSettings
 from energyopt.core.study_record import Confirmation, StudyRecord, TrialRecord
 from energyopt.errors import ConfigError
+from energyopt.report.html.metric_axis import MetricAxis
 from energyopt.report.html.sections import report
 from energyopt.report.html.write import report_dir, write_report
 from tests.analysis.test_summary import mixed
@@ -463,3 +465,52 @@ def test_the_command_says_what_is_wrong(studied: Program) -> None:
         assert ran.code == 2
         assert said in ran.text
         assert "Traceback" not in ran.text
+
+
+# The front --------------------------------------------------------------------------------------
+
+
+def spec_of(record: StudyRecord, name: str) -> dict[str, Any]:
+    (figure,) = (figure for figure in report(record).figures if figure.name == name)
+    spec: dict[str, Any] = figure.chart.to_dict()
+    return spec
+
+
+def test_a_front_shows_errors_on_a_log_axis_and_where_its_joules_come_from() -> None:
+    slow = trial(0, result([(100, 10.0, 0.8), (200, 40.0, 0.95)]), default=True)
+    fast = trial(1, result([(100, 5.0, 0.8), (200, 10.0, 0.95)]))
+    record = study([slow, fast])
+    layers = spec_of(record, "front")["layer"]
+    x, y = (layers[0]["encoding"][channel] for channel in "xy")
+    assert x["title"] == "training energy so far (estimated)"
+    assert x["axis"]["values"] == [5, 10, 20]
+    assert y["title"] == "validation error (1 - accuracy)"
+    assert y["scale"]["type"] == "log"
+    assert y["axis"]["values"] == [0.05, 0.1, 0.2]
+    words = [layer["mark"].get("text") for layer in layers]
+    assert "recommended" in words
+    savings = summarize(record).against_default
+    assert savings is not None
+    assert f"{1 / savings.ratio.value:.2g}x less energy than the default" in words
+
+
+@given(curves=st.lists(CURVES, min_size=1, max_size=5))
+def test_no_value_of_a_front_is_off_the_axis(
+    curves: Sequence[Sequence[tuple[int, float]]],
+) -> None:
+    record = made(curves)
+    front = [point.accuracy for point in curve_front(record)]
+    axis = MetricAxis.of(drawn_curves(record, 0.9, curve_front(record)), [0.9, *front])
+    low, high = axis.domain
+    assert 0 < low < high
+    assert all(low <= axis.place(value) <= high for value in [0.9, *front])
+
+
+def test_a_band_of_seeds_lies_between_the_cheapest_and_the_dearest() -> None:
+    params = {"lr": 0.1}
+    trials = [
+        trial(0, result([(100, 2.0, 0.5), (200, 4.0, 0.95)]), params={**params, "seed": 0}),
+        trial(1, result([(100, 3.0, 0.7), (200, 9.0, 0.95)]), params={**params, "seed": 1}),
+    ]
+    assert seed_band(study(trials), params, 0.9) == [(0.5, 2.0, 3.0), (0.9, 4.0, 9.0)]
+    assert seed_band(study(trials[:1]), params, 0.9) == []
