@@ -302,8 +302,8 @@ class Run(any_run.Run):
         self._record()
         return ends
 
-    def _decide(self, value: float, epoch: float) -> None:
-        super()._decide(value, epoch)
+    def _end_own_loop(self, epoch: float) -> None:
+        super()._end_own_loop(epoch)
         self._record()
 
     def _record(self) -> None:

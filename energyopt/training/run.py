@@ -97,8 +97,8 @@ class Run:
         stop_at_target: bool = False,
         synchronize: Callable[[], object] | None = None,
     ) -> None:
-        given = self._given_context()
-        context = given or RunContext()
+        study_context = self._given_context()
+        context = study_context or RunContext()
         question = question_of(
             context,
             monitor=monitor,
@@ -110,7 +110,7 @@ class Run:
         self.params: Mapping[str, Any] = {**(params or {}), **context.params}
         self.monitor = question.monitor
         self._on_report = on_report
-        self._in_study = given is not None
+        self._in_study = study_context is not None
         self.pending: tuple[End, str] | None = None
         self._body: int | None = None  # number of the epoch in whose body the program is
         self._last_step: int | None = None  # of that body, in a loop of steps
