@@ -27,6 +27,12 @@ from energyopt.storage.database_files import (
     make_whole,
     remove_half_made,
 )
+from energyopt.storage.database_server import (
+    connection_timeouts,
+    has_studies,
+    limit_waits,
+    unpooled,
+)
 from energyopt.utils import failpoints
 from energyopt.utils.locks import locked_folder
 
@@ -34,12 +40,7 @@ _SQLITE_HEADER_BYTES = 100
 _BUSY_TIMEOUT_S = 60
 _RECYCLE_S = 1800
 _ADVISORY_LOCKS = 0x656F7074  # "eopt": the name space of our advisory locks on a server
-_CONNECTION_TIMEOUTS = {
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-}
+_LOCK_TIMEOUT = "55P03"  # of SQL's states
 _READ_ONLY = {
     "sqlite": "PRAGMA query_only=ON",
     "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
@@ -190,37 +191,43 @@ def is_new(location: str) -> bool:
     if file is not None:
         return not file.exists()
     with storage_errors(url), driver_errors(url):
-        timeouts = _connection_timeouts(make_url(url))
-        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=timeouts)
-        return not sa.inspect(engine).has_table("version_info")
+        return not has_studies(unpooled(url))
 
 
 def _open_server(url: str, *, create: bool) -> RDBStorage:
-    options = {"pool_recycle": _RECYCLE_S, "connect_args": _connection_timeouts(make_url(url))}
+    options = {"pool_recycle": _RECYCLE_S, "connect_args": connection_timeouts(make_url(url))}
     if not create:
-        return _open(url, options, create=False)
-    # One process at a time creates tables: two would both see none.
-    with storage_errors(url), driver_errors(url):
-        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=options["connect_args"])
-        with lock_in_transaction(engine):
-            return _open(url, options, create=True)
+        # Optuna would make what is missing also for a reader, against whoever makes it now.
+        if is_new(url):
+            raise StorageError(
+                f"storage {masked(url)} has no studies yet; run a study first, or say where it "
+                "is with --storage or ENERGYOPT_STORAGE"
+            )
+        storage = _open(url, options, create=False)
+    else:
+        # One process at a time creates tables: two would both see none.
+        with storage_errors(url), driver_errors(url), lock_in_transaction(unpooled(url)):
+            storage = _open(url, options, create=True)
+    limit_waits(storage.engine)
+    return storage
 
 
-def _connection_timeouts(url: URL) -> dict[str, Any]:
-    """Return the options for detecting a lost PostgreSQL server, except those in the URL."""
-    if url.get_driver_name() not in ("psycopg", "psycopg2"):
-        return {}
-    return {key: value for key, value in _CONNECTION_TIMEOUTS.items() if key not in url.query}
+class _Storage(RDBStorage):
+    """Optuna's storage, which leaves no connection open if it cannot be opened."""
+
+    def __init__(self, url: str, engine_kwargs: dict[str, Any], *, create: bool) -> None:
+        try:
+            super().__init__(url, engine_kwargs, skip_table_creation=not create)
+        except BaseException:
+            if hasattr(self, "engine"):  # not without its driver
+                self.engine.dispose()
+            raise
 
 
 def _open(url: str, options: dict[str, Any], *, create: bool) -> RDBStorage:
     with storage_errors(url), driver_errors(url), quiet_optuna():
         try:
-            return RDBStorage(
-                url,
-                engine_kwargs={"pool_pre_ping": True, **options},
-                skip_table_creation=not create,
-            )
+            return _Storage(url, {"pool_pre_ping": True, **options}, create=create)
         except RuntimeError as error:  # Optuna raises this for tables of another version
             raise StorageError(
                 f"storage {masked(url)} has tables of another version of Optuna; it was left as it "
@@ -250,7 +257,10 @@ def storage_errors(url: str) -> Iterator[None]:
         while cause.__cause__ is not None:
             cause = cause.__cause__
             is_temporary = is_temporary or isinstance(cause, _TEMPORARY)
-        text = _first_line(getattr(cause, "orig", None) or cause)
+        original = getattr(cause, "orig", None) or cause
+        text = _first_line(original)
+        if getattr(original, "sqlstate", None) == _LOCK_TIMEOUT:
+            text += ": another run holds it, which is stopped or cut from the server"
         if "disk is full" in text:
             text += "; free space there, the same command resumes"
         raise (StorageUnavailableError if is_temporary else StorageError)(
