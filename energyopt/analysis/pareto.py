@@ -6,13 +6,13 @@ import itertools
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter, le
 from typing import Any, Literal, TypeVar
 
 from energyopt.core import default_setup
 from energyopt.core.curve import CurvePoint
-from energyopt.core.seeds import configuration_key
+from energyopt.core.seeds import configuration_key, is_seed
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import count
@@ -219,6 +219,26 @@ def trained_as(study: StudyRecord, trial: TrialRecord) -> tuple[str, ...]:
     if limit_w is None or "no_power_limit" in trial.result.flags:
         return join_overrides(overrides, (f"{_key(_PROFILED)}=null",))
     return join_overrides(overrides, (f"{_key(_PROFILED)}={limit_w:g}",))
+
+
+def training_overrides(study: StudyRecord, trial: TrialRecord, target: float) -> tuple[str, ...]:
+    """Return the overrides that train a configuration up to a target, without seeds of its trial.
+
+    Another app's training ends as that app says.
+    """
+    overrides = trained_as(study, without_trial_seeds(trial))
+    if study.app is not None:
+        return overrides
+    # Another objective does not have the keys of the study's.
+    setting = (o for o in overrides if not o.lstrip("+").startswith("objective."))
+    moved = () if target == study.target else (f"target={target}",)
+    return join_overrides(setting, ("objective=energy_to_target", *moved))
+
+
+def without_trial_seeds(trial: TrialRecord) -> TrialRecord:
+    """Return a trial that trains with the seed of the study: it is told from no repetition."""
+    seedless = tuple(override for override in trial.overrides if not is_seed(_key(override)))
+    return replace(trial, overrides=seedless)
 
 
 def join_overrides(*groups: Iterable[str]) -> tuple[str, ...]:

@@ -1,196 +1,189 @@
-"""Recommend a configuration of a study by expected energy."""
+"""The answer of a study: which configuration to train with, and how sure that is.
+
+Of what reached the target it is, in this order: the confirmed configuration that needs the least;
+the one that is expected to need the least; the only one. It is the default unless another one is
+better beyond noise, and never a seed. Every surface shows this one (decision 103).
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
+from energyopt.analysis.break_even import Savings, saving
+from energyopt.analysis.configurations import Configuration
 from energyopt.analysis.noise_model import NoiseModel
-from energyopt.analysis.paired_ratio import NORMAL_QUANTILE
-from energyopt.analysis.seed_noise import noise_model, unchanged_confirmations
+from energyopt.analysis.pareto import FrontPoint, at_checkpoint, training_overrides
+from energyopt.analysis.ranking import WITHIN, Advice
 from energyopt.core.estimate import Estimate
-from energyopt.core.seeds import without_seeds
+from energyopt.core.seeds import configuration_key
 from energyopt.core.study_record import StudyRecord, TrialRecord
-from energyopt.search.posterior_ranking import (
-    EmpiricalModel,
-    Model,
-    Recommendation,
-    recommend,
-)
-from energyopt.search.schedule import TrialSnapshot, params_key, unique_params
 
-WITHIN = 0.05
-_POINTS = 60
-_MAX_TRIALS = 100  # of a model, whose cost grows as n^3: those with the lowest energy to target
+Basis = Literal["confirmed", "expected", "only"]
+"""What the answer rests on: trainings with new seeds, all trials together, or no comparison."""
+
+BEYOND_NOISE = 0.8
+"""Probability of needing less than the default from which another configuration replaces it. One
+training each needs about a half of the default's energy for that."""
+
+_MIN_SEEDS = 2  # of a confirmed configuration: one has no spread
+_LAST_PART = 0.8  # of a training's energy: one whose best value came later was still rising
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
-    """The expected energy of a configuration.
+class Recommendation:
+    """The configuration to train with.
 
     Attributes:
-        trial: The cheapest trial with it that reached the target; else the last one.
+        point: Where its cheapest trial reached the target, with the overrides that train it.
+        basis: What the choice rests on.
         energy: Energy to the target of a typical training, in J.
-        probability: Probability that it is within a share of the best one that was tried.
-        trainings: Number of training runs with it.
-        reached: Number of these that reached the target.
+        probability: Probability that it is within 5 % of the best that reached the target.
+        trainings: Number of its trainings.
+        reached: Number of them that reached the target.
+        seeds: Number of its trainings with new seeds.
+        rivals: Configurations that are as good: expected within 5 % of its energy, or less than the
+            default that they did not replace.
+        savings: What it saves against the default; None if it is that, or the default has no energy
+            to the target.
+        default_least_j: Energy that the default used without reaching the target, in J; None if it
+            reached it, or used less than this one needs.
+        is_held: True if it is the default although another one is expected to need less.
     """
 
-    trial: TrialRecord
+    point: FrontPoint
+    basis: Basis
     energy: Estimate
     probability: float
     trainings: int
     reached: int
+    seeds: int
+    rivals: tuple[FrontPoint, ...]
+    savings: Savings | None
+    default_least_j: float | None
+    is_held: bool = False
 
     @property
-    def energy_j(self) -> float:
-        """Its expected energy to the target, in J."""
-        return self.energy.value
-
-    @property
-    def interval_j(self) -> tuple[float, float]:
-        """The 95 % interval of the expected energy, in J."""
-        return self.energy.low, self.energy.high
+    def trial(self) -> int:
+        """Number of its cheapest trial."""
+        return self.point.trial
 
 
-def advise(
+@dataclass(frozen=True, slots=True)
+class BestSoFar:
+    """The best value of the metric where no trial reached the target.
+
+    Attributes:
+        point: Where it was reached.
+        is_rising: True if the value still got better when that training ended.
+        epochs: Number of epochs after which it ended; None if something else ended it.
+    """
+
+    point: FrontPoint
+    is_rising: bool
+    epochs: float | None
+
+
+def recommend(
     study: StudyRecord,
-    target: float | None = None,
-    *,
-    within: float = WITHIN,
-    confirmed: bool = True,
-    noise: NoiseModel | None = None,
-) -> list[Advice]:
-    """Rank the configurations of a study by expected energy to the target.
+    target: float,
+    reached: Sequence[Configuration],
+    noise: NoiseModel,
+    ranked: Sequence[Advice],
+) -> Recommendation:
+    """Return the answer of a study in which a trial reached the target.
 
     Args:
         study: The study.
-        target: Value of the metric to reach; the study's own if None.
-        within: Share by which a configuration may be more expensive than the best and still count
-            as equally good.
-        confirmed: Include confirmations.
-        noise: The posterior of the energies; computed if None.
-
-    Returns:
-        The best first; empty if no trial reached the target. Configurations that did not reach it
-        yet come last, although they may be better.
+        target: Value of the metric.
+        reached: The configurations that reached it; at least one.
+        noise: The posterior of their energies.
+        ranked: They by expected energy, from `advise`; may be empty if there is only one.
     """
-    target = study.target if target is None else target
-    if target is None:
-        return []
-    trials = {trial.number: trial for trial, _ in study.results}
-    if not any(result.first_at(target) for _, result in study.results):
-        return []
-    cheapest = _cheapest(trials.values(), target)
-    snapshots = [s for trial in cheapest if (s := _snapshot(trial, target))]
-    if confirmed:
-        snapshots += _repetitions(study, {s.number for s in snapshots}, target)
-    goal = study.monitor.score(target)
-    model = _model(study, snapshots, goal)
-    groups: dict[object, list[TrialSnapshot]] = {}
-    for snapshot in snapshots:
-        groups.setdefault(params_key(snapshot.params), []).append(snapshot)
-    points = unique_params(snapshot.params for snapshot in snapshots)
-    ranked = recommend(model, points, within=within)
-    advices = [_advice(r, groups[params_key(r.params)], trials, goal) for r in ranked]
-    advices = _by_repetitions(advices, noise or noise_model(study, target), within)
-    return sorted(advices, key=lambda advice: not advice.reached)
-
-
-def _by_repetitions(
-    advices: Sequence[Advice], noise: NoiseModel | None, within: float
-) -> list[Advice]:
-    """Return the advices with the energies that the trainings of each configuration show.
-
-    The model that ranks them counts what similar configurations needed. It expects less noise than
-    small trainings have, so its own intervals are too narrow.
-    """
-    reached = {params_key(advice.trial.params): advice for advice in advices if advice.reached}
-    if noise is None or not reached:
-        return list(advices)
-    shares = noise.probability_within(within, list(reached))
-    probabilities = dict(zip(reached, shares, strict=True))
-    return [
-        replace(advice, energy=noise.energy_j(key), probability=float(probabilities[key]))
-        if (key := params_key(advice.trial.params)) in reached
-        else replace(advice, probability=0.0)
-        for advice in advices
-    ]
-
-
-def _advice(
-    recommendation: Recommendation,
-    snapshots: Sequence[TrialSnapshot],
-    trials: Mapping[int, TrialRecord],
-    target: float,
-) -> Advice:
-    energies = [(e, t.number) for t in snapshots if (e := t.to_target_j(target)) is not None]
-    _, best = min((hit for hit in energies if hit[1] in trials), default=(0.0, snapshots[0].number))
-    energy_j = recommendation.energy_j
-    factor = math.exp(min(NORMAL_QUANTILE * recommendation.sd, 600.0))  # keeps exp finite
-    return Advice(
-        trial=trials[best],
-        energy=Estimate(energy_j, energy_j / factor, energy_j * factor),
-        probability=recommendation.probability,
-        trainings=len(snapshots),
-        reached=len(energies),
+    best, basis = _best(reached, noise, ranked)
+    default = next((c for c in reached if c.default), None)
+    is_held = False
+    if default is not None and best is not default:
+        difference = noise.log_energy(best.key) - noise.log_energy(default.key)
+        if (difference < 0).mean() < BEYOND_NOISE:
+            best, is_held = default, True
+    energy = noise.energy_j(best.key)
+    keys = [configuration.key for configuration in reached]
+    comparable = [c for c in reached if basis != "confirmed" or _is_confirmed(c)]
+    return Recommendation(
+        point=point_of(study, best, target),
+        basis=basis,
+        energy=energy,
+        probability=float(noise.probability_within(WITHIN, keys)[keys.index(best.key)]),
+        trainings=best.trainings,
+        reached=len(best.runs),
+        seeds=len(best.confirmed),
+        rivals=tuple(point_of(study, c, target) for c in _rivals(comparable, best, noise)),
+        savings=None if default is None else saving(noise, default.hit[0], best.hit[0]),
+        default_least_j=None if default is not None else _default_least_j(study, energy.value),
+        is_held=is_held,
     )
 
 
-def _repetitions(study: StudyRecord, among: Collection[int], target: float) -> list[TrialSnapshot]:
-    """Return the confirmations of some trials."""
-    snapshots = []
-    for trial, confirmation, result in unchanged_confirmations(study, target):
-        if trial.number in among:
-            number = -1 - confirmation.number
-            repetition = replace(trial, number=number, result=result, default=False)
-            snapshots.append(_snapshot(repetition, target))
-    return [snapshot for snapshot in snapshots if snapshot is not None]
+def best_so_far(study: StudyRecord, front: Sequence[FrontPoint]) -> BestSoFar | None:
+    """Return the best value of a study, given its front; None without any."""
+    if not front:
+        return None
+    point = front[-1]
+    result = next(result for trial, result in study.results if trial.number == point.trial)
+    is_rising = point.energy_j >= _LAST_PART * result.curve.training_j[-1]
+    epochs = result.start.epochs if result.end == "epochs" else None
+    return BestSoFar(point, is_rising, epochs)
 
 
-def _snapshot(trial: TrialRecord, target: float) -> TrialSnapshot | None:
-    """Return a trial as the search sees it; None if its curve has no energy yet."""
-    result = trial.result
-    if result is None:
-        return None
-    # A coarse counter has not moved at a first evaluation.
-    costs = result.curve.only([energy_j > 0 for energy_j in result.curve.training_j])
-    if not len(costs):
-        return None
-    curve = costs.thinned(_POINTS, target)
-    upfront_j = (result.booked("pretraining") + result.booked("preparation")).total_j
-    return TrialSnapshot(
-        number=trial.number,
-        params=trial.params,
-        epochs=curve.in_epochs(result.epoch_j, result.upfront_j),
-        joules=tuple(curve.training_j),
-        accuracy=curve.scores,
-        epoch_j=result.epoch_j,
-        spent_j=result.spent_j - upfront_j + result.upfront_j,
-        reached=curve.first_at(target) is not None,
-        default=trial.default,
+def point_of(study: StudyRecord, configuration: Configuration, target: float) -> FrontPoint:
+    """Return where the cheapest trial of a configuration reached the target."""
+    trial = configuration.hit[0]
+    return replace(
+        at_checkpoint(study, *configuration.hit),
+        default=configuration.default,
+        nearest=configuration.default and study.default_setup.is_nearest,
+        overrides=training_overrides(study, trial, target),
     )
 
 
-def _cheapest(trials: Iterable[TrialRecord], target: float) -> list[TrialRecord]:
-    """Return the cheapest trials to the target that a model can use, by number."""
-
-    def rank(trial: TrialRecord) -> tuple[bool, float]:
-        hit = None if trial.result is None else trial.result.first_at(target)
-        return (True, -trial.number) if hit is None else (False, hit.training_j)
-
-    usable = [trial for trial in trials if trial.result is not None and len(trial.result.curve)]
-    return sorted(sorted(usable, key=rank)[:_MAX_TRIALS], key=lambda trial: trial.number)
+def default_trial(study: StudyRecord) -> TrialRecord | None:
+    """Return the last trial of the default: one that was lost is repeated under a new number."""
+    return next((trial for trial in reversed(study.trials) if trial.default), None)
 
 
-def _model(study: StudyRecord, snapshots: Sequence[TrialSnapshot], target: float) -> Model:
-    """Return a model across configurations if the space is known, else the empirical one."""
-    keys = {key for trial in snapshots for key in without_seeds(trial.params)}
-    space = {key: d for key, d in study.space.items() if key in keys}
-    if not keys or space.keys() != keys:
-        return EmpiricalModel(snapshots, target)
-    from energyopt.search.curve_observations import scale_of
-    from energyopt.search.energy_model import EnergyModel
+def _best(
+    reached: Sequence[Configuration], noise: NoiseModel, ranked: Sequence[Advice]
+) -> tuple[Configuration, Basis]:
+    if confirmed := [c for c in reached if _is_confirmed(c)]:
+        return min(confirmed, key=lambda c: noise.energy_j(c.key).value), "confirmed"
+    if len(reached) == 1 or not ranked:
+        return reached[0], "only"
+    by_key = {configuration.key: configuration for configuration in reached}
+    keys = (configuration_key(advice.trial.params) for advice in ranked)
+    return next(by_key[key] for key in keys if key in by_key), "expected"
 
-    return EnergyModel(snapshots, space, target, scale_of(study.monitor, snapshots, target))
+
+def _is_confirmed(configuration: Configuration) -> bool:
+    """Return True if it was trained with new seeds, and reached the target with each."""
+    seeds = len(configuration.confirmed)
+    return seeds >= _MIN_SEEDS and seeds == configuration.trainings
+
+
+def _rivals(
+    reached: Sequence[Configuration], best: Configuration, noise: NoiseModel
+) -> list[Configuration]:
+    """Return the configurations that are as good as the best, the cheapest first."""
+    ratios = {c.key: noise.ratio(c.key, best.key).value for c in reached if c is not best}
+    rivals = [c for c in reached if ratios.get(c.key, 2.0) <= 1 + WITHIN]
+    return sorted(rivals, key=lambda c: ratios[c.key])
+
+
+def _default_least_j(study: StudyRecord, energy_j: float) -> float | None:
+    trial = default_trial(study)
+    result = None if trial is None else trial.result
+    if result is None or not result.valid or result.end == "diverged" or not len(result.curve):
+        return None
+    used_j = result.curve.training_j[-1]
+    return used_j if used_j > energy_j else None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from energyopt.analysis.break_even import Savings, energy_by_outcome_j, energy_by_purpose_j, saving
+from energyopt.analysis.break_even import Savings, energy_by_outcome_j, energy_by_purpose_j
 from energyopt.analysis.configurations import (
     Configuration,
     WithEvaluation,
@@ -20,15 +20,21 @@ from energyopt.analysis.drift import Drift, drift_of
 from energyopt.analysis.noise_model import NoiseModel
 from energyopt.analysis.pareto import (
     FrontPoint,
-    Hit,
-    at_checkpoint,
     at_target,
     curve_front,
     front_of,
     undominated,
 )
 from energyopt.analysis.pretraining_value import recycled_of
-from energyopt.analysis.recommendation import Advice, advise
+from energyopt.analysis.ranking import advise
+from energyopt.analysis.recommendation import (
+    BestSoFar,
+    Recommendation,
+    best_so_far,
+    default_trial,
+    point_of,
+    recommend,
+)
 from energyopt.analysis.seed_noise import noise_model
 from energyopt.core.accounting import Recycled
 from energyopt.core.conditions import PowerProfile
@@ -59,10 +65,16 @@ class Counts:
     Attributes:
         states: Trials by state in the study.
         outcomes: Finished trials by outcome, for the target.
+        diverged: Trials whose metric or loss became NaN or infinite.
+        paused_there: Paused trials that reached the target.
+        failure: Why the last trial that failed did.
     """
 
     states: Mapping[str, int]
     outcomes: Mapping[TrialOutcome, int]
+    diverged: int = 0
+    paused_there: int = 0
+    failure: str = ""
 
     @property
     def trials(self) -> int:
@@ -88,10 +100,8 @@ class Summary:
         study: Name of the study.
         target: Value of the metric to reach; None for another app's study.
         counts: Number of trials by state and outcome.
-        recommended: The cheapest trial with the configuration that is cheapest on average; None
-            if no trial reached the target.
-        advised: The configuration with the lowest expected energy, if that is another one.
-        advice: Its expected energy; None if fewer than two trials reached the target.
+        answer: The configuration to train with; None if no trial reached the target.
+        best_so_far: The best value of the metric, if no trial reached the target.
         worst: The cheapest trial with the configuration that needed most.
         spread: Mean energy of the worst configuration over that of the cheapest; None if unknown.
         reached: The configurations that reached the target, the cheapest on average first.
@@ -99,13 +109,12 @@ class Summary:
         with_evaluation: The comparisons with evaluation, if it costs more than a fifth of training.
         default: The default configuration at the target; None if not trained or if it missed.
         saving: Share of the default's energy that the recommended configuration saves.
-        against_default: The savings in J with their interval; None if unknown.
         search_energy_j: All energy that the study used, in J.
         energy_by_purpose_j: The search energy by purpose, in J.
         energy_by_outcome_j: The search energy by outcome of the trials, in J.
         missed_share: Share of the search energy used by trials that missed the target.
         break_even: Search energy over the saving of one training, in trainings; None if none.
-        break_even_reason: Why there is none, in words; empty if there is one.
+        break_even_reason: Why there is none, or only a bound, in words; empty if there is one.
         reuse: Number of planned training runs; None if not specified.
         flags: Warnings about the measuring conditions, with the number of trials.
         provenance: Source of the energies; None before the first.
@@ -128,9 +137,8 @@ class Summary:
     study: str
     target: float | None
     counts: Counts
-    recommended: FrontPoint | None
-    advised: FrontPoint | None
-    advice: Advice | None
+    answer: Recommendation | None
+    best_so_far: BestSoFar | None
     worst: FrontPoint | None
     spread: float | None
     reached: tuple[Configuration, ...]
@@ -138,7 +146,6 @@ class Summary:
     with_evaluation: WithEvaluation | None
     default: FrontPoint | None
     saving: float | None
-    against_default: Savings | None
     search_energy_j: float
     energy_by_purpose_j: Mapping[str, float]
     energy_by_outcome_j: Mapping[str, float]
@@ -163,6 +170,16 @@ class Summary:
     drift: Drift | None = None
     default_setup: DefaultSetup = DEFAULT
 
+    @property
+    def recommended(self) -> FrontPoint | None:
+        """Where the cheapest trial of the answer reached the target."""
+        return None if self.answer is None else self.answer.point
+
+    @property
+    def against_default(self) -> Savings | None:
+        """What the answer saves against the default; None if it is that, or unknown."""
+        return None if self.answer is None else self.answer.savings
+
 
 def summarize(
     study: StudyRecord, target: float | None = None, *, reuse: float | None = None
@@ -179,42 +196,44 @@ def summarize(
     target = study.target if target is None else target
     reaching = [] if target is None else at_target(study, target)
     reached = [] if target is None else reached_configurations(study, target, reaching)
-    recommended = _point(study, reached[0]) if reached else None
-    worst = _point(study, reached[-1]) if reached else None
-    default = next((_point(study, c) for c in reached if c.default), None)
+    worst = None if target is None or not reached else point_of(study, reached[-1], target)
+    defaults = [] if target is None else [point_of(study, c, target) for c in reached if c.default]
     outcomes = {trial.number: trial_outcome(trial, target) for trial in study.trials}
     spent_j = study.search_energy_j
     front = curve_front(study)
     noise = noise_model(study, target)
-    advice = next(iter(advise(study, target, noise=noise)), None) if len(reaching) > 1 else None
-    advised = _advised(study, reaching, recommended, advice)
-    best = advised or recommended
-    against_default = _against_default(reaching, default, best, noise)
-    saved_j = against_default.value_j if against_default else 0.0
+    answer = None
+    if target is not None and noise is not None:
+        ranked = advise(study, target, noise=noise) if len(reached) > 1 else []
+        answer = recommend(study, target, reached, noise, ranked)
+    default = next(iter(defaults), None)
+    best = None if answer is None else answer.point
+    savings = None if answer is None else answer.savings
+    saved_j = _saved_j(answer)
     return Summary(
         study=study.name,
         target=target,
         counts=_count(study, outcomes),
-        recommended=recommended,
-        advised=advised,
-        advice=advice,
+        answer=answer,
+        best_so_far=best_so_far(study, front) if answer is None else None,
         worst=worst,
         spread=reached[-1].mean_j / reached[0].mean_j if reached else None,
         reached=tuple(reached),
         tried=n_configurations(trial for trial, _ in study.results),
-        with_evaluation=_with_evaluation(reached, best, default, against_default),
+        with_evaluation=_with_evaluation(reached, best, default, savings),
         default=default,
-        saving=against_default.share.value if against_default else None,
+        saving=savings.share.value if savings else None,
         noise=noise,
         drift=drift_of(study),
         default_setup=study.default_setup,
-        against_default=against_default,
         search_energy_j=spent_j,
         energy_by_purpose_j=energy_by_purpose_j(study),
         energy_by_outcome_j=energy_by_outcome_j(study, outcomes) if target is not None else {},
         missed_share=_missed_share(study, outcomes, spent_j) if target is not None else None,
         break_even=spent_j / saved_j if saved_j > 0 else None,
-        break_even_reason=("" if saved_j > 0 else _no_break_even(study, target, best, default)),
+        break_even_reason=(
+            "" if savings and saved_j > 0 else _no_break_even(study, target, answer, default)
+        ),
         reuse=reuse,
         flags=_flags(study, target),
         provenance=study.provenance,
@@ -245,8 +264,7 @@ def with_search_energy(summary: Summary, study: StudyRecord) -> Summary:
         summary: Of the same trials.
         study: The study, in which only the energy of commands differs.
     """
-    savings, target = summary.against_default, summary.target
-    saved_j = savings.value_j if savings else 0.0
+    saved_j, target = _saved_j(summary.answer), summary.target
     spent_j = study.search_energy_j
     outcomes = {trial.number: trial_outcome(trial, target) for trial in study.trials}
     has_target = target is not None
@@ -295,32 +313,26 @@ def trial_outcome(trial: TrialRecord, target: float | None) -> TrialOutcome | No
 
 
 def _count(study: StudyRecord, outcomes: Mapping[int, TrialOutcome | None]) -> Counts:
+    failures = [t.reason for t in study.trials if outcomes[t.number] == "failed" and t.reason]
     return Counts(
         states=dict(Counter(str(trial.state) for trial in study.trials)),
         outcomes=dict(Counter(outcome for outcome in outcomes.values() if outcome is not None)),
+        diverged=sum(t.result is not None and t.result.end == "diverged" for t in study.trials),
+        paused_there=sum(
+            t.state == "paused" and outcomes[t.number] == "reached" for t in study.trials
+        ),
+        failure=failures[-1] if failures else "",
     )
 
 
-def _advised(
-    study: StudyRecord,
-    reaching: Sequence[Hit],
-    cheapest: FrontPoint | None,
-    advice: Advice | None,
-) -> FrontPoint | None:
-    """Return the point with the lowest expected energy; None if it also was the cheapest."""
-    if advice is None or cheapest is None:
-        return None
-    if params_key(advice.trial.params) == params_key(cheapest.params):
-        return None
-    hit = next(hit for hit in reaching if hit[0].number == advice.trial.number)
-    return at_checkpoint(study, *hit)
-
-
-def _point(study: StudyRecord, configuration: Configuration) -> FrontPoint:
-    """Return the point of a configuration's cheapest trial."""
-    point = at_checkpoint(study, *configuration.hit)
-    nearest = configuration.default and study.default_setup.is_nearest
-    return replace(point, default=configuration.default, nearest=nearest)
+def _saved_j(answer: Recommendation | None) -> float:
+    """Return what a training with the answer saves, in J: at least, if the default missed."""
+    if answer is None:
+        return 0.0
+    if answer.savings is not None:
+        return answer.savings.value_j
+    least_j = answer.default_least_j
+    return 0.0 if least_j is None else least_j - answer.energy.value
 
 
 def _with_evaluation(
@@ -332,18 +344,6 @@ def _with_evaluation(
     of_best, of_default = (p and params_key(p.params) for p in (best, default))
     ratio = None if savings is None else savings.ratio.value
     return with_evaluation(reached, of_best, of_default, ratio)
-
-
-def _against_default(
-    reaching: Sequence[Hit],
-    default: FrontPoint | None,
-    best: FrontPoint | None,
-    noise: NoiseModel | None,
-) -> Savings | None:
-    if best is None or default is None or noise is None:
-        return None
-    trials = {hit[0].number: hit[0] for hit in reaching}
-    return saving(noise, trials[default.trial], trials[best.trial])
 
 
 def _missed_share(
@@ -376,27 +376,24 @@ def _events(study: StudyRecord) -> Iterator[tuple[int, TraceEvent]]:
 def _no_break_even(
     study: StudyRecord,
     target: float | None,
-    recommended: FrontPoint | None,
+    answer: Recommendation | None,
     default: FrontPoint | None,
 ) -> str:
     if target is None:
         return "the study has no target"
-    if recommended is None:
+    if answer is None:
         return f"no trial reached {target:.6g}"
     if default is None:
         return _no_default(study, target)
-    if params_key(recommended.params) == params_key(default.params):
-        if len(study.results) > 1 and n_configurations(t for t, _ in study.results) == 1:
-            return f"only one setup was trained, {default.default_name}"
-        return f"{default.default_name} (trial {default.trial}) is itself the cheapest"
-    return (
-        f"{default.default_name} (trial {default.trial}) is not more expensive than the "
-        "recommended one"
-    )
+    if not answer.point.default:
+        return f"{default.default_name} (trial {default.trial}) is not more expensive"
+    if n_configurations(trial for trial, _ in study.results) == 1:
+        return f"only {default.default_name} was trained"
+    return f"nothing that was tried needs less than {default.default_name} beyond noise"
 
 
 def _no_default(study: StudyRecord, target: float) -> str:
-    trial = next((trial for trial in study.trials if trial.default), None)
+    trial = default_trial(study)
     if trial is None:
         return "the default setup was not trained in this study"
     verbs: dict[TrialOutcome | None, str] = {

@@ -10,7 +10,7 @@ from energyopt.analysis.drift import Drift
 from energyopt.analysis.noise_model import NoiseModel
 from energyopt.analysis.summary import Summary
 from energyopt.core.estimate import Estimate, times_less, trainings, trainings_of
-from energyopt.core.units import joules, percent, quantity
+from energyopt.core.units import count, joules, percent, quantity
 
 _ALL_COUNTED = "This counts all energy of the study's commands."
 _TRIALS_COUNTED = "This counts the energy of trials only: {}."
@@ -32,7 +32,7 @@ def book_lines(summary: Summary) -> tuple[str, ...]:
     if summary.provenance is None:
         return ()
     lines = (_search_line(summary), _outcomes_line(summary), _break_even_line(summary))
-    return tuple(line for line in (*lines, _net_line(summary), *noise_lines(summary)) if line)
+    return tuple(line for line in (*lines, net_line(summary), *noise_lines(summary)) if line)
 
 
 def _search_line(summary: Summary) -> str:
@@ -64,8 +64,14 @@ def _outcomes_line(summary: Summary) -> str:
 
 def _break_even_line(summary: Summary) -> str:
     savings = summary.against_default
-    if summary.break_even is None or summary.default is None or savings is None:
+    if summary.break_even is None:
         return f"Break-even: none, because {summary.break_even_reason}."
+    if summary.default is None or savings is None:
+        trainings = count(math.ceil(summary.break_even), "training")
+        return (
+            f"Break-even: after at most {trainings}, because {summary.break_even_reason}. "
+            f"{counted(summary)}"
+        )
     soonest, latest = savings.break_even(summary.search_energy_j)
     single = ", one seed each" if savings.single else ""
     return (
@@ -138,7 +144,7 @@ def _drift_line(drift: Drift) -> str:
     )
 
 
-def _net_line(summary: Summary) -> str:
+def net_line(summary: Summary) -> str:
     """Return the energy that the planned training runs save beyond the search energy."""
     savings, reuse = summary.against_default, summary.reuse
     if savings is None or reuse is None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from energyopt.analysis.configurations import Configuration
-from energyopt.analysis.pareto import FrontPoint
 from energyopt.analysis.pretraining_value import recycled_line
-from energyopt.analysis.recommendation import WITHIN
 from energyopt.analysis.summary import Counts, Summary, TrialOutcome
 from energyopt.core.conditions import PowerProfile
 from energyopt.core.metric import ACCURACY, Monitor
@@ -18,6 +15,7 @@ from energyopt.core.trial_result import Provenance, TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, percent, quantity, setup
 from energyopt.core.window_quality import energy_unit
 from energyopt.report.account_view import book_lines
+from energyopt.report.answer_view import answer_text
 from energyopt.report.flags import event_text, explain_flag
 
 _MAX_PROFILES = 3
@@ -37,8 +35,7 @@ def summary_lines(summary: Summary) -> tuple[str, ...]:
     lines = [_trials_line(summary), summary.default_setup.sentence]
     if summary.target is not None:
         lines += [
-            _cheapest_line(summary, summary.target),
-            _advice_line(summary),
+            *answer_text(summary).lines,
             _worst_line(summary, summary.target),
             evaluation_line(summary),
         ]
@@ -110,52 +107,6 @@ def _trials_line(summary: Summary) -> str:
     if summary.target is None:
         line += " It has no target, so nothing is said of energy-to-target."
     return line
-
-
-def _cheapest_line(summary: Summary, target: float) -> str:
-    point = summary.recommended
-    if point is not None:
-        cheapest = summary.reached[0]
-        who = f"Cheapest setup reaching {accuracy(target)}: {point_text(point)}"
-        if summary.tried == 1 and cheapest.trainings > 1:
-            who = f"The only setup that was trained reached {accuracy(target)}: {point_text(point)}"
-        return f"{who} - {energy_text(cheapest)}."
-    if not summary.front:
-        return ""
-    best = summary.front[-1]
-    return (
-        f"No trial reached {accuracy(target)}. {best_value_text(summary, best)} "
-        f"({point_text(best)}; {joules(best.energy_j)}, trial {best.trial}, "
-        f"epoch {best.epoch:.4g})."
-    )
-
-
-def _advice_line(summary: Summary) -> str:
-    """Return the configuration expected to be cheapest, if another one was measured cheapest."""
-    point, advice = summary.advised, summary.advice
-    if point is None or advice is None:
-        return ""
-    return (
-        f"Allowing for seed noise, {point_text(point)} is expected to need the least, "
-        f"{advice.energy.joules} ({advice.energy.joules_interval}; trial {point.trial}; within "
-        f"{percent(WITHIN)} of the best with probability {100 * advice.probability:.0f} %)."
-    )
-
-
-def energy_text(configuration: Configuration) -> str:
-    """Return the energy to the target of a configuration, and of how many trainings it is."""
-    trial, _, point = configuration.hit
-    runs = configuration.runs
-    missed = configuration.trainings - len(runs)
-    reached = f"; {missed} of {configuration.trainings} missed it" if missed else ""
-    if len(runs) == 1 and not configuration.confirmed:
-        origin = f"trial {trial.number}, epoch {point.epoch:.4g}"
-        return f"{joules(configuration.mean_j)} to target ({origin}{reached})"
-    seeds = "new seed" if configuration.confirmed else "seed"
-    return (
-        f"{joules(configuration.mean_j)} to target (geometric mean of {count(len(runs), seeds)}"
-        f"{reached}; its cheapest trial is {trial.number})"
-    )
 
 
 def _worst_line(summary: Summary, target: float) -> str:
@@ -297,27 +248,12 @@ def _events_line(summary: Summary) -> str:
     return f"Within trials: {'; '.join(shown)}{more}."
 
 
-def best_value_text(summary: Summary, best: FrontPoint, start: str = "The") -> str:
-    """Return what the best value of a study's metric was, as a clause."""
-    monitor, value = summary.monitor, best.accuracy
-    text = accuracy(value) if monitor.is_share else monitor.text(value)
-    return f"{start} best {monitor.name} was {text}"
-
-
 def axis_title(monitor: Monitor) -> str:
     """Return the title of the metric's axis in figures: better is up, a loss is reversed."""
     if monitor == ACCURACY:
         return monitor.label
     reversed_axis = ", axis reversed" if monitor.mode == "min" else ""
     return f"{monitor.name} ({monitor.better}{reversed_axis})"
-
-
-def point_text(point: FrontPoint) -> str:
-    """Return the configuration of a point in a sentence."""
-    if not point.default:
-        return params_text(point.params)
-    values = setup(without_seeds(point.params))
-    return f"{point.default_name} ({values})" if values else point.default_name
 
 
 def trial_text(trial: TrialRecord) -> str:

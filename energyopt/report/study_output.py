@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import os
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from energyopt import __version__
-from energyopt.analysis.summary import summarize, with_search_energy
+from energyopt.analysis.summary import Summary, summarize, with_search_energy
 from energyopt.config.trust import runs_untyped
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import Provenance
-from energyopt.report.console import command_lines, say
+from energyopt.report.answer_view import answer_text, easier_target
+from energyopt.report.console import COMMAND, command_lines, printable
 from energyopt.report.sentences import source_lines
-from energyopt.report.tables import summary_panel
 from energyopt.storage import DEFAULT_STORAGE
 from energyopt.storage.credentials import named_storage
+from energyopt.utils.paths import STORAGE_VARIABLE
+
+_WIDTH, _LABEL_CHARS = 80, 13
+_KEPT_CHARS = 12  # of a shortened name: "(trial 1234)"
 
 
 def banner(
@@ -57,32 +62,68 @@ def banner(
 
 
 def print_end(
-    console: Console,
-    study: StudyRecord,
-    storage: str,
-    folder: Path,
-    recount: Callable[[], StudyRecord],
+    console: Console, study: StudyRecord, storage: str, recount: Callable[[], StudyRecord]
 ) -> None:
-    """Print the summary, and commands to continue with.
+    """Print the answer of a study, and commands to continue with.
 
     Args:
         console: Where to print.
         study: The study.
         storage: Its storage.
-        folder: Folder of its trials.
         recount: Returns the study with the energy of its commands until now.
     """
     summary = with_search_energy(summarize(study), recount())
     console.print()
-    console.print(summary_panel(summary), crop=False)  # cropping would cut commands
-    if not summary.front:
-        return
+    print_answer(console, study, summary, storage_options(storage))
+
+
+def storage_options(storage: str) -> tuple[str, ...]:
+    """Return the options with which a command finds a storage; none if it does without."""
+    named = named_storage() or os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE)
+    return () if storage == named else ("--storage", storage)
+
+
+def print_answer(
+    console: Console,
+    study: StudyRecord,
+    summary: Summary,
+    options: Sequence[str] = (),
+    name: str | None = None,
+) -> None:
+    """Print the answer of a study in at most 13 lines of 80 characters, unless commands are long.
+
+    Args:
+        console: Where to print.
+        study: The study.
+        summary: Of it.
+        options: Options with which a command finds it.
+        name: What a command calls it; its own name if None.
+    """
+    indent = " " * _LABEL_CHARS
+    for label, clauses in answer_text(summary).rows:
+        text = printable(_fitting(clauses, 1 if label == "Recommended" else 2))
+        lines = textwrap.wrap(text, max(console.width - _LABEL_CHARS, _LABEL_CHARS))
+        line = Text(f"{label:{_LABEL_CHARS}}", style="bold")
+        console.print(line.append(f"\n{indent}".join(lines), style="none"), soft_wrap=True)
     console.print()
-    reached = summary.recommended is not None
-    for arguments, purpose in _next_commands(study, storage, folder, reached=reached):
-        for line in command_lines(arguments, console.width):
-            console.print(Text(line, style="bold"), soft_wrap=True)
-        say(console, f"      {purpose}", style="dim")
+    for label, program, arguments in _next_commands(study, summary, [name or study.name, *options]):
+        first, *rest = command_lines(arguments, console.width - _LABEL_CHARS + 2, program)
+        line = Text(f"{label:{_LABEL_CHARS}}", style="bold").append(first.strip(), style="none")
+        console.print(line, soft_wrap=True)
+        for continued in rest:
+            console.print(Text(continued), soft_wrap=True)
+
+
+def _fitting(clauses: Sequence[str], n_lines: int) -> str:
+    """Join as many clauses as fit so many lines of 80 characters; shorten the first if none do."""
+    width = _WIDTH - _LABEL_CHARS
+    for n in range(len(clauses), 0, -1):
+        text = "; ".join(clauses[:n])
+        if len(textwrap.wrap(text, width)) <= n_lines:
+            return text
+    # The end of a name says which trial it is of.
+    text, end = clauses[0], clauses[0][-_KEPT_CHARS:]
+    return f"{text[: n_lines * width - len(end) - len('...') - n_lines]}...{end}"
 
 
 def untrusted_overrides(study: StudyRecord, trial: TrialRecord | None = None) -> tuple[str, ...]:
@@ -95,25 +136,21 @@ def untrusted_overrides(study: StudyRecord, trial: TrialRecord | None = None) ->
 
 
 def _next_commands(
-    study: StudyRecord, storage: str, folder: Path, *, reached: bool
-) -> Iterator[tuple[list[str], str]]:
-    """Yield arguments and purpose of commands that continue with the results of a study."""
-    # Where the environment names the storage, a command finds it without being told.
-    default_storage = named_storage() or DEFAULT_STORAGE
-    storage_option = [] if storage == default_storage else ["--storage", storage]
-    front = ["pareto", study.name, "--out", "front.csv", *storage_option]
-    yield front, "the front, each point with its overrides"
-    if study.app is not None:  # its trainings are that app's to repeat
-        yield ["report", study.name, *storage_option], "all of it as one page for a browser"
-        return
-    if reached:
+    study: StudyRecord, summary: Summary, place: Sequence[str]
+) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield label, program and arguments of what to do next; `place` finds the study."""
+    name, *options = place
+    answer = summary.answer
+    at_target = () if summary.target == study.target else ("--target", f"{summary.target}")
+    if answer is not None and study.app is None:
         overrides = untrusted_overrides(study)
-        out = ["--out", "model.safetensors"]
-        yield (
-            ["retrain", study.name, *overrides, *out, *storage_option],
-            "train the cheapest setup again",
-        )
-    if "sampler=grid" not in study.overrides:
-        size = [f"study={study.name}", f"n_trials={2 * len(study.trials)}"]
-        arguments = ["-m", *study.overrides, *study.sweep, *size]
-        yield arguments, f"search on; the runs so far are in {folder}"
+        command = [name, *overrides, *at_target, *options]
+        yield "Check it", COMMAND, ["confirm", *command]
+        yield "Train it", COMMAND, ["retrain", *command, "--out", "model.safetensors"]
+    elif answer is not None:  # its trainings are that app's to repeat
+        yield "Train it", study.app or COMMAND, list(answer.point.overrides)
+    elif summary.best_so_far is not None:
+        reached = easier_target(summary.monitor, summary.best_so_far.point.accuracy)
+        yield "Look at it", COMMAND, ["show", name, "--target", reached, *options]
+    if summary.counts.trials:
+        yield "See it", COMMAND, ["report", name, *at_target, *options]

@@ -20,14 +20,14 @@ from rich.text import Text
 
 from energyopt.analysis.configurations import reached_configurations
 from energyopt.analysis.pareto import FrontPoint, Hit, at_target
-from energyopt.analysis.summary import OPEN, Summary, summarize
+from energyopt.analysis.summary import OPEN, Summary
 from energyopt.core.curve import CurvePoint
 from energyopt.core.metric import ACCURACY, Monitor
-from energyopt.core.seeds import without_seeds
+from energyopt.core.seeds import configuration_key, without_seeds
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, setting, setup
-from energyopt.report.account_view import book_lines
+from energyopt.report.answer_view import name_of
 from energyopt.report.console import COMMAND, command_lines, printable
 from energyopt.report.sentences import source, summary_lines
 
@@ -72,7 +72,7 @@ def front_table(
     front_of: str | None = None,
     *,
     study: str = "NAME",
-    target: float | None = None,
+    answer: FrontPoint | None = None,
     monitor: Monitor = ACCURACY,
     limit: int | None = 15,
 ) -> RenderableType:
@@ -82,7 +82,7 @@ def front_table(
         points: The front.
         front_of: Description of what it is a front of; a general one if None.
         study: Name of the study, for the command that shows all points.
-        target: Value of the metric at which to mark the cheapest point.
+        answer: Where the answer of the study reached the target, to be marked.
         monitor: The metric.
         limit: Maximum number of rows; longer fronts are thinned evenly. None shows all.
     """
@@ -91,14 +91,7 @@ def front_table(
             "Front: none. The study has no energy curves, or none as asked for; use "
             f"`{COMMAND} show {shlex.quote(study)}`."
         )
-    marked = next(
-        (
-            i
-            for i, point in enumerate(points)
-            if target is not None and monitor.reaches(point.accuracy, target)
-        ),
-        None,
-    )
+    marked = next((i for i, point in enumerate(points) if _is_at(point, answer, monitor)), None)
     ends = {0, len(points) - 1}
     indices = _thin_indices(len(points), limit, ends if marked is None else ends | {marked})
     rows = [(points[i], i == marked) for i in indices]
@@ -110,14 +103,22 @@ def front_table(
         _text(heading, style=_HEADING),
         _FirstThatFits(*(_front_rows(rows, monitor, spread=spread) for spread in (True, False))),
     ]
-    if marked is not None and target is not None:
-        parts.append(
-            _text(f"* cheapest point {monitor.at_or_better} {accuracy(target)}", style="dim")
-        )
+    if marked is not None:
+        parts.append(_text("* recommended", style="dim"))
+    elif answer is not None:
+        note = f"{name_of(answer)} is recommended: no point of it at the target is on this front"
+        parts.append(_text(note, style="dim"))
     if hidden := len(points) - len(indices):
         command = f"{COMMAND} pareto {shlex.quote(study)}"
         parts.append(_text(f"{count(hidden, 'point')} not shown; all {len(points)}: {command}"))
     return Group(*parts)
+
+
+def _is_at(point: FrontPoint, answer: FrontPoint | None, monitor: Monitor) -> bool:
+    """Return True for a point of the answer's configuration that is at the target as well."""
+    if answer is None or configuration_key(point.params) != configuration_key(answer.params):
+        return False
+    return point.energy_j >= answer.energy_j and monitor.reaches(point.accuracy, answer.accuracy)
 
 
 def curve_table(
@@ -172,22 +173,13 @@ def summary_panel(summary: Summary) -> RenderableType:
             summary.front,
             summary.front_of,
             study=summary.study,
-            target=summary.target,
+            answer=summary.recommended,
             monitor=summary.monitor,
         )
         parts += [table, Text()]
     elif summary.told:
         parts += [best_values_table(summary.told, summary.metrics), Text()]
     parts += [_text(line) for line in summary_lines(summary)]
-    if summary.recommended is not None:
-        parts += [
-            _text(
-                "Train the cheapest setup again:"
-                if len(summary.reached[0].searched) == 1
-                else "Train its cheapest trial again:"
-            ),
-            CommandText(summary.recommended.overrides, summary.app),
-        ]
     return Group(*parts)
 
 
@@ -195,11 +187,6 @@ def best_values_table(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) 
     """Return the objective values that no other trial beats, for a study of any app."""
     tables = (_value_rows(trials, metrics, spread=spread) for spread in (True, False))
     return Group(_text("Best objective values", style=_HEADING), _FirstThatFits(*tables))
-
-
-def books_text(study: StudyRecord, *, reuse: float | None = None) -> RenderableType:
-    """Return the search energy of a study and its break-even."""
-    return Group(*(_text(line) for line in book_lines(summarize(study, reuse=reuse))))
 
 
 def rows_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> RenderableType:

@@ -359,7 +359,7 @@ class OtherApp(HydraApp):
         if self._n_unreported:
             say(console, f"{self._pruner_key}: no energyopt.Run in {self._n_unreported} trials")
         if self.goal is not None:
-            print_end(console, study, self.storage, self.output_folder, recount)
+            print_end(console, study, self.storage, recount)
         if self.goal is None or self._pruner is not None:
             say(console, describe_results(study, self.storage, self.output_folder))
 

@@ -207,7 +207,7 @@ class OwnApp(HydraApp):
         self, console: Console, study: StudyRecord, recount: Callable[[], StudyRecord]
     ) -> None:
         """Print the summary, and the commands to type next."""
-        print_end(console, study, self.storage, self.output_folder, recount)
+        print_end(console, study, self.storage, recount)
 
     # What the coordinator calls: see `Adapter` --------------------------------------------
 

@@ -14,6 +14,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from energyopt.analysis.summary import summarize
 from energyopt.config.overrides import override_for
 from energyopt.config.trust import trusted_target
 from energyopt.core.calibration import Calibration
@@ -27,6 +28,7 @@ from energyopt.errors import (
 from energyopt.hardware.command_meter import CommandMeters
 from energyopt.jobs.app_config import config_folders
 from energyopt.jobs.fork_server import ForkedJob
+from energyopt.report.answer_view import stopped_text
 from energyopt.report.console import say, waiting
 from energyopt.report.live import LiveStudy
 from energyopt.search.history_builder import HistoryBuilder
@@ -326,12 +328,9 @@ class StudySweeper:
         try:
             coordinator.run(n_trials, next_point, live)
         except Interrupted as interrupt:
-            paused = store.paused()
-            suffix = f", {paused} more paused" if paused else ""
-            live.note(
-                f"interrupted: {store.n_finished()} of {n_trials} trials are kept in study "
-                f"{self._app.name}{suffix}; the same command goes on from there"
-            )
+            study = store.read()
+            summary = summarize(study) if study.target is not None else None
+            live.note(stopped_text(summary, store.n_finished(), n_trials, store.paused()))
             cluster_jobs = self._app.jobs_left()
             if cluster_jobs is not None:
                 live.note(cluster_jobs)

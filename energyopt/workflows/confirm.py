@@ -11,7 +11,7 @@ from rich.text import Text
 
 from energyopt.analysis.confirmation_stats import confirmed_setups
 from energyopt.analysis.pareto import check_target
-from energyopt.analysis.recommendation import advise
+from energyopt.analysis.ranking import advise
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import joules
 from energyopt.errors import StudyError

@@ -10,12 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from energyopt.analysis.pareto import FrontPoint, at_checkpoint, curve_front, final_front
-from energyopt.analysis.recommendation import advise
+from energyopt.analysis.pareto import FrontPoint, curve_front, final_front
+from energyopt.analysis.recommendation import Basis
+from energyopt.analysis.summary import summarize
 from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import accuracy, joules
 from energyopt.errors import ConfigError, EnergyoptError, StudyError
+from energyopt.report.answer_view import answer_text
 from energyopt.storage import DEFAULT_STORAGE
 from energyopt.storage.credentials import masked
 from energyopt.storage.exchange.reader import study_at
@@ -39,6 +41,9 @@ class RecommendedConfiguration:
         probability: Probability that it is within 5 % of the best configuration that was tried.
         trainings: Number of trainings of it.
         reached: Number of them that reached the target.
+        basis: What the choice rests on: "confirmed", "expected", or "only" without a comparison.
+        rivals: Numbers of trials whose configurations are as good.
+        text: The answer in a sentence, as everywhere.
     """
 
     trial: int
@@ -49,6 +54,9 @@ class RecommendedConfiguration:
     probability: float
     trainings: int
     reached: int
+    basis: Basis
+    rivals: tuple[int, ...]
+    text: str
 
 
 @dataclass(frozen=True, repr=False)  # without slots, which cached_property does not support
@@ -78,7 +86,7 @@ class LoadedStudy:
 
     @cached_property
     def recommendation(self) -> RecommendedConfiguration:
-        """The configuration to train with, the first of `energyopt recommend`.
+        """The configuration to train with: the answer that `show` and all others name.
 
         Raises:
             StudyError: If no trial reached the target, or the study has no target.
@@ -88,23 +96,25 @@ class LoadedStudy:
                 f"study {self.name} has no target, being another app's, and so no "
                 "configuration to recommend"
             )
-        best = next(iter(advise(self.record, self.target)), None)
-        result = None if best is None else best.trial.result
-        hit = None if result is None else result.first_at(self.target)
-        if best is None or result is None or hit is None:
+        summary = summarize(self.record)
+        answer = summary.answer
+        if answer is None:
             raise StudyError(
                 f"no trial of study {self.name} reached {accuracy(self.target)}; search on, or "
                 "look at front()"
             )
         return RecommendedConfiguration(
-            trial=best.trial.number,
-            params=without_seeds(best.trial.params),
-            overrides=at_checkpoint(self.record, best.trial, result, hit).overrides,
-            energy_j=best.energy_j,
-            interval_j=best.interval_j,
-            probability=best.probability,
-            trainings=best.trainings,
-            reached=best.reached,
+            trial=answer.trial,
+            params=without_seeds(answer.point.params),
+            overrides=answer.point.overrides,
+            energy_j=answer.energy.value,
+            interval_j=(answer.energy.low, answer.energy.high),
+            probability=answer.probability,
+            trainings=answer.trainings,
+            reached=answer.reached,
+            basis=answer.basis,
+            rivals=tuple(point.trial for point in answer.rivals),
+            text=answer_text(summary).headline,
         )
 
     def front(

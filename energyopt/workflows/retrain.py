@@ -9,7 +9,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.analysis.pareto import join_overrides, trained_as
+from energyopt.analysis.pareto import (
+    check_target,
+    join_overrides,
+    trained_as,
+    without_trial_seeds,
+)
 from energyopt.analysis.summary import summarize
 from energyopt.config.trial_factory import TrialFactory
 from energyopt.core.journal import NAME
@@ -31,7 +36,8 @@ class RetrainRequest:
 
     Attributes:
         overrides: Overrides that change the configuration.
-        trial: Number of the trial; None takes the cheapest that reached the target.
+        trial: Number of the trial; None takes the answer of the study.
+        target: Value of the metric for which that is the answer; the study's own if None.
         seed: Another seed; None keeps the study's.
         out: File for the model; None saves none.
         force: Overwrite that file.
@@ -40,6 +46,7 @@ class RetrainRequest:
 
     overrides: tuple[str, ...] = ()
     trial: int | None = None
+    target: float | None = None
     seed: int | None = None
     out: Path | None = None
     force: bool = False
@@ -56,7 +63,8 @@ def retrain(study: StudyRecord, request: RetrainRequest, console: Console) -> No
         StorageError: If the model cannot be written.
     """
     check_name(study.name)  # the output folder is named after it
-    trial = _find_trial(study, request.trial)
+    check_target(study, request.target)
+    trial = find_trial(study, request)
     overrides = overrides_for(study, trial, request)
     _check_out(request)
     say(console, f"trial {trial.number} of {study.name}: {' '.join(overrides)}")
@@ -97,22 +105,24 @@ def _check_out(request: RetrainRequest) -> None:
         raise ConfigError(f"--out {out}: the folder {out.parent} may not be written")
 
 
-def _find_trial(study: StudyRecord, number: int | None) -> TrialRecord:
-    """Return the trial of that number; None finds the recommended one."""
+def find_trial(study: StudyRecord, request: RetrainRequest) -> TrialRecord:
+    """Return the trial that is asked for, or the answer of the study: a trial without its seed."""
+    number = request.trial
     if number is None:
-        recommended = summarize(study).recommended
-        if recommended is None:
+        answer = summarize(study, request.target).answer
+        if answer is None:
+            target = "its target" if request.target is None else f"{request.target:g}"
             raise StudyError(
-                f"no trial of study {study.name} reached its target; choose one with --trial N"
+                f"no trial of study {study.name} reached {target}; choose one with --trial N"
             )
-        number = recommended.trial
+        number = answer.trial
     trial = next((trial for trial in study.trials if trial.number == number), None)
     if trial is None:
         last = len(study.trials) - 1
         raise StudyError(f"study {study.name} has no trial {number}; its trials are 0 to {last}")
     if study.target is None or study.app is not None:
         raise StudyError(f"study {study.name} is another app's; run that app to train it again")
-    return trial
+    return trial if request.trial is not None else without_trial_seeds(trial)
 
 
 def overrides_for(
@@ -139,7 +149,11 @@ def overrides_for(
     changes = list(request.overrides)
     if request.seed is not None:
         changes.insert(0, f"seed={request.seed}")
-    if trial.result is not None and trial.result.reached:
+    if request.target is not None:
+        changes.insert(0, f"target={request.target}")
+    target = study.target if request.target is None else request.target
+    hit = None if trial.result is None or target is None else trial.result.first_at(target)
+    if hit is not None:
         changes.insert(0, "objective=energy_to_target")
     if any(override.startswith("objective=") for override in changes):
         # Another objective does not have the keys of the study's.

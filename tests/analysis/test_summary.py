@@ -62,11 +62,11 @@ def test_the_cheapest_trial_at_the_target_is_recommended():
     assert summary.recommended.overrides == (
         "task=digits",
         "lr=0.02",
-        "max_samples=100",
+        "objective=energy_to_target",
     )
     assert (summary.worst.trial, summary.worst.energy_j) == (0, 16)
     assert summary.spread == 4
-    assert summary.recommended in summary.front
+    assert summary.recommended.index in [p.index for p in summary.front if p.trial == 1]
 
 
 def test_all_energy_is_booked_by_purpose():
@@ -115,12 +115,15 @@ def test_another_target_gives_another_answer():
         (study(), "no trial reached 0.9"),
         (study([trial(0, WEAK)]), "no trial reached 0.9"),
         (study([trial(0, result([(100, 4, 0.9)]))]), "was not trained"),
-        (study([trial(0, WEAK, default=True), trial(1, result([(9, 4, 0.9)]))]), "missed 0.9"),
+        (study([trial(0, WEAK, default=True), trial(1, result([(9, 9, 0.9)]))]), "missed 0.9"),
         (study([trial(0, default=True), trial(1, result([(9, 4, 0.9)]))]), "is not finished"),
-        (study([trial(0, result([(9, 4, 0.9)]), default=True)]), "is itself the cheapest"),
+        (
+            study([trial(0, result([(9, 4, 0.9)]), default=True)]),
+            "only the default setup was trained",
+        ),
         (
             study([trial(n, result([(9, 4, 0.9)]), default=n == 1) for n in range(2)]),
-            "is not more expensive",
+            "nothing that was tried needs less than the default setup beyond noise",
         ),
     ],
 )

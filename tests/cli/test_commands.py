@@ -28,8 +28,8 @@ def test_studies_lists_what_there_is(studied: Program) -> None:
 
 
 def test_show_repeats_the_summary_for_any_target(studied: Program) -> None:
-    assert "Cheapest setup reaching 0.9:" in studied.ok("show", "toy").text
-    assert "Cheapest setup reaching 0.5:" in studied.ok("show", "toy", "--target", "0.5").text
+    assert "J to 0.9 validation accuracy" in studied.ok("show", "toy").text
+    assert "J to 0.5 validation accuracy" in studied.ok("show", "toy", "--target", "0.5").text
     missing = studied("show", "tyo")
     assert missing.code == 2
     assert "there is no study 'tyo' in" in missing.text

@@ -46,7 +46,7 @@ def test_an_interrupt_keeps_the_books_and_says_how_to_go_on(
     process.send_signal(number)
     out, err = process.communicate(timeout=10)
     assert process.returncode == code
-    assert "interrupted: 0 of 20 trials are kept in study i; the same command goes on" in out
+    assert "Stopped after 0 of 20 trials. Nothing is lost" in out
     assert "Traceback" not in out + err
     rows = trials_of(energyopt, "i")
     assert [row["state"] for row in rows] == ["FAIL", "WAITING"]

@@ -52,13 +52,17 @@ def test_a_study_says_what_it_measures_finds_and_costs(energyopt: Program) -> No
     assert "trial 0 is the setup nearest to the default: lr=0.001 batch_size=32" in ran.text
     assert "(the default batch_size=64 lies outside of the space)" in ran.text
     assert "[6/6] trial 5:" in ran.text
-    assert "Front: accuracy against training energy, over all checkpoints of" in ran.text
-    assert "Cheapest setup reaching 0.9:" in ran.text
-    assert re.search(r"The worst setup that reached 0\.9 cost [\d.]+x the best", ran.text)
-    assert "The search cost" in ran.text
-    assert "Break-even:" in ran.text
-    for command in ("pareto toy --out front.csv", "retrain toy --out", "study=toy n_trials=12"):
-        assert f"python -m energyopt {command}" in ran.text or command in ran.text
+    end = ran.out.rstrip().splitlines()
+    begin = next(n for n, line in enumerate(end) if line.startswith("Recommended"))
+    assert len(end) - begin <= 13
+    assert re.search(r"Energy +[\d.]+ m?J to 0\.9 validation accuracy, simulated", ran.text)
+    for command in ("confirm toy", "retrain toy --out", "report toy"):
+        assert f"python -m energyopt {command}" in ran.text
+    shown = energyopt.ok("show", "toy", "--all").text
+    assert "Front: accuracy against training energy, over all checkpoints of" in shown
+    assert re.search(r"The worst setup that reached 0\.9 cost [\d.]+x the best", shown)
+    assert "The search cost" in shown
+    assert "Break-even:" in shown
     assert "Traceback" not in ran.text
 
 

@@ -50,7 +50,7 @@ def test_a_training_loop_of_ones_own(energyopt: Program) -> None:
     overrides = ("paradigm=own", "paradigm._target_=mine.Pretend", "+paradigm.lr=${lr}")
     ran = energyopt.ok("-m", *overrides, "lr=interval(0.05,0.5)", "hardware=estimate", "n_trials=3",
                        "target=0.3", "study=p")  # fmt: skip
-    assert "Cheapest setup reaching 0.3" in ran.text
+    assert "J to 0.3 validation accuracy" in ran.text
 
 
 OWN_LOSS = """

@@ -155,7 +155,7 @@ def test_an_interrupt_leaves_what_had_paused_paused(energyopt: Program, wait_for
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130, out + err
-    assert "interrupted: 0 of 2 trials are kept in study h, 2 more paused; the same" in out
+    assert "Stopped after 0 of 2 trials. Nothing is lost: 2 are paused." in out
     assert "Traceback" not in out + err
     assert paused(energyopt) == [0, 1]
     assert spent_j(energyopt) == pytest.approx(burnt_j(energyopt))

@@ -190,7 +190,7 @@ def test_a_coordinator_that_is_preempted_goes_on_where_it_was(
     wait_for(lambda: job.restarts == 1)
     go(waiting)
     wait_for(lambda: job.state == "COMPLETED")
-    assert "interrupted: 0 of 2 trials are kept in study s" in " ".join(job.output.split())
+    assert "Stopped after 0 of 2 trials. Nothing is lost" in " ".join(job.output.split())
     rows = trials_of(waiting, "s")
     assert [row["state"] for row in rows] == ["FAIL", "COMPLETE", "COMPLETE"]
     assert rows[0]["lost"] == 1

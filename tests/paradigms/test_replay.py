@@ -235,7 +235,7 @@ def test_a_study_of_recorded_trainings_runs_as_any_other(energyopt, tmp_path: Pa
     )  # fmt: skip
     assert ran.code == 0, ran.text
     assert "replayed by recorded trainings of digits on toy" in ran.out
-    assert "Cheapest setup reaching 0.9: batch_size=32" in ran.out
+    assert "J to 0.9 validation accuracy, replayed" in ran.out
 
 
 @pytest.mark.mostly_slow(every=10)

@@ -23,7 +23,7 @@ from energyopt.report.export.front_file import render_front
 from energyopt.report.export.study_folder import trial_row
 from energyopt.report.html.render import render
 from energyopt.report.html.sections import report
-from energyopt.report.recommendation_view import rank_setups, recommendation_view
+from energyopt.report.recommendation_view import rank_setups, ranking_view
 from energyopt.report.sentences import hardware_lines, summary_lines
 from energyopt.report.tables import curve_table, front_table, summary_panel
 from energyopt.report.trial_lines import result_line
@@ -55,28 +55,29 @@ def printed(shown: RenderableType) -> str:
     return file.getvalue()
 
 
-def test_the_cheapest_point_at_or_below_the_target_is_marked():
+def test_the_point_of_the_answer_at_or_below_the_target_is_marked():
     record = toy()
-    table = printed(front_table(curve_front(record), target=0.25, monitor=record.monitor))
+    answer = summarize(record).recommended
+    table = printed(front_table(curve_front(record), answer=answer, monitor=record.monitor))
     assert "lower is better" in table
     assert "accuracy" not in table
     marked = [line.split() for line in table.splitlines() if line.lstrip().startswith("*")]
     assert marked[0][:4] == ["*", "4", "J", "0.2"]
-    assert " ".join(marked[1]) == "* cheapest point at or below 0.25"
+    assert " ".join(marked[1]) == "* recommended"
 
 
 def test_no_text_of_it_says_accuracy():
     record = toy()
-    ranked, target = rank_setups(record, within=0.05)
+    ranked, summary = rank_setups(record, within=0.05)
     missed = replace(record, trials=record.trials[2:])
     texts = (
         printed(summary_panel(summarize(record))),
-        printed(recommendation_view(record, ranked, target, 0.05)),
+        printed(ranking_view(record, ranked, summary, 0.05)),
         *summary_lines(summarize(missed)),
         *(result_line(losses(*points)) for points in ([(1, 0.2)], [(1, 0.5)], [])),
     )
     assert not [text for text in texts if "accuracy" in text.lower()]
-    assert "The best val_loss was 0.31" in " ".join(texts)
+    assert "val_loss 0.31 with lr=0.3" in " ".join(texts)
     assert "best val_loss 0.5" in " ".join(texts)
 
 

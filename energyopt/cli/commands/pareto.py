@@ -46,9 +46,12 @@ def run(args: argparse.Namespace) -> None:
     """Print the Pareto front of the study, or write it to a file."""
     spare_cpu()
     from energyopt.analysis.pareto import check_target, curve_front, final_front, front_of
+    from energyopt.analysis.summary import summarize
     from energyopt.core.metric import ACCURACY
+    from energyopt.report.answer_view import answer_text
+    from energyopt.report.console import say
     from energyopt.report.export.front_file import write_front
-    from energyopt.report.tables import books_text, front_table
+    from energyopt.report.tables import front_table
     from energyopt.storage.exchange.reader import study_at
 
     study = study_at(args.storage, args.study)
@@ -62,12 +65,18 @@ def run(args: argparse.Namespace) -> None:
         description += f", {wording} {args.target:g}"
     console = Console()
     if args.out is None:
-        target = study.target if args.target is None else args.target
+        summary = summarize(study, args.target, reuse=args.reuse)
         table = front_table(
-            points, description, study=study.name, target=target, monitor=monitor, limit=None
+            points,
+            description,
+            study=study.name,
+            answer=summary.recommended,
+            monitor=monitor,
+            limit=None,
         )
         console.print(table)
-        console.print(books_text(study, reuse=args.reuse))
+        for line in answer_text(summary).lines:
+            say(console, line)
         return
     write_front(points, study, args.out, force=args.force)
     console.print(

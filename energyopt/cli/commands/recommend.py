@@ -20,10 +20,10 @@ from energyopt.cli.commands._arguments import (
 def parser() -> argparse.ArgumentParser:
     command = command_parser(
         "recommend",
-        "The configuration of a study that is expected to reach the target with the least energy. "
-        "Unlike the cheapest training it does not depend on one seed: similar trainings count, "
-        "too. Each configuration comes with the probability that no other is better by more than "
-        "--within.",
+        "All configurations of a study by the energy to the target that is expected of them, the "
+        "answer first. Unlike the cheapest training, that does not depend on one seed: similar "
+        "trainings count, too. Each configuration comes with the probability that no other is "
+        "better by more than --within.",
         ["demo", "demo --target 0.9", "demo --within 0.1 --json | jq '.setups[0].overrides'"],
     )
     add_study(command)
@@ -45,17 +45,19 @@ def run(args: argparse.Namespace) -> None:
     from energyopt.analysis.pareto import check_target
     from energyopt.report.recommendation_view import (
         rank_setups,
+        ranking_view,
         recommendation_data,
-        recommendation_view,
     )
+    from energyopt.report.study_output import print_answer, storage_options
     from energyopt.storage.exchange.reader import study_at
 
     study = study_at(args.storage, args.study)
     check_target(study, args.target)
-    ranked, target = rank_setups(study, args.target, within=args.within)
+    ranked, summary = rank_setups(study, args.target, within=args.within)
     if args.json:
-        data = recommendation_data(study, ranked, target, args.within)
+        data = recommendation_data(study, ranked, summary, args.within)
         sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
         return
-    screen = recommendation_view(study, ranked, target, args.within)
-    Console().print(screen, crop=False, soft_wrap=False)  # a command must stay whole
+    console = Console()
+    console.print(ranking_view(study, ranked, summary, args.within))
+    print_answer(console, study, summary, storage_options(args.storage), args.study)

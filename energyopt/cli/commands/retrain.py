@@ -7,15 +7,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from energyopt.cli.commands._arguments import add_study, command_parser
+from energyopt.cli.commands._arguments import add_study, add_target, command_parser
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of `energyopt retrain`."""
     command = command_parser(
         "retrain",
-        "Train a setup of a study again, report its test value, and keep the model. A setup "
-        "that reached the target is trained up to it. Further words override the setup.",
+        "Train the answer of a study, or another configuration of it, report its test value, and "
+        "keep the model. What reached the target is trained up to it. Further words override the "
+        "configuration.",
         [
             "demo --out model.safetensors",
             "demo --trial 7 --seed 1",
@@ -27,8 +28,9 @@ def parser() -> argparse.ArgumentParser:
         "overrides", nargs="*", default=[], help="key=value words, as for a training"
     )
     command.add_argument(
-        "--trial", type=int, metavar="N", help="its number (default: the cheapest setup)"
+        "--trial", type=int, metavar="N", help="another trial (default: the answer)"
     )
+    add_target(command, "reach")
     command.add_argument("--seed", type=int, metavar="N", help="another seed than the study's")
     command.add_argument("--out", type=Path, metavar="FILE", help="keep the model (.safetensors)")
     command.add_argument("--force", action="store_true", help="overwrite FILE")
@@ -46,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
     request = RetrainRequest(
         overrides=tuple(args.overrides),
         trial=args.trial,
+        target=args.target,
         seed=args.seed,
         out=args.out,
         force=args.force,

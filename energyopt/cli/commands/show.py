@@ -20,9 +20,12 @@ from energyopt.cli.commands._arguments import (
 def parser() -> argparse.ArgumentParser:
     command = command_parser(
         "show",
-        "What a study found and what it cost: the summary that its run ended with.",
+        "The answer of a study, as its run ended with it: what to train with, how sure that is, "
+        "and when the search pays back. --all adds the front, all accounts and how it was "
+        "measured.",
         [
             "demo",
+            "demo --all",
             "demo --target 0.9",
             "demo --planned-trainings 300",
             "outputs/train/2026-01-31/12-00-00",
@@ -31,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     add_study(command)
     add_target(command, "look at")
     add_reuse(command)
+    command.add_argument("--all", action="store_true", help="everything that is known of it")
     return command
 
 
@@ -44,13 +48,17 @@ def run(args: argparse.Namespace) -> None:
         return
     from energyopt.analysis.pareto import check_target
     from energyopt.analysis.summary import summarize
+    from energyopt.report.study_output import print_answer, storage_options
     from energyopt.report.tables import summary_panel
     from energyopt.storage.exchange.reader import study_at
 
     study = study_at(args.storage, args.study)
     check_target(study, args.target)
     summary = summarize(study, args.target, reuse=args.reuse)
-    Console().print(summary_panel(summary), crop=False)  # a command must stay whole
+    if args.all or summary.target is None:
+        Console().print(summary_panel(summary), crop=False)
+        return
+    print_answer(Console(), study, summary, storage_options(args.storage), args.study)
 
 
 def _show_run(folder: Path, target: float | None) -> None:

@@ -25,8 +25,8 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from energyopt.analysis.summary import summarize
-from energyopt.core.study_record import StudyRecord
+from energyopt.analysis.summary import Summary, summarize
+from energyopt.report.answer_view import answer_text
 from energyopt.report.dashboard.artifacts import artifacts_of
 from energyopt.report.dashboard.figures import figures
 from energyopt.report.export.front_file import markdown_cell
@@ -87,6 +87,7 @@ class _Added:
         built_s: When they were built, monotonic.
         checked_s: When the study was last checked for changes, monotonic.
         took_s: How long building them took.
+        answer: Number of the trial whose configuration is recommended.
     """
 
     attributes: Mapping[str, Any]
@@ -94,6 +95,7 @@ class _Added:
     built_s: float
     checked_s: float
     took_s: float
+    answer: int | None
 
 
 @contextmanager
@@ -150,7 +152,12 @@ class Overlay(RDBStorage):
         return self.get_trial(trial_id).system_attrs
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
-        """Return the best feasible trial."""
+        """Return the trial of the answer, where there is one; else the best feasible trial."""
+        if self._is_ours(study_id):
+            with self._lock:
+                answer = self._current(study_id).answer
+            if answer is not None:
+                return self.get_all_trials(study_id)[answer]
         return BaseStorage.get_best_trial(self, study_id)
 
     def _is_ours(self, study_id: int) -> bool:
@@ -161,7 +168,7 @@ class Overlay(RDBStorage):
         if not self._is_ours(study_id):
             return dict(stored)
         with self._lock:
-            added = self._current(study_id)
+            added = self._current(study_id).attributes
         written = {key.partition(_VERSION)[0] for key in stored if key.endswith(_VERSION)}
         unwritten = {
             key: value for key, value in added.items() if key.partition("note_")[0] not in written
@@ -169,13 +176,13 @@ class Overlay(RDBStorage):
         metrics = {_METRICS: [_with_unit(name) for name in stored.get(_METRICS, ())]}
         return {**unwritten, **stored, **metrics}
 
-    def _current(self, study_id: int) -> Mapping[str, Any]:
+    def _current(self, study_id: int) -> _Added:
         """Return the added attributes, built again if the study has changed, but not too often."""
         cached, now_s = self._added.get(study_id), time.monotonic()
         if cached is not None:
             min_age_s = max(_MIN_CHECK_S, cached.took_s / _MAX_READ_SHARE)
             if now_s - cached.checked_s < min_age_s:
-                return cached.attributes
+                return cached
         name, counts = self._plain.get_study_name_from_id(study_id), self._counts(study_id)
         version = (name, counts)
         is_running = bool(counts[1].get("running"))
@@ -186,27 +193,37 @@ class Overlay(RDBStorage):
         ):
             cached = replace(cached, checked_s=now_s)
         else:
-            attributes = self._attributes(study_id, name)
-            cached = _Added(attributes, version, now_s, now_s, time.monotonic() - now_s)
+            attributes, answer = self._attributes(study_id, name)
+            took_s = time.monotonic() - now_s
+            cached = _Added(attributes, version, now_s, now_s, took_s, answer)
         self._added[study_id] = cached
-        return cached.attributes
+        return cached
 
-    def _attributes(self, study_id: int, name: str) -> dict[str, Any]:
-        """Return figures and notes as the dashboard stores them: in parts numbered from 0."""
+    def _attributes(self, study_id: int, name: str) -> tuple[dict[str, Any], int | None]:
+        """Return figures and notes, in parts numbered from 0 as the dashboard stores them.
+
+        Returns:
+            They, and the number of the trial of the answer.
+        """
         study = optuna.load_study(study_name=name, storage=self._plain)
         record = record_of(study, self._plain, study_id)
         added: dict[str, Any] = {
             f"{_FIGURE}{key}:0": json.dumps(figure) for key, figure in figures(record).items()
         }
-        notes = {"": study_note(record)}
+        summary = summarize(record)
+        notes = {"": study_note(summary)}
         complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
         missed = [trial for trial in complete if not _is_feasible(trial)]
         for trial in missed[-_MAX_NOTES:]:  # the dashboard scans all notes for each trial
             notes[f"{trial._trial_id}:"] = _MISSED_NOTE  # noqa: SLF001  # no other way
+        if summary.answer is not None:
+            recommended = study.get_trials(deepcopy=False)[summary.answer.trial]
+            text = f"**Recommended.** {markdown_cell(answer_text(summary).headline)}."
+            notes[f"{recommended._trial_id}:"] = text  # noqa: SLF001  # no other way
         for prefix, text in notes.items():
             # Version 0 is that of no note: a user who edits it writes version 1.
             added |= {f"dashboard:{prefix}{_VERSION}": 0, f"dashboard:{prefix}{_TEXT}0": text}
-        return added
+        return added, None if summary.answer is None else summary.answer.trial
 
     def _counts(self, study_id: int) -> tuple[int, Mapping[State, int]]:
         """Count finished confirmations and trials by state: cheap, and changes with the study."""
@@ -222,10 +239,11 @@ class Overlay(RDBStorage):
         return confirmed, counts
 
 
-def study_note(study: StudyRecord) -> str:
-    """Return the note of a study: the summary that a run prints at its end."""
-    lines = [markdown_cell(line) for line in summary_lines(summarize(study))]
-    return "\n\n".join((*(str(line) for line in lines), _ABOUT_PAGE))
+def study_note(summary: Summary) -> str:
+    """Return the note of a study: the answer, and the accounts that `show --all` prints."""
+    headline = f"**{markdown_cell(answer_text(summary).headline)}.**"
+    lines = [markdown_cell(line) for line in summary_lines(summary)]
+    return "\n\n".join((headline, *lines, _ABOUT_PAGE))
 
 
 def _shown(trial: FrozenTrial) -> FrozenTrial:

@@ -24,6 +24,7 @@ from energyopt.core.study_record import StudyRecord
 from energyopt.core.window_quality import energy_unit
 from energyopt.errors import ConfigError, StorageError
 from energyopt.report.account_view import book_lines
+from energyopt.report.answer_view import answer_text
 from energyopt.utils.files import written_whole
 
 Format = Literal["csv", "json", "md"]
@@ -93,14 +94,15 @@ def _csv(points: Sequence[FrontPoint], study: StudyRecord) -> str:
 
 
 def _json(points: Sequence[FrontPoint], study: StudyRecord) -> str:
-    columns = _columns(study.monitor)
+    columns, summary = _columns(study.monitor), summarize(study)
     data = {
         "front_of": front_of(points, study),
         "study": study.name,
         "target": study.target,
         **_metric_data(study.monitor),
         "search_energy_j": study.search_energy_j,
-        "books": _books(summarize(study)),
+        "books": _books(summary),
+        "answer": _answer(summary),
         "points": [
             {
                 **{name: read(point) for name, read in columns.items()},
@@ -112,6 +114,21 @@ def _json(points: Sequence[FrontPoint], study: StudyRecord) -> str:
         ],
     }
     return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _answer(summary: Summary) -> dict[str, Any] | None:
+    """Return the configuration to train with; None if no trial reached the target."""
+    answer = summary.answer
+    if answer is None:
+        return None
+    return {
+        "text": answer_text(summary).headline,
+        "trial": answer.trial,
+        "energy_j": answer.energy.value,
+        "interval_j": [answer.energy.low, answer.energy.high],
+        "basis": answer.basis,
+        "overrides": shlex.join(answer.point.overrides),
+    }
 
 
 def _books(summary: Summary) -> dict[str, Any]:
@@ -160,7 +177,9 @@ def _markdown(points: Sequence[FrontPoint], study: StudyRecord) -> str:
         rows.append([*(markdown_cell(cell) for cell in cells), code(str(overrides))])
     lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
     table = "\n".join(f"| {line} |" for line in lines)
-    sentences = (sentence, *map(markdown_cell, book_lines(summarize(study))))
+    summary = summarize(study)
+    said = (*answer_text(summary).lines, *book_lines(summary))
+    sentences = (sentence, *map(markdown_cell, said))
     return f"{' '.join(sentences)}\n\n{table}\n"
 
 

@@ -20,6 +20,7 @@ from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, StorageError
 from energyopt.report.account_view import book_lines
+from energyopt.report.answer_view import answer_text
 from energyopt.report.export.front_file import (
     Cell,
     code,
@@ -268,7 +269,7 @@ def _ledger_rows(study: StudyRecord) -> Iterator[Row]:
 
 def _readme(study: StudyRecord, plain: PlainStudy) -> str:
     """Return the README of an export, in Markdown."""
-    header = plain.study
+    header, summary = plain.study, summarize(study)
     provenance = "none yet"
     if study.provenance is not None:
         provenance = markdown_cell(source_text(study.provenance))
@@ -278,7 +279,7 @@ def _readme(study: StudyRecord, plain: PlainStudy) -> str:
             f"Written by {header['written_by']}, format {header['format']} {header['version']}: "
             f"{len(study.trials)} trials, {len(study.confirmations)} confirming trainings. "
             f"Where the joules come from: {provenance}.",
-            *map(markdown_cell, book_lines(summarize(study))),
+            *map(markdown_cell, (*answer_text(summary).lines, *book_lines(summary))),
             "\n".join(f"- `{name}`: {description}." for name, description in _ABOUT_FILES.items()),
             "Units are in the names: J, s, W, Hz, degC. What was not measured is empty or null, "
             "never 0; a number that is none is `{\"$float\": \"nan\"}`. A trial that missed its "

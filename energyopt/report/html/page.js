@@ -29,7 +29,10 @@
       if (!one.hit || !other.hit) {
         return one.hit ? -1 : other.hit ? 1 : one.row.trial - other.row.trial;
       }
+      /* The answer of the study is first at the target that it is for. */
+      const first = level === data.target ? other.row.answer - one.row.answer : 0;
       return (
+        first ||
         one.hit.energy - other.hit.energy ||
         data.sign * (other.hit.value - one.hit.value) ||
         one.row.trial - other.row.trial
@@ -70,8 +73,9 @@
   function showResult(rows) {
     const reached = rows.filter(({ hit }) => hit).length;
     const best = rows[0];
+    const verb = best && best.row.answer && target === data.target ? "is recommended and needed" : "needed the least,";
     const text = reached
-      ? `To ${digits(target)}: ${nameOf(best.row)} needed the least, ${best.hit.words[0]} ` +
+      ? `To ${digits(target)}: ${best.row.setup} ${verb} ${best.hit.words[0]} ` +
         `(trial ${best.row.trial}); ${reached} of ${trials(rows.length)} reached it.`
       : `No trial reached ${digits(target)}.`;
     byId("target-says").textContent = text;

@@ -118,6 +118,7 @@ def _data(report: Report) -> dict[str, Any]:
                 "trial": row.trial,
                 "setup": row.setup,
                 "mark": row.mark,
+                "answer": row.is_answer,
                 "otherwise": row.otherwise,
                 "used": _used(row),
                 "points": [
@@ -177,12 +178,12 @@ def _ranked(report: Report) -> list[dict[str, str]]:
 
 def _rank_key(
     monitor: Monitor, ranked: tuple[Ranked, CurvePoint | None]
-) -> tuple[bool, float, float, int]:
-    """Order as `at_target` does; trials that missed the target come last, by number."""
+) -> tuple[int, float, float, int]:
+    """Order the answer first, then as `at_target` does; what missed the target comes last."""
     row, hit = ranked
     if hit is None:
-        return (True, 0.0, 0.0, row.trial)
-    return (False, hit.training_j, -monitor.score(hit.accuracy), row.trial)
+        return (2, 0.0, 0.0, row.trial)
+    return (0 if row.is_answer else 1, hit.training_j, -monitor.score(hit.accuracy), row.trial)
 
 
 def _ranked_row(monitor: Monitor, rank: int, row: Ranked, hit: CurvePoint | None) -> dict[str, str]:

@@ -51,11 +51,12 @@ class Ranked:
     Attributes:
         trial: Its number.
         setup: Its hyperparameters, as text.
-        mark: "default" or "nearest to the default" if it stands for the user's default, else empty.
+        mark: "recommended", "default" or "nearest to the default", as far as it is that.
         otherwise: Its outcome at a target that it did not reach.
         used_j: All energy of its training, in J; None without a curve.
         rises: The points of its curve with a better value than all earlier ones; the first
             point that reaches any target is one of them.
+        is_answer: Whether it is the trial of the answer, which is ranked first at its target.
     """
 
     trial: int
@@ -64,6 +65,7 @@ class Ranked:
     otherwise: str
     used_j: float | None
     rises: Curve
+    is_answer: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,13 +142,13 @@ def report(
         summary=summary,
         answer=answer(study, summary, setups, factors or Factors()),
         sentences=summary_lines(summary),
-        ranking=tuple(ranking(sample)),
+        ranking=tuple(ranking(sample, summary)),
         sections=tuple(section for section in sections if section is not None),
         files=(grids.curves_grid(study),),
     )
 
 
-def ranking(study: StudyRecord) -> Iterator[Ranked]:
+def ranking(study: StudyRecord, summary: Summary) -> Iterator[Ranked]:
     """Yield the energy of each trial to any target."""
     curves = {trial.number: (result, curve) for trial, result, curve in rises(study)}
     for trial in study.trials:
@@ -154,7 +156,9 @@ def ranking(study: StudyRecord) -> Iterator[Ranked]:
         used_j = None if result is None or not len(curve) else result.curve.training_j[-1]
         otherwise = grids.outcome_text(trial, study.monitor.unreachable)
         text = params_text(trial.params)
-        yield Ranked(trial.number, text, trial.default_mark, otherwise, used_j, curve)
+        is_answer = summary.answer is not None and trial.number == summary.answer.trial
+        mark = ", ".join(filter(None, ("recommended" * is_answer, trial.default_mark)))
+        yield Ranked(trial.number, text, mark, otherwise, used_j, curve, is_answer)
 
 
 def _front_section(study: StudyRecord, sample: StudyRecord, summary: Summary) -> Section:
@@ -361,7 +365,7 @@ def _conditions_section(study: StudyRecord, summary: Summary) -> Section | None:
     if summary.provenance is None:
         return None
     lines = ["No warnings." if not summary.flags else f"{count(len(summary.flags), 'warning')}."]
-    best = summary.advised or summary.recommended
+    best = summary.recommended
     if best is not None:
         trial = next(trial for trial in study.trials if trial.number == best.trial)
         hardware = [] if trial.result is None else hardware_lines(trial.result)

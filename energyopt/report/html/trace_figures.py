@@ -23,7 +23,7 @@ _DASHES = [[1, 0], [6, 4], [1, 0]]
 
 def trace_figures(study: StudyRecord, summary: Summary) -> Iterator[Figure]:
     """Draw the traces of the recommended and the default setup, and of trials that are flagged."""
-    best = summary.advised or summary.recommended
+    best = summary.recommended
     flagged = {number for number, _ in summary.events}
 
     def rank(trial: TrialRecord) -> tuple[bool, ...]:

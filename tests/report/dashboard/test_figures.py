@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
+from energyopt.analysis.summary import summarize
 from energyopt.core.study_record import StudyRecord
 from energyopt.report.dashboard.figures import figures
 from energyopt.report.dashboard.overlay import study_note
@@ -80,9 +81,9 @@ def test_text_of_a_database_is_shown_as_it_is() -> None:
     made = json.dumps(figures(toy(name=evil)))
     assert "<a href" not in made
     assert "<b>x" not in made.replace("<br>", "")
-    assert evil not in study_note(toy(name=evil))
+    assert evil not in study_note(summarize(toy(name=evil)))
 
 
 def test_a_study_without_results_has_none_and_a_note() -> None:
     assert figures(study()) == {}
-    assert "has no trials yet" in study_note(study())
+    assert "has no trials yet" in study_note(summarize(study()))

@@ -416,8 +416,9 @@ def test_a_report_with_targets_of_its_own() -> None:
     made_of = report(record, 0.65)
     assert made_of.answer.headline.startswith("lr=0.02 reaches 0.65")
     assert [row.rises.first_at(0.65) is not None for row in made_of.ranking] == [True, True]
-    assert (
-        report(record, 0.99).answer.headline == "No trial reached 0.99; the best accuracy was 0.95."
+    assert report(record, 0.99).answer.headline == (
+        "None of 2 trials reached 0.99; the best accuracy was 0.9500, still getting better when it "
+        "was stopped."
     )
 
 
