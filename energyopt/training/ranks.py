@@ -32,6 +32,7 @@ WAIT_S = 60.0
 
 _EVALUATION_S = 1800.0  # and for one that evaluates: torch's own limit for a collective of gloo
 _RETRY_S = 0.05
+_NOTHING: Mapping[str, Any] = {"energies": {}, "samples": None}  # metered and counted
 _ONE_MACHINE = "all of them on one machine"
 _FOLDER = "/tmp/energyopt-ranks-{}"  # noqa: S108  # made private; TMPDIR may be too long a path
 _LAUNCH = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
@@ -148,6 +149,7 @@ class Ranks:
             first.send({"step": step, **message})
             answer = first.next(step)
             if "error" in answer:
+                first.failure = answer
                 raise getattr(errors, answer["kind"], TrialError)(answer["error"])
             decided: T = answer["decided"]
             return decided
@@ -181,14 +183,15 @@ class Ranks:
             message: How, as `end` and `reason`, and what it metered.
 
         Returns:
-            The ranks whose run broke before, with their messages.
+            The ranks whose run broke before, with their messages; none in ranks other than 0.
         """
         for peer in self._peers:
-            peer.send({"note": "failed", **message})
-            peer.poll()
+            if peer.failure is None:  # else it knows the cause
+                peer.send({"note": "failed", **message})
+                peer.poll()
         failed = [(peer.rank, peer.failure) for peer in self._peers if peer.failure is not None]
         self.close()
-        return failed
+        return failed if self.is_first else []
 
     def close(self) -> None:
         """Leave the others."""
@@ -228,7 +231,7 @@ class _Peer:
 
     Attributes:
         rank: The other rank.
-        failure: What it told when its run broke; None before.
+        failure: What it told when its run broke, or refused a step; None before.
     """
 
     def __init__(self, rank: int, connection: socket.socket) -> None:
@@ -269,13 +272,15 @@ class _Peer:
 
     def poll(self) -> None:
         """Look whether its run broke, without waiting."""
-        with suppress(TrialError):
+        try:
             while self.failure is None:
                 message = self._read(time.monotonic())
                 if message is None:
                     return
                 if message.get("note") == "failed":
                     self.failure = message
+        except TrialError:  # it was killed
+            self.failure = {"end": "failed", "reason": "it ended before its run did", **_NOTHING}
 
     def close(self) -> None:
         """Close the connection."""

@@ -141,9 +141,8 @@ class RankRecord:
 
     def blame(self, end: End, reason: str) -> tuple[End, str]:
         """Tell the others how the run of this rank broke. Returns how another's broke it."""
-        failed = self._ranks.fail({"end": end, "reason": reason, "energies": {}, "samples": None})
-        if self._ranks.is_first:
-            self.add([message for _, message in failed])
+        failed = self._ranks.fail({"end": end, "reason": reason, **self.news()})
+        self.add([message for _, message in failed])
         causes = [f"rank {rank}: {m['reason']}" for rank, m in failed if m["end"] == "failed"]
         return ("failed", causes[0]) if causes else (end, reason)
 

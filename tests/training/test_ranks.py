@@ -250,6 +250,7 @@ def test_ranks_with_other_arguments_are_refused(own: dict[str, Any], words: str)
         (lambda run, rank: rank or run.report(0.5), "rank 1 did not arrive at report() within 0.4"),
         (lambda run, rank: rank and run.report(0.5), "rank 0 did not arrive at report() within"),
         (lambda run, rank: 1 / 0 if rank else run.report(0.5), "rank 1: ZeroDivisionError"),
+        (lambda run, rank: run.report(0.5) if rank else 1 / 0, "rank 0: ZeroDivisionError"),
         (lambda run, rank: os._exit(0) if rank else run.report(0.5), "rank 1 ended before its run"),
     ],
 )
@@ -271,7 +272,9 @@ def test_ranks_that_part_are_told_so(
 
     ends = ranked(job)
     assert any(words in end for end in ends), ends
-    assert record(tmp_path / "run").end == "failed"
+    result = record(tmp_path / "run")
+    assert result.end == "failed"
+    assert result.reason.count("rank 0: ") == 0
 
 
 @pytest.mark.parametrize("absent", [0, 1])
