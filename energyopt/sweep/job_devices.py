@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from energyopt.hardware.lease import take_some
 from energyopt.hardware.nvml import Board, all_boards, visible_boards
 from energyopt.hardware.rapl import are_readable
 
+_RANK_OPTIONS = ("--nproc-per-node", "--num-processes")
 _OF_METERS = ("meter", "system")
 _RAPL = "energyopt.hardware.zeus.RaplMeter"
 _AUTO = "energyopt.hardware.auto.choose_meter"  # reads them if no GPU trains
@@ -33,9 +34,11 @@ class JobDevices:
 
     Args:
         hardware: The group `hardware`, resolved.
+        ranks: Number of processes of a job's training: each has a GPU of its own.
     """
 
-    def __init__(self, hardware: Mapping[str, Any]) -> None:
+    def __init__(self, hardware: Mapping[str, Any], ranks: int = 1) -> None:
+        self._ranks = ranks
         self._meter = str((hardware.get("meter") or {}).get("_target_"))
         options = {key: value for key, value in hardware.items() if key not in _OF_METERS}
         self._options = GpuOptions(**options)
@@ -62,6 +65,11 @@ class JobDevices:
             yield self._held
             return
         names = {board.uuid: str(board) for board in self._boards}
+        if names and len(names) < self._count:
+            raise HardwareError(
+                f"a trial needs {self._count} GPUs, and {len(names)} are there: "
+                f"{', '.join(names.values())}; start fewer ranks, or set hardware.gpus to fewer"
+            )
         with ExitStack() as stack:
             leases = take_some(names, self._count, float("inf")) if names else []
             for lease in leases:
@@ -104,8 +112,8 @@ class JobDevices:
         """Number of GPUs of a job."""
         gpus = self._options.gpus
         if isinstance(gpus, int):
-            return gpus
-        return 1 if gpus is None or isinstance(gpus, str) else len(gpus)
+            return max(gpus, self._ranks)
+        return self._ranks if gpus is None or isinstance(gpus, str) else len(gpus)
 
     @property
     def reads_gpus(self) -> bool:
@@ -119,6 +127,16 @@ class JobDevices:
             return True
         is_auto = self._meter == _AUTO and not self._boards
         return (is_auto or self._meter == _RAPL) and are_readable()
+
+
+def launched_ranks(command: Sequence[str]) -> int:
+    """Return how many ranks the words of a command start, by torchrun or accelerate; 1 if none."""
+    for word, following in zip(command, [*command[1:], ""], strict=True):
+        option, _, value = word.partition("=")
+        number = value or following
+        if option.replace("_", "-") in _RANK_OPTIONS and number.isdecimal():
+            return max(int(number), 1)
+    return 1
 
 
 def visible_to(gpus: tuple[str, ...]) -> dict[str, str]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from energyopt.errors import HardwareError
 from energyopt.hardware.lease import PACKAGES, Lease
-from energyopt.sweep.job_devices import JobDevices
+from energyopt.sweep.job_devices import JobDevices, launched_ranks
 from tests import fake_rapl
 from tests.fake_nvml import FakeNvml
 from tests.fake_rapl import Powercap
@@ -52,3 +53,27 @@ def test_the_packages_are_left_to_the_run_in_the_job():
     with JobDevices(RAPL).lease() as leased:
         assert leased == ()
         assert Lease(PACKAGES).take()
+
+
+def test_a_training_over_ranks_has_a_gpu_for_each(gpus: FakeNvml):
+    devices = JobDevices(NVIDIA, ranks=2)
+    assert devices.max_parallel == 1
+    with devices.lease() as leased:
+        assert leased == (gpus.uuid(0), gpus.uuid(1))
+    too_many = JobDevices(AUTO, ranks=3)
+    with pytest.raises(HardwareError, match="needs 3 GPUs, and 2 are there"), too_many.lease():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("command", "ranks"),
+    [
+        ("torchrun --standalone --nproc-per-node 2 train.py", 2),
+        ("python -m torch.distributed.run --nproc_per_node=4 train.py", 4),
+        ("accelerate launch --num_processes 3 train.py", 3),
+        ("torchrun --nproc-per-node gpu train.py", 1),
+        ("python train.py --lr 2", 1),
+    ],
+)
+def test_a_launcher_says_how_many_ranks_it_starts(command: str, ranks: int):
+    assert launched_ranks(command.split()) == ranks
