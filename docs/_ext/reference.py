@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from energyopt.analysis.pareto import FrontPoint
 from energyopt.cli.commands import COMMANDS, parser_of
 from energyopt.config.yaml_comments import Key, read_about, read_keys
 from energyopt.core.study_record import TrialRecord
+from energyopt.report.json_text import schema as output_schema
 from energyopt.search.pruner_names import PRUNERS
 from energyopt.search.sampler_names import SAMPLERS, sweeper_options
 from energyopt.search.sweep_keys import SweepKeys
@@ -128,6 +130,37 @@ def loaded_study() -> str:
     return "\n\n".join(_public(each.__name__, each) for each in classes)
 
 
+def json_keys() -> str:
+    """Return the keys of the outputs with `--json`, by command and by what is in them."""
+    parts = []
+    for name, definition in output_schema()["$defs"].items():
+        title = f"energyopt {name} --json" if name in COMMANDS else f"A {name.replace('_', ' ')}"
+        for node in definition.get("anyOf", [definition]):
+            parts += [f"## {title}", node["description"], _keys_of(node)]
+            title += ", of a run"
+    return "\n\n".join(parts)
+
+
+def _keys_of(node: Mapping[str, Any], prefix: str = "") -> str:
+    rows = [] if prefix else ["| key | type | what it is |", "|---|---|---|"]
+    for name, key in node["properties"].items():
+        linked = next((each["$ref"] for each in key.get("anyOf", [key]) if "$ref" in each), "")
+        item = key.get("items", {})
+        linked = linked or item.get("$ref", "")
+        kinds = key.get("type", "a value of a list" if "enum" in key else "")
+        kind = kinds if isinstance(kinds, str) else " or ".join(kinds)
+        if linked:
+            word = linked.rpartition("/")[2].replace("_", " ")
+            kind = f"array of {word}" if item else word
+        what = key.get("description", "")
+        if "enum" in key:
+            what += " " + ", ".join(f"`{json.dumps(each)}`" for each in key["enum"])
+        rows.append(f"| `{prefix}{name}` | {kind} | {_cell(what)} |")
+        if "properties" in key:
+            rows.append(_keys_of(key, f"{prefix}{name}."))
+    return "\n".join(rows)
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "groups": groups,
     "root-keys": root_keys,
@@ -139,6 +172,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "front-columns": front_columns,
     "public-names": public_names,
     "loaded-study": loaded_study,
+    "json-keys": json_keys,
 }
 
 

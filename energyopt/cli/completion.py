@@ -82,6 +82,7 @@ def _complete_command(preceding: Sequence[str], prefix: str) -> None:
         return
     completers = {
         "study": lambda **_: studies_in(_storage(preceding)),
+        "studies": lambda **_: studies_in(_storage(preceding)),
         "name": lambda **_: _experiments(),
         "config_dir": DirectoriesCompleter(),
         "folder": DirectoriesCompleter(),

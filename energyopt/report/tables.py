@@ -183,6 +183,28 @@ def summary_panel(summary: Summary) -> RenderableType:
     return Group(*parts)
 
 
+def trials_table(rows: Sequence[Mapping[str, Any]], monitor: Monitor) -> RenderableType:
+    """Return a table of trials, given as rows of `json_data.trial_data`."""
+    table = _table(numbers=("number",), text=("state", "configuration"))
+    table.columns = [table.columns[-1], *table.columns[:-1]]
+    for name in (monitor.name, "to target", "epochs", "seed"):
+        table.add_column(_text(name), justify="right", no_wrap=True)
+    for row in rows:
+        energy_j, values = row["energy_to_target_j"], row["values"]
+        metric = ", ".join(f"{value:.6g}" for value in values) if row["epochs"] is None else ""
+        _row(
+            table,
+            row["trial"],
+            row["state"],
+            (setup(row["params"]) or "-") + (" (default)" if row["default"] else ""),
+            metric or ("-" if row["metric"] is None else monitor.text(row["metric"])),
+            joules(energy_j) if energy_j is not None else row["outcome"] or "-",
+            "-" if row["epochs"] is None else f"{row['epochs']:.4g}",
+            "-" if row["seed"] is None else row["seed"],
+        )
+    return table
+
+
 def best_values_table(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) -> RenderableType:
     """Return the objective values that no other trial beats, for a study of any app."""
     tables = (_value_rows(trials, metrics, spread=spread) for spread in (True, False))
@@ -192,6 +214,14 @@ def best_values_table(trials: Sequence[TrialRecord], metrics: Sequence[Metric]) 
 def rows_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> RenderableType:
     """Return a table of text: the first column is left-aligned and wraps, others right-aligned."""
     table = _table(text=columns[:1], numbers=columns[1:])
+    for row in rows:
+        _row(table, *row)
+    return table
+
+
+def side_by_side(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> RenderableType:
+    """Return a table of text whose columns all wrap."""
+    table = _table(text=columns)
     for row in rows:
         _row(table, *row)
     return table

@@ -57,6 +57,8 @@ def test_bash_completes_what_is_typed(studied: Program) -> None:
         "energyopt show ": ["toy "],
         "energyopt show --storage nowhere.db ": [],
         "energyopt show toy --ta": ["--target "],
+        "energyopt trials toy --so": ["--sort "],
+        "energyopt compare toy ": ["toy "],
         "energyopt pareto toy --points ": ["curve", "final"],
         "energyopt completion ": list(SHELLS),
         "energyopt help confi": ["confirm "],

@@ -14,6 +14,7 @@ import yaml
 
 import energyopt
 from energyopt.cli.commands import COMMANDS, parser_of
+from energyopt.report.json_text import schema as output_schema
 from energyopt.search.sampler_names import SAMPLERS
 from energyopt.utils.paths import conf_dir
 from tests.conftest import ROOT
@@ -120,6 +121,14 @@ def test_the_reference_has_every_command_with_its_options(site: Path) -> None:
         for action in parser_of(name)._actions:
             for option in action.option_strings:
                 assert option in text, f"{name} {option}"
+
+
+def test_the_reference_has_every_key_of_the_outputs_for_programs(site: Path) -> None:
+    text = text_of(site, "reference/json")
+    for name, definition in output_schema()["$defs"].items():
+        for key in definition.get("properties", {}):
+            assert re.search(rf'<span class="pre">{key}</span>', text), f"{name}: {key}"
+        assert name not in COMMANDS or f'id="energyopt-{name}-json"' in text
 
 
 def test_the_reference_has_every_public_name(site: Path) -> None:

@@ -575,6 +575,7 @@ def test_json_is_one_object_with_keys_that_stay(gpu_box: FakeNvml, energyopt: Pr
     ran = energyopt("doctor", "--json", "--seconds", "0.2", NVIDIA)
     assert ran.code == 1
     found = json.loads(ran.out)
+    assert (found.pop("schema_version"), found.pop("command")) == (1, "doctor")
     assert {section: " ".join(found[section]) for section in found if section != "versions"} == {
         "configured": "overrides measurable device provenance window gpus flags checks",
         "nvidia": "driver gpus zeusd checks",

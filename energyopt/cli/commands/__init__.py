@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 COMMANDS = (
     "studies",
     "show",
+    "trials",
+    "compare",
     "pareto",
     "report",
     "recommend",

@@ -7,8 +7,9 @@ import gc
 import math
 import os
 import shutil
+import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -145,6 +146,20 @@ def add_reuse(parser: argparse.ArgumentParser) -> None:
         help="trainings that you plan: says what they save beyond the search (default: what the "
         "search was told)",
     )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the --json option."""
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object, for programs: docs/reference/json.md"
+    )
+
+
+def print_json(command: str, data: Mapping[str, Any]) -> None:
+    """Print the output of a command as JSON: nothing else goes to stdout."""
+    from energyopt.report.json_text import json_text
+
+    sys.stdout.write(json_text(command, data))
 
 
 def trainings(text: str) -> float:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 
 from rich.console import Console
 
-from energyopt.cli.commands._arguments import add_config_dir, command_parser, seconds
+from energyopt.cli.commands._arguments import (
+    add_config_dir,
+    add_json,
+    command_parser,
+    print_json,
+    seconds,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,11 +50,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_false",
         help="do not ask whether power limits may be set (by setting the one in force)",
     )
-    command.add_argument(
-        "--json",
-        action="store_true",
-        help="one JSON object: the records of energyopt.doctor.records",
-    )
+    add_json(command)
     return command
 
 
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
             probe=args.probe,
         )
     if args.json:
-        sys.stdout.write(json.dumps(asdict(health), indent=2) + "\n")
+        print_json("doctor", asdict(health))
     else:
         Console().print(health_screen(health))
     sys.exit(1 if health.configured.measurable is False else 0)

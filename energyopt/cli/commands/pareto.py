@@ -8,10 +8,12 @@ from pathlib import Path
 from rich.console import Console
 
 from energyopt.cli.commands._arguments import (
+    add_json,
     add_reuse,
     add_study,
     command_parser,
     metric_value,
+    print_json,
     spare_cpu,
 )
 
@@ -39,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--force", action="store_true", help="overwrite FILE")
     add_reuse(command)
+    add_json(command)
     return command
 
 
@@ -51,6 +54,7 @@ def run(args: argparse.Namespace) -> None:
     from energyopt.report.answer_view import answer_text
     from energyopt.report.console import say
     from energyopt.report.export.front_file import write_front
+    from energyopt.report.json_data import front_data
     from energyopt.report.tables import front_table
     from energyopt.storage.exchange.reader import study_at
 
@@ -63,8 +67,10 @@ def run(args: argparse.Namespace) -> None:
         points = tuple(point for point in points if monitor.reaches(point.accuracy, args.target))
         wording = "from accuracy" if monitor == ACCURACY else monitor.at_or_better
         description += f", {wording} {args.target:g}"
-    console = Console()
-    if args.out is None:
+    console = Console(stderr=args.json)
+    if args.json:
+        print_json("pareto", front_data(points, study, description))
+    elif args.out is None:
         summary = summarize(study, args.target, reuse=args.reuse)
         table = front_table(
             points,
@@ -77,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
         console.print(table)
         for line in answer_text(summary).lines:
             say(console, line)
+    if args.out is None:
         return
     write_front(points, study, args.out, force=args.force)
     console.print(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
 from rich.console import Console
 
 from energyopt.cli.commands._arguments import (
+    add_json,
     add_study,
     add_target,
     command_parser,
+    print_json,
     share,
     spare_cpu,
 )
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="how much more energy than the best is as good (default: 0.05)",
     )
-    command.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    add_json(command)
     return command
 
 
@@ -55,8 +55,7 @@ def run(args: argparse.Namespace) -> None:
     check_target(study, args.target)
     ranked, summary = rank_setups(study, args.target, within=args.within)
     if args.json:
-        data = recommendation_data(study, ranked, summary, args.within)
-        sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+        print_json("recommend", recommendation_data(study, ranked, summary, args.within))
         return
     console = Console()
     console.print(ranking_view(study, ranked, summary, args.within))

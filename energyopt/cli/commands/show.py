@@ -9,10 +9,12 @@ from pathlib import Path
 from rich.console import Console
 
 from energyopt.cli.commands._arguments import (
+    add_json,
     add_reuse,
     add_study,
     add_target,
     command_parser,
+    print_json,
     spare_cpu,
 )
 
@@ -29,12 +31,14 @@ def parser() -> argparse.ArgumentParser:
             "demo --target 0.9",
             "demo --planned-trainings 300",
             "outputs/train/2026-01-31/12-00-00",
+            "demo --json | jq .answer",
         ],
     )
     add_study(command)
     add_target(command, "look at")
     add_reuse(command)
     command.add_argument("--all", action="store_true", help="everything that is known of it")
+    add_json(command)
     return command
 
 
@@ -44,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     from energyopt.core.journal import NAME
 
     if (Path(args.study) / NAME).is_file():
-        _show_run(Path(args.study), args.target)
+        _show_run(Path(args.study), args.target, as_json=args.json)
         return
     from energyopt.analysis.pareto import check_target
     from energyopt.analysis.summary import summarize
@@ -55,13 +59,17 @@ def run(args: argparse.Namespace) -> None:
     study = study_at(args.storage, args.study)
     check_target(study, args.target)
     summary = summarize(study, args.target, reuse=args.reuse)
-    if args.all or summary.target is None:
+    if args.json:
+        from energyopt.report.json_data import show_data
+
+        print_json("show", show_data(study, summary))
+    elif args.all or summary.target is None:
         Console().print(summary_panel(summary), crop=False)
-        return
-    print_answer(Console(), study, summary, storage_options(args.storage), args.study)
+    else:
+        print_answer(Console(), study, summary, storage_options(args.storage), args.study)
 
 
-def _show_run(folder: Path, target: float | None) -> None:
+def _show_run(folder: Path, target: float | None, *, as_json: bool) -> None:
     """Print the record of a run that a program of the user's own left in a folder."""
     from energyopt.core.journal import read_result
     from energyopt.errors import StudyError
@@ -75,4 +83,9 @@ def _show_run(folder: Path, target: float | None) -> None:
         result = replace(result, reason=reason)
     if target is not None:
         result = replace(result, start=replace(result.start, target=target))
+    if as_json:
+        from energyopt.report.json_data import run_data
+
+        print_json("show", run_data(result))
+        return
     print_result(result, Console())

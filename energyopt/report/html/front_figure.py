@@ -40,7 +40,7 @@ _TrainedTrial = tuple[TrialRecord, TrialResult]
 
 def recommended_point(summary: Summary) -> FrontPoint | None:
     """Return the point of the recommended configuration; None if no trial reached the target."""
-    return summary.advised or summary.recommended
+    return summary.recommended
 
 
 def front_figure(study: StudyRecord, summary: Summary, drawn: Drawn) -> Figure:
