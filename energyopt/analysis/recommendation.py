@@ -28,6 +28,7 @@ BEYOND_NOISE = 0.8
 training each needs about a half of the default's energy for that."""
 
 _MIN_SEEDS = 2  # of a confirmed configuration: one has no spread
+_MAX_COMPARED = 100  # configurations, the cheapest on average: each has thousands of draws
 _LAST_PART = 0.8  # of a training's energy: one whose best value came later was still rising
 
 
@@ -109,13 +110,13 @@ def recommend(
         if (difference < 0).mean() < BEYOND_NOISE:
             best, is_held = default, True
     energy = noise.energy_j(best.key)
-    keys = [configuration.key for configuration in reached]
-    comparable = [c for c in reached if basis != "confirmed" or _is_confirmed(c)]
+    nearest = [best, *(c for c in reached[:_MAX_COMPARED] if c is not best)]
+    comparable = [c for c in nearest if basis != "confirmed" or _is_confirmed(c)]
     return Recommendation(
         point=point_of(study, best, target),
         basis=basis,
         energy=energy,
-        probability=float(noise.probability_within(WITHIN, keys)[keys.index(best.key)]),
+        probability=float(noise.probability_within(WITHIN, [c.key for c in nearest])[0]),
         trainings=best.trainings,
         reached=len(best.runs),
         seeds=len(best.confirmed),

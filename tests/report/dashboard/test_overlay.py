@@ -106,7 +106,9 @@ def test_figures_notes_and_units_are_added_to_the_study_that_is_asked_for(shown:
     assert all(json.loads(added[key])["data"] for key in drawn)
     assert "Study small: 3 trials" in added["dashboard:note_str:0"]
     assert "Missed the target" in added["dashboard:1:note_str:0"]
-    assert "dashboard:2:note_str:0" not in added
+    assert added["dashboard:2:note_str:0"].startswith("**Recommended.** ")
+    assert "dashboard:3:note_str:0" not in added
+    assert shown.get_best_trial(1).number == 1
     assert study.user_attrs["search"] == "lr=interval(0,1) momentum=interval(0,1)"
 
 
