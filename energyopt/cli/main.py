@@ -17,7 +17,7 @@ from energyopt.utils.paths import PLUGINS, STORAGE_VARIABLE, conf_dir
 from energyopt.utils.text import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from omegaconf import DictConfig
 
@@ -40,15 +40,17 @@ def script() -> NoReturn:
 
 def main() -> NoReturn:
     """Run a command or a Hydra job; an error is printed as one sentence, with exit code 2."""
-    if _DRY_RUN in sys.argv:  # Hydra has no options but its own
-        sys.argv = ["dry_run=true" if word == _DRY_RUN else word for word in sys.argv]
+    own, dashes, command = _split(sys.argv)  # what follows "--" is a command of the user's
+    if _DRY_RUN in own:  # Hydra has no options but its own
+        own = ["dry_run=true" if word == _DRY_RUN else word for word in own]
+        sys.argv = [*own, *dashes, *command]
     arguments = sys.argv[1:]
     if "_ARGCOMPLETE" in os.environ:
         from energyopt.cli.completion import answer
 
         answer()
     _make_plugins_importable()
-    _warn(arguments)
+    _warn(own[1:])
     _withhold_storage(arguments)
     try:
         _train_alone()
@@ -63,7 +65,8 @@ def main() -> NoReturn:
             _check_passwords(arguments)
             run_experiment(arguments)
         else:
-            _run_hydra()
+            _check_passwords(arguments)
+            run_hydra(_task, config_path=str(conf_dir()), config_name="config")
     except KeyboardInterrupt as interrupt:
         _print_message("interrupted")
         sys.exit(getattr(interrupt, "exit_code", _INTERRUPTED))
@@ -135,15 +138,29 @@ def _wrap(text: str) -> str:
     return "\n".join(part for line in text.splitlines() for part in wrapped(line, width))
 
 
-def _run_hydra() -> None:
+def _split(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return the words before the first "--", that one, and those behind it."""
+    place = words.index("--") if "--" in words else len(words)
+    return list(words[:place]), list(words[place : place + 1]), list(words[place + 1 :])
+
+
+def run_hydra(
+    task: Callable[[DictConfig], Any], *, config_path: str | None = None, **options: str
+) -> None:
+    """Run a Hydra app with the arguments in `sys.argv`; Hydra's errors are raised.
+
+    Args:
+        task: Its function.
+        config_path: Its folder of configs; None for none.
+        **options: Other options of `hydra.main`.
+    """
     import hydra
 
     from energyopt.utils.failure import show_all_frames
 
-    _check_passwords(sys.argv[1:])
     show_all_frames(_full_error)
     _share_config_store()
-    app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_task)
+    app = hydra.main(version_base="1.3", config_path=config_path, **options)(task)
     previous = os.environ.get(_FULL_ERROR)
     # Makes Hydra raise errors, which main() prints, instead of printing them itself and exiting.
     os.environ[_FULL_ERROR] = "1"

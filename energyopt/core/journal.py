@@ -21,6 +21,7 @@ from energyopt.core.energy import total
 from energyopt.core.gpu_trace import GpuTrace, TraceSample
 from energyopt.core.journal_lines import content_of, line_numbers, line_of
 from energyopt.core.trial_result import (
+    BROKEN,
     End,
     PausePoint,
     TrialResult,
@@ -405,6 +406,12 @@ class JournalReader:
             existing.append(new)
         else:
             existing[position] = new
+
+
+def has_ended(folder: Path) -> bool:
+    """Return True if the training whose journal is in a folder ran its course."""
+    end = JournalReader(folder / NAME).read().end
+    return end is not None and end.end not in (*BROKEN, "paused")
 
 
 def read_result(folder: Path) -> TrialResult | None:

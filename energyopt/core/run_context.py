@@ -51,6 +51,7 @@ class RunContext:
         leased_gpus: UUIDs of the GPUs that were leased for the run before its process began.
         rules: The stopping rules, resolved: each name with `_target_` and options.
         has_pruner: Whether the study judges each report: see `core.verdict`.
+        has_one_run: Whether a `Run` that has ended in the folder is one of the same execution.
     """
 
     folder: Path | None = None
@@ -70,6 +71,7 @@ class RunContext:
     leased_gpus: tuple[str, ...] = ()
     rules: Mapping[str, Any] = field(default_factory=dict)
     has_pruner: bool = False
+    has_one_run: bool = False
 
     @property
     def monitor(self) -> Monitor:
@@ -162,6 +164,7 @@ class RunContext:
             "leased_gpus": list(self.leased_gpus),
             "rules": dict(self.rules),
             "has_pruner": self.has_pruner,
+            "has_one_run": self.has_one_run,
         }
         return json.dumps(data, separators=(",", ":")).replace("$", "\\u0024")
 
@@ -174,6 +177,8 @@ class RunContext:
         """
         try:
             data = json.loads(text)
+            if set(data) == {"params"}:  # typed by hand, outside of a study
+                return cls(params=dict(data["params"]))
             folder, calibration, history = (
                 data.pop(key) for key in ("folder", "calibration", "history")
             )

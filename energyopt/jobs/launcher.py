@@ -33,6 +33,7 @@ from energyopt.jobs.fork_safety import fork_hazard
 from energyopt.jobs.fork_safety import warm_up as warm_up_app
 from energyopt.jobs.fork_server import LATE, ForkedJob, ForkServer, start
 from energyopt.jobs.worker import HydraJobs, Job, JobRunner
+from energyopt.search.sweep_keys import OWN
 from energyopt.utils.paths import STORAGE_VARIABLE
 from energyopt.utils.process import kill_groups
 
@@ -90,16 +91,16 @@ class LocalLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Set what all jobs share; called by Hydra."""
-        is_own_app = config.hydra.sweeper.get("app") is not None
-        if is_own_app:
+        app = config.hydra.sweeper.get("app")
+        if app == OWN:
             from energyopt.jobs.job import job
 
             task_function = job  # what the app's own function calls, with one stack frame less
         output = self._output
         if output == "auto":
-            output = "file" if is_own_app else "inherit"
+            output = "inherit" if app is None else "file"
         self._timeout_setting = (
-            f"{'trial_' if is_own_app else 'hydra.launcher.'}timeout_s={self._timeout_s}"
+            f"{'hydra.launcher.' if app is None else 'trial_'}timeout_s={self._timeout_s}"
         )
         timeout_s = math.inf if self._timeout_s is None else self._timeout_s
         self._program = HydraJobs(hydra_context, task_function, config, output, timeout_s)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from rich.console import Console
 from rich.text import Text
 
+from energyopt.analysis.pareto import FrontPoint
+from energyopt.core.command_template import shell_word, training_command
+from energyopt.core.run_context import VARIABLE
 from energyopt.utils.text import wrapped
 
 COMMAND = "python -m energyopt"
@@ -53,6 +55,18 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
+def training_words(point: FrontPoint, app: str | None) -> tuple[str, tuple[str, ...]]:
+    """Return what a shell runs to train a configuration: the program as it is typed, and its words.
+
+    Args:
+        point: The configuration.
+        app: The command of another app, as its study keeps it; None for our own.
+    """
+    if app is None:
+        return COMMAND, point.overrides
+    return training_command(app, point.overrides, point.params, VARIABLE)
+
+
 def command_lines(arguments: Sequence[str], width: int, program: str = COMMAND) -> list[str]:
     """Return a command as lines ending in backslashes, which a shell joins when pasted.
 
@@ -62,7 +76,7 @@ def command_lines(arguments: Sequence[str], width: int, program: str = COMMAND) 
         program: The program, as it is typed.
     """
     lines = [f"  {printable(program)}"]
-    for argument in (printable(shlex.quote(argument)) for argument in arguments):
+    for argument in (printable(shell_word(argument)) for argument in arguments):
         if len(lines[-1]) + len(argument) + len(" " + " \\") > min(width, _COMMAND_WIDTH):
             lines[-1] += " \\"
             lines.append("   ")

@@ -15,7 +15,7 @@ from energyopt.config.trust import runs_untyped
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import Provenance
 from energyopt.report.answer_view import answer_text, easier_target
-from energyopt.report.console import COMMAND, command_lines, printable
+from energyopt.report.console import COMMAND, command_lines, printable, training_words
 from energyopt.report.sentences import source_lines
 from energyopt.storage import DEFAULT_STORAGE
 from energyopt.storage.credentials import named_storage
@@ -148,7 +148,8 @@ def _next_commands(
         yield "Check it", COMMAND, ["confirm", *command]
         yield "Train it", COMMAND, ["retrain", *command, "--out", "model.safetensors"]
     elif answer is not None:  # its trainings are that app's to repeat
-        yield "Train it", study.app or COMMAND, list(answer.point.overrides)
+        program, words = training_words(answer.point, study.app)
+        yield "Train it", program, list(words)
     elif summary.best_so_far is not None:
         reached = easier_target(summary.monitor, summary.best_so_far.point.accuracy)
         yield "Look at it", COMMAND, ["show", name, "--target", reached, *options]

@@ -14,7 +14,6 @@ from typing import Any
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
-from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -28,7 +27,7 @@ from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import accuracy, count, duration, joules, setting, setup
 from energyopt.report.answer_view import name_of
-from energyopt.report.console import COMMAND, command_lines, printable
+from energyopt.report.console import COMMAND, printable
 from energyopt.report.sentences import source, summary_lines
 
 _UNLIMITED_WIDTH = 10_000
@@ -341,20 +340,6 @@ def _table(*, text: Sequence[str] = (), numbers: Sequence[str] = ()) -> Table:
 
 def _row(table: Table, *cells: object, marked: bool = False) -> None:
     table.add_row(*(_text(cell) for cell in cells), style=_MARKED if marked else None)
-
-
-class CommandText:
-    """Renderable: the command of a training run, on lines that can be pasted."""
-
-    def __init__(self, overrides: Sequence[str], program: str | None = None) -> None:
-        self._overrides = overrides
-        self._program = program or COMMAND
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # Segments instead of text: rich would break an override that is longer than a line.
-        for line in command_lines(self._overrides, options.max_width, self._program):
-            yield Segment(line)
-            yield Segment.line()
 
 
 def _text(value: object, *, style: str = "") -> Text:

@@ -15,6 +15,8 @@ from typing import Any
 from energyopt.core.key_rule import COUNT, YES_OR_NO, KeyRule, above_zero, at_least
 
 _DECLARED = "declared"
+OWN, COMMAND = "energyopt", "command"
+"""Values of `app`: our own app, and commands of users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class SweepKeys:
     """The configuration of a sweep.
 
     Attributes:
-        app: "energyopt" in our own app; None in any other.
+        app: `OWN` in our own app, `COMMAND` for a command; None in any other Hydra app.
         sampler: A short name, or a node with a `_target_`.
         pruner: A short name, or a node with a `_target_`, for jobs that report: the study has one
             objective then, what a job returns or else the best that it reported; None prunes none.

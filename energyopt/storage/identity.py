@@ -10,6 +10,7 @@ from typing import Any
 
 from optuna.study import Study, StudyDirection
 
+from energyopt.core.command_template import CommandTemplate
 from energyopt.core.moved_code import MOVED, as_stored
 from energyopt.core.study_record import Metric
 from energyopt.errors import StudyError
@@ -67,11 +68,12 @@ class Identity:
 def app_of(identity: Mapping[str, Any]) -> str | None:
     """Return the command, or the function, of another app whose jobs report; None for our own.
 
-    It is shown to be pasted, so that of a database may be nothing but the run of a program.
+    It is shown to be pasted, so that of a database may be nothing but the run of a program, or a
+    command of which a shell takes each word as it is.
     """
     app = identity.get("app")
-    if app is None:
-        return None
+    if app is None or CommandTemplate.of_app(app) is not None:
+        return app
     return app if isinstance(app, str) and _APP.fullmatch(app) else "python APP"
 
 

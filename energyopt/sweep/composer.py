@@ -50,6 +50,7 @@ class Composer:
         self._space = space
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self._assumed: dict[str, Value] = {}
+        self._guessed: dict[str, Value] = {}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Return the config of a job, its hydra node included."""
@@ -112,9 +113,13 @@ class Composer:
         return params | {d.key: self._in_space(cfg, d)[0] for d in self.present(params)}
 
     def assume(self, key: str, value: Value) -> None:
-        """Set the default of a key whose config leaves it open (null)."""
-        if default_of(self.default(), key) is None:
+        """Set the default of a key whose config leaves it open (null), or does not have it."""
+        if default_of(self.default(), key) in (None, UNKNOWN):
             self._assumed[key] = value
+
+    def guess(self, key: str, value: Value) -> None:
+        """Set what stands for a default that stays unknown; else it is the nearest to nothing."""
+        self._guessed[key] = value
 
     def default_setup(self, params: Mapping[str, Value]) -> DefaultSetup:
         """Return how a configuration that stands for the default differs from it.
@@ -147,7 +152,7 @@ class Composer:
         """Return the value of an axis nearest to its default, and whether it is the default."""
         default = self._default(cfg, dimension)
         if default is UNKNOWN:
-            return dimension.nearest(None), False
+            return self._guessed.get(dimension.key, dimension.nearest(None)), False
         if not dimension.texts:
             return dimension.nearest(default), dimension.holds(default)
         match = choice_of(cfg, dimension, default)

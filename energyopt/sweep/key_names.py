@@ -4,10 +4,32 @@ from __future__ import annotations
 
 import re
 
+from energyopt.search.sweep_keys import COMMAND
+
 _OWN_KEYS = re.compile(
     r"^(?P<first>study|storage|sampler)=|(?<=another )study=name|(?<=own )study=name"
     r"|(?<=give )(?P<storage>storage)=|(?<=: )(?P<limit>max_failure(?:s|_rate))(?==)"
 )
+
+
+_WORDS = re.compile(r"hydra\.sweeper\.(?P<name>[a-z_]+)|hydra/sweeper/(?P<group>[a-z]+)(?==)")
+
+
+def in_keys_of(app: str | None, message: str) -> str:
+    """Return a message with the keys of an app, as `hydra.sweeper.app` names it."""
+    if app is None:
+        return in_keys_of_other_app(message)
+    return in_words_of_command(message) if app == COMMAND else message
+
+
+def in_words_of_command(message: str) -> str:
+    """Return a message about keys of `hydra.sweeper` with the words of `energyopt search`."""
+
+    def word(match: re.Match[str]) -> str:
+        name = match["name"] or match["group"]
+        return "study" if name == "study_name" else name
+
+    return _WORDS.sub(word, message)
 
 
 def in_keys_of_other_app(message: str) -> str:

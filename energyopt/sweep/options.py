@@ -17,7 +17,7 @@ from energyopt.core.metric import Mode
 from energyopt.core.number_checks import is_number
 from energyopt.core.study_record import Metric
 from energyopt.errors import ConfigError
-from energyopt.search.sweep_keys import DECLARED, SweepKey, SweepKeys
+from energyopt.search.sweep_keys import DECLARED, OWN, SweepKey, SweepKeys
 from energyopt.sweep.moved_configs import moved_sampler, params_of, storage_of
 from energyopt.utils.text import did_you_mean
 
@@ -53,6 +53,11 @@ class Options(SweepKeys):
         _check_goal(options)
         _ = options.metrics  # checks the directions
         return options
+
+    @property
+    def is_own_app(self) -> bool:
+        """True if the jobs are those of our own app."""
+        return self.app == OWN
 
     def key_name(self, name: str) -> str:
         """Return what a key is called in this app."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial, wraps
 from typing import Any
 
@@ -21,7 +21,6 @@ from rich.console import Console
 
 from energyopt.config.trust import targets_in
 from energyopt.core.calibration import Calibration
-from energyopt.core.journal import NAME as JOURNAL
 from energyopt.core.journal import read_result
 from energyopt.core.outcome import outcome_of, outcome_of_paused
 from energyopt.core.report_settings import ReportSettings
@@ -49,6 +48,7 @@ from energyopt.storage.reader import read_identity
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.app_command import app_command
 from energyopt.sweep.app_question import question_of
+from energyopt.sweep.first_run import FirstRun, check_began, forget_earlier
 from energyopt.sweep.group_options import hardware_options, stopping_options
 from energyopt.sweep.hydra_app import DEATH_S, HydraApp, package_note, value_of
 from energyopt.sweep.job_devices import JobDevices, visible_to
@@ -58,22 +58,8 @@ from energyopt.sweep.reported_value import outcome_of_reports
 from energyopt.sweep.results_file import describe_results, write_results
 from energyopt.sweep.returned_record import outcome_of_attributes, with_returned_record
 from energyopt.sweep.training_goal import TrainingGoal
-from energyopt.training.checkpointing import NAME as PAUSED
 from energyopt.training.run_process import call_task
 from energyopt.utils.failure import about
-
-
-@dataclass(frozen=True, slots=True)
-class FirstRun:
-    """A job that ran before the study was opened: its first trial.
-
-    Attributes:
-        recipe: The overrides that set its values.
-        outcome: Its outcome.
-    """
-
-    recipe: tuple[str, ...]
-    outcome: Outcome
 
 
 class OtherApp(HydraApp):
@@ -89,6 +75,15 @@ class OtherApp(HydraApp):
     def goal(self) -> TrainingGoal | None:
         """The goal of its trainings; None where its jobs return values."""
         return self._settled or TrainingGoal.stated(self._options)
+
+    @property
+    def app_text(self) -> str:
+        """What runs this app, as its study keeps it."""
+        return app_command()
+
+    @property
+    def _described(self) -> str:
+        return f"{app_command()} with {self._config.hydra.job.config_name}"
 
     # The study -------------------------------------------------------------------------
 
@@ -121,7 +116,7 @@ class OtherApp(HydraApp):
             metrics=self._objective(goal).metrics,
             config=goal.to_config(),
             target=goal.target,
-            app=app_command(),
+            app=self.app_text,
         )
 
     def identity_with_metrics(self, identity: Identity) -> Identity:
@@ -166,14 +161,14 @@ class OtherApp(HydraApp):
             self._check_returned()
 
     def _run_first(self, params: Mapping[str, Value], pause_at_j: float | None) -> None:
-        for name in (JOURNAL, PAUSED):  # of an earlier study in this folder
-            (self.folder(0) / name).unlink(missing_ok=True)
+        forget_earlier(self.folder(0))
         recipe = self.recipe(params)
         context = RunContext(params=params, pause_at_j=pause_at_j, calibration=Calibration())
         # An app that makes no Run may use all GPUs; a Run leases what is not leased for it.
         metered = self._options.hardware != "auto"
         returned, time_s = self._train(0, recipe, context, is_metered=metered)
         if (record := read_result(self.folder(0))) is not None:
+            check_began(record, returned)
             self._settled = TrainingGoal.declared(record.start, self._options)
         self._first_run = FirstRun(recipe, self._outcome(0, returned, time_s))
 
@@ -342,7 +337,7 @@ class OtherApp(HydraApp):
             name=self.name,
             target=goal.target,
             metric=goal.monitor.name,
-            setup=f"{app_command()} with {self._config.hydra.job.config_name}",
+            setup=self._described,
             space=", ".join(dimension.describe() for dimension in self._space.dimensions),
             sampler=sampler_name(self._options.sampler),
             provenance=None,
@@ -418,6 +413,9 @@ class OtherApp(HydraApp):
             return self._outcome_of_run(record, value)
         if returned.status != JobStatus.COMPLETED:
             return outcome_of_error(value)
+        return self._outcome_without_run(value, time_s)
+
+    def _outcome_without_run(self, value: object, time_s: float) -> Outcome:
         if self.goal is None:
             return with_returned_record(outcome_of_value(value, self._options.metrics), time_s)
         objective = self._objective(self.goal)

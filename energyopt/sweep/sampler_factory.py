@@ -52,7 +52,7 @@ class SamplerFactory:
         self._space = space
         self._composer = composer
         self._goal = goal
-        self._is_own_app = options.app is not None
+        self._is_own_app = options.is_own_app
         self.monitor: Monitor | None = None
         if not self._is_own_app:
             check_typed_sampler(config, options.sampler)

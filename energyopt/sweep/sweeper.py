@@ -33,11 +33,13 @@ from energyopt.report.console import say, waiting
 from energyopt.report.live import LiveStudy
 from energyopt.search.history_builder import HistoryBuilder
 from energyopt.search.space import Value
+from energyopt.search.sweep_keys import COMMAND, OWN
 from energyopt.storage.command_account import CommandAccount
 from energyopt.storage.credentials import refuse_kept_password, refuse_password
 from energyopt.storage.identity import check_any_name, check_name
 from energyopt.storage.run_leases import BEATS_OF_GRACE, only_coordinator
 from energyopt.storage.study_store import StudyStore
+from energyopt.sweep.command_app import CommandApp
 from energyopt.sweep.composer import Composer
 from energyopt.sweep.coordinator import Coordinator, Limits
 from energyopt.sweep.default_values import Locate
@@ -59,6 +61,11 @@ from energyopt.utils.files import refuse_shared
 from energyopt.utils.signals import Interrupted, interrupting
 
 _A_DAY_S = 86_400.0
+_APPS: Mapping[str | None, type[OtherApp | OwnApp]] = {
+    None: OtherApp,
+    OWN: OwnApp,
+    COMMAND: CommandApp,
+}
 
 
 class StudySweeper:
@@ -97,18 +104,18 @@ class StudySweeper:
             hydra_context.config_loader, config, self._space, _locate_of(options, config)
         )
         multirun = Multirun(hydra_context, task_function, config)
-        app = OtherApp if options.app is None else OwnApp
+        app = _APPS[options.app]
         self._app: OtherApp | OwnApp = app(multirun, options, self._space, self._composer)
         self._check_space()
         refuse_kept_password(OmegaConf.to_container(config, resolve=False))
-        is_own_app = options.app is not None
+        is_own_app = options.is_own_app
         check_options(self._space, self._composer, is_own_app=is_own_app)
         self._composer.check()
         self._samplers = SamplerFactory(
             options, config, self._space, self._composer, lambda: self._app.goal
         )
         self._identity = self._app.identify()
-        check = check_name if is_own_app else check_any_name
+        check = check_any_name if options.app is None else check_name
         check(self._app.name)
         # Before the study exists: a schedule that cannot be made must leave none.
         self._samplers.schedule(self._samplers.sampler(0))
@@ -351,7 +358,7 @@ class StudySweeper:
 
 def _locate_of(options: Options, config: DictConfig) -> Locate:
     """Return what finds the code that a config names: our own app refuses foreign code."""
-    if options.app is None:
+    if not options.is_own_app:
         return get_object
     folders, trusted = config_folders(config), list(config.trusted_targets)
     return partial(trusted_target, folders=folders, packages=trusted)

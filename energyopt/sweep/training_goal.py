@@ -47,8 +47,13 @@ class TrainingGoal:
         """Return the goal that the `Run` of the default configuration declared.
 
         Raises:
-            ConfigError: If the config states something else.
+            ConfigError: If the config states something else, or neither states the epochs.
         """
+        if not start.epochs and options.epochs is None:
+            raise ConfigError(
+                "the energyopt.Run of the job does not say how many epochs it trains: loop over "
+                "run.epochs(20) or run.steps(...), or give it Run(epochs=20)"
+            )
         goal = cls(start.monitor, start.target, start.epochs)
         goal.check_stated(options, "the Run of the job declares")
         return goal if options.epochs is None else replace(goal, epochs=float(options.epochs))

@@ -31,14 +31,13 @@ from __future__ import annotations
 
 import math
 import numbers
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from energyopt.core.metric import Mode
-from energyopt.core.run_context import VARIABLE, RunContext
+from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import End, TrialResult
 from energyopt.errors import RunPaused, RunStopped, TrialError
 from energyopt.training.run_process import end_by
@@ -97,8 +96,7 @@ class Run:
         stop_at_target: bool = False,
         synchronize: Callable[[], object] | None = None,
     ) -> None:
-        study_context = self._given_context()
-        context = study_context or RunContext()
+        context = self._given_context()
         question = question_of(
             context,
             monitor=monitor,
@@ -110,7 +108,7 @@ class Run:
         self.params: Mapping[str, Any] = {**(params or {}), **context.params}
         self.monitor = question.monitor
         self._on_report = on_report
-        self._in_study = study_context is not None
+        self._in_study = context.folder is not None  # else someone gave it values only
         self.pending: tuple[End, str] | None = None
         self._body: int | None = None  # number of the epoch in whose body the program is
         self._last_step: int | None = None  # of that body, in a loop of steps
@@ -126,9 +124,9 @@ class Run:
             synchronize=synchronize,
         )
 
-    def _given_context(self) -> RunContext | None:
-        """Return the context that a study gives to this run; None outside of one."""
-        return RunContext.from_environment() if os.environ.get(VARIABLE) else None
+    def _given_context(self) -> RunContext:
+        """Return the context that a study gives to this run; empty outside of one."""
+        return RunContext.from_environment()
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from energyopt.core.conditions import Conditions
-from energyopt.core.journal import NAME, JournalWriter, PausedRecord
+from energyopt.core.journal import NAME, JournalWriter, PausedRecord, has_ended
 from energyopt.core.run_context import RunContext
 from energyopt.core.trial_result import TrialStart
 from energyopt.core.verdict import forget_verdict
@@ -135,6 +135,11 @@ class Opening:
         path = folder / NAME
         if self.context.has_pruner:
             forget_verdict(folder)
+        if self.context.has_one_run and has_ended(folder):
+            raise TrialError(
+                "this command has made an energyopt.Run that ended, and a trial is one training: "
+                "make one Run, or search the other training by itself"
+            )
         if not self.context.resume:
             return JournalWriter(path, is_rerun=self.in_study), None
         state = run_state.load(folder / PAUSED)

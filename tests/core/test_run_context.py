@@ -93,6 +93,11 @@ def test_what_is_no_context_is_said_in_a_sentence(text: str) -> None:
         RunContext.from_environment({VARIABLE: text})
 
 
+def test_values_can_be_given_by_hand() -> None:
+    context = RunContext.from_environment({VARIABLE: '{"params": {"lr": 0.1}}'})
+    assert context == RunContext(params={"lr": 0.1})
+
+
 def test_a_file_that_is_not_there_is_said_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(TrialError, match=r"nowhere cannot be read: No such file or directory"):
         RunContext.from_environment({VARIABLE: str(tmp_path / "nowhere")})

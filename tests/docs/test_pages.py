@@ -68,6 +68,7 @@ def test_every_page_with_commands_is_run_here() -> None:
     elsewhere = (
         "test-your-own-part",
         "train-your-own-loop",
+        "search-a-command",
         "your-hydra-app",
         "move-from-hydra-optuna-sweeper",
     )  # in tests of their own

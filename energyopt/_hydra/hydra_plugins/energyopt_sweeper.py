@@ -76,7 +76,7 @@ class EnergyoptSweeper(Sweeper):
         A forked job returns to here before it runs, so few frames lie below its training.
         """
         from energyopt.errors import EnergyoptError, TrialsFailedError
-        from energyopt.sweep.key_names import in_keys_of_other_app
+        from energyopt.sweep.key_names import in_keys_of
         from energyopt.sweep.sweeper import StudySweeper
         from energyopt.utils.failure import attached_traceback
 
@@ -87,11 +87,12 @@ class EnergyoptSweeper(Sweeper):
             if job is None:
                 study.run()
         except EnergyoptError as error:
-            is_own_app = self._options.get("app") is not None
-            text = str(error) if is_own_app else in_keys_of_other_app(str(error))
+            app = self._options.get("app")
+            text = in_keys_of(app, str(error))
+            error.args = (text,)
             job_traceback = attached_traceback(error)
             sys.stderr.write(f"{job_traceback}\n" if job_traceback else "")
-            if is_own_app:
+            if app is not None:
                 raise CompactHydraException(text) from error
             # Hydra would add that HYDRA_FULL_ERROR shows more; it adds nothing to a whole sentence.
             if os.environ.get("HYDRA_FULL_ERROR") == "1":

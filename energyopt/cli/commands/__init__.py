@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from energyopt.cli.foreign_commands import Command, ForeignCommand
 
 COMMANDS = (
+    "search",
     "studies",
     "show",
     "trials",

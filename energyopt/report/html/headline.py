@@ -12,6 +12,7 @@ from energyopt.analysis.pareto import FrontPoint
 from energyopt.analysis.recommendation import Recommendation
 from energyopt.analysis.seed_noise import Repeated, arithmetic, share
 from energyopt.analysis.summary import Summary
+from energyopt.core.command_template import shell_word
 from energyopt.core.default_setup import name as default_name
 from energyopt.core.estimate import Estimate, carried_digits, rounded
 from energyopt.core.metric import ACCURACY, Monitor
@@ -21,6 +22,7 @@ from energyopt.core.units import accuracy, count, joules, percent
 from energyopt.core.window_quality import energy_unit
 from energyopt.report.account_view import break_even_interval, counted, trainings_text
 from energyopt.report.answer_view import answer_text
+from energyopt.report.console import training_words
 from energyopt.report.html.tables import (
     Column,
     Grid,
@@ -57,6 +59,7 @@ class Answer:
         lead: Further sentences.
         cards: The main numbers.
         overrides: Overrides of the recommended training run; empty if there is none.
+        command: What a shell runs for it.
         energies: The energies as a table, with carbon and price derived from them.
         derived: The factors that those were derived with; empty if there are none.
     """
@@ -65,6 +68,7 @@ class Answer:
     lead: tuple[str, ...]
     cards: tuple[Card, ...]
     overrides: tuple[str, ...]
+    command: str
     energies: Grid
     derived: str
 
@@ -75,11 +79,13 @@ def answer(
     """Build the top of a study's report."""
     best, text = summary.recommended, answer_text(summary)
     confirmed = _confirmed(best, setups)
+    program, words = ("", ()) if best is None else training_words(best, summary.app)
     return Answer(
         headline=f"{text.headline}.",
         lead=(*text.lines, *_lead(study, summary)),
         cards=tuple(_cards(summary, best, confirmed)),
         overrides=() if best is None else best.overrides,
+        command=" ".join([program, *map(shell_word, words)]),
         energies=_energies(summary, list(_rows(summary, best)), factors),
         derived=factors.line(),
     )

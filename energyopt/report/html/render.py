@@ -6,7 +6,6 @@ import functools
 import json
 import math
 import re
-import shlex
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import partial
@@ -17,7 +16,6 @@ from energyopt import __version__
 from energyopt.core.curve import CurvePoint
 from energyopt.core.metric import Monitor
 from energyopt.core.units import accuracy, joules
-from energyopt.report.console import COMMAND
 from energyopt.report.html.figure import WIDTH, Figure, to_svg
 from energyopt.report.html.sections import Ranked, Report
 from energyopt.report.html.theme import SHOWN
@@ -55,7 +53,7 @@ def render(report: Report, pictures: Mapping[str, str]) -> str:
     return environment.get_template("page.html").render(
         report=report,
         version=__version__,
-        command=f"{report.summary.app or COMMAND} {shlex.join(report.answer.overrides)}",
+        command=report.answer.command,
         target=report.summary.target,
         target_text=None if report.summary.target is None else accuracy(report.summary.target),
         monitor=report.summary.monitor,
