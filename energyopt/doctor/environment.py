@@ -62,7 +62,7 @@ def _check_stale(limit: StalePowerLimit, gpu: Gpu | None) -> Check:
     now = "" if gpu is None or gpu.limit_w is None else f"{gpu.limit_w:g} W now, "
     if limit.previous_w is None:
         text = f"{name}: {now}another before a run of {limit.user}, which was killed"
-        return Check("note", "power limit", text, f"let {limit.user} or root: energyopt restore")
+        return Check("note", "power limit", text, f"let {limit.restorer}: energyopt restore")
     text = f"{name}: {now}{limit.previous_w:g} W before a run that was killed"
     return Check("FAIL", "power limit", text, "energyopt restore")
 

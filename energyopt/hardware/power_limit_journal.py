@@ -47,6 +47,14 @@ class StalePowerLimit:
     uuid: str  # of the GPU
     user: str  # of the process
     previous_w: float | None  # None if this user cannot restore it
+    restorer: str = ""  # who can, then
+
+    def __str__(self) -> str:
+        """Say that only another user may restore it."""
+        return (
+            f"a run of {self.user} that was killed left the power limit changed, and only "
+            f"{self.restorer} may put it back: energyopt restore"
+        )
 
 
 def changed_limits() -> list[StalePowerLimit]:
@@ -57,36 +65,32 @@ def changed_limits() -> list[StalePowerLimit]:
         entry = PowerLimitEntry.read(uuid)
         if entry is not None:
             limits.append(StalePowerLimit(uuid, entry.user, entry.previous_w))
-        elif (user := foreign_user(uuid)) is not None:
-            limits.append(StalePowerLimit(uuid, user, None))
+        elif (limit := untrusted_limit(uuid)) is not None:
+            limits.append(limit)
     return limits
 
 
-def foreign_user(uuid: str) -> str | None:
-    """Return the other user whose run has changed a GPU's limit; None if there is none."""
+def untrusted_limit(uuid: str) -> StalePowerLimit | None:
+    """Return the changed limit of a GPU of which only a file tells that is not trusted."""
     for place in places():
         path = _path(uuid, place.folder)
         try:
             owner = path.lstat().st_uid
         except OSError:
             continue
-        # Of our own file nothing is left to say: it is damaged.
-        if owner not in (0, os.geteuid()) and PowerLimitEntry.read(uuid, untrusted=True):
-            return _name_of(owner)
+        is_own = owner in (0, os.geteuid())
+        # Of a file of our own in a safe folder nothing is left to say: it is damaged.
+        if (is_own and place.safe) or PowerLimitEntry.read(uuid, untrusted=True) is None:
+            continue
+        user = _name_of(owner)
+        place_name = f"root (since others may change {place.folder}, where {path.name} tells of it)"
+        return StalePowerLimit(uuid, user, None, place_name if is_own else f"{user} or root")
     return None
 
 
 def stale_limits() -> list[str]:
     """Return the UUIDs of GPUs whose limit was changed and not (or not yet) restored."""
     return [limit.uuid for limit in changed_limits() if limit.previous_w is not None]
-
-
-def describe_foreign(user: str) -> str:
-    """Say that only another user may restore a changed limit."""
-    return (
-        f"a run of {user} that was killed left the power limit changed, and only {user} or root "
-        "may put it back: energyopt restore"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ class PowerLimitEntry:
         An entry of a dead process stays, with the limit from before that process.
 
         Raises:
-            PowerLimitRefusedError: If it is another user's, which only that user may undo.
+            PowerLimitRefusedError: If only another user may undo it.
         """
         return cls.find(board.uuid) or cls(
             board.uuid, board.limit_w(), (), boot_id(), os.getpid(), user_name()
@@ -118,11 +122,11 @@ class PowerLimitEntry:
         """Return the entry of a GPU; None if its limit is unchanged.
 
         Raises:
-            PowerLimitRefusedError: If it is another user's, which only that user may undo.
+            PowerLimitRefusedError: If only another user may undo it.
         """
         entry = cls.read(uuid)
-        if entry is None and (user := foreign_user(uuid)) is not None:
-            raise PowerLimitRefusedError(describe_foreign(user))
+        if entry is None and (limit := untrusted_limit(uuid)) is not None:
+            raise PowerLimitRefusedError(str(limit))
         return entry
 
     @classmethod

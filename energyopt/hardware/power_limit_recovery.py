@@ -14,7 +14,6 @@ from energyopt.hardware.power_limit_journal import (
     PowerLimitedGpu,
     PowerLimitEntry,
     changed_limits,
-    describe_foreign,
 )
 
 _POLL_S = 0.05
@@ -77,7 +76,7 @@ def restore_stale(
         entry = PowerLimitEntry.read(uuid, requested=requested)
         if entry is None:
             if requested:
-                outcomes.append(Restored(uuid, None, describe_foreign(limit.user)))
+                outcomes.append(Restored(uuid, None, str(limit)))
             continue
         lease = Lease(uuid)
         while not (is_taken := lease.take()) and time.monotonic() < deadline_s:

@@ -292,6 +292,23 @@ def test_another_users_journal_is_followed_by_root_alone_and_only_when_asked(
     assert board.limit_w() == 250
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_ones_own_journal_in_a_folder_that_others_may_change_is_told_and_not_followed(
+    gpus: FakeNvml, board: Board
+):
+    entry = run_dir() / f"{board.uuid}.limit.json"
+    with PowerLimit([board], 150):
+        text = entry.read_text()
+    board.set_limit_w(150)
+    entry.write_text(text)
+    os.chown(run_dir(), 65534, 65534)
+    assert restore_stale([board]) == []
+    told = rf"only root \(since others may change {run_dir()}.*energyopt restore"
+    with pytest.raises(PowerLimitRefusedError, match=told):
+        restore(board)
+    assert board.limit_w() == 150
+
+
 def test_what_is_held_is_said_to_those_who_ask(gpus: FakeNvml, board: Board):
     lease = Lease(board.uuid)
     assert lease.take()
