@@ -140,7 +140,7 @@ def make_database(file: Path) -> None:
         _open(storage_url(str(new)), {}, create=True).engine.dispose()
 
     try:
-        with locked_folder(file.parent) as is_locked:
+        with locked_folder(file.parent, "makes a study database") as is_locked:
             if is_locked:
                 remove_half_made(file)
             if not file.exists():

@@ -29,7 +29,7 @@ from energyopt.training.trial import run_trial
 from energyopt.utils import failpoints
 from energyopt.utils.digests import check_digest, with_digest
 from energyopt.utils.files import private_files
-from energyopt.utils.locks import locked_file
+from energyopt.utils.locks import holder_of, locked_file
 
 if TYPE_CHECKING:
     import torch
@@ -86,8 +86,9 @@ def train_or_load(
     inputs = json.dumps(spec.inputs, sort_keys=True, default=str)
     entry = folder / hashlib.blake2b(inputs.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
-    def on_busy(_descriptor: int) -> None:
-        recorder.began(f"waiting for another trial that trains the {spec.name}")
+    def on_busy(descriptor: int) -> None:
+        holder = holder_of(descriptor)
+        recorder.began(f"waiting for another trial that trains the {spec.name} ({holder})")
 
     with ExitStack() as stack:
         with _storage_errors(entry):

@@ -202,8 +202,10 @@ def _ends_process(handler: object) -> bool:
     """Return whether a handler of a signal only ends the process.
 
     That of a power limit does so, once the limit is restored, which the end of a run does as well.
+    That of an earlier run is still there if that run ended in another thread.
     """
-    return handler is signal.SIG_DFL or isinstance(getattr(handler, "__self__", None), PowerLimit)
+    owner = getattr(handler, "__self__", None)
+    return handler is signal.SIG_DFL or isinstance(owner, PowerLimit | ProcessHooks)
 
 
 def _forget_in_child() -> None:

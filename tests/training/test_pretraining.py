@@ -179,7 +179,7 @@ def test_two_at_once_train_it_once(tmp_path: Path) -> None:
         thread.join()
     assert sorted(each.fresh for each in found) == [False, True]
     said = [JournalReader(tmp_path / name / NAME).read().now for name in "ab"]
-    assert any("waiting for another trial that trains the source" in str(now) for now in said)
+    assert any("waiting for another trial that trains the source (" in str(now) for now in said)
 
 
 # --- what it does to a record

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -102,6 +104,28 @@ def test_reaching_the_target_ends_the_loop_only_if_asked() -> None:
         assert toy.trained == epochs
         assert run.result.end == ("target" if stop else "epochs")
     assert run.result.reason == "loss 0.25 reached the target 0.3"
+
+
+def test_a_signal_ends_a_run_also_after_one_that_ended_in_another_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    def kill(_pid: int, _number: int) -> None:
+        raise KilledError
+
+    first = ToyTraining().run()
+    closing = threading.Thread(target=first.close)
+    closing.start()
+    closing.join()
+    monkeypatch.setattr(os, "kill", kill)
+    run = ToyTraining().run()
+    run.begin()
+    with pytest.raises(KilledError):
+        signal.raise_signal(signal.SIGTERM)
+    assert (run.result.end, run.result.reason) == ("interrupted", "ended by SIGTERM")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -306,8 +306,9 @@ def test_a_signal_restores_the_limit_and_ends_the_record(
     monkeypatch.setattr(os, "kill", kill)
     monkeypatch.setitem(PROFILE, "power_limit_w", limit_w)
     enter(monkeypatch, tmp_path)
-    with pytest.raises(KilledError):
+    with pytest.raises(KilledError) as killed:
         train(SignalledWork(gpu))
+    assert killed.value.__context__ is None  # its end was written without an error
     assert (record(tmp_path).end, record(tmp_path).reason) == ("interrupted", "ended by SIGTERM")
     assert gpu.limit_w() == 300
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from energyopt.utils import locks
 from energyopt.utils.locks import locked_file, locked_folder, try_lock
 
 
@@ -47,6 +48,7 @@ def test_a_lock_is_waited_for_where_that_is_wanted(tmp_path: Path):
 
 HOLD_AND_DIE = """
 import os, pathlib, sys
+from energyopt.utils import locks
 from energyopt.utils.locks import locked_file
 with locked_file(pathlib.Path(sys.argv[1]), print):
     os._exit(3)
@@ -83,8 +85,25 @@ def test_shared_locks_allow_each_other(tmp_path: Path):
 def test_a_folder_has_one_holder_at_a_time(tmp_path: Path):
     other = os.open(tmp_path, os.O_RDONLY)
     try:
-        with locked_folder(tmp_path):
+        with locked_folder(tmp_path, "is tested"):
             assert not try_lock(other)
         assert try_lock(other)
     finally:
         os.close(other)
+
+
+def test_who_waits_long_is_told_once_for_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    holder = os.open(tmp_path, os.O_RDONLY)
+    assert try_lock(holder)
+    said: list[str] = []
+
+    class Terminal:
+        def write(self, text: str) -> None:
+            said.append(text)
+            os.close(holder)
+
+    monkeypatch.setattr(locks, "_SILENT_S", 0.0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with locked_folder(tmp_path, "makes a database") as is_locked:
+        assert is_locked
+    assert said == [f"waiting for process {os.getpid()}, which makes a database in {tmp_path}\n"]
