@@ -63,7 +63,7 @@ def test_a_killed_command_is_taken_over_at_once(
     assert study.search_energy_j > 0
     assert study.trials[0].params == study.trials[1].params
     again.send_signal(signal.SIGTERM)
-    out, err = again.communicate(timeout=20)
+    out, err = again.communicate(timeout=60)
     assert again.returncode == 143, out + err
     assert "1 trial of a run that died: what they burnt counts" in out
 
@@ -83,7 +83,7 @@ def test_what_runs_burn_is_in_the_database_while_they_run(
 
     wait_for(grew)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode == 130
 
 
@@ -103,7 +103,7 @@ def test_a_sleeper_that_wakes_finds_its_trials_taken_over(
     awake = energyopt.start(*words, ENERGYOPT_STORAGE=postgres)
     wait_for(lambda: size(journal(energyopt, "s", 1)) > 4000)
     asleep.send_signal(signal.SIGCONT)
-    out, err = asleep.communicate(timeout=30)
+    out, err = asleep.communicate(timeout=60)
     assert asleep.returncode == 2
     assert "was silent for more than 2 s and taken for dead by another" in err
     assert "Traceback" not in out + err
@@ -111,7 +111,7 @@ def test_a_sleeper_that_wakes_finds_its_trials_taken_over(
     assert states(study) == ["failed", "running"]
     assert study.trials[0].result is not None
     awake.send_signal(signal.SIGINT)
-    awake.communicate(timeout=20)
+    awake.communicate(timeout=60)
     assert awake.returncode == 130
 
 

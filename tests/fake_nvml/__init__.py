@@ -14,6 +14,7 @@ In this process pynvml is handed the library; a subprocess finds it with `fake.e
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import functools
 import mmap
 import os
@@ -172,6 +173,7 @@ class FakeNvml:
             shutil.copy(library, copy)
         self.library = _library(copy)
         assert self.library.fake_state_size() == ctypes.sizeof(_State)
+        self._file = state
         self.environment = {_STATE: str(state), "LD_LIBRARY_PATH": str(folder)}
         self.state.gpus = gpus
         self.state.virtual_clock = not real_clock
@@ -183,6 +185,13 @@ class FakeNvml:
             gpu.period_ns = round(period_s * 1e9)
             gpu.counter_mj = gpu.ticked_mj = 1e6
             gpu.since_ns = time.monotonic_ns() if real_clock else 0
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let no other thread or process count energy meanwhile: it would undo a change of it."""
+        with self._file.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def advance(self, time_s: float) -> None:
         """Let virtual time pass."""

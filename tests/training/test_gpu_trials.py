@@ -140,8 +140,9 @@ def test_a_training_by_itself_waits_for_nothing(gpu: FakeNvml, tmp_path: Path):
 
 def test_a_counter_that_is_reset_fails_the_trial(gpu: FakeNvml, tmp_path: Path):
     def reset() -> None:
-        gpu.state.gpu[0].counter_mj = 1.0
-        gpu.state.gpu[0].since_ns = time.monotonic_ns()
+        with gpu.locked():
+            gpu.state.gpu[0].counter_mj = 1.0
+            gpu.state.gpu[0].since_ns = time.monotonic_ns()
 
     with pytest.raises(HardwareError, match=r"gpu_j=-.*reset"):
         run(gpu, tmp_path, during=reset)
@@ -149,7 +150,8 @@ def test_a_counter_that_is_reset_fails_the_trial(gpu: FakeNvml, tmp_path: Path):
 
 def test_a_power_that_cannot_be_fails_the_trial(gpu: FakeNvml, tmp_path: Path):
     def jump() -> None:
-        gpu.state.gpu[0].counter_mj += 1e6
+        with gpu.locked():
+            gpu.state.gpu[0].counter_mj += 1e6
 
     with pytest.raises(HardwareError, match=r"above 1\.25 of the 300 W.*hardware\.power_ceiling"):
         run(gpu, tmp_path, during=jump)
@@ -243,7 +245,8 @@ def test_the_loop_of_a_user_is_traced_as_well(
 
 def test_a_wrong_counter_does_not_fail_what_it_does_not_meter(gpu: FakeNvml, tmp_path: Path):
     def leap() -> None:
-        gpu.state.gpu[0].counter_mj += 1e7
+        with gpu.locked():
+            gpu.state.gpu[0].counter_mj += 1e7
 
     words = ("hardware=estimate", "hardware.gpus=1")
     result = run(gpu, tmp_path, *PATIENT, *words, during=after(16, leap))
