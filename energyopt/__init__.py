@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from energyopt.search.joule import JouleSampler
     from energyopt.training.run import Run
     from energyopt.workflows.load_study import load_study
+    from energyopt.workflows.optimize import optimize
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ __all__ = [
     "__version__",
     "create_study",
     "load_study",
+    "optimize",
 ]
 
 _MODULES = {
@@ -66,6 +68,7 @@ _MODULES = {
     "TrialResult": "energyopt.core.trial_result",
     "create_study": "energyopt.integrations.optuna",
     "load_study": "energyopt.workflows.load_study",
+    "optimize": "energyopt.workflows.optimize",
 }
 
 if not TYPE_CHECKING:  # a type checker would take any name for one that is here

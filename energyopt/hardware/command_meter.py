@@ -47,17 +47,19 @@ class EstimatedCommand:
     Args:
         tree: Its processes.
         watts: Power of a busy core, in W.
+        earlier_s: CPU time of theirs that is not the command's, in s.
     """
 
-    def __init__(self, tree: ProcessTree, watts: float) -> None:
+    def __init__(self, tree: ProcessTree, watts: float, earlier_s: float = 0.0) -> None:
         self._tree = tree
         self._watts = watts
+        self._earlier_s = earlier_s
         self.basis = f"CPU time of all its processes x {watts:g} W/core"
 
     def total(self, gpus: Collection[str]) -> Energy:
         """Return all energy so far."""
         del gpus
-        return Energy(cpu_j=self._watts * self._tree.cpu_s())
+        return Energy(cpu_j=self._watts * (self._tree.cpu_s() - self._earlier_s))
 
 
 class CountedCommand:
@@ -163,11 +165,20 @@ class CommandMeters:
         gpus: Whether trainings may meter GPUs.
         cpu: Whether they may meter the CPU packages.
         startup_s: Time for which the command ran before, in s.
+        is_call: Whether it is a call in a program, such as a notebook, that did other things.
     """
 
-    def __init__(self, *, gpus: bool = False, cpu: bool = False, startup_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        gpus: bool = False,
+        cpu: bool = False,
+        startup_s: float = 0.0,
+        is_call: bool = False,
+    ) -> None:
         self._began_s = time.monotonic()
         self._tree = process_tree()
+        self._earlier_s = self._tree.cpu_s() if is_call else 0.0
         # Collecting garbage at the end took 5 % of a small command's energy, after its last record.
         atexit.register(gc.freeze)
         self._boards = _metered_boards() if gpus else []
@@ -175,7 +186,7 @@ class CommandMeters:
         self._counted = CountedCommand(self._boards, startup_s)
 
     @classmethod
-    def of(cls, hardware: Mapping[str, Any]) -> CommandMeters:
+    def of(cls, hardware: Mapping[str, Any], *, is_call: bool = False) -> CommandMeters:
         """Return those for trainings that the group `hardware` of the config meters."""
         target = str((hardware.get("meter") or {}).get("_target_"))
         reads_cpu = target.endswith("RaplMeter") or (
@@ -186,7 +197,8 @@ class CommandMeters:
         return cls(
             gpus=gpus,
             cpu=bool(hardware.get("cpu")) or reads_cpu,
-            startup_s=age_s if age_s < _MAX_STARTUP_S else 0.0,
+            startup_s=age_s if age_s < _MAX_STARTUP_S and not is_call else 0.0,
+            is_call=is_call,
         )
 
     @property
@@ -197,13 +209,15 @@ class CommandMeters:
     @property
     def cpu_s(self) -> float:
         """CPU time of the command's processes, from the start of the first, in s."""
-        return self._tree.cpu_s()
+        return self._tree.cpu_s() - self._earlier_s
 
     def choose(self, provenance: Provenance) -> CommandMeter | None:
         """Return the meter of the command whose trainings have this provenance; None without."""
         if provenance.kind == "estimated":
             watts = watts_per_core(provenance)
-            return None if watts is None else EstimatedCommand(self._tree, watts)
+            if watts is None:
+                return None
+            return EstimatedCommand(self._tree, watts, self._earlier_s)
         if provenance.kind != "measured":
             return None
         if "RAPL" not in provenance.meter:

@@ -56,13 +56,13 @@ from energyopt.training.run_output import say
 from energyopt.training.run_process import Terminated, call_task
 from energyopt.utils.paths import STORAGE_VARIABLE
 
-_APP = "objective(trial) with"
+_APP = "objective(trial)"
 _FOLDER = Path("studies")
 
 
 @dataclass(frozen=True, slots=True)
 class _Goal:
-    """What the trials of a study are asked, and by what means."""
+    """The goal of the trials of a study, and their hardware and rules."""
 
     monitor: Monitor
     target: float
@@ -114,7 +114,7 @@ class EnergyStudy(optuna.Study):
         study = store.read()
         self._calibration = Calibration.of(result for _, result in study.results)
         self._history = HistoryBuilder(study.trials)
-        self._account = store.account(CommandMeters.of(goal.hardware))
+        self._account = store.account(CommandMeters.of(goal.hardware, is_call=True))
 
     def optimize(  # noqa: PLR0917  # Optuna's signature
         self,

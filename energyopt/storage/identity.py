@@ -29,7 +29,7 @@ BASELINE = "energyopt_default"
 
 _APP = re.compile(
     r"python (-m [A-Za-z_][\w.]*|[\w./+][\w./+-]*|'[\w./+][\w ./+-]*')"
-    r"|[A-Za-z_]\w*\((run|trial)\) with"  # a function, and its parameters
+    r"|[A-Za-z_]\w*\((run|trial)\)"  # a function, whose parameters follow
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _MAX_CHARACTERS = 512  # of Optuna's column

@@ -79,11 +79,11 @@ class OtherApp(HydraApp):
     @property
     def app_text(self) -> str:
         """What runs this app, as its study keeps it."""
-        return app_command()
+        return app_command(self._multirun)
 
     @property
     def _described(self) -> str:
-        return f"{app_command()} with {self._config.hydra.job.config_name}"
+        return f"{self.app_text} with {self._config.hydra.job.config_name}"
 
     # The study -------------------------------------------------------------------------
 

@@ -105,6 +105,7 @@ class StudySweeper:
         )
         multirun = Multirun(hydra_context, task_function, config)
         app = _APPS[options.app]
+        self._is_call = hasattr(task_function, "app")  # of Python: see `workflows.optimize`
         self._app: OtherApp | OwnApp = app(multirun, options, self._space, self._composer)
         self._check_space()
         refuse_kept_password(OmegaConf.to_container(config, resolve=False))
@@ -148,7 +149,7 @@ class StudySweeper:
             self._repeat()
             return
         with interrupting(), ExitStack() as stack:
-            meters = CommandMeters.of(app.hardware)
+            meters = CommandMeters.of(app.hardware, is_call=self._is_call)
             app.open(stack)
             self._rehearse()
             sole = stack.enter_context(only_coordinator(app.storage, app.name))

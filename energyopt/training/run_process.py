@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -38,6 +39,10 @@ class OpenRun(Protocol):
     @property
     def params(self) -> Mapping[str, Any]:
         """Its hyperparameters."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of its record; None if nothing is kept."""
 
     def close(self, error: BaseException | None = None) -> None:
         """End it, because of an exception if there was one."""
@@ -148,6 +153,11 @@ def open_run(run: OpenRun, *, replaces: bool) -> None:
             "twice; end it with its close(), or use `with energyopt.Run(...) as run:`"
         )
     _open = run
+
+
+def is_open(folder: Path | None) -> bool:
+    """Return True if the run of a folder is open in this process: that job has its run."""
+    return _open is not None and folder is not None and _open.folder == folder
 
 
 def forget_run(run: OpenRun) -> None:

@@ -103,7 +103,8 @@ class RunSession:
         self._child_clock = ChildClock()
         self._fresh_children = fresh_children()
         with ExitStack() as stack:
-            run_process.open_run(run, replaces=in_study)
+            is_second = run_process.is_open(context.folder)
+            run_process.open_run(run, replaces=in_study and not is_second)
             stack.callback(run_process.forget_run, run)
             self.ranks = Ranks(*own_rank())
             stack.callback(self.ranks.close)

@@ -132,3 +132,14 @@ def test_the_age_of_a_process_is_the_time_since_it_began():
     took_s = time.monotonic() - before_s
     first_s, second_s = map(float, out.stdout.split())
     assert 0 < first_s < second_s <= took_s + 0.1
+
+
+def test_a_call_in_a_program_counts_nothing_that_was_before() -> None:
+    until_s = time.process_time() + 0.05
+    while time.process_time() < until_s:
+        pass
+    provenance = CpuTimeMeter(7).provenance
+    command, call = (CommandMeters(is_call=is_call) for is_call in (False, True))
+    totals = [meters.choose(provenance).total(()).total_j for meters in (command, call)]  # type: ignore[union-attr]
+    assert totals[0] - totals[1] >= 7 * 0.05
+    assert call.cpu_s < command.cpu_s

@@ -102,6 +102,28 @@ class EnergyoptSweeper(Sweeper):
         if job is not None:
             job.run()
 
+    def search(self, arguments: list[str]) -> None:
+        """Run the study for a caller in Python, with jobs in fresh processes.
+
+        Raises:
+            EnergyoptError: In the words of such a caller, with the traceback of a job as a note.
+        """
+        from energyopt.errors import EnergyoptError
+        from energyopt.sweep.key_names import in_keys_of_other_app
+        from energyopt.sweep.sweeper import StudySweeper
+        from energyopt.utils.failure import attached_traceback
+
+        try:
+            StudySweeper(self._options, arguments, **self._multirun).run()
+        except EnergyoptError as error:
+            text = in_keys_of_other_app(str(error))
+            for prefix in ("hydra.sweeper.", "hydra/sweeper/"):
+                text = text.replace(prefix, "")
+            in_words = type(error)(text)
+            if job_traceback := attached_traceback(error):
+                in_words.add_note(job_traceback)
+            raise in_words from None
+
 
 class EnergyoptLauncher(Launcher):
     """Runs each job in its own process on this host; see `energyopt.jobs.launcher`."""
