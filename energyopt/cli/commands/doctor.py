@@ -29,8 +29,8 @@ def parser() -> argparse.ArgumentParser:
             "--json | jq '.. | objects | select(.level == \"FAIL\")'",
         ],
         notes="exit code:\n"
-        "  0  a trial would get its joules: the first line says whether measured or estimated,\n"
-        "     or that another trial holds the GPUs at present\n"
+        "  0  a trial would get its joules: the first line says whether measured or\n"
+        "     estimated, or that another trial holds the GPUs at present\n"
         "  1  it could not be measured\n"
         "  2  the command itself is wrong",
     )

@@ -21,8 +21,8 @@ from energyopt.cli.commands._arguments import (
 def parser() -> argparse.ArgumentParser:
     command = command_parser(
         "pareto",
-        "The front of a study: setups that no other beats in both energy and the metric. Each "
-        "point comes with the overrides that reproduce it.",
+        "The front of a study: configurations that no other beats in both energy and the metric. "
+        "Each point comes with the overrides that reproduce it.",
         ["demo", "demo --target 0.9", "demo --out front.csv", "demo --points final --out f.json"],
     )
     add_study(command)
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         "--points",
         choices=("curve", "final"),
         default="curve",
-        help="curve: all checkpoints of all trials, each a setup one could stop at; final: energy "
+        help="curve: all checkpoints of all trials, each a point to stop at; final: energy "
         "to target and best value of the trials that reached it (default: curve)",
     )
     command.add_argument(
