@@ -108,7 +108,7 @@ class LiveStudy(Progress):
 
     A terminal has three lines: how far the study is, the best trial so far, and what runs now.
     Above them, and in a log, each trial has one line, when its outcome is known: when it ends, or
-    pauses beyond the target; one that is paused still has it at the end.
+    pauses beyond the target; in a log one that is paused still has it at the end.
 
     Args:
         n_trials: Total number of trials.
@@ -146,8 +146,9 @@ class LiveStudy(Progress):
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
-        for trial in self._untold.values():
-            self._print_line(trial)
+        if not self.drawn:  # on a terminal they would push the summary away
+            for trial in self._untold.values():
+                self._print_line(trial)
 
     def take_up(self, n_finished: int, trials: Sequence[TrialRecord]) -> None:
         """Start with the trials that the study already has."""
