@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -32,6 +33,8 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # How long an example takes is the machine's affair.
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
+
+warm_python.remember_migrations()
 
 ROOT = Path(__file__).resolve().parent.parent
 _TIMEOUT_S = 180
@@ -87,6 +90,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         weight[item.path] += _A_SLOW_ONE if item.get_closest_marker("slow") else 1
     items.sort(key=lambda item: -weight[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected out of each garbage collection to come."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)

@@ -200,9 +200,9 @@ def run(
 def forked(work: Callable[[], object], failpoint: str = "") -> int:
     """Do something in a process of its own; its exit code: negative a signal, 2 a refusal."""
     _warm_up()
-    gc.freeze()  # the child's collector would look at, and so copy, all that is the parent's
     pid = os.fork()
     if pid == 0:
+        gc.freeze()  # its collector would look at, and so copy, all that is the parent's
         code = 1
         try:
             failpoints.arm(failpoint)
@@ -215,7 +215,6 @@ def forked(work: Callable[[], object], failpoint: str = "") -> int:
             traceback.print_exc()
         finally:
             os._exit(code)
-    gc.unfreeze()
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

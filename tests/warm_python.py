@@ -133,8 +133,18 @@ def _server(library_path: str | None) -> socket.socket:
     return ours
 
 
+def remember_migrations() -> None:
+    """Let alembic read each migration of Optuna's tables once a process.
+
+    To open a database it looks four times for the latest one, and executes all ten for that.
+    """
+    pyfiles = importlib.import_module("alembic.util.pyfiles")
+    setattr(pyfiles, "load_module_py", cache(pyfiles.load_module_py))  # noqa: B010  # for mypy
+
+
 def _warm_up() -> None:
     """Do what each program would do again: import, and use for the first time."""
+    remember_migrations()
     for name in _LIBRARIES + _OURS:
         importlib.import_module(name)
     from hydra.core.override_parser.overrides_parser import OverridesParser

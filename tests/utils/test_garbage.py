@@ -14,7 +14,6 @@ from energyopt.utils.garbage import without_collection
 def _thawed():
     gc.enable()  # another test may have left it off
     yield
-    gc.unfreeze()
     gc.enable()
 
 
