@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from energyopt.core.number_checks import is_number
 from energyopt.core.seeds import without_seeds
-from energyopt.core.study_record import StudyRecord
+from energyopt.core.study_record import StudyRecord, TrialRecord
+from energyopt.core.trial_result import TrialResult
 from energyopt.core.units import setting
 
 _MAX_VALUES = 8  # of an axis; with more values, it is divided into bins
 _BINS = 6
 _FIRST = ("lr", "batch_size")
+
+_Training = tuple[TrialRecord, TrialResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +68,6 @@ class HeatMap:
     cells: tuple[Cell, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A training run on an axis of one parameter.
-
-    Attributes:
-        value: The parameter's value.
-        energy_j: Energy to the target, in J; None if missed.
-        spent_j: Energy of the whole training, in J.
-        trial: Number of the trial.
-    """
-
-    value: Any
-    energy_j: float | None
-    spent_j: float
-    trial: int
-
-
 def searched(study: StudyRecord) -> tuple[str, ...]:
     """Return the parameters with more than one value: learning rate and batch size first."""
     values: dict[str, set[str]] = {}
@@ -91,43 +78,51 @@ def searched(study: StudyRecord) -> tuple[str, ...]:
     return tuple(sorted(keys, key=lambda key: _FIRST.index(key) if key in _FIRST else len(_FIRST)))
 
 
+def on_grid(study: StudyRecord, keys: Sequence[str]) -> bool:
+    """Return True if two parameters took few values, each of which with several of the other."""
+    rows = {tuple(repr(t.params[key]) for key in keys) for t, _ in study.results
+            if set(keys) <= set(t.params)}  # fmt: skip
+    if len(keys) != 2 or not rows:  # noqa: PLR2004  # axes
+        return False
+    counts = [Counter(column) for column in zip(*rows, strict=True)]
+    return all(len(c) <= _MAX_VALUES and min(c.values()) > 1 for c in counts)
+
+
 def heat_map(study: StudyRecord, target: float, across: str, down: str) -> HeatMap:
     """Arrange the training runs of a study by two parameters."""
-    marks_by_key = {key: list(strip(study, target, key)) for key in (across, down)}
-    columns, column_of = _axis(across, [mark.value for mark in marks_by_key[across]])
-    rows, row_of = _axis(down, [mark.value for mark in marks_by_key[down]])
-    by_trial = {mark.trial: mark.value for mark in marks_by_key[down]}
-    groups: dict[tuple[int, int], list[Mark]] = {}
-    for mark in marks_by_key[across]:
-        if mark.trial in by_trial:
-            indices = (column_of(mark.value), row_of(by_trial[mark.trial]))
-            groups.setdefault(indices, []).append(mark)
-    cells = tuple(_cell(*indices, marks) for indices, marks in sorted(groups.items()))
-    return HeatMap(columns, rows, cells)
+    trainings = [
+        (trial, result)
+        for trial, result in study.results
+        if {across, down} <= set(trial.params) and len(result.curve)
+    ]
+    columns, column_of = _axis(across, [trial.params[across] for trial, _ in trainings])
+    rows, row_of = _axis(down, [trial.params[down] for trial, _ in trainings])
+    groups: dict[tuple[int, int], list[_Training]] = {}
+    for trial, result in trainings:
+        indices = (column_of(trial.params[across]), row_of(trial.params[down]))
+        groups.setdefault(indices, []).append((trial, result))
+    cells = (_cell(*indices, group, target) for indices, group in sorted(groups.items()))
+    return HeatMap(columns, rows, tuple(cells))
 
 
-def strip(study: StudyRecord, target: float, key: str) -> Iterator[Mark]:
-    """Yield the energy to a target of each training run, with its value of a parameter."""
-    for trial, result in study.results:
-        if key in trial.params and len(result.curve):
-            hit = result.first_at(target)
-            energy_j = None if hit is None else hit.training_j
-            yield Mark(trial.params[key], energy_j, result.curve.training_j[-1], trial.number)
-
-
-def _cell(across: int, down: int, marks: Sequence[Mark]) -> Cell:
-    hits = [(mark.energy_j, mark.trial) for mark in marks if mark.energy_j is not None]
-    missed = [(mark.spent_j, -mark.trial) for mark in marks if mark.energy_j is None]
-    energy_j, trial = min(hits, default=(None, None))
+def _cell(across: int, down: int, trainings: Sequence[_Training], target: float) -> Cell:
+    hits, missed = [], []
+    for trial, result in trainings:
+        hit = result.first_at(target)
+        if hit is not None:
+            hits.append((hit.training_j, trial.number))
+        else:
+            missed.append((result.curve.training_j[-1], -trial.number))
+    energy_j, trial_number = min(hits, default=(None, None))
     spent_j, negated = max(missed, default=(0.0, 0))  # of equal energies, the first trial
     return Cell(
         across=across,
         down=down,
         energy_j=energy_j,
         spent_j=spent_j,
-        trainings=len(marks),
+        trainings=len(trainings),
         reached=len(hits),
-        trial=-negated if trial is None else trial,
+        trial=-negated if trial_number is None else trial_number,
     )
 
 

@@ -1,93 +1,106 @@
-"""Which searched parameters matter for energy, and which for the metric: PED-ANOVA by Optuna."""
+"""How much each searched parameter matters for energy, and for the metric.
+
+A random forest learns the trainings. Of its predictions over the whole searched space, the total
+effect of a parameter is the share of their variance that vanishes if it is known last (Saltelli et
+al., 2010, by Jansen's estimator): interactions count for each that takes part. A sampler avoids
+what is expensive; over the space this is seen all the same, while in the distribution of the best
+trainings, which PED-ANOVA compares, it is not.
+"""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from energyopt.analysis.curves import best_score
 from energyopt.analysis.heat_map import searched
+from energyopt.analysis.search_range import SearchRange
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.trial_result import TrialResult
-from energyopt.search.quiet import quiet_optuna
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MIN_TRAININGS = 20
 """Training runs that are needed for an estimate."""
 
-_TOP = 0.1  # share of the best runs, as in the paper of PED-ANOVA (Watanabe et al., 2023) ...
-_MIN_TOP = 5  # ... but at least so many: a density is estimated from them
-_MIN_REACHED = 5  # at the target: with fewer, the best runs have no order of energy
+_MIN_REACHED = 5  # at the target: with fewer, there is nothing to learn of energy
+_MIN_R2 = 0.3  # of predictions for trainings that were not learnt from; with less it is a guess
+_TREES, _POINTS = 200, 1024
+_MAX_LEARNT = 1000  # trainings, evenly spread: the time grows faster than their number
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a forest says of one quantity, by parameter.
+
+    Attributes:
+        shares: Total effects, as shares of the variance; empty if they cannot be believed.
+        reason: Why there are no shares, in words; empty if there are.
+    """
+
+    shares: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Importances:
-    """The importance of each parameter: how far it separates the best runs from all.
+    """The importance of each parameter.
 
     Attributes:
-        energy: Shares by parameter that sum to 1, for energy to the target; empty if unknown.
-        accuracy: Shares by parameter that sum to 1, for the best value of the metric.
-        trainings: Number of training runs used.
-        best: Number of runs that count as the best.
-        energy_reason: Why there is no estimate for energy, in words; empty if there is one.
-        accuracy_reason: Why there is no estimate for the metric, in words.
+        energy: For energy to target.
+        metric: For the best value of the metric.
+        trainings: Number of training runs.
         partly: Parameters that some of these runs did not have.
     """
 
-    energy: Mapping[str, float] = field(default_factory=dict)
-    accuracy: Mapping[str, float] = field(default_factory=dict)
-    trainings: int = 0
-    best: int = 0
-    energy_reason: str = ""
-    accuracy_reason: str = ""
+    energy: Effects
+    metric: Effects
+    trainings: int
     partly: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """All parameters, the most important for energy first."""
-        first = self.energy or self.accuracy
-        return tuple(sorted(first, key=lambda key: -first[key]))
-
-
-def importances(study: StudyRecord, target: float | None = None) -> Importances:
-    """Estimate the importance of parameters with PED-ANOVA.
-
-    It compares the distribution of the best runs in the search space with that of all, so only the
-    order of runs matters: one that missed the target follows all that reached it, one that was
-    stopped counts with its best value.
-    """
-    target = study.target if target is None else target
-    varied = searched(study)
-    keys = [key for key in varied if key in study.space]
-    trainings = [(t, r) for t, r in study.results if len(r.curve) and set(t.params) & set(keys)]
-    reason = _too_few(varied, keys, len(trainings))
-    if reason:
-        return Importances(trainings=len(trainings), energy_reason=reason, accuracy_reason=reason)
-    best = max(math.ceil(_TOP * len(trainings)), _MIN_TOP)
-    energy_reason = _no_order(trainings, target)
-    return Importances(
-        energy={}
-        if energy_reason
-        else _shares(study, keys, trainings, best, _energies(trainings, target)),
-        accuracy=_shares(
-            study, keys, trainings, best, [-best_score(result) for _, result in trainings]
-        ),
-        trainings=len(trainings),
-        best=best,
-        energy_reason=energy_reason,
-        partly=tuple(k for k in keys if any(k not in trial.params for trial, _ in trainings)),
-    )
+        shares = self.energy.shares or self.metric.shares
+        return tuple(sorted(shares, key=lambda key: -shares[key]))
 
 
 Training = tuple[TrialRecord, TrialResult]
 
 
-def _too_few(varied: Sequence[str], keys: Sequence[str], trainings: int) -> str:
-    if len(varied) == 1:
-        return f"{varied[0]} is the only parameter that was searched"
-    if len(keys) < 2:  # noqa: PLR2004  # the share of a single parameter is 1
-        return "fewer than two parameters had one range throughout"
+def importances(study: StudyRecord, target: float | None = None) -> Importances:
+    """Estimate how much each parameter matters.
+
+    A training that missed the target counts as more expensive than all that reached it; one that
+    was stopped counts with its best value.
+    """
+    target = study.target if target is None else target
+    keys = searched(study)
+    trainings = [(t, r) for t, r in study.results if len(r.curve) and set(t.params) & set(keys)]
+    reason = _too_few(keys, len(trainings))
+    if reason:
+        return Importances(Effects(reason=reason), Effects(reason=reason), len(trainings))
+    step = -(-len(trainings) // _MAX_LEARNT)
+    learnt = trainings[::step]
+    ranges = [SearchRange.of(study, key) for key in keys]
+    reason = _no_order(learnt, target)
+    return Importances(
+        energy=Effects(reason=reason)
+        if reason
+        else _effects(ranges, learnt, [math.log(e) for e in _energies(learnt, target)]),
+        metric=_effects(ranges, learnt, _ranks([best_score(result) for _, result in learnt])),
+        trainings=len(trainings),
+        partly=tuple(k for k in keys if any(k not in trial.params for trial, _ in trainings)),
+    )
+
+
+def _too_few(keys: Sequence[str], trainings: int) -> str:
+    if len(keys) == 1:
+        return f"{keys[0]} is the only parameter that was searched"
     if trainings < MIN_TRAININGS:
         return f"too few trainings: {trainings}, and {MIN_TRAININGS} are needed"
     return ""
@@ -113,25 +126,61 @@ def _energies(trainings: list[Training], target: float | None) -> list[float]:
     ]
 
 
-def _shares(
-    study: StudyRecord,
-    keys: Sequence[str],
-    trainings: list[Training],
-    best: int,
-    values: list[float],
-) -> dict[str, float]:
-    """Return the importance of each parameter for values, of which lower ones are better."""
-    import optuna
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Return the rank of each value: a diverged loss is not more than the worst one."""
+    order = {value: rank for rank, value in enumerate(sorted(set(values)))}
+    return [float(order[value]) for value in values]
 
-    with quiet_optuna():
-        optuna_study = optuna.create_study()
-    for (trial, _), value in zip(trainings, values, strict=True):
-        params = {key: trial.params[key] for key in keys if key in trial.params}
-        space = {key: study.space[key] for key in params}
-        optuna_study.add_trial(optuna.create_trial(params=params, distributions=space, value=value))
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=best / len(trainings))
-    with warnings.catch_warnings():
-        # A group option that few trials chose: the report says so next to the figure.
-        warnings.simplefilter("ignore", UserWarning)
-        return dict(get_param_importances(optuna_study, evaluator=evaluator))
+
+def _effects(
+    ranges: Sequence[SearchRange], trainings: Sequence[Training], values: Sequence[float]
+) -> Effects:
+    """Return the effects of parameters on values."""
+    import numpy as np
+    from sklearn.ensemble import RandomForestRegressor  # type: ignore[import-untyped]
+
+    keys = [searched_range.key for searched_range in ranges]
+    x = np.array([[_place(r, trial) for r in ranges] for trial, _ in trainings])
+    y = np.array(values)
+    if not y.var():
+        return Effects(reason="all trainings are alike")
+    forest = RandomForestRegressor(_TREES, oob_score=True, random_state=0).fit(x, y)
+    r2 = float(forest.oob_score_)
+    if r2 < _MIN_R2:
+        return Effects(
+            reason="what is learnt from some of these trainings does not predict the others "
+            f"(R² {max(r2, 0.0):.2f}, and {_MIN_R2:g} is needed)",
+        )
+    random = np.random.default_rng(0)
+    first, second = (_points(x, ranges, random) for _ in range(2))
+    predicted = forest.predict(first)
+    shares = {}
+    for column, key in enumerate(keys):
+        moved = first.copy()
+        moved[:, column] = second[:, column]
+        change = predicted - forest.predict(moved)
+        shares[key] = float((change**2).mean() / 2 / max(predicted.var(), 1e-12))
+    return Effects(shares)
+
+
+def _place(searched_range: SearchRange, trial: TrialRecord) -> float:
+    """Return where a trial lies in a range; NaN if it had no such parameter."""
+    key = searched_range.key
+    return searched_range.share(trial.params[key]) if key in trial.params else math.nan
+
+
+def _points(
+    x: NDArray[np.float64], ranges: Sequence[SearchRange], random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return points evenly spread over the space, without a parameter as often as trainings."""
+    import numpy as np
+
+    points = random.random((_POINTS, len(ranges)))
+    for column, searched_range in enumerate(ranges):
+        n_labels = len(searched_range.labels)
+        if n_labels:
+            last = max(n_labels - 1, 1)
+            points[:, column] = np.floor(points[:, column] * n_labels) / last
+        absent = random.random(_POINTS) < np.isnan(x[:, column]).mean()
+        points[absent, column] = math.nan
+    return points

@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
         "--over",
         nargs=2,
         metavar=("ACROSS", "DOWN"),
-        help="parameters of the map of energy (default: lr and batch_size, if searched)",
+        help="parameters of the map of energy (default: two that were searched on a grid)",
     )
     add_reuse(command)
     derived = command.add_argument_group(

@@ -19,10 +19,11 @@ WIDTH = 760
 _LABEL = "replace(format(datum.value, '~s'), regexp('^([-0-9.]+)'), '$1 ')"
 _JOULES = f"{_LABEL} + 'J'"
 
+ROUGH_JOULES = _JOULES.replace("~s", ".2~s")
+"""Vega expression for the labels of energies in J, of two digits."""
+
 SECONDS = f"{_LABEL} + 's'"
 """Vega expression for the labels of an axis of times in s."""
-
-_MANY_DECADES = 6  # on an axis
 
 Row = dict[str, Any]
 AnyChart = alt.LayerChart | alt.FacetChart | alt.ConcatChart
@@ -58,7 +59,7 @@ def to_svg(chart: AnyChart) -> str:
 
 def joules_axis(ticks: int = 6, values: Sequence[float] = ()) -> alt.Axis:
     """Return an axis of energies in J with SI prefixes; `values`, if given, are its ticks."""
-    axis = alt.Axis(labelExpr=_JOULES, tickCount=ticks, labelOverlap=True, labelSeparation=8)
+    axis = alt.Axis(labelExpr=_JOULES, tickCount=ticks, labelOverlap="greedy", labelSeparation=8)
     if len(values) > 1:  # else Vega finds more
         axis.values = list(values)
     return axis
@@ -70,15 +71,12 @@ def log_joules(energies_j: Iterable[float]) -> alt.Axis:
     return joules_axis(values=ticks(min(positive), max(positive)) if positive else ())
 
 
-def ticks(low: float, high: float) -> list[float]:
-    """Return the round numbers of a logarithmic axis: 1, 2, 5 and their decades.
-
-    Over many decades these are the decades alone.
-    """
+def ticks(low: float, high: float, most: int = 16) -> list[float]:
+    """Return the round numbers of a logarithmic axis: 1, 2, 5 and decades; decades if too many."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if len(decades) <= _MANY_DECADES else (1,)
-    marks = [float(f"{step}e{decade}") for decade in decades for step in steps]
-    return [mark for mark in marks if low <= mark <= high]
+    marks = [float(f"{step}e{decade}") for decade in decades for step in (1, 2, 5)]
+    marks = [mark for mark in marks if low <= mark <= high]
+    return marks if len(marks) <= most else [m for m in marks if f"{m:e}".startswith("1.0")]
 
 
 def energy_title(words: str, study: StudyRecord) -> str:

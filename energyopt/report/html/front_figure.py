@@ -38,11 +38,6 @@ _GAP_PX = 18  # between the target and the line of what is saved
 _TrainedTrial = tuple[TrialRecord, TrialResult]
 
 
-def recommended_point(summary: Summary) -> FrontPoint | None:
-    """Return the point of the recommended configuration; None if no trial reached the target."""
-    return summary.recommended
-
-
 def front_figure(study: StudyRecord, summary: Summary, drawn: Drawn) -> Figure:
     """Draw the metric against training energy.
 
@@ -71,7 +66,7 @@ def front_figure(study: StudyRecord, summary: Summary, drawn: Drawn) -> Figure:
     chart = alt.layer(*(_at(layer, x, y) for layer in layers))
     chart = chart.properties(height=420, usermeta={"error": axis.is_error})
     if target is not None:
-        best = recommended_point(summary)
+        best = summary.recommended
         place = (0.0, 0.0) if best is None else (best.energy_j, best.accuracy)
         values = dict(zip(("target", "best_e", "best_a"), (target, *place), strict=True))
         chart = chart.add_params(*(alt.param(name=k, value=v) for k, v in values.items()))
@@ -242,7 +237,7 @@ def _answer_layers(
 
     All but the spread is of the study's target alone, so it hides when that is moved.
     """
-    best, default = recommended_point(summary), summary.default
+    best, default = summary.recommended, summary.default
     if best is None:
         return
     for point, style in ((default, "default"), (best, "answer")):

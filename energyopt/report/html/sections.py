@@ -10,7 +10,7 @@ from energyopt.analysis.confirmation_stats import confirmed_setups
 from energyopt.analysis.cost_factors import Factors
 from energyopt.analysis.curves import Drawn, drawn_curves, rises, telling_trials
 from energyopt.analysis.energy_breakdown import DEVICES, Use, devices_j, study_uses
-from energyopt.analysis.heat_map import heat_map, searched, strip
+from energyopt.analysis.heat_map import heat_map, on_grid, searched
 from energyopt.analysis.importance import Importances, importances
 from energyopt.analysis.provenance import facts
 from energyopt.analysis.seed_noise import Repeated, repeated_setups
@@ -30,6 +30,7 @@ from energyopt.report.html.tables import Grid
 from energyopt.report.sentences import hardware_lines, params_text, summary_lines
 
 _MAX_PROFILES = 4  # in figures; the table has all
+_MAX_SLICES = 12  # figures of one parameter each
 _MAX_REPEATED = 30  # configurations in the figure of repetitions; the table has all
 
 
@@ -117,8 +118,8 @@ def report(
         target: Target value of the metric; the study's own if None.
         reuse: Number of training runs planned with the recommended configuration.
         factors: Carbon intensity, price and PUE; none if None.
-        over: The two parameters of the heat map; if None the learning rate and the batch size
-            where both were searched, else the first two.
+        over: The two parameters of the heat map; if None the first two, the learning rate and the
+            batch size if searched, if they were searched on a grid.
 
     Raises:
         ConfigError: If `over` are not two parameters that were searched.
@@ -129,7 +130,7 @@ def report(
     setups = repeated_setups(study, target)
     sections = (
         _front_section(study, sample, summary),
-        _parameters_section(study, target, _axes(study, over)),
+        _parameters_section(study, sample, summary, _map_axes(study, over)),
         _joules_section(study, sample, summary),
         _power_section(summary),
         _trace_section(study, summary),
@@ -209,11 +210,11 @@ def _front_lines(summary: Summary, drawn: Drawn, n_shown: int) -> Iterator[str]:
         yield f"{trials} {verb} no curve to compare (failed, lost or not begun)."
 
 
-def _axes(study: StudyRecord, over: Sequence[str] | None) -> Sequence[str]:
-    """Return the parameters of the heat map: two, or one if no more were searched."""
+def _map_axes(study: StudyRecord, over: Sequence[str] | None) -> Sequence[str]:
+    """Return the parameters of the heat map: two that were searched on a grid, or none."""
     parameters = searched(study)
     if over is None:
-        return parameters[:2]
+        return parameters[:2] if on_grid(study, parameters[:2]) else ()
     if not set(over) <= set(parameters) or len(set(over)) != len(over):
         raise ConfigError(
             f"--over {' '.join(over)}: two parameters that took several values are needed; "
@@ -223,30 +224,35 @@ def _axes(study: StudyRecord, over: Sequence[str] | None) -> Sequence[str]:
 
 
 def _parameters_section(
-    study: StudyRecord, target: float | None, keys: Sequence[str]
+    study: StudyRecord, sample: StudyRecord, summary: Summary, map_axes: Sequence[str]
 ) -> Section | None:
+    keys, target, best = searched(study), summary.target, summary.recommended
     if not keys:
         return None
     importance = importances(study, target)
     figures: list[Figure] = []
     tables: list[Grid] = []
+    lines = list(_importance_lines(importance, study.monitor.name))
+    if target is not None:
+        slices = [parameter_figures.slice_figure(sample, key, target, best) for key in keys]
+        figures += slices[:_MAX_SLICES]
+        lines.append(
+            "What missed the target lies at what it used: it would have needed more. What diverged "
+            "lies at the top."
+        )
+        if len(keys) > 2:  # noqa: PLR2004  # of two, the slices say as much
+            figures.append(parameter_figures.parallel_figure(sample, keys, target, best))
     if importance.parameters:
         figures.append(parameter_figures.importance_figure(importance, study.monitor.name))
         tables.append(grids.importance_grid(importance, study.monitor.name))
-    lines = list(_importance_lines(importance, study.monitor.name))
-    if target is not None and len(keys) > 1:
-        cells = heat_map(study, target, keys[0], keys[1])
-        if cells.cells:
-            figures.append(parameter_figures.heat_map_figure(cells, target))
-            tables.append(grids.heat_map_grid(cells))
-            lines.append(
-                "A cell shows the least energy of its trainings to the target; where all missed "
-                "it, the most that one of them spent: it would have needed more than that."
-            )
-    elif target is not None:
-        marks = list(strip(study, target, keys[0]))
-        figures.append(parameter_figures.strip_figure(keys[0], marks, target))
-        lines.append("What missed the target lies at what it used: it would have needed more.")
+    if target is not None and map_axes:
+        cells = heat_map(study, target, *map_axes)
+        figures.append(parameter_figures.heat_map_figure(cells, target))
+        tables.append(grids.heat_map_grid(cells))
+        lines.append(
+            "A cell shows the least energy of its trainings to the target; where all missed "
+            "it, the most that one of them spent: it would have needed more than that."
+        )
     return Section(
         "parameters", "Which parameters matter", tuple(lines), tuple(figures), tuple(tables)
     )
@@ -255,11 +261,11 @@ def _parameters_section(
 def _importance_lines(importance: Importances, metric: str) -> Iterator[str]:
     if importance.parameters:
         yield (
-            f"Importance by PED-ANOVA: how differently the best {importance.best} of "
-            f"{count(importance.trainings, 'training')} lie in the space from all of them. It is "
-            "of this space and these trainings, and says nothing of a direction."
+            f"Importance: what a random forest has learnt from {importance.trainings:,} trainings, "
+            "over the whole space: the share of the variation that each parameter causes, alone or "
+            "together with others. It says nothing of a direction."
         )
-    reasons = {"energy": importance.energy_reason, metric: importance.accuracy_reason}
+    reasons = {"energy": importance.energy.reason, metric: importance.metric.reason}
     if reasons["energy"] and reasons["energy"] == reasons[metric]:
         yield f"Parameter importance is not estimated: {reasons['energy']}."
     else:

@@ -242,10 +242,10 @@ def curves_grid(study: StudyRecord) -> Grid:
 
 def importance_grid(importances: Importances, metric: str) -> Grid:
     """Return the importance of each parameter for energy and for a metric."""
-    by_energy, by_metric = importances.energy, importances.accuracy
+    energy, by_metric = importances.energy.shares, importances.metric.shares
     columns = (
         Column("parameter", "parameter", str),
-        number_column("importance_for_energy", "for energy to the target", by_energy.get, percent),
+        number_column("importance_for_energy", "for energy to the target", energy.get, percent),
         number_column(f"importance_for_{metric}", f"for {metric}", by_metric.get, percent),
     )
     caption = "Importance of each parameter."

@@ -19,7 +19,7 @@ class Look:
     Attributes:
         name: Text in the legend.
         color: A contrast of at least 3:1 on white and on black (WCAG 2.1, graphical objects).
-        shape: Vega's name of the point's shape.
+        shape: Vega's name of the point's shape, or its path.
     """
 
     name: str
@@ -27,10 +27,13 @@ class Look:
     shape: str
 
 
+_CROSS = "M-1-.7-.7-1 0-.3.7-1 1-.7.3 0 1 .7.7 1 0 .3-.7 1-1 .7-.3 0Z"
+
 KINDS: Mapping[str, Look] = {
     "reached": Look("reached the target", "#0d8f7f", "circle"),
-    "missed": Look("missed it", "#c96a12", "triangle-down"),
+    "missed": Look("missed it", "#c96a12", _CROSS),
     "stopped": Look("stopped early", "#8a6fd1", "square"),
+    "diverged": Look("diverged", "#d1495b", "triangle-up"),
     "open": Look("not over", "#3f86cf", "triangle-right"),
     "confirming": Look("confirming", "#c44f8b", "diamond"),
     "curve": Look("a training", "#3f86cf", "circle"),
@@ -64,6 +67,8 @@ CHOSEN = (("#7a8490", "circle"), ("#0d8f7f", "diamond"))
 """Colour and shape of a power limit that was tried, and of the chosen one."""
 SHADES = ("#fdeed9", "#f3b27a", "#d9682b", "#8f2d0c")
 """Of heat map cells: darker is more expensive."""
+LINE_SHADES = ("#0d8f7f", "#b58f1c", "#d1495b")
+"""Of lines by their energy, from the least to the most."""
 ON_SHADES = ("#3a1505", "#ffffff")
 """Text colour on pale and on dark cells."""
 
@@ -87,6 +92,8 @@ def series(names: Iterable[str]) -> list[Look]:
 def trial_kind(trial: TrialRecord, target: float) -> str:
     """Return the kind of a trial that has a curve, as seen from a target; a key of `KINDS`."""
     outcome = trial_outcome(trial, target)
+    if outcome == "stopped" and trial.result is not None and trial.result.end == "diverged":
+        return "diverged"
     return str(outcome) if outcome in KINDS else "open"
 
 

@@ -14,15 +14,16 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from energyopt.analysis.cost_factors import Factors, carbon, money, watt_hours
 from energyopt.analysis.curves import drawn_curves, rises, telling_trials
 from energyopt.analysis.energy_breakdown import devices_j, study_uses, trial_uses
-from energyopt.analysis.heat_map import heat_map, searched, strip
+from energyopt.analysis.heat_map import heat_map, searched
 from energyopt.analysis.importance import importances
 from energyopt.analysis.pareto import at_target, curve_front
 from energyopt.analysis.provenance import facts
+from energyopt.analysis.search_range import SearchRange
 from energyopt.analysis.seed_noise import geometric, noise_model, repeated_setups, seed_band
 from energyopt.analysis.summary import summarize
 from energyopt.core.conditions import Conditions, Gpu, Machine
@@ -171,28 +172,53 @@ def _two_parameters(trials: int, *, missing: bool = False) -> StudyRecord:
 
 
 def test_the_parameter_that_matters_is_found_for_each_aim() -> None:
-    ranked = importances(_two_parameters(80))
-    assert (ranked.trainings, ranked.best) == (80, 8)
-    assert ranked.energy["x"] > 0.7
-    assert ranked.accuracy["y"] > 0.7
-    assert sum(ranked.energy.values()) == pytest.approx(1)
-    assert ranked.parameters[0] == "x"
-    assert not ranked.partly
+    found = importances(_two_parameters(80))
+    assert found.trainings == 80
+    assert found.energy.shares["x"] > 0.8
+    assert found.metric.shares["y"] > 0.8
+    assert max(found.energy.shares["y"], found.metric.shares["x"]) < 0.2
+    assert found.parameters[0] == "x"
+    assert not found.partly
     some = importances(_two_parameters(80, missing=True))
     assert some.partly == ("z",)
-    assert some.energy["x"] > 0.5
+    assert some.energy.shares["x"] > 0.8
+
+
+def test_what_costs_ten_times_is_important_though_a_search_avoided_it() -> None:
+    """The table is known: energy is that of num_threads, and a little of lr."""
+    random_ = random.Random(1)
+    records = []
+    for number in range(40):
+        avoids = random_.random() < 0.85  # as a sampler does that has seen what it costs
+        params = {"num_threads": 1 if avoids else 8, "lr": random_.random()}
+        params["batch_size"] = random_.choice((16, 32, 64))
+        energy_j = (10 if params["num_threads"] == 8 else 1) * (1 + 0.2 * params["lr"])
+        records.append(trial(number, result([(100, energy_j, 0.95)]), params=params))
+    shares = importances(study(records)).energy.shares
+    assert shares["num_threads"] > 0.8
+    assert shares["batch_size"] < 0.1
+    assert shares["lr"] < 0.2
 
 
 def test_importance_is_not_said_where_it_would_be_noise() -> None:
     few = importances(_two_parameters(19))
-    assert few.accuracy_reason == "too few trainings: 19, and 20 are needed"
+    assert few.metric.reason == "too few trainings: 19, and 20 are needed"
     assert not few.parameters
     none = importances(_two_parameters(30), target=1.0)
-    assert "of the trainings reached 1" in none.energy_reason
-    assert none.accuracy
-    assert not none.energy
+    assert "of the trainings reached 1" in none.energy.reason
+    assert not none.energy.shares
     one = study([trial(0, result([(100, 1.0, 0.9)])), trial(1, result([(100, 1.0, 0.9)]))])
-    assert importances(one).energy_reason == "lr is the only parameter that was searched"
+    assert importances(one).energy.reason == "lr is the only parameter that was searched"
+    random_ = random.Random(2)
+    by_chance = study(
+        trial(
+            n,
+            result([(100, random_.uniform(1, 9), 0.95)]),
+            params={"lr": random_.random(), "dropout": random_.random()},
+        )
+        for n in range(30)
+    )
+    assert "does not predict the others" in importances(by_chance).energy.reason
 
 
 def test_a_miss_counts_as_dearer_than_all_that_reached_the_target() -> None:
@@ -200,8 +226,44 @@ def test_a_miss_counts_as_dearer_than_all_that_reached_the_target() -> None:
     cheap_misses = [
         trial(40 + n, result([(100, 0.5, 0.1)]), params={"x": 0.9, "y": 0.5}) for n in range(10)
     ]
-    ranked = importances(replace(record, trials=(*record.trials, *cheap_misses)))
-    assert ranked.energy["x"] > ranked.energy["y"]
+    found = importances(replace(record, trials=(*record.trials, *cheap_misses))).energy.shares
+    assert found["x"] > found["y"]
+
+
+def test_a_slice_covers_what_was_searched_and_tells_misses_apart() -> None:
+    made_of = {
+        64: result([(100, 4.0, 0.95)]),
+        128: result([(100, 9.0, 0.5)]),
+        16: result([(100, 3.0, 0.5)], end="diverged"),
+    }
+    trials = [
+        trial(n, training, params={"lr": 0.01 * (n + 1), "batch_size": size}, default=n == 0)
+        for n, (size, training) in enumerate(made_of.items())
+    ]
+    space = {
+        "lr": FloatDistribution(1e-4, 1.0, log=True),
+        "batch_size": CategoricalDistribution((256, 16, 64, 128)),
+    }
+    record = replace(study(trials), space=space)
+    by_lr = spec_of(record, "slice_lr")
+    assert by_lr["layer"][0]["encoding"]["x"]["scale"]["domain"] == [1e-4, 1.0]
+    (rows,) = by_lr["datasets"].values()
+    assert [row["kind"] for row in rows] == ["reached the target", "missed it", "diverged"]
+    assert rows[2]["e"] > 9.0
+    assert [row["words"] for row in rows] == ["4 J", "> 9 J", "> 3 J"]
+    sizes = spec_of(record, "slice_batch_size")["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    assert sizes == ["16", "64", "128", "256"]
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=9), st.booleans())
+def test_each_value_is_within_its_range(values: Sequence[float], is_log: bool) -> None:
+    trials = [
+        trial(n, result([(100, 1.0, 0.95)]), params={"lr": value})
+        for n, value in enumerate([0.0, *values])  # a default may be 0, also of a log range
+    ]
+    space = {"lr": FloatDistribution(1e-3, 1.0, log=is_log)}
+    searched_range = SearchRange.of(replace(study(trials), space=space), "lr")
+    assert all(0 <= searched_range.share(value) <= 1 for value in (0.0, *values))
 
 
 def test_a_cell_says_the_least_energy_or_what_was_spent_in_vain() -> None:
@@ -220,17 +282,21 @@ def test_a_cell_says_the_least_energy_or_what_was_spent_in_vain() -> None:
     reached, missed = heat.cells
     assert (reached.energy_j, reached.trial, reached.trainings, reached.reached) == (2.0, 1, 3, 2)
     assert (missed.energy_j, missed.spent_j, missed.trial, missed.trainings) == (None, 7.0, 4, 2)
-    assert [mark.energy_j for mark in strip(record, 0.9, "lr")] == [4.0, 2.0, None, None, None]
 
 
-def test_any_two_parameters_make_a_map() -> None:
+def test_a_grid_makes_a_map_and_so_do_any_two_parameters_that_are_asked_for() -> None:
     record = study(
         trial(n, result([(100, 1.0 + n, 0.95)]), params={"lr": n / 9, "a": n % 2, "b": str(n % 3)})
         for n in range(8)
     )
     titles = [figure.title for figure in report(record, over=("b", "a")).figures]
     assert "Energy to 0.9 over b and a" in titles
-    assert "Energy to 0.9 over lr and a" in [figure.title for figure in report(record).figures]
+    assert "heat_map" not in {figure.name for figure in report(record).figures}
+    grid = study(
+        trial(n, result([(100, 1.0 + n, 0.95)]), params={"lr": n // 3, "batch_size": n % 3})
+        for n in range(9)
+    )
+    assert "Energy to 0.9 over lr and batch_size" in [f.title for f in report(grid).figures]
     with pytest.raises(ConfigError, match="there are: lr, a, b"):
         report(record, over=("a", "a"))
 
