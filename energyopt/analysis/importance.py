@@ -35,7 +35,7 @@ _MAX_LEARNT = 1000  # trainings, evenly spread: the time grows faster than their
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What a forest says of one quantity, by parameter.
+    """A forest's view of one quantity, by parameter.
 
     Attributes:
         shares: Total effects, as shares of the variance; empty if they cannot be believed.
@@ -85,14 +85,14 @@ def importances(study: StudyRecord, target: float | None = None) -> Importances:
     if reason:
         return Importances(Effects(reason=reason), Effects(reason=reason), len(trainings))
     step = -(-len(trainings) // _MAX_LEARNT)
-    learnt = trainings[::step]
+    fit_set = trainings[::step]
     ranges = [SearchRange.of(study, key) for key in keys]
-    reason = _no_order(learnt, target)
+    reason = _no_order(fit_set, target)
     return Importances(
         energy=Effects(reason=reason)
         if reason
-        else _effects(ranges, learnt, [math.log(e) for e in _energies(learnt, target)]),
-        metric=_effects(ranges, learnt, _ranks([best_score(result) for _, result in learnt])),
+        else _effects(ranges, fit_set, [math.log(e) for e in _energies(fit_set, target)]),
+        metric=_effects(ranges, fit_set, _ranks([best_score(result) for _, result in fit_set])),
         trainings=len(trainings),
         partly=tuple(k for k in keys if any(k not in trial.params for trial, _ in trainings)),
     )

@@ -21,7 +21,7 @@ from energyopt.core.seeds import configuration_key
 from energyopt.core.study_record import StudyRecord, TrialRecord
 
 Basis = Literal["confirmed", "expected", "only"]
-"""What the answer rests on: trainings with new seeds, all trials together, or no comparison."""
+"""Basis of the answer: trainings with new seeds, all trials together, or no comparison."""
 
 BEYOND_NOISE = 0.8
 """Probability of needing less than the default from which another configuration replaces it. One

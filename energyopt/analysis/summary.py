@@ -177,7 +177,7 @@ class Summary:
 
     @property
     def against_default(self) -> Savings | None:
-        """What the answer saves against the default; None if it is that, or unknown."""
+        """Saving of the answer against the default; None if it is that, or unknown."""
         return None if self.answer is None else self.answer.savings
 
 

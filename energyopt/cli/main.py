@@ -40,17 +40,17 @@ def script() -> NoReturn:
 
 def main() -> NoReturn:
     """Run a command or a Hydra job; an error is printed as one sentence, with exit code 2."""
-    own, dashes, command = _split(sys.argv)  # what follows "--" is a command of the user's
-    if _DRY_RUN in own:  # Hydra has no options but its own
-        own = ["dry_run=true" if word == _DRY_RUN else word for word in own]
-        sys.argv = [*own, *dashes, *command]
+    words, dashes, command = _split(sys.argv)  # what follows "--" is a command of the user's
+    if _DRY_RUN in words:  # Hydra has no options but its own
+        words = ["dry_run=true" if word == _DRY_RUN else word for word in words]
+        sys.argv = [*words, *dashes, *command]
     arguments = sys.argv[1:]
     if "_ARGCOMPLETE" in os.environ:
         from energyopt.cli.completion import answer
 
         answer()
     _make_plugins_importable()
-    _warn(own[1:])
+    _warn(words[1:])
     _withhold_storage(arguments)
     try:
         _train_alone()

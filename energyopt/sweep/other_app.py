@@ -78,7 +78,7 @@ class OtherApp(HydraApp):
 
     @property
     def app_text(self) -> str:
-        """What runs this app, as its study keeps it."""
+        """The command that runs this app, as its study keeps it."""
         return app_command(self._multirun)
 
     @property

@@ -178,8 +178,8 @@ def _markdown(points: Sequence[FrontPoint], study: StudyRecord) -> str:
     lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
     table = "\n".join(f"| {line} |" for line in lines)
     summary = summarize(study)
-    said = (*answer_text(summary).lines, *book_lines(summary))
-    sentences = (sentence, *map(markdown_cell, said))
+    statements = (*answer_text(summary).lines, *book_lines(summary))
+    sentences = (sentence, *map(markdown_cell, statements))
     return f"{' '.join(sentences)}\n\n{table}\n"
 
 
