@@ -1,4 +1,4 @@
-"""The README's commands run as they are written, and its keys exist."""
+"""The commands of the README and of "commands by example" run as they are written."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from tests.conftest import ROOT, Program
 from tests.fake_nvml import FakeNvml
 
 README = (ROOT / "README.md").read_text()
+EXAMPLES = (ROOT / "docs/usage.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", README + EXAMPLES, re.DOTALL)
 
 
 @pytest.mark.slow
@@ -29,7 +30,7 @@ def test_the_commands_run_in_order_in_one_folder(energyopt: Program) -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines() if line[:1] != "#"]
     assert len(lines) >= 5
     for line in lines:
-        python, m, module, *words = shlex.split(line)
+        python, m, module, *words = shlex.split(line, comments=True)
         assert (python, m, module) == ("python", "-m", "energyopt")
         energyopt.ok(*words)
     assert (energyopt.folder / "front.csv").exists()
@@ -42,7 +43,7 @@ def test_the_commands_for_a_gpu_run_on_a_pretend_one(energyopt: Program, gpu_box
     assert len(lines) >= 4
     quick = ("n_trials=2", "epochs=2", "hardware.idle_s=0.1", "hardware.cool_down_s=0.1")
     for line in lines:
-        python, m, module, *words = shlex.split(line)
+        python, m, module, *words = shlex.split(line, comments=True)
         assert (python, m, module) == ("python", "-m", "energyopt")
         energyopt.ok(*words, *(quick if words[0] == "-m" else ()))
     assert gpu_box.limit_w(0) == fake_nvml.LIMIT_W
@@ -64,9 +65,12 @@ def test_the_shown_output_is_of_the_command_that_make_demo_runs() -> None:
     makefile = (ROOT / "Makefile").read_text()
     shown = next(block for block in re.findall(r"```\n(.*?)```", README, re.DOTALL))
     assert "study=demo" in makefile
-    assert "study demo: task digits, model cnn, to 0.95 validation accuracy" in shown
-    assert "/20] trial" in shown
-    assert "ESTIMATED" in shown
+    assert re.findall(r"^[A-Z][a-z]+(?: it| back)?", shown, re.MULTILINE) == [
+        *("Recommended", "Energy", "Confidence", "Pays back", "Caution"),
+        *("Check it", "Train it", "See it"),
+    ]
+    assert "energyopt confirm demo" in shown
+    assert "estimated" in shown
 
 
 def test_the_help_text_and_the_readme_name_what_is_there() -> None:
@@ -77,4 +81,11 @@ def test_the_help_text_and_the_readme_name_what_is_there() -> None:
     for group in ("task", "model", "objective"):
         options = {file.stem for file in Path(conf_dir() / group).glob("*.yaml")}
         for option in options - {"own", "function"}:
-            assert f"`{option}`" in README, f"{group}={option}"
+            assert f"`{option}`" in EXAMPLES, f"{group}={option}"
+
+
+def test_the_readme_is_short() -> None:
+    lines = README.splitlines()
+    assert len(README.split()) <= 600
+    assert len(lines) <= 120
+    assert max(map(len, lines)) <= 120
