@@ -8,7 +8,6 @@ from typing import Any
 from energyopt.analysis.pretraining_value import recycled_line
 from energyopt.analysis.summary import Counts, Summary, TrialOutcome
 from energyopt.core.conditions import PowerProfile
-from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.seeds import without_seeds
 from energyopt.core.study_record import TrialRecord
 from energyopt.core.trial_result import Provenance, TrialResult
@@ -246,14 +245,6 @@ def _events_line(summary: Summary) -> str:
     n_more = len(summary.events) - len(shown)
     more = f"; {n_more} more are in the report" if n_more else ""
     return f"Within trials: {'; '.join(shown)}{more}."
-
-
-def axis_title(monitor: Monitor) -> str:
-    """Return the title of the metric's axis in figures: better is up, a loss is reversed."""
-    if monitor == ACCURACY:
-        return monitor.label
-    reversed_axis = ", axis reversed" if monitor.mode == "min" else ""
-    return f"{monitor.name} ({monitor.better}{reversed_axis})"
 
 
 def trial_text(trial: TrialRecord) -> str:

@@ -18,7 +18,6 @@ from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import Metric, StudyRecord
 from energyopt.core.trial_result import End, TrialResult
 from energyopt.errors import ConfigError
-from energyopt.report.dashboard.figures import figures
 from energyopt.report.export.front_file import render_front
 from energyopt.report.export.study_folder import trial_row
 from energyopt.report.html.render import render
@@ -146,12 +145,12 @@ def test_targets_of_an_accuracy_are_shares_and_those_of_a_loss_any_number():
         check_target(study([trial(0, result([(100, 1, 0.5)]))]), 95)
 
 
-def test_the_dashboard_draws_better_up():
-    shown = figures(toy())
-    layout = shown["energyopt-1-front"]["layout"]
-    assert layout["yaxis"]["autorange"] == "reversed"
-    assert layout["yaxis"]["title"]["text"] == "val_loss (lower is better, axis reversed)"
-    assert "accuracy" not in json.dumps(shown).lower()
+def test_figures_of_a_loss_are_of_it_alone_on_a_log_axis():
+    figure = report(toy()).figures[0]
+    y = figure.chart.to_dict()["layer"][0]["encoding"]["y"]
+    assert y["title"] == "val_loss (lower is better)"
+    assert y["scale"]["type"] == "log"
+    assert "accuracy" not in json.dumps([f.chart.to_dict() for f in report(toy()).figures]).lower()
 
 
 def test_the_page_ranks_from_below(tmp_path: object) -> None:
@@ -164,7 +163,6 @@ def test_the_page_ranks_from_below(tmp_path: object) -> None:
     assert [row.otherwise for row in content.ranking] == ["missed"] * 3
     chart = json.dumps(content.figures[0].chart.to_dict())
     assert "datum.b <= target" in chart
-    assert '"reverse": true' in chart
 
 
 def test_a_profile_says_what_makes_it_less_sure():

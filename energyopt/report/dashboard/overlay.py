@@ -21,10 +21,12 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from energyopt.analysis.search_range import in_order
 from energyopt.analysis.summary import Summary, summarize
 from energyopt.report.answer_view import answer_text
 from energyopt.report.dashboard.artifacts import artifacts_of
@@ -52,8 +54,8 @@ _ABOUT_PAGE = (
     "`feasible` and artifacts are added when it is shown and stand in no table. A trial that "
     "missed the target is infeasible: it is shown in grey and excluded from Best Trials, and its "
     "energy is what it used without reaching the target. A stopped one is pruned. Best Trials are "
-    "those of the objective values; the front of all evaluations is in energyopt's own figures, "
-    "below the dashboard's on the first page.*"
+    "those of the objective values; the front of all evaluations is the first of energyopt's own "
+    "figures, above the dashboard's.*"
 )
 
 _MISSED_NOTE = (
@@ -254,6 +256,13 @@ def _shown(trial: FrozenTrial) -> FrozenTrial:
     if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
         attributes["feasible"] = _is_feasible(trial)
     display._user_attrs = attributes  # noqa: SLF001  # its setter needs a study
+    display.distributions = {key: _in_order(d) for key, d in trial.distributions.items()}
+    display.params = {
+        key: _rounded(value) if isinstance(trial.distributions[key], FloatDistribution) else value
+        for key, value in trial.params.items()
+    }
+    if trial.values is not None:
+        display.values = [_rounded(value) for value in trial.values]
     system = dict(trial.system_attrs)
     if trial.constraints:
         system[_CONSTRAINTS] = list(trial.constraints.values())
@@ -264,6 +273,17 @@ def _shown(trial: FrozenTrial) -> FrozenTrial:
         attributes["energy"] = "what it used without reaching the target"
         display.state = Shown.COMPLETE  # type: ignore[assignment]
     return display
+
+
+def _in_order(distribution: BaseDistribution) -> BaseDistribution:
+    """Return a distribution with numbers as categories in numeric order."""
+    choices = getattr(distribution, "choices", None)
+    return distribution if choices is None else CategoricalDistribution(in_order(choices))
+
+
+def _rounded(value: float) -> float:
+    """Round to the digits that energyopt shows."""
+    return float(f"{value:.4g}")
 
 
 def _is_feasible(trial: FrozenTrial) -> bool:

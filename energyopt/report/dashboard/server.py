@@ -18,6 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from energyopt.errors import ConfigError
 from energyopt.report.dashboard.artifacts import Artifacts
 from energyopt.report.dashboard.overlay import Overlay, requested_study
+from energyopt.report.dashboard.styling import FIGURES_FIRST, NO_EDITING, Styled
 from energyopt.search.quiet import quiet_optuna
 from energyopt.storage.database import open_database, read_only
 from energyopt.storage.reader import read_study
@@ -140,7 +141,8 @@ def serve(
     # A writing database locks as a study does: it takes the lock early, and waits for it.
     database = open_database(storage, create=True) if write else read_only(database)
     reading = wsgi(Overlay(database), artifact_store=Artifacts(database))
-    app = Router(reading, wsgi(database) if write else None)
+    styled = Styled(reading, FIGURES_FIRST + ("" if write else NO_EDITING))
+    app = Router(styled, wsgi(database) if write else None)
     with _listening(host, port) as server, quiet_optuna():
         port = server.server_port
         server.set_app(Guard(app, host, port, write=write))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +50,11 @@ class Figure:
     min_width_px: int = 280
 
 
-def to_svg(chart: AnyChart) -> str:
-    """Return a chart as the text of an SVG file."""
+def to_svg(chart: AnyChart, config: Mapping[str, Any] = PRINTED) -> str:
+    """Return a chart as the text of an SVG file, with a theme as its config."""
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(chart.properties(config=PRINTED).to_dict()))
+    return str(vl_convert.vegalite_to_svg(chart.properties(config=config).to_dict()))
 
 
 def joules_axis(ticks: int = 6, values: Sequence[float] = ()) -> alt.Axis:

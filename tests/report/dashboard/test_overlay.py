@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
@@ -103,7 +104,7 @@ def test_figures_notes_and_units_are_added_to_the_study_that_is_asked_for(shown:
     assert added["study:metric_names"] == ["energy to target [J]", "best accuracy"]
     drawn = [key for key in added if key.startswith("dashboard:plot_data:energyopt-")]
     assert len(drawn) >= 4
-    assert all(json.loads(added[key])["data"] for key in drawn)
+    assert all(json.loads(added[key])["layout"]["images"] for key in drawn)
     assert "Study small: 3 trials" in added["dashboard:note_str:0"]
     assert "Missed the target" in added["dashboard:1:note_str:0"]
     assert added["dashboard:2:note_str:0"].startswith("**Recommended.** ")
@@ -187,3 +188,19 @@ def test_another_programs_study_is_shown_as_it_is(tmp_path: Path) -> None:
         assert found.system_attrs == {}
         assert [trial.user_attrs for trial in overlay.get_all_trials(1)] == [{}, {}]
     storage.engine.dispose()
+
+
+def test_values_are_rounded_and_numbers_as_choices_in_order(tmp_path: Path) -> None:
+    storage = RDBStorage(f"sqlite:///{tmp_path / 'a.db'}")
+    study = optuna.create_study(study_name="small", storage=storage)
+    space = {
+        "lr": FloatDistribution(0.0, 1.0),
+        "batch_size": CategoricalDistribution((128, 16, 64)),
+        "momentum": CategoricalDistribution((0.123456, 0.9)),
+    }
+    params = {"lr": 0.0358927, "batch_size": 64, "momentum": 0.123456}
+    study.add_trial(optuna.create_trial(params=params, distributions=space, value=1.23456))
+    trial = Overlay(storage).get_trial(1)
+    assert trial.params == {**params, "lr": 0.03589}
+    assert trial.values == [1.235]
+    assert trial.distributions["batch_size"] == CategoricalDistribution((16, 64, 128))

@@ -19,12 +19,7 @@ from tests.report.dashboard.test_overlay import MISSED, REACHED, STOPPED, filled
 from tests.report.dashboard.test_server import Site, dashboard
 
 pytest.importorskip("optuna_dashboard")
-TITLES = (
-    "Accuracy against energy: trainings and front",
-    "Energy ledger by trial",
-    "Energy ledger:",
-    "Hypervolume over search energy",
-)
+TITLES = ("Error against energy", "Where the joules of the search went", "The same by trial")
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +68,16 @@ def test_figures_and_units_are_on_the_page_of_the_study(
         for title in TITLES:
             expect(page.locator("svg text", has_text=title).first).to_be_visible(timeout=30_000)
         expect(page.get_by_text("energy to target [J]").first).to_be_visible()
+        tops = [
+            page.locator(f"[id*='user-defined-plot:energyopt-0{n}']").bounding_box()
+            for n in range(len(TITLES))
+        ]
+        heights = [box["y"] for box in tops if box is not None]
+        assert len(heights) == len(TITLES)
+        assert heights == sorted(heights)  # in order, and above the dashboard's own figures
+        history = page.get_by_text("History", exact=True).first.bounding_box()
+        assert history is not None
+        assert history["y"] > heights[-1]
         best = page.get_by_text("Best Trial").locator("visible=true").first
         expect(best).to_be_visible()
 
@@ -100,6 +105,7 @@ def test_the_note_is_the_summary(browser: Browser, site: Site) -> None:
     with page_of(browser, f"{site.url}/note") as page:
         expect(page.get_by_text("Study small: 3 trials")).to_be_visible(timeout=30_000)
         expect(page.get_by_text("estimated by cpu-time").first).to_be_visible()
+        expect(page.locator("button:has([data-testid=EditIcon])")).to_be_hidden()
 
 
 @pytest.mark.slow
