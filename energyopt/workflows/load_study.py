@@ -25,6 +25,7 @@ from energyopt.storage.reader import read_study, study_names
 from energyopt.utils.paths import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
+    import altair as alt
     import pandas as pd
 
 
@@ -136,6 +137,28 @@ class LoadedStudy:
         front = fronts[points](self.record)
         reaches = self.record.monitor.reaches
         return tuple(point for point in front if target is None or reaches(point.accuracy, target))
+
+    def figures(self) -> dict[str, alt.LayerChart]:
+        """Return the figures of the study's report by name, in its order; a notebook draws them."""
+        from energyopt.report.html.figure import WIDTH
+        from energyopt.report.html.sections import report
+        from energyopt.report.html.theme import PRINTED
+
+        return {
+            figure.name: figure.chart.properties(width=WIDTH, title=figure.title, config=PRINTED)
+            for figure in report(self.record).figures
+        }
+
+    def plot_front(self) -> alt.LayerChart:
+        """Return the first of them: the metric against energy, and what is recommended.
+
+        Raises:
+            StudyError: If no trial has a curve.
+        """
+        figures = self.figures()
+        if "front" not in figures:
+            raise StudyError(f"study {self.name} has no curves of energy to draw yet")
+        return figures["front"]
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a data frame with a row per trial and the columns of an export's trials.csv.

@@ -15,6 +15,7 @@ import pytest
 from energyopt.analysis.pareto import curve_front, final_front
 from energyopt.errors import ConfigError, EnergyoptError, StorageError, StudyError
 from energyopt.report.export.study_folder import write_folder
+from energyopt.report.html.sections import report
 from energyopt.storage.exchange.plain import plain_study
 from energyopt.storage.reader import read_study
 from energyopt.workflows.load_study import LoadedStudy, RecommendedConfiguration, load_study
@@ -128,6 +129,13 @@ def test_its_fronts_are_those_of_the_command(toy: LoadedStudy) -> None:
     assert [point.accuracy for point in toy.front(target=best)] == [best]
     with pytest.raises(ConfigError, match="points='all' is not known; give 'curve' or 'final'"):
         toy.front(points="all")  # type: ignore[arg-type]
+
+
+def test_its_figures_are_those_of_the_report(toy: LoadedStudy) -> None:
+    assert list(toy.figures()) == [figure.name for figure in report(toy.record).figures]
+    assert toy.plot_front().to_dict()["title"] == "Error against energy"
+    with pytest.raises(StudyError, match="has no curves of energy to draw yet"):
+        LoadedStudy(replace(toy.record, trials=())).plot_front()
 
 
 def test_its_table_is_that_of_an_export(toy: LoadedStudy, exported: Path) -> None:

@@ -45,7 +45,7 @@ class Figure:
     name: str
     title: str
     description: str
-    chart: alt.LayerChart | alt.FacetChart
+    chart: alt.LayerChart
     log: bool = False
     min_width_px: int = 280
 
