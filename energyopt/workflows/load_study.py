@@ -138,7 +138,7 @@ class LoadedStudy:
         reaches = self.record.monitor.reaches
         return tuple(point for point in front if target is None or reaches(point.accuracy, target))
 
-    def figures(self) -> dict[str, alt.LayerChart]:
+    def figures(self) -> dict[str, alt.LayerChart | alt.FacetChart]:
         """Return the figures of the study's report by name, in its order; a notebook draws them."""
         from energyopt.report.html.figure import WIDTH
         from energyopt.report.html.sections import report
@@ -149,7 +149,7 @@ class LoadedStudy:
             for figure in report(self.record).figures
         }
 
-    def plot_front(self) -> alt.LayerChart:
+    def plot_front(self) -> alt.LayerChart | alt.FacetChart:
         """Return the first of them: the metric against energy, and what is recommended.
 
         Raises:

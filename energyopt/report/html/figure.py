@@ -45,7 +45,7 @@ class Figure:
     name: str
     title: str
     description: str
-    chart: alt.LayerChart
+    chart: alt.LayerChart | alt.FacetChart
     log: bool = False
     min_width_px: int = 280
 
