@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +18,10 @@ from energyopt.cli.commands._arguments import (
     number,
     spare_cpu,
 )
+from energyopt.core.study_record import StudyRecord
+
+_RELOAD_S = 10
+_WATCH_SHARE = 0.05  # of the time of a study that runs on the same machine
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,6 +42,11 @@ def parser() -> argparse.ArgumentParser:
         nargs=2,
         metavar=("ACROSS", "DOWN"),
         help="parameters of the map of energy (default: two that were searched on a grid)",
+    )
+    command.add_argument(
+        "--watch",
+        action="store_true",
+        help="write it again while the study changes, until Ctrl-C; the page reloads itself",
     )
     add_reuse(command)
     derived = command.add_argument_group(
@@ -68,11 +80,33 @@ def run(args: argparse.Namespace) -> None:
 
     study = study_at(args.storage, args.study)
     check_target(study, args.target)
-    factors = Factors.of(study.plans, vars(args))
     folder = report_dir(study.name) if args.out is None else args.out
-    force = args.force or args.out is None
-    check_empty(folder, force=force)
-    content = report(study, args.target, reuse=args.reuse, factors=factors, over=args.over)
-    page = write_report(content, folder, force=force, remove_older=args.out is None)
-    counts = f"{len(content.figures)} figures and {len(content.grids)} tables beside it"
-    say(Console(), f"{page}  ({counts})")
+    check_empty(folder, force=args.force or args.out is None)
+
+    def write(study: StudyRecord, *, reload_s: int | None = None) -> None:
+        factors = Factors.of(study.plans, vars(args))
+        content = report(study, args.target, reuse=args.reuse, factors=factors, over=args.over)
+        content = replace(content, reload_s=reload_s)
+        page = write_report(content, folder, force=True, remove_older=args.out is None)
+        counts = f"{len(content.figures)} figures and {len(content.grids)} tables beside it"
+        say(Console(), f"{page}  ({counts})")
+
+    if args.watch:
+        _watch(study, lambda: study_at(args.storage, args.study), write)
+    else:
+        write(study)
+
+
+def _watch(study: StudyRecord, read: Callable[[], StudyRecord], write: Callable[..., None]) -> None:
+    """Write a report when its study has changed, until interrupted; it takes little of the time."""
+    try:
+        while True:
+            began_s = time.monotonic()
+            write(study, reload_s=_RELOAD_S)
+            written = study
+            while study == written:
+                took_s = time.monotonic() - began_s
+                time.sleep(max(_RELOAD_S, took_s / _WATCH_SHARE))
+                began_s, study = time.monotonic(), read()
+    except KeyboardInterrupt:
+        write(read())  # the last state, in a page that does not reload any more

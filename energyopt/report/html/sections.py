@@ -81,6 +81,7 @@ class Report:
         ranking: Energy of each trial to any target.
         sections: Its parts, in order.
         files: Tables that are only files, not on the page.
+        reload_s: After how many seconds the page loads itself again; None for never.
     """
 
     study: StudyRecord
@@ -90,6 +91,7 @@ class Report:
     ranking: tuple[Ranked, ...]
     sections: tuple[Section, ...]
     files: tuple[Grid, ...]
+    reload_s: int | None = None
 
     @property
     def figures(self) -> list[Figure]:
