@@ -267,7 +267,8 @@ def _short_name(point: FrontPoint) -> str:
 
 
 def _default(summary: Summary) -> str:
-    return "the nearest to the default" if summary.default_setup.is_nearest else "the default"
+    nearest = summary.default_setup.is_nearest
+    return "the configuration nearest to the default" if nearest else "the default"
 
 
 def _at_least(answer: Recommendation) -> str:

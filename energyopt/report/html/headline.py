@@ -18,7 +18,7 @@ from energyopt.core.estimate import Estimate, carried_digits, rounded
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
-from energyopt.core.units import accuracy, count, joules, percent
+from energyopt.core.units import accuracy, count, joules, percent, quantity
 from energyopt.core.window_quality import energy_unit
 from energyopt.report.account_view import break_even_interval, counted, trainings_text
 from energyopt.report.answer_view import answer_text
@@ -26,12 +26,13 @@ from energyopt.report.console import training_words
 from energyopt.report.html.tables import (
     Column,
     Grid,
-    energy_column,
     make_grid,
     metric_column,
     number_column,
 )
 from energyopt.search.schedule import params_key
+
+_LEAD = ("Recommended", "Confidence", "Best so far", "Caution")  # the cards say the rest
 
 _KINDS = {
     "measured": "These joules were read from sensors",
@@ -82,7 +83,7 @@ def answer(
     program, words = ("", ()) if best is None else training_words(best, summary.app)
     return Answer(
         headline=f"{text.headline}.",
-        lead=(*text.lines, *_lead(study, summary)),
+        lead=(*(line for line in text.lines if line.startswith(_LEAD)), *_lead(study, summary)),
         cards=tuple(_cards(summary, best, confirmed)),
         overrides=() if best is None else best.overrides,
         command=" ".join([program, *map(shell_word, words)]),
@@ -211,6 +212,12 @@ class _Row:
     high_j: float | None = None
     accuracy: float | None = None
 
+    @property
+    def digits(self) -> int:
+        """Significant digits of the energy that its interval carries."""
+        ends = (end if end is not None else self.energy_j for end in (self.low_j, self.high_j))
+        return carried_digits(self.energy_j, *ends)
+
 
 def _rows(summary: Summary, best: FrontPoint | None) -> Iterator[_Row]:
     """Yield the energies of the configurations, of the search, and what is saved."""
@@ -237,11 +244,14 @@ def _training(name: str, energy: Estimate, point: FrontPoint) -> _Row:
 def _energies(summary: Summary, rows: Sequence[_Row], factors: Factors) -> Grid:
     """Return the energies as a table, with columns for carbon and price if configured."""
     monitor, savings = summary.monitor, summary.against_default
+    digits = {row.energy_j: row.digits for row in rows}
+    end, ends = partial(quantity, unit="J", digits=2), (("low_j", "from"), ("high_j", "to"))
     columns = [
         Column("of", "energy of", lambda row: row.name),
-        energy_column("energy_j", "joules"),
-        energy_column("low_j", "from"),
-        energy_column("high_j", "to"),
+        number_column(
+            "energy_j", "joules", text=lambda value_j: quantity(value_j, "J", digits[value_j])
+        ),
+        *(number_column(key, title, text=end) for key, title in ends),
         metric_column(monitor, monitor.name, monitor.name, lambda row: row.accuracy),
         number_column(
             "energy_wh",
