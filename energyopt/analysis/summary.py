@@ -53,6 +53,8 @@ TrialOutcome = Literal["reached", "missed", "stopped", "failed", "lost"]
 reached a lower target). `lost`: interrupted or crashed.
 """
 
+_INTERRUPTED = "interrupted"  # the reason of a trial that a signal ended
+
 OPEN = ("running", "paused", "waiting")
 """States of trials that are not over."""
 _WITHOUT_RESULT: dict[str, TrialOutcome] = {"failed": "failed", "pruned": "stopped"}
@@ -67,13 +69,15 @@ class Counts:
         outcomes: Finished trials by outcome, for the target.
         diverged: Trials whose metric or loss became NaN or infinite.
         paused_there: Paused trials that reached the target.
-        failure: Why the last trial that failed did.
+        failed: Trials that failed; those that were interrupted are trained again.
+        failure: Why the last of them did.
     """
 
     states: Mapping[str, int]
     outcomes: Mapping[TrialOutcome, int]
     diverged: int = 0
     paused_there: int = 0
+    failed: int = 0
     failure: str = ""
 
     @property
@@ -313,7 +317,8 @@ def trial_outcome(trial: TrialRecord, target: float | None) -> TrialOutcome | No
 
 
 def _count(study: StudyRecord, outcomes: Mapping[int, TrialOutcome | None]) -> Counts:
-    failures = [t.reason for t in study.trials if outcomes[t.number] == "failed" and t.reason]
+    failed = [t for t in study.trials if outcomes[t.number] == "failed"]
+    reasons = [t.reason for t in failed if t.reason != _INTERRUPTED]
     return Counts(
         states=dict(Counter(str(trial.state) for trial in study.trials)),
         outcomes=dict(Counter(outcome for outcome in outcomes.values() if outcome is not None)),
@@ -321,7 +326,8 @@ def _count(study: StudyRecord, outcomes: Mapping[int, TrialOutcome | None]) -> C
         paused_there=sum(
             t.state == "paused" and outcomes[t.number] == "reached" for t in study.trials
         ),
-        failure=failures[-1] if failures else "",
+        failed=len(reasons),
+        failure=reasons[-1] if reasons else "",
     )
 
 

@@ -149,7 +149,7 @@ def _without_answer(summary: Summary) -> tuple[str, str]:
     if counts.trials == counts.diverged:
         all_of = "The only trial" if is_one else f"All {counts.trials} trials"
         return f"{all_of} diverged before {target}", ""
-    if counts.trials == counts.outcomes.get("failed"):
+    if counts.trials == counts.failed:
         return f"No trial reached {target}: {_failed(summary)}", ""
     none = "The only trial did not reach" if is_one else f"None of {counts.trials} trials reached"
     if best is None:
@@ -234,7 +234,7 @@ def _cautions(summary: Summary) -> Iterator[str]:
     if answer is not None and answer.reached < answer.trainings:
         missed = answer.trainings - answer.reached
         yield f"it missed the target in {missed} of {count(answer.trainings, 'training')}"
-    if counts.outcomes.get("failed") and counts.outcomes["failed"] < counts.trials:
+    if 0 < counts.failed < counts.trials:
         yield _failed(summary)
     if counts.diverged and counts.diverged < counts.trials:
         yield f"{counts.diverged} of {count(counts.trials, 'trial')} diverged"
@@ -248,8 +248,7 @@ def _cautions(summary: Summary) -> Iterator[str]:
 
 def _failed(summary: Summary) -> str:
     counts = summary.counts
-    n_failed = counts.outcomes.get("failed", 0)
-    which = "all of" if n_failed == counts.trials else f"{n_failed} of"
+    which = "all of" if counts.failed == counts.trials else f"{counts.failed} of"
     because = f" ({' '.join(counts.failure.split())})" if counts.failure else ""
     return f"{which} {count(counts.trials, 'trial')} failed{because}"
 

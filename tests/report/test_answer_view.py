@@ -124,6 +124,11 @@ def test_what_is_to_be_known_of_it_is_said(toy: StudyRecord, says: str) -> None:
     assert says in " ".join(answer_text(summarize(toy)).lines)
 
 
+def test_an_interrupted_trial_has_not_failed() -> None:
+    cut = replace(trial(1, state="failed"), reason="interrupted")
+    assert "failed" not in " ".join(answer_text(summarize(study([DEFAULT, cut]))).lines)
+
+
 def test_what_was_confirmed_is_recommended_over_what_was_expected() -> None:
     toy = confirmed((16.0, 8.0), (17.0, 8.5), (15.0, 8.0))
     answer = summarize(toy).answer
