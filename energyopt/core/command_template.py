@@ -116,6 +116,24 @@ def training_command(
     return text, tuple(words)
 
 
+def refusal_to_train(name: str, app: str | None, params: Mapping[str, Any], variable: str) -> str:
+    """Say why a training of another app's study is not run: a database may not name what runs.
+
+    Args:
+        name: The study's name.
+        app: The command of the app, as the study keeps it.
+        params: The searched values; empty if no training was chosen.
+        variable: See `training_command`.
+    """
+    if CommandTemplate.of_app(app) is None:
+        return f"study {name} is another app's; run that app to train it again"
+    reason = f"study {name} is of a command, and nothing that a database names is run"
+    if not params:
+        return f"{reason}; `recommend {name}` shows the command to paste"
+    program, words = training_command(str(app), (), params, variable)
+    return f"{reason}; paste it: {' '.join([program, *map(shell_word, words)])}"
+
+
 def shell_word(word: str) -> str:
     """Return a word quoted for a shell, on one line: bash and zsh read its line breaks."""
     if word.isprintable():

@@ -12,6 +12,8 @@ from rich.text import Text
 from energyopt.analysis.confirmation_stats import confirmed_setups
 from energyopt.analysis.pareto import check_target
 from energyopt.analysis.ranking import advise
+from energyopt.core.command_template import refusal_to_train
+from energyopt.core.run_context import VARIABLE
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.core.units import joules
 from energyopt.errors import StudyError
@@ -86,7 +88,7 @@ def finalists(study: StudyRecord, request: ConfirmRequest) -> list[TrialRecord]:
         StudyError: If there are fewer than two.
     """
     if study.target is None or study.app is not None:
-        raise StudyError(f"study {study.name} is another app's; run that app to train it again")
+        raise StudyError(refusal_to_train(study.name, study.app, {}, VARIABLE))
     target = study.target if request.target is None else request.target
     # A crashed default trial is repeated under a new number, so take the last one. One that never
     # started has no overrides.

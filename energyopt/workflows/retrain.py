@@ -17,8 +17,10 @@ from energyopt.analysis.pareto import (
 )
 from energyopt.analysis.summary import summarize
 from energyopt.config.trial_factory import TrialFactory
+from energyopt.core.command_template import refusal_to_train
 from energyopt.core.journal import NAME
 from energyopt.core.protocols import Paradigm, SupportsSave, SupportsTest
+from energyopt.core.run_context import VARIABLE
 from energyopt.core.study_record import StudyRecord, TrialRecord
 from energyopt.errors import ConfigError, StorageError, StudyError
 from energyopt.jobs.app_config import compose_here, folders_here
@@ -121,7 +123,7 @@ def find_trial(study: StudyRecord, request: RetrainRequest) -> TrialRecord:
         last = len(study.trials) - 1
         raise StudyError(f"study {study.name} has no trial {number}; its trials are 0 to {last}")
     if study.target is None or study.app is not None:
-        raise StudyError(f"study {study.name} is another app's; run that app to train it again")
+        raise StudyError(refusal_to_train(study.name, study.app, trial.params, VARIABLE))
     return trial if request.trial is not None else without_trial_seeds(trial)
 
 

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyopt.core.command_template import CommandTemplate, shell_word, training_command
+from energyopt.core.command_template import (
+    CommandTemplate,
+    refusal_to_train,
+    shell_word,
+    training_command,
+)
 from energyopt.errors import ConfigError
 
 WORD = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -68,6 +73,13 @@ def test_a_shell_reads_a_word_as_it_is_on_one_line(word: str) -> None:
         ["bash", "-c", f"printf %s {typed}"], capture_output=True, check=True, text=True
     )
     assert ran.stdout == word
+
+
+def test_what_a_database_names_is_shown_and_not_run() -> None:
+    app = CommandTemplate(("python", "train.py", "{lr}")).to_app()
+    assert refusal_to_train("a", app, {"lr": 3}, "RUN").endswith("paste it: python train.py 3")
+    assert "`recommend a` shows the command" in refusal_to_train("a", app, {}, "RUN")
+    assert "run that app" in refusal_to_train("a", "python a.py", {"lr": 3}, "RUN")
 
 
 def test_a_hydra_app_takes_overrides() -> None:
