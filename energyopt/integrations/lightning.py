@@ -82,11 +82,7 @@ class EnergyCallback(LoopCallback, Callback):
         if self._loop.is_over:
             return
         self._trainer = trainer
-        if trainer.world_size > 1:
-            raise ConfigError(
-                f"EnergyCallback meters one process, and this fit has {trainer.world_size}; use "
-                "Trainer(devices=1)"
-            )
+        self._loop.check_ranks(trainer.world_size, "Trainer(devices=1)")
         if self._loop.run.start_epoch and not self._takes_checkpoint:
             raise ConfigError(
                 "a paused fit resumes from callback.ckpt_path: "

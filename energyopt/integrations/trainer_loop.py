@@ -71,6 +71,23 @@ class TrainerLoop:
         """True if the training ends for good once the body has ended."""
         return self.run.pending is not None and not self.is_pausing
 
+    def check_ranks(self, size: int, otherwise: str) -> None:
+        """Check that the run knows of all processes of the training.
+
+        Args:
+            size: Their number.
+            otherwise: What trains in one process.
+
+        Raises:
+            ConfigError: If it does not: the trainer starts them itself.
+        """
+        if size != self.run.session.ranks.size:
+            raise ConfigError(
+                f"this training has {size} processes, and its Run knows of "
+                f"{self.run.session.ranks.size}; start it by `torchrun --nproc-per-node {size}`, "
+                f"or use {otherwise}"
+            )
+
     def begin(self) -> None:
         """End the loading; the random generators stay as they are."""
         with _random_kept():
@@ -151,10 +168,11 @@ class TrainerLoop:
         """
         assert self.run.folder is not None  # noqa: S101  # else it does not pause
         folder = self.run.folder / PAUSE_FOLDER
-        folder.mkdir(exist_ok=True)
-        for path in folder.iterdir():
-            if path != self.run.session.resumed_checkpoint:
-                _remove(path)
+        if self.run.session.ranks.is_first:
+            folder.mkdir(exist_ok=True)
+            for path in folder.iterdir():
+                if path != self.run.session.resumed_checkpoint:
+                    _remove(path)
         return folder / name
 
     def _forget_checkpoints(self) -> None:

@@ -84,11 +84,7 @@ class EnergyCallback(LoopCallback, TrainerCallback):
                 "a paused training resumes from callback.checkpoint: "
                 "trainer.train(resume_from_checkpoint=callback.checkpoint)"
             )
-        if args.world_size > 1:
-            raise ConfigError(
-                f"EnergyCallback meters one process, and this training has {args.world_size}; "
-                "train with one"
-            )
+        self._loop.check_ranks(args.world_size, "one process")
         self._state = state
         per_device = args.per_device_train_batch_size * args.gradient_accumulation_steps
         self._samples_per_step = per_device * max(args.n_gpu, 1)
@@ -154,8 +150,9 @@ class EnergyCallback(LoopCallback, TrainerCallback):
         """Pause, now that the trainer has written its checkpoint."""
         if self._loop.is_pausing:
             written = Path(args.output_dir, f"checkpoint-{state.global_step}")
-            self._written = self._loop.checkpoint_path(written.name)
-            _take(written, self._written)
+            path = self._written = self._loop.checkpoint_path(written.name)
+            # By rank 0, once all have written their part.
+            self._loop.run.session.ranks.share("its checkpoint", {}, lambda _: _take(written, path))
             self._loop.advance()
 
     def on_log(

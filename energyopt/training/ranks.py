@@ -47,7 +47,7 @@ def own_rank() -> tuple[int, int]:
         ConfigError: If the ranks are on several machines.
     """
     size = int(_number("WORLD_SIZE", "1"))
-    rank = int(_number("RANK", _number("LOCAL_RANK", "-1")))
+    rank = int(_number("RANK", "-1"))
     torch = sys.modules.get("torch")
     group = getattr(torch, "distributed", None)
     if group is not None and group.is_available() and group.is_initialized():

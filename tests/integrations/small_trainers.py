@@ -84,7 +84,8 @@ def _module(has_plateau: bool) -> Any:
             return loss
 
         def validation_step(self, batch: Any, _: int) -> None:
-            self.log("val_loss", nn.functional.mse_loss(self.network(batch[0]), batch[1]))
+            loss = nn.functional.mse_loss(self.network(batch[0]), batch[1])
+            self.log("val_loss", loss, sync_dist=True)
 
         def configure_optimizers(self) -> Any:
             optimizer = torch.optim.Adam(self.parameters(), 0.01)

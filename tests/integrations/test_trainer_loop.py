@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ import pytest
 from energyopt.errors import ConfigError, RunPaused, TrialError
 from energyopt.integrations.trainer_loop import TO_TARGET_J, TRAINED_J, TrainerLoop
 from energyopt.training.run_process import end_open_run
+from tests.conftest import ROOT
+from tests.integrations.small_trainers import need_trainer
 from tests.training.runs import EPOCH_J, EVALUATION_J, ToyTraining, enter_study, record
 
 
@@ -114,3 +119,24 @@ def test_a_metric_that_there_is_not_is_refused_with_the_near_one() -> None:
     )
     with pytest.raises(ConfigError, match=says):
         loop.metric({"val_loss": 1.0, "train_loss": 2.0})
+
+
+def test_processes_that_the_trainer_starts_itself_are_refused() -> None:
+    loop, _ = loop_of(ToyTraining())
+    loop.check_ranks(1, "one process")
+    with pytest.raises(ConfigError, match=r"has 2 processes, .*torchrun --nproc-per-node 2"):
+        loop.check_ranks(2, "one process")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", ["lightning", "transformers"])
+def test_a_fit_over_two_processes_pauses_and_resumes_bit_for_bit(
+    trainer: str, tmp_path: Path
+) -> None:
+    need_trainer(trainer)
+    command = [sys.executable, "-m", "tests.integrations.ranked_fits", trainer, str(tmp_path)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    whole, pieces = json.loads((tmp_path / "curves.json").read_text())
+    assert pieces == whole
+    assert whole[1] == [128, 256, 384]  # samples of both

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,12 @@ from energyopt.core.journal import read_result
 from energyopt.core.run_context import VARIABLE, RunContext
 from energyopt.core.trial_result import TrialResult
 from energyopt.training.run import Run
+from energyopt.training.run_process import call_task
 from tests.toys import Counter, ToyMeter
 
 LOADING_J, EPOCH_J, EVALUATION_J = 64.0, 100.0, 16.0
+
+Job = Callable[[int], Any]
 
 
 def enter_study(patch: pytest.MonkeyPatch, folder: Path, **context: Any) -> None:
@@ -27,6 +34,31 @@ def record(folder: Path) -> TrialResult:
     result = read_result(folder)
     assert result is not None
     return result
+
+
+def ranked(job: Job, size: int = 2) -> list[str]:
+    """Run a job in forked ranks. Returns what each returned, as JSON, or its error."""
+    readers = []
+    for rank in range(size):
+        end, writer = os.pipe()
+        if not os.fork():
+            names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+            os.environ.update({name: str(number) for name, number in names.items()})
+            try:
+                told = json.dumps(call_task(job, rank))
+            except BaseException as error:
+                told = f"{type(error).__name__}: {error}"
+                if not isinstance(error, Exception):
+                    traceback.print_exc()
+            os.write(writer, told.encode())
+            os._exit(0)
+        os.close(writer)
+        readers.append(os.fdopen(end))
+    ends = [reader.read() for reader in readers]
+    for reader in readers:
+        reader.close()
+        os.wait()
+    return ends
 
 
 class ToyTraining:

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,17 @@ from energyopt.errors import ConfigError
 from energyopt.training import ranks as module
 from energyopt.training.ranks import own_rank, train_alone
 from energyopt.training.run import Run
-from energyopt.training.run_process import call_task
 from tests.fake_nvml import FakeNvml
 from tests.toys import Counter, ToyMeter
-from tests.training.runs import EPOCH_J, LOADING_J, ToyTraining, enter_study, record
-
-Job = Callable[[int], Any]
+from tests.training.runs import (
+    EPOCH_J,
+    LOADING_J,
+    Job,
+    ToyTraining,
+    enter_study,
+    ranked,
+    record,
+)
 
 
 class OwnMeter(ToyMeter):
@@ -52,30 +56,6 @@ def _a_launch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MASTER_ADDR", str(tmp_path))
     monkeypatch.setenv("MASTER_PORT", "1")
-
-
-def ranked(job: Job, size: int = 2) -> list[str]:
-    """Run a job in forked ranks. Returns what each returned, as JSON, or its error."""
-    readers = []
-    for rank in range(size):
-        end, writer = os.pipe()
-        if not os.fork():
-            os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_WORLD_SIZE=str(size))
-            try:
-                told = json.dumps(call_task(job, rank))
-            except BaseException as error:
-                told = f"{type(error).__name__}: {error}"
-                if not isinstance(error, Exception):
-                    traceback.print_exc()
-            os.write(writer, told.encode())
-            os._exit(0)
-        os.close(writer)
-        readers.append(os.fdopen(end))
-    ends = [reader.read() for reader in readers]
-    for reader in readers:
-        reader.close()
-        os.wait()
-    return ends
 
 
 def toy_run(rank: int, folder: Path, **more: Any) -> list[float]:
