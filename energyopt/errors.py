@@ -82,6 +82,8 @@ class StudyError(EnergyoptError):
 class TrialsFailedError(StudyError):
     """Most trials of a study failed, or so many that its run was ended."""
 
+    exit_code = 3
+
 
 class LeaseLostError(StudyError):
     """Another run has declared this one dead, and closed its trials."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from energyopt import __version__
 from energyopt.cli.commands import COMMAND_NAME, COMMANDS
 from energyopt.cli.commands import run as run_command
+from energyopt.utils.failure import FULL_ERROR
 from energyopt.utils.files import private_files
 from energyopt.utils.paths import PLUGINS, STORAGE_VARIABLE, conf_dir
 from energyopt.utils.text import wrapped
@@ -22,14 +23,12 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _USER_ERROR = 2
-_TRIALS_FAILED = 3
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
-_FULL_ERROR = "HYDRA_FULL_ERROR"
 _BYPASS = "HYDRA_INSTANTIATE_ALLOWLIST_OVERRIDE"
 _DRY_RUN = "--dry-run"
 _OLD_REUSE = frozenset({"reuse", "+reuse", "++reuse", "--reuse", "hydra.sweeper.reuse"})
-_full_error = os.environ.get(_FULL_ERROR) == "1"  # read before _run_hydra() sets it
+_full_error = os.environ.get(FULL_ERROR) == "1"  # read before _run_hydra() sets it
 
 
 def script() -> NoReturn:
@@ -122,7 +121,7 @@ def _exit_with(error: Exception) -> NoReturn:
         sys.stderr.write(f"{frames_of(error)}\n")
     _print_message(explain(error))
     is_of_trials = isinstance(error.__cause__, TrialsFailedError)  # Hydra's plugin wraps it
-    sys.exit(_TRIALS_FAILED if is_of_trials else _USER_ERROR)
+    sys.exit(TrialsFailedError.exit_code if is_of_trials else _USER_ERROR)
 
 
 def _print_message(message: str) -> None:
@@ -161,17 +160,17 @@ def run_hydra(
     show_all_frames(_full_error)
     _share_config_store()
     app = hydra.main(version_base="1.3", config_path=config_path, **options)(task)
-    previous = os.environ.get(_FULL_ERROR)
+    previous = os.environ.get(FULL_ERROR)
     # Makes Hydra raise errors, which main() prints, instead of printing them itself and exiting.
-    os.environ[_FULL_ERROR] = "1"
+    os.environ[FULL_ERROR] = "1"
     try:
         with private_files(), _filled_help():
             app()
     finally:
         if previous is None:
-            del os.environ[_FULL_ERROR]
+            del os.environ[FULL_ERROR]
         else:
-            os.environ[_FULL_ERROR] = previous
+            os.environ[FULL_ERROR] = previous
 
 
 def _share_config_store() -> None:

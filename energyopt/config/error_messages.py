@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 
 from hydra.errors import OverrideParseException
 
 from energyopt.errors import EnergyoptError
+from energyopt.utils.failure import FULL_ERROR
 from energyopt.utils.paths import conf_dir
 from energyopt.utils.text import near_word
 
-_HINT = "HYDRA_FULL_ERROR=1 shows where"
+_HINT = f"{FULL_ERROR}=1 shows where"
 
 
 def explain(error: BaseException, *, is_own_app: bool = True) -> str:
@@ -137,6 +139,18 @@ def _missing(match: re.Match[str], _text: str) -> str:
     return f"{match['key']} has no value; set it with {match['key']}=..."
 
 
+def _broken_reference(match: re.Match[str], text: str) -> str:
+    """Return the message for an interpolation; OmegaConf often does not say where it is."""
+    interpolation = f"${{{match['key']}}}"
+    place = re.search(r"full_key: (?P<key>\S+)", text)
+    words = [word for word in sys.argv[1:] if interpolation in word]
+    where = place["key"] if place else words[0] if words else "the config"
+    return (
+        f"{where}: {interpolation} refers to the key {match['key']}, which does not exist; give a "
+        "value, or the name of a key that --cfg job lists"
+    )
+
+
 _Translations = Mapping[str, Callable[[re.Match[str], str], str]]
 
 _OF_OUR_CONFIGS: _Translations = {
@@ -148,5 +162,6 @@ _OF_ALL_CONFIGS: _Translations = {
     r"Could not find '(?P<path>[^']+/[^']+)'": _unknown_option,
     r"Cannot find primary config '(?P<name>[^']+)'": _unknown_config,
     r"Missing mandatory value: (?P<key>\S+)": _missing,
+    r"Interpolation key '(?P<key>[^']+)' not found": _broken_reference,
     r"Sweep parameters '(?P<word>.*?)' requires --multirun": _without_m,
 }

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from energyopt.config.trust import targets_in, trusted_target
 from energyopt.errors import ConfigError, EnergyoptError
 from energyopt.utils.missing_packages import describe_import_error
-from energyopt.utils.text import did_you_mean
+from energyopt.utils.text import did_you_mean, first_line
 
 Injected = Mapping[str, Callable[[], Any]]
 """Constructor arguments by name; each is made only if a constructor has the parameter."""
@@ -94,10 +94,9 @@ def _constructor_errors(key: str, options: Mapping[str, Any]) -> Iterator[None]:
             "function that takes its options as arguments"
         ) from error
     except Exception as error:
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
         arguments = {name: value for name, value in options.items() if not name.startswith("_")}
         raise ConfigError(
-            f"{key} ({options['_target_']}) cannot be built with {arguments}: {message}"
+            f"{key} ({options['_target_']}) cannot be built with {arguments}: {first_line(error)}"
         ) from error
 
 
@@ -120,8 +119,7 @@ def plain(key: str, node: Any) -> Any:
     try:
         return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        message = str(error).splitlines()[0]
-        raise ConfigError(f"{key}: {message}; set it on the command line") from error
+        raise ConfigError(f"{key}: {first_line(error)}; set it on the command line") from error
     except ValueError as error:  # not a config node
         raise ConfigError(f"{key}={node} is not a group of options") from error
 
@@ -135,7 +133,7 @@ def value(key: str, node: DictConfig, name: str) -> Any:
     try:
         content = node[name]
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{key}: {first_line(error)}") from error
     return plain(key, content) if OmegaConf.is_config(content) else content
 
 

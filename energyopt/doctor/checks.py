@@ -12,10 +12,11 @@ from energyopt.config.error_messages import explain
 from energyopt.doctor.records import Check, Level
 from energyopt.errors import EnergyoptError
 from energyopt.hardware.nvml import PERMISSION_REMEDY
+from energyopt.utils.failure import FULL_ERROR
 
 T = TypeVar("T")
 
-_REPORT = "HYDRA_FULL_ERROR=1 shows where; if no installation is broken, please report it"
+_REPORT = f"{FULL_ERROR}=1 shows where; if no installation is broken, please report it"
 
 
 class Checks(list[Check]):
@@ -57,7 +58,7 @@ class Checks(list[Check]):
         # Only here: drivers, daemons and a user's own meter may raise any error, and the failure
         # of one probe must not hide the results of the others.
         except Exception as error:
-            if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            if os.environ.get(FULL_ERROR) == "1":
                 raise
             lines = str(error).splitlines() or ["no message"]
             self.add("FAIL", name, f"{type(error).__name__}: {lines[0]}", _REPORT)

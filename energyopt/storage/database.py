@@ -35,6 +35,7 @@ from energyopt.storage.database_server import (
 )
 from energyopt.utils import failpoints
 from energyopt.utils.locks import locked_folder
+from energyopt.utils.text import first_line
 
 _SQLITE_HEADER_BYTES = 100
 _BUSY_TIMEOUT_S = 60
@@ -258,7 +259,7 @@ def storage_errors(url: str) -> Iterator[None]:
             cause = cause.__cause__
             is_temporary = is_temporary or isinstance(cause, _TEMPORARY)
         original = getattr(cause, "orig", None) or cause
-        text = _first_line(original)
+        text = first_line(original)
         if getattr(original, "sqlstate", None) == _LOCK_TIMEOUT:
             text += ": another run holds it, which is stopped or cut from the server"
         if "disk is full" in text:
@@ -282,11 +283,6 @@ def driver_errors(url: str) -> Iterator[None]:
             f"storage {masked(url)} cannot be used: {error}; "
             "pip install 'energyopt[postgres]' brings what PostgreSQL takes"
         ) from error
-
-
-def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _check_path(file: Path, *, create: bool) -> None:

@@ -30,6 +30,7 @@ from energyopt.utils import failpoints
 from energyopt.utils.digests import check_digest, with_digest
 from energyopt.utils.files import private_files
 from energyopt.utils.locks import holder_of, locked_file
+from energyopt.utils.text import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -127,10 +128,9 @@ def read_weights(path: Path, key: str) -> tuple[State, str]:
             return _load_weights(path), digest
         data: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the readers do not document what they raise
-        message = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"{key}={path} cannot be read as weights: {message}; tensors by name are allowed, and "
-            "no code: save model.state_dict(), or a .safetensors file"
+            f"{key}={path} cannot be read as weights: {first_line(error)}; tensors by name "
+            "are allowed, and no code: save model.state_dict(), or a .safetensors file"
         ) from error
     if isinstance(data, Mapping) and isinstance(data.get("state_dict"), Mapping):
         data = data["state_dict"]
@@ -216,8 +216,7 @@ def _load(entry: Path, inputs: str) -> tuple[State, UpfrontCost] | None:
     except DamagedFileError:
         raise
     except Exception as error:  # the readers do not document what they raise
-        message = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DamagedFileError(f"{entry} cannot be read: {message}") from error
+        raise DamagedFileError(f"{entry} cannot be read: {first_line(error)}") from error
 
 
 def _check_record(record: dict[str, Any], entry: Path, inputs: str) -> None:

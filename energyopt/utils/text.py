@@ -25,6 +25,12 @@ def wrapped(line: str, width: int) -> list[str]:
     ) or [""]
 
 
+def first_line(error: object) -> str:
+    """Return the first line of an error's message; the name of its type if it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def near_word(word: str, words: Iterable[str]) -> str | None:
     """Return the nearest of some words; None if none is near."""
     return next(iter(difflib.get_close_matches(word, list(words), n=1)), None)

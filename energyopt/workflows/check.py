@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from energyopt.core.metric import Monitor
 from energyopt.errors import ConfigError
 from energyopt.jobs.app_config import compose_here, folders_here
 from energyopt.utils.paths import conf_dir
+from energyopt.utils.text import near_word
 
 Kind = Literal["paradigm", "task", "model", "meter", "objective", "rule", "schedule"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -264,8 +264,8 @@ _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
 def _unknown_key(name: str, key: str, arguments: Sequence[str], keys: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, [*arguments, *keys], n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = near_word(key, [*arguments, *keys])
+    hint = f"did you mean {near}? " if near else ""
     takes = ", ".join(arguments) or "no arguments"
     return (
         f"{key}: neither an argument of {name} nor a key of the config; {hint}{name} takes "

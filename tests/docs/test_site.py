@@ -148,10 +148,11 @@ def test_the_environment_is_that_of_the_code() -> None:
 
 def test_exit_codes_are_those_of_the_code() -> None:
     from energyopt.cli import main as cli
+    from energyopt.errors import TrialsFailedError
     from energyopt.utils.signals import Interrupted
 
     page = (DOCS / "reference/exit-codes.md").read_text()
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
     signals = {Interrupted(number).exit_code for number in (1, 2, 15)}
-    own = {cli._USER_ERROR, cli._TRIALS_FAILED, cli._BROKEN_PIPE, cli._INTERRUPTED}
+    own = {cli._USER_ERROR, TrialsFailedError.exit_code, cli._BROKEN_PIPE, cli._INTERRUPTED}
     assert codes == {0, 1} | own | signals

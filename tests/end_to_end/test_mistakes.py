@@ -55,6 +55,10 @@ from tests.conftest import (
         (["-m", "lr=interval(0.1,1)", "study=../x"], "study='../x' is not a name"),
         (["-m", "lr=interval(0.1,1)", "model=mlp", "task=har", "model.width=0"], "width"),
         (["-m", *SPACE, "storage='postgresql://me:secret@host/db'"], "ENERGYOPT_STORAGE instead"),
+        (
+            ["-m", *SPACE, "n_trials=${gone}"],
+            "n_trials=${gone}: ${gone} refers to the key gone, which does not exist",
+        ),
         (["show", "gone"], "there is no study database studies/energyopt.db"),
         (["show"], "the following arguments are required: study"),
         (["pareto", "x", "--target", "nan"], "must be a finite number, got nan"),

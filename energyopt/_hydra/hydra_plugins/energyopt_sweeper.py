@@ -43,7 +43,7 @@ class SweeperTarget(StringNode):
         return copied
 
 
-_ERROR, _TRIALS_FAILED = 1, 3  # exit codes: that of Hydra, and one of ours
+_ERROR = 1  # exit code of Hydra
 
 
 class EnergyoptSweeper(Sweeper):
@@ -78,7 +78,7 @@ class EnergyoptSweeper(Sweeper):
         from energyopt.errors import EnergyoptError, TrialsFailedError
         from energyopt.sweep.key_names import in_keys_of
         from energyopt.sweep.sweeper import StudySweeper
-        from energyopt.utils.failure import attached_traceback
+        from energyopt.utils.failure import FULL_ERROR, attached_traceback
 
         job = None
         try:
@@ -95,10 +95,10 @@ class EnergyoptSweeper(Sweeper):
             if app is not None:
                 raise CompactHydraException(text) from error
             # Hydra would add that HYDRA_FULL_ERROR shows more; it adds nothing to a whole sentence.
-            if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            if os.environ.get(FULL_ERROR) == "1":
                 traceback.print_exception(error)
             sys.stderr.write(f"{text}\n")
-            sys.exit(_TRIALS_FAILED if isinstance(error, TrialsFailedError) else _ERROR)
+            sys.exit(error.exit_code if isinstance(error, TrialsFailedError) else _ERROR)
         if job is not None:
             job.run()
 
