@@ -22,7 +22,9 @@ from energyopt.core.units import joules, roughly, setup, time_left
 from energyopt.core.window_quality import SHORT_ESTIMATE
 from energyopt.report.console import drawn_over, printable, say, say_code
 from energyopt.report.flags import explain_flag
-from energyopt.report.sentences import source_lines
+from energyopt.report.notebook import NotebookView
+from energyopt.report.sentences import params_text, source_lines
+from energyopt.report.tables import rows_of
 from energyopt.report.trial_lines import (
     Running,
     best_line,
@@ -52,6 +54,7 @@ class Progress:
         every_s: Time between two lines of a log, in s.
         draws: Whether it may draw; a job that prints to the terminal, or reads from it, needs it
             for itself.
+        table: Returns what a notebook shows instead; None for lines there.
     """
 
     def __init__(
@@ -62,14 +65,17 @@ class Progress:
         every_s: float = _LINE_EVERY_S,
         *,
         draws: bool = True,
+        table: Callable[[], RenderableType] | None = None,
     ) -> None:
         self._console = console
         self._line = line
         self._every_s = every_s
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        self._live: Live | None = None
-        if draws and drawn_over(console):
+        self._live: Live | NotebookView | None = None
+        if draws and table is not None and console.is_jupyter:
+            self._live = NotebookView(table)
+        elif draws and drawn_over(console):
             self._live = Live(
                 get_renderable=draw,
                 console=console,
@@ -140,9 +146,10 @@ class LiveStudy(Progress):
         self._warned: set[str] = set()
         self._best: TrialRecord | None = None
         self._default: TrialRecord | None = None
+        self._trials: dict[int, TrialRecord] = {}
         self._tracebacks: dict[tuple[str, ...], int] = {}  # positions, and who was there first
         # Last: rich draws once when it is constructed.
-        super().__init__(console, self._render, None, draws=draws)
+        super().__init__(console, self._render, None, draws=draws, table=self._render_table)
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
@@ -228,6 +235,7 @@ class LiveStudy(Progress):
         return sum(self._energy_by_trial_j.values())
 
     def _add_result(self, trial: TrialRecord) -> None:
+        self._trials[trial.number] = trial
         if trial.result is not None:
             self._energy_by_trial_j[trial.number] = trial.result.spent_j  # of all its executions
         if trial.default:
@@ -292,6 +300,14 @@ class LiveStudy(Progress):
         ((number, run),) = running
         line = training_line(f"trial {number}", run, with_time=not self._time_left)
         return with_params(line, self._changed(run.params))
+
+    def _render_table(self) -> RenderableType:
+        """Return the progress with a row for each trial, for a notebook."""
+        rows = [
+            (params_text(trial.params), trial.number, outcome_line(trial))
+            for trial in sorted(self._trials.values(), key=lambda trial: trial.number)
+        ]
+        return Group(self._render(), rows_of(("configuration", "trial", "outcome"), rows))
 
     def _bar(self) -> RenderableType:
         elapsed_s = time.monotonic() - self._began_s

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -176,6 +177,14 @@ class LoadedStudy:
 
         metrics = [metric.name for metric in self.record.metrics]
         return pd.DataFrame([trial_row(trial, metrics) for trial in self.trials])
+
+    def _repr_html_(self) -> str:
+        """Return the study with its answer, for a notebook."""
+        try:
+            answer = self.recommendation.text
+        except StudyError as error:
+            answer = str(error)
+        return f"<b>{escape(answer)}</b><br>{escape(repr(self))}"
 
     def __repr__(self) -> str:
         states = Counter(trial.state for trial in self.trials)

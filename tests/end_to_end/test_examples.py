@@ -55,13 +55,11 @@ def test_a_search_with_a_trainer_pauses_resumes_and_answers(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["optuna", "function"])
-def test_a_search_from_python_is_read_by_the_commands(name: str, energyopt: Program) -> None:
-    run_example(name, energyopt)
-    check_front(energyopt, name)
-    assert "Expected energy to 0.4" in energyopt.ok("recommend", name).text
-    energyopt.ok("report", name)
+def test_an_objective_of_optuna_is_searched_and_read_by_the_commands(energyopt: Program) -> None:
+    run_example("optuna", energyopt)
+    check_front(energyopt, "optuna")
+    assert "Expected energy to 0.4" in energyopt.ok("recommend", "optuna").text
+    energyopt.ok("report", "optuna")
 
 
 def test_a_program_reports_with_at_most_six_lines() -> None:

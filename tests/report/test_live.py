@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 from energyopt.core.curve import Checkpoint
 from energyopt.core.energy import Energy
@@ -165,7 +166,7 @@ def shown_in_a_terminal(columns: int, folder: Path) -> list[str]:
             journal.append(Checkpoint(50, 1, 0.5, 0.7, 1.0, Energy(1.0, cpu_j=3.0), Energy(0.1)))
             live.started(3, {**MANY, "batch_size": 16}, folder / "progress.jsonl")
             live.paused(trial(4, result([(100, 4, 0.5)], end="paused", reason="paused")))
-            assert live._live is not None
+            assert isinstance(live._live, Live)
             live._live.refresh()
     sent = b""
     with suppress(OSError):  # which is how a terminal says that there is no more

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -171,3 +172,11 @@ def test_reading_loads_neither_torch_nor_pandas(database: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ran.stdout == "set()\n"
+
+
+def test_a_notebook_shows_the_answer(toy: LoadedStudy) -> None:
+    page = toy._repr_html_()
+    assert f"<b>{escape(toy.recommendation.text)}</b>" in page
+    assert "&lt;study toy: " in page
+    empty = LoadedStudy(replace(toy.record, name="<b>", trials=()))
+    assert "no trial of study &lt;b&gt; reached" in empty._repr_html_()

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from optuna.distributions import (
 from energyopt.core.journal import read_result
 from energyopt.errors import ConfigError, TrialError, TrialsFailedError
 from energyopt.training.run import Run
+from energyopt.training.run_process import call_task
 from energyopt.workflows import function_task
 from energyopt.workflows.function_task import FunctionTask, digest_of
 from energyopt.workflows.optimize import _axis, _defaults, optimize
+from tests.training.runs import enter_study, record
 
 GOAL: dict[str, Any] = {"monitor": "loss", "mode": "min", "target": 0.35}
 SPACE: Mapping[str, BaseDistribution] = {
@@ -117,22 +120,30 @@ def second_run(run: Run) -> None:
 
 
 @pytest.mark.slow
+def test_a_function_that_fails_is_an_error_with_its_traceback(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(TrialsFailedError, match="no model of width 6"):
+        optimize(fail, SPACE, **GOAL, n_trials=1, study_name="failing", epochs=2)
+    printed = capfd.readouterr().out
+    assert "in fail" in printed
+    assert 'raise ValueError(f"no model' in printed
+
+
 @pytest.mark.parametrize(
-    ("function", "message"),
+    ("function", "reason"),
     [
-        (fail, "no model of width 6"),
         (second_run, "another Run is open in this process"),
         (Run.begin, "it ended without a report"),
     ],
 )
-def test_a_function_that_fails_is_an_error_with_its_traceback(
-    here: Path, function: Any, message: str, capfd: pytest.CaptureFixture[str]
+def test_a_job_that_breaks_the_rules_says_so(
+    here: Path, monkeypatch: pytest.MonkeyPatch, function: Any, reason: str
 ) -> None:
-    with pytest.raises((ConfigError, TrialError, TrialsFailedError), match=message) as error:
-        optimize(function, SPACE, **GOAL, n_trials=1, study_name="failing", epochs=2)
-    if function is not Run.begin:
-        said = capfd.readouterr().out + "".join(getattr(error.value, "__notes__", ()))
-        assert f"in {function.__name__}" in said
+    enter_study(monkeypatch, here, target=GOAL["target"])
+    with suppress(TrialError):
+        call_task(FunctionTask.of(function, GOAL), None)
+    assert reason in record(here).reason
 
 
 def uses_lock(run: Run) -> None:
