@@ -133,8 +133,10 @@ def loaded_study() -> str:
 def json_keys() -> str:
     """Return the keys of the outputs with `--json`, by command and by what is in them."""
     parts = []
-    for name, definition in output_schema()["$defs"].items():
-        title = f"energyopt {name} --json" if name in COMMANDS else f"A {name.replace('_', ' ')}"
+    definitions = output_schema()["$defs"]
+    for name in sorted(definitions, key=lambda name: name not in COMMANDS):
+        definition = definitions[name]
+        title = f"energyopt {name} --json" if name in COMMANDS else f"Part: {_words(name)}"
         for node in definition.get("anyOf", [definition]):
             parts += [f"## {title}", node["description"], _keys_of(node)]
             title += ", of a run"
@@ -144,21 +146,27 @@ def json_keys() -> str:
 def _keys_of(node: Mapping[str, Any], prefix: str = "") -> str:
     rows = [] if prefix else ["| key | type | what it is |", "|---|---|---|"]
     for name, key in node["properties"].items():
-        linked = next((each["$ref"] for each in key.get("anyOf", [key]) if "$ref" in each), "")
-        item = key.get("items", {})
-        linked = linked or item.get("$ref", "")
-        kinds = key.get("type", "a value of a list" if "enum" in key else "")
-        kind = kinds if isinstance(kinds, str) else " or ".join(kinds)
-        if linked:
-            word = linked.rpartition("/")[2].replace("_", " ")
-            kind = f"array of {word}" if item else word
-        what = key.get("description", "")
-        if "enum" in key:
-            what += " " + ", ".join(f"`{json.dumps(each)}`" for each in key["enum"])
-        rows.append(f"| `{prefix}{name}` | {kind} | {_cell(what)} |")
+        rows.append(f"| `{prefix}{name}` | {_kind(key)} | {_cell(key.get('description', ''))} |")
         if "properties" in key:
             rows.append(_keys_of(key, f"{prefix}{name}."))
     return "\n".join(rows)
+
+
+def _kind(key: Mapping[str, Any]) -> str:
+    """Return what a key of a schema holds, in words: "number or null", "array of check"."""
+    if "const" in key or "enum" in key:
+        return ", ".join(f"`{json.dumps(value)}`" for value in key.get("enum", [key.get("const")]))
+    if "anyOf" in key:
+        return " or ".join(map(_kind, key["anyOf"]))
+    if "$ref" in key:
+        return _words(key["$ref"].rpartition("/")[2])
+    kinds = [key["type"]] if isinstance(key["type"], str) else key["type"]
+    of_items = f" of {_kind(key['items'])}" if "$ref" in key.get("items", {}) else ""
+    return " or ".join(kinds) + of_items
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 PARTS: Mapping[str, Callable[[], str]] = {

@@ -1,24 +1,31 @@
-"""Commands for after a study: studies, show, pareto, retrain, help."""
+"""Commands for after a study: studies, show, trials, compare, pareto, retrain, help."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import re
 import shlex
 import sqlite3
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 
+from energyopt.cli import commands
 from energyopt.cli.commands import COMMANDS, parser_of
+from energyopt.errors import ConfigError
 from tests.conftest import (
     OWN_MODEL,
+    ROOT,
     TINY,
     Program,
     journal,
     trials_of,
 )
+
+EXPORT = f"{ROOT}/studies/digits/export"
 
 
 def test_studies_lists_what_there_is(studied: Program) -> None:
@@ -34,6 +41,32 @@ def test_show_repeats_the_summary_for_any_target(studied: Program) -> None:
     assert missing.code == 2
     assert "there is no study 'tyo' in" in missing.text
     assert "there are: toy" in missing.text
+
+
+@pytest.fixture
+def _collecting() -> Iterator[None]:
+    """Commands turn the garbage collection of their process off."""
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_collecting")
+def test_trials_are_listed_in_the_order_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    commands.run(["trials", EXPORT, "--filter", "reached", "--sort", "epochs", "--reverse"])
+    *rows, note = capsys.readouterr().out.splitlines()
+    assert note == "10 of 16 trials, to 0.95; joules are estimated as CPU-seconds x 4 W"
+    epochs = [float(row.split()[-2]) for row in rows if re.match(r" +\d+ +\w", row)]
+    assert len(epochs) == 10
+    assert epochs == sorted(epochs, reverse=True)
+
+
+@pytest.mark.usefixtures("_collecting")
+def test_one_study_is_not_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="compare takes two studies or more"):
+        commands.run(["compare", EXPORT])
+    with pytest.raises(ConfigError, match=r"use one of \.svg, \.png, \.html"):
+        commands.run(["compare", EXPORT, EXPORT, "--out", "figure.pdf"])
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.slow
