@@ -21,7 +21,10 @@ from energyopt.storage.study_store import StudyStore
 from tests.small_study import IDENTITY, NAME, UNTOUCHED, forked
 
 ROOT = Path(__file__).parents[2]
-_STATEMENTS = range(1, 160)
+# To die at a query is to die at the next statement that is none. In a file nothing appears before
+# it is whole, and tests/end_to_end/test_statements.py dies at each of its statements.
+_OF_A_FILE = range(1, 110, 3)
+_OF_A_SERVER = range(1, 40)
 
 
 def opened(file: Path) -> StudyStore:
@@ -36,22 +39,22 @@ def make_study(where: str) -> None:
 # --- killed while it is made
 
 
-@pytest.mark.mostly_slow(every=14)
-@pytest.mark.parametrize("nth", _STATEMENTS)
+@pytest.mark.mostly_slow(every=4)
+@pytest.mark.parametrize("nth", _OF_A_FILE)
 def test_killed_at_any_statement_of_a_fresh_study_the_same_command_continues(tmp_path, nth):
     where = str(tmp_path / "a.db")
-    code = forked(lambda: make_study(where), f"sql#{nth}:kill")
+    code = forked(lambda: make_study(where), f"write#{nth}:kill")
     assert code in (-signal.SIGKILL, UNTOUCHED)
-    assert code == -signal.SIGKILL or nth > 100
+    assert code == -signal.SIGKILL or nth > 90
     assert forked(lambda: make_study(where)) == 0
     assert study_names(where) == [NAME]
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == [f".a.db.{NAME}.lock", "a.db"]
 
 
-def test_the_last_statement_is_among_those(tmp_path):
-    last = _STATEMENTS[-1]
-    assert forked(lambda: make_study(str(tmp_path / "a.db")), f"sql#{last}:kill") == UNTOUCHED
+def test_the_last_statement_is_among_those(where):
+    last = (_OF_A_SERVER if "://" in where else _OF_A_FILE)[-1]
+    assert forked(lambda: make_study(where), f"write#{last}:kill") == UNTOUCHED
 
 
 @pytest.mark.parametrize("place", ["made", "named"])
@@ -73,10 +76,10 @@ def test_a_statement_that_fails_is_a_sentence_and_leaves_nothing(tmp_path, nth):
     assert forked(lambda: make_study(where)) == 0
 
 
-@pytest.mark.mostly_slow(every=25)
-@pytest.mark.parametrize("nth", _STATEMENTS)
+@pytest.mark.mostly_slow(every=7)
+@pytest.mark.parametrize("nth", _OF_A_SERVER)
 def test_killed_at_any_statement_on_a_server_the_same_command_continues(postgres, nth):
-    code = forked(lambda: make_study(postgres), f"sql#{nth}:kill")
+    code = forked(lambda: make_study(postgres), f"write#{nth}:kill")
     assert code in (-signal.SIGKILL, UNTOUCHED)
     assert forked(lambda: make_study(postgres)) == 0
     assert study_names(postgres) == [NAME]
