@@ -13,15 +13,19 @@ SEED ?=
 EXTRAS := dev$(if $(SLOW),$(comma)lightning$(comma)transformers)
 STAMP := $(VENV)/.installed$(if $(SLOW),-slow)
 
-.PHONY: demo test chaos lint docs clean
+.PHONY: demo test pytest chaos lint docs clean
 
 demo: $(STAMP)
 	$(BIN)/python -m energyopt -m 'lr=tag(log,interval(1e-4,1e-1))' \
 	    'batch_size=choice(16,32,64,128,256)' n_trials=20 study=demo
 
+# At once: mypy needs more than a minute of one core.
+test: $(STAMP)
+	$(MAKE) --no-print-directory --jobs 2 lint pytest
+
 # Tests start hundreds of programs, each of which would compile all of energyopt again.
-test: export PYTHONDONTWRITEBYTECODE =
-test: lint
+pytest: export PYTHONDONTWRITEBYTECODE =
+pytest: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 	    --durations 20 $(if $(SLOW),,-m "not slow")
 
