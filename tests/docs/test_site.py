@@ -83,6 +83,7 @@ def test_links_lead_to_what_is_there_and_nothing_is_loaded_from_elsewhere(site: 
                 assert anchor in pages[file].ids, f"{path.relative_to(site)}: {target}"
 
 
+@pytest.mark.slow
 def test_every_page_is_in_the_menu(site: Path) -> None:
     menu = (site / "index.html").read_text()
     for source in DOCS.rglob("*.md"):
@@ -90,6 +91,7 @@ def test_every_page_is_in_the_menu(site: Path) -> None:
         assert page == "index.html" or f'href="{page}"' in menu, page
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_option_with_its_keys(site: Path) -> None:
     text = text_of(site, "reference/groups")
     page = _Page(text)
@@ -105,6 +107,7 @@ def test_the_reference_has_every_option_with_its_keys(site: Path) -> None:
             assert f'<span class="pre">{group}.{key}' in text, f"{file}: {key}"
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_root_key_and_sampler(site: Path) -> None:
     text = text_of(site, "reference/keys")
     root = yaml.safe_load((conf_dir() / "config.yaml").read_text())
@@ -114,6 +117,7 @@ def test_the_reference_has_every_root_key_and_sampler(site: Path) -> None:
         assert f'<span class="pre">{key}</span>' in text, key
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_command_with_its_options(site: Path) -> None:
     text = text_of(site, "reference/commands")
     for name in COMMANDS:
@@ -123,6 +127,7 @@ def test_the_reference_has_every_command_with_its_options(site: Path) -> None:
                 assert option in text, f"{name} {option}"
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_key_of_the_outputs_for_programs(site: Path) -> None:
     text = text_of(site, "reference/json")
     for name, definition in output_schema()["$defs"].items():
@@ -131,6 +136,7 @@ def test_the_reference_has_every_key_of_the_outputs_for_programs(site: Path) -> 
         assert name not in COMMANDS or f'id="energyopt-{name}-json"' in text
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_public_name(site: Path) -> None:
     text = text_of(site, "reference/api")
     for name in set(energyopt.__all__) - {"__version__"}:

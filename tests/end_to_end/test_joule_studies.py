@@ -27,6 +27,7 @@ def burnt_j(program: Program, study: str) -> float:
     return sum(each[part] or 0.0 for book in books for each in book.values() for part in parts)
 
 
+@pytest.mark.slow
 def test_the_default_search_pauses_trials_and_burns_less(energyopt: Program) -> None:
     ran = energyopt.ok(*JOULE, "study=a")
     assert "search joule over" in ran.text

@@ -102,6 +102,7 @@ def energyopt(app: App, *words: str) -> Ran:
     return app.program.ok(*words, "--storage", "study.db")
 
 
+@pytest.mark.slow
 def test_a_run_in_another_app_is_what_is_told(app: App) -> None:
     ran = app.ok()
     assert "study falls: python app.py with config, to 0.2 rmse" in ran.text
