@@ -197,10 +197,13 @@ def _fork_program(request: dict[str, Any], out: int, err: int, status: int) -> b
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["folder"])
-    folders = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    folders = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     sys.path[:1] = [request["folder"], *folders]
     sys.path_importer_cache.clear()
     sys.argv[1:] = request["arguments"]
+    for folder in folders:  # as a new Python does first
+        with contextlib.suppress(FileNotFoundError):
+            runpy.run_path(f"{folder}/sitecustomize.py")
     return True
 
 
