@@ -80,9 +80,9 @@ class CommandTemplate:
         return " ".join(map(shell_word, self.words))
 
     @classmethod
-    def of_app(cls, app: str | None) -> Self | None:
+    def of_app(cls, app: object) -> Self | None:
         """Read what `to_app` wrote; None of the command of another app."""
-        if app is None or not app.startswith(_MARK):
+        if not isinstance(app, str) or not app.startswith(_MARK):
             return None
         try:
             words = json.loads(app.removeprefix(_MARK))

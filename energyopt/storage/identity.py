@@ -72,9 +72,10 @@ def app_of(identity: Mapping[str, Any]) -> str | None:
     command of which a shell takes each word as it is.
     """
     app = identity.get("app")
-    if app is None or CommandTemplate.of_app(app) is not None:
-        return app
-    return app if isinstance(app, str) and _APP.fullmatch(app) else "python APP"
+    if app is None:
+        return None
+    is_known = CommandTemplate.of_app(app) is not None or _APP.fullmatch(str(app))
+    return app if isinstance(app, str) and is_known else "python APP"
 
 
 def is_name(name: str) -> bool:
