@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 from hydra.core.utils import JobReturn
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -24,6 +24,7 @@ from energyopt.search.space import Dimension, Value
 from energyopt.storage.identity import Identity
 from energyopt.storage.study_store import StudyStore
 from energyopt.sweep.hydra_app import DEATH_S
+from energyopt.sweep.job_devices import JobDevices, launched_ranks
 from energyopt.sweep.key_names import in_words_of_command
 from energyopt.sweep.other_app import OtherApp
 from energyopt.utils.failure import about
@@ -56,6 +57,10 @@ class CommandApp(OtherApp):
     @property
     def _template(self) -> CommandTemplate:
         return self._task.template.with_fixed(self._task.fixed)
+
+    @cached_property
+    def _devices(self) -> JobDevices:
+        return JobDevices(self.hardware, ranks=launched_ranks(self._template.filled({})))
 
     @property
     def app_text(self) -> str:
