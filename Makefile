@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 SLOW ?=
 ROUNDS ?= 200
 SEED ?=
-# The trainers of other packages are large, and only slow tests use them.
-EXTRAS := dev$(if $(SLOW),$(comma)lightning$(comma)transformers)
+# Only slow tests use the trainers of other packages, which are large, and a notebook.
+EXTRAS := dev$(if $(SLOW),$(comma)lightning$(comma)transformers$(comma)notebook)
 STAMP := $(VENV)/.installed$(if $(SLOW),-slow)
 
 .PHONY: demo test pytest chaos lint docs clean

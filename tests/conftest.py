@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import json
 import os
 import shutil
@@ -193,6 +194,14 @@ def pauses_in(folder: Path) -> list[int]:
 
 def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def need_package(package: str) -> None:
+    """Skip what needs a package that is not installed; in CI each is."""
+    if importlib.util.find_spec(package) is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{package} is missing: make test SLOW=1 installs it")
+        pytest.skip(f"needs {package}")
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,7 @@ import pytest
 
 from energyopt.hardware.estimate import watts_per_core
 from tests import snippets
-from tests.conftest import ROOT, Program, pauses_in
-from tests.integrations.small_trainers import need_trainer
+from tests.conftest import ROOT, Program, need_package, pauses_in
 from tests.training.runs import record
 
 
@@ -48,7 +47,7 @@ def check_front(program: Program, study: str, *words: str) -> None:
 def test_a_search_with_a_trainer_pauses_resumes_and_answers(
     trainer: str, energyopt: Program
 ) -> None:
-    need_trainer(trainer)
+    need_package(trainer)
     run_example(trainer, energyopt, "-m")
     assert max(pauses_in(energyopt.folder)) > 1  # one resumed, and paused
     check_front(energyopt, trainer, "--storage", "studies.db")

@@ -40,7 +40,7 @@ from energyopt.storage.identity import check_name
 from energyopt.sweep.stored_overrides import refuse_planted
 from energyopt.utils.files import refuse_shared, written_whole
 from tests.composing import composed
-from tests.conftest import ROOT, SPACE, TINY, Program, trials_of
+from tests.conftest import ROOT, SPACE, TINY, Program, need_package, trials_of
 from tests.toys import result, study, trial
 
 # S1: code that a config names --------------------------------------------------------------
@@ -653,7 +653,7 @@ def test_runs_and_studies_are_private(energyopt: Program) -> None:
 
 
 def test_pickles_lie_where_nobody_else_writes(energyopt: Program) -> None:
-    pytest.importorskip("submitit")
+    need_package("submitit")
     folder = energyopt.folder / "jobs"
     folder.mkdir()
     folder.chmod(0o777)

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import nn
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 
 SAMPLES, BATCH = 128, 32
-
-
-def need_trainer(package: str) -> None:
-    """Skip what needs a trainer that is not installed; in CI each is."""
-    if importlib.util.find_spec(package) is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{package} is missing: make test SLOW=1 installs it")
-        pytest.skip(f"needs {package}")
 
 
 def data(samples: int = SAMPLES) -> TensorDataset:

@@ -12,7 +12,8 @@ import pytest
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, RunPaused
 from energyopt.training.run_process import end_open_run
-from tests.integrations.small_trainers import BATCH, SAMPLES, lightning_fit, need_trainer
+from tests.conftest import need_package
+from tests.integrations.small_trainers import BATCH, SAMPLES, lightning_fit
 from tests.training.runs import enter_study, record
 
 pytestmark = [
@@ -23,7 +24,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _in_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    need_trainer("lightning")
+    need_package("lightning")
     monkeypatch.chdir(tmp_path)
     yield
     end_open_run()

@@ -15,8 +15,7 @@ import pytest
 from energyopt.errors import ConfigError, RunPaused, TrialError
 from energyopt.integrations.trainer_loop import TO_TARGET_J, TRAINED_J, TrainerLoop
 from energyopt.training.run_process import end_open_run
-from tests.conftest import ROOT
-from tests.integrations.small_trainers import need_trainer
+from tests.conftest import ROOT, need_package
 from tests.training.runs import EPOCH_J, EVALUATION_J, ToyTraining, enter_study, record
 
 
@@ -133,7 +132,7 @@ def test_processes_that_the_trainer_starts_itself_are_refused() -> None:
 def test_a_fit_over_two_processes_pauses_and_resumes_bit_for_bit(
     trainer: str, tmp_path: Path
 ) -> None:
-    need_trainer(trainer)
+    need_package(trainer)
     command = [sys.executable, "-m", "tests.integrations.ranked_fits", trainer, str(tmp_path)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

@@ -12,7 +12,8 @@ import pytest
 from energyopt.core.trial_result import TrialResult
 from energyopt.errors import ConfigError, RunPaused
 from energyopt.training.run_process import end_open_run
-from tests.integrations.small_trainers import BATCH, SAMPLES, need_trainer, transformers_train
+from tests.conftest import need_package
+from tests.integrations.small_trainers import BATCH, SAMPLES, transformers_train
 from tests.training.runs import enter_study, record
 
 pytestmark = [
@@ -23,7 +24,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _in_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    need_trainer("transformers")
+    need_package("transformers")
     monkeypatch.chdir(tmp_path)
     yield
     end_open_run()

@@ -15,6 +15,7 @@ from optuna.trial import Trial
 from energyopt.errors import SamplerError
 from energyopt.search.guarded_sampler import blamed_on
 from energyopt.search.rehearsal import Direction, Suggest, limitation_of
+from tests.conftest import need_package
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 ONE: list[Direction] = ["minimize"]
@@ -67,7 +68,7 @@ def test_samplers_that_take_any_space_pass(
 
 
 def cmaes(**options: Any) -> Callable[[], BaseSampler]:
-    pytest.importorskip("cmaes")
+    need_package("cmaes")
     return partial(CmaEsSampler, **options)
 
 
