@@ -22,7 +22,7 @@ from tests.conftest import (
             ["model=foo"],
             "model=foo: there is no such option; choose one of char_transformer, cnn, cnn1d",
         ),
-        (["nothing"], "there is no command 'nothing'; the commands are studies, show"),
+        (["nothing"], "there is no command 'nothing'; the commands are search, studies, show"),
         (["lr=choice(1,2"], "cannot be read"),
         (["lr=abc"], "lr=abc is not allowed: a number above 0 is needed"),
         (["batch_size=0"], "batch_size=0 is not allowed: a whole number of at least 1"),

@@ -62,7 +62,7 @@ def test_paradigms_are_searched_and_the_source_is_paid_once(
     for trial in study.trials:
         is_pretrained = trial.params["paradigm"] == "pretrained"
         assert ("paradigm.trainable" in trial.params) == is_pretrained
-    assert "pretraining" in energyopt.ok("show", "which").text
+    assert "pretraining" in energyopt.ok("show", "which", "--all").text
     assert len(list((energyopt.folder / "studies" / "knowledge").glob("*/record.json"))) == 1
 
 

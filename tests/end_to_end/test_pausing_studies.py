@@ -61,7 +61,7 @@ def test_a_study_by_halving_says_what_pauses_and_what_goes_on(energyopt: Program
     assert "paused trials will not resume: others are better with the same joules" in ran.text
     rows = check_over(energyopt)
     assert {row["reason"] for row in rows if row["state"] == "PRUNED"} == {"schedule: not promoted"}
-    shown = energyopt.ok("show", "h").text
+    shown = energyopt.ok("show", "h", "--all").text
     assert "stopped early" in shown
     assert "The search cost" in shown
     again = energyopt.ok(*HALVING)
@@ -163,7 +163,7 @@ def test_an_interrupt_leaves_what_had_paused_paused(energyopt: Program, wait_for
     assert [row["state"] for row in rows] == ["RUNNING", "RUNNING"]
     assert rows[0]["result"]["end"] == "paused"
     assert rows[0]["result"]["books"]["restarted"]["cpu_j"] > 0
-    shown = energyopt.ok("show", "h").text
+    shown = energyopt.ok("show", "h", "--all").text
     assert "2 trials (2 paused)" in shown
     again = energyopt.start(*words)
     wait_for(lambda: paused(energyopt) == [1])

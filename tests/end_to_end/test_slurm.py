@@ -127,7 +127,7 @@ def test_a_preempted_trial_counts_once_and_keeps_the_joules_of_all_executions(
     assert spent_j(row) > spent_j(row, "restarted")
     curve = row["result"]["checkpoints"]
     assert sum(curve["training"]["cpu_j"]) <= spent_j(row, "training") * 1.001
-    assert "restarted" in waiting.ok("show", "s").out
+    assert "restarted" in waiting.ok("show", "s", "--all").out
 
 
 def test_a_job_that_dies_without_an_answer_fails_its_trial_alone(

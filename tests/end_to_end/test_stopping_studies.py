@@ -63,7 +63,7 @@ def test_a_hopeless_trial_is_stopped_and_its_reason_kept(energyopt: Program) -> 
     assert kept["stopped_by"] == '"energy_cap"'
     assert '"epoch_j"' in kept["curve"]
     assert '"epoch_j"' in attributes(energyopt, 0)["curve"]
-    shown = energyopt.ok("show", "toy").text
+    shown = energyopt.ok("show", "toy", "--all").text
     assert "1 of 2 trials missed the target (1 stopped early)" in shown
     refused = energyopt("-m", *WORDS, "stopping=none", "n_trials=3")
     assert "was created with other settings" in refused.text

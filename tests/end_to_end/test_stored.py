@@ -155,7 +155,7 @@ def test_each_command_reads_it(stored: Program, word: str) -> None:
     """From the database and from the folder that it was exported to."""
     expected = EXPECTED["studies"]["halving"]
     assert "halving 6 4 184 mJ 18.5 J" in stored.ok("studies").text
-    shown = stored.ok("show", word).text
+    shown = stored.ok("show", word, "--all").text
     assert "11 trials (2 complete, 3 failed, 4 paused, 1 pruned, 1 waiting)" in shown
     assert "The search cost 18.5 J" in shown
     stored.ok("pareto", word, "--out", "front.json")
@@ -410,7 +410,7 @@ def test_a_study_on_a_server_is_read_with_each_joule(server: str) -> None:
 
 @pytest.mark.slow
 def test_each_command_reads_a_study_on_a_server(server: str, energyopt: Program) -> None:
-    shown = energyopt.ok("show", "server", ENERGYOPT_STORAGE=server).text
+    shown = energyopt.ok("show", "server", "--all", ENERGYOPT_STORAGE=server).text
     assert "6 trials (2 complete, 1 failed, 2 paused, 1 waiting)" in shown
     assert "The search cost 10.3 J" in shown
     assert "184 mJ 10.3 J" in energyopt.ok("studies", ENERGYOPT_STORAGE=server).text

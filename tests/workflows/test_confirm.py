@@ -189,7 +189,7 @@ def test_a_verdict_that_evaluation_turns_around_says_so():
 
 @pytest.mark.slow
 def test_it_trains_with_the_same_seeds_and_says_who_wins(toy: Program) -> None:
-    before = toy.ok("show", "toy").text
+    before = toy.ok("show", "toy", "--all").text
     ran = toy.ok("confirm", "toy", "--seeds", "3", "--top", "1")
     assert "study toy: 6 trainings, 2 setups with 3 seeds each" in ran.text
     assert re.search(
@@ -207,7 +207,7 @@ def test_it_trains_with_the_same_seeds_and_says_who_wins(toy: Program) -> None:
     assert all(row["test_accuracy"] > 0.3 for row in rows)
     assert {row["result"]["end"] for row in rows} <= {"target", "epochs"}
     assert len(trials_of(toy, "toy")) == 4  # no trials that a sampler would see
-    after = toy.ok("show", "toy").text
+    after = toy.ok("show", "toy", "--all").text
     cost = r"The search cost ([\d.]+) J"
     reported = re.findall(r"Confirming cost ([\d.]+) J", ran.text)
     spent = [float(re.findall(cost, text)[0]) for text in (before, after)]
