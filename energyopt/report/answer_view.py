@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from energyopt.analysis.pareto import FrontPoint
 from energyopt.analysis.recommendation import BestSoFar, Recommendation
@@ -81,12 +82,10 @@ def name_of(point: FrontPoint) -> str:
 
 
 def easier_target(monitor: Monitor, value: float) -> str:
-    """Return a short number that a value reaches as a target."""
-    for digits in range(2, 18):
-        text = f"{value:.{digits}g}"
-        if monitor.reaches(value, float(text)):
-            return text
-    return repr(value)
+    """Return a number of two digits that a value reaches as a target."""
+    exact = Decimal(repr(float(value)))
+    rounding = ROUND_FLOOR if monitor.mode == "max" else ROUND_CEILING
+    return f"{float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - 1), rounding)):g}"
 
 
 def stopped_text(summary: Summary | None, n_finished: int, n_trials: int, n_paused: int) -> str:

@@ -77,7 +77,7 @@ def test_trials_are_pruned_and_every_surface_says_so(app: App) -> None:
     assert trained == pytest.approx([40, 40, 10, 10], rel=0.01)
     assert record.trials[2].result is not None
     assert record.trials[2].result.stopped_by == "median"
-    assert "4 trials (2 complete, 2 pruned)" in energyopt(app, "show", "falls").text
+    assert "4 trials (2 complete, 2 pruned)" in energyopt(app, "show", "falls", "--all").text
     assert "x trial" in energyopt(app, "pareto", "falls").text
     assert "python app.py epochs=4 x=2" in energyopt(app, "recommend", "falls").text
     assert "report.html" in energyopt(app, "report", "falls").text

@@ -10,17 +10,21 @@ from energyopt.cli.commands._arguments import Parser, plain_parser
 
 _NOTES = """\
 words:
-  key=interval(0,1), tag(log,interval(1e-4,1)), range(1,9), choice(8,16)   what is searched
+  key=RANGE            what is searched: interval(0,1), range(1,9), choice(8,16),
+                       tag(log,interval(1e-4,1))
   key=VALUE            a value of {key} in the command that is not searched
-  default.key=VALUE    your own value of a searched key, for trial 0; else it is in the middle
-  run_params=true      the program takes searched values without a {key} from run.params
-  monitor=, mode=, target=, epochs=      the metric; else the Run of trial 0 declares it
-  study=, storage=, n_trials=, n_jobs=, sampler=, seed=, stopping=, hardware=, search_budget_j=,
-  search_budget_s=, planned_trainings=, trial_timeout_s=, max_failures=, dry_run=true
+  default.key=VALUE    your value of a searched key, for trial 0; else the middle
+  run_params=true      the program takes values without a {key} from run.params
+  monitor=, mode=, target=, epochs=
+                       the metric; else the Run of trial 0 declares it
+  study=, storage=, n_trials=, n_jobs=, sampler=, seed=, stopping=, hardware=,
+  search_budget_j=, search_budget_s=, planned_trainings=, trial_timeout_s=,
+  max_failures=, dry_run=true
                        as in a search of energyopt's own tasks
 
-The program needs an energyopt.Run in its training loop. Braces of the command itself are written
-{{ and }}; a shell's own $NAME or pipe needs bash -c '...'. The same command continues a study."""
+The program needs an energyopt.Run in its training loop. Braces of the command
+itself are written {{ and }}; a shell's own $NAME or pipe needs bash -c '...'.
+The same command continues a study."""
 
 
 class _SearchParser(Parser):
@@ -46,8 +50,8 @@ def parser() -> argparse.ArgumentParser:
         "output.log in the folder of the trial. A paused trial ends the program, and starts it "
         "again later.",
         [
-            "'lr=tag(log,interval(1e-4,1e-1))' n_trials=20 study=mine -- python train.py --lr={lr}",
-            "'wd=choice(0,0.1)' default.wd=0 -- bash -c './prepare.sh && python train.py {wd}'",
+            "'lr=interval(1e-4,1e-1)' -- python train.py --lr={lr}",
+            "'wd=choice(0,0.1)' default.wd=0 -- bash -c './train.sh {wd}'",
         ],
         notes=_NOTES,
     )

@@ -194,12 +194,15 @@ def slice_figure(
     )
     marks = base.mark_point(filled=True, size=70, opacity=0.7).encode(**kind_channels(kinds))
     labels = base.transform_filter("datum.mark").mark_text(dy=-11, style="words")
+    layers = [marks]
+    if any(row["mark"] for row in rows):  # a scale of nothing is a warning
+        layers.append(labels.encode(text="mark:N"))
     return Figure(
         f"slice_{key}",
         f"Energy to {target:.6g} against {key}",
         f"A point for each training: energy to the target over the searched range of {key}; the "
         "table of all trials says the same.",
-        alt.layer(marks, labels.encode(text="mark:N")).properties(height=240),
+        alt.layer(*layers).properties(height=240),
     )
 
 
@@ -280,22 +283,23 @@ def parallel_figure(
     base = alt.Chart(data(rows)).encode(
         x=x, y=y, detail="t:N", tooltip=tooltip(t="trial", setup="setup", words="energy")
     )
-    energies: list[float] = [row["e"] for row in rows if row["e"]] or [1.0]
+    energies: list[float] = [row["e"] for row in rows if row["e"]]
     shade = alt.Color(
         "e:Q",
         scale=alt.Scale(type="log", range=list(LINE_SHADES)),
         legend=alt.Legend(
             title=energy_title(f"energy to {target:.6g}", study),
             labelExpr=ROUGH_JOULES,
-            values=[min(energies), math.sqrt(min(energies) * max(energies)), max(energies)],
+            values=[min(energies), math.sqrt(min(energies) * max(energies)), max(energies)]
+            if energies
+            else [],
         ),
     )
     missed = base.transform_filter("!isValid(datum.e)")
     reached = base.transform_filter("isValid(datum.e)")
-    layers = [
-        missed.mark_line(strokeDash=[3, 3], opacity=0.35, style="quiet", strokeWidth=1),
-        reached.mark_line(opacity=0.8, strokeWidth=1.5).encode(color=shade),
-    ]
+    layers = [missed.mark_line(strokeDash=[3, 3], opacity=0.35, style="quiet", strokeWidth=1)]
+    if energies:  # a scale of nothing is a warning
+        layers.append(reached.mark_line(opacity=0.8, strokeWidth=1.5).encode(color=shade))
     layers += [
         base.transform_filter(f"datum.mark == '{mark}'").mark_line(strokeWidth=3, style=style)
         for mark, style in (("default", "default"), ("recommended", "answer"))

@@ -31,6 +31,7 @@ from energyopt.report.sentences import hardware_lines, params_text, summary_line
 
 _MAX_PROFILES = 4  # in figures; the table has all
 _MAX_SLICES = 12  # figures of one parameter each
+_MAX_MARKS = 150  # trainings in a figure of parameters: each is in every one
 _MAX_REPEATED = 30  # configurations in the figure of repetitions; the table has all
 
 
@@ -236,14 +237,17 @@ def _parameters_section(
     tables: list[Grid] = []
     lines = list(_importance_lines(importance, study.monitor.name))
     if target is not None:
-        slices = [parameter_figures.slice_figure(sample, key, target, best) for key in keys]
+        few = telling_trials(sample, target, summary.front, _MAX_MARKS)
+        slices = [parameter_figures.slice_figure(few, key, target, best) for key in keys]
         figures += slices[:_MAX_SLICES]
+        if len(few.trials) < len(sample.trials):
+            lines.append(f"{len(few.trials)} of {len(study.trials):,} trials are drawn.")
         lines.append(
             "What missed the target lies at what it used: it would have needed more. What diverged "
             "lies at the top."
         )
         if len(keys) > 2:  # noqa: PLR2004  # of two, the slices say as much
-            figures.append(parameter_figures.parallel_figure(sample, keys, target, best))
+            figures.append(parameter_figures.parallel_figure(few, keys, target, best))
     if importance.parameters:
         figures.append(parameter_figures.importance_figure(importance, study.monitor.name))
         tables.append(grids.importance_grid(importance, study.monitor.name))

@@ -75,7 +75,7 @@ def test_figures_and_units_are_on_the_page_of_the_study(
         heights = [box["y"] for box in tops if box is not None]
         assert len(heights) == len(TITLES)
         assert heights == sorted(heights)  # in order, and above the dashboard's own figures
-        history = page.get_by_text("History", exact=True).first.bounding_box()
+        history = page.get_by_role("heading", name="History").first.bounding_box()
         assert history is not None
         assert history["y"] > heights[-1]
         best = page.get_by_text("Best Trial").locator("visible=true").first
