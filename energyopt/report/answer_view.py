@@ -82,10 +82,14 @@ def name_of(point: FrontPoint) -> str:
 
 
 def easier_target(monitor: Monitor, value: float) -> str:
-    """Return a number of two digits that a value reaches as a target."""
+    """Return a short number that a value reaches as a target, within half a percent of it."""
     exact = Decimal(repr(float(value)))
     rounding = ROUND_FLOOR if monitor.mode == "max" else ROUND_CEILING
-    return f"{float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - 1), rounding)):g}"
+    for digits in (2, 3, 4):
+        target = exact.quantize(Decimal(1).scaleb(exact.adjusted() + 1 - digits), rounding)
+        if abs(target - exact) <= abs(exact) / 200:
+            break
+    return f"{float(target):g}"
 
 
 def stopped_text(summary: Summary | None, n_finished: int, n_trials: int, n_paused: int) -> str:

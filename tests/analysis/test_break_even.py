@@ -221,8 +221,8 @@ def test_a_wrong_number_of_trainings_is_refused(studied: Program, command: str) 
 def test_the_recommended_setup_comes_with_its_words(studied: Program) -> None:
     ran = studied.ok("recommend", "toy")
     assert "Expected energy to 0.9 (validation accuracy; simulated by" in ran.text
-    assert re.search(r"Recommended +.*\(trial \d+\)\nEnergy +[\d.]+ m?J to 0.9", ran.text)
-    assert "Train it     python -m energyopt retrain toy --out model.safetensors" in ran.text
+    assert re.search(r"Recommended +.*\(trial \d+\)\nEnergy +[\d.]+ m?J to 0.9", ran.out)
+    assert "Train it     python -m energyopt retrain toy --out model.safetensors" in ran.out
     data = json.loads(studied.ok("recommend", "toy", "--json", "--within", "0.1").out)
     assert (data["study"], data["target"], data["within"]) == ("toy", 0.9, 0.1)
     best = data["setups"][0]

@@ -136,7 +136,7 @@ def test_a_gpu_where_there_is_no_driver_is_red(monkeypatch: pytest.MonkeyPatch):
     ("words", "says", "remedy"),
     [
         (["lr=-1"], "lr=-1 is not allowed", "change that"),
-        (["device=${nope}"], "nope", "change that"),
+        (["device=${nope}"], "nope", "give a value"),
         (["device=tpu"], "device=tpu is not known", "choose auto"),
         (["hardware=estimate", "hardware.power_limit_w=200"], "estimated by", "hardware=nvidia"),
         (["hardware=own"], "Missing mandatory value", "set it on the command line"),

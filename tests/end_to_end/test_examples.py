@@ -36,7 +36,7 @@ def run_example(name: str, program: Program, *words: str) -> str:
 def check_front(program: Program, study: str, *words: str) -> None:
     """Check that the commands read a study."""
     front = program.ok("pareto", study, *words, "--out", "front.csv")
-    assert "Front: val_loss against training energy" in front.text
+    assert "val_loss against training energy" in front.text
     with (program.folder / "front.csv").open() as file:
         assert list(csv.DictReader(file))
 

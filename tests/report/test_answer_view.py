@@ -154,7 +154,9 @@ def test_an_interrupt_says_what_is_left_and_how_to_go_on() -> None:
     ("monitor", "value", "target"),
     [
         (ACCURACY, 0.9822, "0.98"),
-        (ACCURACY, 0.9489, "0.9489"),
+        (ACCURACY, 0.9489, "0.948"),
+        (ACCURACY, 8 / 9, "0.888"),
+        (Monitor("mse", "min"), 0.01234567, "0.0124"),
         (Monitor("mse", "min"), 0.31, "0.31"),
     ],
 )

@@ -10,10 +10,10 @@ from energyopt.cli.commands._arguments import Parser, plain_parser
 
 _NOTES = """\
 words:
-  key=RANGE            what is searched: interval(0,1), range(1,9), choice(8,16),
-                       tag(log,interval(1e-4,1))
+  key=RANGE            what is searched: interval(0,1), range(1,9),
+                       choice(8,16), tag(log,interval(1e-4,1))
   key=VALUE            a value of {key} in the command that is not searched
-  default.key=VALUE    your value of a searched key, for trial 0; else the middle
+  default.key=VALUE    its value in trial 0; if left out, the middle
   run_params=true      the program takes values without a {key} from run.params
   monitor=, mode=, target=, epochs=
                        the metric; else the Run of trial 0 declares it
