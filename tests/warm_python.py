@@ -45,6 +45,7 @@ _OURS = (
 _SWEEP = ("lr=tag(log,interval(1e-4,1e-1))", "+n=int(range(1,5))", "++a.b=[1,{c: 'd e'}]", "g=x,y")
 _READ_AT_START = ("PYTHON", "LD_", "OMP_", "MKL_", "OPENBLAS_", "TORCH", "LC_", "LANG")
 _MAY_DIFFER = ("PYTHONPATH", "LD_LIBRARY_PATH")  # the second has a warm Python of its own
+_ROOT = Path(__file__).resolve().parents[1]
 _READ = 1 << 20
 _PID_WIDTH = 10
 
@@ -55,6 +56,10 @@ def can_fork(env: Mapping[str, str]) -> bool:
     Interpreter and libraries read some variables once, when they start.
     """
     names = {name for name in {*env, *os.environ} if name.startswith(_READ_AT_START)}
+    folders = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
+    copies = [path for path in map(Path, folders) if (path / "energyopt/__init__.py").exists()]
+    if any(path.resolve() != _ROOT for path in copies):  # ours is imported already
+        return False
     return all(env.get(n) == os.environ.get(n) for n in names.difference(_MAY_DIFFER))
 
 

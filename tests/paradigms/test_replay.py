@@ -234,7 +234,7 @@ def test_a_study_of_recorded_trainings_runs_as_any_other(energyopt, tmp_path: Pa
         "paradigm.power_limit_w=150", "sampler=grid", "study=played",
     )  # fmt: skip
     assert ran.code == 0, ran.text
-    assert "replayed by recorded trainings of digits on toy" in ran.out
+    assert "REPLAYED by recorded trainings of digits on toy" in ran.out
     assert "J to 0.9 validation accuracy, replayed" in ran.out
 
 
