@@ -192,9 +192,7 @@ def test_a_run_that_is_killed_at_a_step_is_taken_up(where, folder, step, nth):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "nth", [4, 31, 58, *(pytest.param(n, marks=SLOW) for n in range(13, 90, 19))]
-)
+@pytest.mark.parametrize("nth", [4, 31, 58])
 def test_a_fault_at_some_statements_costs_nothing(where, folder, nth):
     for action in ("kill", "fail"):
         code = forked(lambda: run(where, folder), f"sql#{nth}:{action}")
