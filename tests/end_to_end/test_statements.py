@@ -15,7 +15,7 @@ from tests.small_study import UNTOUCHED, check, forked
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("place", "action", "step"), [("write", "kill", 2), ("sql", "fail", 7)])
 def test_a_fault_at_any_statement_costs_nothing(tmp_path, place, action, step):
-    """On a file: a study of two trials dies once at each second write, or each seventh statement fails.
+    """On a file: a study of two trials dies once at each second write, or fails at each seventh.
 
     To die at a query is to die at the next statement that is none.
     """
