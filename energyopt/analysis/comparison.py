@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from energyopt.analysis.configurations import reached_configurations
-from energyopt.analysis.pareto import at_target
 from energyopt.analysis.recommendation import Recommendation
-from energyopt.analysis.summary import summarize
+from energyopt.analysis.summary import Summary, summarize
 from energyopt.core.estimate import Estimate
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
@@ -41,18 +39,33 @@ class ComparedStudy:
     Attributes:
         label: What tells it from the others: its name, or the folder that it was read from.
         study: The study.
-        target: Value of the metric that it is seen from; None without a target.
-        answer: Its recommended configuration; None if no trial reached the target.
-        default_j: Mean energy of its default configuration to the target, in J; None if missed.
-        reached: Number of its trials that reached the target.
+        summary: Its summary, seen from the target.
     """
 
     label: str
     study: StudyRecord
-    target: float | None
-    answer: Recommendation | None
-    default_j: float | None
-    reached: int
+    summary: Summary
+
+    @property
+    def target(self) -> float | None:
+        """Value of the metric that it is seen from; None without a target."""
+        return self.summary.target
+
+    @property
+    def answer(self) -> Recommendation | None:
+        """Its recommended configuration; None if no trial reached the target."""
+        return self.summary.answer
+
+    @property
+    def default_j(self) -> float | None:
+        """Energy of its default configuration to the target, in J; None if it missed."""
+        energy = self.summary.default_energy
+        return None if energy is None else energy.value
+
+    @property
+    def reached(self) -> int:
+        """Number of its trials that reached the target."""
+        return self.summary.counts.reached + self.summary.counts.paused_there
 
     def ratio_to(self, first: ComparedStudy) -> Estimate | None:
         """Return its energy over that of another study; None if one has no answer."""
@@ -65,17 +78,7 @@ class ComparedStudy:
 
 def compared(label: str, study: StudyRecord, target: float | None) -> ComparedStudy:
     """Return a study as it is compared, seen from a target; its own if that is None."""
-    target = study.target if target is None else target
-    hits = [] if target is None else at_target(study, target)
-    reached = [] if target is None else reached_configurations(study, target, hits)
-    return ComparedStudy(
-        label=label,
-        study=study,
-        target=target,
-        answer=summarize(study, target).answer,
-        default_j=next((c.mean_j for c in reached if c.default), None),
-        reached=len(hits),
-    )
+    return ComparedStudy(label, study, summarize(study, target))
 
 
 def meters_of(studies: Sequence[StudyRecord]) -> list[Provenance]:

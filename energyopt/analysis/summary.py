@@ -40,6 +40,7 @@ from energyopt.core.accounting import Recycled
 from energyopt.core.conditions import PowerProfile
 from energyopt.core.default_setup import DEFAULT, DefaultSetup
 from energyopt.core.default_setup import name as default_name
+from energyopt.core.estimate import Estimate
 from energyopt.core.gpu_trace import TraceEvent
 from energyopt.core.metric import ACCURACY, Monitor
 from energyopt.core.study_record import Metric, StudyRecord, TrialRecord
@@ -178,6 +179,13 @@ class Summary:
     def recommended(self) -> FrontPoint | None:
         """Where the cheapest trial of the answer reached the target."""
         return None if self.answer is None else self.answer.point
+
+    @property
+    def default_energy(self) -> Estimate | None:
+        """Energy of a typical training with the default to the target; None if it missed it."""
+        if self.answer is not None and self.answer.point.default:
+            return self.answer.energy
+        return None if self.against_default is None else self.against_default.default
 
     @property
     def against_default(self) -> Savings | None:

@@ -58,7 +58,7 @@ def answer_text(summary: Summary) -> AnswerText:
         rows = [
             ("Recommended", (name_of(answer.point),)),
             ("Energy", tuple(_energy(summary, answer))),
-            ("Confidence", tuple(_confidence(answer))),
+            ("Confidence", tuple(_confidence(answer, is_own=summary.app is None))),
             ("Pays back", _pays_back(summary)),
         ]
     else:
@@ -177,7 +177,7 @@ def _energy(summary: Summary, answer: Recommendation) -> Iterator[str]:
         yield f"{_at_least(answer)} than {least}"
 
 
-def _confidence(answer: Recommendation) -> Iterator[str]:
+def _confidence(answer: Recommendation, *, is_own: bool) -> Iterator[str]:
     if answer.is_held:
         yield f"{_trials(answer.rivals)} may need less, but not beyond noise"
     if answer.basis == "confirmed":
@@ -194,7 +194,7 @@ def _confidence(answer: Recommendation) -> Iterator[str]:
     if answer.basis == "only":
         yield "nothing else reached the target to compare it with"
     if answer.basis != "confirmed":
-        yield "`confirm` makes it surer"
+        yield "`confirm` makes it surer" if is_own else "more seeds make it surer"
 
 
 def _pays_back(summary: Summary) -> tuple[str, ...]:

@@ -66,8 +66,8 @@ def comparison_view(rows: Sequence[ComparedStudy]) -> RenderableType:
     if have_one_goal(rows):
         lines[f"against {rows[0].label}"] = [_ratio(row, rows[0]) for row in rows]
     lines |= {
-        "default": [joules(row.default_j) for row in rows],
-        "best value": [_metric(row) for row in rows],
+        "default": [_default(row) for row in rows],
+        "value there": [_metric(row) for row in rows],
         "reached": [f"{row.reached} of {len(row.study.trials)} trials" for row in rows],
         "search energy": [joules(row.study.search_energy_j) for row in rows],
         "hardware": [_hardware(row.study) for row in rows],
@@ -123,6 +123,11 @@ def _energy(row: ComparedStudy) -> str:
     if row.answer is None:
         return "-"
     return f"{row.answer.energy.joules} ({row.answer.energy.joules_interval})"
+
+
+def _default(row: ComparedStudy) -> str:
+    energy = row.summary.default_energy
+    return "-" if energy is None else energy.joules
 
 
 def _ratio(row: ComparedStudy, first: ComparedStudy) -> str:

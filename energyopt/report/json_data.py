@@ -123,7 +123,7 @@ def show_data(study: StudyRecord, summary: Summary) -> Data:
         "states": summary.counts.states,
         "outcomes": summary.counts.outcomes,
         "answer": answer_data(summary.answer),
-        "default_energy_j": summary.default and summary.default.energy_j,
+        "default_energy_j": summary.default_energy and summary.default_energy.value,
         "saving_share": savings and savings.share.value,
         "saving_share_interval": savings and (savings.share.low, savings.share.high),
         "basis": savings and savings.basis,

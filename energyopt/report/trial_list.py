@@ -89,6 +89,9 @@ class TrialKeys:
         key, sign, text = match.groups()
         self.check(key, "--filter")
         limit = _number(text)
+        is_state = key in ("state", "outcome") and key not in self._searched
+        if is_state and text.lower() not in _STATES:
+            raise ConfigError(f"--filter {condition!r}: {did_you_mean(text, _STATES)}")
         if limit is None and sign.strip("=!"):
             raise ConfigError(f"--filter {condition!r}: {sign} needs a number, got {text!r}")
 

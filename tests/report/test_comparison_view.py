@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from energyopt.analysis.comparison import compared, energy_ratio
+from energyopt.analysis.summary import summarize
 from energyopt.core.estimate import Estimate
 from energyopt.core.study_record import StudyRecord
 from energyopt.core.trial_result import Provenance
@@ -33,13 +34,16 @@ def made(name: str, factor: float = 1, provenance: Provenance = ESTIMATED) -> St
 
 
 ONE, OTHER, MEASURED = made("one"), made("other", 3), made("gpu", provenance=COUNTER)
+SAVINGS = summarize(ONE).against_default
+assert SAVINGS is not None
+ONE_DEFAULT = SAVINGS.default.joules  # as the answer says it
 
 
 def test_studies_stand_side_by_side():
     text = printed(comparison_view([compared(s.name, s, None) for s in (ONE, OTHER)]), 100)
     for line in (
         r"recommended       lr=0.02 ",
-        r"default           8 J ",
+        f"default           {ONE_DEFAULT} ",
         r"reached           2 of 2 trials ",
         r"search energy     10 J ",
         r"hardware          Toy CPU ",

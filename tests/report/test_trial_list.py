@@ -78,6 +78,7 @@ def test_trials_are_sorted_and_those_without_a_value_are_last(
         ("complte", "did you mean complete?"),
         ("lr<small", "< needs a number, got 'small'"),
         ("<1", "neither a state nor a comparison"),
+        ("state=complte", "did you mean complete?"),
     ],
 )
 def test_an_impossible_condition_is_refused_with_what_may_be_meant(condition: str, says: str):
