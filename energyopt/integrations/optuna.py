@@ -213,7 +213,7 @@ class EnergyStudy(optuna.Study):
                     "known of its joules; make one, report() to it, and return run.values"
                 )
             values = values_of(outcome)
-            if returned not in (None, values, *outcome.result.curve.accuracy):
+            if not _is_told(returned, values, outcome.result.curve.accuracy):
                 raise TrialError(
                     f"the objective returned {returned!r:.60}, which it did not report; return "
                     f"run.values, the energy to the target and the best {self._goal.monitor.name}"
@@ -310,6 +310,18 @@ class Run(any_run.Run):
         """Store the record, once the run has ended."""
         if self.session.result is not None:
             self._study.record(self._trial, self.session.result)
+
+
+def _is_told(returned: object, values: tuple[float, ...], reported: Sequence[float]) -> bool:
+    """Return whether an objective returned nothing, its values, or a value that it reported."""
+    if returned is None:
+        return True
+    if isinstance(returned, tuple | list):
+        return tuple(returned) == values
+    try:
+        return float(returned) in reported  # type: ignore[arg-type]  # NumPy's and torch's, too
+    except (TypeError, ValueError):
+        return False
 
 
 def values_of(outcome: Outcome) -> tuple[float, ...]:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
+import torch
 from optuna.trial import Trial, TrialState
 
 import energyopt as package
@@ -100,10 +102,19 @@ def test_ask_and_tell_and_a_context_manager_work_as_well() -> None:
     assert load_study("optuna").trials[0].values == run.values
 
 
-def test_an_objective_may_go_on_to_return_its_metric() -> None:
+@pytest.mark.parametrize("kind", [float, np.float64, np.float32, torch.tensor])
+def test_an_objective_may_go_on_to_return_its_metric(kind: Callable[[float], Any]) -> None:
     study = study_of()
-    study.optimize(lambda trial: train(trial).result.curve.accuracy[-1], n_trials=1)
-    assert len(study.trials[0].values) == 2
+    metric = kind(0.25)
+
+    def objective(trial: Trial) -> Any:
+        run = Run(trial)
+        for _ in run.epochs():
+            run.report(metric)
+        return metric
+
+    study.optimize(objective, n_trials=1)
+    assert study.trials[0].values[1] == pytest.approx(0.25)
 
 
 def test_joules_are_those_of_an_independent_count() -> None:
